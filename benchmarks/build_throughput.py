@@ -1,0 +1,166 @@
+"""Shard building against the notebook's own data loop: `python -m benchmarks.build_throughput`.
+
+Both make the same number of 10-frame 64x64 clips on the same disk, turn by turn, so that other
+load on the machine touches both alike; the ratio of the medians is the claim. A second table
+compares ways of storing a film strip.
+"""
+
+import io
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import tyro
+
+from benchmarks.notebook_dataset import write_dataset
+from benchmarks.record import print_table, write_record
+from data_tools.build_plan import BuildPlan
+from data_tools.build_shards import build
+from data_tools.scenes import circles
+from t2vgan import cli
+from t2vgan.shards import Geometry
+from t2vgan.strips import decode_strip, encode_strip
+
+GEOMETRY = Geometry(num_frames=10, height=64, width=64)
+CLIPS_PER_SHARD = 500
+NUM_STRIPS = 200
+
+
+def main() -> None:
+    """Measure, print two tables and write the record."""
+    tyro.cli(run, prog="python -m benchmarks.build_throughput")
+
+
+def run(num_clips: int = 4000, repetitions: int = 5, workers: int = os.cpu_count() or 1) -> None:
+    """Time both builders turn by turn, and the film-strip codecs.
+
+    Args:
+        num_clips: Clips that each builder makes in each repetition.
+        repetitions: Turns; the medians are reported.
+        workers: Processes of our builder. The notebook's loop has one, as published.
+    """
+    builders = {
+        "notebook loop": partial(build_notebook, num_clips),
+        "build_shards, 1 worker": partial(build_ours, num_clips, 1),
+        f"build_shards, {workers} workers": partial(build_ours, num_clips, workers),
+    }
+    rates = measure_builders(builders, num_clips, repetitions)
+    medians = {name: median(values) for name, values in rates.items()}
+    baseline = medians["notebook loop"]
+    print_table(
+        ["builder", "frames/s", "lowest", "highest", "ratio"],
+        [
+            [
+                n,
+                f"{medians[n]:.0f}",
+                f"{min(r):.0f}",
+                f"{max(r):.0f}",
+                f"{medians[n] / baseline:.2f}",
+            ]
+            for n, r in rates.items()
+        ],
+    )
+    codecs = measure_codecs()
+    print_table(
+        ["film strip", "bytes", "encode us", "decode us"],
+        [[name, *(f"{value:.0f}" for value in row.values())] for name, row in codecs.items()],
+    )
+    content = {
+        "num_clips": num_clips,
+        "geometry": GEOMETRY.model_dump(),
+        "frames_per_second": rates,
+        "ratio_to_notebook": {name: value / baseline for name, value in medians.items()},
+        "film_strips": codecs,
+    }
+    print(f"wrote {write_record('build_throughput', content)}")
+
+
+def measure_builders(
+    builders: dict[str, Callable[[Path], None]], num_clips: int, repetitions: int
+) -> dict[str, list[float]]:
+    """Return the frames/s of each builder in each turn."""
+    rates: dict[str, list[float]] = {name: [] for name in builders}
+    for _ in range(repetitions):
+        for name, builder in builders.items():
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.perf_counter()
+                builder(Path(folder))
+                seconds = time.perf_counter() - start
+            rates[name].append(num_clips * GEOMETRY.num_frames / seconds)
+    return rates
+
+
+def build_notebook(num_clips: int, folder: Path) -> None:
+    """Make clips as the notebook does."""
+    write_dataset(folder, num_clips)
+
+
+def build_ours(num_clips: int, workers: int, folder: Path) -> None:
+    """Make clips as the command does, the start of its workers and the manifest included."""
+    plan = BuildPlan("circles", num_clips, CLIPS_PER_SHARD, GEOMETRY, seed=0)
+    silence = io.StringIO()
+    with redirect_stdout(silence), redirect_stderr(silence):
+        build(plan, folder, num_workers=workers)
+
+
+def measure_codecs() -> dict[str, dict[str, float]]:
+    """Return bytes, and microseconds of processor time to encode and decode, of each codec."""
+    clips = circles.render_clips(range(NUM_STRIPS), 0, GEOMETRY).frames
+    results = {}
+    for name, encode in strip_encoders().items():
+        start = time.process_time()
+        strips = [encode(clip) for clip in clips]
+        encoded = time.process_time()
+        decoded = [decode_strip(strip, GEOMETRY) for strip in strips]
+        end = time.process_time()
+        assert name.startswith("JPEG") or np.array_equal(decoded, clips), name
+        results[name] = {
+            "bytes": sum(map(len, strips)) / len(strips),
+            "encode_us": (encoded - start) / len(strips) * 1e6,
+            "decode_us": (end - encoded) / len(strips) * 1e6,
+        }
+    return results
+
+
+def strip_encoders() -> dict[str, Callable[[np.ndarray], bytes]]:
+    """Return the ways of storing a film strip that were considered, by name."""
+    import cv2
+    from PIL import Image
+
+    def opencv(suffix: str, *flags: int) -> Callable[[np.ndarray], bytes]:
+        def encode(clip: np.ndarray) -> bytes:
+            strip = cv2.cvtColor(clip.reshape(-1, clip.shape[2], 3), cv2.COLOR_RGB2BGR)
+            return cv2.imencode(suffix, strip, flags)[1].tobytes()
+
+        return encode
+
+    def pillow(method: int, effort: int) -> Callable[[np.ndarray], bytes]:
+        def encode(clip: np.ndarray) -> bytes:
+            buffer = io.BytesIO()
+            strip = Image.fromarray(clip.reshape(-1, clip.shape[2], 3))
+            strip.save(buffer, "WEBP", lossless=True, method=method, quality=effort)
+            return buffer.getvalue()
+
+        return encode
+
+    return {
+        "t2vgan.strips.encode_strip": encode_strip,
+        "WebP lossless, OpenCV": opencv(".webp", cv2.IMWRITE_WEBP_QUALITY, 101),
+        **{
+            f"WebP lossless, Pillow, method {m}, effort {e}": pillow(m, e)
+            for m, e in [(0, 0), (0, 50), (1, 0), (1, 20), (2, 0), (2, 20), (4, 0), (4, 75)]
+        },
+        "PNG level 1": opencv(".png", cv2.IMWRITE_PNG_COMPRESSION, 1),
+        "PNG level 6": opencv(".png", cv2.IMWRITE_PNG_COMPRESSION, 6),
+        "JPEG 95": opencv(".jpg", cv2.IMWRITE_JPEG_QUALITY, 95),
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,92 @@
+"""What every benchmark says beside its numbers, and where it writes them."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from t2vgan.files import atomic_write_bytes
+
+RESULTS_FOLDER = Path(__file__).parent / "results"
+PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "webdataset", "accelerate")
+
+
+def write_record(
+    name: str, content: Mapping[str, Any], *, device: str = "cpu", folder: Path = RESULTS_FOLDER
+) -> Path:
+    """Write results/<date>-<name>-<device>.json: the content, the machine and the commit."""
+    record = {
+        "benchmark": name,
+        "device": device,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": describe_commit(),
+        "machine": describe_machine(),
+        **content,
+    }
+    path = folder / f"{record['time'][:10]}-{name}-{device}.json"
+    atomic_write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
+    return path
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a Markdown table with aligned columns, the first to the left and others to the right."""
+    cells = [list(map(str, row)) for row in (headers, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    for row in (cells[0], rule, *cells[1:]):
+        first, *others = zip(row, widths, strict=True)
+        texts = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        print("| " + " | ".join(texts) + " |")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return the processor, cores, load, memory, GPU (if torch is in use) and versions."""
+    machine: dict[str, Any] = {
+        "processor": _processor_name(),
+        "cores": os.cpu_count(),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {package: found for package in PACKAGES if (found := _version(package))},
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+    return machine
+
+
+def describe_commit() -> str | None:
+    """Return the git commit, with "+changes" if the working tree differs; None outside git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit + ("+changes" if _git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,114 @@
+"""Show what a folder of shards holds: `python -m data_tools.inspect_shards DIR`."""
+
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from tyro.conf import Positional
+
+from t2vgan import cli
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from t2vgan.shards import Manifest
+
+BAR_WIDTH = 40
+
+
+def main() -> None:
+    """Inspect the folder that the command line names."""
+    tyro.cli(inspect_shards, prog="python -m data_tools.inspect_shards")
+
+
+def inspect_shards(folder: Positional[Path], out: Path | None = None, num_clips: int = 18) -> None:
+    """Print counts, sizes and the prompts' histogram; write a contact sheet (PNG) and a GIF of it.
+
+    Args:
+        folder: The folder with manifest.json and its shards.
+        out: Where contact_sheet.png and contact_sheet.gif go; the folder itself if not given.
+        num_clips: Clips on the contact sheet, as many different prompts as possible.
+    """
+    from t2vgan.errors import UserError
+    from t2vgan.shards import check_shards, load_manifest
+
+    if num_clips < 1:
+        raise UserError(f"--num-clips {num_clips}: must be at least 1")
+    manifest = load_manifest(folder)
+    check_shards(folder, manifest)
+    print("\n".join(describe(folder, manifest)))
+    clips = pick_clips(folder, manifest, num_clips)
+    for path in write_contact_sheet(out or folder, clips, fps=manifest.fps):
+        print(f"wrote {path}")
+
+
+def describe(folder: Path, manifest: "Manifest") -> list[str]:
+    """Return the report's lines: what was built, its sizes, and how often each prompt occurs."""
+    geometry = manifest.geometry
+    num_bytes = sum(entry.num_bytes for entry in manifest.shards)
+    most = max(manifest.prompts.values(), default=1)
+    column = max(map(len, manifest.prompts), default=0)
+    return [
+        f"{folder}: {manifest.num_samples} clips in {len(manifest.shards)} shards",
+        f"  builder      {manifest.builder}, version {manifest.builder_version}",
+        f"  arguments    {', '.join(f'{k}={v}' for k, v in manifest.builder_config.items())}",
+        f"  clip         {geometry.num_frames} frames of {geometry.height}x{geometry.width} "
+        f"at {manifest.fps:g} frames/s",
+        f"  size         {num_bytes / 1e6:.1f} MB, {num_bytes / manifest.num_samples:.0f} bytes a clip",
+        f"  held out     {', '.join(manifest.held_out_prompts) or 'nothing'}",
+        f"  fingerprint  {manifest.fingerprint}",
+        "",
+        f"{len(manifest.prompts)} prompts:",
+        *(
+            f"  {prompt:{column}}  {count:7d}  {'#' * round(BAR_WIDTH * count / most)}"
+            for prompt, count in manifest.prompts.items()
+        ),
+    ]
+
+
+def pick_clips(
+    folder: Path, manifest: "Manifest", num_clips: int
+) -> "list[tuple[str, np.ndarray]]":
+    """Return the first clip of each prompt, then further clips: (prompt, frames (T, H, W, 3)).
+
+    Reads no more than it needs: it stops when every prompt has been seen.
+    """
+    from t2vgan.shards import decode_sample, read_samples
+
+    first: dict[str, np.ndarray] = {}
+    others: list[tuple[str, np.ndarray]] = []
+    samples = chain.from_iterable(read_samples(folder / entry.name) for entry in manifest.shards)
+    for sample in samples:
+        frames, prompt = decode_sample(sample, manifest.geometry)
+        if prompt not in first:
+            first[prompt] = frames
+        elif len(others) < num_clips:
+            others.append((prompt, frames))
+        enough_prompts = len(first) >= min(num_clips, len(manifest.prompts))
+        if enough_prompts and len(first) + len(others) >= num_clips:
+            break
+    picked = [*first.items(), *others][:num_clips]
+    order = {prompt: place for place, prompt in enumerate(manifest.prompts)}
+    return sorted(picked, key=lambda clip: order.get(clip[0], len(order)))
+
+
+def write_contact_sheet(
+    folder: Path, clips: "list[tuple[str, np.ndarray]]", *, fps: float
+) -> list[Path]:
+    """Write the clips as labelled film strips (PNG) and as a moving sheet (GIF)."""
+    import numpy as np
+
+    from t2vgan.media import contact_sheet, film_strips, save_clip
+
+    prompts = [prompt for prompt, _ in clips]
+    frames = np.stack([frames for _, frames in clips])
+    strips = np.stack([film_strips(clip[np.newaxis])[np.newaxis] for clip in frames])
+    still, moving = folder / "contact_sheet.png", folder / "contact_sheet.gif"
+    save_clip(still, contact_sheet(strips, prompts, columns=2), fps=fps)
+    save_clip(moving, contact_sheet(frames, prompts, columns=6, scale=2), fps=fps)
+    return [still, moving]
+
+
+if __name__ == "__main__":
+    cli.run(main)

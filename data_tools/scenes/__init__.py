@@ -1,0 +1,41 @@
+"""Rendered scenes: every clip a pure function of (scene, seed, clip index, geometry).
+
+A scene is a module with `PROMPTS`, `HELD_OUT_PROMPTS`, `VERSION` (raised whenever a pixel
+changes), `draw_prompt_ids` and `render_clips`. `SCENES` names them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import JsonValue
+
+from t2vgan.seeds import derive_seed
+
+SCENES = ("circles", "notebook")
+FPS = 10.0
+NUMBERS_PER_CLIP = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedClips:
+    """Clips and what was drawn: frames (N, T, H, W, 3) uint8 RGB; one prompt and dict a clip."""
+
+    frames: np.ndarray
+    prompts: list[str]
+    attributes: list[dict[str, JsonValue]]
+
+
+def clip_numbers(clip_indexes: Sequence[int], *parts: int | str) -> np.ndarray:
+    """Return the random numbers that belong to each clip: (N, 16) float64 in [0, 1).
+
+    Row i depends on `parts` and `clip_indexes[i]` alone: a counter-based generator jumps straight
+    to the clip's place, so any worker may draw any clip.
+    """
+    key = derive_seed(*parts)
+    blocks = NUMBERS_PER_CLIP // 4  # Philox gives four numbers a counter step
+    raw = [
+        np.random.Philox(key=key, counter=[blocks * index, 0, 0, 0]).random_raw(NUMBERS_PER_CLIP)
+        for index in clip_indexes
+    ]
+    return (np.array(raw, dtype=np.uint64).reshape(-1, NUMBERS_PER_CLIP) >> 11) * 2.0**-53

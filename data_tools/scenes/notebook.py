@@ -1,0 +1,98 @@
+"""The published scenes: the notebook's positions and shape to the pixel, its blue kept blue.
+
+Kept on purpose, because the baseline is trained on them: offsets wrap round the frame, every
+prompt has exactly one clip, and the circle stands still for rotating, shrinking and expanding.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from data_tools.scenes import RenderedClips, clip_numbers
+from data_tools.scenes.drawing import BLUE, WHITE
+from t2vgan.shards import Geometry
+
+VERSION = "1"
+HELD_OUT_PROMPTS = ("circle moving up-right",)
+STEP = 5  # pixels a frame
+REACH = 5  # the ellipse goes from centre - 5 to centre + 5
+
+
+# (s, w, h) -> offset of the circle's centre from the frame's middle, where s = STEP * frame number.
+# Python's modulo is never negative: -5 % 64 is 59.
+Offset = Callable[[int, int, int], tuple[int, int]]
+
+
+def zigzag(step: int, length: int, middle: int) -> int:
+    """Return the published zigzag: back on even frames, forth on odd ones."""
+    even = (step // STEP) % 2 == 0
+    return middle - step % length if even else middle + step % length
+
+
+OFFSETS: dict[str, Offset] = {
+    "circle moving down": lambda s, w, h: (0, s % h),
+    "circle moving left": lambda s, w, h: (-s % w, 0),
+    "circle moving right": lambda s, w, h: (s % w, 0),
+    "circle moving diagonally up-right": lambda s, w, h: (s % w, -s % h),
+    "circle moving diagonally down-left": lambda s, w, h: (-s % w, s % h),
+    "circle moving diagonally up-left": lambda s, w, h: (-s % w, -s % h),
+    "circle moving diagonally down-right": lambda s, w, h: (s % w, s % h),
+    "circle rotating clockwise": lambda s, w, h: (0, 0),
+    "circle rotating counter-clockwise": lambda s, w, h: (0, 0),
+    "circle shrinking": lambda s, w, h: (0, 0),
+    "circle expanding": lambda s, w, h: (0, 0),
+    "circle bouncing vertically": lambda s, w, h: (0, h // 2 - abs(s % h - h // 2)),
+    "circle bouncing horizontally": lambda s, w, h: (w // 2 - abs(s % w - w // 2), 0),
+    "circle zigzagging vertically": lambda s, w, h: (0, zigzag(s, h, h // 2)),
+    "circle zigzagging horizontally": lambda s, w, h: (zigzag(s, w, w // 2), h // 2),
+    "circle moving up-left": lambda s, w, h: (-s % w, -s % h),
+    "circle moving down-right": lambda s, w, h: (s % w, s % h),
+    "circle moving down-left": lambda s, w, h: (-s % w, s % h),
+}
+PROMPTS = tuple(OFFSETS)
+
+
+def centre(prompt: str, frame: int, *, height: int, width: int) -> tuple[int, int]:
+    """Return the circle's centre (x, y) in pixels as published."""
+    x, y = OFFSETS[prompt](STEP * frame, width, height)
+    return width // 2 + x, height // 2 + y
+
+
+def draw_prompt_ids(clip_indexes: Sequence[int], seed: int) -> np.ndarray:
+    """Return the prompt of each clip as an index into PROMPTS: (N,) int64."""
+    numbers = clip_numbers(clip_indexes, seed, "notebook")
+    return (numbers[:, 0] * len(PROMPTS)).astype(np.int64)
+
+
+def render_clips(
+    clip_indexes: Sequence[int],
+    seed: int,
+    geometry: Geometry,
+    *,
+    prompt_ids: Sequence[int] | None = None,
+) -> RenderedClips:
+    """Render the clips of a data set by index; `prompt_ids` replaces the prompts drawn for them."""
+    if prompt_ids is None:
+        prompt_ids = draw_prompt_ids(clip_indexes, seed)
+    frames = _clip_of_every_prompt(geometry)[np.asarray(prompt_ids)]
+    prompts = [PROMPTS[i] for i in prompt_ids]
+    attributes = [{"motion": prompt.removeprefix("circle ")} for prompt in prompts]
+    return RenderedClips(frames, prompts, attributes)
+
+
+@lru_cache(maxsize=1)
+def _clip_of_every_prompt(geometry: Geometry) -> np.ndarray:
+    """Draw the 18 clips there are: (18, T, H, W, 3) uint8."""
+    from PIL import Image, ImageDraw
+
+    height, width = geometry.height, geometry.width
+    frames = np.empty((len(PROMPTS), geometry.num_frames, height, width, 3), np.uint8)
+    for clip, prompt in zip(frames, PROMPTS, strict=True):
+        for number in range(geometry.num_frames):
+            x, y = centre(prompt, number, height=height, width=width)
+            image = Image.new("RGB", (width, height), WHITE)
+            box = (x - REACH, y - REACH, x + REACH, y + REACH)
+            ImageDraw.Draw(image).ellipse(box, fill=BLUE)
+            clip[number] = image
+    return frames

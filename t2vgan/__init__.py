@@ -1,0 +1,3 @@
+"""Text-to-video GANs: build shards, train, sample, evaluate."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,210 @@
+"""What a run is: frozen, validated settings. Every field is also a `--section.field` option."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from t2vgan.errors import UserError
+
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Frozen(BaseModel):
+    """A model that cannot change after it was checked, and that knows no unnamed fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(Frozen):
+    """Which shards, and in what order."""
+
+    path: Path = Path("data/circles")
+    """Folder of shards with a manifest.json (python -m data_tools.build_shards makes one)."""
+    num_streams: Positive = 8
+    """Streams that the data is cut into; world size divides it, it divides the global batch."""
+    shuffle_window: Positive = 256
+    """Samples of a stream that are shuffled together."""
+    num_threads: Positive = 1
+    """Threads per process that decode clips; never changes the order."""
+    verify_checksums: bool = True
+    """Compare each shard with its SHA-256 when it is first opened."""
+    max_bad_fraction: Fraction = 0.01
+    """Stop when more than this share of the clips read could not be decoded."""
+
+
+class ClipGanConfig(Frozen):
+    """Our network: one latent per clip, time as an input, the prompt in every head."""
+
+    kind: Literal["clip_gan"] = "clip_gan"
+    """Which network this is."""
+    latent_size: Positive = 32
+    """Random numbers per clip."""
+    text_size: Positive = 64
+    """Width of a prompt's embedding."""
+    hidden_size: Positive = 192
+    """Width of the code that describes one frame."""
+    channels: Positive = 16
+    """Feature maps on the finest grid; the two coarser grids have twice and four times as many."""
+    patch_size: Positive = 4
+    """Pixels per side of a patch; height and width must be multiples of four patches."""
+
+
+class NotebookGanConfig(Frozen):
+    """The published notebook's networks: 64x64, single frames, text in the generator only."""
+
+    kind: Literal["notebook_gan"] = "notebook_gan"
+    """Which network this is."""
+
+
+ModelConfig = Annotated[ClipGanConfig | NotebookGanConfig, Field(discriminator="kind")]
+
+
+class TrainConfig(Frozen):
+    """The recipe: losses, optimizers and schedules. One step is one update of each network."""
+
+    seed: NonNegative = 0
+    """Everything random in a run derives from it."""
+    num_steps: Positive = 4000
+    """Length of the run; schedules run from 0 to 1 over it."""
+    global_batch_size: Positive = 16
+    """Clips per update over all processes."""
+    micro_batch_size: NonNegative = 0
+    """Clips per process per backward pass; 0 takes the process's whole share at once."""
+    frames_per_clip: Positive = 4
+    """Frames of each clip shown per step, drawn at random and sorted (StyleGAN-V, section 3.2)."""
+    loss: Literal["relativistic", "non_saturating", "bce"] = "relativistic"
+    """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
+    fresh_latents: bool = True
+    """Draw new latents for the generator's update instead of those of the discriminator's."""
+    generator_lr: Rate = 2e-3
+    """Adam's learning rate for the generator at the start."""
+    discriminator_lr: Rate = 1e-3
+    """Adam's learning rate for the discriminator at the start; half the generator's is stable."""
+    lr_hold: Fraction = 0.3
+    """Share of the run before the learning rates start their cosine fall."""
+    lr_final: Fraction = 0.05
+    """Final learning rates over the first ones."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Adam's decay of the mean gradient."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Adam's decay of the mean squared gradient."""
+    penalty_every_steps: NonNegative = 8
+    """Apply R1 and R2 every so many steps, weighted by that number; 0 never."""
+    gamma_start: Annotated[float, Field(ge=0)] = 10.0
+    """Weight of R1 and R2 at the start."""
+    gamma_end: Annotated[float, Field(ge=0)] = 2.0
+    """Weight of R1 and R2 from `gamma_until` on; log-linear before."""
+    gamma_until: Fraction = 0.7
+    """Share of the run after which gamma is constant."""
+    ema_halflife_clips: Rate = 11_000.0
+    """Clips after which a weight's share in the averaged generator has halved."""
+    ema_rampup: Annotated[float, Field(ge=0)] = 0.1
+    """The half-life is at most this share of the clips seen so far; 0 switches the ramp off."""
+    precision: Literal["auto", "bf16", "fp16", "no"] = "auto"
+    """auto: bfloat16 where the device is fast in it, else float32 (float16 on older GPUs)."""
+
+    @model_validator(mode="after")
+    def check_gamma(self) -> "TrainConfig":
+        if self.penalty_every_steps and not (self.gamma_start > 0 and self.gamma_end > 0):
+            raise ValueError(
+                f"train.gamma_start={self.gamma_start} and train.gamma_end={self.gamma_end} must be"
+                " positive; use --train.penalty-every-steps 0 for no penalty"
+            )
+        return self
+
+
+class Config(Frozen):
+    """A whole run."""
+
+    run_dir: Path = Path("runs/run")
+    """Folder of everything this run writes; the same command again resumes it."""
+    data: DataConfig = DataConfig()
+    """The shards."""
+    model: ModelConfig = ClipGanConfig()
+    """The networks."""
+    train: TrainConfig = TrainConfig()
+    """The recipe."""
+    log_every_steps: Positive = 20
+    """Steps between two lines of metrics."""
+    sample_every_steps: NonNegative = 250
+    """Steps between two grids of fixed prompts and latents; 0 never."""
+    evaluate_every_steps: NonNegative = 250
+    """Steps between two readings of the motion meter; 0 never."""
+    evaluate_clips_per_prompt: Positive = 20
+    """Clips per prompt in such a reading."""
+    save_every_steps: Positive = 500
+    """Steps between two checkpoints."""
+    keep_checkpoints: Annotated[int, Field(ge=2)] = 2
+    """Newest checkpoints to keep; the best one by the meter is kept besides."""
+    tracking: Literal["none", "wandb"] = "none"
+    """Where metrics go besides metrics.jsonl."""
+    num_cpu_threads: NonNegative = 0
+    """Threads per process for arithmetic on a CPU; 0 shares the cores among the processes."""
+
+
+def check_batch_arithmetic(config: Config, world_size: int) -> int:
+    """Return the clips per process per backward pass.
+
+    Raises:
+        UserError: world size, streams and batch sizes do not divide; the arithmetic is shown.
+    """
+    streams, batch = config.data.num_streams, config.train.global_batch_size
+    if streams % world_size:
+        raise UserError(
+            f"data.num_streams={streams} must be a multiple of world_size={world_size}"
+            f" ({streams} = {streams // world_size} * {world_size} + {streams % world_size});"
+            f" try --data.num-streams {_multiple(streams, world_size)}"
+        )
+    if batch % streams:
+        raise UserError(
+            f"train.global_batch_size={batch} must be a multiple of data.num_streams={streams}"
+            f" ({batch} = {batch // streams} * {streams} + {batch % streams});"
+            f" try --train.global-batch-size {_multiple(batch, streams)}"
+        )
+    local = batch // world_size
+    micro = config.train.micro_batch_size or local
+    if local % micro:
+        raise UserError(
+            f"train.global_batch_size={batch} must be a multiple of world_size *"
+            f" micro_batch_size = {world_size} * {micro} = {world_size * micro}"
+        )
+    return micro
+
+
+def _multiple(value: int, factor: int) -> int:
+    return max(1, value // factor) * factor
+
+
+def load_config(path: Path) -> Config:
+    """Read a run's config.json."""
+    try:
+        return Config.model_validate_json(path.read_text())
+    except ValidationError as error:
+        raise UserError(f"{path}: {one_line(error)}; start a new --run-dir") from error
+
+
+def one_line(error: ValidationError) -> str:
+    """Say in one line which fields failed, with the value given and the rule."""
+    faults = []
+    for fault in error.errors():
+        field = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(fault["input"], dict) or not field else f"={fault['input']!r}"
+        faults.append(f"{field}{given}: {message}" if field else message)
+    return "; ".join(faults)
+
+
+def flatten(config: Frozen, prefix: str = "") -> dict[str, Any]:
+    """Return {"section.field": value} for every field, as written on the command line."""
+    flat: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, Frozen):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

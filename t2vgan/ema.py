@@ -1,0 +1,48 @@
+"""The exponential moving average of a network, with its memory measured in clips."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Keep a smoothed copy of a network: the one that samples, is evaluated and is shipped.
+
+    The copy forgets half of an old value within `halflife_clips` real clips, whatever the batch
+    size. Early in training that memory would be mostly the random start, so the half-life is
+    capped at `rampup` times the clips seen so far (`None` or 0: no cap). Both rules are those of
+    StyleGAN2-ADA (Karras et al. 2020, https://arxiv.org/abs/2006.06676, `training_loop.py`).
+
+    `model` is a deep copy in eval mode that wants no gradients. It holds the whole state of the
+    average: save and load it as a module.
+    """
+
+    def __init__(self, model: nn.Module, halflife_clips: float, rampup: float | None = None):
+        assert halflife_clips >= 0, f"halflife_clips={halflife_clips} must not be negative"
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.halflife_clips = halflife_clips
+        self.rampup = rampup
+
+    def halflife(self, clips_seen: int) -> float:
+        """Return the half-life in clips after `clips_seen` clips of training."""
+        if not self.rampup:
+            return self.halflife_clips
+        return min(self.halflife_clips, self.rampup * clips_seen)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, num_clips: int, clips_seen: int) -> None:
+        """Move the average towards `model` after a step of `num_clips` real clips.
+
+        `clips_seen` counts the clips before this step: with a ramp, the first step therefore
+        copies the network. Buffers (running statistics, counters) are copied, not averaged.
+        """
+        halflife = self.halflife(clips_seen)
+        beta = 0.5 ** (num_clips / halflife) if halflife > 0 else 0.0
+        averages: list[Tensor] = list(self.model.parameters())
+        targets: list[Tensor] = list(model.parameters())
+        assert len(averages) == len(targets), "the network changed its structure"
+        if averages:
+            torch._foreach_lerp_(averages, targets, 1.0 - beta)
+        for average, target in zip(self.model.buffers(), model.buffers(), strict=True):
+            average.copy_(target)

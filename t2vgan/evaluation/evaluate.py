@@ -1,0 +1,253 @@
+"""The whole protocol: generated clips, real clips as the ceiling, and controls that must fail."""
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import t2vgan
+from t2vgan.config import Frozen
+from t2vgan.errors import UserError
+from t2vgan.evaluation.motion import expected_motion
+from t2vgan.evaluation.scores import Interval, Scores, check_prompts, score_track
+from t2vgan.evaluation.tracking import Track, join, track
+from t2vgan.files import sha256_of
+from t2vgan.run_folder import git_commit
+from t2vgan.sampling import LoadedGenerator, generate_clips, load_generator
+from t2vgan.seeds import derive_seed, permutation, random_generator
+from t2vgan.shards import Manifest, check_shards, decode_sample, load_manifest, read_samples
+from t2vgan.weights import find_weights
+
+PROTOCOL_VERSION = "circles-motion-1"
+CLIPS_AT_ONCE = 128  # frames in memory; tracks are small
+BATCH_SIZE = 16
+SLOW_SECONDS = 2.0  # work that takes longer shows its progress
+
+
+class Protocol(Frozen):
+    """How the numbers came about: enough to repeat them."""
+
+    version: str
+    weights_sha256: str
+    weights_step: int
+    weights_clips_seen: int
+    dataset_builder: str
+    dataset_fingerprint: str
+    num_clips: int
+    """Generated clips, dealt to the prompts in turn."""
+    num_held_out_clips: int
+    """Those of them whose prompt the weights were not trained on."""
+    num_real_clips: int
+    """Real clips: the first of the data folder, as many as generated ones if it has them."""
+    num_frames: int
+    height: int
+    width: int
+    seed: int
+    """Clip i is drawn from the seed derived from (seed, "evaluation", i)."""
+    device: str
+    torch_version: str
+    t2vgan_version: str
+    git_commit: str | None
+    duration_seconds: float
+
+
+class Control(Frozen):
+    """The accuracy of real clips after something was destroyed."""
+
+    accuracy: float
+    accuracy_interval: Interval
+
+
+class Controls(Frozen):
+    """What the meter says where it must not say "right"; all on real clips."""
+
+    chance: float
+    """Expected accuracy when prompts are dealt to clips at random."""
+    shuffled_prompts: Control
+    shuffled_frames: Control
+
+
+class RelativeToReal(Frozen):
+    """Generated over real clips; None where the real clips do not vary or none can be followed."""
+
+    drift_area: float | None
+    drift_colour: float | None
+    diversity: float | None
+    """Mean of the three that follow; 1 is right, 0 is one clip per prompt."""
+    diversity_start: float | None
+    diversity_size: float | None
+    diversity_speed: float | None
+
+
+class Evaluation(Frozen):
+    """Everything `python -m t2vgan.evaluation` writes."""
+
+    protocol: Protocol
+    generated: Scores
+    relative_to_real: RelativeToReal
+    ceiling: Scores
+    """The same scores of real clips."""
+    controls: Controls
+
+
+def evaluate(
+    weights: Path | str, data: Path | str, *, num_clips: int, seed: int = 0, device: str = "auto"
+) -> Evaluation:
+    """Generate `num_clips` clips and score them beside the real clips of a data folder.
+
+    Clip i shows prompt i mod P of the P prompts: the data's training prompts, then its held-out
+    ones; so no prompt has over one clip more than another. Held out means: the weights were not
+    trained on it. Raises UserError for weights and data that do not fit each other, prompts that
+    the meter does not know, and too few clips.
+    """
+    start = time.monotonic()
+    manifest = load_manifest(data)
+    check_shards(data, manifest)
+    target = _find_device(device)
+    loaded = load_generator(weights, device=target)
+    prompts = [*manifest.prompts, *manifest.held_out_prompts]
+    check_fit(loaded, manifest, prompts)
+    if num_clips < len(prompts):
+        raise UserError(f"num_clips={num_clips}: at least one for each of {len(prompts)} prompts")
+
+    held_out = [prompt for prompt in prompts if prompt not in loaded.info.prompts]
+    dealt = [prompts[index % len(prompts)] for index in range(num_clips)]
+    generated = score_track(_track_generated(loaded, dealt, seed), dealt, held_out)
+    real_track, real_prompts = _track_real(data, manifest, num_clips)
+    ceiling = score_track(real_track, real_prompts)
+    protocol = Protocol(
+        version=PROTOCOL_VERSION,
+        weights_sha256=sha256_of(find_weights(weights)),
+        weights_step=loaded.info.step,
+        weights_clips_seen=loaded.info.clips_seen,
+        dataset_builder=manifest.builder,
+        dataset_fingerprint=manifest.fingerprint,
+        num_clips=num_clips,
+        num_held_out_clips=sum(prompt in held_out for prompt in dealt),
+        num_real_clips=len(real_prompts),
+        **manifest.geometry.model_dump(),
+        seed=seed,
+        device=torch.cuda.get_device_name(target) if target.type == "cuda" else target.type,
+        torch_version=torch.__version__,
+        t2vgan_version=t2vgan.__version__,
+        git_commit=git_commit(),
+        duration_seconds=round(time.monotonic() - start, 2),
+    )
+    return Evaluation(
+        protocol=protocol,
+        generated=generated,
+        relative_to_real=compare(generated, ceiling),
+        ceiling=ceiling,
+        controls=measure_controls(real_track, real_prompts, seed),
+    )
+
+
+def compare(generated: Scores, real: Scores) -> RelativeToReal:
+    """Divide what varies in generated clips by the same in real ones."""
+
+    def ratio(ours: float | None, theirs: float | None) -> float | None:
+        return ours / theirs if ours is not None and theirs else None
+
+    diversity = {
+        f"diversity_{name}": ratio(getattr(generated.spread, name), getattr(real.spread, name))
+        for name in ("start", "size", "speed")
+    }
+    known = [value for value in diversity.values() if value is not None]
+    return RelativeToReal(
+        drift_area=ratio(generated.steadiness.area, real.steadiness.area),
+        drift_colour=ratio(generated.steadiness.colour, real.steadiness.colour),
+        diversity=sum(known) / len(known) if known else None,
+        **diversity,
+    )
+
+
+def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Controls:
+    """Score clips with the prompts, and then with the frames of each clip, in random order."""
+    order = permutation(len(prompts), seed, "shuffled prompts")
+    frame_order = random_generator(seed, "shuffled frames").random(track.x.shape).argsort(axis=1)
+    motions = [expected_motion(prompt) for prompt in prompts]
+    shares = [motions.count(motion) / len(motions) for motion in set(motions)]
+    return Controls(
+        chance=sum(share**2 for share in shares),
+        shuffled_prompts=_control(track, [prompts[index] for index in order]),
+        shuffled_frames=_control(track.reorder_frames(frame_order), prompts),
+    )
+
+
+def check_fit(loaded: LoadedGenerator, manifest: Manifest, prompts: Sequence[str]) -> None:
+    """Raise UserError unless the weights can make clips like the data's and the meter read them."""
+    check_prompts(prompts)
+    ours = {name: getattr(loaded.info, name) for name in ("num_frames", "height", "width")}
+    theirs = manifest.geometry.model_dump()
+    if ours != theirs:
+        raise UserError(
+            f"the weights make clips of {_geometry(ours)}, the data has {_geometry(theirs)} "
+            "(frames x height x width): evaluate on data of the weights' geometry"
+        )
+    loaded.vocabulary.encode(prompts)
+
+
+def _geometry(sizes: dict[str, int]) -> str:
+    return "{num_frames}x{height}x{width}".format(**sizes)
+
+
+def _control(track: Track, prompts: Sequence[str]) -> Control:
+    scores = score_track(track, prompts)
+    return Control(accuracy=scores.accuracy, accuracy_interval=scores.accuracy_interval)
+
+
+def _find_device(name: str) -> torch.device:
+    try:
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device={name}: not usable here ({reason}); give auto or cpu") from None
+    return device
+
+
+def _track_generated(loaded: LoadedGenerator, prompts: Sequence[str], seed: int) -> Track:
+    seeds = [derive_seed(seed, "evaluation", index) for index in range(len(prompts))]
+    tracks = []
+    with tqdm(total=len(prompts), desc="generate", unit="clip", delay=SLOW_SECONDS) as progress:
+        for start in range(0, len(prompts), CLIPS_AT_ONCE):
+            chunk = slice(start, start + CLIPS_AT_ONCE)
+            frames = generate_clips(
+                loaded.generator,
+                loaded.vocabulary,
+                prompts[chunk],
+                seeds[chunk],
+                num_frames=loaded.info.num_frames,
+                batch_size=BATCH_SIZE,
+            )
+            tracks.append(track(frames))
+            progress.update(len(frames))
+    return join(tracks)
+
+
+def _track_real(data: Path | str, manifest: Manifest, num_clips: int) -> tuple[Track, list[str]]:
+    tracks, prompts = [], []
+    total = min(num_clips, manifest.num_samples)
+    clips = itertools.islice(_read_clips(data, manifest), total)
+    with tqdm(total=total, desc="real clips", unit="clip", delay=SLOW_SECONDS) as progress:
+        while chunk := list(itertools.islice(clips, CLIPS_AT_ONCE)):
+            tracks.append(track(np.stack([frames for frames, _ in chunk])))
+            prompts += [prompt for _, prompt in chunk]
+            progress.update(len(chunk))
+    return join(tracks), prompts
+
+
+def _read_clips(data: Path | str, manifest: Manifest) -> Iterator[tuple[np.ndarray, str]]:
+    """Yield the frames (T, H, W, 3) and the prompt of every clip of a data folder, in order."""
+    for shard in manifest.shards:
+        for sample in read_samples(Path(data) / shard.name):
+            try:
+                yield decode_sample(sample, manifest.geometry)
+            except ValueError as error:
+                raise UserError(f"{data}/{shard.name}: sample {sample.key}: {error}") from None

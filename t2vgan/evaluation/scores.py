@@ -1,0 +1,179 @@
+"""From tracks and prompts to numbers: accuracy with intervals, one object, drift, diversity."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from t2vgan.config import Frozen
+from t2vgan.errors import UserError
+from t2vgan.evaluation.motion import (
+    MIN_SHARE_ALONE,
+    bridge_gaps,
+    classify,
+    expected_motion,
+    unknown_prompts,
+)
+from t2vgan.evaluation.tracking import Track, track
+
+NORMAL_QUANTILE_95 = 1.959963984540054
+
+Interval = tuple[float, float]
+
+
+class Steadiness(Frozen):
+    """How much an object changes within a clip: means over clips of a std over frames."""
+
+    area: float | None
+    """Std of the area over its mean; shrinking and expanding clips and cut objects left out."""
+    colour: float | None
+    """Std of the object's mean colour, RMS over channels, grey levels."""
+
+
+class Spread(Frozen):
+    """How much clips of one prompt differ: std within a prompt, RMS over prompts."""
+
+    start: float | None
+    """Start position, RMS over x and y, over the frame's shorter side."""
+    size: float | None
+    """Object radius, mean over the clip, over the frame's shorter side."""
+    speed: float | None
+    """Length of the object's path through the clip, over the frame's shorter side."""
+
+
+class Scores(Frozen):
+    """What the meter says about N clips and their prompts. None: no clip to measure it on."""
+
+    num_clips: int
+    accuracy: float | None
+    """Share of clips with a training prompt whose motion is the prompt's."""
+    accuracy_interval: Interval | None
+    """Wilson 95 % interval of `accuracy`."""
+    accuracy_held_out: float | None
+    accuracy_held_out_interval: Interval | None
+    per_prompt: dict[str, float]
+    clips_per_prompt: dict[str, int]
+    confusion: dict[str, dict[str, int]]
+    """prompt -> motion seen -> number of clips."""
+    one_object: float
+    """Share of frames with exactly one object."""
+    steadiness: Steadiness
+    spread: Spread
+    flicker: float
+    """Mean absolute change of background pixels from frame to frame, grey levels."""
+
+
+def score_clips(
+    frames: np.ndarray, prompts: Sequence[str], held_out_prompts: Sequence[str] = ()
+) -> Scores:
+    """Score (N, T, H, W, 3) uint8 clips against their N prompts.
+
+    Clips whose prompt is in `held_out_prompts` count for `accuracy_held_out` only. Raises UserError
+    when the motion grammar does not know a prompt.
+    """
+    return score_track(track(frames), prompts, held_out_prompts)
+
+
+def score_track(
+    track: Track, prompts: Sequence[str], held_out_prompts: Sequence[str] = ()
+) -> Scores:
+    """Score N tracks against their N prompts, as `score_clips` does."""
+    if len(prompts) != len(track.x):
+        raise ValueError(f"{len(track.x)} clips but {len(prompts)} prompts")
+    check_prompts(prompts)
+    motions = classify(track)
+    right = [expected_motion(prompt) == seen for prompt, seen in zip(prompts, motions, strict=True)]
+    held_out = np.isin(np.array(prompts), list(held_out_prompts))
+    accuracy, interval = _share(np.array(right)[~held_out])
+    accuracy_held_out, interval_held_out = _share(np.array(right)[held_out])
+    confusion = {prompt: Counter[str]() for prompt in prompts}
+    for prompt, seen in zip(prompts, motions, strict=True):
+        confusion[prompt][seen] += 1
+    totals = {prompt: seen.total() for prompt, seen in confusion.items()}
+    return Scores(
+        num_clips=len(prompts),
+        accuracy=accuracy,
+        accuracy_interval=interval,
+        accuracy_held_out=accuracy_held_out,
+        accuracy_held_out_interval=interval_held_out,
+        per_prompt={p: confusion[p][expected_motion(p) or ""] / totals[p] for p in confusion},
+        clips_per_prompt=totals,
+        confusion={prompt: dict(seen.most_common()) for prompt, seen in confusion.items()},
+        one_object=float(track.alone.mean()),
+        steadiness=_steadiness(track, prompts),
+        spread=_spread(track, prompts),
+        flicker=float(track.flicker.mean()),
+    )
+
+
+def check_prompts(prompts: Sequence[str]) -> None:
+    """Raise UserError, naming them, if there are prompts the motion grammar does not know."""
+    if unknown := unknown_prompts(prompts):
+        listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        raise UserError(
+            f"the motion meter does not know {len(unknown)} of the prompts: {listed}; it scores "
+            "the prompts of the circles and notebook scenes (docs/evaluation.md)"
+        )
+
+
+def wilson_interval(num_right: int, num_clips: int) -> Interval:
+    """Return the 95 % score interval of a share (Wilson 1927), closed form; (0, 1) for no clips."""
+    if num_clips == 0:
+        return 0.0, 1.0
+    z2 = NORMAL_QUANTILE_95**2
+    share = num_right / num_clips
+    centre = (share + z2 / (2 * num_clips)) / (1 + z2 / num_clips)
+    half = math.sqrt(z2 * (share * (1 - share) / num_clips + z2 / (4 * num_clips**2)))
+    half /= 1 + z2 / num_clips
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _share(right: np.ndarray) -> tuple[float, Interval] | tuple[None, None]:
+    if not len(right):
+        return None, None
+    return float(right.mean()), wilson_interval(int(right.sum()), len(right))
+
+
+def _steadiness(track: Track, prompts: Sequence[str]) -> Steadiness:
+    changes_size = np.isin([expected_motion(p) for p in prompts], ["shrinking", "expanding"])
+    whole = track.alone & ~track.cut & ~changes_size[:, None]
+    area = _std_over_frames(track.area, whole) / _mean_over_frames(track.area, whole)
+    channels = [_std_over_frames(track.colour[..., c], track.alone) for c in range(3)]
+    return Steadiness(area=_mean(area), colour=_mean(np.sqrt(np.mean(np.square(channels), axis=0))))
+
+
+def _spread(track: Track, prompts: Sequence[str]) -> Spread:
+    """Measure the clips in which an object can be followed; prompts with one such clip are out."""
+    followed = track.alone.mean(axis=1) >= MIN_SHARE_ALONE
+    x, y = (bridge_gaps(v, track.alone) / track.unit for v in (track.x, track.y))
+    radius = _mean_over_frames(np.sqrt(track.area / np.pi), track.alone) / track.unit
+    speed = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).sum(axis=1)
+    groups = [np.flatnonzero(followed & (np.array(prompts) == p)) for p in dict.fromkeys(prompts)]
+    groups = [group for group in groups if len(group) > 1]
+
+    def within_prompt(*values: np.ndarray) -> float | None:
+        variances = [np.var(v[group], ddof=1) for v in values for group in groups]
+        return float(np.sqrt(np.mean(variances))) if groups else None
+
+    return Spread(
+        start=within_prompt(x[:, 0], y[:, 0]),
+        size=within_prompt(radius),
+        speed=within_prompt(speed),
+    )
+
+
+def _mean_over_frames(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return the mean over valid frames of (N, T) values, NaN for clips with fewer than two."""
+    count = valid.sum(axis=1)
+    total = np.where(valid, values, 0).sum(axis=1)
+    return np.where(count > 1, total / np.maximum(count, 1), np.nan)
+
+
+def _std_over_frames(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    centre = _mean_over_frames(values, valid)[:, None]
+    return np.sqrt(_mean_over_frames(np.square(values - centre), valid))
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None

@@ -1,0 +1,164 @@
+"""From pixels to one object's path: where is it in each frame, how large, what colour, is it alone?
+
+Nothing here knows how a clip was made. The background is taken to be nearly uniform (the clip's
+median colour); what differs from it clearly is an object.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+OBJECT_CONTRAST = 96  # grey levels from the background in at least one channel, of 255
+MIN_OBJECT_AREA = 0.002  # of min(H, W)^2: 8 pixels at 64x64; anything smaller is a speck
+MAX_SPREAD = 1.25  # a disc is 1, a square 1.05, a triangle 1.21, two discs that touch 1.5
+CLIPS_AT_ONCE = 8  # keeps every intermediate array in the processor's cache
+BACKGROUND_STRIDE = 4  # every 4th pixel in y and x is enough to know the background
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The largest object of every frame of N clips with T frames.
+
+    `x`, `y` (pixels, pixel centres at whole numbers), `area` (pixels) and `colour` (0..255) are
+    NaN in a frame without an object.
+    """
+
+    x: np.ndarray  # (N, T)
+    y: np.ndarray  # (N, T)
+    area: np.ndarray  # (N, T)
+    colour: np.ndarray  # (N, T, 3)
+    num_objects: np.ndarray  # (N, T) int; an object too spread out to be one counts as two
+    cut: np.ndarray  # (N, T) bool: the object touches the frame's edge
+    flicker: np.ndarray  # (N,) mean change of the background between frames, grey levels
+    height: int
+    width: int
+
+    @property
+    def alone(self) -> np.ndarray:
+        """Whether a frame holds exactly one object, (N, T) bool."""
+        return self.num_objects == 1
+
+    @property
+    def unit(self) -> int:
+        """The length in pixels that thresholds are fractions of: the frame's shorter side."""
+        return min(self.height, self.width)
+
+    def reorder_frames(self, order: np.ndarray) -> "Track":
+        """Return the track of the same clips with frames in another order, (N, T) indices."""
+        rows = np.arange(len(order))[:, None]
+        per_frame = ("x", "y", "area", "colour", "num_objects", "cut")
+        return replace(self, **{name: getattr(self, name)[rows, order] for name in per_frame})
+
+
+def track(frames: np.ndarray) -> Track:
+    """Find the largest object in every frame of (N, T, H, W, 3) uint8 clips."""
+    if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
+        raise ValueError(f"frames must be uint8 (N, T, H, W, 3), not {frames.dtype} {frames.shape}")
+    return join([_track_chunk(chunk) for chunk in _chunks(frames)])
+
+
+def join(tracks: Sequence[Track]) -> Track:
+    """Return the tracks of several batches of clips, of one geometry, as one."""
+    arrays = {
+        field.name: np.concatenate([getattr(part, field.name) for part in tracks])
+        for field in fields(Track)
+        if field.name not in ("height", "width")
+    }
+    return Track(**arrays, height=tracks[0].height, width=tracks[0].width)
+
+
+def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(frames), CLIPS_AT_ONCE):
+        yield frames[start : start + CLIPS_AT_ONCE]
+
+
+def _track_chunk(frames: np.ndarray) -> Track:
+    num_clips, num_frames, height, width, _ = frames.shape
+    sparse = frames[:, :, ::BACKGROUND_STRIDE, ::BACKGROUND_STRIDE]  # (N, T, h, w, 3)
+    background = _median(sparse.reshape(num_clips, -1, 3))  # (N, 3)
+    mask = _contrast(frames, background) >= OBJECT_CONTRAST  # (N, T, H, W)
+    objects = _largest_objects(frames, mask)
+    return Track(
+        **{
+            name: values.reshape(num_clips, num_frames, *values.shape[1:])
+            for name, values in objects.items()
+        },
+        flicker=_flicker(sparse, mask[:, :, ::BACKGROUND_STRIDE, ::BACKGROUND_STRIDE]),
+        height=height,
+        width=width,
+    )
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Return the (lower) median over axis 1 of uint8 (N, M, 3), as uint8 (N, 3)."""
+    middle = (values.shape[1] - 1) // 2
+    return np.partition(values.swapaxes(1, 2), middle, axis=2)[:, :, middle]
+
+
+def _contrast(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Return each pixel's largest channel distance from its clip's background, (N, T, H, W)."""
+    num_clips, num_frames, height, width, _ = frames.shape
+    rows = frames.reshape(num_clips, num_frames * height, width * 3)
+    background = np.tile(background, width)[:, None]  # whole rows: short axes are slow in NumPy
+    distance = np.maximum(rows, background)
+    distance -= np.minimum(rows, background)
+    contrast = np.maximum(distance[..., 0::3], distance[..., 1::3])
+    return np.maximum(contrast, distance[..., 2::3], out=contrast).reshape(frames.shape[:-1])
+
+
+def _flicker(sparse: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the mean absolute change of background pixels from frame to frame, (N,)."""
+    change = np.abs(np.diff(sparse.astype(np.float32), axis=1))
+    still = ~(mask[:, 1:] | mask[:, :-1])
+    num_values = np.maximum(3 * np.count_nonzero(still, axis=(1, 2, 3)), 1)
+    return np.einsum("nthwc,nthw->n", change, still.astype(np.float32)) / num_values
+
+
+def _largest_objects(frames: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
+    """Return Track's per-frame fields for a chunk, each (N * T, ...).
+
+    All frames are labelled in one call, as a strip with an empty row between frames; after that
+    only object pixels, about one in forty, are touched.
+    """
+    import cv2  # here, because `--help` and the trainer's start should not wait for it
+
+    height, width = mask.shape[-2:]
+    strip = np.zeros((mask.shape[0] * mask.shape[1], height + 1, width), bool)
+    strip[:, :height] = mask.reshape(-1, height, width)
+    num_labels, labels = cv2.connectedComponents(strip.view(np.uint8).reshape(-1, width))
+    pixels = np.flatnonzero(strip)
+    frame, place = np.divmod(pixels, (height + 1) * width)
+    y, x = np.divmod(place, width)
+    label = labels.reshape(-1)[pixels] - 1
+
+    def total(values: np.ndarray | None = None) -> np.ndarray:
+        return np.bincount(label, values, minlength=num_labels - 1)
+
+    area = total().astype(float)  # every label has at least one pixel
+    centre_x, centre_y = total(x) / area, total(y) / area
+    variance = total(x * x + y * y) / area - centre_x**2 - centre_y**2 + 1 / 6  # pixels are squares
+    cut = total((x == 0) | (x == width - 1) | (y == 0) | (y == height - 1)) > 0
+    colour = frames.reshape(-1, 3).take(frame * (height * width) + place, axis=0)
+    frame_of = np.zeros(num_labels - 1, np.int64)
+    frame_of[label] = frame
+
+    spread_out = (2 * np.pi * variance > MAX_SPREAD * area) & ~cut
+    counts = (1 + spread_out) * (area >= MIN_OBJECT_AREA * min(height, width) ** 2)
+    num_objects = np.bincount(frame_of, counts, minlength=len(strip)).astype(np.int64)
+    by_area = np.argsort(area, kind="stable")
+    largest = np.full(len(strip), -1)
+    largest[frame_of[by_area]] = by_area  # the last assignment, the largest, stays
+
+    def of_largest(values: np.ndarray) -> np.ndarray:
+        missing = np.full((1, *values.shape[1:]), np.nan)
+        return np.concatenate([values, missing])[np.where(num_objects > 0, largest, -1)]
+
+    return {
+        "x": of_largest(centre_x),
+        "y": of_largest(centre_y),
+        "area": of_largest(area),
+        "colour": of_largest(np.stack([total(c) / area for c in colour.T], axis=1)),
+        "num_objects": num_objects,
+        "cut": of_largest(cut.astype(float)) == 1,
+    }

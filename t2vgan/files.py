@@ -1,0 +1,51 @@
+"""Files that are either whole or absent: temp name, fsync, rename."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a hidden temporary path beside `path`; publish it under the final name on success.
+
+    The temporary file keeps the final suffix, so that writers which choose a format by suffix
+    work. On an exception it is removed and whatever `path` held before is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o644)
+        fsync_path(temporary)
+        os.replace(temporary, path)
+        fsync_path(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write_bytes(path: Path | str, data: bytes) -> None:
+    """Write a small file in one piece."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def sha256_of(path: Path | str) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fsync_path(path: Path) -> None:
+    """Flush a file or a folder's directory entries to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

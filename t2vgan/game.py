@@ -1,0 +1,201 @@
+"""The adversarial game: two networks, their losses, and the step that updates both."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from t2vgan.config import ModelConfig, TrainConfig
+from t2vgan.distributed import Processes, choose_precision
+from t2vgan.ema import Ema
+from t2vgan.losses import OBJECTIVES, gradient_penalty
+from t2vgan.micro_batch import MicroBatch
+from t2vgan.models import build_discriminator, build_generator
+from t2vgan.schedules import cosine, log_linear
+from t2vgan.seeds import derive_seed
+
+
+@dataclass
+class Player:
+    """One side of the game: a network, what wraps it, and what trains it."""
+
+    network: nn.Module
+    """The network itself: for the other side's update, and for saving."""
+    wrapped: nn.Module
+    """The same network, its gradients averaged over ranks: for its own update."""
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    """Its own: in float16 an overflow of one network must not touch the other's scale."""
+
+    def set_learning_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+
+class Game:
+    """Generator against discriminator, and the generator's average that samples."""
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        train: TrainConfig,
+        processes: Processes,
+        *,
+        height: int,
+        width: int,
+        vocabulary_size: int,
+    ) -> None:
+        self.train = train
+        self.processes = processes
+        self.precision = choose_precision(train.precision, processes.device)
+        self.objective = OBJECTIVES[train.loss]
+        sizes = {"height": height, "width": width, "vocabulary_size": vocabulary_size}
+        torch.manual_seed(derive_seed(train.seed, "weights"))  # the same weights on every rank
+        generator = build_generator(model, **sizes)
+        discriminator = build_discriminator(
+            model, **sizes, frames_per_clip=train.frames_per_clip
+        )
+        self.generator = self._player(generator, train.generator_lr)
+        self.discriminator = self._player(discriminator, train.discriminator_lr)
+        self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
+        self.clips_seen = 0
+        self.penalty_weight = 0.0
+        self.batch: Sequence[MicroBatch] = ()
+        self.totals: dict[str, Tensor] = {}
+
+    def _player(self, network: nn.Module, learning_rate: float) -> Player:
+        network = network.to(self.processes.device)
+        optimizer = torch.optim.Adam(
+            network.parameters(),
+            learning_rate,
+            betas=(self.train.beta1, self.train.beta2),
+            fused=True,
+        )
+        scaler = torch.amp.GradScaler(
+            self.processes.device.type, enabled=self.precision == torch.float16
+        )
+        return Player(network, self.processes.wrap(network), optimizer, scaler)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """Every network that a checkpoint holds."""
+        return {
+            "generator": self.generator.network,
+            "discriminator": self.discriminator.network,
+            "generator_ema": self.ema.model,
+        }
+
+    @property
+    def players(self) -> dict[str, Player]:
+        return {"generator": self.generator, "discriminator": self.discriminator}
+
+    # --- the step --------------------------------------------------------------------------------
+
+    def play(self, batch: Sequence[MicroBatch], step: int) -> None:
+        """Train one step on a rank's micro-batches of global batch `step`."""
+        self.batch = batch
+        self.clips_seen = step * self.train.global_batch_size
+        self.set_schedule(step)
+        self.train_step()
+
+    def train_step(self) -> None:
+        """Update the discriminator, the generator and its average, once each."""
+        self.discriminator.network.requires_grad_(True)
+        self.update(self.discriminator, self.discriminator_loss)
+        self.discriminator.network.requires_grad_(False)
+        self.update(self.generator, self.generator_loss)
+        self.ema.update(self.generator.network, self.train.global_batch_size, self.clips_seen)
+
+    def update(self, player: Player, loss: Callable[[MicroBatch], Tensor]) -> None:
+        """Take one optimizer step on the loss's mean over the global batch."""
+        for index, micro_batch in enumerate(self.batch, start=1):
+            is_last = index == len(self.batch)
+            with self.processes.accumulate(player.wrapped, is_last=is_last):
+                mean = loss(micro_batch).mean() / len(self.batch)
+                player.scaler.scale(mean).backward()
+        player.scaler.step(player.optimizer)
+        player.scaler.update()
+        player.optimizer.zero_grad(set_to_none=True)
+
+    def discriminator_loss(self, batch: MicroBatch) -> Tensor:
+        """Return (B,): the objective, and every few steps R1 + R2 weighted for the steps between."""
+        penalised = self.penalty_weight > 0
+        with torch.no_grad(), self.autocast():
+            fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
+        video = torch.cat([batch.real_video, fake_video.float()]).requires_grad_(penalised)
+        conditions = [torch.cat([part, part]) for part in batch.conditions]
+        with nullcontext() if penalised else self.autocast():  # second derivatives in float32
+            logits = self.discriminator.wrapped(video, *conditions).float()
+        real_logits, fake_logits = logits.chunk(2)
+        loss = self.objective.discriminator(real_logits, fake_logits)
+        self.note("loss/discriminator", loss)
+        self.note("logits/real", real_logits)
+        self.note("logits/fake", fake_logits)
+        if penalised:
+            r1, r2 = gradient_penalty(logits, video).chunk(2)
+            self.note("penalty", r1 + r2)
+            loss = loss + self.penalty_weight / 2 * (r1 + r2)
+        return loss
+
+    def generator_loss(self, batch: MicroBatch) -> Tensor:
+        """Return (B,): each fake against the real clip of the same prompt."""
+        with self.autocast():
+            fake_video = self.generator.wrapped(batch.generator_latents, *batch.conditions)
+            fake_logits = self.discriminator.network(fake_video, *batch.conditions).float()
+        loss = self.objective.generator(self.real_logits_for_generator(batch), fake_logits)
+        self.note("loss/generator", loss)
+        return loss
+
+    @torch.no_grad()
+    def real_logits_for_generator(self, batch: MicroBatch) -> Tensor:
+        """Return the real clips' logits (B,), or zeros where the objective does not use them."""
+        if not self.objective.generator_needs_real:
+            return torch.zeros(len(batch.real_video), device=batch.real_video.device)
+        with self.autocast():
+            return self.discriminator.network(batch.real_video, *batch.conditions).float()
+
+    # --- schedules, precision, notes -------------------------------------------------------------
+
+    def schedule(self, step: int) -> dict[str, float]:
+        """Return the scheduled values of a step, by the name they are logged under."""
+        train = self.train
+        progress = step / train.num_steps
+        decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)
+        gamma = 0.0
+        if train.penalty_every_steps:
+            gamma = log_linear(
+                progress, start=train.gamma_start, end=train.gamma_end, until=train.gamma_until
+            )
+        return {
+            "lr/generator": train.generator_lr * decay,
+            "lr/discriminator": train.discriminator_lr * decay,
+            "gamma": gamma,
+            "ema/halflife": self.ema.halflife(step * train.global_batch_size),
+        }
+
+    def set_schedule(self, step: int) -> None:
+        schedule = self.schedule(step)
+        self.generator.set_learning_rate(schedule["lr/generator"])
+        self.discriminator.set_learning_rate(schedule["lr/discriminator"])
+        every = self.train.penalty_every_steps
+        self.penalty_weight = every * schedule["gamma"] if every and step % every == 0 else 0.0
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context of mixed precision; nothing in float32."""
+        if self.precision == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.processes.device.type, self.precision)
+
+    def note(self, name: str, values: Tensor) -> None:
+        """Add values to the mean that the next `read_notes` returns; no device sync."""
+        sums = torch.stack([values.detach().mean(), torch.ones((), device=values.device)])
+        self.totals[name] = self.totals[name] + sums if name in self.totals else sums
+
+    def read_notes(self) -> dict[str, float]:
+        """Return the means over ranks and over the steps since the last call (collective)."""
+        names = sorted(self.totals)
+        sums = self.processes.mean(torch.stack([self.totals[name] for name in names]))
+        self.totals = {}
+        return dict(zip(names, (sums[:, 0] / sums[:, 1]).tolist(), strict=True))

@@ -1,0 +1,79 @@
+"""Losses: pure functions from logits or videos to one number per clip, (B,).
+
+`real_logits` and `fake_logits` of a pair belong to the same prompt.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The two sides of one adversarial game; each side is minimised by its network."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    """(real_logits, fake_logits) -> (B,)."""
+    generator: Callable[[Tensor, Tensor], Tensor]
+    """(real_logits, fake_logits) -> (B,)."""
+    generator_needs_real: bool
+    """Whether the generator's side depends on the real logits."""
+
+
+def relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return softplus(-(D(real) - D(fake))): R3GAN, Huang et al., NeurIPS 2024, equation 2."""
+    return F.softplus(fake_logits - real_logits)
+
+
+def relativistic_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return softplus(-(D(fake) - D(real))), the same game from the other side."""
+    return F.softplus(real_logits - fake_logits)
+
+
+def non_saturating_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return -log sigmoid(D(real)) - log(1 - sigmoid(D(fake))): Goodfellow et al., 2014."""
+    return F.softplus(-real_logits) + F.softplus(fake_logits)
+
+
+def non_saturating_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return -log sigmoid(D(fake)): Goodfellow et al., 2014, section 3."""
+    return F.softplus(-fake_logits)
+
+
+def bce_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return binary cross-entropy with labels 1 for real and 0 for fake, summed over the pair."""
+    return F.binary_cross_entropy_with_logits(
+        real_logits, torch.ones_like(real_logits), reduction="none"
+    ) + F.binary_cross_entropy_with_logits(
+        fake_logits, torch.zeros_like(fake_logits), reduction="none"
+    )
+
+
+def bce_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Return binary cross-entropy of the fakes with label 1."""
+    return F.binary_cross_entropy_with_logits(
+        fake_logits, torch.ones_like(fake_logits), reduction="none"
+    )
+
+
+OBJECTIVES = {
+    "relativistic": Objective(relativistic_discriminator, relativistic_generator, True),
+    "non_saturating": Objective(non_saturating_discriminator, non_saturating_generator, False),
+    "bce": Objective(bce_discriminator, bce_generator, False),
+}
+
+
+def gradient_penalty(logits: Tensor, video: Tensor) -> Tensor:
+    """Return each clip's squared gradient norm |d logits / d video|^2, summed over all pixels.
+
+    On real clips this is R1, on generated ones R2 (Mescheder et al., ICML 2018, equation 9; R3GAN,
+    equation 3); both are weighted by gamma / 2. `video` must require gradients and `logits` must
+    be computed from it in float32: second derivatives live here.
+
+    Shapes: logits (B,), video (B, C, T, H, W) -> (B,).
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), video, create_graph=True)
+    return gradient.flatten(1).square().sum(1)

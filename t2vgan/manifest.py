@@ -1,0 +1,124 @@
+"""The manifest: what a folder of shards holds, written last, verified by every reader."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from t2vgan.errors import UserError
+from t2vgan.files import atomic_write_bytes, sha256_of
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Geometry(BaseModel):
+    """The size of a clip: frames (num_frames, height, width, 3)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_frames: Count
+    height: Count
+    width: Count
+
+
+class ShardEntry(BaseModel):
+    """One shard as the manifest knows it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: PlainName
+    num_samples: Count
+    num_bytes: Count
+    sha256: Sha256
+
+
+class Manifest(BaseModel):
+    """A folder of shards: what is in it, what made it, and how to prove that it is whole."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    builder: str
+    builder_version: str
+    builder_config: dict[str, JsonValue]
+    builder_fingerprint: Sha256
+    geometry: Geometry
+    fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1)]
+    prompts: dict[str, Count]
+    held_out_prompts: tuple[str, ...] = ()
+
+    @property
+    def num_samples(self) -> int:
+        """The number of clips over all shards."""
+        return sum(shard.num_samples for shard in self.shards)
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the whole manifest: two folders with the same one hold the same bytes."""
+        return fingerprint(self.model_dump(mode="json"))
+
+
+def fingerprint(value: JsonValue) -> str:
+    """Return the SHA-256 of a JSON value's canonical text."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_manifest(folder: Path | str) -> Manifest:
+    """Read a folder's manifest; raise UserError if it is missing, damaged or of another version."""
+    path = Path(folder) / MANIFEST_NAME
+    remedy = f"build one with `python -m data_tools.build_shards circles --out {folder}`"
+    if not Path(folder).is_dir():
+        raise UserError(f"data folder {folder} does not exist; {remedy}")
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"data folder {folder} has no {MANIFEST_NAME}; {remedy}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); restore or rebuild it") from None
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: format_version is {version!r}, this program reads {FORMAT_VERSION}"
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: {field}: {first['msg']}; restore or rebuild it") from None
+
+
+def write_manifest(folder: Path | str, manifest: Manifest) -> None:
+    """Write a folder's manifest, whole or not at all."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    atomic_write_bytes(Path(folder) / MANIFEST_NAME, f"{text}\n".encode())
+
+
+def check_shards(folder: Path | str, manifest: Manifest) -> None:
+    """Check that every shard exists with its size in bytes; UserError names the first that fails."""
+    for entry in manifest.shards:
+        path = Path(folder) / entry.name
+        if not path.is_file():
+            raise UserError(
+                f"{path} is missing; the manifest lists it with {entry.num_bytes} bytes"
+            )
+        if (found := path.stat().st_size) != entry.num_bytes:
+            raise UserError(f"{path}: expected {entry.num_bytes} bytes, found {found}")
+
+
+def verify_checksum(folder: Path | str, entry: ShardEntry) -> None:
+    """Compare a shard's SHA-256 with the manifest's; UserError names expected and found."""
+    path = Path(folder) / entry.name
+    if not path.is_file():
+        raise UserError(f"{path} is missing; the manifest lists it with {entry.num_bytes} bytes")
+    if (found := sha256_of(path)) != entry.sha256:
+        raise UserError(f"{path}: expected sha256 {entry.sha256}, found {found}")

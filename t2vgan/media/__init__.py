@@ -1,0 +1,25 @@
+"""Clips as files and pictures: frames are (T, H, W, 3) uint8 RGB. Never imports torch."""
+
+from t2vgan.media.clips import (
+    FORMATS,
+    encode_clip,
+    load_clip,
+    save_clip,
+    save_frame_folder,
+    to_data_uri,
+)
+from t2vgan.media.names import slug
+from t2vgan.media.sheets import contact_sheet, film_strips, split_film_strips
+
+__all__ = [
+    "FORMATS",
+    "contact_sheet",
+    "encode_clip",
+    "film_strips",
+    "load_clip",
+    "save_clip",
+    "save_frame_folder",
+    "slug",
+    "split_film_strips",
+    "to_data_uri",
+]

@@ -1,0 +1,20 @@
+"""Names of files made from prompts."""
+
+import hashlib
+import re
+
+MAX_SLUG_LENGTH = 64
+
+
+def slug(prompt: str) -> str:
+    """Return a prompt as a file name: lowercase ASCII letters, digits and single hyphens.
+
+    At most 64 characters and never empty. Where letters are lost to other alphabets or to length,
+    a digest of the prompt keeps different prompts apart.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")
+    if plain and len(plain) <= MAX_SLUG_LENGTH and prompt.isascii():
+        return plain
+    digest = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    kept = plain[: MAX_SLUG_LENGTH - len(digest) - 1].strip("-") or "prompt"
+    return f"{kept}-{digest}"

@@ -1,0 +1,199 @@
+"""Our text-to-video GAN: small, coherent by construction, conditional in every head.
+
+A clip has one latent, shared by its frames; time is an input, so any frame can be drawn alone and
+training shows only a few frames of a clip (StyleGAN-V, Skorokhodov et al., CVPR 2022, section 3).
+Images enter and leave as patches, so that almost all arithmetic is on a grid 4, 8 and 16 times
+coarser than the pixels. The generator ends without tanh: white is exactly +1, where tanh
+saturates and its gradient dies.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from t2vgan.config import ClipGanConfig
+from t2vgan.errors import UserError
+from t2vgan.models.layers import (
+    ResidualBlock,
+    TextEncoder,
+    TimeFeatures,
+    coordinate_features,
+    join_patches,
+    maps_first,
+    maps_last,
+    split_patches,
+)
+
+RGB = 3
+
+
+class Generator(nn.Module):
+    """latents, prompt, times -> video."""
+
+    def __init__(
+        self, model: ClipGanConfig, *, height: int, width: int, vocabulary_size: int
+    ) -> None:
+        super().__init__()
+        rows, columns = grid_of(model, height, width)
+        channels, hidden = model.channels, model.hidden_size
+        self.latent_size = model.latent_size
+        self.patch_size = model.patch_size
+        self.coarsest = (4 * channels, rows // 4, columns // 4)
+        self.text_encoder = TextEncoder(
+            vocabulary_size=vocabulary_size, text_size=model.text_size
+        )
+        self.content = nn.Sequential(
+            nn.Linear(model.latent_size + model.text_size, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+        )
+        self.time_features = TimeFeatures()
+        self.time = nn.Linear(self.time_features.size, hidden)
+        self.frame = nn.Sequential(
+            nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
+        )
+        self.layout = nn.Linear(hidden, 4 * channels * (rows // 4) * (columns // 4))
+        self.coarse = ResidualBlock(4 * channels, code_size=hidden)
+        self.to_middle = nn.Conv2d(4 * channels, 2 * channels, 1)
+        self.middle = ResidualBlock(2 * channels, code_size=hidden)
+        self.to_fine = nn.Conv2d(2 * channels, channels, 1)
+        self.register_buffer("coordinates", coordinate_features(rows, columns), persistent=False)
+        self.place = nn.Conv2d(self.coordinates.shape[1], channels, 1)
+        self.fine = ResidualBlock(channels, code_size=hidden)
+        self.to_patches = nn.Linear(channels, RGB * model.patch_size**2)
+
+    def latent_shape(self, num_frames: int) -> tuple[int, ...]:
+        """Return the shape of one clip's latents."""
+        return (self.latent_size,)
+
+    def forward(
+        self, latents: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
+    ) -> Tensor:
+        """latents (B, Z), token_ids and token_mask (B, L), times (B, K) -> video (B, 3, K, H, W)."""
+        code = self.frame_codes(latents, token_ids, token_mask, times)  # (B K) hidden
+        maps = self.layout(code).view(-1, *self.coarsest)  # (B K) 4C h/4 w/4
+        maps = self.coarse(maps.contiguous(memory_format=torch.channels_last), code)
+        maps = self.middle(double(self.to_middle(maps)), code)  # (B K) 2C h/2 w/2
+        maps = double(self.to_fine(maps)) + self.place(self.coordinates)
+        maps = F.silu(self.fine(maps, code))  # (B K) C h w
+        patches = self.to_patches(maps_last(maps))  # (B K) h w 3pp
+        return join_patches(patches, self.patch_size, times.shape[1])  # B 3 K H W
+
+    def frame_codes(
+        self, latents: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
+    ) -> Tensor:
+        """Mix what the clip is with when the frame is: -> (B*K, hidden)."""
+        text = self.text_encoder(token_ids, token_mask)  # B E
+        content = self.content(torch.cat([latents, text], dim=1)).unsqueeze(1)  # B 1 hidden
+        time = self.time(self.time_features(times))  # B K hidden
+        codes = self.frame(content + 2 * content.sigmoid() * time)  # B K hidden
+        return rearrange(codes, "b k h -> (b k) h")
+
+
+class Discriminator(nn.Module):
+    """video, prompt, times -> logits.
+
+    One trunk sees every frame alone. Two heads judge: one each frame, one all frames in order with
+    their times. Both take the prompt by projection (Miyato and Koyama, ICLR 2018): a prompt that
+    reaches only the clip's head leaves what one frame could tell (its colour, say) unlearned.
+    """
+
+    def __init__(
+        self,
+        model: ClipGanConfig,
+        *,
+        height: int,
+        width: int,
+        vocabulary_size: int,
+        frames_per_clip: int,
+    ) -> None:
+        super().__init__()
+        rows, columns = grid_of(model, height, width)
+        channels, hidden, text_size = model.channels, model.hidden_size, model.text_size
+        self.frame_size = (height, width)
+        self.frames_per_clip = frames_per_clip
+        self.patch_size = model.patch_size
+        self.from_patches = nn.Linear(RGB * model.patch_size**2, channels)
+        self.fine = ResidualBlock(channels)
+        self.to_middle = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
+        self.middle = ResidualBlock(2 * channels)
+        self.to_coarse = nn.Conv2d(2 * channels, 4 * channels, 3, stride=2, padding=1)
+        self.coarse = ResidualBlock(4 * channels)
+        self.layout = nn.Linear(4 * channels * (rows // 4) * (columns // 4), hidden)
+        self.frame_head = ProjectionHead(
+            hidden, vocabulary_size=vocabulary_size, text_size=text_size
+        )
+        self.time_features = TimeFeatures()
+        self.time = nn.Linear(self.time_features.size, hidden)
+        self.clip = nn.Sequential(
+            nn.Linear(frames_per_clip * hidden, 2 * hidden),
+            nn.SiLU(),
+            nn.Linear(2 * hidden, hidden),
+            nn.SiLU(),
+        )
+        self.clip_head = ProjectionHead(
+            hidden, vocabulary_size=vocabulary_size, text_size=text_size
+        )
+
+    def forward(
+        self, video: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
+    ) -> Tensor:
+        """video (B, 3, K, H, W), token_ids and token_mask (B, L), times (B, K) -> logits (B,)."""
+        expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
+        if tuple(video.shape) != expected:
+            raise ValueError(f"video has shape {tuple(video.shape)}, expected {expected}")
+        frames = self.frame_features(video)  # B K hidden
+        timed = frames * (1 + self.time(self.time_features(times)))
+        clip = self.clip(timed.flatten(1))  # B hidden
+        frame_logits = self.frame_head(frames, token_ids, token_mask)  # B K
+        clip_logits = self.clip_head(clip.unsqueeze(1), token_ids, token_mask)  # B 1
+        return clip_logits.squeeze(1) + frame_logits.mean(1)  # B
+
+    def frame_features(self, video: Tensor) -> Tensor:
+        """video (B, 3, K, H, W) -> (B, K, hidden), each frame seen alone."""
+        maps = maps_first(self.from_patches(split_patches(video, self.patch_size)))  # (B K) C h w
+        maps = self.fine(maps)
+        maps = self.middle(self.to_middle(F.silu(maps)))  # (B K) 2C h/2 w/2
+        maps = self.coarse(self.to_coarse(F.silu(maps)))  # (B K) 4C h/4 w/4
+        features = F.silu(self.layout(F.silu(maps).flatten(1)))  # (B K) hidden
+        return rearrange(features, "(b k) h -> b k h", k=video.shape[2])
+
+
+class ProjectionHead(nn.Module):
+    """A linear logit plus the inner product of the features with the prompt's own embedding."""
+
+    def __init__(self, feature_size: int, *, vocabulary_size: int, text_size: int) -> None:
+        super().__init__()
+        self.text_encoder = TextEncoder(vocabulary_size=vocabulary_size, text_size=text_size)
+        self.unconditional = nn.Linear(feature_size, 1)
+        self.projection = nn.Linear(feature_size, text_size)
+        self.scale = text_size**-0.5
+
+    def forward(self, features: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """features (B, N, F), token_ids and token_mask (B, L) -> logits (B, N)."""
+        text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # B 1 E
+        match = (self.projection(features) * text).sum(-1) * self.scale  # B N
+        return self.unconditional(features).squeeze(-1) + match
+
+
+def double(maps: Tensor) -> Tensor:
+    """Repeat every cell twice in both directions: (N, C, h, w) -> (N, C, 2h, 2w)."""
+    return F.interpolate(maps, scale_factor=2, mode="nearest")
+
+
+def grid_of(model: ClipGanConfig, height: int, width: int) -> tuple[int, int]:
+    """Return the finest grid (rows, columns) of patches.
+
+    Raises:
+        UserError: a side is not a multiple of four patches.
+    """
+    unit = 4 * model.patch_size
+    for name, length in (("height", height), ("width", width)):
+        if length < unit or length % unit:
+            nearest = max(unit, length // unit * unit)
+            raise UserError(
+                f"{name}={length} must be a multiple of 4 * model.patch_size = {unit};"
+                f" build shards with {name} {nearest}, or change --model.patch-size"
+            )
+    return height // model.patch_size, width // model.patch_size

@@ -1,0 +1,86 @@
+"""The published notebook's networks, as they were (2,477,251 and 675,265 parameters).
+
+The generator draws single 64x64 frames from 100 random numbers and the mean of ten-number word
+embeddings that nothing trains. The discriminator sees one frame, and neither prompt nor time.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from t2vgan.errors import UserError
+
+LATENT_SIZE = 100
+TEXT_SIZE = 10
+FRAME_SIZE = 64
+
+
+class NotebookGenerator(nn.Module):
+    """latents, prompt -> frames that know nothing of each other."""
+
+    def __init__(self, *, height: int, width: int, vocabulary_size: int) -> None:
+        super().__init__()
+        check_frame_size(height, width)
+        # In no optimizer, as published: words are told apart by random vectors that stay put.
+        self.register_buffer("word_vectors", torch.randn(vocabulary_size, TEXT_SIZE))
+        self.layout = nn.Linear(LATENT_SIZE + TEXT_SIZE, 256 * 8 * 8)
+        self.to_16 = nn.ConvTranspose2d(256, 128, 4, stride=2, padding=1)
+        self.to_32 = nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1)
+        self.to_64 = nn.ConvTranspose2d(64, 3, 4, stride=2, padding=1)
+
+    def latent_shape(self, num_frames: int) -> tuple[int, ...]:
+        """Return the shape of one clip's latents: every frame has its own."""
+        return (num_frames, LATENT_SIZE)
+
+    def forward(
+        self, latents: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
+    ) -> Tensor:
+        """latents (B, K, 100), token_ids and token_mask (B, L) -> video (B, 3, K, 64, 64)."""
+        words = self.word_vectors[token_ids] * token_mask.unsqueeze(-1)  # B L 10
+        text = words.sum(1) / token_mask.sum(1, keepdim=True)  # B 10
+        text = text.unsqueeze(1).expand(-1, latents.shape[1], -1)  # B K 10
+        inputs = rearrange(torch.cat([latents, text], dim=-1), "b k e -> (b k) e")
+        maps = self.layout(inputs).view(-1, 256, 8, 8)  # (B K) 256 8 8
+        maps = F.relu(self.to_16(maps.contiguous(memory_format=torch.channels_last)))
+        maps = F.relu(self.to_32(maps))  # (B K) 64 32 32
+        frames = torch.tanh(self.to_64(maps))  # (B K) 3 64 64
+        return rearrange(frames, "(b k) c h w -> b c k h w", k=latents.shape[1])
+
+
+class NotebookDiscriminator(nn.Module):
+    """A frame -> logits; the sigmoid is part of the loss, which is the same number."""
+
+    def __init__(self, *, height: int, width: int, frames_per_clip: int) -> None:
+        super().__init__()
+        check_frame_size(height, width)
+        if frames_per_clip != 1:
+            raise UserError(
+                f"train.frames_per_clip={frames_per_clip} must be 1 with the notebook's"
+                " discriminator, which sees single frames"
+            )
+        self.to_32 = nn.Conv2d(3, 64, 4, stride=2, padding=1)
+        self.to_16 = nn.Conv2d(64, 128, 4, stride=2, padding=1)
+        self.to_8 = nn.Conv2d(128, 256, 4, stride=2, padding=1)
+        self.head = nn.Linear(256 * 8 * 8, 1)
+
+    def forward(
+        self, video: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
+    ) -> Tensor:
+        """video (B, 3, 1, 64, 64) -> logits (B,); prompt and times are ignored, as published."""
+        if tuple(video.shape[1:]) != (3, 1, FRAME_SIZE, FRAME_SIZE):
+            raise ValueError(f"video has shape {tuple(video.shape)}, expected (B, 3, 1, 64, 64)")
+        maps = video.squeeze(2).contiguous(memory_format=torch.channels_last)  # B 3 64 64
+        maps = F.leaky_relu(self.to_32(maps), 0.2)  # B 64 32 32
+        maps = F.leaky_relu(self.to_16(maps), 0.2)  # B 128 16 16
+        maps = F.leaky_relu(self.to_8(maps), 0.2)  # B 256 8 8
+        return self.head(maps.flatten(1)).squeeze(1)  # B
+
+
+def check_frame_size(height: int, width: int) -> None:
+    """Raise UserError unless frames are 64x64, the only size the published networks have."""
+    if (height, width) != (FRAME_SIZE, FRAME_SIZE):
+        raise UserError(
+            f"frames of {height}x{width}: the notebook's networks take {FRAME_SIZE}x{FRAME_SIZE};"
+            " build shards with --size 64x64, or train another preset"
+        )

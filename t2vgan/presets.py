@@ -1,0 +1,43 @@
+"""Named runs: `train.py NAME` starts one."""
+
+from pathlib import Path
+
+from t2vgan.config import ClipGanConfig, Config, DataConfig, NotebookGanConfig, TrainConfig
+
+PRESETS = {
+    "quickstart": Config(
+        run_dir=Path("runs/quickstart"),
+        data=DataConfig(path=Path("data/circles")),
+        model=ClipGanConfig(),
+        train=TrainConfig(),
+    ),
+    "notebook": Config(
+        run_dir=Path("runs/notebook"),
+        data=DataConfig(path=Path("data/notebook")),
+        model=NotebookGanConfig(),
+        train=TrainConfig(
+            num_steps=81_250,  # 13 epochs of 100,000 frames
+            global_batch_size=16,
+            frames_per_clip=1,
+            loss="bce",
+            fresh_latents=False,
+            generator_lr=2e-4,
+            discriminator_lr=2e-4,
+            lr_hold=1.0,
+            lr_final=1.0,
+            beta1=0.5,
+            beta2=0.999,
+            penalty_every_steps=0,
+            ema_halflife_clips=1e-3,  # no averaging: the copy is the network
+        ),
+        sample_every_steps=5000,
+        evaluate_every_steps=5000,
+        save_every_steps=5000,
+    ),
+}
+"""Preset name -> config; every field can be overridden on the command line."""
+
+DESCRIPTIONS = {
+    "quickstart": "18 prompts of a moving circle; minutes on two CPU cores",
+    "notebook": "the published notebook's recipe: single frames, BCE, no averaging",
+}

@@ -1,0 +1,32 @@
+"""A run explains itself: run_dir -> one self-contained report.html.
+
+    records.py   run_dir -> Run, read with tolerance
+    page.py      Run -> the page: its sections in order
+    sheet.py     sample film strips -> the moving contact sheet
+    curves.py    which numbers become which chart; charts.py draws them as SVG
+    scores.py    accuracy in tables
+    markup.py    text -> HTML, escaped by default; style.py is the style sheet
+
+The page works offline and runs no script: pictures are data URIs, charts are inline SVG, the
+moving pictures are CSS animations.
+"""
+
+from pathlib import Path
+
+from t2vgan.files import atomic_write_bytes
+from t2vgan.report.page import render_page
+from t2vgan.report.records import read_run
+
+__all__ = ["write_report"]
+
+
+def write_report(run_dir: Path | str) -> Path:
+    """Write `run_dir/report.html` from the run's own files and return its path.
+
+    Raises `UserError` when `run_dir` holds no metrics. Everything else may be missing (samples,
+    evaluations, config): the page then says so.
+    """
+    run_dir = Path(run_dir)
+    report = run_dir / "report.html"
+    atomic_write_bytes(report, render_page(read_run(run_dir)).encode())
+    return report

@@ -1,0 +1,69 @@
+"""Which numbers of a run become which chart."""
+
+from collections.abc import Sequence
+
+from t2vgan.report.charts import Chart, line_chart
+from t2vgan.report.markup import Markup, count, duration
+from t2vgan.report.records import CLOCKS, Record, Run, number
+
+EVALUATION_CHARTS = (
+    Chart(
+        "Prompt accuracy",
+        {"accuracy": "training prompts", "accuracy_held_out": "held-out prompts"},
+        unit="%",
+        low=0,
+        high=1,
+    ),
+    Chart("Frames with exactly one object", {"one_object": "one object"}, unit="%", high=1),
+    Chart("Diversity, 1 is that of real clips", {"diversity": "diversity"}, low=0, high=1),
+)
+TRAIN_CHARTS = (
+    Chart("Loss", {"loss/discriminator": "discriminator", "loss/generator": "generator"}),
+    Chart("Logits", {"logits/real": "real", "logits/fake": "fake"}),
+    Chart("Gradient penalty", {"penalty": "penalty"}, log=True),
+    Chart("Weight of the penalty, gamma", {"gamma": "gamma"}, low=0),
+    Chart(
+        "Learning rate",
+        {"lr/generator": "generator", "lr/discriminator": "discriminator"},
+        low=0,
+    ),
+    Chart("Half-life of averaged weights", {"ema/halflife": "half-life"}, unit="clips", low=0),
+    Chart("Throughput", {"clips_per_second": "throughput"}, unit="clips/s", low=0),
+    Chart("Peak memory", {"memory_gb": "memory"}, unit="GB", low=0),
+    Chart("Bad samples replaced", {"data/bad_samples": "bad samples"}, low=0, high=5),
+)
+
+
+def curves(run: Run) -> list[Markup]:
+    """Draw every number of the run against clips seen, the ones that matter first."""
+    return [
+        *_charts(run.evaluations, EVALUATION_CHARTS),
+        *_charts(run.train, TRAIN_CHARTS),
+        *_charts(run.train, _unforeseen(run.train)),
+    ]
+
+
+def _charts(records: Sequence[Record], charts: Sequence[Chart]) -> list[Markup]:
+    """Draw each chart for which the records hold a number."""
+    x = [record["clips_seen"] for record in records]
+    notes = [
+        f"step {count(record['step'])}, {count(record['clips_seen'])} clips, "
+        f"{duration(record['seconds'])}"
+        for record in records
+    ]
+    drawn = []
+    for chart in charts:
+        columns = {
+            name: [number(record, key) for record in records] for key, name in chart.names.items()
+        }
+        series = {name: values for name, values in columns.items() if set(values) - {None}}
+        if series:
+            drawn.append(line_chart(chart, x, series, notes))
+    return drawn
+
+
+def _unforeseen(records: Sequence[Record]) -> list[Chart]:
+    """Give each number that TRAIN_CHARTS does not know a chart of its own: nothing is hidden."""
+    known = {*CLOCKS, "wall_time"}.union(*(chart.names for chart in TRAIN_CHARTS))
+    keys = dict.fromkeys(key for record in records for key in record if key not in known)
+    return [Chart(key, {key: key}) for key in keys]

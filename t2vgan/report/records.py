@@ -1,0 +1,144 @@
+"""What a run left in its folder, read with tolerance: a damaged piece is named, never fatal."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from t2vgan.errors import UserError
+
+Record = Mapping[str, Any]
+
+CLOCKS = ("step", "clips_seen", "seconds")  # every record has them
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's files. Every list of records is in the order of training."""
+
+    run_dir: Path
+    config: Record  # config.json
+    environment: Record  # run.json: hardware, versions, command, git commit
+    final_evaluation: Record  # evaluation.json, written after training with more clips
+    train: Sequence[Record]
+    samples: Sequence[Record]
+    evaluations: Sequence[Record]
+    events: Sequence[Record]
+    problems: Sequence[str]  # what could not be read, for the reader of the page
+
+    @property
+    def name(self) -> str:
+        return self.run_dir.resolve().name
+
+    @property
+    def last(self) -> Record:
+        """The record furthest into training."""
+        records = (*self.train, *self.samples, *self.evaluations, *self.events)
+        return max(records, key=lambda record: (record["step"], record["seconds"]))
+
+    @property
+    def best_evaluation(self) -> Record | None:
+        """The evaluation with the highest accuracy on training prompts; the later of equals."""
+        rated = [record for record in self.evaluations if number(record, "accuracy") is not None]
+        return max(reversed(rated), key=lambda record: record["accuracy"], default=None)
+
+    @property
+    def held_out_prompts(self) -> frozenset[str]:
+        """Prompts that any of the run's files names as held out from training."""
+        sources = (self.final_evaluation, self.environment, *self.evaluations, *self.samples)
+        return frozenset(
+            prompt for source in sources for prompt in texts(source, "held_out_prompts")
+        )
+
+
+def read_run(run_dir: Path) -> Run:
+    """Read a run's files; `UserError` if the folder holds no training record at all."""
+    metrics = run_dir / "metrics.jsonl"
+    if not metrics.is_file():
+        raise UserError(
+            f"run_dir={run_dir} holds no metrics.jsonl; name the folder of a training run, "
+            "such as runs/quickstart"
+        )
+    problems: list[str] = []
+    records = _read_metrics(metrics, problems)
+    by_kind = {
+        kind: [record for record in records if record["kind"] == kind]
+        for kind in ("train", "samples", "evaluation", "event")
+    }
+    if not any(by_kind.values()):
+        raise UserError(f"{metrics} holds no readable record; train the run first")
+    return Run(
+        run_dir=run_dir,
+        config=_read_json(run_dir / "config.json", problems),
+        environment=_read_json(run_dir / "run.json", problems),
+        final_evaluation=_read_json(run_dir / "evaluation.json", problems),
+        train=by_kind["train"],
+        samples=by_kind["samples"],
+        evaluations=by_kind["evaluation"],
+        events=by_kind["event"],
+        problems=problems,
+    )
+
+
+def number(record: Record, key: str) -> float | None:
+    """Return a finite number from a record, else None."""
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def text(record: Record, *keys: str) -> str | None:
+    """Return the first of `keys` that holds a non-empty string, else None."""
+    values = (record.get(key) for key in keys)
+    return next((value for value in values if isinstance(value, str) and value), None)
+
+
+def texts(record: Record, key: str) -> list[str]:
+    """Return a record's list of strings; empty if there is none."""
+    value = record.get(key)
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def table(record: Record, key: str) -> Record:
+    """Return a record's inner object; empty if there is none."""
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _read_metrics(path: Path, problems: list[str]) -> list[Record]:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    records = [_parse(line) for line in lines if line.strip()]
+    readable = [record for record in records if _is_record(record)]
+    if len(readable) < len(records):
+        damaged = len(records) - len(readable)
+        problems.append(f"metrics.jsonl: lines that are not records: {damaged}")
+    return readable
+
+
+def _is_record(value: Any) -> bool:
+    """Whether a value has a kind and the three clocks: finite and not negative."""
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+        return False
+    clocks = (number(value, key) for key in CLOCKS)
+    return all(clock is not None and clock >= 0 for clock in clocks)
+
+
+def _read_json(path: Path, problems: list[str]) -> Record:
+    if not path.is_file():
+        return {}
+    value = _parse(path.read_text(encoding="utf-8", errors="replace"))
+    if isinstance(value, dict):
+        return value
+    problems.append(f"{path.name}: not a JSON object")
+    return {}
+
+
+def _parse(line: str) -> Any:
+    """Parse JSON, NaN and infinities as null; None if it is damaged."""
+    try:
+        return json.loads(line, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None

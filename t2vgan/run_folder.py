@@ -1,0 +1,107 @@
+"""A run's folder: what it says about the run, and whether the same command may go on in it."""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import t2vgan
+from t2vgan.config import Config, flatten, load_config
+from t2vgan.errors import UserError
+from t2vgan.files import atomic_write_bytes
+
+CONFIG_NAME = "config.json"
+RUN_NAME = "run.json"
+
+# Changing any other option would change what is trained, and the run would be neither the old one
+# nor a new one.
+CHANGEABLE = frozenset(
+    {
+        "run_dir",
+        "data.path",  # the data's fingerprint is compared instead
+        "data.num_threads",
+        "data.verify_checksums",
+        "data.max_bad_fraction",
+        "train.num_steps",
+        "train.micro_batch_size",
+        "train.precision",
+        "log_every_steps",
+        "sample_every_steps",
+        "evaluate_every_steps",
+        "evaluate_clips_per_prompt",
+        "save_every_steps",
+        "keep_checkpoints",
+        "tracking",
+        "num_cpu_threads",
+    }
+)
+
+
+def check_same_run(config: Config) -> list[str]:
+    """Compare a config with the one its run_dir was started with; return the changes, if any.
+
+    Raises:
+        UserError: an option changed that decides what is trained.
+    """
+    path = config.run_dir / CONFIG_NAME
+    if not path.exists():
+        return []
+    before, now = flatten(load_config(path)), flatten(config)
+    changed = {
+        name: f"{name}: {before.get(name)} -> {now.get(name)}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    }
+    if refused := [text for name, text in changed.items() if name not in CHANGEABLE]:
+        raise UserError(
+            f"{config.run_dir} was started with other options ({'; '.join(refused)}), which would"
+            " make it another run; set them back, or start one with --run-dir"
+        )
+    return list(changed.values())
+
+
+def write_run_files(config: Config, environment: dict[str, Any]) -> None:
+    """Write config.json, and run.json for readers who ask how this was made."""
+    atomic_write_bytes(
+        config.run_dir / CONFIG_NAME, config.model_dump_json(indent=2).encode() + b"\n"
+    )
+    text = json.dumps(environment, indent=2)
+    atomic_write_bytes(config.run_dir / RUN_NAME, text.encode() + b"\n")
+
+
+def describe_environment(*, device: str, world_size: int, precision: str) -> dict[str, Any]:
+    """Return what a reader needs to understand or repeat a run."""
+    from importlib.metadata import version
+
+    return {
+        "command": shlex.join(["accelerate", "launch", *sys.argv]),
+        "device": device,
+        "cpu_cores": len(os.sched_getaffinity(0)),
+        "world_size": world_size,
+        "precision": precision,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in ("torch", "accelerate", "numpy")},
+        "t2vgan": t2vgan.__version__,
+        "git_commit": git_commit(),
+    }
+
+
+def git_commit() -> str | None:
+    """Return the checkout's commit, with "+" where tracked files differ from it."""
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,182 @@
+"""The run's diary: metrics.jsonl, a status line, and a tracker that can never stop a run.
+
+Every record is one JSON object on one line with the fields `kind`, `step`, `clips_seen`,
+`seconds` (of training so far; it survives a resume) and `wall_time` (Unix time).
+"""
+
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from t2vgan.files import atomic_path
+
+METRICS_NAME = "metrics.jsonl"
+
+Record = dict[str, Any]  # plain JSON
+Tracker = Callable[[dict[str, float], int], None]  # (values, step), as Accelerator.log
+
+logger = logging.getLogger(__name__)
+
+
+class RunLog:
+    """Write a run's records; on every rank but the main one, do nothing.
+
+    Records of a step must be written before its checkpoint is saved: then a resumed run that
+    calls `truncate_after(step)` has each of them exactly once.
+    """
+
+    def __init__(self, run_dir: Path | str, is_main: bool = True, tracker: Tracker | None = None):
+        self.path = Path(run_dir) / METRICS_NAME
+        self.is_main = is_main
+        self.tracker = tracker
+        self.num_untracked = 0  # records that a failed tracker did not get
+        self.file: IO[str] | None = None
+
+    def attach_tracker(self, tracker: Tracker) -> None:
+        """Send the numbers of every further record to `tracker(values, step)` too."""
+        self.tracker = tracker
+        self.num_untracked = 0
+
+    def write(
+        self, kind: str, *, step: int, clips_seen: int, seconds: float, **fields: Any
+    ) -> None:
+        """Append one record and flush it. Numbers that are not finite become null.
+
+        Raises OSError when the disk refuses. A tracker's failure is warned about once; the run
+        goes on without it.
+        """
+        if not self.is_main:
+            return
+        record = to_json(
+            {
+                "kind": kind,
+                "step": step,
+                "clips_seen": clips_seen,
+                "seconds": round(seconds, 3),
+                "wall_time": round(time.time(), 3),
+                **fields,
+            }
+        )
+        if self.file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - see close
+        print(json.dumps(record, allow_nan=False), file=self.file, flush=True)
+        self.track(record)
+
+    def track(self, record: Record) -> None:
+        """Pass a record's numbers to the tracker; its first failure is its last call."""
+        if self.tracker is None:
+            return
+        if self.num_untracked == 0:
+            try:
+                self.tracker(tracker_values(record), record["step"])
+                return
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                message = "the tracker failed at step %s (%s); the run goes on and %s has it all"
+                logger.warning(message, record["step"], reason, self.path)
+        self.num_untracked += 1
+
+    def truncate_after(self, step: int) -> None:
+        """Drop the records after `step` and a line torn by a kill: where a resumed run begins.
+
+        A run that starts again without a checkpoint calls it with -1: records of step 0 go too.
+        """
+        if not self.is_main or not self.path.exists():
+            return
+        self.close()
+        with atomic_path(self.path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            for record in read_records(self.path):
+                if record["step"] <= step:
+                    print(json.dumps(record), file=file)
+
+    def status(self, **values: Any) -> None:
+        """Print a status line; the arguments are those of `format_status`."""
+        if self.is_main:
+            print(format_status(**values), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+
+def read_records(path: Path | str) -> Iterator[Record]:
+    """Yield the records of a metrics file; a line torn by a kill is passed over."""
+    with open(path, "rb") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(record, dict) and isinstance(record.get("step"), int):
+                yield record
+
+
+def format_status(
+    *,
+    step: int,
+    num_steps: int,
+    clips_seen: int,
+    clips_per_second: float,
+    loss_discriminator: float,
+    loss_generator: float,
+    seconds_left: float,
+) -> str:
+    """Return a line such as
+    `step 1200/9000  clips 19.2k  412 clips/s  loss D 0.61 G 0.74  left 0:05:12`.
+    """
+    return "  ".join(
+        [
+            f"step {step}/{num_steps}",
+            f"clips {format_count(clips_seen)}",
+            f"{format_count(clips_per_second)} clips/s",
+            f"loss D {loss_discriminator:.2f} G {loss_generator:.2f}",
+            f"left {format_duration(seconds_left)}",
+        ]
+    )
+
+
+def format_count(count: float) -> str:
+    """Return three significant digits: 0.31, 412, 19.2k, 1.25M."""
+    for unit in ("", "k", "M"):
+        if float(f"{count:.3g}") < 1000:
+            return f"{count:.3g}{unit}"
+        count /= 1000
+    return f"{count:.3g}G"
+
+
+def format_duration(seconds: float) -> str:
+    """Return 0:05:12, or a question mark for a time that is not known yet."""
+    return str(timedelta(seconds=round(seconds))) if math.isfinite(seconds) else "?"
+
+
+def to_json(value: Any) -> Any:
+    """Return plain JSON: paths as text, arrays' scalars as numbers, null for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):  # a NumPy or torch scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def tracker_values(record: Record) -> dict[str, float]:
+    """Return a record's numbers by name, those of other kinds than "train" under their kind."""
+    prefix = "" if record["kind"] == "train" else f"{record['kind']}/"
+    return {
+        prefix + name: value
+        for name, value in record.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and name != "step"
+    }

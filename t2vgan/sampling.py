@@ -1,0 +1,132 @@
+"""Prompts and seeds to frames. A seed belongs to one clip, so clips do not depend on each other."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from t2vgan.errors import UserError
+from t2vgan.models import build_generator
+from t2vgan.text import Vocabulary
+from t2vgan.video import to_frames
+from t2vgan.weights import WeightsInfo, load_weights
+
+
+@dataclass(frozen=True)
+class LoadedGenerator:
+    """A trained generator in evaluation mode, the words it knows, and where it comes from."""
+
+    generator: nn.Module
+    vocabulary: Vocabulary
+    info: WeightsInfo
+
+
+def load_generator(path: Path | str, *, device: torch.device | str = "cpu") -> LoadedGenerator:
+    """Build the generator of a weights file, or of a run folder's best weights.
+
+    Raises UserError for weights that are missing, damaged or do not fit their own description.
+    """
+    tensors, info = load_weights(path)
+    vocabulary = Vocabulary(info.words)
+
+    def build() -> nn.Module:
+        return build_generator(
+            info.model, height=info.height, width=info.width, vocabulary_size=len(vocabulary)
+        )
+
+    with torch.device("meta"):  # costs no memory, whatever sizes a file claims
+        check_tensors(path, tensors, expected=build().state_dict())
+    generator = build()
+    generator.load_state_dict(tensors)
+    return LoadedGenerator(generator.to(device).eval(), vocabulary, info)
+
+
+def check_tensors(
+    path: Path | str, tensors: dict[str, Tensor], *, expected: dict[str, Tensor]
+) -> None:
+    """Raise UserError unless the tensors have the names and shapes of a model's state."""
+    for name in sorted(tensors.keys() | expected.keys()):
+        found, wanted = (
+            str(tuple(state[name].shape)) if name in state else "none"
+            for state in (tensors, expected)
+        )
+        if found != wanted:
+            raise UserError(
+                f"weights {path}: tensor {name} is {found}, but the model it describes has "
+                f"{wanted}: use the t2vgan version that wrote it"
+            )
+
+
+def generate_clips(
+    generator: nn.Module,
+    vocabulary: Vocabulary,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    num_frames: int,
+    batch_size: int = 1,
+    allow_unknown: bool = False,
+    should_stop: Callable[[], bool] | None = None,
+) -> np.ndarray:
+    """Return frames (N, T, H, W, 3) uint8: clip i shows prompts[i], drawn from seeds[i].
+
+    By default each clip has a forward pass of its own, so its bytes depend on its own prompt and
+    seed alone; larger batches suit accelerators and may differ in a last bit. Time runs from 0 to 1
+    in every clip: more frames are the same motion, finer. `should_stop` is asked after each batch;
+    once it says yes, the clips made so far are returned.
+    Raises UserError for prompts that are empty or of unknown words, before any work.
+    """
+    tokens = vocabulary.encode(prompts, allow_unknown=allow_unknown)
+    token_ids, token_mask = map(torch.from_numpy, tokens)
+    device = next(generator.parameters()).device
+    times = torch.linspace(0, 1, num_frames, device=device)
+
+    @torch.no_grad()
+    def generate_batch(start: int) -> np.ndarray:
+        batch = slice(start, start + batch_size)
+        num_words = int(token_mask[batch].sum(dim=1).max())  # its own, not of the longest prompt
+        latents = draw_latents(generator.latent_shape(num_frames), seeds[batch])
+        video = generator(
+            latents.to(device),
+            token_ids[batch, :num_words].to(device),
+            token_mask[batch, :num_words].to(device),
+            times.expand(len(latents), -1),
+        )
+        return to_frames(video).cpu().numpy()
+
+    clips = []
+    with one_worker_per_thread(device) as workers:
+        for frames in workers.map(generate_batch, range(0, len(prompts), batch_size)):
+            clips.append(frames)
+            if should_stop is not None and should_stop():
+                workers.shutdown(cancel_futures=True)
+                break
+    return np.concatenate(clips)
+
+
+def draw_latents(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
+    """Return normal latents (B, *shape), each from its own seed; the same for every device."""
+    sources = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.stack([torch.randn(shape, generator=source) for source in sources])
+
+
+@contextmanager
+def one_worker_per_thread(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """Trade PyTorch's threads within an operation for as many workers with one thread each.
+
+    On a CPU one clip is too little work to share: two workers made 1.6 times the clips of two
+    threads, and results no longer depend on the number of threads. An accelerator has one worker.
+    """
+    num_threads = torch.get_num_threads()
+    num_workers = num_threads if device.type == "cpu" else 1
+    torch.set_num_threads(1)  # inherited by the workers, whose threads start after this
+    try:
+        with ThreadPoolExecutor(num_workers) as workers:
+            yield workers
+    finally:
+        torch.set_num_threads(num_threads)

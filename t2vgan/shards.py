@@ -1,0 +1,152 @@
+"""The sample format, shared by the builders and the loader.
+
+A shard is a tar of samples: `{key}.webp` (one film strip), `{key}.txt` (the prompt, UTF-8) and
+`{key}.json` (metadata), the members of a sample one after the other. `manifest.json` lists the
+shards. Any webdataset reader can open them. Torch is never imported here.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import JsonValue
+
+from t2vgan.files import atomic_path, sha256_of
+from t2vgan.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    Geometry,
+    Manifest,
+    ShardEntry,
+    check_shards,
+    fingerprint,
+    load_manifest,
+    verify_checksum,
+    write_manifest,
+)
+from t2vgan.strips import EXTENSIONS, decode_strip, encode_strip
+from t2vgan.tar import READ_BUFFER_BYTES, ShardError, read_members, write_members
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "EncodedSample",
+    "Geometry",
+    "Manifest",
+    "ShardEntry",
+    "ShardError",
+    "check_shards",
+    "decode_sample",
+    "decode_strip",
+    "encode_sample",
+    "encode_strip",
+    "fingerprint",
+    "load_manifest",
+    "read_samples",
+    "verify_checksum",
+    "write_manifest",
+    "write_shard",
+]
+
+KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSample:
+    """One sample as it lies in a shard: extension -> bytes ("webp", "txt", "json")."""
+
+    key: str
+    members: dict[str, bytes]
+
+
+def encode_sample(
+    key: str, frames: np.ndarray, prompt: str, metadata: Mapping[str, JsonValue]
+) -> EncodedSample:
+    """Encode one clip: frames (T, H, W, 3) uint8 RGB, its prompt, and JSON metadata."""
+    if not KEY_PATTERN.fullmatch(key):
+        raise ValueError(f"key {key!r} may only hold letters, digits, '_' and '-', 1 to 80 of them")
+    if not prompt.strip():
+        raise ValueError(f"sample {key}: the prompt is empty")
+    text = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
+    members = {"webp": encode_strip(frames), "txt": prompt.encode(), "json": text.encode()}
+    return EncodedSample(key, members)
+
+
+def decode_sample(sample: EncodedSample, geometry: Geometry) -> tuple[np.ndarray, str]:
+    """Decode one clip into frames (T, H, W, 3) uint8 RGB and its prompt.
+
+    Raises ValueError with the reason: no prompt, an empty one, one that is not UTF-8, no strip,
+    an undecodable strip, or one of another geometry.
+    """
+    members = sample.members
+    if "txt" not in members:
+        raise ValueError("no prompt (a .txt member)")
+    try:
+        prompt = members["txt"].decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError("prompt is not UTF-8") from None
+    if not prompt:
+        raise ValueError("prompt is empty")
+    strip = next((members[e] for e in EXTENSIONS if e in members), None)
+    if strip is None:
+        raise ValueError(f"no film strip (a member of type {', '.join(EXTENSIONS)})")
+    return decode_strip(strip, geometry), prompt
+
+
+def read_samples(path: Path | str, *, skip: int = 0) -> Iterator[EncodedSample]:
+    """Yield a shard's samples in order, the first `skip` passed over without reading their bytes.
+
+    Members belong together while their names agree up to the first dot of the file name, as in
+    webdataset; names without a dot belong to no sample. Raises ShardError when the tar is
+    damaged, truncated (at a member boundary too) or holds anything but regular files.
+    """
+    key = None
+    members: dict[str, bytes] = {}
+    num_before = -1  # samples before the present one
+    with open(path, "rb", buffering=READ_BUFFER_BYTES) as file:
+        for member in read_members(file, path):
+            folder, slash, filename = member.name.rpartition("/")
+            stem, _, extension = filename.partition(".")
+            if not stem or not extension:
+                continue
+            member_key = folder + slash + stem
+            if member_key != key:
+                if members:
+                    yield EncodedSample(key, members)
+                key, members = member_key, {}
+                num_before += 1
+            if num_before < skip:
+                continue
+            extension = extension.lower()
+            if extension in members:
+                raise ShardError(f"{path}: sample {key!r} has two members of type {extension!r}")
+            members[extension] = file.read(member.size)
+    if members:
+        yield EncodedSample(key, members)
+
+
+def write_shard(path: Path | str, samples: Iterable[EncodedSample]) -> ShardEntry:
+    """Write samples as one tar, whole or not at all, and return its manifest entry.
+
+    The same samples give the same bytes. Raises ValueError when there are none.
+    """
+    path = Path(path)
+    num_samples = 0
+
+    def members() -> Iterator[tuple[str, bytes]]:
+        nonlocal num_samples
+        for sample in samples:
+            num_samples += 1
+            for extension, data in sample.members.items():
+                yield f"{sample.key}.{extension}", data
+
+    with atomic_path(path) as temporary:
+        with open(temporary, "wb") as file:
+            write_members(file, members())
+        if not num_samples:
+            raise ValueError(f"{path.name}: a shard needs at least one sample")
+        num_bytes, sha256 = temporary.stat().st_size, sha256_of(temporary)
+    return ShardEntry(name=path.name, num_samples=num_samples, num_bytes=num_bytes, sha256=sha256)

@@ -1,0 +1,43 @@
+"""Fixtures shared by several test files."""
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SMALL_DISK_OPTIONS = "size=3m,nr_inodes=40"
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """Mount a real file system of 3 MB and 40 files: a disk that really gets full."""
+    folder = tmp_path / "small_disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", SMALL_DISK_OPTIONS, "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small file system needs root; test_file_size_limit runs without")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def largest_file(num_bytes: int) -> Iterator[None]:
+    """Let the kernel refuse every write beyond `num_bytes` of a file: needs no rights."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def file_size_limit():
+    """Return the context manager `largest_file`."""
+    return largest_file

@@ -1,0 +1,502 @@
+"""Checkpoints: bit-exact, verified, and never the victim of a kill or a full disk."""
+
+import contextlib
+import errno
+import json
+import logging
+import multiprocessing
+import os
+import time
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from t2vgan import checkpoint_folder
+from t2vgan.checkpoint import latest_step, load_checkpoint, save_checkpoint
+from t2vgan.errors import UserError
+
+STATE = {"step": 10, "clips_seen": 160, "seconds": 0.1 + 0.2, "best": None, "scaler": [65536.0]}
+
+
+class Run:
+    """Two small networks that train: what a trainer would hand to the checkpoint."""
+
+    def __init__(self, seed: int = 0, width: int = 4, **adam):
+        torch.manual_seed(seed)
+        self.modules = {
+            "generator": nn.Sequential(nn.Conv3d(3, width, 3), nn.BatchNorm3d(width)),
+            "discriminator": nn.Linear(width, 1, bias=False),
+            "generator_ema": nn.Linear(2, 2).requires_grad_(False),
+        }
+        self.modules["generator"].to(memory_format=torch.channels_last_3d)
+        self.optimizers = {
+            name: torch.optim.Adam(self.modules[name].parameters(), lr=0.01, **adam)
+            for name in ("generator", "discriminator")
+        }
+
+    def train(self, steps: range) -> "Run":
+        for step in steps:
+            torch.manual_seed(step)
+            video = torch.randn(2, 3, 3, 4, 5)
+            features = self.modules["generator"](video).mean([2, 3, 4])
+            (self.modules["discriminator"](features).square().mean() + features.sum()).backward()
+            for optimizer in self.optimizers.values():
+                optimizer.step()
+                optimizer.zero_grad()
+        return self
+
+    def save(self, run_dir: Path, step: int, **options) -> Path:
+        state = STATE | {"step": step}
+        return save_checkpoint(run_dir, step, self.modules, self.optimizers, state, **options)
+
+    def load(self, run_dir: Path):
+        step = latest_step(run_dir)
+        return step and load_checkpoint(run_dir, step, self.modules, self.optimizers)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Everything that must survive, by a name of its own."""
+        found = {}
+        for name, module in self.modules.items():
+            found |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            state = optimizer.state_dict()["state"]
+            found |= {
+                f"{name}/{i}/{k}": v for i, values in state.items() for k, v in values.items()
+            }
+        return {name: value.clone() for name, value in found.items()}
+
+
+def assert_same(a: Run, b: Run) -> None:
+    left, right = a.tensors(), b.tensors()
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert value.dtype == right[name].dtype, name
+        assert value.stride() == right[name].stride(), name
+        assert torch.equal(value, right[name]), name
+
+
+def steps(run_dir: Path) -> list[int]:
+    return checkpoint_folder.list_steps(run_dir)
+
+
+def names(run_dir: Path) -> set[str]:
+    return {path.name for path in (run_dir / "checkpoints").iterdir()}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# --- round trip --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("adam", [{}, {"amsgrad": True}, {"fused": True}], ids=str)
+def test_a_restored_run_goes_on_bit_for_bit(tmp_path, adam):
+    run = Run(seed=0, **adam).train(range(3))
+    run.save(tmp_path, 3)
+    restored = Run(seed=1, **adam).train(range(50, 51))
+    assert restored.load(tmp_path) == STATE | {"step": 3}
+    assert_same(run, restored)
+    assert_same(run.train(range(3, 6)), restored.train(range(3, 6)))
+
+
+def test_before_the_first_step_the_optimizers_are_empty_again(tmp_path):
+    run = Run(seed=0)
+    run.save(tmp_path, 0)
+    restored = Run(seed=1).train(range(2))
+    restored.load(tmp_path)
+    assert all(not optimizer.state for optimizer in restored.optimizers.values())
+    assert_same(run.train(range(2)), restored.train(range(2)))
+
+
+def test_optimizer_tensors_are_stored_by_parameter_name(tmp_path):
+    folder = Run().train(range(1)).save(tmp_path, 1)
+    run = Run(seed=1)
+    parameters = list(run.modules["generator"].parameters())
+    backwards = torch.optim.Adam(
+        [{"params": parameters[2:], "lr": 0.5}, {"params": parameters[1::-1], "lr": 0.25}]
+    )
+    load_checkpoint(tmp_path, 1, run.modules, {"generator": backwards})
+    assert backwards.state[parameters[0]]["exp_avg"].shape == parameters[0].shape
+    assert [group["lr"] for group in backwards.param_groups] == [0.5, 0.25]  # not restored
+    assert b"generator.0.weight/exp_avg_sq" in contents(folder)["generator_optimizer.safetensors"]
+
+
+def test_tensors_already_live_keep_their_identity(tmp_path):
+    Run().save(tmp_path, 1)
+    run = Run(seed=1)
+    before = {id(parameter) for parameter in run.modules["generator"].parameters()}
+    run.load(tmp_path)
+    assert {id(parameter) for parameter in run.modules["generator"].parameters()} == before
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(state=st.dictionaries(st.text(), json_values, max_size=4))
+def test_any_json_state_comes_back(tmp_path_factory, state):
+    run_dir = tmp_path_factory.mktemp("state")
+    save_checkpoint(run_dir, 1, {}, {}, state)
+    assert load_checkpoint(run_dir, 1, {}, {}) == state
+
+
+def test_the_same_state_gives_the_same_bytes(tmp_path):
+    run = Run().train(range(2))
+    assert contents(run.save(tmp_path / "a", 2)) == contents(run.save(tmp_path / "b", 2))
+
+
+def test_there_is_no_pickle(tmp_path):
+    for name, data in contents(Run().train(range(1)).save(tmp_path, 1)).items():
+        assert name.endswith((".safetensors", ".json"))
+        assert not data.startswith((b"\x80", b"PK"))
+
+
+def test_a_run_without_checkpoints_starts_from_the_beginning(tmp_path):
+    assert latest_step(tmp_path / "nowhere") is None
+    assert Run().load(tmp_path) is None
+
+
+# --- another network than the one saved ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "answer"),
+    [
+        ("discriminator", nn.Linear(5, 1, bias=False),
+         "discriminator.weight is (1, 4) float32 in the checkpoint but (1, 5) float32"),
+        ("discriminator", nn.Linear(4, 1),
+         "discriminator.bias is absent in the checkpoint but (1,) float32"),
+        ("generator_ema", nn.Linear(2, 2, bias=False),
+         "generator_ema.bias is (2,) float32 in the checkpoint but absent"),
+        ("generator_ema", nn.Linear(2, 2).double(),
+         "generator_ema.bias is (2,) float32 in the checkpoint but (2,) float64"),
+        ("text_encoder", nn.Linear(2, 2), "text_encoder.safetensors is missing"),
+    ],
+)  # fmt: skip
+def test_a_misfit_names_the_tensor_and_changes_nothing(tmp_path, name, module, answer):
+    Run().train(range(1)).save(tmp_path, 1)
+    run = Run(seed=1)
+    run.modules[name] = module
+    run.optimizers.pop("discriminator")
+    before = run.tensors()
+    with pytest.raises(UserError) as caught:
+        run.load(tmp_path)
+    assert answer in str(caught.value)
+    assert "step_00000001 does not fit these options" in str(caught.value)
+    after = run.tensors()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert steps(tmp_path) == [1]  # it is not damaged
+
+
+def test_an_optimizer_misfit_names_the_tensor(tmp_path):
+    run = Run().train(range(1))
+    state = run.optimizers["discriminator"].state[run.modules["discriminator"].weight]
+    state["exp_avg"] = torch.zeros(1, 5)
+    run.save(tmp_path, 1)
+    answer = r"discriminator_optimizer\.discriminator\.weight/exp_avg is \(1, 5\).* but \(1, 4\)"
+    with pytest.raises(UserError, match=answer):
+        Run().load(tmp_path)
+
+
+def test_optimizer_state_of_an_unknown_parameter_is_named(tmp_path):
+    Run().train(range(1)).save(tmp_path, 1)
+    run = Run()
+    run.optimizers["generator"] = torch.optim.Adam([run.modules["generator"][0].weight])
+    with pytest.raises(UserError, match=r"generator\.0\.bias/exp_avg is \(4,\) float32 .* absent"):
+        run.load(tmp_path)
+
+
+# --- damage ------------------------------------------------------------------------------------
+
+FILES = (
+    "MANIFEST.json", "state.json", "generator.safetensors", "discriminator.safetensors",
+    "generator_ema.safetensors", "generator_optimizer.safetensors",
+    "discriminator_optimizer.safetensors",
+)  # fmt: skip
+
+
+def flip_first_bit(path: Path) -> None:
+    flip(path, 0, 0)
+
+
+def flip_middle_bit(path: Path) -> None:
+    flip(path, path.stat().st_size // 2, 5)
+
+
+def flip_last_bit(path: Path) -> None:
+    flip(path, path.stat().st_size - 1, 0)
+
+
+def flip(path: Path, position: int, bit: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1 << bit
+    path.write_bytes(data)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" x")
+
+
+def replace_with_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def replace_with_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES = (
+    flip_first_bit, flip_middle_bit, flip_last_bit, truncate, empty, lengthen, Path.unlink,
+    replace_with_folder, replace_with_pipe,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_checkpoint_is_named_set_aside_and_the_previous_used(
+    tmp_path, caplog, file, damage
+):
+    good = Run(seed=0).train(range(1))
+    good.save(tmp_path, 1)
+    folder = Run(seed=1).train(range(2)).save(tmp_path, 2)
+    assert set(contents(folder)) == set(FILES)
+    damage(folder / file)
+
+    restored = Run(seed=2)
+    with caplog.at_level(logging.WARNING):
+        assert restored.load(tmp_path)["step"] == 1
+    assert_same(restored, good)
+    assert names(tmp_path) == {"step_00000001", "damaged-step_00000002"}
+    (warning,) = caplog.messages
+    assert f"{folder} is damaged: {file}" in warning
+    assert "set aside as damaged-step_00000002" in warning
+
+
+SOUND: dict[str, Path] = {}
+
+
+@given(file=st.sampled_from(FILES), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_no_flipped_bit_passes(tmp_path_factory, file, place, bit):
+    if not SOUND:
+        run_dir = tmp_path_factory.mktemp("sound")
+        SOUND["folder"] = Run().train(range(1)).save(run_dir, 1)
+    path = SOUND["folder"] / file
+    position = int(place * path.stat().st_size)
+    flip(path, position, bit)
+    try:
+        with pytest.raises(checkpoint_folder.DamagedError, match=file):
+            checkpoint_folder.verify(SOUND["folder"])
+    finally:
+        flip(path, position, bit)
+    checkpoint_folder.verify(SOUND["folder"])
+
+
+def test_a_checkpoint_under_another_step_is_damaged(tmp_path):
+    folder = Run().save(tmp_path, 1)
+    folder.rename(folder.with_name("step_00000007"))
+    with pytest.raises(UserError, match="no good checkpoint is left"):
+        Run().load(tmp_path)
+
+
+def test_when_all_are_damaged_the_run_does_not_quietly_start_over(tmp_path):
+    for step in (1, 2):
+        flip_last_bit(Run().save(tmp_path, step) / "state.json")
+    for _ in range(2):  # asked again, it answers the same
+        with pytest.raises(UserError, match="damaged-step_00000001, damaged-step_00000002"):
+            Run().load(tmp_path)
+
+
+def test_the_same_step_may_be_damaged_twice(tmp_path):
+    for _ in range(3):
+        flip_last_bit(Run().save(tmp_path, 1) / "state.json")
+    Run().save(tmp_path, 1)
+    assert names(tmp_path) == {
+        "step_00000001", "damaged-step_00000001", "damaged-step_00000001-2",
+        "damaged-step_00000001-3",
+    }  # fmt: skip
+
+
+def test_a_newer_format_is_refused_and_left_alone(tmp_path):
+    folder = Run().save(tmp_path, 1)
+    fields = json.loads((folder / "MANIFEST.json").read_text()) | {
+        "format_version": 2,
+        "files": ["another", "layout"],
+    }
+    fields["sha256"] = checkpoint_folder.checksum_of(fields)
+    (folder / "MANIFEST.json").write_text(json.dumps(fields))
+    with pytest.raises(UserError, match="format version 2, but this t2vgan reads 1"):
+        Run().load(tmp_path)
+    assert steps(tmp_path) == [1]
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "..", ""])
+def test_a_forged_manifest_cannot_reach_outside(tmp_path, name):
+    folder = Run().save(tmp_path, 1)
+    fields = json.loads((folder / "MANIFEST.json").read_text())
+    fields["files"][name] = {"num_bytes": 0, "sha256": ""}
+    fields["sha256"] = checkpoint_folder.checksum_of(fields)
+    (folder / "MANIFEST.json").write_text(json.dumps(fields))
+    with pytest.raises(checkpoint_folder.DamagedError, match="MANIFEST"):
+        checkpoint_folder.verify(folder)
+
+
+# --- publishing and retention -------------------------------------------------------------------
+
+
+def test_a_published_step_is_never_overwritten(tmp_path):
+    folder = Run(seed=0).save(tmp_path, 5)
+    before = contents(folder)
+    assert Run(seed=1).train(range(2)).save(tmp_path, 5) == folder
+    assert contents(folder) == before
+
+
+def test_a_damaged_step_makes_way_for_its_successor(tmp_path, caplog):
+    flip_last_bit(Run(seed=0).save(tmp_path, 5) / "generator.safetensors")
+    again = Run(seed=0)
+    again.save(tmp_path, 5)
+    assert names(tmp_path) == {"step_00000005", "damaged-step_00000005"}
+    restored = Run(seed=1)
+    restored.load(tmp_path)
+    assert_same(restored, again)
+
+
+@pytest.mark.parametrize(
+    ("keep", "protect", "kept"),
+    [
+        (2, (), [40, 50]),
+        (3, (), [30, 40, 50]),
+        (1, (), [40, 50]),
+        (0, (), [40, 50]),
+        (2, {10, 30}, [10, 30, 40, 50]),
+        (2, {50, 99}, [40, 50]),
+        (9, (), [10, 20, 30, 40, 50]),
+    ],
+)
+def test_retention_keeps_the_newest_and_the_protected(tmp_path, keep, protect, kept):
+    run = Run()
+    for step in (10, 20, 30, 40, 50):
+        run.save(tmp_path, step, keep=keep, protect=protect)
+    assert steps(tmp_path) == kept
+    assert names(tmp_path) == {f"step_{step:08d}" for step in kept}
+
+
+def test_retention_never_takes_the_one_just_saved(tmp_path):
+    run = Run()
+    for step in (100, 200, 300, 50):  # 50: a run that went back
+        run.save(tmp_path, step)
+    assert steps(tmp_path) == [50, 200, 300]
+
+
+def test_steps_beyond_eight_digits_stay_in_order(tmp_path):
+    run = Run()
+    for step in (99_999_999, 100_000_000, 100_000_001):
+        run.save(tmp_path, step)
+    assert latest_step(tmp_path) == 100_000_001
+    assert steps(tmp_path) == [100_000_000, 100_000_001]
+
+
+@pytest.mark.parametrize("act", [latest_step, lambda run_dir: Run().save(run_dir, 2)])
+def test_leftovers_of_a_killed_save_are_removed(tmp_path, act):
+    folder = Run().save(tmp_path, 1)
+    leftover = folder.parent / ".tmp-abc"
+    leftover.mkdir()
+    (leftover / "generator.safetensors").write_bytes(b"half")
+    act(tmp_path)
+    assert not leftover.exists()
+    assert steps(tmp_path)[0] == 1
+
+
+def save_for_ever(run: Run, run_dir: Path, said) -> None:
+    for step in count(1):
+        run.save(run_dir, step)
+        said.send(step)
+
+
+def test_sigkill_at_any_moment_leaves_only_good_checkpoints(tmp_path, caplog):
+    processes = multiprocessing.get_context("fork")  # torch need not be imported again
+    run = Run(seed=0).train(range(1))
+    for number in range(20):
+        run_dir = tmp_path / str(number)
+        heard, said = processes.Pipe(duplex=False)
+        saver = processes.Process(target=save_for_ever, args=(run, run_dir, said))
+        saver.start()
+        said.close()
+        promised = [heard.recv() for _ in range(3)]
+        time.sleep(0.0017 * number)
+        saver.kill()
+        with contextlib.suppress(EOFError):
+            while True:
+                promised.append(heard.recv())
+        saver.join()
+
+        restored = Run(seed=1)
+        assert restored.load(run_dir)["step"] >= promised[-1]
+        assert_same(restored, run)
+        assert not caplog.messages  # nothing was found damaged
+        assert all(name.startswith("step_") for name in names(run_dir))
+
+
+# --- disks that refuse -------------------------------------------------------------------------
+
+
+def saved_before(run_dir: Path) -> dict[str, bytes]:
+    return contents(Run(seed=0).train(range(1)).save(run_dir, 1))
+
+
+def assert_survived(run_dir: Path, before: dict[str, bytes]) -> None:
+    assert names(run_dir) == {"step_00000001"}
+    assert contents(run_dir / "checkpoints" / "step_00000001") == before
+    assert Run(seed=9).load(run_dir)["step"] == 1
+
+
+def test_too_little_free_space_is_said_before_writing(small_disk):
+    before = saved_before(small_disk)
+    with pytest.raises(OSError, match=r"it needs 6\.\d MB and \d\.\d MB are free") as caught:
+        save_checkpoint(small_disk, 2, {"generator": nn.Linear(1_300_000, 1)}, {}, {})
+    assert caught.value.errno == errno.ENOSPC
+    assert "step_00000002" in caught.value.filename
+    assert_survived(small_disk, before)
+
+
+def test_a_disk_that_fills_up_while_saving(small_disk):
+    """The files run out, not the bytes: the free space looks fine until the write fails."""
+    before = saved_before(small_disk)
+    modules = {f"part{number}": nn.Linear(2, 2) for number in range(40)}
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        save_checkpoint(small_disk, 2, modules, {}, {})
+    assert caught.value.errno == errno.ENOSPC
+    assert_survived(small_disk, before)
+
+
+def test_file_size_limit_while_saving(tmp_path, file_size_limit):
+    before = saved_before(tmp_path)
+    with file_size_limit(10_000), pytest.raises(OSError, match="File too large") as caught:
+        save_checkpoint(tmp_path, 2, {"generator": nn.Linear(10_000, 1)}, {}, {})
+    assert caught.value.errno == errno.EFBIG
+    assert "generator.safetensors" in caught.value.filename
+    assert_survived(tmp_path, before)
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(OSError, match="checkpoints"):
+        Run().save(tmp_path, 1)

@@ -1,0 +1,97 @@
+"""The moving average against its closed form."""
+
+import pytest
+import torch
+from torch import nn
+
+from t2vgan.ema import Ema
+
+
+def constant(value: float) -> nn.Linear:
+    """A float64 layer all of whose parameters are `value`."""
+    layer = nn.Linear(3, 2).double()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.fill_(value)
+    return layer
+
+
+def value_of(ema: Ema) -> float:
+    values = torch.cat([parameter.flatten() for parameter in ema.model.parameters()])
+    assert torch.all(values == values[0])
+    return values[0].item()
+
+
+@pytest.mark.parametrize("batch", [1, 8, 50, 1000])
+def test_distance_to_a_constant_target_halves_every_halflife(batch):
+    ema, target = Ema(constant(1.0), halflife_clips=1000), constant(3.0)
+    for clips_seen in range(0, 1000, batch):
+        ema.update(target, batch, clips_seen)
+    assert value_of(ema) == pytest.approx(3.0 - 2.0 / 2, rel=1e-12)
+    for clips_seen in range(1000, 2000, batch):
+        ema.update(target, batch, clips_seen)
+    assert value_of(ema) == pytest.approx(3.0 - 2.0 / 4, rel=1e-12)
+
+
+def test_one_update_is_the_lerp_of_its_definition():
+    ema = Ema(constant(-2.0), halflife_clips=24)
+    ema.update(constant(5.0), 16, 0)
+    beta = 0.5 ** (16 / 24)
+    assert value_of(ema) == pytest.approx(beta * -2.0 + (1 - beta) * 5.0, rel=1e-14)
+
+
+def test_rampup_caps_the_memory_by_the_clips_seen():
+    ema = Ema(constant(1.0), halflife_clips=500, rampup=0.05)
+    assert [ema.halflife(clips) for clips in (0, 1000, 10_000, 10**6)] == [0, 50, 500, 500]
+    ema.update(constant(7.0), 16, clips_seen=0)
+    assert value_of(ema) == 7.0  # nothing of the random start is left
+    ema.update(constant(9.0), 25, clips_seen=1000)  # half of its half-life of 50
+    assert value_of(ema) == pytest.approx(9.0 - 2.0 * 0.5**0.5, rel=1e-14)
+
+
+@pytest.mark.parametrize("rampup", [None, 0, 0.0])
+def test_without_rampup_the_halflife_is_constant(rampup):
+    assert Ema(constant(1.0), halflife_clips=500, rampup=rampup).halflife(0) == 500
+
+
+def test_no_memory_is_a_copy():
+    ema = Ema(constant(1.0), halflife_clips=0)
+    ema.update(constant(4.0), 1, clips_seen=10**6)
+    assert value_of(ema) == 4.0
+
+
+def test_the_copy_stands_alone():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5), nn.BatchNorm1d(3)).train()
+    ema = Ema(model, halflife_clips=100)
+    assert not any(module.training for module in ema.model.modules())
+    assert not any(parameter.requires_grad for parameter in ema.model.parameters())
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    before = ema.model[0].weight.clone()
+    with torch.no_grad():
+        model[0].weight.add_(1.0)
+    assert torch.equal(ema.model[0].weight, before)
+
+
+def test_buffers_are_copied_not_averaged():
+    model = nn.BatchNorm1d(3).train()
+    ema = Ema(model, halflife_clips=1000)
+    model(torch.randn(16, 3, generator=torch.Generator().manual_seed(0)))
+    ema.update(model, 16, 0)
+    assert torch.equal(ema.model.running_mean, model.running_mean)
+    assert ema.model.num_batches_tracked == 1
+    model.running_mean.add_(1.0)
+    assert not torch.equal(ema.model.running_mean, model.running_mean)  # a copy, not an alias
+
+
+def test_tied_parameters_are_averaged_once():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[1].weight = model[0].weight
+    with torch.no_grad():
+        model[0].weight.fill_(0.0)
+    ema = Ema(model, halflife_clips=10)
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+    ema.update(model, 10, 0)
+    assert ema.model[1].weight is ema.model[0].weight
+    assert torch.allclose(ema.model[0].weight, torch.full((2, 2), 0.5))

@@ -1,0 +1,71 @@
+"""Train a text-to-video GAN: `accelerate launch train.py PRESET [--section.field value ...]`.
+
+The same command again resumes the run in its --run-dir. `python train.py` works too, with one
+process. Nothing heavy is imported before the command line is understood.
+"""
+
+import sys
+from typing import Annotated
+
+import tyro
+from pydantic import BaseModel, ConfigDict
+
+from t2vgan.cli import nearest, run
+from t2vgan.config import Config
+from t2vgan.errors import UserError
+from t2vgan.presets import DESCRIPTIONS, PRESETS
+
+
+class Command(BaseModel):
+    """Train a text-to-video GAN; the same command again resumes the run in its --run-dir."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    dry_run: bool = False
+    """Print what would be done, its size and its cost, and write nothing."""
+
+
+def parse(arguments: list[str]) -> Command:
+    """Understand the command line; leaves with exit code 2 and one message where it is wrong."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        sys.exit(0 if arguments else 2)
+    preset, *options = arguments
+    if preset not in PRESETS:
+        raise UserError(f"no preset named {preset!r}; {nearest(preset, PRESETS)}")
+    return tyro.cli(
+        Command,
+        prog=f"train.py {preset}",
+        default=Command(config=PRESETS[preset]),
+        args=options,
+        config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+USAGE = "\n".join(
+    [
+        "usage: accelerate launch train.py PRESET [--dry-run] [--section.field value ...]",
+        "",
+        "presets:",
+        *(f"  {name:12} {text}" for name, text in DESCRIPTIONS.items()),
+        "",
+        "train.py PRESET --help lists every option with the preset's value",
+    ]
+)
+
+
+def main() -> int:
+    command = parse(sys.argv[1:])
+    if command.dry_run:
+        from t2vgan.dry_run import dry_run
+
+        return dry_run(command.config)
+    from t2vgan.trainer import Trainer
+
+    Trainer(command.config).run()
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
