@@ -127,11 +127,14 @@ def generate(
 
 
 def save(job: Job, frames: "np.ndarray", *, format: str, fps: float) -> None:
-    """Write one video in one format."""
-    if format == "png":
-        save_frame_folder(job.path, frames)
-    else:
-        save_clip(f"{job.path}.{format}", frames, fps=fps)
+    """Write one video in one format. Raises UserError where the disk refuses."""
+    try:
+        if format == "png":
+            save_frame_folder(job.path, frames)
+        else:
+            save_clip(f"{job.path}.{format}", frames, fps=fps)
+    except OSError as error:
+        raise UserError(f"{job.path}.{format}: cannot be written: {error.strerror}") from error
 
 
 def with_progress(items: Iterator, total: int) -> Iterator:

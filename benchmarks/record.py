@@ -35,7 +35,7 @@ def write_record(
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a Markdown table with aligned columns, the first to the left and others to the right."""
+    """Print a Markdown table: the first column aligned left, the others right."""
     cells = [list(map(str, row)) for row in (headers, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

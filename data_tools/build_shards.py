@@ -72,8 +72,8 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
     for name in ("num_clips", "clips_per_shard", "num_frames", "workers"):
         if (value := getattr(options, name)) < 1:
             raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", options.size)
-    if not match or "0" in match.groups():
+    match = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", options.size)
+    if not match:
         raise UserError(f"--size {options.size}: must be HEIGHTxWIDTH in pixels, such as 64x64")
     from data_tools.build_plan import BuildPlan
     from t2vgan.shards import Geometry

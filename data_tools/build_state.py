@@ -62,7 +62,7 @@ class Journal:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.close()
+        self.close()
 
     def record(self, entry: ShardEntry) -> None:
         """Note that a shard has been published."""
@@ -71,6 +71,10 @@ class Journal:
     def finish(self) -> None:
         """Remove the journal: the manifest has taken its place."""
         self._path.unlink()
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._file.close()
 
     def _whole_lines(self) -> list[bytes]:
         """Return the complete lines; cut off a last one that an interruption tore."""

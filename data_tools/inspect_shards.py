@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from t2vgan.shards import Manifest
 
 BAR_WIDTH = 40
+RULE = 208  # the grey of the line between two frames
 
 
 def main() -> None:
@@ -55,7 +56,8 @@ def describe(folder: Path, manifest: "Manifest") -> list[str]:
         f"  arguments    {', '.join(f'{k}={v}' for k, v in manifest.builder_config.items())}",
         f"  clip         {geometry.num_frames} frames of {geometry.height}x{geometry.width} "
         f"at {manifest.fps:g} frames/s",
-        f"  size         {num_bytes / 1e6:.1f} MB, {num_bytes / manifest.num_samples:.0f} bytes a clip",
+        f"  size         {num_bytes / 1e6:.1f} MB, "
+        f"{num_bytes / manifest.num_samples:.0f} bytes a clip",
         f"  held out     {', '.join(manifest.held_out_prompts) or 'nothing'}",
         f"  fingerprint  {manifest.fingerprint}",
         "",
@@ -103,7 +105,8 @@ def write_contact_sheet(
 
     prompts = [prompt for prompt, _ in clips]
     frames = np.stack([frames for _, frames in clips])
-    strips = np.stack([film_strips(clip[np.newaxis])[np.newaxis] for clip in frames])
+    ruled = np.pad(frames, ((0, 0), (0, 0), (0, 0), (0, 1), (0, 0)), constant_values=RULE)
+    strips = np.stack([film_strips(clip[np.newaxis])[np.newaxis] for clip in ruled])
     still, moving = folder / "contact_sheet.png", folder / "contact_sheet.gif"
     save_clip(still, contact_sheet(strips, prompts, columns=2), fps=fps)
     save_clip(moving, contact_sheet(frames, prompts, columns=6, scale=2), fps=fps)

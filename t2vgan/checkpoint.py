@@ -13,6 +13,7 @@ are not stored: the config and the schedules derive them.
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import JsonValue
@@ -58,7 +59,9 @@ def save_checkpoint(
 def latest_step(run_dir: Path | str) -> int | None:
     """Return the step of the newest checkpoint that verifies; None for a run without any.
 
-    Of several processes, the main rank asks and tells the others, so that all agree. Damaged ones are named in a warning and set aside; what a killed save left is removed.
+    Damaged ones are named in a warning and set aside; what a killed save left is removed. Of
+    several processes the main rank asks and tells the others, so that all load the same.
+
     Raises UserError where only damaged ones are left: starting over would hide the loss.
     """
     checkpoint_folder.remove_leftovers(run_dir)
@@ -155,12 +158,9 @@ def fit_module(folder: Path, name: str, module: nn.Module) -> dict[str, Tensor]:
 
 
 def fit_optimizer(
-    folder: Path, name: str, optimizer: Optimizer, names: Mapping[Tensor, str], staging: str
+    folder: Path, name: str, optimizer: Optimizer, names: Mapping[Tensor, str]
 ) -> dict[Tensor, dict[str, Tensor]]:
-    """Read an optimizer's state and lay every tensor out as its parameter is.
-
-    Same device, same memory format: elementwise kernels may round differently in another layout.
-    """
+    """Read an optimizer's state by parameter, each tensor laid out as a live one would be."""
     saved = read_file(folder, f"{name}_optimizer.safetensors")
     places = {
         names[parameter]: (parameter, group)
@@ -174,16 +174,23 @@ def fit_optimizer(
         parameter, group = places.get(parameter_name, (None, {}))
         if parameter is None:
             raise misfit(folder, what, describe(value), describe(None))
-        if value.ndim == 0:  # Adam's step count: torch keeps it on the CPU unless told otherwise
-            on_device = group.get("fused") or group.get("capturable")
-            device = parameter.device if on_device else torch.device("cpu")
-            place = torch.empty((), dtype=value.dtype, device=device)
-        elif value.shape == parameter.shape:
-            place = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False)
-        else:
+        if value.ndim > 0 and value.shape != parameter.shape:
             raise misfit(folder, what, describe(value), describe(parameter))
-        state.setdefault(parameter, {})[key] = place.copy_(value)
+        state.setdefault(parameter, {})[key] = live_copy(value, parameter, group)
     return state
+
+
+def live_copy(value: Tensor, parameter: Tensor, group: Mapping[str, Any]) -> Tensor:
+    """Copy an optimizer's tensor to where the optimizer itself would have made it.
+
+    With the parameter's device and memory format, because elementwise kernels may round
+    differently in another layout. A step count (no dimensions) lives on the CPU unless the
+    optimizer is fused or capturable.
+    """
+    if value.ndim > 0:
+        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+    on_device = group.get("fused") or group.get("capturable")
+    return value.to(parameter.device if on_device else "cpu", copy=True)
 
 
 def read_file(folder: Path, name: str) -> dict[str, Tensor]:

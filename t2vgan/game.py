@@ -54,9 +54,7 @@ class Game:
         sizes = {"height": height, "width": width, "vocabulary_size": vocabulary_size}
         torch.manual_seed(derive_seed(train.seed, "weights"))  # the same weights on every rank
         generator = build_generator(model, **sizes)
-        discriminator = build_discriminator(
-            model, **sizes, frames_per_clip=train.frames_per_clip
-        )
+        discriminator = build_discriminator(model, **sizes, frames_per_clip=train.frames_per_clip)
         self.generator = self._player(generator, train.generator_lr)
         self.discriminator = self._player(discriminator, train.discriminator_lr)
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
@@ -124,10 +122,10 @@ class Game:
         penalised = self.penalty_weight > 0
         with torch.no_grad(), self.autocast():
             fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
-        video = torch.cat([batch.real_video, fake_video.float()]).requires_grad_(penalised)
+        video = torch.cat([batch.real_video, full(fake_video)]).requires_grad_(penalised)
         conditions = [torch.cat([part, part]) for part in batch.conditions]
         with nullcontext() if penalised else self.autocast():  # second derivatives in float32
-            logits = self.discriminator.wrapped(video, *conditions).float()
+            logits = full(self.discriminator.wrapped(video, *conditions))
         real_logits, fake_logits = logits.chunk(2)
         loss = self.objective.discriminator(real_logits, fake_logits)
         self.note("loss/discriminator", loss)
@@ -143,7 +141,7 @@ class Game:
         """Return (B,): each fake against the real clip of the same prompt."""
         with self.autocast():
             fake_video = self.generator.wrapped(batch.generator_latents, *batch.conditions)
-            fake_logits = self.discriminator.network(fake_video, *batch.conditions).float()
+            fake_logits = full(self.discriminator.network(fake_video, *batch.conditions))
         loss = self.objective.generator(self.real_logits_for_generator(batch), fake_logits)
         self.note("loss/generator", loss)
         return loss
@@ -154,7 +152,7 @@ class Game:
         if not self.objective.generator_needs_real:
             return torch.zeros(len(batch.real_video), device=batch.real_video.device)
         with self.autocast():
-            return self.discriminator.network(batch.real_video, *batch.conditions).float()
+            return full(self.discriminator.network(batch.real_video, *batch.conditions))
 
     # --- schedules, precision, notes -------------------------------------------------------------
 
@@ -199,3 +197,8 @@ class Game:
         sums = self.processes.mean(torch.stack([self.totals[name] for name in names]))
         self.totals = {}
         return dict(zip(names, (sums[:, 0] / sums[:, 1]).tolist(), strict=True))
+
+
+def full(tensor: Tensor) -> Tensor:
+    """Return half-precision values as float32; others as they are."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

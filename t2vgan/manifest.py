@@ -104,7 +104,7 @@ def write_manifest(folder: Path | str, manifest: Manifest) -> None:
 
 
 def check_shards(folder: Path | str, manifest: Manifest) -> None:
-    """Check that every shard exists with its size in bytes; UserError names the first that fails."""
+    """Check that every shard exists with its size in bytes; UserError names one that does not."""
     for entry in manifest.shards:
         path = Path(folder) / entry.name
         if not path.is_file():

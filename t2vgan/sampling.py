@@ -1,5 +1,6 @@
 """Prompts and seeds to frames. A seed belongs to one clip, so clips do not depend on each other."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from t2vgan.errors import UserError
 from t2vgan.models import build_generator
@@ -33,17 +35,32 @@ def load_generator(path: Path | str, *, device: torch.device | str = "cpu") -> L
     """
     tensors, info = load_weights(path)
     vocabulary = Vocabulary(info.words)
-
-    def build() -> nn.Module:
-        return build_generator(
+    with AtMost(sum(tensor.numel() for tensor in tensors.values()), path):
+        generator = build_generator(
             info.model, height=info.height, width=info.width, vocabulary_size=len(vocabulary)
         )
-
-    with torch.device("meta"):  # costs no memory, whatever sizes a file claims
-        check_tensors(path, tensors, expected=build().state_dict())
-    generator = build()
+    check_tensors(path, tensors, expected=generator.state_dict())
     generator.load_state_dict(tensors)
     return LoadedGenerator(generator.to(device).eval(), vocabulary, info)
+
+
+class AtMost(TorchFunctionMode):
+    """Refuse to allocate more parameters than a file can fill, whatever sizes it claims.
+
+    A network built on the "meta" device would tell its size too, but that costs 3 s of imports.
+    """
+
+    def __init__(self, num_elements: int, path: Path | str) -> None:
+        super().__init__()
+        self.num_left = num_elements
+        self.path = path
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.empty:  # how torch.nn's layers make their parameters
+            self.num_left -= math.prod(args[0]) if isinstance(args[0], tuple) else args[0]
+            if self.num_left < 0:
+                raise UserError(f"weights {self.path}: describes a larger model than it holds")
+        return function(*args, **(kwargs or {}))
 
 
 def check_tensors(
@@ -52,13 +69,13 @@ def check_tensors(
     """Raise UserError unless the tensors have the names and shapes of a model's state."""
     for name in sorted(tensors.keys() | expected.keys()):
         found, wanted = (
-            str(tuple(state[name].shape)) if name in state else "none"
+            str(tuple(state[name].shape)) if name in state else "missing"
             for state in (tensors, expected)
         )
         if found != wanted:
             raise UserError(
-                f"weights {path}: tensor {name} is {found}, but the model it describes has "
-                f"{wanted}: use the t2vgan version that wrote it"
+                f"weights {path}: tensor {name} is {found}, but {wanted} in the model described: "
+                "use the t2vgan version that wrote it"
             )
 
 
@@ -90,7 +107,8 @@ def generate_clips(
     def generate_batch(start: int) -> np.ndarray:
         batch = slice(start, start + batch_size)
         num_words = int(token_mask[batch].sum(dim=1).max())  # its own, not of the longest prompt
-        latents = draw_latents(generator.latent_shape(num_frames), seeds[batch])
+        shape = generator.latent_shape(num_frames)  # type: ignore[operator]  # a method
+        latents = draw_latents(shape, seeds[batch])
         video = generator(
             latents.to(device),
             token_ids[batch, :num_words].to(device),
@@ -119,8 +137,9 @@ def draw_latents(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
 def one_worker_per_thread(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     """Trade PyTorch's threads within an operation for as many workers with one thread each.
 
-    On a CPU one clip is too little work to share: two workers made 1.6 times the clips of two
-    threads, and results no longer depend on the number of threads. An accelerator has one worker.
+    On a CPU one clip is too little work to share (on two busy cores, threads made a quarter of the
+    clips that workers did), and now no result depends on the number of threads. An accelerator has
+    one worker.
     """
     num_threads = torch.get_num_threads()
     num_workers = num_threads if device.type == "cpu" else 1

@@ -103,22 +103,19 @@ def read_samples(path: Path | str, *, skip: int = 0) -> Iterator[EncodedSample]:
     webdataset; names without a dot belong to no sample. Raises ShardError when the tar is
     damaged, truncated (at a member boundary too) or holds anything but regular files.
     """
-    key = None
+    key, index = "", -1  # of the sample whose members are being gathered
     members: dict[str, bytes] = {}
-    num_before = -1  # samples before the present one
     with open(path, "rb", buffering=READ_BUFFER_BYTES) as file:
         for member in read_members(file, path):
             folder, slash, filename = member.name.rpartition("/")
             stem, _, extension = filename.partition(".")
             if not stem or not extension:
                 continue
-            member_key = folder + slash + stem
-            if member_key != key:
+            if (member_key := folder + slash + stem) != key:
                 if members:
                     yield EncodedSample(key, members)
-                key, members = member_key, {}
-                num_before += 1
-            if num_before < skip:
+                key, index, members = member_key, index + 1, {}
+            if index < skip:
                 continue
             extension = extension.lower()
             if extension in members:

@@ -6,22 +6,25 @@ import struct
 import numpy as np
 
 from t2vgan.manifest import Geometry
+from t2vgan.webp import encode_flat
 
 EXTENSIONS = ("webp", "png", "jpg", "jpeg")
 MAX_WEBP_SIDE = 16383
-WEBP_METHOD = 2  # benchmarks/build_throughput.py compares the choices
-WEBP_EFFORT = 0
+WEBP_METHOD, WEBP_EFFORT = 2, 0  # benchmarks/build_throughput.py compares the choices
 
 
 def encode_strip(frames: np.ndarray) -> bytes:
     """Encode frames (T, H, W, 3) uint8 RGB as a lossless WebP film strip."""
-    from PIL import Image
-
-    _, _, width, _ = frames.shape
-    strip = Image.fromarray(frames.reshape(-1, width, 3))
-    buffer = io.BytesIO()
-    strip.save(buffer, "WEBP", lossless=True, method=WEBP_METHOD, quality=WEBP_EFFORT)
-    return buffer.getvalue()
+    num_frames, height, width, channels = frames.shape
+    if channels != 3 or frames.dtype != np.uint8:
+        raise ValueError(f"frames must be (T, H, W, 3) uint8, got {frames.shape} {frames.dtype}")
+    if max(num_frames * height, width) > MAX_WEBP_SIDE:
+        raise ValueError(
+            f"a strip of {num_frames} * {height} rows and {width} columns does not fit WebP, "
+            f"which holds at most {MAX_WEBP_SIDE} of each"
+        )
+    strip = frames.reshape(num_frames * height, width, channels)
+    return encode_flat(strip) or _encode_with_pillow(strip)
 
 
 def decode_strip(data: bytes, geometry: Geometry) -> np.ndarray:
@@ -42,6 +45,16 @@ def decode_strip(data: bytes, geometry: Geometry) -> np.ndarray:
         raise ValueError("strip cannot be decoded")
     cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
     return image.reshape(geometry.num_frames, geometry.height, geometry.width, 3)
+
+
+def _encode_with_pillow(image: np.ndarray) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(
+        buffer, "WEBP", lossless=True, method=WEBP_METHOD, quality=WEBP_EFFORT
+    )
+    return buffer.getvalue()
 
 
 def image_size(data: bytes) -> tuple[int, int]:

@@ -85,9 +85,9 @@ def _header(name: str, size: int) -> bytes:
     raw = name.encode()
     if len(raw) > 100:
         raise ValueError(f"member name {name!r} is longer than the 100 bytes of a ustar header")
-    front = raw.ljust(100, b"\0") + b"0000444\00000000\00000000\0"
-    front += b"%011o\0" % size + b"00000000000\0"
-    back = b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\00000000\0"
+    numbers = ("0000444", "0000000", "0000000", f"{size:011o}", "00000000000")
+    front = raw.ljust(100, b"\0") + b"".join(number.encode() + b"\0" for number in numbers)
+    back = b"0" + bytes(100) + b"ustar\0" + b"00" + bytes(64) + b"0000000\0" + b"0000000\0"
     back = back.ljust(BLOCK - 156, b"\0")
     checksum = sum(front) + sum(back) + 8 * ord(" ")
     return front + b"%06o\0 " % checksum + back

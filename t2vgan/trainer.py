@@ -21,19 +21,19 @@ from t2vgan.evaluation.motion import unknown_prompts
 from t2vgan.evaluation.scores import score_clips
 from t2vgan.game import Game
 from t2vgan.manifest import check_shards, load_manifest
-from t2vgan.media import contact_sheet, film_strips, save_clip
 from t2vgan.micro_batch import MicroBatch, prepare_step
 from t2vgan.run_folder import check_same_run, describe_environment, write_run_files
 from t2vgan.runlog import RunLog
+from t2vgan.samples import prompts_of, save_samples
 from t2vgan.sampling import generate_clips
 from t2vgan.seeds import derive_seed
 from t2vgan.stream import Batch, ClipLoader, DataOrder
 from t2vgan.text import Vocabulary, tokenize
+from t2vgan.tracking import end_tracker, start_tracker
 from t2vgan.weights import WeightsInfo, save_weights
 
 STOP_CHECK_EVERY_STEPS = 10  # with several processes, whose agreement costs a message
 SAMPLING_BATCH_SIZE = 20
-SHEET_COLUMNS = 5
 BAD_SAMPLES_NAMED = 10
 
 
@@ -86,7 +86,7 @@ class Trainer:
         )
         self.state = RunState(data_fingerprint=self.manifest.fingerprint)
         self.log = RunLog(config.run_dir, self.processes.is_main)
-        self.prompts = [*self.manifest.prompts, *self.manifest.held_out_prompts]
+        self.prompts = prompts_of(self.manifest)
         self.can_evaluate = not unknown_prompts(self.prompts)
         self.pace: deque[tuple[float, int]] = deque(maxlen=10)
 
@@ -175,26 +175,12 @@ class Trainer:
 
     def sample(self) -> None:
         """Draw every prompt with fixed latents: film strips for programs, a GIF for people."""
-        geometry, step = self.manifest.geometry, self.state.step
         clips = self.generate(self.prompts, [0] * len(self.prompts))
-        if not self.processes.is_main:
-            return
-        folder = self.config.run_dir / "samples"
-        strips = folder / f"step_{step:08d}.png"
-        animation = strips.with_suffix(".gif")
-        save_clip(strips, film_strips(clips)[None])
-        held_out = set(self.manifest.held_out_prompts)
-        labels = [f"{p} (held out)" if p in held_out else p for p in self.prompts]
-        save_clip(animation, contact_sheet(clips, labels, columns=SHEET_COLUMNS), fps=self.manifest.fps)
-        self.write(
-            "samples",
-            file=strips.relative_to(self.config.run_dir).as_posix(),
-            animation=animation.relative_to(self.config.run_dir).as_posix(),
-            prompts=self.prompts,
-            num_frames=geometry.num_frames,
-            height=geometry.height,
-            width=geometry.width,
-        )
+        if self.processes.is_main:
+            self.write(
+                "samples",
+                **save_samples(self.config.run_dir, self.state.step, clips, self.manifest),
+            )
 
     def evaluate(self) -> None:
         """Read the motion meter, and keep the weights if they are the best so far (collective)."""
@@ -306,23 +292,7 @@ class Trainer:
         for change in changes:
             self.write("event", message=f"changed: {change}")
             self.say(f"changed: {change}")
-        if self.config.tracking != "none":
-            self.start_tracker()
-
-    def start_tracker(self) -> None:
-        """Send metrics to the tracker too; if it cannot start, say so and train without."""
-        accelerator = self.processes.accelerator
-        try:
-            accelerator.init_trackers(
-                "t2vgan",
-                config=self.config.model_dump(mode="json"),
-                init_kwargs={"wandb": {"name": self.config.run_dir.name}},
-            )
-        except Exception as error:  # whatever a tracker does, the run goes on
-            self.say(f"warning: {self.config.tracking} did not start ({error}); metrics go to"
-                     f" {self.log.path}")
-            return
-        self.log.attach_tracker(accelerator.log)
+        start_tracker(self.processes.accelerator, self.config, self.log)
 
     def close_log(self, reason: str) -> None:
         """Record how this process ended."""
@@ -335,15 +305,8 @@ class Trainer:
             self.say(f"{message}: {self.config.run_dir}")
         self.write("event", message=message)
         self.log.close()
-        if self.config.tracking != "none":
-            self.end_tracker()
+        end_tracker(self.processes.accelerator, self.config)
         self.processes.end()
-
-    def end_tracker(self) -> None:
-        try:
-            self.processes.accelerator.end_training()
-        except Exception as error:  # a tracker that cannot finish must not fail a finished run
-            self.say(f"warning: {self.config.tracking} did not end cleanly ({error})")
 
     # --- small things ----------------------------------------------------------------------------
 

@@ -56,7 +56,9 @@ class Run:
 
     def load(self, run_dir: Path):
         step = latest_step(run_dir)
-        return step and load_checkpoint(run_dir, step, self.modules, self.optimizers)
+        if step is None:
+            return None
+        return load_checkpoint(run_dir, step, self.modules, self.optimizers)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything that must survive, by a name of its own."""
@@ -291,6 +293,15 @@ def test_a_damaged_checkpoint_is_named_set_aside_and_the_previous_used(
     assert "set aside as damaged-step_00000002" in warning
 
 
+def test_a_truncated_file_is_described_by_its_sizes(tmp_path):
+    folder = Run().save(tmp_path, 1)
+    num_bytes = (folder / "generator.safetensors").stat().st_size
+    truncate(folder / "generator.safetensors")
+    answer = f"generator.safetensors has {num_bytes - 1} bytes instead of {num_bytes}"
+    with pytest.raises(checkpoint_folder.DamagedError, match=answer):
+        checkpoint_folder.verify(folder)
+
+
 SOUND: dict[str, Path] = {}
 
 
@@ -425,13 +436,29 @@ def test_leftovers_of_a_killed_save_are_removed(tmp_path, act):
     assert steps(tmp_path)[0] == 1
 
 
-def save_for_ever(run: Run, run_dir: Path, said) -> None:
+def save_for_ever(run: Run, run_dir: Path, said, keep: int = 2) -> None:
     for step in count(1):
-        run.save(run_dir, step)
+        run.save(run_dir, step, keep=keep)
         said.send(step)
 
 
-def test_sigkill_at_any_moment_leaves_only_good_checkpoints(tmp_path, caplog):
+def test_a_name_appears_only_with_everything_under_it(tmp_path):
+    processes = multiprocessing.get_context("fork")
+    _, said = processes.Pipe(duplex=False)
+    saver = processes.Process(target=save_for_ever, args=(Run(), tmp_path, said, 100))
+    saver.start()
+    try:
+        for step in range(1, 40):
+            folder = checkpoint_folder.step_folder(tmp_path, step)
+            while not folder.exists():
+                assert saver.is_alive()
+            assert {path.name for path in folder.iterdir()} == set(FILES)
+    finally:
+        saver.kill()
+        saver.join()
+
+
+def test_sigkill_at_any_moment_leaves_only_good_checkpoints(tmp_path):
     processes = multiprocessing.get_context("fork")  # torch need not be imported again
     run = Run(seed=0).train(range(1))
     for number in range(20):
@@ -451,8 +478,9 @@ def test_sigkill_at_any_moment_leaves_only_good_checkpoints(tmp_path, caplog):
         restored = Run(seed=1)
         assert restored.load(run_dir)["step"] >= promised[-1]
         assert_same(restored, run)
-        assert not caplog.messages  # nothing was found damaged
         assert all(name.startswith("step_") for name in names(run_dir))
+        for step in steps(run_dir):  # none of them half-written or half-removed
+            checkpoint_folder.verify(checkpoint_folder.step_folder(run_dir, step))
 
 
 # --- disks that refuse -------------------------------------------------------------------------

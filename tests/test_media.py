@@ -227,7 +227,7 @@ def test_unknown_suffix(tmp_path, name):
 
 @pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), 1e-9])
 def test_frame_rates_without_sense(fps):
-    with pytest.raises(UserError, match="fps=.* must be between"):
+    with pytest.raises(UserError, match=r"fps=.* must be between"):
         encode_clip(circles(1), format="gif", fps=fps)
 
 

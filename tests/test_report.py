@@ -1,6 +1,7 @@
 """The report page, on run folders written here record by record."""
 
 import base64
+import io
 import json
 import math
 import re
@@ -122,10 +123,10 @@ def evaluation_record(step: int, accuracy: float, held_out: float) -> dict:
         "accuracy": accuracy,
         "accuracy_held_out": held_out,
         "one_object": 0.98,
-        "diversity": 0.9,
+        "spread": {"start": 0.1, "size": 0.02, "speed": None},
         "per_prompt": per_prompt,
         "held_out_prompts": [HELD_OUT],
-        "clips_per_prompt": 20,
+        "clips_per_prompt": dict.fromkeys(PROMPTS, 20),
     }
 
 
@@ -167,7 +168,8 @@ def test_a_full_run_shows_every_section(run_dir):
     assert "resumed from <step_400>" in page.texts["table"][-2]
     assert "c0ffee" in html
     titles = page.texts["figcaption"]
-    for title in ("Prompt accuracy", "Loss", "Learning rate", "tomorrow/number"):
+    assert "Last: the evaluation at step 1,000, 20 clips a prompt." in html
+    for title in ("Prompt accuracy", "startsize", "Loss", "Learning rate", "tomorrow/number"):
         assert any(title in caption for caption in titles), title
 
 
@@ -231,6 +233,21 @@ def test_the_verdict_and_the_first_time_on_target(run_dir):
     assert "95\N{NO-BREAK SPACE}% on both after 50 s" in page.texts["dl"][0]
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "held_out", "remark"),
+    [
+        (0.94, 1.0, "95 % not reached yet"),
+        (1.0, 0.94, "95 % not reached yet"),
+        (0.95, None, "95 % after 10 s"),
+        (None, None, "95 % not reached yet"),
+    ],
+)
+def test_the_target_asks_for_every_accuracy_measured(run_dir, accuracy, held_out, remark):
+    write_metrics(run_dir, [evaluation_record(100, accuracy, held_out)])
+    _, page = report_of(run_dir)
+    assert remark in page.texts["dl"][0].replace("\N{NO-BREAK SPACE}", " ")
+
+
 def test_best_is_the_evaluation_most_accurate_on_training_prompts(run_dir):
     _, page = report_of(run_dir)
     row = next(row for row in page.texts["tr"] if row.startswith(HELD_OUT))
@@ -241,10 +258,11 @@ def test_the_final_evaluation_has_the_last_word(run_dir):
     scores = {"accuracy": 0.97, "accuracy_interval": [0.96, 0.98], "accuracy_held_out": 0.99,
               "per_prompt": dict.fromkeys(PROMPTS, 0.97)}  # fmt: skip
     evaluation = {
+        "protocol": {"weights_sha256": "abc123", "num_clips": 2000},
         "generated": scores,
         "ceiling": {"accuracy": 0.999},
-        "controls": {"shuffled_prompts": {"accuracy": 0.06}},
-        "protocol": {"weights_sha256": "abc123", "num_clips": 2000},
+        "controls": {"chance": 0.0556, "shuffled_prompts": {"accuracy": 0.06}},
+        "relative_to_real": {"diversity": 0.93, "drift_area": None},
     }
     (run_dir / "evaluation.json").write_text(json.dumps(evaluation))
     _, page = report_of(run_dir)
@@ -253,7 +271,9 @@ def test_the_final_evaluation_has_the_last_word(run_dir):
     for cell in ("97\N{NO-BREAK SPACE}%96\N{NO-BREAK SPACE}% to 98\N{NO-BREAK SPACE}%",
                  "99.9\N{NO-BREAK SPACE}%", "controls shuffled prompts"):  # fmt: skip
         assert cell in table
-    assert any("abc123" in text for text in page.texts["dl"])
+    facts = next(text for text in page.texts["dl"] if "abc123" in text)
+    assert facts.startswith("controls chance0.0556relative to real diversity0.93weights sha256")
+    assert {bar["style"] for bar in page.with_class("fill")} == {"width:97.0%"}
 
 
 def test_a_run_that_only_started_still_gives_a_page(tmp_path):
@@ -310,8 +330,9 @@ def test_a_wrong_picture_is_named_and_left_out(run_dir, changes, reason):
     assert len(page.with_class("clip")) == len(PROMPTS)
 
 
-def test_a_truncated_picture_is_named_and_left_out(run_dir):
-    record = add_samples(run_dir, 200)
+@pytest.mark.parametrize("suffix", ["webp", "png"])
+def test_a_truncated_picture_is_named_and_left_out(run_dir, suffix):
+    record = add_samples(run_dir, 200, suffix=suffix)
     picture = run_dir / record["file"]
     picture.write_bytes(picture.read_bytes()[:-200])
     write_metrics(run_dir, [add_samples(run_dir, 100), record])
@@ -330,15 +351,20 @@ def test_moments_may_differ_in_prompts_and_geometry(run_dir):
     assert "data:image/png" in html
 
 
-def test_a_heavy_picture_is_made_lighter(run_dir, monkeypatch):
-    monkeypatch.setattr("t2vgan.report.sheet.MAX_PICTURE_BYTES", 2000)
-    write_metrics(run_dir, [add_samples(run_dir, 100, prompts=PROMPTS * 4)])
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_heavy_picture_is_made_lighter_and_stays_exact_if_it_can(run_dir, monkeypatch, noisy):
+    monkeypatch.setattr("t2vgan.report.sheet.MAX_PICTURE_BYTES", 4000)
+    record = add_samples(run_dir, 100, prompts=PROMPTS * 2, suffix="png")
+    file = run_dir / record["file"]
+    picture = strips(2 * len(PROMPTS)) if noisy else Image.new("RGB", (80, 96), (200, 30, 7))
+    picture.save(file, compress_level=0)
+    write_metrics(run_dir, [record])
     html, page = report_of(run_dir)
-    assert len(page.with_class("clip")) == 4 * len(PROMPTS)
-    assert (
-        len(re.findall(r"base64,([^)]*)", html)[0])
-        < (run_dir / "samples/step_00000100.webp").stat().st_size
-    )
+    assert len(page.with_class("clip")) == 2 * len(PROMPTS)
+    (text,) = re.findall(r"image/webp;base64,([^)]*)", html)
+    shown = Image.open(io.BytesIO(base64.b64decode(text)))
+    assert len(text) < file.stat().st_size / 2
+    assert (np.asarray(shown.convert("RGB")) == np.asarray(picture)).all() != noisy
 
 
 def test_a_report_that_fails_leaves_the_old_one(run_dir, monkeypatch):

@@ -1,7 +1,7 @@
 """Rendered scenes: every clip a pure function of (scene, seed, clip index, geometry).
 
 A scene is a module with `PROMPTS`, `HELD_OUT_PROMPTS`, `VERSION` (raised whenever a pixel
-changes), `draw_prompt_ids` and `render_clips`. `SCENES` names them.
+changes), `draw_prompt_ids` and `render_clips`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from pydantic import JsonValue
 
 from t2vgan.seeds import derive_seed
 
-SCENES = ("circles", "notebook")
 FPS = 10.0
 NUMBERS_PER_CLIP = 16
 

@@ -96,10 +96,9 @@ def zigzagging(draw: Draw, time: np.ndarray, *, axis: np.ndarray) -> tuple[np.nd
     legs = draw.number("legs", 4, 5)
     side = np.where(draw.number("start_side", -1, 1) < 0, -1.0, 1.0)
     draw.attributes["start_side"] = side[:, 0, 0]
-    advance = displacement * (time - 0.5) * axis
-    return draw.offset(8, 8) + advance + side * amplitude * triangle_wave(legs * time) * axis[
-        ::-1
-    ], radius
+    along = displacement * (time - 0.5) * axis
+    across = side * amplitude * triangle_wave(legs * time) * axis[::-1]
+    return draw.offset(8, 8) + along + across, radius
 
 
 def resizing(draw: Draw, time: np.ndarray, *, grows: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -140,8 +139,7 @@ PROMPTS = tuple(MOTIONS)
 
 def draw_prompt_ids(clip_indexes: Sequence[int], seed: int) -> np.ndarray:
     """Return the prompt of each clip as an index into PROMPTS: (N,) int64."""
-    numbers = clip_numbers(clip_indexes, seed, "circles")
-    return (numbers[:, 0] * len(PROMPTS)).astype(np.int64)
+    return _prompt_ids(clip_numbers(clip_indexes, seed, "circles"))
 
 
 def render_clips(
@@ -153,10 +151,8 @@ def render_clips(
 ) -> RenderedClips:
     """Render the clips of a data set by index; `prompt_ids` replaces the prompts drawn for them."""
     numbers = clip_numbers(clip_indexes, seed, "circles")
-    if prompt_ids is None:
-        prompt_ids = (numbers[:, 0] * len(PROMPTS)).astype(np.int64)
-    prompt_ids = np.asarray(prompt_ids)
-    centres, radii, attributes = _paths(numbers[:, 1:], prompt_ids, geometry)
+    ids = _prompt_ids(numbers) if prompt_ids is None else np.asarray(prompt_ids, np.int64)
+    centres, radii, attributes = _paths(numbers[:, 1:], ids, geometry)
     frames = draw_discs(
         centres[..., 0].ravel(),
         centres[..., 1].ravel(),
@@ -164,8 +160,12 @@ def render_clips(
         height=geometry.height,
         width=geometry.width,
     )
-    shape = (len(prompt_ids), geometry.num_frames, geometry.height, geometry.width, 3)
-    return RenderedClips(frames.reshape(shape), [PROMPTS[i] for i in prompt_ids], attributes)
+    shape = (len(ids), geometry.num_frames, geometry.height, geometry.width, 3)
+    return RenderedClips(frames.reshape(shape), [PROMPTS[i] for i in ids], attributes)
+
+
+def _prompt_ids(numbers: np.ndarray) -> np.ndarray:
+    return (numbers[:, 0] * len(PROMPTS)).astype(np.int64)
 
 
 def _paths(
@@ -185,8 +185,8 @@ def _paths(
         for clip, row in zip(clips, rows, strict=True):
             attributes[clip] = dict(zip(draw.attributes, row, strict=True))
     centres += (geometry.width - 1) / 2, (geometry.height - 1) / 2
-    starts, middles = centres[:, 0].round(3).tolist(), centres
-    for clip, (prompt_id, (x, y)) in enumerate(zip(prompt_ids, starts, strict=True)):
+    for start, prompt_id, drawn in zip(centres[:, 0], prompt_ids, attributes, strict=True):
+        x, y = start.round(3).tolist()
         motion = PROMPTS[prompt_id].removeprefix("circle ")
-        attributes[clip] = {"motion": motion, "start_x": x, "start_y": y} | attributes[clip]
+        drawn.update(motion=motion, start_x=x, start_y=y)
     return centres, radii[..., 0], attributes

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
+from pydantic import JsonValue
 
 from data_tools.scenes import RenderedClips, clip_numbers
 from data_tools.scenes.drawing import BLUE, WHITE
@@ -74,10 +75,12 @@ def render_clips(
 ) -> RenderedClips:
     """Render the clips of a data set by index; `prompt_ids` replaces the prompts drawn for them."""
     if prompt_ids is None:
-        prompt_ids = draw_prompt_ids(clip_indexes, seed)
-    frames = _clip_of_every_prompt(geometry)[np.asarray(prompt_ids)]
+        prompt_ids = draw_prompt_ids(clip_indexes, seed).tolist()
+    frames = _clip_of_every_prompt(geometry)[list(prompt_ids)]
     prompts = [PROMPTS[i] for i in prompt_ids]
-    attributes = [{"motion": prompt.removeprefix("circle ")} for prompt in prompts]
+    attributes: list[dict[str, JsonValue]] = [
+        {"motion": prompt.removeprefix("circle ")} for prompt in prompts
+    ]
     return RenderedClips(frames, prompts, attributes)
 
 
@@ -94,5 +97,5 @@ def _clip_of_every_prompt(geometry: Geometry) -> np.ndarray:
             image = Image.new("RGB", (width, height), WHITE)
             box = (x - REACH, y - REACH, x + REACH, y + REACH)
             ImageDraw.Draw(image).ellipse(box, fill=BLUE)
-            clip[number] = image
+            clip[number] = np.asarray(image)
     return frames

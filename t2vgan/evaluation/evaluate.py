@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,13 +14,21 @@ import t2vgan
 from t2vgan.config import Frozen
 from t2vgan.errors import UserError
 from t2vgan.evaluation.motion import expected_motion
-from t2vgan.evaluation.scores import Interval, Scores, check_prompts, score_track
+from t2vgan.evaluation.scores import (
+    Interval,
+    RelativeToReal,
+    Scores,
+    check_prompts,
+    compare,
+    score_track,
+)
 from t2vgan.evaluation.tracking import Track, join, track
 from t2vgan.files import sha256_of
 from t2vgan.run_folder import git_commit
 from t2vgan.sampling import LoadedGenerator, generate_clips, load_generator
 from t2vgan.seeds import derive_seed, permutation, random_generator
 from t2vgan.shards import Manifest, check_shards, decode_sample, load_manifest, read_samples
+from t2vgan.text import tokenize
 from t2vgan.weights import find_weights
 
 PROTOCOL_VERSION = "circles-motion-1"
@@ -58,8 +67,8 @@ class Protocol(Frozen):
 class Control(Frozen):
     """The accuracy of real clips after something was destroyed."""
 
-    accuracy: float
-    accuracy_interval: Interval
+    accuracy: float | None
+    accuracy_interval: Interval | None
 
 
 class Controls(Frozen):
@@ -69,18 +78,6 @@ class Controls(Frozen):
     """Expected accuracy when prompts are dealt to clips at random."""
     shuffled_prompts: Control
     shuffled_frames: Control
-
-
-class RelativeToReal(Frozen):
-    """Generated over real clips; None where the real clips do not vary or none can be followed."""
-
-    drift_area: float | None
-    drift_colour: float | None
-    diversity: float | None
-    """Mean of the three that follow; 1 is right, 0 is one clip per prompt."""
-    diversity_start: float | None
-    diversity_size: float | None
-    diversity_speed: float | None
 
 
 class Evaluation(Frozen):
@@ -112,7 +109,7 @@ def evaluate(
     prompts = [*manifest.prompts, *manifest.held_out_prompts]
     check_fit(loaded, manifest, prompts)
     if num_clips < len(prompts):
-        raise UserError(f"num_clips={num_clips}: at least one for each of {len(prompts)} prompts")
+        raise UserError(f"num_clips={num_clips} must be at least {len(prompts)}, one a prompt")
 
     held_out = [prompt for prompt in prompts if prompt not in loaded.info.prompts]
     dealt = [prompts[index % len(prompts)] for index in range(num_clips)]
@@ -146,31 +143,12 @@ def evaluate(
     )
 
 
-def compare(generated: Scores, real: Scores) -> RelativeToReal:
-    """Divide what varies in generated clips by the same in real ones."""
-
-    def ratio(ours: float | None, theirs: float | None) -> float | None:
-        return ours / theirs if ours is not None and theirs else None
-
-    diversity = {
-        f"diversity_{name}": ratio(getattr(generated.spread, name), getattr(real.spread, name))
-        for name in ("start", "size", "speed")
-    }
-    known = [value for value in diversity.values() if value is not None]
-    return RelativeToReal(
-        drift_area=ratio(generated.steadiness.area, real.steadiness.area),
-        drift_colour=ratio(generated.steadiness.colour, real.steadiness.colour),
-        diversity=sum(known) / len(known) if known else None,
-        **diversity,
-    )
-
-
 def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Controls:
     """Score clips with the prompts, and then with the frames of each clip, in random order."""
     order = permutation(len(prompts), seed, "shuffled prompts")
     frame_order = random_generator(seed, "shuffled frames").random(track.x.shape).argsort(axis=1)
     motions = [expected_motion(prompt) for prompt in prompts]
-    shares = [motions.count(motion) / len(motions) for motion in set(motions)]
+    shares = [count / len(motions) for count in Counter(motions).values()]
     return Controls(
         chance=sum(share**2 for share in shares),
         shuffled_prompts=_control(track, [prompts[index] for index in order]),
@@ -188,7 +166,12 @@ def check_fit(loaded: LoadedGenerator, manifest: Manifest, prompts: Sequence[str
             f"the weights make clips of {_geometry(ours)}, the data has {_geometry(theirs)} "
             "(frames x height x width): evaluate on data of the weights' geometry"
         )
-    loaded.vocabulary.encode(prompts)
+    words = {word for prompt in prompts for word in tokenize(prompt)}
+    if unknown := sorted(words - set(loaded.vocabulary.words)):
+        raise UserError(
+            f"the weights do not know the words {', '.join(unknown)} of the data's prompts: "
+            "evaluate on data of the scene they were trained on"
+        )
 
 
 def _geometry(sizes: dict[str, int]) -> str:

@@ -19,7 +19,7 @@ MAX_DEVIATION = 0.05  # straight and zigzag: RMS distance from uniform motion
 MIN_TURN_BACK = 0.04  # a change of direction counts once the object has come back this far
 BOUNCE_RANGE, BOUNCE_TURNS = 0.2, (1, 3)  # smallest way from end to end; fewest, most reversals
 ZIGZAG_RANGE, ZIGZAG_TURNS = (0.1, 0.4), (2, 6)  # across the axis of motion
-MAX_LEAP = 3.0  # bounce and zigzag: largest step from frame to frame over the mean step
+MAX_LEAP = 2.5  # bounce and zigzag: largest step from frame to frame over the mean step
 MIN_ORBIT_RADIUS, MAX_ORBIT_WOBBLE = 0.12, 0.25  # mean, and relative standard deviation
 MAX_ORBIT_OFFSET = 0.15  # distance of the orbit's centre from the frame's middle
 MIN_ORBIT_TURNS, MAX_PHASE_ERROR = 0.8, 0.6  # whole turns; RMS radians from uniform turning
@@ -75,42 +75,40 @@ def classify(track: Track) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What the rules look at. Axes are a pair: [0] is x, [1] is y; arrays are (N,) or (N, T)."""
+    """What the rules look at. The first axis of the (2, ...) arrays is x, then y."""
 
-    position: tuple[np.ndarray, np.ndarray]  # (N, T), gaps bridged by straight lines
-    travel: tuple[np.ndarray, np.ndarray]  # signed way of the best uniform motion
-    deviation: tuple[np.ndarray, np.ndarray]  # RMS distance from that motion
-    extent: tuple[np.ndarray, np.ndarray]  # largest minus smallest position
-    turns: tuple[np.ndarray, np.ndarray]  # changes of direction
-    leap: np.ndarray  # largest step over the mean step
-    growth: np.ndarray  # change of log area, frames in which the object is cut left out
-    growth_steadiness: np.ndarray  # correlation of log area with time
+    position: np.ndarray  # (2, N, T), gaps bridged by straight lines
+    travel: np.ndarray  # (2, N) signed way of the best uniform motion
+    deviation: np.ndarray  # (2, N) RMS distance from that motion
+    extent: np.ndarray  # (2, N) largest minus smallest position
+    turns: np.ndarray  # (2, N) changes of direction
+    leap: np.ndarray  # (N,) largest step over the mean step
+    growth: np.ndarray  # (N,) change of log area, frames in which the object is cut left out
+    growth_steadiness: np.ndarray  # (N,) correlation of log area with time
 
     @classmethod
     def of(cls, track: Track) -> "Path":
         """Measure N tracks, from the frames in which the object is alone."""
-        alone = track.alone
-        raw = [values / track.unit for values in (track.x, track.y)]
-        position = [bridge_gaps(values, alone) for values in raw]
-        fits = [fit_line(values, alone) for values in raw]
-        steps = np.hypot(*(np.diff(values, axis=1) for values in position))
-        mean_step = steps.sum(axis=1) / max(steps.shape[1], 1)
-        with np.errstate(invalid="ignore"):
-            growth, _, steadiness = fit_line(np.log(track.area), alone & ~track.cut)
+        measured = np.stack([track.x, track.y]) / track.unit
+        position = bridge_gaps(measured, track.alone)
+        travel, deviation, _ = fit_line(measured, track.alone)
+        steps = np.hypot(*np.diff(position, axis=-1))
+        mean_step = steps.sum(axis=-1) / max(steps.shape[-1], 1)
+        growth, _, steadiness = fit_line(np.log(track.area), track.alone & ~track.cut)
         return cls(
-            position=tuple(position),
-            travel=tuple(fit[0] for fit in fits),
-            deviation=tuple(fit[1] for fit in fits),
-            extent=tuple(np.ptp(values, axis=1) for values in position),
-            turns=tuple(count_turns(values, MIN_TURN_BACK) for values in position),
-            leap=steps.max(axis=1, initial=0) / np.maximum(mean_step, 1e-9),
+            position=position,
+            travel=travel,
+            deviation=deviation,
+            extent=np.ptp(position, axis=-1),
+            turns=count_turns(position, MIN_TURN_BACK),
+            leap=steps.max(axis=-1, initial=0) / np.maximum(mean_step, 1e-9),
             growth=growth,
             growth_steadiness=steadiness,
         )
 
 
 def _size_rules(path: Path) -> dict[str, np.ndarray]:
-    in_place = (path.extent[0] <= MAX_DRIFT) & (path.extent[1] <= MAX_DRIFT)
+    in_place = (path.extent <= MAX_DRIFT).all(axis=0)
     steady = in_place & (np.abs(path.growth_steadiness) >= MIN_GROWTH_STEADINESS)
     return {
         "shrinking": steady & (path.growth <= -MIN_GROWTH),
@@ -119,16 +117,16 @@ def _size_rules(path: Path) -> dict[str, np.ndarray]:
 
 
 def _orbit_rules(path: Path, track: Track) -> dict[str, np.ndarray]:
-    middle = ((track.width - 1) / 2 / track.unit, (track.height - 1) / 2 / track.unit)
-    centre = [(p.max(axis=1) + p.min(axis=1)) / 2 for p in path.position]
-    dx, dy = (p - c[:, None] for p, c in zip(path.position, centre, strict=True))
+    middle = np.array([track.width - 1, track.height - 1])[:, None] / (2 * track.unit)
+    centre = (path.position.max(axis=-1) + path.position.min(axis=-1)) / 2
+    dx, dy = path.position - centre[..., None]
     radius = np.hypot(dx, dy)
-    phase = np.unwrap(np.arctan2(dy, dx), axis=1)  # grows clockwise, because y grows downwards
+    phase = np.unwrap(np.arctan2(dy, dx), axis=-1)  # grows clockwise, because y grows downwards
     angle, error, _ = fit_line(phase, track.alone)
     round_ = (
-        (radius.mean(axis=1) >= MIN_ORBIT_RADIUS)
-        & (radius.std(axis=1) <= MAX_ORBIT_WOBBLE * radius.mean(axis=1))
-        & (np.hypot(centre[0] - middle[0], centre[1] - middle[1]) <= MAX_ORBIT_OFFSET)
+        (radius.mean(axis=-1) >= MIN_ORBIT_RADIUS)
+        & (radius.std(axis=-1) <= MAX_ORBIT_WOBBLE * radius.mean(axis=-1))
+        & (np.hypot(*(centre - middle)) <= MAX_ORBIT_OFFSET)
         & (error <= MAX_PHASE_ERROR)
         & _keeps_size(path)
     )
@@ -199,50 +197,50 @@ def _keeps_size(path: Path) -> np.ndarray:
 
 
 def fit_line(values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fit values (N, T) by a line in time over their valid frames, least squares.
+    """Fit values (..., T) by a line in time over their valid frames, least squares.
 
     Returns the line's change over the whole clip, the RMS distance of the values from it and their
-    correlation with time, each (N,); all zero where fewer than two frames are valid.
+    correlation with time, each (...,); all zero where fewer than two frames are valid.
     """
-    count = np.maximum(valid.sum(axis=1, keepdims=True), 1)
-    time = np.broadcast_to(np.linspace(0, 1, values.shape[1]), values.shape)
+    count = np.maximum(valid.sum(axis=-1), 1)
 
     def centred(v: np.ndarray) -> np.ndarray:
-        v = np.where(valid, v, 0)
-        return np.where(valid, v - v.sum(axis=1, keepdims=True) / count, 0)
+        mean = np.where(valid, v, 0).sum(axis=-1) / count
+        return np.where(valid, v - mean[..., None], 0)
 
-    time, values = centred(time), centred(values)
-    covariance, time_square, square = ((a * b).sum(axis=1) for a, b in (
-        (time, values), (time, time), (values, values)))  # fmt: skip
+    time, values = centred(np.linspace(0, 1, values.shape[-1])), centred(values)
+    covariance = (time * values).sum(axis=-1)
+    time_square, square = np.square(time).sum(axis=-1), np.square(values).sum(axis=-1)
     change = covariance / np.maximum(time_square, 1e-12)
-    residual = np.maximum(square - change * covariance, 0) / count[:, 0]
+    residual = np.maximum(square - change * covariance, 0) / count
     correlation = covariance / np.sqrt(np.maximum(time_square * square, 1e-24))
     return change, np.sqrt(residual), correlation
 
 
 def bridge_gaps(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Replace invalid entries of (N, T) by straight lines between valid ones, ends by the nearest.
+    """Replace invalid entries of (..., T) by straight lines between valid ones.
 
-    A row without any valid entry becomes 0.
+    The ends take the nearest valid value; where no entry is valid, all become 0.
     """
-    last = values.shape[1] - 1
+    last = values.shape[-1] - 1
     index = np.arange(last + 1)
-    before = np.maximum.accumulate(np.where(valid, index, -1), axis=1)
-    after = np.minimum.accumulate(np.where(valid, index, last + 1)[:, ::-1], axis=1)[:, ::-1]
+    before = np.maximum.accumulate(np.where(valid, index, -1), axis=-1)
+    after = np.minimum.accumulate(np.where(valid, index, last + 1)[..., ::-1], axis=-1)[..., ::-1]
     before, after = np.where(before < 0, after, before), np.where(after > last, before, after)
+    before, after = (np.broadcast_to(i.clip(0, last), values.shape) for i in (before, after))
     values = np.where(valid, values, 0)
-    start, end = (np.take_along_axis(values, np.clip(i, 0, last), axis=1) for i in (before, after))
+    start, end = (np.take_along_axis(values, i, axis=-1) for i in (before, after))
     return start + (end - start) * (index - before) / np.maximum(after - before, 1)
 
 
 def count_turns(position: np.ndarray, threshold: float) -> np.ndarray:
-    """Count the changes of direction in (N, T) positions that come back by more than `threshold`.
+    """Count the changes of direction in positions (..., T) that come back by over `threshold`.
 
     Smaller movements to and fro are wobble and change nothing.
     """
-    highest = lowest = position[:, 0]
-    direction = turns = np.zeros(len(position), np.int64)
-    for here in position.T[1:]:
+    highest = lowest = position[..., 0]
+    direction = turns = np.zeros(position.shape[:-1], np.int64)
+    for here in np.moveaxis(position, -1, 0)[1:]:
         highest, lowest = np.maximum(highest, here), np.minimum(lowest, here)
         falls = (direction >= 0) & (here < highest - threshold)
         rises = (direction <= 0) & (here > lowest + threshold)

@@ -18,12 +18,16 @@ from t2vgan.evaluation.motion import (
 from t2vgan.evaluation.tracking import Track, track
 
 NORMAL_QUANTILE_95 = 1.959963984540054
+SMALLEST_VARIATION = 1e-6  # of real clips; below it is rounding, as in scenes without any
 
 Interval = tuple[float, float]
 
 
 class Steadiness(Frozen):
-    """How much an object changes within a clip: means over clips of a std over frames."""
+    """How much an object changes within a clip: means over clips of a std over frames.
+
+    Like `Spread`, over clips with training prompts, so that real clips show the same motions.
+    """
 
     area: float | None
     """Std of the area over its mean; shrinking and expanding clips and cut objects left out."""
@@ -64,6 +68,18 @@ class Scores(Frozen):
     """Mean absolute change of background pixels from frame to frame, grey levels."""
 
 
+class RelativeToReal(Frozen):
+    """Generated over real clips; None where the real clips do not vary or none can be followed."""
+
+    drift_area: float | None
+    drift_colour: float | None
+    diversity: float | None
+    """Mean of the three that follow; 1 is right, 0 is one clip per prompt."""
+    diversity_start: float | None
+    diversity_size: float | None
+    diversity_speed: float | None
+
+
 def score_clips(
     frames: np.ndarray, prompts: Sequence[str], held_out_prompts: Sequence[str] = ()
 ) -> Scores:
@@ -83,14 +99,15 @@ def score_track(
         raise ValueError(f"{len(track.x)} clips but {len(prompts)} prompts")
     check_prompts(prompts)
     motions = classify(track)
-    right = [expected_motion(prompt) == seen for prompt, seen in zip(prompts, motions, strict=True)]
+    right = np.array([expected_motion(p) == seen for p, seen in zip(prompts, motions, strict=True)])
     held_out = np.isin(np.array(prompts), list(held_out_prompts))
-    accuracy, interval = _share(np.array(right)[~held_out])
-    accuracy_held_out, interval_held_out = _share(np.array(right)[held_out])
+    accuracy, interval = _share(right[~held_out])
+    accuracy_held_out, interval_held_out = _share(right[held_out])
     confusion = {prompt: Counter[str]() for prompt in prompts}
     for prompt, seen in zip(prompts, motions, strict=True):
         confusion[prompt][seen] += 1
     totals = {prompt: seen.total() for prompt, seen in confusion.items()}
+    trained, trained_prompts = track.select(~held_out), np.array(prompts)[~held_out]
     return Scores(
         num_clips=len(prompts),
         accuracy=accuracy,
@@ -101,9 +118,30 @@ def score_track(
         clips_per_prompt=totals,
         confusion={prompt: dict(seen.most_common()) for prompt, seen in confusion.items()},
         one_object=float(track.alone.mean()),
-        steadiness=_steadiness(track, prompts),
-        spread=_spread(track, prompts),
+        steadiness=_steadiness(trained, trained_prompts),
+        spread=_spread(trained, trained_prompts),
         flicker=float(track.flicker.mean()),
+    )
+
+
+def compare(generated: Scores, real: Scores) -> RelativeToReal:
+    """Divide what varies in generated clips by the same in real ones."""
+
+    def ratio(ours: float | None, theirs: float | None) -> float | None:
+        if ours is None or theirs is None or theirs < SMALLEST_VARIATION:
+            return None
+        return ours / theirs
+
+    diversity = {
+        f"diversity_{name}": ratio(getattr(generated.spread, name), getattr(real.spread, name))
+        for name in ("start", "size", "speed")
+    }
+    known = [value for value in diversity.values() if value is not None]
+    return RelativeToReal(
+        drift_area=ratio(generated.steadiness.area, real.steadiness.area),
+        drift_colour=ratio(generated.steadiness.colour, real.steadiness.colour),
+        diversity=sum(known) / len(known) if known else None,
+        **diversity,
     )
 
 
@@ -135,21 +173,21 @@ def _share(right: np.ndarray) -> tuple[float, Interval] | tuple[None, None]:
     return float(right.mean()), wilson_interval(int(right.sum()), len(right))
 
 
-def _steadiness(track: Track, prompts: Sequence[str]) -> Steadiness:
-    changes_size = np.isin([expected_motion(p) for p in prompts], ["shrinking", "expanding"])
-    whole = track.alone & ~track.cut & ~changes_size[:, None]
+def _steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
+    keeps_size = [expected_motion(prompt) not in ("shrinking", "expanding") for prompt in prompts]
+    whole = track.alone & ~track.cut & np.array(keeps_size, dtype=bool)[:, None]
     area = _std_over_frames(track.area, whole) / _mean_over_frames(track.area, whole)
     channels = [_std_over_frames(track.colour[..., c], track.alone) for c in range(3)]
     return Steadiness(area=_mean(area), colour=_mean(np.sqrt(np.mean(np.square(channels), axis=0))))
 
 
-def _spread(track: Track, prompts: Sequence[str]) -> Spread:
+def _spread(track: Track, prompts: np.ndarray) -> Spread:
     """Measure the clips in which an object can be followed; prompts with one such clip are out."""
     followed = track.alone.mean(axis=1) >= MIN_SHARE_ALONE
-    x, y = (bridge_gaps(v, track.alone) / track.unit for v in (track.x, track.y))
+    x, y = bridge_gaps(np.stack([track.x, track.y]), track.alone) / track.unit
     radius = _mean_over_frames(np.sqrt(track.area / np.pi), track.alone) / track.unit
     speed = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).sum(axis=1)
-    groups = [np.flatnonzero(followed & (np.array(prompts) == p)) for p in dict.fromkeys(prompts)]
+    groups = [np.flatnonzero(followed & (prompts == p)) for p in dict.fromkeys(prompts)]
     groups = [group for group in groups if len(group) > 1]
 
     def within_prompt(*values: np.ndarray) -> float | None:

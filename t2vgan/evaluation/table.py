@@ -11,29 +11,26 @@ NAME_WIDTH = 36
 
 def format_evaluation(evaluation: Evaluation) -> str:
     """Return accuracy by prompt, the totals with their ceiling and controls, and the rest."""
-    return "\n".join(
-        [
-            *_prompt_lines(evaluation.generated),
-            "",
-            *_total_lines(evaluation),
-            "",
-            *_quality_lines(evaluation),
-        ]
-    )
+    lines = [
+        *_prompt_lines(evaluation.generated),
+        "",
+        *_total_lines(evaluation),
+        "",
+        *_quality_lines(evaluation),
+    ]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _prompt_lines(scores: Scores) -> Iterator[str]:
     yield f"{'prompt':{NAME_WIDTH}} {'clips':>6} {'right':>7}  {'95 % interval':15}  seen instead"
-    for prompt, accuracy in scores.per_prompt.items():
+    for prompt, seen in scores.confusion.items():
+        instead = dict(seen)
+        num_right = instead.pop(expected_motion(prompt) or "", 0)
         num_clips = scores.clips_per_prompt[prompt]
-        interval = wilson_interval(round(accuracy * num_clips), num_clips)
-        instead = [
-            f"{seen} {count}"
-            for seen, count in scores.confusion[prompt].items()
-            if seen != expected_motion(prompt)
-        ]
-        line = _line(prompt, num_clips, accuracy, interval)
-        yield f"{line}  {', '.join(instead[:3])}".rstrip()
+        interval = wilson_interval(num_right, num_clips)
+        line = _line(prompt, num_clips, scores.per_prompt[prompt], interval)
+        named = ", ".join(f"{motion} {count}" for motion, count in list(instead.items())[:3])
+        yield f"{line}  {named}"
 
 
 def _total_lines(evaluation: Evaluation) -> Iterator[str]:
@@ -54,17 +51,21 @@ def _total_lines(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _quality_lines(evaluation: Evaluation) -> Iterator[str]:
-    generated, real, ratio = evaluation.generated, evaluation.ceiling, evaluation.relative_to_real
-    yield f"{'':{NAME_WIDTH}} {'generated':>10} {'real':>10}"
-    yield f"{'frames with exactly one object':{NAME_WIDTH}} {generated.one_object:10.2%} {real.one_object:10.2%}"
-    yield f"{'background flicker, grey levels':{NAME_WIDTH}} {generated.flicker:10.2f} {real.flicker:10.2f}"
-    yield f"{'':{NAME_WIDTH}} {'over real':>10}"
-    for name, value in ratio:
-        yield f"{name.replace('_', ', ', 1):{NAME_WIDTH}} {'-' if value is None else f'{value:.2f}':>10}"
+    both = (evaluation.generated, evaluation.ceiling)
+
+    def row(name: str, *cells: str) -> str:
+        return f"{name:{NAME_WIDTH}}" + "".join(f" {cell:>10}" for cell in cells)
+
+    yield row("", "generated", "real")
+    yield row("frames with exactly one object", *(f"{s.one_object:.2%}" for s in both))
+    yield row("flicker of the background (0..255)", *(f"{s.flicker:.2f}" for s in both))
+    yield row("", "over real")
+    for name, value in evaluation.relative_to_real:
+        yield row(name.replace("_", ", ", 1), "-" if value is None else f"{value:.2f}")
 
 
 def _line(name: str, num_clips: int, accuracy: float | None, interval: Interval | None) -> str:
     if accuracy is None or interval is None:
-        return f"{name:{NAME_WIDTH}} {num_clips:6d} {'-':>7}  {'':15}"
+        return f"{name:{NAME_WIDTH}} {num_clips:6d} {'-':>7}"
     limits = f"{interval[0]:.1%} .. {interval[1]:.1%}"
     return f"{name:{NAME_WIDTH}} {num_clips:6d} {accuracy:7.1%}  {limits:15}"

@@ -12,8 +12,8 @@ import numpy as np
 OBJECT_CONTRAST = 96  # grey levels from the background in at least one channel, of 255
 MIN_OBJECT_AREA = 0.002  # of min(H, W)^2: 8 pixels at 64x64; anything smaller is a speck
 MAX_SPREAD = 1.25  # a disc is 1, a square 1.05, a triangle 1.21, two discs that touch 1.5
-CLIPS_AT_ONCE = 8  # keeps every intermediate array in the processor's cache
-BACKGROUND_STRIDE = 4  # every 4th pixel in y and x is enough to know the background
+CLIPS_AT_ONCE = 16  # keeps every intermediate array in the processor's cache
+BACKGROUND_STRIDE = 8  # every 8th pixel in y and x is enough to know the background
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,19 @@ class Track:
     def reorder_frames(self, order: np.ndarray) -> "Track":
         """Return the track of the same clips with frames in another order, (N, T) indices."""
         rows = np.arange(len(order))[:, None]
-        per_frame = ("x", "y", "area", "colour", "num_objects", "cut")
-        return replace(self, **{name: getattr(self, name)[rows, order] for name in per_frame})
+        per_frame = (name for name in ARRAYS if name != "flicker")
+        return self.with_arrays({name: getattr(self, name)[rows, order] for name in per_frame})
+
+    def select(self, clips: np.ndarray) -> "Track":
+        """Return the track of some of the clips: (N,) bool, or indices."""
+        return self.with_arrays({name: getattr(self, name)[clips] for name in ARRAYS})
+
+    def with_arrays(self, arrays: dict[str, np.ndarray]) -> "Track":
+        """Return a track of the same frame size with other arrays."""
+        return replace(self, **arrays)  # type: ignore[arg-type]  # none is the height or width
+
+
+ARRAYS = tuple(field.name for field in fields(Track) if field.name not in ("height", "width"))
 
 
 def track(frames: np.ndarray) -> Track:
@@ -60,12 +71,8 @@ def track(frames: np.ndarray) -> Track:
 
 def join(tracks: Sequence[Track]) -> Track:
     """Return the tracks of several batches of clips, of one geometry, as one."""
-    arrays = {
-        field.name: np.concatenate([getattr(part, field.name) for part in tracks])
-        for field in fields(Track)
-        if field.name not in ("height", "width")
-    }
-    return Track(**arrays, height=tracks[0].height, width=tracks[0].width)
+    arrays = {name: np.concatenate([getattr(part, name) for part in tracks]) for name in ARRAYS}
+    return tracks[0].with_arrays(arrays)
 
 
 def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:

@@ -131,7 +131,9 @@ def nearest_palette(frames: np.ndarray, *, num_colours: int) -> tuple[np.ndarray
     from PIL import Image
 
     pixels = Image.fromarray(frames.reshape(-1, frames.shape[2], 3))
-    quantized = pixels.quantize(num_colours, method=Image.Quantize.MEDIANCUT, dither=0)
+    quantized = pixels.quantize(
+        num_colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+    )
     chosen = np.array(quantized.getpalette(), dtype=np.uint8).reshape(-1, 3)[:num_colours]
     palette = np.zeros((256, 3), dtype=np.uint8)
     palette[: len(chosen)] = chosen

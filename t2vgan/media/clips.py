@@ -5,6 +5,7 @@ import io
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def encode_clip(frames: np.ndarray, *, format: str, fps: float = 10) -> bytes:
     if not MIN_FPS <= fps <= MAX_FPS:
         raise UserError(f"fps={fps} must be between {MIN_FPS} and {MAX_FPS:g} frames per second")
     if max(frames.shape[1:3]) > MAX_SIDE and format != "png":
-        raise UserError(f"a clip of {frames.shape[2]}x{frames.shape[1]} pixels: no side over {MAX_SIDE}")
+        raise UserError(
+            f"a clip of {frames.shape[2]}x{frames.shape[1]} pixels: no side over {MAX_SIDE}"
+        )
     match format:
         case "gif":
             return encode_gif(frames, fps=fps)
@@ -141,7 +144,10 @@ def decode_animation(data: bytes) -> Iterator[np.ndarray]:
     """Yield the pictures (H, W, 3) uint8 of a GIF or WebP file."""
     from PIL import Image, ImageSequence
 
-    with Image.open(io.BytesIO(data), formats=["GIF", "WEBP"]) as animation:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        animation = Image.open(io.BytesIO(data), formats=["GIF", "WEBP"])
+    with animation:
         check_num_pixels(animation.width * animation.height)
         for picture in ImageSequence.Iterator(animation):
             yield np.asarray(picture.convert("RGB"))

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-CODECS = {
+CODECS: dict[str, tuple[str, str | None, dict[str, object]]] = {
     "mp4": ("libx264", None, {"crf": "10", "preset": "medium"}),
     "avi": ("mpeg4", "XVID", {"qmin": "1", "qmax": "2"}),
 }
@@ -27,6 +27,7 @@ def encode_movie(frames: np.ndarray, *, format: str, fps: float) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=format, options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.options = options
@@ -46,6 +47,6 @@ def decode_movie(data: bytes, format: str) -> Iterator[np.ndarray]:
     """
     import av
 
-    with av.open(io.BytesIO(data), format=DEMUXERS[format]) as container:
+    with av.open(io.BytesIO(data), "r", format=DEMUXERS[format]) as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="rgb24")

@@ -40,9 +40,7 @@ class Generator(nn.Module):
         self.latent_size = model.latent_size
         self.patch_size = model.patch_size
         self.coarsest = (4 * channels, rows // 4, columns // 4)
-        self.text_encoder = TextEncoder(
-            vocabulary_size=vocabulary_size, text_size=model.text_size
-        )
+        self.text_encoder = TextEncoder(vocabulary_size=vocabulary_size, text_size=model.text_size)
         self.content = nn.Sequential(
             nn.Linear(model.latent_size + model.text_size, hidden),
             nn.SiLU(),

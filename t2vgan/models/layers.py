@@ -78,9 +78,7 @@ def coordinate_features(height: int, width: int) -> Tensor:
 
 def split_patches(video: Tensor, patch_size: int) -> Tensor:
     """Cut every frame into patches: (B, C, T, H, W) -> (B*T, H/p, W/p, C*p*p), channels last."""
-    return rearrange(
-        video, "b c t (h p) (w q) -> (b t) h w (c p q)", p=patch_size, q=patch_size
-    )
+    return rearrange(video, "b c t (h p) (w q) -> (b t) h w (c p q)", p=patch_size, q=patch_size)
 
 
 def join_patches(patches: Tensor, patch_size: int, num_frames: int) -> Tensor:

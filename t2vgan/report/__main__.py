@@ -15,7 +15,7 @@ def report(run_dir: tyro.conf.Positional[Path]) -> None:
         run_dir: the folder of a training run; the page becomes report.html inside it
     """
     path = write_report(run_dir)
-    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB): open it in any browser")
+    print(f"{path} ({path.stat().st_size / 1e6:.2g} MB): open it in any browser")
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ MAX_DOTS = 30
 
 @dataclass(frozen=True)
 class Chart:
-    """What a chart shows: `names` maps keys of records to names in the legend.
+    """What a chart shows: `names` maps keys of records to names in the legend, at most three.
 
     `unit` "%" shows shares of 1 in percent. `low` and `high` are values the y axis always
     reaches. `log` is kept only where every value is positive.

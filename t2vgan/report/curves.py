@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from t2vgan.report.charts import Chart, line_chart
 from t2vgan.report.markup import Markup, count, duration
-from t2vgan.report.records import CLOCKS, Record, Run, number
+from t2vgan.report.records import CLOCKS, Record, Run, number, table
 
 EVALUATION_CHARTS = (
     Chart(
@@ -15,6 +15,13 @@ EVALUATION_CHARTS = (
         high=1,
     ),
     Chart("Frames with exactly one object", {"one_object": "one object"}, unit="%", high=1),
+    Chart(
+        "Spread of clips of one prompt",
+        {"spread.start": "start", "spread.size": "size", "spread.speed": "path length"},
+        unit="of the frame",
+        low=0,
+    ),
+    Chart("Drift of area within a clip", {"steadiness.area": "drift"}, unit="%", low=0),
     Chart("Diversity, 1 is that of real clips", {"diversity": "diversity"}, low=0, high=1),
 )
 TRAIN_CHARTS = (
@@ -54,12 +61,18 @@ def _charts(records: Sequence[Record], charts: Sequence[Chart]) -> list[Markup]:
     drawn = []
     for chart in charts:
         columns = {
-            name: [number(record, key) for record in records] for key, name in chart.names.items()
+            name: [_value(record, key) for record in records] for key, name in chart.names.items()
         }
         series = {name: values for name, values in columns.items() if set(values) - {None}}
         if series:
             drawn.append(line_chart(chart, x, series, notes))
     return drawn
+
+
+def _value(record: Record, key: str) -> float | None:
+    """Return the number under a key; `outer.inner` is a key of an inner object."""
+    outer, dot, inner = key.partition(".")
+    return number(table(record, outer), inner) if dot else number(record, key)
 
 
 def _unforeseen(records: Sequence[Record]) -> list[Chart]:

@@ -26,7 +26,7 @@ def render_page(run: Run) -> str:
     body = join(
         _header(run),
         _section("Samples over training", contact_sheet(run, problems) or _absent("samples")),
-        _section("Curves", tag("div", *curves(run), class_="charts")),
+        _section("Curves", _curves(run)),
         _section("Prompt by prompt", prompt_table(run) or _absent("evaluations")),
         _section("Final evaluation", evaluation_table(run) or _absent("evaluation.json")),
         _section("Events", _events(run, problems)),
@@ -99,13 +99,15 @@ def _headline(run: Run) -> tuple[float | None, float | None, str]:
 
 
 def _time_to_target(run: Run) -> str:
-    """Say when both accuracies first reached the target in one evaluation."""
+    """Say when training and held-out prompts, if any, first reached the target together."""
     target = percent(TARGET_ACCURACY)
     for record in run.evaluations:
-        shares = (number(record, "accuracy"), number(record, "accuracy_held_out"))
-        if all(share is not None and share >= TARGET_ACCURACY for share in shares):
-            return f"{target} on both after {duration(record['seconds'])}"
-    return f"{target} on both not reached"
+        shares = [number(record, key) for key in ("accuracy", "accuracy_held_out")]
+        measured = [share for share in shares if share is not None]
+        if measured and min(measured) >= TARGET_ACCURACY:
+            both = " on both" if len(measured) == 2 else ""
+            return f"{target}{both} after {duration(record['seconds'])}"
+    return f"{target} not reached yet"
 
 
 def _device(environment: Record) -> tuple[str, str]:
@@ -113,11 +115,16 @@ def _device(environment: Record) -> tuple[str, str]:
     device = text(known, "device_name", "device", "gpu", "cpu") or "unknown"
     remarks = [
         f"{count(value)} {name}{'' if value == 1 else plural}"
-        for key, name, plural in (("world_size", "process", "es"), ("cpu_count", "core", "s"))
+        for key, name, plural in (("world_size", "process", "es"), ("cpu_cores", "core", "s"))
         if (value := number(known, key)) is not None
     ]
     remarks += filter(None, [text(known, "precision", "mixed_precision")])
     return device, ", ".join(remarks)
+
+
+def _curves(run: Run) -> Markup:
+    charts = curves(run)
+    return tag("div", *charts, class_="charts") if charts else _absent("curves")
 
 
 def _events(run: Run, problems: Sequence[str]) -> Markup:

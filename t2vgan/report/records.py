@@ -40,9 +40,9 @@ class Run:
 
     @property
     def best_evaluation(self) -> Record | None:
-        """The evaluation with the highest accuracy on training prompts; the later of equals."""
+        """The first of those most accurate on training prompts, whose weights the run keeps."""
         rated = [record for record in self.evaluations if number(record, "accuracy") is not None]
-        return max(reversed(rated), key=lambda record: record["accuracy"], default=None)
+        return max(rated, key=lambda record: record["accuracy"], default=None)
 
     @property
     def held_out_prompts(self) -> frozenset[str]:

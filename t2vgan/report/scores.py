@@ -36,7 +36,7 @@ def evaluation_table(run: Run) -> Markup | None:
     """Tabulate evaluation.json: a column for each group of clips; None if there is no such file.
 
     Every object inside that has an `accuracy` is a group (generated clips, real clips as ceiling,
-    controls); all other numbers and texts follow below as the protocol.
+    controls); all other numbers and texts follow below, the protocol last.
     """
     groups = dict(_groups(run.final_evaluation))
     if not groups:
@@ -54,7 +54,9 @@ def evaluation_table(run: Run) -> Markup | None:
     )
     head = tag("thead", tag("tr", tag("td"), *names))
     scores = tag("div", tag("table", head, tag("tbody", *rows)), class_="scroll")
-    return join(scores, facts(dict(_protocol(run.final_evaluation))))
+    protocol = {"protocol": table(run.final_evaluation, "protocol")}
+    others = {key: run.final_evaluation[key] for key in run.final_evaluation if key != "protocol"}
+    return join(scores, facts(dict(_remainder({**others, **protocol}))))
 
 
 def facts(values: Mapping[str, Any]) -> Markup | None:
@@ -129,12 +131,12 @@ def _groups(node: Record, name: str = "") -> Iterator[tuple[str, Record]]:
             yield from _groups(child, f"{name} {key}".strip())
 
 
-def _protocol(node: Record, name: str = "") -> Iterator[tuple[str, str]]:
+def _remainder(node: Record, name: str = "") -> Iterator[tuple[str, str]]:
     """Walk what evaluation.json says outside of the groups."""
     for key, value in node.items():
         path = f"{name} {key}".strip()
         if isinstance(value, dict) and "accuracy" not in value:
-            yield from _protocol(value, path if key != "protocol" else name)
+            yield from _remainder(value, path if key != "protocol" else name)
         elif isinstance(value, str | int | float):
             yield path, short(value) if isinstance(value, float) else str(value)
 

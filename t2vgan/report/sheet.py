@@ -152,7 +152,7 @@ def _read_moment(record: Record, path: Path) -> Moment:
         image.load()
         picture, mime = path.read_bytes(), f"image/{str(image.format).lower()}"
         if len(picture) > MAX_PICTURE_BYTES:
-            picture, mime = _smaller(image), "image/webp"
+            picture, mime = _lighter(image), "image/webp"
     seen: Counter[str] = Counter()
     rows = []
     for prompt in prompts:
@@ -161,8 +161,11 @@ def _read_moment(record: Record, path: Path) -> Moment:
     return Moment(record, rows, picture, mime)
 
 
-def _smaller(image: "Image.Image") -> bytes:
-    """Encode a heavy picture anew, with slight losses, to keep the page light."""
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "WEBP", quality=80)
+def _lighter(image: "Image.Image") -> bytes:
+    """Encode a heavy picture anew as WebP: without loss if that is light enough."""
+    for options in ({"lossless": True}, {"quality": 80}):
+        buffer = io.BytesIO()
+        image.convert("RGB").save(buffer, "WEBP", **options)
+        if buffer.tell() <= MAX_PICTURE_BYTES:
+            break
     return buffer.getvalue()

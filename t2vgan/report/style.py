@@ -3,12 +3,12 @@
 STYLE = """
 :root {
   --paper: #fbfbfa; --card: #ffffff; --ink: #1d1f23; --soft: #6a6f78; --rule: #e4e4e1;
-  --s0: #2f62d9; --s1: #d9730d; --accent: #2f62d9; --warn: #a4460b;
+  --s0: #2f62d9; --s1: #d9730d; --s2: #2b8a5f; --accent: #2f62d9; --warn: #a4460b;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #141518; --card: #1c1e22; --ink: #e9e9e6; --soft: #9a9fa8; --rule: #2e3137;
-    --s0: #7ea6ff; --s1: #f2a154; --accent: #7ea6ff; --warn: #f2a154;
+    --s0: #7ea6ff; --s1: #f2a154; --s2: #6cc9a0; --accent: #7ea6ff; --warn: #f2a154;
   }
 }
 * { box-sizing: border-box; }
@@ -64,7 +64,7 @@ figcaption small { font-size: inherit; font-weight: 400; color: var(--soft); }
 .key::before { content: ""; display: inline-block; width: 12px; height: 2px; margin-right: 5px;
                vertical-align: 4px; background: var(--s); }
 svg { display: block; width: 100%; height: auto; }
-.s0 { --s: var(--s0); } .s1 { --s: var(--s1); }
+.s0 { --s: var(--s0); } .s1 { --s: var(--s1); } .s2 { --s: var(--s2); }
 .grid { stroke: var(--rule); stroke-width: 1; }
 .axis { stroke: var(--soft); stroke-width: 1; }
 .tick { fill: var(--soft); font-size: 10.5px; }
@@ -87,8 +87,8 @@ th:last-child, td:last-child { padding-right: 0; }
 .scroll { overflow-x: auto; margin-bottom: 20px; }
 .bars { width: 100%; table-layout: fixed; }
 .bars th, .bars td { vertical-align: middle; overflow-wrap: anywhere; }
-.bars .wide { width: 50%; }
-.bars .number { width: 78px; }
+.bars .wide { width: 46%; }
+.bars .number { width: 68px; padding-right: 0; }
 .track { display: block; position: relative; height: 8px; background: var(--rule);
          border-radius: 2px; }
 .fill { position: absolute; inset: 0 auto 0 0; background: var(--accent); border-radius: 2px; }
@@ -129,8 +129,8 @@ pre { background: var(--card); border: 1px solid var(--rule); border-radius: 8px
   .bars th, .bars td { border: 0; padding: 1px 0; }
   .bars [scope=row] { flex: 0 0 100%; }
   .bars [scope=col]:first-child { display: none; }
-  .bars .wide { flex: 1; width: auto; }
-  .bars .number { width: 60px; }
+  .bars .wide { flex: 1 1 30%; }
+  .bars .number { width: 58px; }
   label { margin-left: 0; }
   th, td { padding-right: 10px; }
 }

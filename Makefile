@@ -1,0 +1,58 @@
+# make quickstart   from a fresh clone to videos that obey their prompts, on any machine
+# make test         the tests that take minutes; make test-system: whole commands, longer
+# make check        formatting, lint, types
+# make gpu-check    GPU tests, benchmarks and a real training run on the GPU that is here
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN_DIR ?= runs/quickstart
+DATA ?= data/circles
+NUM_CLIPS ?= 10000
+NUM_EVALUATED ?= 1900
+TRAIN_OPTIONS ?=
+# OpenMP pools of several processes fight over the cores: one thread each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: quickstart test test-system check format gpu-check benchmarks
+
+quickstart: $(VENV)/.installed
+	$(BIN)/python -m data_tools.build_shards circles --out $(DATA) --num-clips $(NUM_CLIPS)
+	$(BIN)/accelerate launch --config_file launch/accelerate/one_process.yaml \
+		train.py quickstart --data.path $(DATA) --run-dir $(RUN_DIR) $(TRAIN_OPTIONS)
+	$(BIN)/python generate.py --weights $(RUN_DIR) --prompts-file data_tools/scenes/circles.txt \
+		--out $(RUN_DIR)/generated
+	$(BIN)/python -m t2vgan.evaluation --weights $(RUN_DIR) --data $(DATA) \
+		--num-clips $(NUM_EVALUATED) --out $(RUN_DIR)/evaluation.json
+	$(BIN)/python -m t2vgan.report $(RUN_DIR)
+	@echo
+	@echo "Watch  $(RUN_DIR)/generated/circle-moving-up-right-0.gif  (a prompt that training never saw)"
+	@echo "Open   $(RUN_DIR)/report.html"
+
+test: $(VENV)/.installed-dev
+	$(PYTEST) -n 2 -m "not system"
+
+test-system: $(VENV)/.installed-dev
+	$(PYTEST) -m system
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+gpu-check: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.gpu_check
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ $(VENV)/.installed

@@ -1,0 +1,278 @@
+"""Training as users start, stop, resume and spread it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.numpy import load_file
+
+from tests.system.commands import (
+    BIN,
+    ROOT,
+    environment,
+    python,
+    python_ok,
+    records,
+    run_ok,
+    train,
+)
+
+NETWORKS = ("generator", "discriminator", "generator_ema")
+
+
+def checkpoint(run_dir: Path, step: int) -> dict[str, dict]:
+    folder = run_dir / "checkpoints" / f"step_{step:08d}"
+    return {name: load_file(folder / f"{name}.safetensors") for name in NETWORKS}
+
+
+def largest_difference(a: dict[str, dict], b: dict[str, dict]) -> float:
+    """Return the largest difference of a tensor over the tensor's own largest value."""
+    return max(
+        abs(a[name][key] - b[name][key]).max() / max(abs(a[name][key]).max(), 1e-3)
+        for name in NETWORKS
+        for key in a[name]
+    )
+
+
+@pytest.fixture(scope="module")
+def one_process(circles, tmp_path_factory) -> Path:
+    """A run of one process that was never interrupted: what the others must equal."""
+    run_dir = tmp_path_factory.mktemp("runs") / "one"
+    python_ok(*train(circles, run_dir))
+    return run_dir
+
+
+def test_a_run_leaves_what_it_promises(one_process):
+    assert {"config.json", "run.json", "metrics.jsonl", "weights.safetensors"} <= {
+        path.name for path in one_process.iterdir()
+    }
+    lines = records(one_process, "train")
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10, 12]
+    assert [line["clips_seen"] for line in lines] == [8 * line["step"] for line in lines]
+    names = {path.name for path in (one_process / "checkpoints").iterdir()}
+    assert names == {"step_00000008", "step_00000012"}
+
+
+def test_the_same_command_again_says_that_it_is_done(one_process, circles):
+    before = (one_process / "metrics.jsonl").read_text()
+    result = python_ok(*train(circles, one_process))
+    assert "is complete at step 12" in result.stderr
+    assert (one_process / "metrics.jsonl").read_text() == before
+
+
+def test_killed_and_resumed_equals_never_interrupted(one_process, circles, tmp_path):
+    run_dir = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, *map(str, train(circles, run_dir))],
+        cwd=ROOT,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("step 6/"):
+            process.kill()
+            break
+    process.communicate()
+    result = python_ok(*train(circles, run_dir))
+    assert "resumed at step 4" in result.stderr
+    assert largest_difference(checkpoint(run_dir, 12), checkpoint(one_process, 12)) == 0
+    expected = records(one_process, "train")
+    found = records(run_dir, "train")
+    for name in ("step", "clips_seen", "loss/discriminator", "loss/generator", "penalty"):
+        assert [r.get(name) for r in found] == [r.get(name) for r in expected], name
+
+
+TWO_PROCESSES = {
+    "torchrun": (BIN / "torchrun", "--nproc_per_node", 2, "--master_port", 29517),
+    "accelerate": (
+        BIN / "accelerate", "launch", "--multi_gpu", "--num_processes", 2, "--num_machines", 1,
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", 29518,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("launcher", TWO_PROCESSES)
+def test_two_processes_train_the_model_of_one(launcher, one_process, circles, tmp_path):
+    run_dir = tmp_path / "run"
+    run_ok(*TWO_PROCESSES[launcher], *train(circles, run_dir), ACCELERATE_USE_CPU="true")
+    assert '"world_size": 2' in (run_dir / "run.json").read_text()
+    assert largest_difference(checkpoint(run_dir, 12), checkpoint(one_process, 12)) < 1e-3
+    for found, expected in zip(
+        records(run_dir, "train"), records(one_process, "train"), strict=True
+    ):
+        assert found["loss/discriminator"] == pytest.approx(
+            expected["loss/discriminator"], rel=1e-4
+        )
+
+
+def test_a_run_moves_from_one_process_to_two_with_micro_batches(one_process, circles, tmp_path):
+    run_dir = tmp_path / "run"
+    python_ok(*train(circles, run_dir, "--train.num-steps", 12, "--train.micro-batch-size", 2))
+    assert largest_difference(checkpoint(run_dir, 12), checkpoint(one_process, 12)) < 1e-3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_same_command_resumes(number, circles, tmp_path):
+    run_dir = tmp_path / "run"
+    command = train(circles, run_dir, "--train.num-steps", 100_000, "--save-every-steps", 50_000)
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("step 6/"):
+            process.send_signal(number)
+            break
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "the same command resumes" in output
+    assert "Traceback" not in output
+    step = records(run_dir, "event")[-1]["step"]
+    assert step >= 6
+    result = python_ok(*train(circles, run_dir, "--train.num-steps", step + 2))
+    assert f"resumed at step {step}" in result.stderr
+    assert f"train.num_steps: 100000 -> {step + 2}" in result.stderr
+
+
+def test_an_orphaned_worker_saves_and_leaves(circles, tmp_path):
+    """`accelerate launch` with one process dies of SIGTERM and tells its worker nothing."""
+    run_dir = tmp_path / "run"
+    command = train(circles, run_dir, "--train.num-steps", 100_000, "--save-every-steps", 50_000)
+    process = subprocess.Popen(
+        [
+            BIN / "accelerate",
+            "launch",
+            "--config_file",
+            "launch/accelerate/one_process.yaml",
+            *map(str, command),
+        ],
+        cwd=ROOT,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("step 6/"):
+            break
+    (worker,) = psutil.Process(process.pid).children()
+    os.kill(process.pid, signal.SIGTERM)
+    assert wait_until(lambda: not worker.is_running(), seconds=60)
+    process.communicate()
+    assert "the launcher died" in records(run_dir, "event")[-1]["message"]
+    assert list((run_dir / "checkpoints").glob("step_*"))
+
+
+def wait_until(condition, *, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_an_option_that_makes_it_another_run_is_refused(one_process, circles):
+    result = python(*train(circles, one_process, "--train.generator-lr", 0.1))
+    assert result.returncode == 2
+    assert "train.generator_lr: 0.002 -> 0.1" in result.stderr
+    assert "--run-dir" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_other_data_is_refused_on_resume(one_process, tmp_path):
+    other = tmp_path / "other"
+    python_ok(
+        "-m", "data_tools.build_shards", "circles", "--out", other, "--num-clips", 120,
+        "--clips-per-shard", 20, "--num-frames", 6, "--size", "32x48", "--seed", 1,
+    )  # fmt: skip
+    result = python(*train(other, one_process))
+    assert result.returncode == 2
+    assert "is not the data that" in result.stderr
+
+
+def test_a_dry_run_prints_and_writes_nothing(circles, tmp_path):
+    run_dir = tmp_path / "run"
+    result = python_ok(*train(circles, run_dir, "--dry-run"))
+    for text in ("parameters:", "8 clips a step = 1 processes * 1", "6 shards", "ms a step"):
+        assert text in result.stdout
+    assert not run_dir.exists()
+
+
+def test_samples_and_readings_of_the_meter(circles, tmp_path):
+    run_dir = tmp_path / "run"
+    python_ok(
+        *train(
+            circles, run_dir, "--train.num-steps", 4, "--sample-every-steps", 2,
+            "--evaluate-every-steps", 4, "--evaluate-clips-per-prompt", 2,
+        )
+    )  # fmt: skip
+    samples = records(run_dir, "samples")
+    assert [record["step"] for record in samples] == [2, 4]
+    for record in samples:
+        assert (run_dir / record["file"]).exists()
+        assert (run_dir / record["animation"]).exists()
+        assert "circle moving up-right" in record["prompts"]
+    (reading,) = records(run_dir, "evaluation")
+    assert reading["num_clips"] == 2 * 19
+    assert (run_dir / "weights_best.safetensors").exists()
+
+
+def test_wandb_offline_holds_the_metrics(circles, tmp_path):
+    """Real wandb, offline; its own file format read back."""
+    run_dir = tmp_path / "run"
+    python_ok(
+        *train(circles, run_dir, "--tracking", "wandb"),
+        WANDB_MODE="offline",
+        WANDB_DIR=str(tmp_path),
+    )
+    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    history = read_wandb(file)
+    expected = {r["step"]: r["loss/generator"] for r in records(run_dir, "train")}
+    assert {step: row["loss/generator"] for step, row in history.items()} == pytest.approx(expected)
+
+
+def read_wandb(file: Path) -> dict[int, dict[str, float]]:
+    """Return wandb's own record of a run: step -> values."""
+    import json
+
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    store = DataStore()
+    store.open_for_scan(str(file))
+    history = {}
+    while (data := store.scan_data()) is not None:
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        if record.WhichOneof("record_type") == "history":
+            items = {
+                (item.key or ".".join(item.nested_key)): json.loads(item.value_json)
+                for item in record.history.item
+            }
+            if "loss/generator" in items:
+                history[items["_step"]] = items
+    return history
+
+
+def test_a_dead_tracker_does_not_stop_a_run(circles, tmp_path):
+    """wandb online with a server that is not there."""
+    run_dir = tmp_path / "run"
+    result = python_ok(
+        *train(circles, run_dir, "--tracking", "wandb"),
+        WANDB_MODE="online",
+        WANDB_API_KEY="0" * 40,
+        WANDB_BASE_URL="http://127.0.0.1:9",
+        WANDB_INIT_TIMEOUT="5",
+        WANDB_DIR=str(tmp_path),
+    )
+    assert "wandb did not start" in result.stderr
+    assert len(records(run_dir, "train")) == 6

@@ -1,0 +1,108 @@
+"""Who may know whom: the arrows between the rooms of this house, and one door per library."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+BASE = "t2vgan cli errors files schedules seeds"  # anyone may import these
+NETWORKS = "config distributed ema losses micro_batch models"
+LEAVES = "checkpoint_folder config distributed ema losses manifest media runlog tar video webp"
+ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
+    "strips": "manifest webp",
+    "shards": "manifest strips tar",
+    "stream": "config manifest shards",
+    "presets": "config",
+    "models": "config video",
+    "text": "config",
+    "weights": "config",
+    "checkpoint": "checkpoint_folder weights",
+    "run_folder": "config",
+    "micro_batch": "stream text video",
+    "game": NETWORKS,
+    "samples": "manifest media",
+    "sampling": "config models text video weights",
+    "tracking": "config runlog",
+    "evaluation": "config distributed media run_folder sampling shards text video weights",
+    "report": "config distributed media sampling video",
+    "trainer": f"""{NETWORKS} checkpoint evaluation game manifest media run_folder runlog samples
+        sampling stream text tracking video weights""",
+    "dry_run": "config run_folder runlog trainer",
+    "train": "config dry_run presets trainer",
+    "generate": "checkpoint config media presets sampling weights",
+    "data_tools": "manifest media shards strips tar",
+}
+DOORS = {
+    "accelerate": "distributed tracking",
+    "av": "media",
+    "safetensors": "weights",
+    "wandb": "tracking",
+    "webdataset": "data_tools shards stream",
+}
+WITHOUT_TORCH = f"""{BASE} checkpoint_folder config data_tools manifest media presets report runlog
+    shards stream strips tar text webp""".split()
+
+
+def room_of(name: str) -> str:
+    """Return the room of a module: t2vgan.media.clips is in media, data_tools.pool in its own."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "t2vgan" and len(parts) > 1 else parts[0]
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted([*ROOT.glob("t2vgan/**/*.py"), *ROOT.glob("data_tools/**/*.py")]):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        yield name.removesuffix(".__init__"), path
+    yield from ((path.stem, path) for path in ROOT.glob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full names that a file imports anywhere, `from a import b` as a.b."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_plan_names_every_room_and_no_other():
+    assert set(ARROWS) == {room_of(name) for name, _ in modules()}
+
+
+def test_every_import_follows_an_arrow():
+    wrong = [
+        f"{name} -> {imported}"
+        for name, path in modules()
+        for imported in imports(path)
+        if room_of(imported) in ARROWS
+        and room_of(imported)
+        not in {room_of(name), *f"{BASE} {ARROWS.get(room_of(name), '')}".split()}
+    ]
+    assert not wrong
+
+
+def test_each_library_has_one_door():
+    wrong = [
+        f"{name} -> {imported}"
+        for name, path in modules()
+        for imported in imports(path)
+        if room_of(name) not in DOORS.get(imported.split(".")[0], room_of(name)).split()
+    ]
+    assert not wrong
+
+
+def test_rooms_without_torch_do_not_load_it():
+    names = [name for name, _ in modules() if room_of(name) in WITHOUT_TORCH]
+    assert len(names) > len(WITHOUT_TORCH)
+    script = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module(name)\n"
+        "    assert 'torch' not in sys.modules, name\n"
+    )
+    command = [sys.executable, "-c", script, *names]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

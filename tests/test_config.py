@@ -1,0 +1,79 @@
+"""Settings: frozen, validated, with arithmetic that explains itself."""
+
+import pytest
+from pydantic import ValidationError
+
+from t2vgan.config import (
+    Config,
+    DataConfig,
+    TrainConfig,
+    check_batch_arithmetic,
+    flatten,
+    load_config,
+)
+from t2vgan.errors import UserError
+from t2vgan.presets import DESCRIPTIONS, PRESETS
+
+
+def config(*, streams=8, batch=32, micro=0) -> Config:
+    return Config(
+        data=DataConfig(num_streams=streams),
+        train=TrainConfig(global_batch_size=batch, micro_batch_size=micro),
+    )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_survive_a_round_trip_and_divide_on_one_process(name, tmp_path):
+    preset = PRESETS[name]
+    path = tmp_path / "config.json"
+    path.write_text(preset.model_dump_json())
+    assert load_config(path) == preset
+    assert check_batch_arithmetic(preset, world_size=1) == preset.train.global_batch_size
+    assert name in DESCRIPTIONS
+
+
+def test_a_config_cannot_change():
+    with pytest.raises(ValidationError):
+        Config().train.seed = 3
+
+
+@pytest.mark.parametrize(
+    "values", [{"num_steps": 0}, {"generator_lr": -1.0}, {"beta2": 1.0}, {"loss": "wgan"}, {"x": 1}]
+)
+def test_values_outside_their_rule_are_refused(values):
+    with pytest.raises(ValidationError):
+        TrainConfig(**values)
+
+
+def test_micro_batch_is_the_share_of_a_process_unless_given():
+    assert check_batch_arithmetic(config(), world_size=4) == 8
+    assert check_batch_arithmetic(config(micro=2), world_size=4) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "world_size", "message"),
+    [
+        ({}, 3, r"data.num_streams=8 must be a multiple of world_size=3 \(8 = 2 \* 3 \+ 2\)"),
+        ({"batch": 20}, 1, r"train.global_batch_size=20 must be a multiple of data.num_streams=8"),
+        ({"micro": 3}, 4, r"must be a multiple of world_size \* micro_batch_size = 4 \* 3 = 12"),
+    ],
+)
+def test_sizes_that_do_not_divide_show_the_arithmetic(options, world_size, message):
+    with pytest.raises(UserError, match=message):
+        check_batch_arithmetic(config(**options), world_size)
+
+
+def test_flatten_names_options_as_the_command_line_does():
+    flat = flatten(Config())
+    assert flat["train.seed"] == 0
+    assert flat["model.kind"] == "clip_gan"
+    assert "train" not in flat
+
+
+def test_a_damaged_config_file_is_one_line(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"train": {"seed": -1}}')
+    with pytest.raises(UserError) as caught:
+        load_config(path)
+    assert "train.seed=-1" in str(caught.value)
+    assert "\n" not in str(caught.value)

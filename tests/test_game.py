@@ -1,0 +1,177 @@
+"""The step: who is updated by what, which prompt belongs to which clip, and gradient truth."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from t2vgan.config import ClipGanConfig, TrainConfig
+from t2vgan.distributed import Processes
+from t2vgan.game import Game
+from t2vgan.micro_batch import MicroBatch
+
+MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
+B, K, H, W, VOCABULARY = 8, 3, 16, 32, 11
+SIZES = {"height": H, "width": W, "vocabulary_size": VOCABULARY}
+
+
+@pytest.fixture(scope="module")
+def processes() -> Processes:
+    return Processes(num_cpu_threads=1)
+
+
+def make_game(processes, **options) -> Game:
+    defaults = {"frames_per_clip": K, "global_batch_size": B, "precision": "no", "num_steps": 100}
+    game = Game(MODEL, TrainConfig(**(defaults | options)), processes, **SIZES)
+    for module in game.modules.values():  # float64: what must be equal is equal to 14 digits
+        module.double()
+    return game
+
+
+def make_batch(seed: int = 0) -> MicroBatch:
+    torch.manual_seed(seed)
+    token_ids = torch.randint(1, VOCABULARY, (B, 4))
+    return MicroBatch(
+        real_video=torch.randn(B, 3, K, H, W, dtype=torch.float64),
+        token_ids=token_ids,
+        token_mask=token_ids > 0,
+        times=torch.rand(B, K, dtype=torch.float64).sort(1).values,
+        discriminator_latents=torch.randn(B, 5, dtype=torch.float64),
+        generator_latents=torch.randn(B, 5, dtype=torch.float64),
+    )
+
+
+def cut(batch: MicroBatch, size: int) -> list[MicroBatch]:
+    return [batch.slice(slice(start, start + size)) for start in range(0, B, size)]
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_micro_batches_train_the_same_model(processes, step, size):
+    """Step 0 has the penalty, step 1 has not; the mean over the batch is the same either way."""
+    whole, parts = make_game(processes), make_game(processes)
+    for number in (step, step + 8):
+        batch = make_batch(number)
+        whole.play([batch], number)
+        parts.play(cut(batch, size), number)
+    for name in whole.modules:
+        difference = (weights(whole.modules[name]) - weights(parts.modules[name])).abs().max()
+        assert difference < 1e-11, name
+
+
+def test_each_update_moves_its_own_network_only(processes):
+    game = make_game(processes)
+    game.batch = [make_batch()]
+    before = {name: weights(network) for name, network in game.modules.items()}
+
+    game.discriminator.network.requires_grad_(True)
+    game.update(game.discriminator, game.discriminator_loss)
+    assert not torch.equal(weights(game.discriminator.network), before["discriminator"])
+    assert torch.equal(weights(game.generator.network), before["generator"])
+
+    moved = weights(game.discriminator.network)
+    game.discriminator.network.requires_grad_(False)
+    game.update(game.generator, game.generator_loss)
+    assert torch.equal(weights(game.discriminator.network), moved)
+    assert not torch.equal(weights(game.generator.network), before["generator"])
+    assert torch.equal(weights(game.ema.model), before["generator_ema"])
+
+
+class Spy(nn.Module):
+    """Stands in for a network and remembers what it was asked."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.calls: list[tuple[Tensor, ...]] = []
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        self.calls.append(tuple(part.detach().clone() for part in inputs))
+        return self.network(*inputs)
+
+
+def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
+    game, batch = make_game(processes), make_batch()
+    judge, draw = Spy(game.discriminator.network), Spy(game.generator.network)
+    game.discriminator = dataclasses.replace(game.discriminator, network=judge, wrapped=judge)
+    game.generator = dataclasses.replace(game.generator, network=draw, wrapped=draw)
+
+    game.discriminator_loss(batch)
+    (latents, *conditions), (video, *judged) = draw.calls[0], judge.calls[0]
+    assert torch.equal(latents, batch.discriminator_latents)
+    assert torch.equal(video[:B], batch.real_video)
+    for drawn, given, part in zip(conditions, judged, batch.conditions, strict=True):
+        assert torch.equal(drawn, part)  # fake i is drawn for the prompt of real clip i
+        assert torch.equal(given, torch.cat([part, part]))  # and judged with it, as is real i
+
+    game.generator_loss(batch)
+    assert torch.equal(draw.calls[1][0], batch.generator_latents)
+    for call in judge.calls[1:]:
+        for given, part in zip(call[1:], batch.conditions, strict=True):
+            assert torch.equal(given, part)
+
+
+def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
+    game = make_game(
+        processes,
+        penalty_every_steps=4,
+        gamma_start=8.0,
+        gamma_end=2.0,
+        gamma_until=0.5,
+        num_steps=100,
+    )
+    found = []
+    for step in range(0, 100):
+        game.set_schedule(step)
+        found.append(game.penalty_weight)
+    assert [step for step, weight in enumerate(found) if weight] == list(range(0, 100, 4))
+    assert found[0] == pytest.approx(4 * 8.0)
+    assert found[24] == pytest.approx(4 * 8.0 * (2 / 8) ** (0.24 / 0.5))
+    assert found[60] == pytest.approx(4 * 2.0)
+
+
+def test_the_penalty_adds_gamma_over_two_times_r1_plus_r2(processes):
+    game, batch = make_game(processes), make_batch()
+    game.penalty_weight = 0.0
+    plain = game.discriminator_loss(batch)
+    game.totals.clear()
+    game.penalty_weight = 6.0
+    penalised = game.discriminator_loss(batch)
+    r1_plus_r2 = game.read_notes()["penalty"]
+    assert r1_plus_r2 > 0
+    added = (penalised - plain).mean().item()
+    assert added == pytest.approx(6.0 / 2 * r1_plus_r2, rel=1e-9)
+
+
+def test_learning_rates_reach_the_optimizers(processes):
+    game = make_game(processes, generator_lr=4e-3, lr_hold=0.0, lr_final=0.0, num_steps=10)
+    game.set_schedule(5)
+    assert game.generator.optimizer.param_groups[0]["lr"] == pytest.approx(2e-3)
+
+
+def test_notes_are_means_over_steps(processes):
+    game = make_game(processes)
+    game.note("x", torch.tensor([1.0, 3.0]))
+    game.note("x", torch.tensor([6.0, 6.0]))
+    assert game.read_notes() == {"x": pytest.approx(4.0)}
+    assert game.totals == {}
+
+
+def test_the_average_follows_the_generator(processes):
+    game = make_game(processes, ema_halflife_clips=float(B), ema_rampup=0.0)
+    before = weights(game.ema.model)
+    game.play([make_batch()], 1)
+    expected = 0.5 * before + 0.5 * weights(game.generator.network)
+    torch.testing.assert_close(weights(game.ema.model), expected)
+
+
+def test_the_seed_decides_the_first_weights(processes):
+    first, again = make_game(processes, seed=1), make_game(processes, seed=1)
+    other = make_game(processes, seed=2)
+    assert torch.equal(weights(first.generator.network), weights(again.generator.network))
+    assert not torch.equal(weights(first.generator.network), weights(other.generator.network))

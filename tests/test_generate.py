@@ -1,0 +1,392 @@
+"""generate.py as users run it: real processes, tiny random weights made here."""
+
+import multiprocessing
+import os
+import resource
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from t2vgan.config import ClipGanConfig
+from t2vgan.media import load_clip
+from t2vgan.models import build_generator
+from t2vgan.text import Vocabulary
+from t2vgan.weights import WeightsInfo, save_weights
+
+ROOT = Path(__file__).parents[1]
+MODEL = ClipGanConfig(latent_size=4, text_size=8, hidden_size=16, channels=4, patch_size=2)
+PROMPTS = ("circle moving up-right", "circle moving down", "circle shrinking")
+HEIGHT, WIDTH, NUM_FRAMES = 16, 24, 5
+FORMATS = ("gif", "mp4", "avi", "webp", "png")
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """A run folder that holds weights and nothing else."""
+    folder = tmp_path_factory.mktemp("run")
+    vocabulary = Vocabulary.from_prompts(PROMPTS)
+    torch.manual_seed(0)
+    generator = build_generator(MODEL, height=HEIGHT, width=WIDTH, vocabulary_size=len(vocabulary))
+    info = WeightsInfo(
+        model=MODEL,
+        num_frames=NUM_FRAMES,
+        height=HEIGHT,
+        width=WIDTH,
+        fps=10,
+        words=vocabulary.words,
+        prompts=PROMPTS,
+        held_out_prompts=(),
+        step=1,
+        clips_seen=16,
+        t2vgan_version="0",
+    )
+    save_weights(folder / "weights.safetensors", generator.state_dict(), info)
+    return folder
+
+
+def command(*arguments):
+    return [sys.executable, str(ROOT / "generate.py"), *map(str, arguments)]
+
+
+def run_cold(*arguments, threads=1, **options):
+    """Run the command itself, as a shell would."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    options |= {"capture_output": True, "text": True, "timeout": 120, "env": environment}
+    return subprocess.run(command(*arguments), check=False, **options)
+
+
+WARM = multiprocessing.get_context("forkserver")
+WARM.set_forkserver_preload(["t2vgan.sampling"])
+
+
+def run(*arguments, cwd=ROOT, max_file_bytes=None):
+    """Run the command in a process of its own that does not pay for importing PyTorch again."""
+    with tempfile.TemporaryDirectory() as folder:
+        streams = Path(folder, "stdout"), Path(folder, "stderr")
+        job = (list(map(str, arguments)), streams, cwd, max_file_bytes)
+        process = WARM.Process(target=in_process, args=job)
+        process.start()
+        process.join(120)
+        output = [stream.read_text() for stream in streams]
+    return subprocess.CompletedProcess(arguments, process.exitcode, *output)
+
+
+def in_process(arguments, streams, cwd, max_file_bytes):
+    for descriptor, stream in enumerate(streams, start=1):
+        os.dup2(os.open(stream, os.O_WRONLY | os.O_CREAT), descriptor)
+    os.chdir(cwd)
+    if max_file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+    sys.argv = ["generate.py", *arguments]
+    runpy.run_path(str(ROOT / "generate.py"), run_name="__main__")
+
+
+def succeed(*arguments, run=run, **options):
+    result = run(*arguments, **options)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def files_in(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def videos(run_dir, tmp_path_factory):
+    """Two prompts, two seeds, every format: (files, result)."""
+    out = tmp_path_factory.mktemp("out") / "new" / "folder"
+    prompts = ("--prompt", PROMPTS[0], "--prompt", PROMPTS[1])
+    numbers = ("--num-videos", 2, "--seed", 7)
+    where = ("--weights", run_dir, "--out", out, "--format", ",".join(FORMATS))
+    result = succeed(*prompts, *numbers, *where, run=run_cold)
+    return out, result
+
+
+def test_every_prompt_seed_and_format_has_its_file(videos):
+    out, _ = videos
+    stems = [
+        f"{slug}-{s}" for slug in ("circle-moving-up-right", "circle-moving-down") for s in (7, 8)
+    ]
+    expected = {f"{stem}.{format}" for stem in stems for format in FORMATS if format != "png"}
+    expected |= {f"{stem}/frame_{i}.png" for stem in stems for i in range(NUM_FRAMES)}
+    assert set(files_in(out)) == expected
+
+
+def test_all_formats_show_the_same_clip(videos):
+    out, _ = videos
+    stem = out / "circle-moving-down-8"
+    frames = load_clip(f"{stem}.webp")
+    assert frames.shape == (NUM_FRAMES, HEIGHT, WIDTH, 3)
+    for index, picture in enumerate(frames):
+        np.testing.assert_array_equal(np.asarray(Image.open(stem / f"frame_{index}.png")), picture)
+    for format in ("gif", "mp4", "avi"):
+        loaded = load_clip(f"{stem}.{format}")
+        assert loaded.shape == frames.shape
+        assert abs(loaded.astype(int) - frames).mean() < 30  # random weights draw noise
+    assert (frames != load_clip(out / "circle-moving-down-7.webp")).any()
+    assert (frames != load_clip(out / "circle-moving-up-right-8.webp")).any()
+
+
+def test_the_end_says_where_the_files_are(videos):
+    out, result = videos
+    lines = result.stdout.splitlines()
+    assert lines[0] == str(out / "circle-moving-up-right-7.gif")
+    assert lines[-1] == f"... and 14 more in {out}"
+
+
+def test_one_video_alone_has_the_same_bytes(videos, run_dir, tmp_path):
+    out, _ = videos
+    weights = run_dir / "weights.safetensors"
+    what = ("--prompt", PROMPTS[1], "--seed", 8, "--format", "png,webp,avi,mp4,gif")
+    result = succeed(*what, "--weights", weights, "--out", tmp_path, run=run_cold, threads=2)
+    alone = files_in(tmp_path)
+    assert len(alone) == 4 + NUM_FRAMES
+    among_others = files_in(out)
+    assert alone == {name: among_others[name] for name in alone}
+    assert result.stdout.splitlines()[-1] == str(tmp_path / "circle-moving-down-8.gif")
+
+
+def test_more_frames_at_another_rate(run_dir, tmp_path):
+    what = ("--prompt", PROMPTS[0], "--num-frames", 9, "--fps", 25, "--format", "webp,gif")
+    succeed(*what, "--weights", run_dir, "--out", tmp_path)
+    frames = load_clip(tmp_path / "circle-moving-up-right-0.webp")
+    assert frames.shape == (9, HEIGHT, WIDTH, 3)
+    with Image.open(tmp_path / "circle-moving-up-right-0.gif") as animation:
+        assert animation.n_frames == 9
+        assert animation.info["duration"] == 40
+
+
+def test_prompts_file(run_dir, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text(f"\ufeff{PROMPTS[0]}\n\n  {PROMPTS[2]}  \n{PROMPTS[0]}\n", encoding="utf-8")
+    out = tmp_path / "out"
+    what = ("--prompts-file", prompts, "--prompt", PROMPTS[1])
+    result = succeed(*what, "--weights", run_dir, "--out", out)
+    assert "1 repeated" in result.stderr
+    expected = {"circle-moving-down-0", "circle-moving-up-right-0", "circle-shrinking-0"}
+    assert set(files_in(out)) == {f"{stem}.gif" for stem in expected}
+
+
+def test_unknown_words_can_be_passed_over(run_dir, tmp_path):
+    prompts = ("--prompt", "a circle slowly shrinking", "--prompt", PROMPTS[2])
+    succeed(*prompts, "--allow-unknown", "--weights", run_dir, "--out", tmp_path)
+    files = files_in(tmp_path)
+    assert files["a-circle-slowly-shrinking-0.gif"] == files["circle-shrinking-0.gif"]
+
+
+def test_without_weights_it_uses_those_that_come_with_t2vgan(tmp_path):
+    held_out = "circle moving up-right"
+    succeed("--prompt", held_out, "--format", "gif,webp", "--out", tmp_path)
+    frames = load_clip(tmp_path / "circle-moving-up-right-0.webp").astype(int)
+    background = np.median(frames.reshape(-1, 3), axis=0)
+    assert (background > 250).all()
+    ink = (abs(frames - background).sum(axis=-1) > 200).astype(float)
+    assert ink.sum(axis=(1, 2)).max() > 10  # there is something to see,
+    rows, columns = np.indices(ink.shape[1:])
+    seen = np.flatnonzero(ink.sum(axis=(1, 2)) > 10)[[0, -1]]
+    y, x = (
+        (ink[seen] * place).sum(axis=(1, 2)) / ink[seen].sum(axis=(1, 2))
+        for place in (rows, columns)
+    )
+    assert y[1] < y[0]  # and it moves up
+    assert x[1] > x[0]  # and right
+
+
+# --- what bad input gets -----------------------------------------------------------------------
+
+
+def assert_one_line(result, pattern):
+    assert result.returncode == 2, result.stderr
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("loading ")]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    for part in pattern.split("*"):
+        assert part in lines[0]
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prompt", "circle shrinkng"], "'shrinkng' (nearest known: shrinking*--allow-unknown"),
+        (["--prompt", ""], "prompt '' has no words"),
+        (["--prompt", "…"], "has no words"),
+        (["--prompt", "xyzzy", "--allow-unknown"], "has no word that the model knows"),
+        ([], "no prompt: give --prompt*know 3*'circle moving down'"),
+        (["--prompts-file", os.devnull], "no prompt: give --prompt"),
+    ],
+)
+def test_prompts_without_sense(run_dir, tmp_path, arguments, message):
+    out = tmp_path / "out"
+    assert_one_line(run(*arguments, "--weights", run_dir, "--out", out), message)
+    assert not out.exists()
+
+
+EARLY_MISTAKES = [
+    (["--num-videos", "0"], "--num-videos 0: must be at least 1"),
+    (["--num-videos", "-3"], "--num-videos -3: must be at least 1"),
+    (["--num-frames", "0"], "--num-frames 0: must be between 1 and"),
+    (["--num-frames", "-1"], "--num-frames -1: must be between 1 and"),
+    (["--num-frames", "1000000"], "--num-frames 1000000: must be between 1 and"),
+    (["--seed", "-1"], "--seed -1: must be between 0 and"),
+    (["--seed", str(2**63)], "must be between 0 and"),
+    (["--fps", "0"], "--fps 0: must be between 0.1 and"),
+    (["--fps", "nan"], "--fps nan: must be between 0.1 and"),
+    (["--format", "gfi"], "'gfi' is none of gif,mp4,avi,webp,png; did you mean gif?"),
+    (["--format", "gif,,mp4"], "'' is none of gif"),
+    (["--prompts-file", "/nowhere.txt"], "/nowhere.txt: No such file"),
+    (["--prompts-file", sys.executable], "not UTF-8"),
+    (["--out", "/dev/null/videos"], "--out /dev/null/videos: /dev/null is a file"),
+    (["--prompt", "Circle, shrinking"], "'circle shrinking' and 'Circle, shrinking' would share"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), EARLY_MISTAKES)
+def test_mistakes_on_the_command_line(tmp_path, arguments, message):
+    result = run_cold("--prompt", "circle shrinking", *arguments, cwd=tmp_path)
+    assert_one_line(result, message)
+    assert "loading" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--promt", "circle"], "--prompt"),
+        (["--device", "tpu"], "'auto'"),
+        (["--num-videos", "three"], "three"),
+    ],
+)
+def test_options_that_do_not_exist(arguments, message):
+    result = run_cold(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_weights_that_cannot_be_used(run_dir, tmp_path):
+    whole = (run_dir / "weights.safetensors").read_bytes()
+    flipped = bytearray(whole)
+    flipped[-10] ^= 0x10
+    other = whole.replace(b'"format_version":"1"', b'"format_version":"9"')
+    assert other != whole
+    cases = {
+        "missing.safetensors": (None, "no such file"),
+        "cut.safetensors": (whole[: len(whole) // 2], "not a readable safetensors file"),
+        "empty.safetensors": (b"", "not a readable safetensors file"),
+        "flipped.safetensors": (bytes(flipped), "damaged"),
+        "other.safetensors": (other, "format version '9'"),
+    }
+    for name, (data, message) in cases.items():
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+        result = run("--prompt", PROMPTS[0], "--weights", tmp_path / name, cwd=tmp_path)
+        assert_one_line(result, f"{name}*{message}")
+    (tmp_path / "run").mkdir()
+    result = run("--prompt", PROMPTS[0], "--weights", tmp_path / "run", cwd=tmp_path)
+    assert_one_line(result, "run*holds neither")
+    assert not (tmp_path / "videos").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_no_gpu(run_dir, tmp_path):
+    what = ("--prompt", PROMPTS[0], "--weights", run_dir, "--out", tmp_path)
+    assert_one_line(run(*what, "--device", "cuda"), "--device cuda*try --device cpu")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    what = ("--prompt", PROMPTS[0], "--out", tmp_path / "videos")
+    assert_one_line(run(*what), "cannot be written; choose another folder")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_full_disk(run_dir, tmp_path, format):
+    """The kernel refuses to write past 200 bytes in any file: as good as a full disk."""
+    result = run(
+        *("--prompt", PROMPTS[0], "--weights", run_dir, "--out", tmp_path, "--format", format),
+        max_file_bytes=200,
+    )
+    assert_one_line(result, f"circle-moving-up-right-0.{format}: cannot be written: File too large")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_never_replace_other_files(run_dir, tmp_path):
+    taken = tmp_path / "circle-shrinking-0"
+    taken.mkdir()
+    (taken / "thesis.txt").write_text("precious")
+    what = ("--prompt", PROMPTS[2], "--weights", run_dir, "--out", tmp_path, "--format", "png")
+    assert_one_line(run(*what), "holds thesis.txt")
+    assert (taken / "thesis.txt").read_text() == "precious"
+
+
+def test_ctrl_c_leaves_whole_files_only(run_dir, tmp_path):
+    what = ("--prompt", PROMPTS[0], "--num-videos", 100_000, "--format", "webp")
+    process = subprocess.Popen(
+        command(*what, "--weights", run_dir, "--out", tmp_path),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("circle*.webp")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    names = [name for name in os.listdir(tmp_path) if not name.startswith(".tmp-")]
+    assert names
+    for name in names:
+        assert load_clip(tmp_path / name).shape == (NUM_FRAMES, HEIGHT, WIDTH, 3)
+
+
+# --- time --------------------------------------------------------------------------------------
+
+
+def modules_imported(*arguments, expect):
+    environment = os.environ | {"PYTHONPROFILEIMPORTTIME": "1"}
+    result = subprocess.run(
+        command(*arguments), capture_output=True, text=True, check=False, env=environment
+    )
+    assert result.returncode == expect, result.stderr[-500:]
+    report = [line for line in result.stderr.splitlines() if line.startswith("import time:")]
+    return {line.split("|")[-1].strip().split(".")[0] for line in report}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expect"),
+    [(["--help"], 0), (["--bogus"], 2), (["--prompt", "x", "--fps", "0"], 2)],
+)
+def test_help_and_mistakes_import_nothing_heavy(arguments, expect):
+    modules = modules_imported(*arguments, expect=expect)
+    assert "tyro" in modules
+    assert not modules & {"torch", "av", "cv2", "PIL", "pydantic", "safetensors", "webdataset"}
+
+
+def test_generation_imports_only_what_it_uses(run_dir, tmp_path):
+    what = ("--prompt", PROMPTS[0], "--weights", run_dir, "--out", tmp_path)
+    modules = modules_imported(*what, expect=0)
+    assert "torch" in modules
+    assert not modules & {"torchvision", "accelerate", "wandb", "webdataset", "cv2", "av"}
+
+
+def test_first_gif_costs_at_most_eight_seconds_of_computing(run_dir, tmp_path):
+    """Of computing, not of waiting: the machine may be busy with other things."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    succeed("--prompt", PROMPTS[0], "--weights", run_dir, "--out", tmp_path, run=run_cold)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 8

@@ -1,0 +1,98 @@
+"""Losses against their closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from t2vgan.losses import OBJECTIVES, gradient_penalty
+
+REAL = torch.tensor([1.5, -0.5, 0.0], dtype=torch.float64)
+FAKE = torch.tensor([-1.0, 2.0, 0.0], dtype=torch.float64)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+EXPECTED = {
+    "relativistic": (
+        lambda r, f: -math.log(sigmoid(r - f)),
+        lambda r, f: -math.log(sigmoid(f - r)),
+    ),
+    "non_saturating": (
+        lambda r, f: -math.log(sigmoid(r)) - math.log(1 - sigmoid(f)),
+        lambda r, f: -math.log(sigmoid(f)),
+    ),
+    "bce": (
+        lambda r, f: -math.log(sigmoid(r)) - math.log(1 - sigmoid(f)),
+        lambda r, f: -math.log(sigmoid(f)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_objectives_equal_their_closed_forms(name):
+    objective = OBJECTIVES[name]
+    pairs = list(zip(REAL.tolist(), FAKE.tolist(), strict=True))
+    for side, expected in zip(
+        (objective.discriminator, objective.generator), EXPECTED[name], strict=True
+    ):
+        values = side(REAL, FAKE)
+        assert values.shape == (3,)
+        assert values.tolist() == pytest.approx([expected(r, f) for r, f in pairs])
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_each_side_wants_what_it_should(name):
+    objective = OBJECTIVES[name]
+    real, fake = REAL.clone().requires_grad_(), FAKE.clone().requires_grad_()
+    objective.discriminator(real, fake).sum().backward()
+    assert (real.grad < 0).all()  # descending raises the real logits
+    assert (fake.grad > 0).all()
+    fake.grad = None
+    objective.generator(REAL, fake).sum().backward()
+    assert (fake.grad < 0).all()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_generator_needs_real_says_the_truth(name):
+    objective = OBJECTIVES[name]
+    depends = not torch.equal(objective.generator(REAL, FAKE), objective.generator(REAL + 1, FAKE))
+    assert objective.generator_needs_real == depends
+
+
+def test_gradient_penalty_of_a_linear_discriminator_is_its_squared_weight():
+    weight = torch.randn(3, 2, 4, 5, dtype=torch.float64)
+    video = torch.randn(6, 3, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+    logits = (video * weight).flatten(1).sum(1)
+    penalty = gradient_penalty(logits, video)
+    assert penalty.shape == (6,)
+    torch.testing.assert_close(penalty, weight.square().sum().expand(6))
+
+
+def test_gradient_penalty_is_per_clip():
+    """logits = |x|^2 / 2 has gradient x, so the penalty of each clip is its own |x|^2."""
+    video = torch.randn(4, 3, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+    logits = video.square().flatten(1).sum(1) / 2
+    expected = video.detach().square().flatten(1).sum(1)
+    torch.testing.assert_close(gradient_penalty(logits, video).detach(), expected)
+
+
+def test_gradient_penalty_trains_by_second_derivatives():
+    """d/dw of |d(w . sin x)/dx|^2 against central differences."""
+    x = torch.randn(2, 1, 1, 2, 3, dtype=torch.float64)
+    w = torch.randn(1, 1, 2, 3, dtype=torch.float64, requires_grad=True)
+
+    def penalty(weight: torch.Tensor) -> torch.Tensor:
+        video = x.clone().requires_grad_()
+        return gradient_penalty((video.sin() * weight).flatten(1).sum(1), video).sum()
+
+    penalty(w).backward()
+    step = 1e-6
+    for index in range(w.numel()):
+        shift = torch.zeros_like(w).flatten()
+        shift[index] = step
+        shift = shift.view_as(w)
+        numeric = (penalty(w.detach() + shift) - penalty(w.detach() - shift)) / (2 * step)
+        assert w.grad.flatten()[index].item() == pytest.approx(numeric.item(), rel=1e-6)

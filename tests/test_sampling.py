@@ -1,0 +1,239 @@
+import resource
+
+import numpy as np
+import pytest
+import torch
+
+from t2vgan.config import ClipGanConfig, NotebookGanConfig
+from t2vgan.errors import UserError
+from t2vgan.models import build_generator
+from t2vgan.sampling import draw_latents, generate_clips, load_generator
+from t2vgan.text import Vocabulary
+from t2vgan.video import to_frames
+from t2vgan.weights import WeightsInfo, save_weights
+
+TINY = ClipGanConfig(latent_size=4, text_size=8, hidden_size=16, channels=4, patch_size=2)
+PROMPTS = [
+    "circle moving up-right",
+    "circle shrinking",
+    "circle moving diagonally down-left",
+    "circle moving up-right",
+    "circle rotating counter-clockwise",
+]
+SEEDS = [7, 0, 2**63 - 1, 8, 7]
+VOCABULARY = Vocabulary.from_prompts(PROMPTS)
+MODELS = {"clip_gan": (TINY, 16, 24), "notebook_gan": (NotebookGanConfig(), 64, 64)}
+
+
+def make_generator(kind="clip_gan"):
+    model, height, width = MODELS[kind]
+    torch.manual_seed(1)
+    generator = build_generator(model, height=height, width=width, vocabulary_size=len(VOCABULARY))
+    return generator.eval()
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def generator(request):
+    return make_generator(request.param)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def generate(generator, prompts=PROMPTS, seeds=SEEDS, *, num_frames=5, **options):
+    return generate_clips(generator, VOCABULARY, prompts, seeds, num_frames=num_frames, **options)
+
+
+@torch.no_grad()
+def test_a_clip_is_the_network_on_its_own_prompt_and_seed(generator):
+    clips = generate(generator)
+    assert clips.shape[:2] == (5, 5)
+    assert clips.dtype == np.uint8
+    for clip, prompt, seed in zip(clips, PROMPTS, SEEDS, strict=True):
+        random = torch.Generator().manual_seed(seed)
+        latents = torch.randn(generator.latent_shape(5), generator=random)[None]
+        token_ids, token_mask = map(torch.from_numpy, VOCABULARY.encode([prompt]))
+        times = torch.tensor([[0, 0.25, 0.5, 0.75, 1]])
+        expected = to_frames(generator(latents, token_ids, token_mask, times))[0].numpy()
+        np.testing.assert_array_equal(clip, expected)
+
+
+def test_one_clip_is_the_same_alone_and_among_others(generator):
+    clips = generate(generator)
+    for index in range(len(PROMPTS)):
+        alone = generate(generator, [PROMPTS[index]], [SEEDS[index]])
+        np.testing.assert_array_equal(alone[0], clips[index])
+    np.testing.assert_array_equal(generate(generator, PROMPTS[::-1], SEEDS[::-1]), clips[::-1])
+
+
+def test_the_number_of_threads_changes_nothing_and_comes_back(generator, two_threads):
+    with_two = generate(generator)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    np.testing.assert_array_equal(generate(generator), with_two)
+    assert torch.get_num_threads() == 1
+
+
+def test_prompt_and_seed_both_matter(generator):
+    clips = generate(
+        generator, ["circle shrinking", "circle shrinking", "circle moving"], [1, 2, 1]
+    ).astype(int)
+    assert abs(clips[0] - clips[1]).max() > 0
+    assert abs(clips[0] - clips[2]).max() > 0
+
+
+def test_the_caller_keeps_its_random_state(generator):
+    before = torch.get_rng_state()
+    generate(generator)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 64])
+def test_larger_batches_give_the_same_clips_to_a_last_bit(generator, batch_size):
+    one_by_one = generate(generator).astype(int)
+    assert abs(generate(generator, batch_size=batch_size) - one_by_one).max() <= 1
+
+
+def test_more_frames_are_the_same_motion_finer_in_time():
+    generator = make_generator("clip_gan")
+    coarse = generate(generator, num_frames=5).astype(int)
+    fine = generate(generator, num_frames=9).astype(int)
+    assert abs(fine[:, ::2] - coarse).max() <= 1
+    assert abs(fine[:, 1::2] - coarse[:, 1:]).max() > 1
+    assert generate(generator, num_frames=1).shape[1] == 1
+
+
+def test_latents_belong_to_their_seeds():
+    latents = draw_latents((3, 4), [5, 6, 5])
+    assert latents.shape == (3, 3, 4)
+    assert torch.equal(latents[0], latents[2])
+    assert not torch.equal(latents[0], latents[1])
+    assert torch.equal(draw_latents((3, 4), [6])[0], latents[1])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_should_stop_is_asked_after_each_batch(generator, batch_size):
+    answers = iter([False, True])
+    clips = generate(generator, batch_size=batch_size, should_stop=lambda: next(answers))
+    expected = generate(generator, batch_size=batch_size)[: 2 * batch_size]
+    np.testing.assert_array_equal(clips, expected)
+
+
+def test_unknown_words_are_refused_before_any_work():
+    generator = make_generator()
+    generator.forward = None  # calling it would raise a TypeError
+    with pytest.raises(UserError, match=r"'shrinkng' \(nearest known: shrinking"):
+        generate(generator, ["circle shrinking", "circle shrinkng"], [0, 1])
+    with pytest.raises(UserError, match="no words"):
+        generate(generator, ["circle shrinking", " "], [0, 1])
+
+
+def test_unknown_words_can_be_passed_over():
+    generator = make_generator()
+    clips = generate(
+        generator, ["purple circle shrinking", "circle shrinking"], [3, 3], allow_unknown=True
+    )
+    np.testing.assert_array_equal(clips[0], clips[1])
+
+
+def test_threads_come_back_after_an_error(two_threads):
+    generator = make_generator()
+    generator.forward = None
+    with pytest.raises(TypeError):
+        generate(generator)
+    assert torch.get_num_threads() == 2
+
+
+# --- loading -----------------------------------------------------------------------------------
+
+
+def describe(**changes):
+    fields = {
+        "model": TINY,
+        "num_frames": 5,
+        "height": 16,
+        "width": 24,
+        "fps": 10,
+        "words": VOCABULARY.words,
+        "prompts": PROMPTS[:3],
+        "held_out_prompts": (),
+        "step": 3,
+        "clips_seen": 48,
+        "t2vgan_version": "0",
+    }
+    return WeightsInfo(**fields | changes)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_loaded_generator_makes_the_same_clips(tmp_path, kind):
+    model, height, width = MODELS[kind]
+    generator = make_generator(kind)
+    info = describe(model=model, height=height, width=width)
+    save_weights(tmp_path / "weights.safetensors", generator.state_dict(), info)
+    for path in (tmp_path, tmp_path / "weights.safetensors"):
+        loaded = load_generator(path)
+        assert loaded.info == info
+        assert loaded.vocabulary == VOCABULARY
+        assert not loaded.generator.training
+        np.testing.assert_array_equal(generate(loaded.generator), generate(generator))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"words": VOCABULARY.words[:-1]},
+        {"width": 16},
+        {"model": NotebookGanConfig(), "height": 64, "width": 64},
+    ],
+)
+def test_weights_that_do_not_fit_their_description(tmp_path, changes):
+    path = tmp_path / "weights.safetensors"
+    filler = {"unused": torch.zeros(3_000_000)}
+    save_weights(path, make_generator().state_dict() | filler, describe(**changes))
+    with pytest.raises(UserError, match=r"weights\.safetensors: tensor \S+ is .* model described"):
+        load_generator(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": TINY.model_copy(update={"hidden_size": 10**9})},
+        {"model": TINY.model_copy(update={"hidden_size": 20_000})},  # 1.6 GB a layer
+        {"height": 8 * 10**8},
+        {"model": NotebookGanConfig(), "height": 64, "width": 64},
+    ],
+)
+def test_sizes_that_a_file_claims_but_does_not_hold_are_never_allocated(tmp_path, changes):
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, make_generator().state_dict(), describe(**changes))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match=r"weights\.safetensors: describes a larger model"):
+        load_generator(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_missing_and_extra_tensors_are_named(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    tensors = make_generator().state_dict()
+    first = min(tensors)
+    renamed = {name if name != first else "aaa": tensor for name, tensor in tensors.items()}
+    save_weights(path, renamed, describe())
+    with pytest.raises(UserError, match=r"tensor aaa is \(.*\), but missing in the model"):
+        load_generator(path)
+    save_weights(path, {**tensors, first: torch.zeros(10_000)}, describe())
+    with pytest.raises(UserError, match=rf"tensor {first} is \(10000,\), but \("):
+        load_generator(path)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_same_bytes_again_and_alone():
+    generator = make_generator().to("cuda")
+    clips = generate(generator)
+    np.testing.assert_array_equal(generate(generator), clips)
+    np.testing.assert_array_equal(generate(generator, PROMPTS[2:3], SEEDS[2:3])[0], clips[2])
+    assert abs(clips.astype(int) - generate(make_generator())).max() <= 2
