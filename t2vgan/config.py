@@ -49,6 +49,8 @@ class ClipGanConfig(Frozen):
     """Width of the code that describes one frame."""
     channels: Positive = 16
     """Feature maps on the finest grid; the two coarser grids have twice and four times as many."""
+    num_references: Positive = 2
+    """Moving frames of reference that the generator draws in: at least one per object."""
     patch_size: Positive = 4
     """Pixels per side of a patch; height and width must be multiples of four patches."""
 

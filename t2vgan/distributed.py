@@ -51,7 +51,7 @@ class Processes:
         return nullcontext() if is_last else self.accelerator.no_sync(network)
 
     def gather_slices(self, local: Tensor) -> Tensor:
-        """Interleave tensors (N, ...) of all ranks, item i of rank r at place i * world_size + r."""
+        """Interleave all ranks' tensors (N, ...): item i of rank r at place i * world_size + r."""
         if self.world_size == 1:
             return local
         stacked = gather(local.to(self.device)).unflatten(0, (self.world_size, -1))

@@ -2,7 +2,6 @@
 
 import time
 
-
 from t2vgan.config import Config, flatten
 from t2vgan.run_folder import check_same_run
 from t2vgan.runlog import format_duration

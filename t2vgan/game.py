@@ -118,7 +118,7 @@ class Game:
         player.optimizer.zero_grad(set_to_none=True)
 
     def discriminator_loss(self, batch: MicroBatch) -> Tensor:
-        """Return (B,): the objective, and every few steps R1 + R2 weighted for the steps between."""
+        """Return (B,): the objective, and in some steps R1 + R2, weighted for the steps between."""
         penalised = self.penalty_weight > 0
         with torch.no_grad(), self.autocast():
             fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)

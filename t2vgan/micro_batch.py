@@ -46,7 +46,7 @@ class MicroBatch:
 def choose_frames(
     *, seed: int, step: int, num_clips: int, num_frames: int, frames_per_clip: int
 ) -> np.ndarray:
-    """Return (num_clips, frames_per_clip) sorted frame numbers, each clip's drawn without repeat."""
+    """Return (num_clips, frames_per_clip) sorted frame numbers, drawn without repeat."""
     scores = random_generator(seed, "frames", step).random((num_clips, num_frames))
     return np.sort(np.argsort(scores, axis=1)[:, :frames_per_clip], axis=1)
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from t2vgan.checkpoint import latest_step, load_checkpoint, save_checkpoint
 from t2vgan.config import Config, check_batch_arithmetic
 from t2vgan.distributed import Processes, StopFlag, stop_on_signals
 from t2vgan.errors import UserError
+from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.motion import unknown_prompts
-from t2vgan.evaluation.scores import score_clips
+from t2vgan.evaluation.scores import Scores, compare, score_clips
 from t2vgan.game import Game
 from t2vgan.manifest import check_shards, load_manifest
 from t2vgan.micro_batch import MicroBatch, prepare_step
@@ -188,7 +190,8 @@ class Trainer:
         prompts = [prompt for prompt in self.prompts for _ in range(per_prompt)]
         clips = self.generate(prompts, list(range(per_prompt)) * len(self.prompts))
         scores = score_clips(clips, prompts, self.manifest.held_out_prompts)
-        self.write("evaluation", clips_per_prompt_each=per_prompt, **scores.model_dump())
+        diversity = compare(scores, self.scores_of_real_clips).diversity
+        self.write("evaluation", **scores.model_dump(), diversity=diversity)
         accuracy, held_out = scores.accuracy or 0.0, scores.accuracy_held_out
         self.say(
             f"step {self.state.step}: accuracy {accuracy:.1%}"
@@ -197,6 +200,12 @@ class Trainer:
         if accuracy > self.state.best_accuracy:
             self.state.best_accuracy, self.state.best_step = accuracy, self.state.step
             self.save_weights("weights_best.safetensors")
+
+    @cached_property
+    def scores_of_real_clips(self) -> Scores:
+        """The same readings of as many real clips: what diversity is relative to."""
+        num_clips = len(self.prompts) * self.config.evaluate_clips_per_prompt
+        return score_real_clips(self.config.data.path, self.manifest, num_clips)
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """Return clips (N, T, H, W, 3) of the averaged generator, drawn by all ranks together."""

@@ -126,7 +126,7 @@ def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
         num_steps=100,
     )
     found = []
-    for step in range(0, 100):
+    for step in range(100):
         game.set_schedule(step)
         found.append(game.penalty_weight)
     assert [step for step, weight in enumerate(found) if weight] == list(range(0, 100, 4))

@@ -1,5 +1,7 @@
 """Networks: sizes, shapes, contracts at their doors."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,7 +9,13 @@ from torch import Tensor, nn
 from t2vgan.config import ClipGanConfig, NotebookGanConfig
 from t2vgan.errors import UserError
 from t2vgan.models import build_discriminator, build_generator
-from t2vgan.models.layers import TextEncoder, join_patches, split_patches
+from t2vgan.models.layers import (
+    MovingCoordinates,
+    TextEncoder,
+    cosine_basis,
+    join_patches,
+    split_patches,
+)
 
 SMALL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
 # All sizes differ, so that no permuted tensor passes by accident.
@@ -152,6 +160,28 @@ def test_patches_join_to_what_was_split_and_keep_their_place():
     torch.testing.assert_close(join_patches(patches, 4, num_frames=5), video)
     corner = video[1, :, 2, 4:8, 8:12].flatten()  # clip 1, frame 2, patch (1, 2)
     torch.testing.assert_close(patches[1 * 5 + 2, 1, 2], corner)
+
+
+def test_the_cosine_basis_is_orthogonal_and_damped():
+    basis = cosine_basis(4)
+    assert basis.shape == (48, 48)
+    products = basis @ basis.T
+    damping = torch.tensor([1 / (1 + u + v) for u in range(4) for v in range(4)])
+    torch.testing.assert_close(products, torch.diag(damping.square().repeat(3)))
+    torch.testing.assert_close(basis[16, 16:32], torch.full((16,), 0.25))  # green's mean
+    assert (basis[16, :16] == 0).all()
+
+
+def test_moving_a_reference_moves_the_waves_with_it():
+    coordinates = MovingCoordinates(8, 8, code_size=1, num_references=1)
+    with torch.no_grad():
+        coordinates.to_reference.weight.zero_()
+        coordinates.to_reference.bias.zero_()
+        still = coordinates(torch.zeros(1, 1))
+        shift = 2 * 2 / 8  # two cells of eight, in half frames
+        coordinates.to_reference.bias[2] = math.atanh(shift / coordinates.MAX_SHIFT)
+        moved = coordinates(torch.zeros(1, 1))
+    torch.testing.assert_close(moved[:, :, 2:], still[:, :, :-2])  # to the right
 
 
 def test_padding_does_not_change_a_prompt():

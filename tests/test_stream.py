@@ -1,6 +1,6 @@
 """The order of the data: exact, elastic, sequential."""
 
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,7 @@ def test_reading_is_sequential_within_a_span():
     order = DataOrder(counts=(5, 7, 3, 9), num_streams=2, shuffle_window=4, seed=3)
     segments = order.segments(epoch=0, stream=1, start=0, stop=order.stream_length)
     assert sum(segment.count for segment in segments) == order.stream_length
-    for before, after in zip(segments, segments[1:], strict=False):
+    for before, after in pairwise(segments):
         assert before.first + before.count == order.counts[before.shard]
         assert after.first == 0
 
@@ -104,7 +104,7 @@ def dataset(tmp_path_factory) -> tuple[Path, Manifest]:
     edges = np.cumsum([0, *counts])
     entries = tuple(
         write_shard(folder / f"s-{i}.tar", map(sample, range(start, stop)))
-        for i, (start, stop) in enumerate(zip(edges, edges[1:], strict=False))
+        for i, (start, stop) in enumerate(pairwise(edges))
     )
     return folder, make_manifest(folder, entries)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 from tqdm import tqdm
 
 import t2vgan
@@ -40,7 +41,7 @@ SLOW_SECONDS = 2.0  # work that takes longer shows its progress
 class Protocol(Frozen):
     """How the numbers came about: enough to repeat them."""
 
-    version: str
+    version: str = PROTOCOL_VERSION
     weights_sha256: str
     weights_step: int
     weights_clips_seen: int
@@ -58,9 +59,9 @@ class Protocol(Frozen):
     seed: int
     """Clip i is drawn from the seed derived from (seed, "evaluation", i)."""
     device: str
-    torch_version: str
-    t2vgan_version: str
-    git_commit: str | None
+    torch_version: str = str(torch.__version__)
+    t2vgan_version: str = t2vgan.__version__
+    git_commit: str | None = Field(default_factory=git_commit)
     duration_seconds: float
 
 
@@ -104,8 +105,10 @@ def evaluate(
     start = time.monotonic()
     manifest = load_manifest(data)
     check_shards(data, manifest)
+    file = find_weights(weights)
+    sha256 = sha256_of(file)  # now: a running training may replace the file
     target = _find_device(device)
-    loaded = load_generator(weights, device=target)
+    loaded = load_generator(file, device=target)
     prompts = [*manifest.prompts, *manifest.held_out_prompts]
     check_fit(loaded, manifest, prompts)
     if num_clips < len(prompts):
@@ -116,31 +119,31 @@ def evaluate(
     generated = score_track(_track_generated(loaded, dealt, seed), dealt, held_out)
     real_track, real_prompts = _track_real(data, manifest, num_clips)
     ceiling = score_track(real_track, real_prompts)
-    protocol = Protocol(
-        version=PROTOCOL_VERSION,
-        weights_sha256=sha256_of(find_weights(weights)),
-        weights_step=loaded.info.step,
-        weights_clips_seen=loaded.info.clips_seen,
-        dataset_builder=manifest.builder,
-        dataset_fingerprint=manifest.fingerprint,
-        num_clips=num_clips,
-        num_held_out_clips=sum(prompt in held_out for prompt in dealt),
-        num_real_clips=len(real_prompts),
-        **manifest.geometry.model_dump(),
-        seed=seed,
-        device=torch.cuda.get_device_name(target) if target.type == "cuda" else target.type,
-        torch_version=torch.__version__,
-        t2vgan_version=t2vgan.__version__,
-        git_commit=git_commit(),
-        duration_seconds=round(time.monotonic() - start, 2),
-    )
     return Evaluation(
-        protocol=protocol,
+        protocol=Protocol(
+            weights_sha256=sha256,
+            weights_step=loaded.info.step,
+            weights_clips_seen=loaded.info.clips_seen,
+            dataset_builder=manifest.builder,
+            dataset_fingerprint=manifest.fingerprint,
+            num_clips=num_clips,
+            num_held_out_clips=sum(prompt in held_out for prompt in dealt),
+            num_real_clips=len(real_prompts),
+            **manifest.geometry.model_dump(),
+            seed=seed,
+            device=_describe(target),
+            duration_seconds=round(time.monotonic() - start, 2),
+        ),
         generated=generated,
         relative_to_real=compare(generated, ceiling),
         ceiling=ceiling,
         controls=measure_controls(real_track, real_prompts, seed),
     )
+
+
+def score_real_clips(data: Path | str, manifest: Manifest, num_clips: int) -> Scores:
+    """Score the first real clips of a data folder: what generated ones are compared with."""
+    return score_track(*_track_real(data, manifest, num_clips))
 
 
 def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Controls:
@@ -193,6 +196,10 @@ def _find_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UserError(f"device={name}: not usable here ({reason}); give auto or cpu") from None
     return device
+
+
+def _describe(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _track_generated(loaded: LoadedGenerator, prompts: Sequence[str], seed: int) -> Track:

@@ -2,9 +2,8 @@
 
 A clip has one latent, shared by its frames; time is an input, so any frame can be drawn alone and
 training shows only a few frames of a clip (StyleGAN-V, Skorokhodov et al., CVPR 2022, section 3).
-Images enter and leave as patches, so that almost all arithmetic is on a grid 4, 8 and 16 times
-coarser than the pixels. The generator ends without tanh: white is exactly +1, where tanh
-saturates and its gradient dies.
+Frames enter and leave as patches, so that all arithmetic is on grids coarser than the pixels. The
+generator ends without tanh: white is exactly +1, where tanh saturates and its gradient dies.
 """
 
 import torch
@@ -15,17 +14,15 @@ from torch import Tensor, nn
 from t2vgan.config import ClipGanConfig
 from t2vgan.errors import UserError
 from t2vgan.models.layers import (
+    RGB,
+    FromPatches,
+    MovingCoordinates,
     ResidualBlock,
     TextEncoder,
     TimeFeatures,
-    coordinate_features,
-    join_patches,
+    ToPatches,
     maps_first,
-    maps_last,
-    split_patches,
 )
-
-RGB = 3
 
 
 class Generator(nn.Module):
@@ -38,8 +35,7 @@ class Generator(nn.Module):
         rows, columns = grid_of(model, height, width)
         channels, hidden = model.channels, model.hidden_size
         self.latent_size = model.latent_size
-        self.patch_size = model.patch_size
-        self.coarsest = (4 * channels, rows // 4, columns // 4)
+        self.coarsest = (2 * channels, rows // 4, columns // 4)
         self.text_encoder = TextEncoder(vocabulary_size=vocabulary_size, text_size=model.text_size)
         self.content = nn.Sequential(
             nn.Linear(model.latent_size + model.text_size, hidden),
@@ -51,15 +47,17 @@ class Generator(nn.Module):
         self.frame = nn.Sequential(
             nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
         )
-        self.layout = nn.Linear(hidden, 4 * channels * (rows // 4) * (columns // 4))
-        self.coarse = ResidualBlock(4 * channels, code_size=hidden)
-        self.to_middle = nn.Conv2d(4 * channels, 2 * channels, 1)
+        self.layout = nn.Linear(hidden, 2 * channels * (rows // 4) * (columns // 4))
+        self.coarse = ResidualBlock(2 * channels, code_size=hidden)
         self.middle = ResidualBlock(2 * channels, code_size=hidden)
         self.to_fine = nn.Conv2d(2 * channels, channels, 1)
-        self.register_buffer("coordinates", coordinate_features(rows, columns), persistent=False)
-        self.place = nn.Conv2d(self.coordinates.shape[1], channels, 1)
+        self.coordinates = MovingCoordinates(
+            rows, columns, code_size=hidden, num_references=model.num_references
+        )
+        self.place = nn.Linear(self.coordinates.size, channels)
         self.fine = ResidualBlock(channels, code_size=hidden)
-        self.to_patches = nn.Linear(channels, RGB * model.patch_size**2)
+        self.finest = ResidualBlock(channels, code_size=hidden)
+        self.to_patches = ToPatches(model.patch_size, channels)
 
     def latent_shape(self, num_frames: int) -> tuple[int, ...]:
         """Return the shape of one clip's latents."""
@@ -68,15 +66,18 @@ class Generator(nn.Module):
     def forward(
         self, latents: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
     ) -> Tensor:
-        """latents (B, Z), token_ids and token_mask (B, L), times (B, K) -> video (B, 3, K, H, W)."""
+        """Draw K frames of each clip at its times.
+
+        latents (B, Z), token_ids (B, L), token_mask (B, L), times (B, K) -> video (B, 3, K, H, W).
+        """
         code = self.frame_codes(latents, token_ids, token_mask, times)  # (B K) hidden
-        maps = self.layout(code).view(-1, *self.coarsest)  # (B K) 4C h/4 w/4
+        maps = self.layout(code).view(-1, *self.coarsest)  # (B K) 2C h/4 w/4
         maps = self.coarse(maps.contiguous(memory_format=torch.channels_last), code)
-        maps = self.middle(double(self.to_middle(maps)), code)  # (B K) 2C h/2 w/2
-        maps = double(self.to_fine(maps)) + self.place(self.coordinates)
-        maps = F.silu(self.fine(maps, code))  # (B K) C h w
-        patches = self.to_patches(maps_last(maps))  # (B K) h w 3pp
-        return join_patches(patches, self.patch_size, times.shape[1])  # B 3 K H W
+        maps = self.middle(double(maps), code)  # (B K) 2C h/2 w/2
+        place = self.place(self.coordinates(code))  # (B K) h w C
+        maps = double(self.to_fine(maps)) + maps_first(place)  # (B K) C h w
+        maps = self.finest(self.fine(maps, code), code)  # (B K) C h w
+        return self.to_patches(F.silu(maps), num_frames=times.shape[1])  # B 3 K H W
 
     def frame_codes(
         self, latents: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
@@ -111,8 +112,7 @@ class Discriminator(nn.Module):
         channels, hidden, text_size = model.channels, model.hidden_size, model.text_size
         self.frame_size = (height, width)
         self.frames_per_clip = frames_per_clip
-        self.patch_size = model.patch_size
-        self.from_patches = nn.Linear(RGB * model.patch_size**2, channels)
+        self.from_patches = FromPatches(model.patch_size, channels)
         self.fine = ResidualBlock(channels)
         self.to_middle = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
         self.middle = ResidualBlock(2 * channels)
@@ -150,8 +150,7 @@ class Discriminator(nn.Module):
 
     def frame_features(self, video: Tensor) -> Tensor:
         """video (B, 3, K, H, W) -> (B, K, hidden), each frame seen alone."""
-        maps = maps_first(self.from_patches(split_patches(video, self.patch_size)))  # (B K) C h w
-        maps = self.fine(maps)
+        maps = self.fine(self.from_patches(video))  # (B K) C h w
         maps = self.middle(self.to_middle(F.silu(maps)))  # (B K) 2C h/2 w/2
         maps = self.coarse(self.to_coarse(F.silu(maps)))  # (B K) 4C h/4 w/4
         features = F.silu(self.layout(F.silu(maps).flatten(1)))  # (B K) hidden

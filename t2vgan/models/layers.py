@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+RGB = 3
+
 
 class TextEncoder(nn.Module):
     """Embed a prompt: its words' embeddings, summed, over the root of their number, then an MLP."""
@@ -62,18 +64,86 @@ class ResidualBlock(nn.Module):
         return maps + 0.5 * self.second(inner)
 
 
-def coordinate_features(height: int, width: int) -> Tensor:
-    """Return sines and cosines of the position at four octaves, (1, 16, height, width)."""
-    octaves = torch.tensor([0.5, 1.0, 2.0, 4.0]) * (math.pi / 2)
+class MovingCoordinates(nn.Module):
+    """Where each cell lies, in frames of reference that the code moves and zooms, as waves.
 
-    def axis(length: int) -> Tensor:
-        place = (torch.arange(length) + 0.5) / length * 2 - 1
-        angles = octaves[:, None] * place  # 4 length
-        return torch.cat([angles.sin(), angles.cos()])  # 8 length
+    A network that sees only fixed coordinates must redraw an object to move it; here it moves the
+    reference (StyleGAN3, Karras et al., NeurIPS 2021, section 3.2). Two objects, two references.
+    """
 
-    rows = axis(height)[:, :, None].expand(8, height, width)
-    columns = axis(width)[:, None, :].expand(8, height, width)
-    return torch.cat([columns, rows])[None]
+    FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
+    MAX_SHIFT = 1.5  # half frames: objects may leave
+    MAX_ZOOM = 2.0
+
+    def __init__(self, rows: int, columns: int, *, code_size: int, num_references: int) -> None:
+        super().__init__()
+        self.num_references = num_references
+        self.to_reference = nn.Linear(code_size, 3 * num_references)
+        places = [(torch.arange(length) + 0.5) / length * 2 - 1 for length in (rows, columns)]
+        grid = torch.stack(torch.meshgrid(*places, indexing="ij"), dim=-1)  # h w 2, y before x
+        self.register_buffer("grid", grid.unsqueeze(2), persistent=False)  # h w 1 2
+        frequencies = torch.tensor(self.FREQUENCIES) * (math.pi / 2)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    @property
+    def size(self) -> int:
+        """Features of one cell: for each reference, sine and cosine of two axes."""
+        return self.num_references * 2 * 2 * len(self.FREQUENCIES)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """code (N, code_size) -> (N, h, w, size)."""
+        reference = self.to_reference(code).tanh().view(len(code), 1, 1, self.num_references, 3)
+        zoom = self.MAX_ZOOM ** reference[..., :1]  # N 1 1 R 1
+        shift = self.MAX_SHIFT * reference[..., 1:]  # N 1 1 R 2
+        angles = ((self.grid - shift) * zoom).unsqueeze(-1) * self.frequencies  # N h w R 2 F
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(3)
+
+
+class FromPatches(nn.Module):
+    """Embed every patch of every frame, in a basis where fine detail counts less."""
+
+    def __init__(self, patch_size: int, channels: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.linear = nn.Linear(RGB * patch_size**2, channels)
+        self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """video (B, 3, T, H, W) -> maps (B*T, C, H/p, W/p)."""
+        patches = split_patches(video, self.patch_size)  # (B T) h w 3pp
+        maps = F.linear(patches, self.linear.weight @ self.basis, self.linear.bias)
+        return maps_first(maps)
+
+
+class ToPatches(nn.Module):
+    """Draw every patch of every frame, in a basis where fine detail comes out fainter."""
+
+    def __init__(self, patch_size: int, channels: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.linear = nn.Linear(channels, RGB * patch_size**2)
+        self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
+
+    def forward(self, maps: Tensor, *, num_frames: int) -> Tensor:
+        """maps (B*T, C, h, w) -> video (B, 3, T, h*p, w*p)."""
+        weight, bias = self.basis.T @ self.linear.weight, self.basis.T @ self.linear.bias
+        patches = F.linear(maps_last(maps), weight, bias)  # (B T) h w 3pp
+        return join_patches(patches, self.patch_size, num_frames)
+
+
+def cosine_basis(patch_size: int) -> Tensor:
+    """Return the cosine waves of an RGB patch, (3*p*p, 3*p*p), one a row, damped by 1 / (1 + u + v).
+
+    The rows of the two-dimensional DCT-II are orthonormal. Damping them is a preconditioner: a
+    step of Adam then changes smooth parts of a patch more than pixel noise, which otherwise
+    occupies both networks for the first thousand steps.
+    """
+    index = torch.arange(patch_size)
+    waves = torch.cos(math.pi / patch_size * (index + 0.5) * index[:, None])  # u position
+    waves = waves * torch.where(index == 0, 1.0, 2.0).div(patch_size).sqrt()[:, None]
+    damping = 1 / (1 + index[:, None] + index)
+    basis = torch.einsum("ui,vj,uv->uvij", waves, waves, damping)
+    return torch.block_diag(*[rearrange(basis, "u v i j -> (u v) (i j)")] * RGB)
 
 
 def split_patches(video: Tensor, patch_size: int) -> Tensor:
