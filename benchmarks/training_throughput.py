@@ -18,8 +18,9 @@ from benchmarks.notebook_training import PlainLoop
 from benchmarks.record import print_table, write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
 from t2vgan import cli
+from t2vgan.distributed import describe_device
 from t2vgan.presets import PRESETS
-from t2vgan.trainer import Trainer, device_name
+from t2vgan.trainer import Trainer
 
 NUM_CLIPS = 400
 FRAMES_PER_STEP = 16
@@ -73,7 +74,7 @@ def run(turns: int = 9, steps_per_turn: int = 12) -> None:
     )
     print(f"ratio, paired: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
     record = {
-        "device_name": device_name(device),
+        "device_name": describe_device(device),
         "precision": str(trainer.game.precision),
         "steps_per_turn": steps_per_turn,
         "frames_per_second": rates,

@@ -70,7 +70,7 @@ class TrainConfig(Frozen):
 
     seed: NonNegative = 0
     """Everything random in a run derives from it."""
-    num_steps: Positive = 4000
+    num_steps: Positive = 3400
     """Length of the run; schedules run from 0 to 1 over it."""
     global_batch_size: Positive = 16
     """Clips per update over all processes."""
@@ -86,7 +86,7 @@ class TrainConfig(Frozen):
     """Adam's learning rate for the generator at the start."""
     discriminator_lr: Rate = 1e-3
     """Adam's learning rate for the discriminator at the start; half the generator's is stable."""
-    lr_hold: Fraction = 0.3
+    lr_hold: Fraction = 0.4
     """Share of the run before the learning rates start their cosine fall."""
     lr_final: Fraction = 0.05
     """Final learning rates over the first ones."""
@@ -102,7 +102,7 @@ class TrainConfig(Frozen):
     """Weight of R1 and R2 from `gamma_until` on; log-linear before."""
     gamma_until: Fraction = 0.7
     """Share of the run after which gamma is constant."""
-    ema_halflife_clips: Rate = 11_000.0
+    ema_halflife_clips: Rate = 5_000.0
     """Clips after which a weight's share in the averaged generator has halved."""
     ema_rampup: Annotated[float, Field(ge=0)] = 0.1
     """The half-life is at most this share of the clips seen so far; 0 switches the ramp off."""
@@ -132,13 +132,13 @@ class Config(Frozen):
     """The recipe."""
     log_every_steps: Positive = 20
     """Steps between two lines of metrics."""
-    sample_every_steps: NonNegative = 250
+    sample_every_steps: NonNegative = 200
     """Steps between two grids of fixed prompts and latents; 0 never."""
-    evaluate_every_steps: NonNegative = 250
+    evaluate_every_steps: NonNegative = 200
     """Steps between two readings of the motion meter; 0 never."""
     evaluate_clips_per_prompt: Positive = 20
     """Clips per prompt in such a reading."""
-    save_every_steps: Positive = 500
+    save_every_steps: Positive = 400
     """Steps between two checkpoints."""
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
     """Newest checkpoints to keep; the best one by the meter is kept besides."""

@@ -5,6 +5,7 @@ collective: every rank must call them, in the same order.
 """
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -136,3 +137,17 @@ def cpu_computes_bfloat16() -> bool:
     """Return whether this CPU multiplies bfloat16 matrices in hardware."""
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a GPU's name, or the CPU's number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def peak_memory_gb() -> float:
+    """Return the most memory used so far: the GPU's, or on a CPU the process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -3,9 +3,10 @@
 import time
 
 from t2vgan.config import Config, flatten
+from t2vgan.distributed import describe_device, peak_memory_gb
 from t2vgan.run_folder import check_same_run
 from t2vgan.runlog import format_duration
-from t2vgan.trainer import Trainer, device_name, peak_memory_gb
+from t2vgan.trainer import Trainer
 
 STEPS_TRIED = 16  # two rounds of the penalty's usual interval
 
@@ -56,7 +57,7 @@ def describe(trainer: Trainer, changes: list[str]) -> dict[str, list[str]]:
             f" {len(manifest.held_out_prompts)} held-out prompts",
         ],
         "device": [
-            f"{device_name(processes.device)}, {trainer.game.precision}".replace("torch.", "")
+            f"{describe_device(processes.device)}, {trainer.game.precision}".replace("torch.", "")
         ],
     }
 

@@ -55,6 +55,7 @@ class Game:
         torch.manual_seed(derive_seed(train.seed, "weights"))  # the same weights on every rank
         generator = build_generator(model, **sizes)
         discriminator = build_discriminator(model, **sizes, frames_per_clip=train.frames_per_clip)
+        self.latent_shape: tuple[int, ...] = generator.latent_shape(train.frames_per_clip)
         self.generator = self._player(generator, train.generator_lr)
         self.discriminator = self._player(discriminator, train.discriminator_lr)
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)

@@ -9,7 +9,7 @@ PRESETS = {
         run_dir=Path("runs/quickstart"),
         data=DataConfig(path=Path("data/circles")),
         model=ClipGanConfig(),
-        train=TrainConfig(),
+        train=TrainConfig(num_steps=3400),
     ),
     "notebook": Config(
         run_dir=Path("runs/notebook"),

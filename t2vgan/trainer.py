@@ -1,22 +1,25 @@
 """A run: resume, { step; log; sample; evaluate; save }, and nothing is lost when it stops."""
 
-import resource
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-import t2vgan
-from t2vgan.checkpoint import latest_step, load_checkpoint, save_checkpoint
+from t2vgan.checkpoint import latest_step
 from t2vgan.config import Config, check_batch_arithmetic
-from t2vgan.distributed import Processes, StopFlag, stop_on_signals
+from t2vgan.distributed import (
+    Processes,
+    StopFlag,
+    describe_device,
+    peak_memory_gb,
+    stop_on_signals,
+)
 from t2vgan.errors import UserError
 from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.motion import unknown_prompts
@@ -28,31 +31,15 @@ from t2vgan.run_folder import check_same_run, describe_environment, write_run_fi
 from t2vgan.runlog import RunLog
 from t2vgan.samples import prompts_of, save_samples
 from t2vgan.sampling import generate_clips
+from t2vgan.saving import RunState, load_run, save_run, save_run_weights
 from t2vgan.seeds import derive_seed
 from t2vgan.stream import Batch, ClipLoader, DataOrder
 from t2vgan.text import Vocabulary, tokenize
 from t2vgan.tracking import end_tracker, start_tracker
-from t2vgan.weights import WeightsInfo, save_weights
 
 STOP_CHECK_EVERY_STEPS = 10  # with several processes, whose agreement costs a message
 SAMPLING_BATCH_SIZE = 20
 BAD_SAMPLES_NAMED = 10
-
-
-@dataclass
-class RunState:
-    """What a checkpoint holds besides tensors; everything else derives from the step."""
-
-    data_fingerprint: str
-    step: int = 0
-    clips_seen: int = 0
-    seconds: float = 0.0
-    """Training time; sampling, evaluating and saving excluded."""
-    bad_samples: int = 0
-    """Of this rank's clips: those that could not be decoded."""
-    best_accuracy: float = -1.0
-    best_step: int = -1
-    loss_scales: dict[str, Any] = field(default_factory=dict)
 
 
 class Trainer:
@@ -96,11 +83,11 @@ class Trainer:
         """Train to the last step or until told to stop; return whether the run is complete."""
         changes = check_same_run(self.config)
         self.resume()
-        self.open_log(changes)
         state, num_steps = self.state, self.config.train.num_steps
         if state.step >= num_steps:
             self.say(f"{self.config.run_dir} is complete at step {state.step}")
             return True
+        self.open_log(changes)
         with stop_on_signals() as stop, self.loader() as loader:
             while state.step < num_steps and not self.must_stop(stop):
                 with self.timed():
@@ -128,7 +115,7 @@ class Trainer:
             global_batch_size=train.global_batch_size,
             micro_batch_size=self.micro_batch_size,
             frames_per_clip=train.frames_per_clip,
-            latent_shape=self.game.generator.network.latent_shape(train.frames_per_clip),
+            latent_shape=self.game.latent_shape,
             fresh_latents=train.fresh_latents,
             num_tokens=self.num_tokens,
             device=self.processes.device,
@@ -199,7 +186,8 @@ class Trainer:
         )
         if accuracy > self.state.best_accuracy:
             self.state.best_accuracy, self.state.best_step = accuracy, self.state.step
-            self.save_weights("weights_best.safetensors")
+            if self.processes.is_main:
+                self.save_weights("weights_best.safetensors")
 
     @cached_property
     def scores_of_real_clips(self) -> Scores:
@@ -210,14 +198,13 @@ class Trainer:
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """Return clips (N, T, H, W, 3) of the averaged generator, drawn by all ranks together."""
         rank, world_size = self.processes.rank, self.processes.world_size
-        missing = -len(prompts) % world_size  # every rank draws the same number
-        padded_prompts = [*prompts, *prompts[:1] * missing]
-        padded_seeds = [*seeds, *seeds[:1] * missing]
+        num_each = -(-len(prompts) // world_size)  # every rank draws as many, if need be twice
+        places = [(rank + world_size * i) % len(prompts) for i in range(num_each)]
         clips = generate_clips(
             self.game.ema.model,
             self.vocabulary,
-            padded_prompts[rank::world_size],
-            padded_seeds[rank::world_size],
+            [prompts[place] for place in places],
+            [seeds[place] for place in places],
             num_frames=self.manifest.geometry.num_frames,
             batch_size=SAMPLING_BATCH_SIZE,
         )
@@ -225,69 +212,36 @@ class Trainer:
 
     def save(self) -> None:
         """Publish a checkpoint and the current weights (collective)."""
-        state, players = self.state, self.game.players
-        state.loss_scales = {name: side.scaler.state_dict() for name, side in players.items()}
         if self.processes.is_main:
-            save_checkpoint(
-                self.config.run_dir,
-                state.step,
-                self.game.modules,
-                {name: side.optimizer for name, side in players.items()},
-                asdict(state),
-                keep=self.config.keep_checkpoints,
-                protect={state.best_step},
-            )
-        self.save_weights("weights.safetensors")
+            save_run(self.config, self.game, self.state)
+            self.save_weights("weights.safetensors")
         self.processes.wait()
 
     def save_weights(self, name: str) -> None:
-        """Publish the averaged generator with all that sampling needs."""
-        if not self.processes.is_main:
-            return
-        geometry = self.manifest.geometry
-        info = WeightsInfo(
-            model=self.config.model,
-            num_frames=geometry.num_frames,
-            height=geometry.height,
-            width=geometry.width,
-            fps=self.manifest.fps,
-            words=self.vocabulary.words,
-            prompts=tuple(self.manifest.prompts),
-            held_out_prompts=self.manifest.held_out_prompts,
-            step=self.state.step,
-            clips_seen=self.state.clips_seen,
-            t2vgan_version=t2vgan.__version__,
+        save_run_weights(
+            self.config.run_dir / name,
+            self.config,
+            self.game,
+            self.state,
+            manifest=self.manifest,
+            vocabulary=self.vocabulary,
         )
-        save_weights(self.config.run_dir / name, self.game.ema.model.state_dict(), info)
 
     # --- beginning and end -----------------------------------------------------------------------
 
     def resume(self) -> None:
         """Load the newest good checkpoint, the same on every rank; without one, start at step 0."""
-        run_dir, players = self.config.run_dir, self.game.players
-        step = self.processes.agree(latest_step(run_dir) if self.processes.is_main else None)
-        if step is None:
-            return
-        saved = load_checkpoint(
-            run_dir,
-            step,
-            self.game.modules,
-            {name: side.optimizer for name, side in players.items()},
-        )
-        state = RunState(**saved)
-        if state.data_fingerprint != self.manifest.fingerprint:
-            raise UserError(
-                f"{self.config.data.path} is not the data that {run_dir} was trained on; use that"
-                " data, or start another run with --run-dir"
+        found = latest_step(self.config.run_dir) if self.processes.is_main else None
+        step = self.processes.agree(found)
+        if step is not None:
+            self.state = load_run(
+                self.config, self.game, step, data_fingerprint=self.manifest.fingerprint
             )
-        self.state = state
-        for name, side in players.items():
-            side.scaler.load_state_dict(state.loss_scales[name])
 
     def open_log(self, changes: Sequence[str]) -> None:
         """Record how this process set out."""
         environment = describe_environment(
-            device=device_name(self.processes.device),
+            device=describe_device(self.processes.device),
             world_size=self.processes.world_size,
             precision=str(self.game.precision).removeprefix("torch."),
         )
@@ -378,16 +332,3 @@ class Trainer:
 
 def is_due(step: int, every_steps: int, is_last: bool) -> bool:
     return every_steps > 0 and (step % every_steps == 0 or is_last)
-
-
-def peak_memory_gb() -> float:
-    """Return the most memory used so far: the GPU's, or on a CPU the process's."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-
-
-def device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"

@@ -24,12 +24,13 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "game": NETWORKS,
     "samples": "manifest media",
     "sampling": "config models text video weights",
+    "saving": "checkpoint config game manifest text weights",
     "tracking": "config runlog",
     "evaluation": "config distributed media run_folder sampling shards text video weights",
     "report": "config distributed media sampling video",
-    "trainer": f"""{NETWORKS} checkpoint evaluation game manifest media run_folder runlog samples
-        sampling stream text tracking video weights""",
-    "dry_run": "config run_folder runlog trainer",
+    "trainer": f"""{NETWORKS} checkpoint evaluation game manifest run_folder runlog samples
+        sampling saving stream text tracking""",
+    "dry_run": "config distributed run_folder runlog trainer",
     "train": "config dry_run presets trainer",
     "generate": "checkpoint config media presets sampling weights",
     "data_tools": "manifest media shards strips tar",

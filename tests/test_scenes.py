@@ -92,9 +92,8 @@ def test_zigzagging_advances_along_its_axis_and_alternates_across_it(word, axis)
     along, across = (x, y) if axis == 0 else (y, x)
     assert (np.diff(along, axis=1) > 1).all()
     assert (num_reversals(across) >= 3).all()
-    sides = {np.sign(steps[0]) for steps in np.diff(across, axis=1)}
-    assert sides == {-1, 1}, "both first sides occur"
-    assert {a["start_side"] for a in clips.attributes} == {-1, 1}
+    phases = [attributes["phase_legs"] for attributes in clips.attributes]
+    assert np.ptp(phases) > 0.3, "the phase is drawn"
 
 
 @pytest.mark.parametrize(("prompt", "sense"), [("shrinking", -1), ("expanding", 1)])

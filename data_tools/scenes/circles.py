@@ -66,38 +66,34 @@ def moving(draw: Draw, time: np.ndarray, *, direction: np.ndarray) -> tuple[np.n
 
 
 def rotating(draw: Draw, time: np.ndarray, *, sense: int) -> tuple[np.ndarray, np.ndarray]:
-    """Orbit the frame's middle, at least one whole turn; sense +1 is clockwise on the screen."""
+    """Orbit the frame's middle from its top, at least once; sense +1 is clockwise on the screen."""
     radius = draw.radius()
     orbit_radius = draw.length("orbit_radius", 13, 18)
-    start = draw.number("start_turn", 0, 1)
+    start = draw.number("start_turn", 0.67, 0.83)  # 0.75 is the top
     turns = draw.number("turns", 1, 1.25)
     angle = FULL_TURN * (start + sense * turns * time)
     return orbit_radius * np.concatenate([np.cos(angle), np.sin(angle)], axis=2), radius
 
 
 def bouncing(draw: Draw, time: np.ndarray, *, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Go to and fro along one axis: two to two and a half legs, so it always turns round."""
+    """Go to and fro along one axis from the middle, two to two and a half legs: it turns round."""
     radius = draw.radius()
     amplitude = draw.length("amplitude", 13, 18)
-    phase = draw.number("phase_legs", 0, 2)
+    phase = draw.number("phase_legs", 1.35, 1.65)  # 1.5 is the middle, on the way down or right
     legs = draw.number("legs", 2, 2.5)
     middle = draw.offset(*(4 * axis + 8 * (1 - axis)))
     return middle + amplitude * triangle_wave(phase + legs * time) * axis, radius
 
 
 def zigzagging(draw: Draw, time: np.ndarray, *, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Advance along one axis (downwards or rightwards) while alternating across it.
-
-    The first leg sets out from either side.
-    """
+    """Advance along one axis (downwards or rightwards) while alternating across it."""
     radius = draw.radius()
     displacement = draw.length("displacement", 27, 36)
     amplitude = draw.length("amplitude", 5, 7)
     legs = draw.number("legs", 4, 5)
-    side = np.where(draw.number("start_side", -1, 1) < 0, -1.0, 1.0)
-    draw.attributes["start_side"] = side[:, 0, 0]
+    phase = draw.number("phase_legs", 0, 0.4)
     along = displacement * (time - 0.5) * axis
-    across = side * amplitude * triangle_wave(legs * time) * axis[::-1]
+    across = amplitude * triangle_wave(phase + legs * time) * axis[::-1]
     return draw.offset(8, 8) + along + across, radius
 
 

@@ -16,8 +16,9 @@ from t2vgan.models.notebook_gan import NotebookDiscriminator, NotebookGenerator
 
 def build_generator(
     model: ModelConfig, *, height: int, width: int, vocabulary_size: int
-) -> nn.Module:
+) -> Generator | NotebookGenerator:
     """Return the generator that `model` describes."""
+    generator: Generator | NotebookGenerator
     if isinstance(model, ClipGanConfig):
         generator = Generator(model, height=height, width=width, vocabulary_size=vocabulary_size)
     else:
@@ -29,6 +30,7 @@ def build_discriminator(
     model: ModelConfig, *, height: int, width: int, vocabulary_size: int, frames_per_clip: int
 ) -> nn.Module:
     """Return the discriminator that `model` describes, for clips of `frames_per_clip` frames."""
+    discriminator: nn.Module
     if isinstance(model, ClipGanConfig):
         discriminator = Discriminator(
             model,

@@ -30,6 +30,7 @@ class TimeFeatures(nn.Module):
     """Sines and cosines of time, 0 at a clip's first frame and 1 at its last."""
 
     FREQUENCIES = (0.5, 1.0, 2.0, 3.0, 4.5, 9.0)
+    frequencies: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,6 +75,8 @@ class MovingCoordinates(nn.Module):
     FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
     MAX_SHIFT = 1.5  # half frames: objects may leave
     MAX_ZOOM = 2.0
+    grid: Tensor
+    frequencies: Tensor
 
     def __init__(self, rows: int, columns: int, *, code_size: int, num_references: int) -> None:
         super().__init__()
@@ -102,6 +105,8 @@ class MovingCoordinates(nn.Module):
 class FromPatches(nn.Module):
     """Embed every patch of every frame, in a basis where fine detail counts less."""
 
+    basis: Tensor
+
     def __init__(self, patch_size: int, channels: int) -> None:
         super().__init__()
         self.patch_size = patch_size
@@ -118,6 +123,8 @@ class FromPatches(nn.Module):
 class ToPatches(nn.Module):
     """Draw every patch of every frame, in a basis where fine detail comes out fainter."""
 
+    basis: Tensor
+
     def __init__(self, patch_size: int, channels: int) -> None:
         super().__init__()
         self.patch_size = patch_size
@@ -132,7 +139,7 @@ class ToPatches(nn.Module):
 
 
 def cosine_basis(patch_size: int) -> Tensor:
-    """Return the cosine waves of an RGB patch, (3*p*p, 3*p*p), one a row, damped by 1 / (1 + u + v).
+    """Return the waves of an RGB patch, one a row, (3*p*p, 3*p*p), damped by 1 / (1 + u + v).
 
     The rows of the two-dimensional DCT-II are orthonormal. Damping them is a preconditioner: a
     step of Adam then changes smooth parts of a patch more than pixel noise, which otherwise

@@ -19,6 +19,8 @@ FRAME_SIZE = 64
 class NotebookGenerator(nn.Module):
     """latents, prompt -> frames that know nothing of each other."""
 
+    word_vectors: Tensor
+
     def __init__(self, *, height: int, width: int, vocabulary_size: int) -> None:
         super().__init__()
         check_frame_size(height, width)

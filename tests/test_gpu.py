@@ -1,0 +1,84 @@
+"""What only a GPU can show: mixed precision on its own kernels, and equality with the CPU."""
+
+import pytest
+import torch
+
+from t2vgan.config import ClipGanConfig, TrainConfig
+from t2vgan.distributed import Processes, choose_precision
+from t2vgan.game import Game
+from t2vgan.micro_batch import MicroBatch
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+B, K, H, W, VOCABULARY = 8, 3, 32, 48, 11
+MODEL = ClipGanConfig(latent_size=5, text_size=8, hidden_size=32, channels=8)
+
+
+def make_game(processes: Processes, precision: str) -> Game:
+    train = TrainConfig(
+        frames_per_clip=K, global_batch_size=B, penalty_every_steps=2, precision=precision
+    )
+    return Game(MODEL, train, processes, height=H, width=W, vocabulary_size=VOCABULARY)
+
+
+def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
+    generator = torch.Generator().manual_seed(seed)
+    token_ids = torch.randint(1, VOCABULARY, (B, 4), generator=generator)
+    whole = {
+        "real_video": torch.randn(B, 3, K, H, W, generator=generator),
+        "token_ids": token_ids,
+        "token_mask": token_ids > 0,
+        "times": torch.rand(B, K, generator=generator).sort(1).values,
+        "discriminator_latents": torch.randn(B, 5, generator=generator),
+        "generator_latents": torch.randn(B, 5, generator=generator),
+    }
+    return MicroBatch(**{name: value.to(device) for name, value in whole.items()})
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+def test_steps_with_and_without_penalty_stay_finite_and_move_both_networks(precision):
+    processes = Processes()
+    game = make_game(processes, precision)
+    before = [p.detach().clone() for side in game.modules.values() for p in side.parameters()]
+    for step in range(6):
+        game.play([make_batch(processes.device, step)], step)
+    after = [p.detach() for side in game.modules.values() for p in side.parameters()]
+    assert all(torch.isfinite(p).all() for p in after)
+    assert sum(not torch.equal(a, b) for a, b in zip(after, before, strict=True)) > len(after) / 2
+    assert all(torch.isfinite(torch.tensor(value)) for value in game.read_notes().values())
+
+
+def test_an_overflow_of_one_network_leaves_the_others_scale_alone():
+    processes = Processes()
+    game = make_game(processes, "fp16")
+    game.play([make_batch(processes.device)], 1)
+    scales = {name: player.scaler.get_scale() for name, player in game.players.items()}
+    game.discriminator.network.requires_grad_(True)
+    game.batch = [make_batch(processes.device)]
+    game.update(game.discriminator, lambda batch: game.discriminator_loss(batch) * float("inf"))
+    assert game.discriminator.scaler.get_scale() < scales["discriminator"]
+    assert game.generator.scaler.get_scale() == scales["generator"]
+
+
+def test_float32_equals_the_cpu():
+    torch.backends.cudnn.allow_tf32 = False
+    processes = Processes()
+    game = make_game(processes, "no")
+    batch = make_batch(torch.device("cpu"))
+    with torch.no_grad():
+        on_gpu = game.ema.model(
+            batch.generator_latents.to(processes.device),
+            *(part.to(processes.device) for part in batch.conditions),
+        )
+        on_cpu = game.ema.model.cpu()(batch.generator_latents, *batch.conditions)
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=1e-4, rtol=1e-4)
+
+
+def test_auto_is_bfloat16_where_the_gpu_computes_it():
+    expected = (
+        torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    )
+    assert choose_precision("auto", torch.device("cuda")) == expected
