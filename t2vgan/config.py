@@ -70,7 +70,7 @@ class TrainConfig(Frozen):
 
     seed: NonNegative = 0
     """Everything random in a run derives from it."""
-    num_steps: Positive = 3400
+    num_steps: Positive = 2600
     """Length of the run; schedules run from 0 to 1 over it."""
     global_batch_size: Positive = 16
     """Clips per update over all processes."""
@@ -80,6 +80,8 @@ class TrainConfig(Frozen):
     """Frames of each clip shown per step, drawn at random and sorted (StyleGAN-V, section 3.2)."""
     loss: Literal["relativistic", "non_saturating", "bce"] = "relativistic"
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
+    mismatched_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of telling a real clip's prompt from another prompt of the data; 0 leaves it out."""
     fresh_latents: bool = True
     """Draw new latents for the generator's update instead of those of the discriminator's."""
     generator_lr: Rate = 2e-3

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from t2vgan.config import ModelConfig, TrainConfig
 from t2vgan.distributed import Processes, choose_precision
 from t2vgan.ema import Ema
-from t2vgan.losses import OBJECTIVES, gradient_penalty
+from t2vgan.losses import OBJECTIVES, gradient_penalty, mismatched
 from t2vgan.micro_batch import MicroBatch
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.schedules import cosine, log_linear
@@ -119,24 +119,47 @@ class Game:
         player.optimizer.zero_grad(set_to_none=True)
 
     def discriminator_loss(self, batch: MicroBatch) -> Tensor:
-        """Return (B,): the objective, and in some steps R1 + R2, weighted for the steps between."""
+        """Return (B,): the objective, the mismatched prompts, and in some steps R1 + R2.
+
+        The penalty is weighted for the steps that go without; it and all of its step are in
+        float32, where second derivatives live.
+        """
         penalised = self.penalty_weight > 0
         with torch.no_grad(), self.autocast():
             fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
         video = torch.cat([batch.real_video, full(fake_video)]).requires_grad_(penalised)
-        conditions = [torch.cat([part, part]) for part in batch.conditions]
-        with nullcontext() if penalised else self.autocast():  # second derivatives in float32
-            logits = full(self.discriminator.wrapped(video, *conditions))
-        real_logits, fake_logits = logits.chunk(2)
+        with nullcontext() if penalised else self.autocast():
+            real_logits, fake_logits, *other_logits = self.judge(video, batch)
         loss = self.objective.discriminator(real_logits, fake_logits)
         self.note("loss/discriminator", loss)
         self.note("logits/real", real_logits)
         self.note("logits/fake", fake_logits)
+        if other_logits:
+            is_other = (batch.token_ids != batch.other_ids).any(1)
+            told_apart = mismatched(real_logits, *other_logits, is_other)
+            self.note("loss/mismatched", told_apart)
+            loss = loss + self.train.mismatched_weight * told_apart
         if penalised:
-            r1, r2 = gradient_penalty(logits, video).chunk(2)
+            r1, r2 = gradient_penalty(torch.cat([real_logits, fake_logits]), video).chunk(2)
             self.note("penalty", r1 + r2)
             loss = loss + self.penalty_weight / 2 * (r1 + r2)
         return loss
+
+    def judge(self, video: Tensor, batch: MicroBatch) -> Sequence[Tensor]:
+        """Return logits (B,) of B real clips and of B fakes that follow them in `video`.
+
+        Where the mismatched term is on, a third (B,): the real clips with other prompts.
+        """
+        token_ids = [batch.token_ids, batch.token_ids]
+        token_mask = [batch.token_mask, batch.token_mask]
+        if self.train.mismatched_weight > 0:
+            token_ids.append(batch.other_ids)
+            token_mask.append(batch.other_mask)
+        times = torch.cat([batch.times, batch.times])
+        logits = self.discriminator.wrapped(
+            video, torch.cat(token_ids), torch.cat(token_mask), times
+        )
+        return full(logits).split(len(batch.real_video))
 
     def generator_loss(self, batch: MicroBatch) -> Tensor:
         """Return (B,): each fake against the real clip of the same prompt."""

@@ -66,6 +66,15 @@ OBJECTIVES = {
 }
 
 
+def mismatched(real_logits: Tensor, mismatched_logits: Tensor, is_other: Tensor) -> Tensor:
+    """Return softplus(-(D(real, its prompt) - D(real, another))), 0 where both are the same prompt.
+
+    The matching-aware term of Reed et al., ICML 2016, section 4.1, in relativistic form: for the
+    discriminator only. `is_other` (B,) bool says whether the other prompt is another.
+    """
+    return F.softplus(mismatched_logits - real_logits) * is_other
+
+
 def gradient_penalty(logits: Tensor, video: Tensor) -> Tensor:
     """Return each clip's squared gradient norm |d logits / d video|^2, summed over all pixels.
 

@@ -27,6 +27,10 @@ class MicroBatch:
     """(B, L) int64: row i is the prompt of real clip i, and of the fake that is its pair."""
     token_mask: Tensor
     """(B, L) bool."""
+    other_ids: Tensor
+    """(B, L) int64: another prompt of the data, by chance sometimes the same."""
+    other_mask: Tensor
+    """(B, L) bool."""
     times: Tensor
     """(B, K): when each frame is, 0 at the clip's first and 1 at its last."""
     discriminator_latents: Tensor
@@ -51,6 +55,11 @@ def choose_frames(
     return np.sort(np.argsort(scores, axis=1)[:, :frames_per_clip], axis=1)
 
 
+def choose_prompts(*, seed: int, step: int, num_clips: int, num_prompts: int) -> np.ndarray:
+    """Return (num_clips,) numbers of prompts that the clips are to be told from."""
+    return random_generator(seed, "other prompts", step).integers(num_prompts, size=num_clips)
+
+
 def draw_latents(
     *, seed: int, step: int, purpose: str, num_clips: int, shape: Sequence[int]
 ) -> Tensor:
@@ -62,6 +71,7 @@ def draw_latents(
 def prepare_step(
     batch: Batch,
     vocabulary: Vocabulary,
+    prompts: Sequence[str],
     *,
     seed: int,
     global_batch_size: int,
@@ -72,7 +82,10 @@ def prepare_step(
     num_tokens: int,
     device: torch.device,
 ) -> list[MicroBatch]:
-    """Draw a step's frames and latents and return its micro-batches on the device."""
+    """Draw a step's frames, latents and other prompts; return its micro-batches on the device.
+
+    `prompts` are the data's distinct prompts, `num_tokens` the most words that one of them has.
+    """
     num_frames = batch.frames.shape[1]
     places = torch.from_numpy(batch.positions)
     frame_ids = choose_frames(
@@ -83,7 +96,13 @@ def prepare_step(
         frames_per_clip=frames_per_clip,
     )[batch.positions]  # B K
     frames = np.take_along_axis(batch.frames, frame_ids[:, :, None, None, None], axis=1)
-    token_ids, token_mask = vocabulary.encode(batch.prompts, length=num_tokens)
+    others = choose_prompts(
+        seed=seed, step=batch.step, num_clips=global_batch_size, num_prompts=len(prompts)
+    )[batch.positions]
+
+    def encode(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        token_ids, token_mask = vocabulary.encode(texts, length=num_tokens)
+        return torch.from_numpy(token_ids).to(device), torch.from_numpy(token_mask).to(device)
 
     def latents(purpose: str) -> Tensor:
         drawn = draw_latents(
@@ -95,10 +114,14 @@ def prepare_step(
         )
         return drawn[places].to(device)
 
+    token_ids, token_mask = encode(batch.prompts)
+    other_ids, other_mask = encode([prompts[index] for index in others])
     whole = MicroBatch(
         real_video=to_video(torch.from_numpy(frames).to(device)),
-        token_ids=torch.from_numpy(token_ids).to(device),
-        token_mask=torch.from_numpy(token_mask).to(device),
+        token_ids=token_ids,
+        token_mask=token_mask,
+        other_ids=other_ids,
+        other_mask=other_mask,
         times=(torch.from_numpy(frame_ids) / max(1, num_frames - 1)).float().to(device),
         discriminator_latents=latents("discriminator"),
         generator_latents=latents("generator" if fresh_latents else "discriminator"),

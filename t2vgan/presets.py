@@ -9,7 +9,7 @@ PRESETS = {
         run_dir=Path("runs/quickstart"),
         data=DataConfig(path=Path("data/circles")),
         model=ClipGanConfig(),
-        train=TrainConfig(num_steps=3400),
+        train=TrainConfig(num_steps=2600),
     ),
     "notebook": Config(
         run_dir=Path("runs/notebook"),
@@ -20,6 +20,7 @@ PRESETS = {
             global_batch_size=16,
             frames_per_clip=1,
             loss="bce",
+            mismatched_weight=0.0,
             fresh_latents=False,
             generator_lr=2e-4,
             discriminator_lr=2e-4,

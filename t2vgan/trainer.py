@@ -111,6 +111,7 @@ class Trainer:
         return prepare_step(
             batch,
             self.vocabulary,
+            list(self.manifest.prompts),
             seed=train.seed,
             global_batch_size=train.global_batch_size,
             micro_batch_size=self.micro_batch_size,

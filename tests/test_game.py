@@ -31,11 +31,14 @@ def make_game(processes, **options) -> Game:
 
 def make_batch(seed: int = 0) -> MicroBatch:
     torch.manual_seed(seed)
-    token_ids = torch.randint(1, VOCABULARY, (B, 4))
+    token_ids, other_ids = torch.randint(1, VOCABULARY, (2, B, 4))
+    other_ids[0] = token_ids[0]
     return MicroBatch(
         real_video=torch.randn(B, 3, K, H, W, dtype=torch.float64),
         token_ids=token_ids,
         token_mask=token_ids > 0,
+        other_ids=other_ids,
+        other_mask=other_ids > 0,
         times=torch.rand(B, K, dtype=torch.float64).sort(1).values,
         discriminator_latents=torch.randn(B, 5, dtype=torch.float64),
         generator_latents=torch.randn(B, 5, dtype=torch.float64),
@@ -105,15 +108,31 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
     (latents, *conditions), (video, *judged) = draw.calls[0], judge.calls[0]
     assert torch.equal(latents, batch.discriminator_latents)
     assert torch.equal(video[:B], batch.real_video)
-    for drawn, given, part in zip(conditions, judged, batch.conditions, strict=True):
+    for drawn, part in zip(conditions, batch.conditions, strict=True):
         assert torch.equal(drawn, part)  # fake i is drawn for the prompt of real clip i
-        assert torch.equal(given, torch.cat([part, part]))  # and judged with it, as is real i
+    token_ids, token_mask, times = judged
+    # Fake i is judged with the prompt and the times of real clip i, which is judged twice.
+    assert torch.equal(token_ids, torch.cat([batch.token_ids, batch.token_ids, batch.other_ids]))
+    assert torch.equal(token_mask, torch.cat([*[batch.token_mask] * 2, batch.other_mask]))
+    assert torch.equal(times, torch.cat([batch.times, batch.times]))
 
     game.generator_loss(batch)
     assert torch.equal(draw.calls[1][0], batch.generator_latents)
     for call in judge.calls[1:]:
         for given, part in zip(call[1:], batch.conditions, strict=True):
             assert torch.equal(given, part)
+
+
+def test_the_mismatched_term_compares_a_real_clip_with_itself_under_another_prompt(processes):
+    game, batch = make_game(processes, mismatched_weight=3.0), make_batch()
+    plain = make_game(processes, mismatched_weight=0.0)
+    added = game.discriminator_loss(batch) - plain.discriminator_loss(batch)
+    judge = game.discriminator.network
+    right = judge(batch.real_video, *batch.conditions)
+    wrong = judge(batch.real_video, batch.other_ids, batch.other_mask, batch.times)
+    expected = 3.0 * torch.nn.functional.softplus(wrong - right)
+    expected[0] = 0  # by chance the same prompt
+    torch.testing.assert_close(added, expected)
 
 
 def test_the_penalty_is_lazy_weighted_and_scheduled(processes):

@@ -31,6 +31,8 @@ def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
         "real_video": torch.randn(B, 3, K, H, W, generator=generator),
         "token_ids": token_ids,
         "token_mask": token_ids > 0,
+        "other_ids": token_ids.roll(1, 0),
+        "other_mask": token_ids.roll(1, 0) > 0,
         "times": torch.rand(B, K, generator=generator).sort(1).values,
         "discriminator_latents": torch.randn(B, 5, generator=generator),
         "generator_latents": torch.randn(B, 5, generator=generator),

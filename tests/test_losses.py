@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from t2vgan.losses import OBJECTIVES, gradient_penalty
+from t2vgan.losses import OBJECTIVES, gradient_penalty, mismatched
 
 REAL = torch.tensor([1.5, -0.5, 0.0], dtype=torch.float64)
 FAKE = torch.tensor([-1.0, 2.0, 0.0], dtype=torch.float64)
@@ -60,6 +60,13 @@ def test_generator_needs_real_says_the_truth(name):
     objective = OBJECTIVES[name]
     depends = not torch.equal(objective.generator(REAL, FAKE), objective.generator(REAL + 1, FAKE))
     assert objective.generator_needs_real == depends
+
+
+def test_mismatched_is_the_pairing_of_right_and_wrong_prompt_where_they_differ():
+    is_other = torch.tensor([True, True, False])
+    values = mismatched(REAL, FAKE, is_other).tolist()
+    assert values[:2] == pytest.approx([-math.log(sigmoid(2.5)), -math.log(sigmoid(-2.5))])
+    assert values[2] == 0
 
 
 def test_gradient_penalty_of_a_linear_discriminator_is_its_squared_weight():

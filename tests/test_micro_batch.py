@@ -44,7 +44,7 @@ def prepare(batch: Batch, *, micro_batch_size: int = 2, **options) -> list[Micro
         "num_tokens": 2,
         "device": torch.device("cpu"),
     }
-    return prepare_step(batch, VOCABULARY, **(defaults | options))
+    return prepare_step(batch, VOCABULARY, PROMPTS, **(defaults | options))
 
 
 def joined(parts: list[MicroBatch]) -> dict[str, torch.Tensor]:

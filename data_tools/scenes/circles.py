@@ -90,8 +90,8 @@ def zigzagging(draw: Draw, time: np.ndarray, *, axis: np.ndarray) -> tuple[np.nd
     radius = draw.radius()
     displacement = draw.length("displacement", 27, 36)
     amplitude = draw.length("amplitude", 5, 7)
-    legs = draw.number("legs", 4, 5)
-    phase = draw.number("phase_legs", 0, 0.4)
+    legs = draw.number("legs", 4.35, 4.65)
+    phase = draw.number("phase_legs", 0, 0.2)
     along = displacement * (time - 0.5) * axis
     across = amplitude * triangle_wave(phase + legs * time) * axis[::-1]
     return draw.offset(8, 8) + along + across, radius

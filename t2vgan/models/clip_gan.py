@@ -137,16 +137,20 @@ class Discriminator(nn.Module):
     def forward(
         self, video: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
     ) -> Tensor:
-        """video (B, 3, K, H, W), token_ids and token_mask (B, L), times (B, K) -> logits (B,)."""
+        """Judge each clip with its prompt, and perhaps with further prompts too.
+
+        video (B, 3, K, H, W), times (B, K), token_ids and token_mask (M, L) -> logits (M,). Prompt
+        i belongs to clip i mod B: where M is more than B, the trunk still sees each clip once.
+        """
         expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
         if tuple(video.shape) != expected:
             raise ValueError(f"video has shape {tuple(video.shape)}, expected {expected}")
         frames = self.frame_features(video)  # B K hidden
         timed = frames * (1 + self.time(self.time_features(times)))
         clip = self.clip(timed.flatten(1))  # B hidden
-        frame_logits = self.frame_head(frames, token_ids, token_mask)  # B K
-        clip_logits = self.clip_head(clip.unsqueeze(1), token_ids, token_mask)  # B 1
-        return clip_logits.squeeze(1) + frame_logits.mean(1)  # B
+        frame_logits = self.frame_head(frames, token_ids, token_mask)  # M K
+        clip_logits = self.clip_head(clip.unsqueeze(1), token_ids, token_mask)  # M 1
+        return clip_logits.squeeze(1) + frame_logits.mean(1)  # M
 
     def frame_features(self, video: Tensor) -> Tensor:
         """video (B, 3, K, H, W) -> (B, K, hidden), each frame seen alone."""
@@ -168,10 +172,11 @@ class ProjectionHead(nn.Module):
         self.scale = text_size**-0.5
 
     def forward(self, features: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        """features (B, N, F), token_ids and token_mask (B, L) -> logits (B, N)."""
-        text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # B 1 E
-        match = (self.projection(features) * text).sum(-1) * self.scale  # B N
-        return self.unconditional(features).squeeze(-1) + match
+        """features (B, N, F), token_ids and token_mask (M, L) -> logits (M, N)."""
+        clips = torch.arange(len(token_ids), device=features.device) % len(features)  # M
+        text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # M 1 E
+        match = (self.projection(features)[clips] * text).sum(-1) * self.scale  # M N
+        return self.unconditional(features).squeeze(-1)[clips] + match
 
 
 def double(maps: Tensor) -> Tensor:

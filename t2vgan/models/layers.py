@@ -11,7 +11,11 @@ RGB = 3
 
 
 class TextEncoder(nn.Module):
-    """Embed a prompt: its words' embeddings, summed, over the root of their number, then an MLP."""
+    """Embed a prompt: its words' embeddings, summed, over the root of their number, then an MLP.
+
+    The result has unit RMS from the first step on: prompts that start as faint differences beside
+    the latents are ignored by both networks for long.
+    """
 
     def __init__(self, *, vocabulary_size: int, text_size: int) -> None:
         super().__init__()
@@ -23,7 +27,8 @@ class TextEncoder(nn.Module):
     def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """token_ids (B, L) int64, token_mask (B, L) bool -> text_embedding (B, E)."""
         words = self.words(token_ids) * token_mask.unsqueeze(-1)  # B L E
-        return self.mlp(words.sum(1) / token_mask.sum(1, keepdim=True).sqrt())  # B E
+        text = self.mlp(words.sum(1) / token_mask.sum(1, keepdim=True).sqrt())  # B E
+        return F.rms_norm(text, text.shape[1:])
 
 
 class TimeFeatures(nn.Module):
