@@ -94,8 +94,11 @@ class TrainConfig(Frozen):
     """Final learning rates over the first ones."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Adam's decay of the mean gradient."""
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Adam's decay of the mean squared gradient."""
+    beta2_start: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Adam's decay of the mean squared gradient at the start; small, since after a quiet spell a
+    sudden gradient makes a step of up to lr / sqrt(1 - beta2)."""
+    beta2_end: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """The same at the end; a cosine between, as in R3GAN."""
     penalty_every_steps: NonNegative = 8
     """Apply R1 and R2 every so many steps, weighted by that number; 0 never."""
     gamma_start: Annotated[float, Field(ge=0)] = 10.0

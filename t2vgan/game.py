@@ -29,9 +29,9 @@ class Player:
     scaler: torch.amp.GradScaler
     """Its own: in float16 an overflow of one network must not touch the other's scale."""
 
-    def set_learning_rate(self, rate: float) -> None:
+    def set_schedule(self, *, learning_rate: float, betas: tuple[float, float]) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"], group["betas"] = learning_rate, betas
 
 
 class Game:
@@ -69,7 +69,7 @@ class Game:
         optimizer = torch.optim.Adam(
             network.parameters(),
             learning_rate,
-            betas=(self.train.beta1, self.train.beta2),
+            betas=(self.train.beta1, self.train.beta2_start),
             fused=True,
         )
         scaler = torch.amp.GradScaler(
@@ -193,14 +193,16 @@ class Game:
         return {
             "lr/generator": train.generator_lr * decay,
             "lr/discriminator": train.discriminator_lr * decay,
+            "beta2": cosine(progress, start=train.beta2_start, end=train.beta2_end),
             "gamma": gamma,
             "ema/halflife": self.ema.halflife(step * train.global_batch_size),
         }
 
     def set_schedule(self, step: int) -> None:
         schedule = self.schedule(step)
-        self.generator.set_learning_rate(schedule["lr/generator"])
-        self.discriminator.set_learning_rate(schedule["lr/discriminator"])
+        betas = (self.train.beta1, schedule["beta2"])
+        for name, player in self.players.items():
+            player.set_schedule(learning_rate=schedule[f"lr/{name}"], betas=betas)
         every = self.train.penalty_every_steps
         self.penalty_weight = every * schedule["gamma"] if every and step % every == 0 else 0.0
 

@@ -27,7 +27,8 @@ PRESETS = {
             lr_hold=1.0,
             lr_final=1.0,
             beta1=0.5,
-            beta2=0.999,
+            beta2_start=0.999,
+            beta2_end=0.999,
             penalty_every_steps=0,
             ema_halflife_clips=1e-3,  # no averaging: the copy is the network
         ),

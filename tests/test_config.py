@@ -38,7 +38,8 @@ def test_a_config_cannot_change():
 
 
 @pytest.mark.parametrize(
-    "values", [{"num_steps": 0}, {"generator_lr": -1.0}, {"beta2": 1.0}, {"loss": "wgan"}, {"x": 1}]
+    "values",
+    [{"num_steps": 0}, {"generator_lr": -1.0}, {"beta2_end": 1.0}, {"loss": "wgan"}, {"x": 1}],
 )
 def test_values_outside_their_rule_are_refused(values):
     with pytest.raises(ValidationError):

@@ -167,10 +167,15 @@ def test_the_penalty_adds_gamma_over_two_times_r1_plus_r2(processes):
     assert added == pytest.approx(6.0 / 2 * r1_plus_r2, rel=1e-9)
 
 
-def test_learning_rates_reach_the_optimizers(processes):
-    game = make_game(processes, generator_lr=4e-3, lr_hold=0.0, lr_final=0.0, num_steps=10)
+def test_schedules_reach_the_optimizers(processes):
+    game = make_game(
+        processes, generator_lr=4e-3, lr_hold=0.0, lr_final=0.0, beta1=0.1, beta2_start=0.8,
+        beta2_end=0.9, num_steps=10,
+    )  # fmt: skip
     game.set_schedule(5)
-    assert game.generator.optimizer.param_groups[0]["lr"] == pytest.approx(2e-3)
+    (group,) = game.generator.optimizer.param_groups
+    assert group["lr"] == pytest.approx(2e-3)
+    assert group["betas"] == pytest.approx((0.1, 0.85))
 
 
 def test_notes_are_means_over_steps(processes):
