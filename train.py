@@ -8,10 +8,10 @@ import sys
 from typing import Annotated
 
 import tyro
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from t2vgan.cli import nearest, run
-from t2vgan.config import Config
+from t2vgan.config import Config, one_line
 from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
 
@@ -34,13 +34,16 @@ def parse(arguments: list[str]) -> Command:
     preset, *options = arguments
     if preset not in PRESETS:
         raise UserError(f"no preset named {preset!r}; {nearest(preset, PRESETS)}")
-    return tyro.cli(
-        Command,
-        prog=f"train.py {preset}",
-        default=Command(config=PRESETS[preset]),
-        args=options,
-        config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
-    )
+    try:
+        return tyro.cli(
+            Command,
+            prog=f"train.py {preset}",
+            default=Command(config=PRESETS[preset]),
+            args=options,
+            config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
+        )
+    except ValidationError as error:  # tyro reports those of the sections itself
+        raise UserError(one_line(error)) from None
 
 
 USAGE = "\n".join(

@@ -8,10 +8,7 @@ from t2vgan.distributed import Processes, choose_precision
 from t2vgan.game import Game
 from t2vgan.micro_batch import MicroBatch
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+pytestmark = pytest.mark.gpu
 
 B, K, H, W, VOCABULARY = 8, 3, 32, 48, 11
 MODEL = ClipGanConfig(latent_size=5, text_size=8, hidden_size=32, channels=8)
