@@ -136,7 +136,7 @@ class Game:
         self.note("logits/fake", fake_logits)
         if other_logits:
             is_other = (batch.token_ids != batch.other_ids).any(1)
-            told_apart = mismatched(real_logits, *other_logits, is_other)
+            told_apart = mismatched(real_logits, other_logits[0], is_other)
             self.note("loss/mismatched", told_apart)
             loss = loss + self.train.mismatched_weight * told_apart
         if penalised:
