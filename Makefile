@@ -14,7 +14,7 @@ TRAIN_OPTIONS ?=
 # OpenMP pools of several processes fight over the cores: one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: quickstart test test-system check format gpu-check benchmarks
+.PHONY: quickstart test test-system check format gpu-check
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -m data_tools.build_shards circles --out $(DATA) --num-clips $(NUM_CLIPS)

@@ -18,7 +18,6 @@ COMMANDS = (
     ("-m", "pytest", "-m", "gpu", "-ra"),
     ("-m", "data_tools.build_shards", "circles", "--out", DATA),
     ("-m", "benchmarks.training_throughput"),
-    ("-m", "benchmarks.generate_throughput", "--device", "cuda"),
     ("-m", "benchmarks.quickstart", "--data", DATA, "--out", "runs/gpu-check"),
 )
 

@@ -54,6 +54,19 @@ def records(run_dir: Path, kind: str) -> list[dict]:
     return [record for record in map(json.loads, lines) if record["kind"] == kind]
 
 
+def start(*command: object) -> subprocess.Popen[str]:
+    """Start a training command and return when it has trained six steps."""
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert any(line.startswith("step 6/") for line in process.stderr), "it ended before step 6"
+    return process
+
+
 TINY_MODEL = (
     "--model.channels", 4, "--model.hidden-size", 16, "--model.text-size", 8,
     "--model.latent-size", 4,

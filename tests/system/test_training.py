@@ -5,7 +5,6 @@ import math
 import os
 import signal
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -18,12 +17,11 @@ from safetensors.numpy import load_file
 
 from tests.system.commands import (
     BIN,
-    ROOT,
-    environment,
     python,
     python_ok,
     records,
     run_ok,
+    start,
     train,
 )
 
@@ -81,17 +79,8 @@ def test_the_same_command_again_says_that_it_is_done(one_process, circles):
 
 def test_killed_and_resumed_equals_never_interrupted(one_process, circles, tmp_path):
     run_dir = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, *map(str, train(circles, run_dir))],
-        cwd=ROOT,
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if line.startswith("step 6/"):
-            process.kill()
-            break
+    process = start(sys.executable, *train(circles, run_dir))
+    process.kill()
     process.communicate()
     result = python_ok(*train(circles, run_dir))
     assert "resumed at step 4" in result.stderr
@@ -135,17 +124,8 @@ def test_a_run_moves_from_one_process_to_two_with_micro_batches(one_process, cir
 def test_a_signal_saves_and_the_same_command_resumes(number, circles, tmp_path):
     run_dir = tmp_path / "run"
     command = train(circles, run_dir, "--train.num-steps", 100_000, "--save-every-steps", 50_000)
-    process = subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        cwd=ROOT,
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if line.startswith("step 6/"):
-            process.send_signal(number)
-            break
+    process = start(sys.executable, *command)
+    process.send_signal(number)
     _, output = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "the same command resumes" in output
@@ -161,22 +141,8 @@ def test_an_orphaned_worker_saves_and_leaves(circles, tmp_path):
     """`accelerate launch` with one process dies of SIGTERM and tells its worker nothing."""
     run_dir = tmp_path / "run"
     command = train(circles, run_dir, "--train.num-steps", 100_000, "--save-every-steps", 50_000)
-    process = subprocess.Popen(
-        [
-            BIN / "accelerate",
-            "launch",
-            "--config_file",
-            "launch/accelerate/one_process.yaml",
-            *map(str, command),
-        ],
-        cwd=ROOT,
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        if line.startswith("step 6/"):
-            break
+    launch = (BIN / "accelerate", "launch", "--config_file", "launch/accelerate/one_process.yaml")
+    process = start(*launch, *command)
     (worker,) = psutil.Process(process.pid).children()
     os.kill(process.pid, signal.SIGTERM)
     assert wait_until(lambda: not worker.is_running(), seconds=60)
