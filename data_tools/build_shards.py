@@ -21,10 +21,7 @@ from t2vgan import cli
 from t2vgan.errors import UserError
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from data_tools.build_plan import BuildPlan
-    from t2vgan.shards import Manifest
 
 SCENES = ("circles", "notebook")
 
@@ -100,47 +97,14 @@ def build(plan: "BuildPlan", folder: Path, *, num_workers: int) -> None:
 
     Raises UserError when the folder holds another build, or shards that no build here made.
     """
-    from data_tools.build_plan import build_shard, make_manifest
-    from data_tools.build_state import Journal, find_build, intact
-    from data_tools.pool import run_jobs
-    from t2vgan.shards import write_manifest
+    from data_tools.finishing import complete, is_complete, summary
+    from t2vgan.shards import load_manifest
 
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = find_build(plan, folder)
-    if manifest and all(intact(folder, entry) for entry in manifest.shards):
-        print(f"{folder} is already complete: {_summary(manifest)}")
+    if is_complete(plan, folder):
+        print(f"{folder} is already complete: {summary(load_manifest(folder))}")
         return
-    with Journal(folder, plan.identity) as journal:
-        candidates = [*journal.entries, *(manifest.shards if manifest else ())]
-        entries = {entry.name: entry for entry in candidates if intact(folder, entry)}
-        missing = [i for i in range(plan.num_shards) if plan.shard_name(i) not in entries]
-        with _progress_bar(plan, missing) as progress:
-            job = partial(build_shard, plan, folder)
-            for entry in run_jobs(job, missing, num_workers=num_workers):
-                journal.record(entry)
-                entries[entry.name] = entry
-                progress.update(entry.num_samples)
-        manifest = make_manifest(plan, entries)
-        write_manifest(folder, manifest)
-        journal.finish()
-    print(f"{folder}: {_summary(manifest)}")
-
-
-def _progress_bar(plan: "BuildPlan", missing: list[int]) -> "tqdm":
-    from tqdm import tqdm
-
-    num_missing = sum(len(plan.clip_indexes(index)) for index in missing)
-    done = plan.num_clips - num_missing
-    label = f"building {plan.scene}"
-    return tqdm(total=plan.num_clips, initial=done, desc=label, unit=" clips", delay=0.5)
-
-
-def _summary(manifest: "Manifest") -> str:
-    num_bytes = sum(entry.num_bytes for entry in manifest.shards)
-    return (
-        f"{manifest.num_samples} clips, {len(manifest.prompts)} prompts, "
-        f"{len(manifest.shards)} shards, {num_bytes / 1e6:.1f} MB"
-    )
+    complete(plan, folder, num_workers=num_workers)
+    print(f"{folder}: {summary(load_manifest(folder))}")
 
 
 def _exit_on_signal(number: int, frame: object) -> None:
