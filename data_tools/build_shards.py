@@ -6,17 +6,16 @@ the build continues; other arguments into the same folder are refused.
 
 import difflib
 import os
-import re
 import signal
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 from tyro.conf import Positional
 
+from data_tools.arguments import at_least, parse_size
 from t2vgan import cli
 from t2vgan.errors import UserError
 
@@ -66,28 +65,15 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
         near = difflib.get_close_matches(options.scene, SCENES, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"unknown scene {options.scene!r}, known: {', '.join(SCENES)}{hint}")
-    for name in ("num_clips", "clips_per_shard", "num_frames", "workers"):
-        if (value := getattr(options, name)) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
-    match = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", options.size)
-    if not match:
-        raise UserError(f"--size {options.size}: must be HEIGHTxWIDTH in pixels, such as 64x64")
+    at_least(1, options, "num_clips", "clips_per_shard", "num_frames", "workers")
+    geometry = parse_size(options.size, options.num_frames)
     from data_tools.build_plan import BuildPlan
-    from t2vgan.shards import Geometry
-    from t2vgan.strips import MAX_WEBP_SIDE
 
-    height, width = map(int, match.groups())
-    if max(options.num_frames * height, width) > MAX_WEBP_SIDE:
-        raise UserError(
-            f"--num-frames {options.num_frames} --size {options.size}: a film strip of "
-            f"{options.num_frames} * {height} = {options.num_frames * height} rows and {width} "
-            f"columns; WebP holds at most {MAX_WEBP_SIDE} of each"
-        )
     return BuildPlan(
         scene=options.scene,
         num_clips=options.num_clips,
         clips_per_shard=options.clips_per_shard,
-        geometry=Geometry(num_frames=options.num_frames, height=height, width=width),
+        geometry=geometry,
         seed=options.seed,
     )
 

@@ -15,7 +15,7 @@ from typing import BinaryIO, Self
 
 from pydantic import JsonValue, ValidationError
 
-from data_tools.builds import Build, BuildHeader, BuiltShard, Failure, Task
+from data_tools.builds import WHOLE, Build, BuildHeader, BuiltShard, Failure, Task
 from t2vgan.errors import UserError
 from t2vgan.files import atomic_write_bytes, sha256_of
 from t2vgan.shards import MANIFEST_NAME, Manifest, ShardEntry, load_manifest, read_samples
@@ -84,7 +84,7 @@ class Journal:
     The tasks of a divided build have a journal each.
     """
 
-    def __init__(self, folder: Path, header: BuildHeader, task: Task = Task()):
+    def __init__(self, folder: Path, header: BuildHeader, task: Task = WHOLE):
         self.path = folder / journal_name(task)
         self._file = _open_locked(self.path)
         lines = self._whole_lines()
@@ -132,7 +132,8 @@ def journal_name(task: Task) -> str:
 
 def read_journals(folder: Path) -> tuple[BuildHeader, dict[int, BuiltShard]]:
     """Return what the journals in a folder say together; UserError if they are of two builds."""
-    header, built = None, {}
+    header = None
+    built: dict[int, BuiltShard] = {}
     for path in sorted(folder.glob(JOURNAL_PATTERN)):
         first, *lines = path.read_bytes().splitlines() or [b""]
         found = BuildHeader.model_validate_json(first) if parse_header(first, path) else None

@@ -1,7 +1,7 @@
 """What a builder of shards says about its work, so that one machinery finishes every kind.
 
-`build_plan.py` describes rendered scenes, `videos/plan.py` packed videos; `finishing.py` makes what is
-missing of either.
+`build_plan.py` describes rendered scenes, `videos/plan.py` packed videos; `finishing.py` makes
+what is missing of either.
 """
 
 from collections import Counter
@@ -142,6 +142,9 @@ class Task:
     def indexes(self, num_shards: int) -> range:
         """Return this task's shards."""
         return range(self.index, num_shards, self.count)
+
+
+WHOLE = Task()
 
 
 class PromptCounter:

@@ -16,7 +16,7 @@ from data_tools.build_state import (
     remove_leftovers,
     write_failures,
 )
-from data_tools.builds import Build, BuildHeader, BuiltShard, ShardJob, ShouldStop, Task
+from data_tools.builds import WHOLE, Build, BuildHeader, BuiltShard, ShardJob, ShouldStop, Task
 from data_tools.pool import run_jobs
 from t2vgan.errors import UserError
 from t2vgan.shards import MANIFEST_NAME, Manifest, load_manifest, write_manifest
@@ -35,7 +35,7 @@ def complete(
     folder: Path,
     *,
     num_workers: int,
-    task: Task = Task(),
+    task: Task = WHOLE,
     remake: Collection[int] = (),
     watch: Watch = lambda built: None,
     engine: RunJobs = run_jobs,

@@ -17,8 +17,8 @@ from PIL import Image
 
 from data_tools import build_state
 from data_tools.build_plan import BuildPlan
-from data_tools.builds import BuildStopped, BuiltShard
 from data_tools.build_shards import build
+from data_tools.builds import BuildStopped, BuiltShard
 from data_tools.pool import run_jobs
 from t2vgan.errors import UserError
 from t2vgan.shards import (
