@@ -27,8 +27,12 @@ def resolve(path: str, access: Access) -> str:
     Relative paths stay inside the source. Other local paths and `file:` URLs need --allow-local;
     every scheme that is not plain storage (`pipe:`, chained ones) is refused always.
     """
-    if "\0" in path or not path:
-        raise VideoError("refused", "the path is empty or holds a NUL")
+    try:
+        usable = bool(path) and b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise VideoError("refused", f"{path[:100]!r} cannot be the name of a file")
     scheme = _scheme(path)
     if "::" in path or scheme not in ("", *REMOTE_SCHEMES, *LOCAL_SCHEMES):
         raise VideoError("refused", f"{path[:100]!r}: only files, {', '.join(REMOTE_SCHEMES)}")

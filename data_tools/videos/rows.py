@@ -26,8 +26,9 @@ class Row:
 
     @property
     def source(self) -> str:
-        """The row's name in metadata and reports."""
-        return f"{self.path}/{self.member}" if self.member else self.path
+        """The row's name in metadata and reports, where half a character would be no text."""
+        name = f"{self.path}/{self.member}" if self.member else self.path
+        return name.encode("utf-8", "backslashreplace").decode()
 
     def captioned(self, caption: bytes) -> "Row":
         """Return the row with its caption, of a very long one only the start."""

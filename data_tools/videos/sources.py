@@ -149,10 +149,10 @@ def _tar_rows(place: Place, name: str) -> Iterator[Row]:
                 text = extension in ("txt", "json")
                 data = file.read(min(member.size, MAX_CAPTION_BYTES)) if text else b""
                 members.setdefault(extension.lower(), (member, data))
-        except ShardError as error:
-            yield Row(name, problem=" ".join(str(error).split()))
-            return
-        yield from _sample_row(name, members)
+            yield from _sample_row(name, members)
+        except ShardError as error:  # what was read before it stands
+            yield from _sample_row(name, members)
+            yield Row(name, problem=f"{' '.join(str(error).split())}; the rest is not read")
 
 
 def _sample_row(name: str, members: dict[str, tuple[Member, bytes]]) -> Iterator[Row]:
