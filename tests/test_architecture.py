@@ -12,7 +12,7 @@ NETWORKS = "config distributed ema losses micro_batch models"
 LEAVES = "checkpoint_folder config distributed ema losses manifest media runlog tar video webp"
 ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "strips": "manifest webp",
-    "shards": "manifest strips tar",
+    "shards": "manifest media strips tar",
     "stream": "config manifest shards",
     "presets": "config",
     "models": "config video",
@@ -37,7 +37,7 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
 }
 DOORS = {
     "accelerate": "distributed tracking",
-    "av": "media",
+    "av": "data_tools media",
     "safetensors": "weights",
     "wandb": "tracking",
     "webdataset": "data_tools shards stream",

@@ -20,7 +20,8 @@ import pytest
 from pyarrow import parquet
 
 from data_tools.build_state import read_failures
-from data_tools.videos.clips import RowTask, place_of_key
+from data_tools.videos.clips import RowTask
+from data_tools.videos.keys import place_of_key
 from data_tools.videos.rows import Row
 from data_tools.videos.sandbox import Sandbox
 from data_tools.videos.settings import Access, ClipSettings, Limits, PackSettings, VideoError
@@ -396,12 +397,12 @@ def test_accidents_cost_one_video(tmp_path, slow_video):
 
     sandbox = sandbox_of(tmp_path)
     assert outcome(sandbox, "good.mp4") == "1 clips"
-    child = sandbox._child
-    threading.Timer(0.3, os.kill, (child.pid, signal.SIGSEGV)).start()
+    child = sandbox._child.pid
+    threading.Timer(0.3, os.kill, (child, signal.SIGSEGV)).start()
     assert outcome(sandbox, "slow.mp4") == "crash"
     assert outcome(sandbox, "good.mp4") == "1 clips"
     sandbox.close()
-    assert not psutil.pid_exists(child.pid)
+    assert not psutil.pid_exists(child)
 
 
 def test_memory_is_limited(tmp_path):

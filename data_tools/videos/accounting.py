@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from data_tools.builds import BuiltShard
 from data_tools.videos.plan import FILTERS
+from t2vgan.cli import printable
 
 
 class TooManyBadRows(Exception):  # noqa: N818 (a limit that the user set)
@@ -53,8 +54,3 @@ def shards_to_retry(built: Iterable[BuiltShard]) -> set[int]:
         for shard in built
         if any(failure.reason not in FILTERS for failure in shard.failures)
     }
-
-
-def printable(text: str) -> str:
-    """Return text from a stranger's list without anything that a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -17,6 +17,7 @@ from data_tools.videos.decoding import (
 from data_tools.videos.fitting import fit_picture
 from data_tools.videos.hdr import to_standard_range
 from data_tools.videos.judging import motion_of, perceptual_hash
+from data_tools.videos.keys import sample_key
 from data_tools.videos.locations import open_bytes, resolve
 from data_tools.videos.prompts import clean_prompt
 from data_tools.videos.rows import Row
@@ -111,14 +112,3 @@ def encode(
         storage=settings.storage,
         quality=settings.quality,
     )
-
-
-def sample_key(row: int, clip: int) -> str:
-    """Return the key of a clip: its row and its number within the video."""
-    return f"{row:08d}-{clip:04d}"
-
-
-def place_of_key(key: str) -> tuple[int, int]:
-    """Return (row, clip) of a key."""
-    row, _, clip = key.partition("-")
-    return int(row), int(clip)

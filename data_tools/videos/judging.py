@@ -1,5 +1,7 @@
 """What a clip's pixels say about its worth: does anything move, and have we had it before?"""
 
+from collections import defaultdict
+
 import numpy as np
 
 HASH_SIDE = 8
@@ -31,15 +33,23 @@ def perceptual_hash(frames: np.ndarray) -> str:
 
 
 class SeenClips:
-    """Perceptual hashes of the clips so far."""
+    """Perceptual hashes of the clips so far.
+
+    Of eight bands, two hashes that differ in at most six bits share at least two whole: only clips
+    that share a band are compared.
+    """
 
     def __init__(self) -> None:
-        self._hashes: list[int] = []
+        self._by_band: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
 
     def is_new(self, hash: str) -> bool:
         """Return whether no clip so far was nearly the same, and remember this one if so."""
         value = int(hash, 16)
-        if any((value ^ seen).bit_count() <= MAX_DIFFERENT_BITS for seen in self._hashes):
-            return False
-        self._hashes.append(value)
+        bands = [(band, value >> 16 * band & 0xFFFF) for band in range(8)]
+        for band in bands:
+            for seen in self._by_band.get(band, ()):
+                if (value ^ seen).bit_count() <= MAX_DIFFERENT_BITS:
+                    return False
+        for band in bands:
+            self._by_band[band].append(value)
         return True

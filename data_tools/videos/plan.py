@@ -13,8 +13,9 @@ from data_tools.builds import (
     PromptCounter,
     ShouldStop,
 )
-from data_tools.videos.clips import RowTask, place_of_key
+from data_tools.videos.clips import RowTask
 from data_tools.videos.judging import SeenClips
+from data_tools.videos.keys import place_of_key
 from data_tools.videos.rows import Source
 from data_tools.videos.sandbox import Sandbox
 from data_tools.videos.settings import PackSettings, VideoError

@@ -1,6 +1,6 @@
 """What decides the bytes of packed clips, and what only guards the work."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from typing import Literal
 
@@ -51,12 +51,18 @@ class ClipSettings:
     def as_config(self) -> dict[str, JsonValue]:
         """Return the settings by the names they have on the command line."""
         geometry = self.geometry
-        fields = {name: value for name, value in asdict(self).items() if name != "geometry"}
+        others = {name: value for name, value in asdict(self).items() if name != "geometry"}
         return {
             "num_frames": geometry.num_frames,
             "size": f"{geometry.height}x{geometry.width}",
-            **fields,
+            **others,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, JsonValue], geometry: Geometry) -> "ClipSettings":
+        """Return the settings that `as_config` gave."""
+        names = [field.name for field in fields(cls) if field.name != "geometry"]
+        return cls(geometry, **{name: config[name] for name in names})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
