@@ -1,4 +1,5 @@
 # make quickstart   from a fresh clone to videos that obey their prompts, on any machine
+# make video-demo   from a folder of odd video files to a report, with few minutes of training
 # make test         the tests that take minutes; make test-system: whole commands, longer
 # make check        formatting, lint, types
 # make gpu-check    GPU tests, benchmarks and a real training run on the GPU that is here
@@ -14,7 +15,7 @@ TRAIN_OPTIONS ?=
 # OpenMP pools of several processes fight over the cores: one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: quickstart test test-system check format gpu-check
+.PHONY: quickstart video-demo test test-system check format gpu-check
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -m data_tools.build_shards circles --out $(DATA) --num-clips $(NUM_CLIPS)
@@ -28,6 +29,25 @@ quickstart: $(VENV)/.installed
 	@echo
 	@echo "Watch  $(RUN_DIR)/generated/circle-moving-up-right-0.gif  (a prompt that training never saw)"
 	@echo "Open   $(RUN_DIR)/report.html"
+
+# A demonstration of the way, not of quality: a few minutes train a few hundred steps.
+VIDEO_RUN ?= runs/video-demo
+VIDEO_STEPS ?= 300
+video-demo: $(VENV)/.installed
+	test -d data/demo-videos || $(BIN)/python -m data_tools.demo_videos --out data/demo-videos
+	$(BIN)/python -m data_tools.pack_videos data/demo-videos --out data/demo --rows-per-shard 20
+	$(BIN)/python -m data_tools.verify_shards data/demo
+	$(BIN)/python -m data_tools.inspect_shards data/demo --out $(VIDEO_RUN)/data
+	$(BIN)/accelerate launch --config_file launch/accelerate/one_process.yaml \
+		train.py video --data.path data/demo --run-dir $(VIDEO_RUN) \
+		--model.channels 16 --train.global-batch-size 16 --train.num-steps $(VIDEO_STEPS) \
+		--train.ema-halflife-clips 500 --sample-every-steps 100 --save-every-steps 100 \
+		$(TRAIN_OPTIONS)
+	$(BIN)/python generate.py --weights $(VIDEO_RUN) --prompt "a blue gradient turning fast" \
+		--prompt "red cells living and dying" --prompt "a fractal zooming in" \
+		--out $(VIDEO_RUN)/generated
+	$(BIN)/python -m t2vgan.report $(VIDEO_RUN)
+	@echo "Open   $(VIDEO_RUN)/data/contact_sheet.html and $(VIDEO_RUN)/report.html"
 
 test: $(VENV)/.installed-dev
 	$(PYTEST) -n 2 -m "not system"

@@ -36,10 +36,20 @@ PRESETS = {
         evaluate_every_steps=5000,
         save_every_steps=5000,
     ),
+    "video": Config(
+        run_dir=Path("runs/video"),
+        data=DataConfig(path=Path("data/videos")),
+        model=ClipGanConfig(latent_size=64, text_size=128, hidden_size=256, channels=32),
+        train=TrainConfig(num_steps=50_000, global_batch_size=32, ema_halflife_clips=20_000.0),
+        sample_every_steps=1000,
+        evaluate_every_steps=0,  # the motion meter reads rendered shapes only
+        save_every_steps=1000,
+    ),
 }
 """Preset name -> config; every field can be overridden on the command line."""
 
 DESCRIPTIONS = {
     "quickstart": "18 prompts of a moving circle; minutes on two CPU cores",
+    "video": "your own videos, packed by data_tools.pack_videos; wider, for a GPU",
     "notebook": "the published notebook's recipe: single frames, BCE, no averaging",
 }

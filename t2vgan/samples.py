@@ -1,4 +1,4 @@
-"""What a run draws while it trains: each prompt once, from fixed latents."""
+"""What a run draws while it trains: each prompt once (of many, some), from fixed latents."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,14 @@ from t2vgan.manifest import Manifest
 from t2vgan.media import contact_sheet, film_strips, save_clip
 
 SHEET_COLUMNS = 5
+MAX_PROMPTS = 40  # captions of real videos are as many as the clips
 
 
 def prompts_of(manifest: Manifest) -> list[str]:
-    """Return the prompts of the data, the held-out ones last."""
-    return [*manifest.prompts, *manifest.held_out_prompts]
+    """Return the prompts of the data, of many an even choice, the held-out ones last."""
+    prompts = list(manifest.prompts)
+    every = -(-len(prompts) // MAX_PROMPTS)
+    return [*prompts[::every], *manifest.held_out_prompts]
 
 
 def save_samples(run_dir: Path, step: int, clips: np.ndarray, manifest: Manifest) -> dict[str, Any]:

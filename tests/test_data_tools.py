@@ -340,7 +340,12 @@ def test_missing_data_is_one_line(tmp_path, tool):
         assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("tool", ["build_shards", "inspect_shards", "verify_shards"])
+TOOLS = sorted(
+    path.stem for path in ROOT.glob("data_tools/*.py") if "__main__" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
 def test_help_is_quick_to_import_and_no_tool_imports_torch(tool):
     heavy = {"torch", "cv2", "numpy", "PIL", "av", "pydantic"}
     code = f"""
@@ -357,6 +362,7 @@ print(sorted({heavy!r} & sys.modules.keys()))
     )
     assert result.stdout.splitlines()[-1] == "[]"
     assert "usage:" in result.stdout
+    assert len(TOOLS) >= 9
 
 
 def test_building_and_checking_never_import_torch(tmp_path):
