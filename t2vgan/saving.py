@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 import t2vgan
-from t2vgan.checkpoint import load_checkpoint, save_checkpoint
+from t2vgan.checkpoint.state import load_checkpoint, save_checkpoint
 from t2vgan.config import Config
 from t2vgan.errors import UserError
 from t2vgan.game import Game

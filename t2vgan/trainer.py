@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from t2vgan.checkpoint import latest_step
+from t2vgan.checkpoint.state import latest_step
 from t2vgan.config import Config, check_batch_arithmetic
 from t2vgan.distributed import (
     Processes,

@@ -5,7 +5,7 @@
         damaged-step_.../     found changed since, and set aside
         .tmp-.../             being written or removed; a leftover after a kill
 
-This file knows bytes and names only. What the files mean is checkpoint.py's affair.
+This file knows bytes and names only. What the files mean is state.py's affair.
 """
 
 import errno
@@ -29,6 +29,7 @@ from t2vgan.files import fsync_path, sha256_of
 FORMAT = "t2vgan-checkpoint"
 FORMAT_VERSION = 1
 MANIFEST_NAME = "MANIFEST.json"
+STATE_NAME = "state.json"
 LEAST_KEPT = 2  # the newest may be found damaged
 TEMPORARY_PREFIX = ".tmp-"
 FREE_SPACE_MARGIN = 1 << 20  # bytes: headers, the manifest, folder entries
@@ -191,6 +192,11 @@ def read_manifest(folder: Path) -> FileList:
         return FileList.model_validate(fields)
     except ValidationError as error:
         raise DamagedError(f"{MANIFEST_NAME}: {error.errors()[0]['msg']}") from None
+
+
+def read_state(folder: Path) -> dict[str, JsonValue]:
+    """Return what a checkpoint says besides tensors."""
+    return json.loads((folder / STATE_NAME).read_bytes())
 
 
 def checksum_of(fields: dict[str, JsonValue]) -> str:
