@@ -21,24 +21,8 @@ import numpy as np
 
 from t2vgan.errors import UserError
 from t2vgan.seeds import permutation
-from t2vgan.shards import (
-    EncodedSample,
-    Geometry,
-    Manifest,
-    ShardError,
-    decode_sample,
-    read_samples,
-    verify_checksum,
-)
-
-
-@dataclass(frozen=True)
-class Segment:
-    """`count` consecutive samples of shard `shard` (an index into the manifest)."""
-
-    shard: int
-    first: int
-    count: int
+from t2vgan.shard_reader import BadSample, Segment, ShardReader, Window
+from t2vgan.shards import EncodedSample, Geometry, Manifest, ShardError, decode_sample
 
 
 @dataclass(frozen=True)
@@ -118,15 +102,6 @@ def _shard_line(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[list[in
 
 
 @dataclass(frozen=True)
-class BadSample:
-    """A sample that could not be used, and why."""
-
-    shard: str
-    key: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Batch:
     """A rank's part of one global batch of B clips."""
 
@@ -140,46 +115,42 @@ class Batch:
     bad_samples: list[BadSample]
 
 
-class ShardReader:
-    """Reads segments of shards; a segment that starts where the last one ended is not reopened."""
-
-    def __init__(self, folder: Path, manifest: Manifest, *, verify: bool) -> None:
-        self.folder = folder
-        self.entries = manifest.shards
-        self.unverified = set(range(len(self.entries))) if verify else set()
-        self.samples: Iterator[EncodedSample] = iter(())
-        self.place = (-1, 0)
-
-    def read(self, segment: Segment) -> list[tuple[str, EncodedSample]]:
-        """Return a segment's samples, still encoded, each with its shard's name."""
-        entry = self.entries[segment.shard]
-        if segment.shard in self.unverified:
-            verify_checksum(self.folder, entry)
-            self.unverified.discard(segment.shard)
-        if self.place != (segment.shard, segment.first):
-            self.samples = read_samples(self.folder / entry.name, skip=segment.first)
-        samples = list(islice(self.samples, segment.count))
-        if len(samples) < segment.count:
-            raise ShardError(
-                f"{entry.name}: the manifest says {entry.num_samples} samples, the shard ends after"
-                f" {segment.first + len(samples)}; run python -m data_tools.verify_shards"
-            )
-        self.place = (segment.shard, segment.first + segment.count)
-        return [(entry.name, sample) for sample in samples]
-
-
-Window = list[tuple[str, EncodedSample]]
-
-
 def iterate_stream(
     order: DataOrder, reader: ShardReader, stream: int, position: int
 ) -> Iterator[tuple[Window, int]]:
-    """Yield one stream's samples from `position` on as (their window in hand-out order, index)."""
+    """Yield one stream's samples from `position` on as (their window in hand-out order, index).
+
+    Where damaged shards leave nothing readable in a window, readable samples of the nearest one of
+    the same epoch follow at its end.
+    """
     for segments, shuffled in order.windows(stream, position):
         window = [sample for segment in segments for sample in reader.read(segment)]
         handed_out = [window[index] for index in shuffled]
+        spare = [] if readable(window) else nearest_readable(order, reader, stream, position)
         for index in range(len(handed_out)):
-            yield handed_out, index
+            yield handed_out + spare, index
+        position += len(shuffled)
+
+
+def nearest_readable(order: DataOrder, reader: ShardReader, stream: int, position: int) -> Window:
+    """Return the readable samples of the nearest window before, else after, in this epoch.
+
+    A function of the data alone, so a resumed run finds the same.
+    """
+    epoch, offset = divmod(position, order.stream_length)
+    here = offset // order.shuffle_window
+    last = (order.stream_length - 1) // order.shuffle_window
+    for number in [*range(here - 1, -1, -1), *range(here + 1, last + 1)]:
+        start = number * order.shuffle_window
+        stop = min(start + order.shuffle_window, order.stream_length)
+        segments = order.segments(epoch, stream, start, stop)
+        if found := readable([sample for segment in segments for sample in reader.read(segment)]):
+            return found
+    return []
+
+
+def readable(window: Window) -> Window:
+    return [(shard, sample) for shard, sample in window if isinstance(sample, EncodedSample)]
 
 
 def decode_or_replace(
@@ -193,18 +164,27 @@ def decode_or_replace(
         The sample's own key, the frames (T, H, W, 3), the prompt, and what was wrong, if anything.
     """
     shard, sample = window[index]
-    try:
-        frames, prompt = decode_sample(sample, geometry)
-        return sample.key, frames, prompt, None
-    except ValueError as error:
-        bad = BadSample(shard, sample.key, str(error))
+    found = decode(window[index], geometry)
+    if not isinstance(found, BadSample):
+        return sample.key, *found, None
     for neighbour in [*range(index - 1, -1, -1), *range(index + 1, len(window))]:
-        try:
-            frames, prompt = decode_sample(window[neighbour][1], geometry)
-            return sample.key, frames, prompt, bad
-        except ValueError:
-            continue
-    raise ShardError(f"{shard}: none of {len(window)} samples can be used; first: {bad.reason}")
+        other = decode(window[neighbour], geometry)
+        if not isinstance(other, BadSample):
+            return sample.key, *other, found
+    raise ShardError(f"{shard}: none of {len(window)} samples can be used; first: {found.detail}")
+
+
+def decode(
+    place: tuple[str, EncodedSample | BadSample], geometry: Geometry
+) -> tuple[np.ndarray, str] | BadSample:
+    """Return frames and prompt, or what is wrong with the sample."""
+    shard, sample = place
+    if isinstance(sample, BadSample):
+        return sample
+    try:
+        return decode_sample(sample, geometry)
+    except ValueError as error:
+        return BadSample(shard, sample.key, "undecodable", str(error))
 
 
 class ClipLoader:
@@ -225,6 +205,7 @@ class ClipLoader:
         start_step: int = 0,
         num_threads: int = 1,
         verify_checksums: bool = True,
+        read_timeout_seconds: float = 300,
         prefetch: int = 4,
     ) -> None:
         self.folder = Path(folder)
@@ -236,6 +217,7 @@ class ClipLoader:
         self.step = start_step
         self.num_threads = num_threads
         self.verify_checksums = verify_checksums
+        self.read_timeout_seconds = read_timeout_seconds
         self.ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=prefetch)
         self.closed = threading.Event()
         self.thread = threading.Thread(target=self._produce, name="clip-loader", daemon=True)
@@ -286,7 +268,12 @@ class ClipLoader:
         streams = [
             iterate_stream(
                 self.order,
-                ShardReader(self.folder, self.manifest, verify=self.verify_checksums),
+                ShardReader(
+                    self.folder,
+                    self.manifest,
+                    verify=self.verify_checksums,
+                    timeout_seconds=self.read_timeout_seconds,
+                ),
                 stream,
                 self.step * self.per_stream,
             )
@@ -309,7 +296,8 @@ class ClipLoader:
             self.step += 1
 
     def _decode(self, pool: ThreadPoolExecutor, places: list[tuple[Window, int]]) -> list:
-        def decode(place: tuple[Window, int]) -> tuple[str, np.ndarray, str, BadSample | None]:
+        def decode_one(place: tuple[Window, int]) -> tuple[str, np.ndarray, str, BadSample | None]:
             return decode_or_replace(*place, self.manifest.geometry)
 
-        return list(map(decode, places) if self.num_threads == 1 else pool.map(decode, places))
+        decoded = map if self.num_threads == 1 else pool.map
+        return list(decoded(decode_one, places))

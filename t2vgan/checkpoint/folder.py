@@ -212,12 +212,18 @@ def accept_or_set_aside(folder: Path) -> bool:
     try:
         verify(folder)
     except DamagedError as damage:
-        aside = free_name(folder.with_name(f"damaged-{folder.name}"))
+        aside = set_aside(folder, "damaged")
         logger.warning("checkpoint %s is damaged: %s; set aside as %s", folder, damage, aside.name)
-        with suppress(FileNotFoundError):  # another rank was faster
-            folder.rename(aside)
         return False
     return True
+
+
+def set_aside(folder: Path, why: str) -> Path:
+    """Take a checkpoint's name from it; return the new one."""
+    aside = free_name(folder.with_name(f"{why}-{folder.name}"))
+    with suppress(FileNotFoundError):  # another rank was faster
+        folder.rename(aside)
+    return aside
 
 
 def free_name(path: Path) -> Path:

@@ -11,7 +11,7 @@ are not stored: the config and the schedules derive them.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +60,24 @@ def publish(
     return folder
 
 
-def latest_step(run_dir: Path | str) -> int | None:
+def latest_step(
+    run_dir: Path | str, wanted: Callable[[State], bool] = lambda state: True
+) -> int | None:
     """Return the step of the newest checkpoint that verifies; None for a run without any.
 
-    Damaged ones are named in a warning and set aside; what a killed save left is removed. Of
+    Damaged ones are named in a warning and set aside; what a killed save left is removed.
+    Good ones whose state is not `wanted` are set aside too: the run will need their names. Of
     several processes the main rank asks and tells the others, so that all load the same.
 
     Raises UserError where only damaged ones are left: starting over would hide the loss.
     """
     checkpoint_folder.remove_leftovers(run_dir)
     for step in reversed(checkpoint_folder.list_steps(run_dir)):
-        if checkpoint_folder.accept_or_set_aside(step_folder(run_dir, step)):
-            return step
+        folder = step_folder(run_dir, step)
+        if checkpoint_folder.accept_or_set_aside(folder):
+            if wanted(checkpoint_folder.read_state(folder)):
+                return step
+            checkpoint_folder.set_aside(folder, "unwanted")
     folder = checkpoint_folder.checkpoints_folder(run_dir)
     if damaged := sorted(path.name for path in folder.glob("damaged-*")):
         raise UserError(
@@ -112,9 +118,7 @@ def load_checkpoint(
 # --- live tensors -> files ---------------------------------------------------------------------
 
 
-def collect(
-    modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
-) -> Snapshot:
+def collect(modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> Snapshot:
     """Return the tensors of a checkpoint by file name; they are the live ones, not copies."""
     names = parameter_names(modules)
     files = {f"{name}.safetensors": module.state_dict() for name, module in modules.items()}
