@@ -86,7 +86,8 @@ class Trainer:
                     self.processes.end()
                     return True
                 self.diary.open(changes)
-                self.observe(owed)
+                if self.observe(owed):
+                    self.save(is_best=True)
                 self.train()
                 self.finish()
         return self.is_at_end

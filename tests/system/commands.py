@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from t2vgan.files import sha256_of
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
@@ -54,17 +56,34 @@ def records(run_dir: Path, kind: str) -> list[dict]:
     return [record for record in map(json.loads, lines) if record["kind"] == kind]
 
 
-def start(*command: object) -> subprocess.Popen[str]:
+def start(*command: object, **extra: str) -> subprocess.Popen[str]:
     """Start a training command and return when it has trained six steps."""
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=ROOT,
-        env=environment(),
+        env=environment(**extra),
         stderr=subprocess.PIPE,
         text=True,
     )
     assert any(line.startswith("step 6/") for line in process.stderr), "it ended before step 6"
     return process
+
+
+# What a run's records say about time and machine, not about training.
+CLOCKS = ("seconds", "wall_time", "clips_per_second", "safety_seconds", "memory_gb")
+
+
+def outcome(run_dir: Path) -> tuple[dict[str, str], list[dict]]:
+    """Return all that must be the same, bit for bit, however often a run was killed.
+
+    Checksums of the newest checkpoint's tensors, weights and samples; and the records.
+    """
+    newest = max((run_dir / "checkpoints").glob("step_*"))
+    files = [*newest.glob("*.safetensors"), *run_dir.glob("*.safetensors")]
+    files += run_dir.glob("samples/*")
+    sums = {path.relative_to(run_dir).as_posix(): sha256_of(path) for path in files}
+    metrics = [r for kind in ("train", "samples", "evaluation") for r in records(run_dir, kind)]
+    return sums, [{k: v for k, v in r.items() if k not in CLOCKS} for r in metrics]
 
 
 TINY_MODEL = (
@@ -80,5 +99,25 @@ def train(data: Path, run_dir: Path, *options: object) -> tuple[object, ...]:
         "--data.num-streams", 4, "--train.global-batch-size", 8, "--train.num-steps", 12,
         "--train.frames-per-clip", 3, "--train.penalty-every-steps", 2, "--log-every-steps", 2,
         "--sample-every-steps", 0, "--evaluate-every-steps", 0, "--save-every-steps", 4,
-        *options,
+        "--num-cpu-threads", 1, *options,
+    )  # fmt: skip
+
+
+def faulty(fault: str | tuple[str, ...], data: Path, run_dir: Path, *options: object) -> tuple:
+    """Return the arguments of a tiny training run with faults built in."""
+    faults = (fault,) if isinstance(fault, str) else fault
+    _, *arguments = train(data, run_dir, *options)
+    return ("benchmarks/faulty_train.py", *faults, "--", *arguments)
+
+
+def torchrun(world_size: int, port: int) -> tuple[object, ...]:
+    return (BIN / "torchrun", "--nproc_per_node", world_size, "--master_port", port)
+
+
+def accelerate(world_size: int, port: int) -> tuple[object, ...]:
+    """`accelerate launch` that really starts several processes on a CPU (ACCELERATE_USE_CPU)."""
+    return (
+        BIN / "accelerate", "launch", "--multi_gpu", "--num_processes", world_size,
+        "--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--main_process_port", port,
     )  # fmt: skip
