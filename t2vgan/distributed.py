@@ -8,6 +8,7 @@ import os
 import resource
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -42,7 +43,6 @@ class Processes:
         self.world_size: int = self.accelerator.num_processes
         self.is_main: bool = self.accelerator.is_main_process
         # Words between processes go by CPU: they neither wait for the device nor make it wait.
-        self.num_waits = 0
         self.words: Any = (  # of torch's types for it, half of torch disagrees
             dist.new_group(backend="gloo", timeout=STARTUP_TIMEOUT) if self.many else None
         )
@@ -109,29 +109,15 @@ class Processes:
         return result  # type: ignore[return-value]  # the main rank's own
 
     def wait_for_main(self, work: Callable[[], None]) -> None:
-        """Let the main rank work as long as it takes: the others ask, and no timeout runs.
+        """Let the main rank work as long as it takes; the others ask again and again (collective).
 
-        Every rank raises the main rank's error.
+        So no timeout runs, however long the work. Every rank raises the main rank's error.
         """
-        if not self.many:
-            return work()
-        self.num_waits += 1
-        done = f"t2vgan: main is done {self.num_waits}"
-        store = dist.distributed_c10d._get_default_store()
-        problem = ""
-        if self.is_main:
-            try:
-                work()
-            except (UserError, OSError) as error:
-                problem = describe(error)
-            store.set(done, "1")
-        while not store.check([done]):
-            time.sleep(POLL_SECONDS)
-        problem = self.agree(problem)
-        dist.barrier(group=self.words)  # the store may live in the main rank: it leaves last
-        if problem:
-            raise UserError(problem)
-        return None
+        with ThreadPoolExecutor(1) as pool:
+            job = pool.submit(work) if self.is_main else None
+            while not self.agree(job.done() if job else None):
+                time.sleep(POLL_SECONDS)
+        self.on_main(lambda: job.result() if job else None)
 
     def set_timeout(self, seconds: float) -> None:
         """Give up waiting for another rank after so long, from now on."""
@@ -145,8 +131,9 @@ class Processes:
 
     def end(self) -> None:
         """Leave the process group; without this, torch complains at exit."""
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        if dist.is_initialized():
+            dist.barrier(group=self.words)  # the last words to others must have been heard
+            dist.destroy_process_group()
 
 
 class Tally:
