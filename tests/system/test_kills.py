@@ -1,9 +1,11 @@
-"""Killed anywhere and started again, a run ends with the same bits; with other ranks, the same."""
+"""Killed anywhere and started again, a run ends with the same bits; other ranks, same gradients."""
 
 import signal
 import sys
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from tests.system.commands import (
     faulty,
@@ -98,3 +100,30 @@ def test_from_two_processes_to_one_to_four(circles, tmp_path):
     for found, expected in zip(records(moved, "train"), records(whole, "train"), strict=True):
         for name in ("loss/discriminator", "loss/generator", "penalty", "logits/real"):
             assert found[name] == pytest.approx(expected[name], rel=1e-9), name
+
+
+@pytest.fixture(scope="module")
+def gradients(tmp_path_factory) -> dict[int, dict]:
+    """Gradients of one global batch by world size, from real processes."""
+    folder = tmp_path_factory.mktemp("gradients")
+    found = {}
+    for world_size in (1, 2, 4):
+        file = folder / f"{world_size}.safetensors"
+        run_ok(*torchrun(world_size, 29546), "tests/system/gradients.py", file)
+        found[world_size] = load_file(file)
+    return found
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+@pytest.mark.parametrize("accumulation", [1, 2, 4])
+@pytest.mark.parametrize("kind", ["penalty", "plain"])
+def test_gradients_are_those_of_one_process_with_the_whole_batch(
+    world_size, accumulation, kind, gradients
+):
+    assert gradients[world_size]["world_size"] == world_size
+    whole = {k: v for k, v in gradients[1].items() if k.startswith(f"1/{kind}/")}
+    assert {key.split("/")[2] for key in whole} == {"generator", "discriminator"}
+    for key, expected in whole.items():
+        found = gradients[world_size][key.replace("1", str(accumulation), 1)]
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12, err_msg=key)
+    assert any(np.abs(gradient).max() > 1e-3 for gradient in whole.values())
