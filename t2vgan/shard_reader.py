@@ -13,19 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t2vgan.cli import describe
+from t2vgan.data_order import Segment
 from t2vgan.errors import UserError
 from t2vgan.shards import EncodedSample, Manifest, ShardEntry, read_samples, verify_checksum
 
 Signature = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Segment:
-    """`count` consecutive samples of shard `shard` (an index into the manifest)."""
-
-    shard: int
-    first: int
-    count: int
 
 
 @dataclass(frozen=True)

@@ -1,104 +1,25 @@
-"""The order of the data: a pure function of the manifest, the seed and one integer.
+"""Batches of clips: the order of the data (data_order.py) read, decoded and handed out ahead.
 
-Epoch e lays all shards end to end in an order permuted by (seed, e). That line is cut into
-`num_streams` equal spans. A stream reads its span from front to back and shuffles inside fixed
-windows counted from the span's start. Global batch k takes the next `global_batch_size /
-num_streams` samples of every stream. Nothing depends on rank, world size or threads, so the whole
-state of the data is the step; and reading is sequential, so shards can live far away.
+A stream hands its samples out window by window; a bad sample is replaced by one that is a function
+of the data alone, and named. Global batch k takes the next `global_batch_size / num_streams`
+samples of every stream, of which a rank has its own.
 """
 
 import queue
 import threading
-from bisect import bisect_right
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from t2vgan.errors import UserError
-from t2vgan.seeds import permutation
-from t2vgan.shard_reader import BadSample, Segment, ShardReader, Window
+from t2vgan.data_order import DataOrder
+from t2vgan.shard_reader import BadSample, ShardReader, Window
 from t2vgan.shards import EncodedSample, Geometry, Manifest, ShardError, decode_sample
 
-
-@dataclass(frozen=True)
-class DataOrder:
-    """Where every sample of every stream lives: arithmetic only, nothing is opened."""
-
-    counts: tuple[int, ...]
-    num_streams: int
-    shuffle_window: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.num_streams > len(self.counts):
-            raise UserError(
-                f"data.num_streams={self.num_streams} must be at most the number of shards ="
-                f" {len(self.counts)}; build smaller shards or use --data.num-streams"
-                f" {len(self.counts)}"
-            )
-        if self.stream_length == 0:
-            raise UserError(
-                f"data.num_streams={self.num_streams} is more than the {sum(self.counts)} samples"
-                " of the data"
-            )
-
-    @property
-    def stream_length(self) -> int:
-        """Samples of each stream in one epoch; sum(counts) mod num_streams sit the epoch out."""
-        return sum(self.counts) // self.num_streams
-
-    def segments(self, epoch: int, stream: int, start: int, stop: int) -> list[Segment]:
-        """Return where offsets start..stop-1 of a stream's epoch lie, in reading order."""
-        shards, edges = self._line(epoch)
-        position = stream * self.stream_length + start
-        end = stream * self.stream_length + stop
-        found = []
-        while position < end:
-            index = bisect_right(edges, position) - 1
-            count = min(edges[index + 1], end) - position
-            found.append(Segment(shards[index], position - edges[index], count))
-            position += count
-        return found
-
-    def windows(self, stream: int, position: int) -> Iterator[tuple[list[Segment], np.ndarray]]:
-        """Yield (segments to read, the order to hand them out) from `position` on, for ever.
-
-        The first order is cut short where `position` falls inside a window.
-        """
-        while True:
-            epoch, offset = divmod(position, self.stream_length)
-            window, already = divmod(offset, self.shuffle_window)
-            start = window * self.shuffle_window
-            stop = min(start + self.shuffle_window, self.stream_length)
-            shuffled = permutation(stop - start, self.seed, "window", epoch, stream, window)
-            yield self.segments(epoch, stream, start, stop), shuffled[already:]
-            position += len(shuffled) - already
-
-    def locate(self, stream: int, position: int) -> tuple[int, int]:
-        """Return (shard, index in the shard) of one sample."""
-        segments, order = next(self.windows(stream, position))
-        offset = int(order[0])
-        for segment in segments:
-            if offset < segment.count:
-                return segment.shard, segment.first + offset
-            offset -= segment.count
-        raise AssertionError("an offset lies inside its window")
-
-    def _line(self, epoch: int) -> tuple[list[int], list[int]]:
-        return _shard_line(self.counts, self.seed, epoch)
-
-
-@lru_cache(maxsize=4)
-def _shard_line(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[list[int], list[int]]:
-    """Return an epoch's shard order and the line positions where each shard starts and ends."""
-    shards = permutation(len(counts), seed, "shards", epoch)
-    edges = np.concatenate([[0], np.cumsum(np.asarray(counts)[shards])])
-    return shards.tolist(), edges.tolist()
+EPOCHS_AHEAD = 10  # where a run looks whose first epochs show nothing but damaged shards
 
 
 @dataclass(frozen=True)
@@ -120,8 +41,8 @@ def iterate_stream(
 ) -> Iterator[tuple[Window, int]]:
     """Yield one stream's samples from `position` on as (their window in hand-out order, index).
 
-    Where damaged shards leave nothing readable in a window, readable samples of the nearest one of
-    the same epoch follow at its end.
+    Where damaged shards leave nothing readable in a window, samples of the nearest one that has
+    some follow at its end.
     """
     for segments, shuffled in order.windows(stream, position):
         window = [sample for segment in segments for sample in reader.read(segment)]
@@ -133,17 +54,18 @@ def iterate_stream(
 
 
 def nearest_readable(order: DataOrder, reader: ShardReader, stream: int, position: int) -> Window:
-    """Return the readable samples of the nearest window before, else after, in this epoch.
+    """Return the readable samples of the nearest window in this epoch, else in the ones around it.
 
-    A function of the data alone, so a resumed run finds the same.
+    A function of the data alone, so a resumed run finds the same; damaged shards cost no reading.
     """
     epoch, offset = divmod(position, order.stream_length)
-    here = offset // order.shuffle_window
-    last = (order.stream_length - 1) // order.shuffle_window
-    for number in [*range(here - 1, -1, -1), *range(here + 1, last + 1)]:
-        start = number * order.shuffle_window
+    here = offset - offset % order.shuffle_window
+    starts = range(0, order.stream_length, order.shuffle_window)
+    own = sorted(starts, key=lambda start: (start > here, abs(start - here)))
+    others = [*range(epoch - 1, -1, -1), *range(epoch + 1, epoch + EPOCHS_AHEAD)]
+    for number, start in [(epoch, s) for s in own] + [(e, s) for e in others for s in starts]:
         stop = min(start + order.shuffle_window, order.stream_length)
-        segments = order.segments(epoch, stream, start, stop)
+        segments = order.segments(number, stream, start, stop)
         if found := readable([sample for segment in segments for sample in reader.read(segment)]):
             return found
     return []

@@ -10,7 +10,6 @@ from t2vgan.config import Config, check_batch_arithmetic
 from t2vgan.diary import Diary
 from t2vgan.distributed import Processes, Tally, is_lost_connection
 from t2vgan.errors import RunStoppedError, UserError
-from t2vgan.evaluation.scores import Scores
 from t2vgan.game import Game
 from t2vgan.health import BadSteps, bad_stop, record_bad_stop, rolled_back
 from t2vgan.heartbeat import Heartbeat
@@ -62,11 +61,9 @@ class Trainer:
             vocabulary_size=len(self.vocabulary),
         )
         self.state = RunState(data_fingerprint=self.manifest.fingerprint)
-        self.readings = Readings(
-            config, self.game.ema, self.processes, self.manifest, self.vocabulary
-        )
-        self.saver = Saver(config, self.game, self.manifest, self.vocabulary)
         self.diary = Diary(config, self.game, self.processes, self.state)
+        self.readings = Readings(self.diary, self.manifest, self.vocabulary)
+        self.saver = Saver(config, self.game, self.manifest, self.vocabulary)
         self.heartbeat = Heartbeat(
             config.run_dir, rank=self.processes.rank, world_size=self.processes.world_size
         )
@@ -145,7 +142,7 @@ class Trainer:
                 notes = self.game.read_notes()  # waits for the device: part of training time
             self.read_bad_steps()
             self.diary.metrics(notes)
-        is_best = self.observe(self.due_readings())
+        is_best = self.observe(self.readings.due())
         if is_best or (is_due(step, config.save_every_steps) and not self.is_at_end):
             self.save(is_best=is_best)
 
@@ -161,47 +158,17 @@ class Trainer:
 
     # --- what is due now and then ----------------------------------------------------------------
 
-    def due_readings(self, done: Collection[str] = ()) -> list[str]:
-        """Return what is to be drawn at this step, by the kind of its record, less what is done."""
-        step, config = self.state.step, self.config
-        every = {"samples": config.sample_every_steps}
-        if self.readings.can_evaluate:
-            every["evaluation"] = config.evaluate_every_steps
-        return [
-            kind
-            for kind, steps in every.items()
-            if (is_due(step, steps) or (steps and self.is_at_end)) and kind not in done
-        ]
-
     def observe(self, kinds: Collection[str]) -> bool:
         """Sample and evaluate; return whether the weights are the best so far (collective).
 
         What is not finished when the run is told to stop is done when it resumes.
         """
-        if "samples" in kinds and not self.stopping:
-            with self.clock("sampling"):
-                record = self.readings.sample(self.state.step, self.stop.is_set)
-            if record is None:
-                self.stopping = True
-            else:
-                self.diary.write("samples", **record)
-        if "evaluation" in kinds and not self.stopping:
-            with self.clock("evaluating"):
-                reading = self.readings.evaluate(self.stop.is_set)
-            if reading is None:
-                self.stopping = True
-            else:
-                return self.record_evaluation(*reading)
-        return False
-
-    def record_evaluation(self, scores: Scores, diversity: float | None) -> bool:
-        """Record a reading of the meter; return whether it is the best so far."""
-        self.diary.evaluation(scores, diversity)
-        accuracy = scores.accuracy or 0.0
-        if accuracy <= self.state.best_accuracy:
+        if not kinds or self.stopping:
             return False
-        self.state.best_accuracy, self.state.best_step = accuracy, self.state.step
-        return True
+        with self.clock("sampling or evaluating"):
+            is_best, is_finished = self.readings.take(kinds, self.stop.is_set)
+        self.stopping = not is_finished
+        return is_best
 
     def save(self, *, is_best: bool = False, is_final: bool = False) -> None:
         """Publish a checkpoint and weights while training goes on (collective).
@@ -248,7 +215,7 @@ class Trainer:
         if rollback:
             self.state.rollbacks = self.processes.on_main(lambda: rolled_back(run_dir, self.state))
         self.order = self.data_order(self.state.rollbacks)
-        return self.due_readings(done=self.processes.on_main(lambda: self.diary.log.kinds_at(step)))
+        return self.readings.due(done=self.processes.on_main(lambda: self.diary.log.kinds_at(step)))
 
     def finish(self) -> None:
         """Save, wait until everything is on disk, and record how this process ended."""

@@ -9,13 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BASE = "t2vgan cli errors files schedules seeds"  # anyone may import these
 NETWORKS = "config distributed ema losses micro_batch models"
-LEAVES = """config distributed ema heartbeat losses manifest media run_lock runlog signals tar video
-    webp"""
+LEAVES = """config data_order distributed ema heartbeat losses manifest media run_lock runlog
+    signals tar video webp"""
 ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "strips": "manifest webp",
     "shards": "manifest strips tar",
-    "shard_reader": "shards",
-    "stream": "config manifest shard_reader shards",
+    "shard_reader": "data_order shards",
+    "stream": "config data_order manifest shard_reader shards",
     "presets": "config",
     "models": "config video",
     "text": "config",
@@ -30,12 +30,12 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "bad_data": "config saving stream",
     "health": "game saving",
     "rank_check": "distributed",
-    "readings": "config distributed ema evaluation manifest samples sampling text",
+    "readings": "diary evaluation manifest samples sampling text",
     "tracking": "config runlog",
     "diary": "config distributed evaluation game health run_folder runlog saving tracking",
     "evaluation": "config distributed media run_folder sampling shards text video weights",
     "report": "config distributed media sampling video",
-    "trainer": f"""{NETWORKS} bad_data checkpoint diary evaluation game health heartbeat manifest
+    "trainer": f"""{NETWORKS} bad_data checkpoint data_order diary game health heartbeat manifest
         rank_check readings run_folder run_lock saving signals stream text""",
     "dry_run": "config distributed run_folder runlog trainer",
     "train": "config dry_run presets trainer",
@@ -49,8 +49,8 @@ DOORS = {
     "wandb": "tracking",
     "webdataset": "data_tools shards stream",
 }
-WITHOUT_TORCH = f"""{BASE} config data_tools heartbeat manifest media presets report run_lock runlog
-    shard_reader shards signals stream strips tar text webp""".split()
+WITHOUT_TORCH = f"""{BASE} config data_order data_tools heartbeat manifest media presets report
+    run_lock runlog shard_reader shards signals stream strips tar text webp""".split()
 
 
 def room_of(name: str) -> str:

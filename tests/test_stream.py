@@ -215,11 +215,24 @@ def test_a_bad_sample_does_not_shift_the_others(tmp_path, dataset):
     assert named == {"0005", "0020"}
 
 
-def test_a_shard_that_differs_from_the_manifest_stops_the_loader_by_name(tmp_path):
+def test_a_shard_that_differs_from_the_manifest_is_named_and_replaced(tmp_path):
     entries = tuple(write_shard(tmp_path / f"s-{i}.tar", [sample(i)] * 1) for i in range(4))
     manifest = make_manifest(tmp_path, entries)
     write_shard(tmp_path / "s-2.tar", [sample(9)])
-    with pytest.raises(UserError, match=r"s-2\.tar: expected sha256 .* found"):
+    ((batch,),) = batches((tmp_path, manifest), count=1)
+    bad = {(sample.shard, sample.key, sample.reason) for sample in batch.bad_samples}
+    assert bad == {("s-2.tar", "#0", "changed")}
+    assert not (batch.frames == 9).all(axis=(1, 2, 3, 4)).any()
+    for frames, prompt in zip(batch.frames, batch.prompts, strict=True):
+        assert prompt == f"prompt {frames.max()}"
+
+
+def test_when_every_shard_is_lost_the_loader_says_so(tmp_path):
+    entries = tuple(write_shard(tmp_path / f"s-{i}.tar", [sample(i)]) for i in range(4))
+    manifest = make_manifest(tmp_path, entries)
+    for path in tmp_path.glob("*.tar"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"none of 1 samples can be used.*No such file"):
         batches((tmp_path, manifest), count=1)
 
 

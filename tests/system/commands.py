@@ -1,12 +1,9 @@
 """Whole commands in real processes, as users run them."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-
-from t2vgan.files import sha256_of
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -50,12 +47,6 @@ def python_ok(*arguments: object, **options) -> subprocess.CompletedProcess:
     return run_ok(sys.executable, *arguments, **options)
 
 
-def records(run_dir: Path, kind: str) -> list[dict]:
-    """Return the records of one kind in a run's metrics.jsonl."""
-    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
-    return [record for record in map(json.loads, lines) if record["kind"] == kind]
-
-
 def start(*command: object, **extra: str) -> subprocess.Popen[str]:
     """Start a training command and return when it has trained six steps."""
     process = subprocess.Popen(
@@ -67,23 +58,6 @@ def start(*command: object, **extra: str) -> subprocess.Popen[str]:
     )
     assert any(line.startswith("step 6/") for line in process.stderr), "it ended before step 6"
     return process
-
-
-# What a run's records say about time and machine, not about training.
-CLOCKS = ("seconds", "wall_time", "clips_per_second", "safety_seconds", "memory_gb")
-
-
-def outcome(run_dir: Path) -> tuple[dict[str, str], list[dict]]:
-    """Return all that must be the same, bit for bit, however often a run was killed.
-
-    Checksums of the newest checkpoint's tensors, weights and samples; and the records.
-    """
-    newest = max((run_dir / "checkpoints").glob("step_*"))
-    files = [*newest.glob("*.safetensors"), *run_dir.glob("*.safetensors")]
-    files += run_dir.glob("samples/*")
-    sums = {path.relative_to(run_dir).as_posix(): sha256_of(path) for path in files}
-    metrics = [r for kind in ("train", "samples", "evaluation") for r in records(run_dir, kind)]
-    return sums, [{k: v for k, v in r.items() if k not in CLOCKS} for r in metrics]
 
 
 TINY_MODEL = (

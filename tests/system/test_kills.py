@@ -7,18 +7,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from benchmarks.same_run import distance, load_networks, newest_checkpoint, outcome, records
 from tests.system.commands import (
     faulty,
-    outcome,
     python,
     python_ok,
-    records,
     run,
     run_ok,
     torchrun,
     train,
 )
-from tests.system.test_training import checkpoint, distance
+
+
+def last_networks(run_dir):
+    return load_networks(newest_checkpoint(run_dir))
+
 
 READINGS = (
     "--sample-every-steps", 3, "--evaluate-every-steps", 6, "--evaluate-clips-per-prompt", 2,
@@ -96,7 +99,7 @@ def test_from_two_processes_to_one_to_four(circles, tmp_path):
         "resumed at step 10", "resumed at step 30",
     ]  # fmt: skip
     assert '"world_size": 4' in (moved / "run.json").read_text()
-    assert 0 < distance(checkpoint(moved, 50), checkpoint(whole, 50)) < 1e-9
+    assert 0 < distance(*map(last_networks, (moved, whole))) < 1e-9
     for found, expected in zip(records(moved, "train"), records(whole, "train"), strict=True):
         for name in ("loss/discriminator", "loss/generator", "penalty", "logits/real"):
             assert found[name] == pytest.approx(expected[name], rel=1e-9), name

@@ -11,13 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.same_run import records
 from tests.system.commands import (
     BIN,
     accelerate,
     faulty,
     python,
     python_ok,
-    records,
     start,
     torchrun,
     train,

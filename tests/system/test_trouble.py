@@ -12,13 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.same_run import outcome, records
 from t2vgan.manifest import load_manifest
 from tests.system.commands import (
     faulty,
-    outcome,
     python,
     python_ok,
-    records,
     run,
     run_ok,
     start,
