@@ -75,8 +75,10 @@ def encode_sample(
     return EncodedSample(key, members)
 
 
-def decode_sample(sample: EncodedSample, geometry: Geometry) -> tuple[np.ndarray, str]:
-    """Decode one clip into frames (T, H, W, 3) uint8 RGB and its prompt.
+def decode_sample(
+    sample: EncodedSample, geometry: Geometry, *, out: np.ndarray | None = None
+) -> tuple[np.ndarray, str]:
+    """Decode one clip into frames (T, H, W, 3) uint8 RGB and its prompt; `out` as in decode_strip.
 
     Raises ValueError with the reason: no prompt, an empty one, one that is not UTF-8, no strip,
     an undecodable strip, or one of another geometry.
@@ -93,7 +95,7 @@ def decode_sample(sample: EncodedSample, geometry: Geometry) -> tuple[np.ndarray
     strip = next((members[e] for e in EXTENSIONS if e in members), None)
     if strip is None:
         raise ValueError(f"no film strip (a member of type {', '.join(EXTENSIONS)})")
-    return decode_strip(strip, geometry), prompt
+    return decode_strip(strip, geometry, out=out), prompt
 
 
 def read_samples(path: Path | str, *, skip: int = 0) -> Iterator[EncodedSample]:

@@ -6,6 +6,7 @@ over an archive that stops early without a word. A shard needs very little of ta
 paths that climb out of the archive are refused, and an archive without its end marker is an error.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -19,6 +20,7 @@ MAX_MEMBER_BYTES = 1 << 28
 MAX_EXTENSION_BYTES = 1 << 16  # a long name or a PAX header
 REGULAR_TYPES = b"0\x007"
 READ_BUFFER_BYTES = 1 << 18
+ADLER_MODULUS = 65521  # Adler-32 (RFC 1950) keeps the sum of its bytes in its lower half
 
 
 class ShardError(UserError):
@@ -100,12 +102,17 @@ def _parse_header(block: bytes, position: int, path: Path | str) -> tuple[bytes,
         size = int(block[124:136].strip(b" \0") or b"0", 8)
     except ValueError:
         raise ShardError(f"{path}: no tar header at byte {position}") from None
-    if sum(block) - sum(block[148:156]) + 8 * ord(" ") != expected:
+    if (_byte_sum(block) - _byte_sum(block[148:156]) + 8 * ord(" ") - expected) % ADLER_MODULUS:
         raise ShardError(f"{path}: damaged tar header at byte {position} (checksum)")
     name = block[:100].split(b"\0", 1)[0]
     if block[257:263] == b"ustar\0" and block[345]:
         name = block[345:500].split(b"\0", 1)[0] + b"/" + name
     return block[156:157], Member(_text(name, path), position + BLOCK, size)
+
+
+def _byte_sum(block: bytes) -> int:
+    """Return the sum of the bytes, modulo ADLER_MODULUS, many times faster than `sum`."""
+    return zlib.adler32(block, 0) & 0xFFFF
 
 
 def _parse_pax(
