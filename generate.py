@@ -74,7 +74,7 @@ class Job(NamedTuple):
 
 def main() -> None:
     """Make the videos that the command line asks for."""
-    options = tyro.cli(Options, prog="python generate.py")
+    options = cli.parse(Options, prog="python generate.py")
     formats = parse_formats(options.format)
     check_numbers(options)
     check_writable(options.out)
