@@ -6,20 +6,17 @@
 
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
-from statistics import median
 
 import cv2
 import numpy as np
-import tyro
 import webdataset
 
-from benchmarks.record import print_table, write_record
+from benchmarks.measure import benchmark, print_summary, summarise, take_turns
+from benchmarks.record import write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
-from t2vgan import cli
 from t2vgan.manifest import Manifest, load_manifest
 from t2vgan.shards import decode_strip, read_samples
 from t2vgan.stream import ClipLoader, DataOrder
@@ -27,16 +24,12 @@ from t2vgan.stream import ClipLoader, DataOrder
 BATCH_SIZE = 16
 
 
-def main() -> None:
-    tyro.cli(run, prog="python -m benchmarks.loader_throughput")
-
-
 def run(num_clips: int = 8000, turns: int = 7) -> None:
     """Time the ways turn by turn, print a table and write the record.
 
     Args:
         num_clips: Clips of 10x64x64 read in each turn.
-        turns: Turns of each way; medians of rates and of paired ratios are reported.
+        turns: Turns of each way; medians of rates and of the turns' ratios are reported.
     """
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
@@ -55,35 +48,10 @@ def run(num_clips: int = 8000, turns: int = 7) -> None:
             "ClipLoader": lambda: clip_loader(folder, manifest, num_clips),
             "plain webdataset": lambda: plain_webdataset(folder, manifest),
         }
-        rates = measure(ways, turns)
-    decode, loader, _ = rates.values()
-    shares = [b / a for a, b in zip(decode, loader, strict=True)]
-    print_table(
-        ["clips/s on one core", "median", "lowest", "highest"],
-        [
-            [way, *(f"{value:.0f}" for value in (median(row), min(row), max(row)))]
-            for way, row in rates.items()
-        ],
-    )
-    print(f"ClipLoader over pure decode, paired: {median(shares):.0%}")
-    record = {
-        "num_clips": num_clips,
-        "clips_per_second": rates,
-        "share_of_pure_decode": shares,
-        "median_share": median(shares),
-    }
+        summary = summarise(take_turns(ways, turns), num_clips)
+    print_summary("clips/s on one core", summary)
+    record = {"num_clips": num_clips, "clips_per_second": summary}
     print(f"wrote {write_record('loader_throughput', record)}")
-
-
-def measure(ways: dict[str, Callable[[], int]], turns: int) -> dict[str, list[float]]:
-    """Return each way's clips per second, turn by turn."""
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(turns):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            count = way()
-            rates[name].append(count / (time.perf_counter() - start))
-    return rates
 
 
 def decode_only(strips: list[bytes], manifest: Manifest) -> int:
@@ -123,4 +91,4 @@ def batched(samples: Iterator[tuple[np.ndarray, str]]) -> Iterator[np.ndarray]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    benchmark(run)

@@ -12,17 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import tyro
-
+from benchmarks.measure import benchmark
 from benchmarks.record import print_table, write_record
-from t2vgan import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = (0.90, 0.95, 0.99)
-
-
-def main() -> None:
-    tyro.cli(run, prog="python -m benchmarks.quickstart")
 
 
 def run(
@@ -89,4 +83,4 @@ def seconds_to(target: float, readings: list[dict[str, Any]]) -> float | None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    benchmark(run)
