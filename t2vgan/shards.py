@@ -51,6 +51,7 @@ __all__ = [
     "write_shard",
 ]
 
+METADATA_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -70,7 +71,7 @@ def encode_sample(
         raise ValueError(f"key {key!r} may only hold letters, digits, '_' and '-', 1 to 80 of them")
     if not prompt.strip():
         raise ValueError(f"sample {key}: the prompt is empty")
-    text = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
+    text = METADATA_ENCODER.encode(metadata)
     members = {"webp": encode_strip(frames), "txt": prompt.encode(), "json": text.encode()}
     return EncodedSample(key, members)
 

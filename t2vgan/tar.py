@@ -20,6 +20,10 @@ MAX_MEMBER_BYTES = 1 << 28
 MAX_EXTENSION_BYTES = 1 << 16  # a long name or a PAX header
 REGULAR_TYPES = b"0\x007"
 READ_BUFFER_BYTES = 1 << 18
+HEADER_OWNER = b"0000444\0" + b"0000000\0" * 2  # mode, uid, gid
+HEADER_BACK = (b"0" + bytes(100) + b"ustar\00000".ljust(72, b"\0") + b"0000000\0" * 2).ljust(
+    356, b"\0"
+)
 ADLER_MODULUS = 65521  # Adler-32 (RFC 1950) keeps the sum of its bytes in its lower half
 
 
@@ -87,12 +91,9 @@ def _header(name: str, size: int) -> bytes:
     raw = name.encode()
     if len(raw) > 100:
         raise ValueError(f"member name {name!r} is longer than the 100 bytes of a ustar header")
-    numbers = ("0000444", "0000000", "0000000", f"{size:011o}", "00000000000")
-    front = raw.ljust(100, b"\0") + b"".join(number.encode() + b"\0" for number in numbers)
-    back = b"0" + bytes(100) + b"ustar\0" + b"00" + bytes(64) + b"0000000\0" + b"0000000\0"
-    back = back.ljust(BLOCK - 156, b"\0")
-    checksum = sum(front) + sum(back) + 8 * ord(" ")
-    return front + b"%06o\0 " % checksum + back
+    front = raw.ljust(100, b"\0") + HEADER_OWNER + b"%011o\0%011o\0" % (size, 0)
+    checksum = _byte_sum(front) + _byte_sum(HEADER_BACK) + 8 * ord(" ")
+    return front + b"%06o\0 " % checksum + HEADER_BACK
 
 
 def _parse_header(block: bytes, position: int, path: Path | str) -> tuple[bytes, Member]:
