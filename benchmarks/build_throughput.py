@@ -55,8 +55,7 @@ def run(
 
     builders = {
         "notebook loop": partial(build_notebook, num_clips),
-        "build_shards, 1 worker": partial(build_ours, num_clips, 1),
-        f"build_shards, {workers} workers": partial(build_ours, num_clips, workers),
+        **{f"build_shards, workers: {n}": partial(build_ours, num_clips, n) for n in {1, workers}},
     }
     taken = take_turns(builders, turns, measure=measure)
     summary = summarise(taken, num_clips * GEOMETRY.num_frames)

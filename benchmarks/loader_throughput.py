@@ -22,6 +22,7 @@ from t2vgan.shards import decode_strip, read_samples
 from t2vgan.stream import ClipLoader, DataOrder
 
 BATCH_SIZE = 16
+NUM_STREAMS = 8
 
 
 def run(num_clips: int = 8000, turns: int = 7) -> None:
@@ -35,7 +36,12 @@ def run(num_clips: int = 8000, turns: int = 7) -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        options = BuildOptions(scene="circles", out=folder, num_clips=num_clips, workers=1)
+        options = BuildOptions(
+            scene="circles",
+            out=folder,
+            num_clips=num_clips,
+            clips_per_shard=min(500, num_clips // NUM_STREAMS),
+        )
         build(make_plan(options), folder, num_workers=1)
         manifest = load_manifest(folder)
         strips = [
@@ -66,7 +72,7 @@ def clip_loader(folder: Path, manifest: Manifest, num_clips: int) -> int:
     """Read batches as training does: exact order, checksums, prompts, frames."""
     order = DataOrder(
         counts=tuple(shard.num_samples for shard in manifest.shards),
-        num_streams=8,
+        num_streams=NUM_STREAMS,
         shuffle_window=256,
         seed=0,
     )
