@@ -198,12 +198,13 @@ def load_config(path: Path) -> Config:
         raise UserError(f"{path}: {one_line(error)}; start a new --run-dir") from error
 
 
-def one_line(error: ValidationError) -> str:
+def one_line(error: ValidationError, section: str = "") -> str:
     """Say in one line which fields failed, with the value given and the rule."""
     faults = []
     for fault in error.errors():
-        field = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
+        names = [section, *fault["loc"]] if section and fault["loc"] else fault["loc"]
+        field = ".".join(map(str, names))
+        message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
         given = "" if isinstance(fault["input"], dict) or not field else f"={fault['input']!r}"
         faults.append(f"{field}{given}: {message}" if field else message)
     return "; ".join(faults)

@@ -69,6 +69,7 @@ class Game:
         self.penalty_weight = 0.0
         self.batch: Sequence[MicroBatch] = ()
         self.totals: dict[str, Tensor] = {}
+        self.kept_fakes: Tensor | None = None
 
     def _player(self, network: nn.Module, learning_rate: float) -> Player:
         network = network.to(self.processes.device)
@@ -131,8 +132,7 @@ class Game:
         float32, where second derivatives live.
         """
         penalised = self.penalty_weight > 0
-        with torch.no_grad(), self.autocast():
-            fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
+        fake_video = self.fakes_for_discriminator(batch)
         video = torch.cat([batch.real_video, full(fake_video)]).requires_grad_(penalised)
         with nullcontext() if penalised else self.autocast():
             (real_logits, fake_logits, *other_logits), recovered = self.judge(video, batch)
@@ -151,6 +151,20 @@ class Game:
             self.note("penalty", r1 + r2)
             loss = loss + self.penalty_weight / 2 * (r1 + r2)
         return loss
+
+    def fakes_for_discriminator(self, batch: MicroBatch) -> Tensor:
+        """Return fakes without their graph; it is kept where the generator is to use the same ones.
+
+        With the same latents the generator, which stands still meanwhile, would draw them again: a
+        tenth of the notebook's step. Several micro-batches' graphs would fill the memory that
+        micro-batches are there to save.
+        """
+        keep = not self.train.fresh_latents and len(self.batch) == 1
+        network = self.generator.wrapped if keep else self.generator.network
+        with torch.set_grad_enabled(keep), self.autocast():
+            fake_video = network(batch.discriminator_latents, *batch.conditions)
+        self.kept_fakes = fake_video if keep else None
+        return fake_video.detach()
 
     def judge(self, video: Tensor, batch: MicroBatch) -> tuple[Sequence[Tensor], Tensor]:
         """Return logits (B,) of B real clips and of B fakes that follow them in `video`.
@@ -172,8 +186,10 @@ class Game:
 
     def generator_loss(self, batch: MicroBatch) -> Tensor:
         """Return (B,): each fake against the real clip of the same prompt."""
+        fake_video, self.kept_fakes = self.kept_fakes, None
         with self.autocast():
-            fake_video = self.generator.wrapped(batch.generator_latents, *batch.conditions)
+            if fake_video is None:
+                fake_video = self.generator.wrapped(batch.generator_latents, *batch.conditions)
             fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
         real_logits = self.real_logits_for_generator(batch)
         loss = self.objective.generator(real_logits, full(fake_logits))

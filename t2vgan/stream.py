@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -183,25 +183,25 @@ def iterate_stream(
 
 
 def decode_or_replace(
-    window: Window, index: int, geometry: Geometry
-) -> tuple[str, np.ndarray, str, BadSample | None]:
-    """Decode a sample, or the nearest good one before it (then after it) in its window.
+    window: Window, index: int, geometry: Geometry, out: np.ndarray
+) -> tuple[str, str, BadSample | None]:
+    """Decode a sample, or the nearest good one before it (then after it) in its window, into `out`.
 
     A bad sample never shifts the order, and its replacement is a function of the window alone.
 
     Returns:
-        The sample's own key, the frames (T, H, W, 3), the prompt, and what was wrong, if anything.
+        The sample's own key, the prompt, and what was wrong, if anything.
     """
     shard, sample = window[index]
     try:
-        frames, prompt = decode_sample(sample, geometry)
-        return sample.key, frames, prompt, None
+        _, prompt = decode_sample(sample, geometry, out=out)
+        return sample.key, prompt, None
     except ValueError as error:
         bad = BadSample(shard, sample.key, str(error))
     for neighbour in [*range(index - 1, -1, -1), *range(index + 1, len(window))]:
         try:
-            frames, prompt = decode_sample(window[neighbour][1], geometry)
-            return sample.key, frames, prompt, bad
+            _, prompt = decode_sample(window[neighbour][1], geometry, out=out)
+            return sample.key, prompt, bad
         except ValueError:
             continue
     raise ShardError(f"{shard}: none of {len(window)} samples can be used; first: {bad.reason}")
@@ -229,6 +229,7 @@ class ClipLoader:
     ) -> None:
         self.folder = Path(folder)
         self.manifest = manifest
+        self.geometry = manifest.geometry
         self.order = order
         self.per_stream = global_batch_size // order.num_streams
         per_rank = order.num_streams // world_size
@@ -296,11 +297,11 @@ class ClipLoader:
         positions = np.arange(first, first + len(streams) * self.per_stream)
         while True:
             places = [place for stream in streams for place in islice(stream, self.per_stream)]
-            decoded = self._decode(pool, places)
-            keys, frames, prompts, bad = zip(*decoded, strict=True)
+            frames = np.empty((len(places), *self.geometry.shape), np.uint8)
+            keys, prompts, bad = zip(*self._decode(pool, places, frames), strict=True)
             yield Batch(
                 step=self.step,
-                frames=np.stack(frames),
+                frames=frames,
                 prompts=list(prompts),
                 keys=list(keys),
                 positions=positions,
@@ -308,8 +309,9 @@ class ClipLoader:
             )
             self.step += 1
 
-    def _decode(self, pool: ThreadPoolExecutor, places: list[tuple[Window, int]]) -> list:
-        def decode(place: tuple[Window, int]) -> tuple[str, np.ndarray, str, BadSample | None]:
-            return decode_or_replace(*place, self.manifest.geometry)
-
-        return list(map(decode, places) if self.num_threads == 1 else pool.map(decode, places))
+    def _decode(
+        self, pool: ThreadPoolExecutor, places: list[tuple[Window, int]], frames: np.ndarray
+    ) -> list[tuple[str, str, BadSample | None]]:
+        windows, indexes = zip(*places, strict=True)
+        spread = map if self.num_threads == 1 else pool.map
+        return list(spread(decode_or_replace, windows, indexes, repeat(self.geometry), frames))

@@ -73,6 +73,25 @@ def test_micro_batches_train_the_same_model(processes, step, size):
         assert difference < 1e-11, name
 
 
+@pytest.mark.parametrize("step", [0, 1])
+def test_the_same_latents_are_drawn_once_and_train_the_same_model(processes, step):
+    """The notebook's step: the generator's update uses the very fakes that were judged before."""
+    once, twice = make_game(processes, fresh_latents=False), make_game(processes)
+    num_drawn = [0, 0]
+    for index, game in enumerate((once, twice)):
+
+        def count(*_, index=index):
+            num_drawn[index] += 1
+
+        game.generator.network.register_forward_hook(count)
+        batch = make_batch()
+        same = dataclasses.replace(batch, generator_latents=batch.discriminator_latents)
+        game.play([same], step)
+    assert num_drawn == [1, 2]
+    for name in once.modules:
+        assert torch.equal(weights(once.modules[name]), weights(twice.modules[name])), name
+
+
 def test_each_update_moves_its_own_network_only(processes):
     game = make_game(processes)
     game.batch = [make_batch()]
