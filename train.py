@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from t2vgan.cli import nearest, run
+from t2vgan import cli
 from t2vgan.config import Config, one_line
 from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
@@ -29,24 +29,25 @@ class Command(BaseModel):
     """After a stop because of bad steps: go on before them, with the data in another order."""
 
 
-def parse(arguments: list[str]) -> Command:
+def read(arguments: list[str]) -> Command:
     """Understand the command line; leaves with exit code 2 and one message where it is wrong."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         sys.exit(0 if arguments else 2)
     preset, *options = arguments
     if preset not in PRESETS:
-        raise UserError(f"no preset named {preset!r}; {nearest(preset, PRESETS)}")
+        raise UserError(f"no preset named {preset!r}; {cli.nearest(preset, PRESETS)}")
+    sections = {type(value).__name__: name for name, value in PRESETS[preset]}
     try:
-        return tyro.cli(
+        return cli.parse(
             Command,
             prog=f"train.py {preset}",
             default=Command(config=PRESETS[preset]),
             args=options,
             config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
         )
-    except ValidationError as error:  # tyro reports those of the sections itself
-        raise UserError(one_line(error)) from None
+    except ValidationError as error:
+        raise UserError(one_line(error, sections.get(error.title, ""))) from None
 
 
 USAGE = "\n".join(
@@ -63,7 +64,7 @@ USAGE = "\n".join(
 
 def main() -> int:
     launcher = os.getppid()  # now: it may die while torch is imported
-    command = parse(sys.argv[1:])
+    command = read(sys.argv[1:])
     if command.dry_run:
         from t2vgan.dry_run import dry_run
 
@@ -75,4 +76,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

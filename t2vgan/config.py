@@ -84,6 +84,10 @@ class TrainConfig(Frozen):
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
     mismatched_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of telling a real clip's prompt from another prompt of the data; 0 leaves it out."""
+    recovered_latents: NonNegative = 8
+    """Of each fake's latents, how many the discriminator learns to read back; 0 leaves it out."""
+    recovery_weight: Annotated[float, Field(ge=0)] = 3.0
+    """Weight of that reading, for both networks: what keeps clips of one prompt different."""
     fresh_latents: bool = True
     """Draw new latents for the generator's update instead of those of the discriminator's."""
     generator_lr: Rate = 2e-3
@@ -202,12 +206,13 @@ def load_config(path: Path) -> Config:
         raise UserError(f"{path}: {one_line(error)}; start a new --run-dir") from error
 
 
-def one_line(error: ValidationError) -> str:
+def one_line(error: ValidationError, section: str = "") -> str:
     """Say in one line which fields failed, with the value given and the rule."""
     faults = []
     for fault in error.errors():
-        field = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
+        names = [section, *fault["loc"]] if section and fault["loc"] else fault["loc"]
+        field = ".".join(map(str, names))
+        message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
         given = "" if isinstance(fault["input"], dict) or not field else f"={fault['input']!r}"
         faults.append(f"{field}{given}: {message}" if field else message)
     return "; ".join(faults)

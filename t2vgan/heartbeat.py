@@ -92,15 +92,17 @@ class Heartbeat:
         }
 
     def _beat(self) -> None:
-        while not self.stopped.wait(WRITE_EVERY_SECONDS):
+        while True:
             now = time.monotonic()
             self._write(now)
             self._watch(now)
             stuck = now - self.since > self.patience and self.warned_at != self.place
             if stuck and self.world_size > 1:
                 self.warned_at = self.place
-                logger.warning("rank %d has waited %.0f s; %s", self.rank, now - self.since,
-                               self.report())  # fmt: skip
+                waited = now - self.since
+                logger.warning("rank %d has waited %.0f s; %s", self.rank, waited, self.report())
+            if self.stopped.wait(WRITE_EVERY_SECONDS):
+                return
 
     def _write(self, now: float) -> None:
         try:

@@ -51,6 +51,7 @@ __all__ = [
     "write_shard",
 ]
 
+METADATA_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -70,13 +71,15 @@ def encode_sample(
         raise ValueError(f"key {key!r} may only hold letters, digits, '_' and '-', 1 to 80 of them")
     if not prompt.strip():
         raise ValueError(f"sample {key}: the prompt is empty")
-    text = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
+    text = METADATA_ENCODER.encode(metadata)
     members = {"webp": encode_strip(frames), "txt": prompt.encode(), "json": text.encode()}
     return EncodedSample(key, members)
 
 
-def decode_sample(sample: EncodedSample, geometry: Geometry) -> tuple[np.ndarray, str]:
-    """Decode one clip into frames (T, H, W, 3) uint8 RGB and its prompt.
+def decode_sample(
+    sample: EncodedSample, geometry: Geometry, *, out: np.ndarray | None = None
+) -> tuple[np.ndarray, str]:
+    """Decode one clip into frames (T, H, W, 3) uint8 RGB and its prompt; `out` as in decode_strip.
 
     Raises ValueError with the reason: no prompt, an empty one, one that is not UTF-8, no strip,
     an undecodable strip, or one of another geometry.
@@ -93,7 +96,7 @@ def decode_sample(sample: EncodedSample, geometry: Geometry) -> tuple[np.ndarray
     strip = next((members[e] for e in EXTENSIONS if e in members), None)
     if strip is None:
         raise ValueError(f"no film strip (a member of type {', '.join(EXTENSIONS)})")
-    return decode_strip(strip, geometry), prompt
+    return decode_strip(strip, geometry, out=out), prompt
 
 
 def read_samples(path: Path | str, *, skip: int = 0) -> Iterator[EncodedSample]:

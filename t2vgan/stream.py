@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -76,35 +76,36 @@ def readable(window: Window) -> Window:
 
 
 def decode_or_replace(
-    window: Window, index: int, geometry: Geometry
-) -> tuple[str, np.ndarray, str, BadSample | None]:
-    """Decode a sample, or the nearest good one before it (then after it) in its window.
+    window: Window, index: int, geometry: Geometry, out: np.ndarray
+) -> tuple[str, str, BadSample | None]:
+    """Decode a sample, or the nearest good one before it (then after it) in its window, into `out`.
 
     A bad sample never shifts the order, and its replacement is a function of the window alone.
 
     Returns:
-        The sample's own key, the frames (T, H, W, 3), the prompt, and what was wrong, if anything.
+        The sample's own key, the prompt, and what was wrong, if anything.
     """
     shard, sample = window[index]
-    found = decode(window[index], geometry)
-    if not isinstance(found, BadSample):
-        return sample.key, *found, None
+    found = decode(window[index], geometry, out)
+    if isinstance(found, str):
+        return sample.key, found, None
     for neighbour in [*range(index - 1, -1, -1), *range(index + 1, len(window))]:
-        other = decode(window[neighbour], geometry)
-        if not isinstance(other, BadSample):
-            return sample.key, *other, found
+        prompt = decode(window[neighbour], geometry, out)
+        if isinstance(prompt, str):
+            return sample.key, prompt, found
     raise ShardError(f"{shard}: none of {len(window)} samples can be used; first: {found.detail}")
 
 
 def decode(
-    place: tuple[str, EncodedSample | BadSample], geometry: Geometry
-) -> tuple[np.ndarray, str] | BadSample:
-    """Return frames and prompt, or what is wrong with the sample."""
+    place: tuple[str, EncodedSample | BadSample], geometry: Geometry, out: np.ndarray
+) -> str | BadSample:
+    """Decode a sample into `out` and return its prompt, or what is wrong with it."""
     shard, sample = place
     if isinstance(sample, BadSample):
         return sample
     try:
-        return decode_sample(sample, geometry)
+        _, prompt = decode_sample(sample, geometry, out=out)
+        return prompt
     except ValueError as error:
         return BadSample(shard, sample.key, "undecodable", str(error))
 
@@ -132,6 +133,7 @@ class ClipLoader:
     ) -> None:
         self.folder = Path(folder)
         self.manifest = manifest
+        self.geometry = manifest.geometry
         self.order = order
         self.per_stream = global_batch_size // order.num_streams
         per_rank = order.num_streams // world_size
@@ -205,11 +207,11 @@ class ClipLoader:
         positions = np.arange(first, first + len(streams) * self.per_stream)
         while True:
             places = [place for stream in streams for place in islice(stream, self.per_stream)]
-            decoded = self._decode(pool, places)
-            keys, frames, prompts, bad = zip(*decoded, strict=True)
+            frames = np.empty((len(places), *self.geometry.shape), np.uint8)
+            keys, prompts, bad = zip(*self._decode(pool, places, frames), strict=True)
             yield Batch(
                 step=self.step,
-                frames=np.stack(frames),
+                frames=frames,
                 prompts=list(prompts),
                 keys=list(keys),
                 positions=positions,
@@ -217,9 +219,9 @@ class ClipLoader:
             )
             self.step += 1
 
-    def _decode(self, pool: ThreadPoolExecutor, places: list[tuple[Window, int]]) -> list:
-        def decode_one(place: tuple[Window, int]) -> tuple[str, np.ndarray, str, BadSample | None]:
-            return decode_or_replace(*place, self.manifest.geometry)
-
-        decoded = map if self.num_threads == 1 else pool.map
-        return list(decoded(decode_one, places))
+    def _decode(
+        self, pool: ThreadPoolExecutor, places: list[tuple[Window, int]], frames: np.ndarray
+    ) -> list[tuple[str, str, BadSample | None]]:
+        windows, indexes = zip(*places, strict=True)
+        spread = map if self.num_threads == 1 else pool.map
+        return list(spread(decode_or_replace, windows, indexes, repeat(self.geometry), frames))

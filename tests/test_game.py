@@ -13,7 +13,7 @@ from t2vgan.losses import gradient_penalty
 from t2vgan.micro_batch import MicroBatch
 
 MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
-B, K, H, W, VOCABULARY = 8, 3, 16, 32, 11
+B, K, H, W, R, VOCABULARY = 8, 3, 16, 32, 2, 11
 SIZES = {"height": H, "width": W, "vocabulary_size": VOCABULARY}
 
 
@@ -23,7 +23,13 @@ def processes() -> Processes:
 
 
 def make_game(processes, **options) -> Game:
-    defaults = {"frames_per_clip": K, "global_batch_size": B, "precision": "no", "num_steps": 100}
+    defaults = {
+        "frames_per_clip": K,
+        "global_batch_size": B,
+        "precision": "no",
+        "num_steps": 100,
+        "recovered_latents": R,
+    }
     game = Game(MODEL, TrainConfig(**(defaults | options)), processes, **SIZES)
     for module in game.modules.values():  # float64: what must be equal is equal to 14 digits
         module.double()
@@ -69,6 +75,25 @@ def test_micro_batches_train_the_same_model(processes, step, size):
         assert difference < 1e-11, name
 
 
+@pytest.mark.parametrize("step", [0, 1])
+def test_the_same_latents_are_drawn_once_and_train_the_same_model(processes, step):
+    """The notebook's step: the generator's update uses the very fakes that were judged before."""
+    once, twice = make_game(processes, fresh_latents=False), make_game(processes)
+    num_drawn = [0, 0]
+    for index, game in enumerate((once, twice)):
+
+        def count(*_, index=index):
+            num_drawn[index] += 1
+
+        game.generator.network.register_forward_hook(count)
+        batch = make_batch()
+        same = dataclasses.replace(batch, generator_latents=batch.discriminator_latents)
+        game.play([same], step)
+    assert num_drawn == [1, 2]
+    for name in once.modules:
+        assert torch.equal(weights(once.modules[name]), weights(twice.modules[name])), name
+
+
 def test_each_update_moves_its_own_network_only(processes):
     game = make_game(processes)
     game.batch = [make_batch()]
@@ -95,7 +120,7 @@ class Spy(nn.Module):
         self.network = network
         self.calls: list[tuple[Tensor, ...]] = []
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor):
         self.calls.append(tuple(part.detach().clone() for part in inputs))
         return self.network(*inputs)
 
@@ -130,11 +155,32 @@ def test_the_mismatched_term_compares_a_real_clip_with_itself_under_another_prom
     plain = make_game(processes, mismatched_weight=0.0)
     added = game.discriminator_loss(batch) - plain.discriminator_loss(batch)
     judge = game.discriminator.network
-    right = judge(batch.real_video, *batch.conditions)
-    wrong = judge(batch.real_video, batch.other_ids, batch.other_mask, batch.times)
+    right, _ = judge(batch.real_video, *batch.conditions)
+    wrong, _ = judge(batch.real_video, batch.other_ids, batch.other_mask, batch.times)
     expected = 3.0 * torch.nn.functional.softplus(wrong - right)
     expected[0] = 0  # by chance the same prompt
     torch.testing.assert_close(added, expected)
+
+
+def test_each_side_reads_the_latents_of_its_own_fakes(processes):
+    game, batch = make_game(processes, recovery_weight=3.0), make_batch()
+    plain = make_game(processes, recovery_weight=0.0)
+    judge, draw = game.discriminator.network, game.generator.network
+    for name, latents in (
+        ("discriminator_loss", batch.discriminator_latents),
+        ("generator_loss", batch.generator_latents),
+    ):
+        added = getattr(game, name)(batch) - getattr(plain, name)(batch)
+        _, recovered = judge(draw(latents, *batch.conditions), *batch.conditions)
+        expected = 3.0 * (recovered - latents[:, :R]).square().mean(1)
+        torch.testing.assert_close(added, expected)
+
+
+def test_without_recovered_latents_the_discriminator_has_no_such_head(processes):
+    game, batch = make_game(processes, recovered_latents=0), make_batch()
+    assert game.discriminator.network.recover is None
+    game.play([batch], 1)
+    assert "loss/recovery" not in game.read_notes()
 
 
 def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
@@ -257,7 +303,9 @@ def test_a_gradient_that_is_not_finite_is_not_applied(processes):
 
 def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(processes):
     game = Game(
-        MODEL, TrainConfig(frames_per_clip=K, global_batch_size=B, precision="fp16"), processes,
+        MODEL, TrainConfig(
+            frames_per_clip=K, global_batch_size=B, precision="fp16", recovered_latents=R
+        ), processes,
         **SIZES,
     )  # fmt: skip
     batch = make_batch()
@@ -301,7 +349,7 @@ def test_second_derivatives_of_the_penalty_equal_finite_differences(processes):
 
     def penalty() -> Tensor:
         clips = video.clone().requires_grad_(True)
-        return gradient_penalty(network(clips, *batch.conditions), clips).mean()
+        return gradient_penalty(network(clips, *batch.conditions)[0], clips).mean()
 
     parameters = list(network.parameters())
     gradients = torch.autograd.grad(penalty(), parameters, allow_unused=True)

@@ -2,10 +2,11 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
-import tyro
 from tqdm import tqdm
 from tyro.conf import Positional
 
@@ -22,16 +23,40 @@ from t2vgan.checkpoint.folder import (
 from t2vgan.errors import UserError
 
 
-def verify_all(run_dir: Positional[Path]) -> int:
-    """Compare every byte of every checkpoint with its checksums; exit code 1 if one differs.
+def checkpoint(
+    what: Positional[Literal["verify", "list", "show"]],
+    run_dir: Positional[Path],
+    *,
+    step: int | None = None,
+) -> int:
+    """Look at what a run has saved; nothing is changed.
 
-    Nothing is moved: the next run sets a damaged one aside by itself.
+    verify compares every byte of every checkpoint with its checksums, and exits with 1 if one
+    differs. list says their steps, sizes and times, and which were set aside. show says what one
+    holds.
 
     Args:
+        what: verify, list or show
         run_dir: the folder of a training run
+        step: which checkpoint to show; the newest unless named
     """
+    steps = list_steps(run_dir)
+    if not steps:
+        raise UserError(f"run_dir={run_dir} holds no checkpoint; name the folder of a training run")
+    if step is not None and step not in steps:
+        raise UserError(f"step={step} has no checkpoint in {run_dir}; there are {steps}")
+    if what == "verify":
+        return verify_all(run_dir, steps)
+    if what == "list":
+        list_all(run_dir, steps)
+    else:
+        show(step_folder(run_dir, steps[-1] if step is None else step))
+    return 0
+
+
+def verify_all(run_dir: Path, steps: Sequence[int]) -> int:
     num_damaged = 0
-    for step in tqdm(steps_of(run_dir), "verifying", file=sys.stderr, leave=False):
+    for step in tqdm(steps, "verifying", file=sys.stderr, leave=False):
         try:
             verify(step_folder(run_dir, step))
             print(f"step {step}: good")
@@ -41,33 +66,17 @@ def verify_all(run_dir: Positional[Path]) -> int:
     return 1 if num_damaged else 0
 
 
-def list_all(run_dir: Positional[Path]) -> None:
-    """List the checkpoints, oldest first: step, size, time; then those set aside as damaged.
-
-    Args:
-        run_dir: the folder of a training run
-    """
-    for step in steps_of(run_dir):
-        folder = step_folder(run_dir, step)
-        files = list(folder.iterdir())
+def list_all(run_dir: Path, steps: Sequence[int]) -> None:
+    for step in steps:
+        files = list(step_folder(run_dir, step).iterdir())
         size = sum(path.stat().st_size for path in files) / 1e6
         saved = datetime.fromtimestamp(max(path.stat().st_mtime for path in files))
         print(f"step {step:<10} {size:10.1f} MB  {saved:%Y-%m-%d %H:%M:%S}")
-    for path in sorted(checkpoints_folder(run_dir).glob("damaged-*")):
+    for path in sorted(checkpoints_folder(run_dir).glob("*-step_*")):
         print(f"set aside: {path.name}")
 
 
-def show(run_dir: Positional[Path], step: int | None = None) -> None:
-    """Show what a checkpoint holds: its files and its counters.
-
-    Args:
-        run_dir: the folder of a training run
-        step: which checkpoint; the newest unless named
-    """
-    steps = steps_of(run_dir)
-    if step is not None and step not in steps:
-        raise UserError(f"step={step} has no checkpoint in {run_dir}; there are {steps}")
-    folder = step_folder(run_dir, steps[-1] if step is None else step)
+def show(folder: Path) -> None:
     try:
         manifest = read_manifest(folder)
         state = read_state(folder)
@@ -79,17 +88,8 @@ def show(run_dir: Positional[Path], step: int | None = None) -> None:
     print(json.dumps(state, indent=2))
 
 
-def steps_of(run_dir: Path) -> list[int]:
-    """Return a run's checkpoints; a run without any is a mistake worth naming."""
-    steps = list_steps(run_dir)
-    if not steps:
-        raise UserError(f"run_dir={run_dir} holds no checkpoint; name the folder of a training run")
-    return steps
-
-
-def main() -> int | None:
-    commands = {"verify": verify_all, "list": list_all, "show": show}
-    return tyro.extras.subcommand_cli_from_dict(commands, prog="python -m t2vgan.checkpoint")
+def main() -> int:
+    return cli.call(checkpoint, prog="python -m t2vgan.checkpoint")
 
 
 if __name__ == "__main__":
