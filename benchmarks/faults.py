@@ -38,7 +38,7 @@ from t2vgan.presets import PRESETS
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = (
     "--model.channels", 4, "--model.hidden-size", 16, "--model.text-size", 8,
-    "--model.latent-size", 4, "--train.recovered-latents", 4,
+    "--model.latent-size", 4, "--train.recovered-latents", 2,
 )  # fmt: skip
 RUN = (
     *MODEL, "--data.num-streams", 4, "--train.global-batch-size", 8, "--train.num-steps", 48,

@@ -87,7 +87,8 @@ class TrainConfig(Frozen):
     recovered_latents: NonNegative = 8
     """Of each fake's latents, how many the discriminator learns to read back; 0 leaves it out."""
     recovery_weight: Annotated[float, Field(ge=0)] = 3.0
-    """Weight of that reading, for both networks: what keeps clips of one prompt different."""
+    """Final weight of that reading, for both networks: what keeps clips of one prompt different.
+    It rises from 0 as the learning rates fall: first the prompts, then the variety."""
     fresh_latents: bool = True
     """Draw new latents for the generator's update instead of those of the discriminator's."""
     generator_lr: Rate = 2e-3

@@ -88,6 +88,7 @@ class Game:
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
         self.clips_seen = 0
         self.penalty_weight = 0.0
+        self.recovery_weight = 0.0
         self.batch: Sequence[MicroBatch] = ()
         self.totals: dict[str, Tensor] = {}
         self.kept_fakes: Tensor | None = None
@@ -220,8 +221,8 @@ class Game:
         if not self.train.recovered_latents:
             return torch.zeros(len(recovered), device=recovered.device)
         loss = latent_recovery(recovered, latents)
-        self.note("loss/recovery", loss)
-        return self.train.recovery_weight * loss
+        self.note("recovery/loss", loss)
+        return self.recovery_weight * loss
 
     @torch.no_grad()
     def real_logits_for_generator(self, batch: MicroBatch) -> Tensor:
@@ -248,6 +249,9 @@ class Game:
             "lr/discriminator": train.discriminator_lr * decay,
             "beta2": cosine(progress, start=train.beta2_start, end=train.beta2_end),
             "gamma": gamma,
+            "recovery/weight": cosine(
+                progress, start=0.0, end=train.recovery_weight, hold=train.lr_hold
+            ),
             "ema/halflife": self.ema.halflife(step * train.global_batch_size),
         }
 
@@ -257,6 +261,7 @@ class Game:
         for name, player in self.players.items():
             player.set_schedule(learning_rate=schedule[f"lr/{name}"], betas=betas)
         every = self.train.penalty_every_steps
+        self.recovery_weight = schedule["recovery/weight"]
         self.penalty_weight = every * schedule["gamma"] if every and step % every == 0 else 0.0
 
     def autocast(self) -> AbstractContextManager[object]:

@@ -87,11 +87,11 @@ def decode_or_replace(
     """
     shard, sample = window[index]
     found = decode(window[index], geometry, out)
-    if isinstance(found, str):
+    if not isinstance(found, BadSample):
         return sample.key, found, None
     for neighbour in [*range(index - 1, -1, -1), *range(index + 1, len(window))]:
         prompt = decode(window[neighbour], geometry, out)
-        if isinstance(prompt, str):
+        if not isinstance(prompt, BadSample):
             return sample.key, prompt, found
     raise ShardError(f"{shard}: none of {len(window)} samples can be used; first: {found.detail}")
 
@@ -99,13 +99,12 @@ def decode_or_replace(
 def decode(
     place: tuple[str, EncodedSample | BadSample], geometry: Geometry, out: np.ndarray
 ) -> str | BadSample:
-    """Decode a sample into `out` and return its prompt, or what is wrong with it."""
+    """Decode a sample's frames into `out` and return its prompt, or what is wrong with it."""
     shard, sample = place
     if isinstance(sample, BadSample):
         return sample
     try:
-        _, prompt = decode_sample(sample, geometry, out=out)
-        return prompt
+        return decode_sample(sample, geometry, out=out)[1]
     except ValueError as error:
         return BadSample(shard, sample.key, "undecodable", str(error))
 

@@ -163,8 +163,8 @@ def test_the_mismatched_term_compares_a_real_clip_with_itself_under_another_prom
 
 
 def test_each_side_reads_the_latents_of_its_own_fakes(processes):
-    game, batch = make_game(processes, recovery_weight=3.0), make_batch()
-    plain = make_game(processes, recovery_weight=0.0)
+    game, plain, batch = make_game(processes), make_game(processes), make_batch()
+    game.recovery_weight, plain.recovery_weight = 3.0, 0.0
     judge, draw = game.discriminator.network, game.generator.network
     for name, latents in (
         ("discriminator_loss", batch.discriminator_latents),
@@ -176,11 +176,20 @@ def test_each_side_reads_the_latents_of_its_own_fakes(processes):
         torch.testing.assert_close(added, expected)
 
 
+def test_recovery_counts_as_the_learning_rates_fall(processes):
+    game = make_game(processes, recovery_weight=3.0, lr_hold=0.4, lr_final=0.05)
+    weights = []
+    for step in (0, 40, 70, 100):
+        game.set_schedule(step)
+        weights.append(game.recovery_weight)
+    assert weights == pytest.approx([0, 0, 1.5, 3])
+
+
 def test_without_recovered_latents_the_discriminator_has_no_such_head(processes):
     game, batch = make_game(processes, recovered_latents=0), make_batch()
     assert game.discriminator.network.recover is None
     game.play([batch], 1)
-    assert "loss/recovery" not in game.read_notes()
+    assert "recovery/loss" not in game.read_notes()
 
 
 def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
@@ -303,11 +312,11 @@ def test_a_gradient_that_is_not_finite_is_not_applied(processes):
 
 def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(processes):
     game = Game(
-        MODEL, TrainConfig(
-            frames_per_clip=K, global_batch_size=B, precision="fp16", recovered_latents=R
-        ), processes,
+        MODEL,
+        TrainConfig(frames_per_clip=K, global_batch_size=B, precision="fp16", recovered_latents=R),
+        processes,
         **SIZES,
-    )  # fmt: skip
+    )
     batch = make_batch()
     fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
     single = {n: v.float() if v.is_floating_point() else v for n, v in fields.items()}
@@ -349,7 +358,8 @@ def test_second_derivatives_of_the_penalty_equal_finite_differences(processes):
 
     def penalty() -> Tensor:
         clips = video.clone().requires_grad_(True)
-        return gradient_penalty(network(clips, *batch.conditions)[0], clips).mean()
+        logits, _ = network(clips, *batch.conditions)
+        return gradient_penalty(logits, clips).mean()
 
     parameters = list(network.parameters())
     gradients = torch.autograd.grad(penalty(), parameters, allow_unused=True)

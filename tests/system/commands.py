@@ -62,7 +62,7 @@ def start(*command: object, **extra: str) -> subprocess.Popen[str]:
 
 TINY_MODEL = (
     "--model.channels", 4, "--model.hidden-size", 16, "--model.text-size", 8,
-    "--model.latent-size", 4, "--train.recovered-latents", 4,
+    "--model.latent-size", 4, "--train.recovered-latents", 2,
 )  # fmt: skip
 
 
