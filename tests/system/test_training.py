@@ -1,19 +1,16 @@
 """Training as users start, stop, resume and spread it."""
 
 import json
-import os
 import signal
 import struct
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from benchmarks.same_run import distance, load_networks, records
-from tests.system.commands import BIN, accelerate, python, python_ok, run_ok, start, torchrun, train
+from tests.system.commands import accelerate, python, python_ok, run_ok, start, torchrun, train
 
 
 def checkpoint(run_dir: Path, step: int) -> dict[str, dict]:
@@ -46,20 +43,6 @@ def test_the_same_command_again_says_that_it_is_done(one_process, circles):
     assert (one_process / "metrics.jsonl").read_text() == before
 
 
-def test_killed_and_resumed_equals_never_interrupted(one_process, circles, tmp_path):
-    run_dir = tmp_path / "run"
-    process = start(sys.executable, *train(circles, run_dir))
-    process.kill()
-    process.communicate()
-    result = python_ok(*train(circles, run_dir))
-    assert "resumed at step 4" in result.stderr
-    assert distance(checkpoint(run_dir, 12), checkpoint(one_process, 12)) == 0
-    expected = records(one_process, "train")
-    found = records(run_dir, "train")
-    for name in ("step", "clips_seen", "loss/discriminator", "loss/generator", "penalty"):
-        assert [r.get(name) for r in found] == [r.get(name) for r in expected], name
-
-
 TWO_PROCESSES = {"torchrun": torchrun(2, 29517), "accelerate": accelerate(2, 29518)}
 
 
@@ -77,12 +60,6 @@ def test_two_processes_train_the_model_of_one(launcher, one_process, circles, tm
         )
 
 
-def test_a_run_moves_from_one_process_to_two_with_micro_batches(one_process, circles, tmp_path):
-    run_dir = tmp_path / "run"
-    python_ok(*train(circles, run_dir, "--train.num-steps", 12, "--train.micro-batch-size", 2))
-    assert distance(checkpoint(run_dir, 12), checkpoint(one_process, 12)) < 1e-3
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_the_same_command_resumes(number, circles, tmp_path):
     run_dir = tmp_path / "run"
@@ -98,29 +75,6 @@ def test_a_signal_saves_and_the_same_command_resumes(number, circles, tmp_path):
     result = python_ok(*train(circles, run_dir, "--train.num-steps", step + 2))
     assert f"resumed at step {step}" in result.stderr
     assert f"train.num_steps: 100000 -> {step + 2}" in result.stderr
-
-
-def test_an_orphaned_worker_saves_and_leaves(circles, tmp_path):
-    """`accelerate launch` with one process dies of SIGTERM and tells its worker nothing."""
-    run_dir = tmp_path / "run"
-    command = train(circles, run_dir, "--train.num-steps", 100_000, "--save-every-steps", 50_000)
-    launch = (BIN / "accelerate", "launch", "--config_file", "launch/accelerate/one_process.yaml")
-    process = start(*launch, *command)
-    (worker,) = psutil.Process(process.pid).children()
-    os.kill(process.pid, signal.SIGTERM)
-    assert wait_until(lambda: not worker.is_running(), seconds=60)
-    process.communicate()
-    assert "the launcher died" in records(run_dir, "event")[-1]["message"]
-    assert list((run_dir / "checkpoints").glob("step_*"))
-
-
-def wait_until(condition, *, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_an_option_that_makes_it_another_run_is_refused(one_process, circles):
