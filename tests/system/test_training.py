@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.same_run import distance, load_networks, records
-from tests.system.commands import accelerate, python, python_ok, run_ok, start, torchrun, train
+from tests.system.commands import (
+    accelerate,
+    faulty,
+    python,
+    python_ok,
+    run_ok,
+    start,
+    torchrun,
+    train,
+)
 
 
 def checkpoint(run_dir: Path, step: int) -> dict[str, dict]:
@@ -46,17 +55,25 @@ def test_the_same_command_again_says_that_it_is_done(one_process, circles):
 TWO_PROCESSES = {"torchrun": torchrun(2, 29517), "accelerate": accelerate(2, 29518)}
 
 
+@pytest.fixture(scope="module")
+def one_process_in_float64(circles, tmp_path_factory) -> Path:
+    run_dir = tmp_path_factory.mktemp("runs") / "float64"
+    python_ok(*faulty("float64", circles, run_dir))
+    return run_dir
+
+
 @pytest.mark.parametrize("launcher", TWO_PROCESSES)
-def test_two_processes_train_the_model_of_one(launcher, one_process, circles, tmp_path):
-    run_dir = tmp_path / "run"
-    run_ok(*TWO_PROCESSES[launcher], *train(circles, run_dir), ACCELERATE_USE_CPU="true")
+def test_two_processes_train_the_model_of_one(launcher, one_process_in_float64, circles, tmp_path):
+    run_dir, expected_run = tmp_path / "run", one_process_in_float64
+    command = faulty("float64", circles, run_dir)
+    run_ok(*TWO_PROCESSES[launcher], *command, ACCELERATE_USE_CPU="true")
     assert '"world_size": 2' in (run_dir / "run.json").read_text()
-    assert distance(checkpoint(run_dir, 12), checkpoint(one_process, 12)) < 1e-3
+    assert distance(checkpoint(run_dir, 12), checkpoint(expected_run, 12)) < 1e-9
     for found, expected in zip(
-        records(run_dir, "train"), records(one_process, "train"), strict=True
+        records(run_dir, "train"), records(expected_run, "train"), strict=True
     ):
         assert found["loss/discriminator"] == pytest.approx(
-            expected["loss/discriminator"], rel=1e-4
+            expected["loss/discriminator"], rel=1e-9
         )
 
 
