@@ -13,7 +13,7 @@ from t2vgan.health import Alarms
 from t2vgan.run_folder import describe_environment, write_run_files
 from t2vgan.runlog import RunLog
 from t2vgan.saving import RunState
-from t2vgan.tracking import end_tracker, start_tracker
+from t2vgan.tracking import start_tracker
 
 
 class Diary:
@@ -35,8 +35,8 @@ class Diary:
         step, order = self.state.step, self.state.rollbacks
         self.processes.on_main(lambda: write_run_files(self.config, environment))
         self.processes.on_main(lambda: self.log.truncate_after(step if step else -1))
-        if step:
-            how = f" with data order {order}" if order else ""
+        how = f" with data order {order}" if order else ""
+        if step or order:
             self.announce(f"resumed at step {step} of {self.config.run_dir}{how}")
         for change in changes:
             self.announce(f"changed: {change}")
@@ -52,7 +52,6 @@ class Diary:
             seconds = f"{state.seconds:.0f} s of training"
             self.announce(f"complete at step {state.step} after {seconds}: {run_dir}")
         self.processes.on_main(self.log.close)
-        end_tracker(self.processes.accelerator, self.config)
 
     def metrics(self, notes: dict[str, float]) -> None:
         """Write a line of metrics and a status line."""

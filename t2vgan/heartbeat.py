@@ -38,6 +38,7 @@ class Heartbeat:
         self.since = time.monotonic()
         self.patience = float("inf")
         self.warned_at = self.place
+        self.is_watching = False
         self.seen: dict[int, tuple[str, float]] = {}  # rank -> its file's text, and since when
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -52,6 +53,7 @@ class Heartbeat:
 
     def listen(self) -> None:
         """Wait long enough to tell silent ranks from busy ones."""
+        self.is_watching = True
         self.stopped.wait(SILENT_AFTER_SECONDS + 2 * WRITE_EVERY_SECONDS)
 
     def report(self) -> str:
@@ -95,7 +97,8 @@ class Heartbeat:
         while True:
             now = time.monotonic()
             self._write(now)
-            self._watch(now)
+            if self.is_watching or now - self.since > self.patience / 2:
+                self._watch(now)  # not always: ranks times ranks are many files
             stuck = now - self.since > self.patience and self.warned_at != self.place
             if stuck and self.world_size > 1:
                 self.warned_at = self.place

@@ -24,6 +24,7 @@ from t2vgan.seeds import derive_seed
 from t2vgan.signals import stop_on_signals
 from t2vgan.stream import BadSample, Batch, ClipLoader, DataOrder
 from t2vgan.text import Vocabulary, tokenize
+from t2vgan.tracking import end_tracker
 
 
 class Trainer:
@@ -209,12 +210,13 @@ class Trainer:
         """
         run_dir, rollback = self.config.run_dir, self.rollback
         step = self.processes.on_main(lambda: find_checkpoint(run_dir, before_bad_steps=rollback))
-        if step is None:
-            return []
-        load_run(self.config, self.game, step, self.state)
+        if step is not None:
+            load_run(self.config, self.game, step, self.state)
         if rollback:
             self.state.rollbacks = self.processes.on_main(lambda: rolled_back(run_dir, self.state))
         self.order = self.data_order(self.state.rollbacks)
+        if step is None:
+            return []
         return self.readings.due(done=self.processes.on_main(lambda: self.diary.log.kinds_at(step)))
 
     def finish(self) -> None:
@@ -225,6 +227,7 @@ class Trainer:
             self.processes.wait_for_main(self.saver.finish)
         self.diary.close(self.stop.reason)
         self.processes.end()
+        end_tracker(self.processes.accelerator, self.config)  # may take long: nobody waits for it
 
     @contextmanager
     def naming_lost_ranks(self) -> Iterator[None]:

@@ -36,7 +36,7 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "evaluation": "config distributed media run_folder sampling shards text video weights",
     "report": "config distributed media sampling video",
     "trainer": f"""{NETWORKS} bad_data checkpoint data_order diary game health heartbeat manifest
-        rank_check readings run_folder run_lock saving signals stream text""",
+        rank_check readings run_folder run_lock saving signals stream text tracking""",
     "dry_run": "config distributed run_folder runlog trainer",
     "train": "config dry_run presets trainer",
     "generate": "checkpoint config media presets sampling weights",

@@ -3,6 +3,7 @@
     run_dir/checkpoints/
         step_00001000/        complete when it got this name; MANIFEST.json holds its checksums
         damaged-step_.../     found changed since, and set aside
+        unwanted-step_.../    good, but set aside by --rollback, which goes on from before it
         .tmp-.../             being written or removed; a leftover after a kill
 
 This file knows bytes and names only. What the files mean is state.py's affair.
