@@ -6,24 +6,20 @@ the build continues; other arguments into the same folder are refused.
 
 import difflib
 import os
-import re
 import signal
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
+from data_tools.arguments import at_least, parse_size
 from t2vgan import cli
 from t2vgan.errors import UserError
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from data_tools.build_plan import BuildPlan
-    from t2vgan.shards import Manifest
 
 SCENES = ("circles", "notebook")
 
@@ -68,28 +64,15 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
         near = difflib.get_close_matches(options.scene, SCENES, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"unknown scene {options.scene!r}, known: {', '.join(SCENES)}{hint}")
-    for name in ("num_clips", "clips_per_shard", "num_frames", "workers"):
-        if (value := getattr(options, name)) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
-    match = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", options.size)
-    if not match:
-        raise UserError(f"--size {options.size}: must be HEIGHTxWIDTH in pixels, such as 64x64")
+    at_least(1, options, "num_clips", "clips_per_shard", "num_frames", "workers")
+    geometry = parse_size(options.size, options.num_frames)
     from data_tools.build_plan import BuildPlan
-    from t2vgan.shards import Geometry
-    from t2vgan.strips import MAX_WEBP_SIDE
 
-    height, width = map(int, match.groups())
-    if max(options.num_frames * height, width) > MAX_WEBP_SIDE:
-        raise UserError(
-            f"--num-frames {options.num_frames} --size {options.size}: a film strip of "
-            f"{options.num_frames} * {height} = {options.num_frames * height} rows and {width} "
-            f"columns; WebP holds at most {MAX_WEBP_SIDE} of each"
-        )
     return BuildPlan(
         scene=options.scene,
         num_clips=options.num_clips,
         clips_per_shard=options.clips_per_shard,
-        geometry=Geometry(num_frames=options.num_frames, height=height, width=width),
+        geometry=geometry,
         seed=options.seed,
     )
 
@@ -99,47 +82,14 @@ def build(plan: "BuildPlan", folder: Path, *, num_workers: int) -> None:
 
     Raises UserError when the folder holds another build, or shards that no build here made.
     """
-    from data_tools.build_plan import build_shard, make_manifest
-    from data_tools.build_state import Journal, find_build, intact
-    from data_tools.pool import run_jobs
-    from t2vgan.shards import write_manifest
+    from data_tools.finishing import complete, is_complete, summary
+    from t2vgan.shards import load_manifest
 
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = find_build(plan, folder)
-    if manifest and all(intact(folder, entry) for entry in manifest.shards):
-        print(f"{folder} is already complete: {_summary(manifest)}")
+    if is_complete(plan, folder):
+        print(f"{folder} is already complete: {summary(load_manifest(folder))}")
         return
-    with Journal(folder, plan.identity) as journal:
-        candidates = [*journal.entries, *(manifest.shards if manifest else ())]
-        entries = {entry.name: entry for entry in candidates if intact(folder, entry)}
-        missing = [i for i in range(plan.num_shards) if plan.shard_name(i) not in entries]
-        with _progress_bar(plan, missing) as progress:
-            job = partial(build_shard, plan, folder)
-            for entry in run_jobs(job, missing, num_workers=num_workers):
-                journal.record(entry)
-                entries[entry.name] = entry
-                progress.update(entry.num_samples)
-        manifest = make_manifest(plan, entries)
-        write_manifest(folder, manifest)
-        journal.finish()
-    print(f"{folder}: {_summary(manifest)}")
-
-
-def _progress_bar(plan: "BuildPlan", missing: list[int]) -> "tqdm":
-    from tqdm import tqdm
-
-    num_missing = sum(len(plan.clip_indexes(index)) for index in missing)
-    done = plan.num_clips - num_missing
-    label = f"building {plan.scene}"
-    return tqdm(total=plan.num_clips, initial=done, desc=label, unit=" clips", delay=0.5)
-
-
-def _summary(manifest: "Manifest") -> str:
-    num_bytes = sum(entry.num_bytes for entry in manifest.shards)
-    return (
-        f"{manifest.num_samples} clips, {len(manifest.prompts)} prompts, "
-        f"{len(manifest.shards)} shards, {num_bytes / 1e6:.1f} MB"
-    )
+    complete(plan, folder, num_workers=num_workers)
+    print(f"{folder}: {summary(load_manifest(folder))}")
 
 
 def _exit_on_signal(number: int, frame: object) -> None:

@@ -1,62 +1,100 @@
 """What a build has finished so far, so that an interrupted one continues.
 
-A journal beside the shards: the first line holds the build's arguments, each further line the
-entry of a shard that was published. A shard counts as finished when its entry is there AND its
-bytes match it. The journal goes when the manifest, written last, has taken its place.
+A journal beside the shards: the first line says what is built, each further line what became of a
+shard. A shard counts as finished when its line is there AND its bytes match its entry. The journals
+go when the manifest, written last, has taken their place; from then on the manifest and
+failures.jsonl say the same.
 """
 
 import fcntl
 import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from data_tools.build_plan import BuildPlan
+from data_tools.builds import WHOLE, Build, BuildHeader, BuiltShard, Failure, Task
 from t2vgan.errors import UserError
-from t2vgan.files import sha256_of
-from t2vgan.shards import MANIFEST_NAME, Manifest, ShardEntry, load_manifest
+from t2vgan.files import atomic_write_bytes, sha256_of
+from t2vgan.shards import MANIFEST_NAME, Manifest, ShardEntry, load_manifest, read_samples
 
 JOURNAL_NAME = ".build_journal.jsonl"
+JOURNAL_PATTERN = ".build_journal*.jsonl"
+FAILURES_NAME = "failures.jsonl"
 
 
-def find_build(plan: BuildPlan, folder: Path) -> Manifest | None:
+def find_build(build: Build, folder: Path) -> Manifest | None:
     """Return the manifest of this very build if the folder has one, whole or damaged.
 
-    Raises UserError when the folder belongs to another build, or holds shards under the plan's
+    Raises UserError when the folder belongs to another build, or holds shards under the build's
     names that no build recorded.
     """
+    wanted = build.header.identity
     if (folder / MANIFEST_NAME).exists():
         manifest = load_manifest(folder)
         found = {
-            "scene": manifest.builder,
-            "scene_version": manifest.builder_version,
+            "builder": manifest.builder,
+            "builder_version": manifest.builder_version,
             **manifest.builder_config,
         }
-        refuse_other_arguments(folder, found, plan.identity)
+        refuse_other_arguments(folder, found, wanted)
         return manifest
-    if not (folder / JOURNAL_NAME).exists() and (folder / plan.shard_name(0)).exists():
+    if not any(folder.glob(JOURNAL_PATTERN)) and (folder / build.shard_name(0)).exists():
         raise UserError(
-            f"{folder / plan.shard_name(0)} exists, but nothing records who built it; "
+            f"{folder / build.shard_name(0)} exists, but nothing records who built it; "
             f"choose an empty --out, or remove the shards"
         )
     return None
 
 
-class Journal:
-    """The journal of one build, open and locked: two builds into one folder cannot meet."""
+def recover(build: Build, folder: Path, manifest: Manifest) -> dict[int, BuiltShard]:
+    """Return what became of each shard that a finished build's folder still holds whole."""
+    failures: defaultdict[int, list[Failure]] = defaultdict(list)
+    first_row = 0
+    rows = iter(read_failures(folder))
+    failure = next(rows, None)
+    entries = {entry.name: entry for entry in manifest.shards}
+    built = {}
+    for index in range(build.header.num_shards):
+        first_row += build.size_of(index)
+        while failure is not None and failure.row < first_row:
+            failures[index].append(failure)
+            failure = next(rows, None)
+        entry = entries.get(build.shard_name(index))
+        if entry is None and not failures[index]:
+            continue
+        if entry is None or intact(folder, entry):
+            prompts = count_prompts(folder / entry.name) if entry else {}
+            built[index] = BuiltShard(
+                index=index, entry=entry, prompts=prompts, failures=tuple(failures[index])
+            )
+    return built
 
-    def __init__(self, folder: Path, identity: dict[str, JsonValue]):
-        self._path = folder / JOURNAL_NAME
-        self._file = _open_locked(self._path)
+
+def count_prompts(shard: Path) -> dict[str, int]:
+    """Return how often each prompt occurs in a shard."""
+    return dict(Counter(s.members["txt"].decode().strip() for s in read_samples(shard)))
+
+
+class Journal:
+    """The journal of one build, open and locked: two builds into one folder cannot meet.
+
+    The tasks of a divided build have a journal each.
+    """
+
+    def __init__(self, folder: Path, header: BuildHeader, task: Task = WHOLE):
+        self.path = folder / journal_name(task)
+        self._file = _open_locked(self.path)
         lines = self._whole_lines()
         if lines:
-            refuse_other_arguments(folder, json.loads(lines[0]), identity)
+            refuse_other_arguments(folder, parse_header(lines[0], self.path), header.identity)
         else:
-            self._append(identity)
-        self.entries = [ShardEntry.model_validate_json(line) for line in lines[1:]]
-        for leftover in folder.glob(".tmp-*"):  # of a build that was killed; the lock is ours
-            leftover.unlink()
+            self._append(header.model_dump_json())
+        self.built = parse_built(lines[1:])
+        if task.count == 1:  # of a build that was killed; the lock is ours
+            remove_leftovers(folder)
 
     def __enter__(self) -> Self:
         return self
@@ -64,13 +102,9 @@ class Journal:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def record(self, entry: ShardEntry) -> None:
-        """Note that a shard has been published."""
-        self._append(entry.model_dump())
-
-    def finish(self) -> None:
-        """Remove the journal: the manifest has taken its place."""
-        self._path.unlink()
+    def record(self, built: BuiltShard) -> None:
+        """Note what became of a shard, once it is published."""
+        self._append(built.model_dump_json())
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -84,9 +118,79 @@ class Journal:
         self._file.truncate(len(whole))
         return whole.splitlines()
 
-    def _append(self, record: dict[str, JsonValue]) -> None:
-        self._file.write(json.dumps(record).encode() + b"\n")
+    def _append(self, line: str) -> None:
+        self._file.write(line.encode() + b"\n")
         self._file.flush()
+
+
+def journal_name(task: Task) -> str:
+    """Return the file name of a task's journal."""
+    if task.count == 1:
+        return JOURNAL_NAME
+    return f".build_journal-{task.index}-of-{task.count}.jsonl"
+
+
+def read_journals(folder: Path) -> tuple[BuildHeader, dict[int, BuiltShard]]:
+    """Return what the journals in a folder say together; UserError if they are of two builds."""
+    header = None
+    built: dict[int, BuiltShard] = {}
+    for path in sorted(folder.glob(JOURNAL_PATTERN)):
+        first, *lines = path.read_bytes().splitlines() or [b""]
+        found = BuildHeader.model_validate_json(first) if parse_header(first, path) else None
+        assert found is not None
+        if header is not None:
+            refuse_other_arguments(folder, found.identity, header.identity)
+        header = found
+        built |= parse_built(lines)
+    if header is None:
+        raise UserError(f"{folder} holds no journal of an unfinished build; nothing to merge")
+    return header, built
+
+
+def parse_header(line: bytes, path: Path) -> dict[str, JsonValue]:
+    """Return the identity that a journal's first line records."""
+    try:
+        return BuildHeader.model_validate_json(line).identity
+    except ValidationError:
+        raise UserError(
+            f"{path} was written by another version; remove it to build what it recorded again"
+        ) from None
+
+
+def parse_built(lines: Iterable[bytes]) -> dict[int, BuiltShard]:
+    """Return the shards that a journal's lines record; a later line about a shard counts."""
+    built = {}
+    for line in lines:
+        try:
+            shard = BuiltShard.model_validate_json(line)
+        except ValidationError:  # torn: that shard is made again
+            continue
+        built[shard.index] = shard
+    return built
+
+
+def read_failures(folder: Path) -> list[Failure]:
+    """Return the rows that failures.jsonl lists, in the order of the input."""
+    path = folder / FAILURES_NAME
+    if not path.exists():
+        return []
+    try:
+        return [Failure.model_validate_json(line) for line in path.read_bytes().splitlines()]
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged ({error.errors()[0]['msg']}); remove it") from None
+
+
+def write_failures(folder: Path, built: Iterable[BuiltShard]) -> None:
+    """Write failures.jsonl, whole or not at all."""
+    failures = [f for shard in sorted(built, key=lambda s: s.index) for f in shard.failures]
+    text = "".join(f"{json.dumps(f.model_dump(), ensure_ascii=False)}\n" for f in failures)
+    atomic_write_bytes(folder / FAILURES_NAME, text.encode())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of builds that were killed; nobody may be writing here."""
+    for leftover in folder.glob(".tmp-*"):
+        leftover.unlink()
 
 
 def refuse_other_arguments(
@@ -101,8 +205,10 @@ def refuse_other_arguments(
             )
 
 
-def intact(folder: Path, entry: ShardEntry) -> bool:
+def intact(folder: Path, entry: ShardEntry | None) -> bool:
     """Return whether a shard is there with the size and checksum of its entry."""
+    if entry is None:
+        return True
     path = folder / entry.name
     return (
         path.is_file()

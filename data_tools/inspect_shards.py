@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from t2vgan import cli
+from t2vgan.cli import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from t2vgan.shards import Manifest
 
 BAR_WIDTH = 40
+MAX_PROMPTS = 40
 RULE = 208  # the grey of the line between two frames
 
 
@@ -22,24 +24,37 @@ def main() -> None:
     cli.call(inspect_shards, prog="python -m data_tools.inspect_shards")
 
 
-def inspect_shards(folder: Positional[Path], out: Path | None = None, num_clips: int = 18) -> None:
-    """Print counts, sizes and the prompts' histogram; write a contact sheet (PNG) and a GIF of it.
+def inspect_shards(
+    folder: Positional[Path],
+    out: Path | None = None,
+    num_clips: int = 18,
+    num_page_clips: int = 200,
+) -> None:
+    """Print counts, sizes and the prompts' histogram; write a contact sheet and a page of clips.
+
+    The sheet is a PNG and a GIF; on the page, clips play and their prompts can be searched.
 
     Args:
         folder: The folder with manifest.json and its shards.
-        out: Where contact_sheet.png and contact_sheet.gif go; the folder itself if not given.
+        out: Where contact_sheet.png, .gif and .html go; the folder itself if not given.
         num_clips: Clips on the contact sheet, as many different prompts as possible.
+        num_page_clips: Clips on the page.
     """
     from t2vgan.errors import UserError
     from t2vgan.shards import check_shards, load_manifest
 
-    if num_clips < 1:
-        raise UserError(f"--num-clips {num_clips}: must be at least 1")
+    for name, value in (("--num-clips", num_clips), ("--num-page-clips", num_page_clips)):
+        if value < 1:
+            raise UserError(f"{name} {value}: must be at least 1")
     manifest = load_manifest(folder)
     check_shards(folder, manifest)
-    print("\n".join(describe(folder, manifest)))
-    clips = pick_clips(folder, manifest, num_clips)
-    for path in write_contact_sheet(out or folder, clips, fps=manifest.fps):
+    lines = describe(folder, manifest)
+    print("\n".join(map(printable, lines)))
+    clips = pick_clips(folder, manifest, max(num_clips, num_page_clips))
+    if not clips:
+        raise UserError(f"{folder}: no clip can be decoded; run python -m data_tools.verify_shards")
+    written = write_contact_sheet(out or folder, clips[:num_clips], fps=manifest.fps)
+    for path in [*written, write_page(out or folder, clips[:num_page_clips], lines, manifest.fps)]:
         print(f"wrote {path}")
 
 
@@ -47,8 +62,12 @@ def describe(folder: Path, manifest: "Manifest") -> list[str]:
     """Return the report's lines: what was built, its sizes, and how often each prompt occurs."""
     geometry = manifest.geometry
     num_bytes = sum(entry.num_bytes for entry in manifest.shards)
+    shown = list(manifest.prompts.items())
+    most_only = len(shown) > MAX_PROMPTS
+    if most_only:
+        shown = sorted(shown, key=lambda item: -item[1])[:MAX_PROMPTS]
     most = max(manifest.prompts.values(), default=1)
-    column = max(map(len, manifest.prompts), default=0)
+    column = min(60, max(len(prompt) for prompt, _ in shown))
     return [
         f"{folder}: {manifest.num_samples} clips in {len(manifest.shards)} shards",
         f"  builder      {manifest.builder}, version {manifest.builder_version}",
@@ -57,15 +76,23 @@ def describe(folder: Path, manifest: "Manifest") -> list[str]:
         f"at {manifest.fps:g} frames/s",
         f"  size         {num_bytes / 1e6:.1f} MB, "
         f"{num_bytes / manifest.num_samples:.0f} bytes a clip",
+        *_account(manifest),
         f"  held out     {', '.join(manifest.held_out_prompts) or 'nothing'}",
         f"  fingerprint  {manifest.fingerprint}",
         "",
-        f"{len(manifest.prompts)} prompts:",
+        f"{len(manifest.prompts)} prompts{', the most frequent' if most_only else ''}:",
         *(
-            f"  {prompt:{column}}  {count:7d}  {'#' * round(BAR_WIDTH * count / most)}"
-            for prompt, count in manifest.prompts.items()
+            f"  {prompt:{column}.{column}}  {count:7d}  {'#' * round(BAR_WIDTH * count / most)}"
+            for prompt, count in shown
         ),
     ]
+
+
+def _account(manifest: "Manifest") -> list[str]:
+    if manifest.input is None:
+        return []
+    reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.input.failures.items())
+    return [f"  input        {manifest.input.num_rows} rows; left out: {reasons or 'nothing'}"]
 
 
 def pick_clips(
@@ -81,7 +108,10 @@ def pick_clips(
     others: list[tuple[str, np.ndarray]] = []
     samples = chain.from_iterable(read_samples(folder / entry.name) for entry in manifest.shards)
     for sample in samples:
-        frames, prompt = decode_sample(sample, manifest.geometry)
+        try:
+            frames, prompt = decode_sample(sample, manifest.geometry)
+        except ValueError:  # verify_shards names it
+            continue
         if prompt not in first:
             first[prompt] = frames
         elif len(others) < num_clips:
@@ -110,6 +140,19 @@ def write_contact_sheet(
     save_clip(still, contact_sheet(strips, prompts, columns=2), fps=fps)
     save_clip(moving, contact_sheet(frames, prompts, columns=6, scale=2), fps=fps)
     return [still, moving]
+
+
+def write_page(
+    folder: Path, clips: "list[tuple[str, np.ndarray]]", summary: list[str], fps: float
+) -> Path:
+    """Write the clips as a page for the browser."""
+    from data_tools.clip_page import clip_page
+    from t2vgan.files import atomic_write_bytes
+
+    page = clip_page(f"Clips of {folder.name or 'the data set'}", clips, summary, fps=fps)
+    path = folder / "contact_sheet.html"
+    atomic_write_bytes(path, page.encode())
+    return path
 
 
 if __name__ == "__main__":

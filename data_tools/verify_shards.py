@@ -12,7 +12,7 @@ from t2vgan import cli
 from t2vgan.errors import UserError
 
 if TYPE_CHECKING:
-    from t2vgan.shards import EncodedSample, Manifest, ShardEntry
+    from t2vgan.shards import EncodedSample, InputCounts, Manifest, ShardEntry
 
 
 def main() -> int:
@@ -65,6 +65,26 @@ class Verifier:
             expected, found = self._manifest.prompts.get(prompt, 0), self._prompts[prompt]
             if expected != found:
                 yield f"prompt {prompt!r}: expected {expected} clips, found {found}"
+        if self._manifest.input is not None:
+            yield from self._account_problems(self._manifest.input)
+
+    def _account_problems(self, counts: "InputCounts") -> Iterator[str]:
+        """Yield what does not add up: every row has clips, or is listed with a reason."""
+        from data_tools.build_state import FAILURES_NAME, read_failures
+        from data_tools.videos.keys import place_of_key
+
+        try:
+            failures = read_failures(self._folder)
+        except UserError as error:
+            yield cli.describe(error)
+            return
+        found = Counter(failure.reason for failure in failures)
+        if found != counts.failures:
+            yield f"{FAILURES_NAME}: expected {counts.failures}, found {dict(found)}"
+        rows = {failure.row for failure in failures}
+        rows |= {row for key in self._shard_of_key if (row := place_of_key(key)[0]) is not None}
+        if lost := sorted(set(range(counts.num_rows)) - rows):
+            yield f"{len(lost)} rows have neither clips nor a reason: {lost[:10]}"
 
     def _shard_problems(self, entry: "ShardEntry") -> Iterator[str]:
         from t2vgan.shards import read_samples, verify_checksum

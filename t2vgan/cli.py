@@ -104,3 +104,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known names are close to a mistyped one, or which there are."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
     return f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known)}"
+
+
+def printable(text: str) -> str:
+    """Return text from a stranger's file without anything that a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in text)

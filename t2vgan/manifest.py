@@ -44,6 +44,16 @@ class ShardEntry(BaseModel):
     sha256: Sha256
 
 
+class InputCounts(BaseModel):
+    """What became of the list that a data set was packed from; failures.jsonl has the rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_rows: Count
+    failures: dict[str, Count]
+    """Reason -> rows, or clips of rows, that were left out for it."""
+
+
 class Manifest(BaseModel):
     """A folder of shards: what is in it, what made it, and how to prove that it is whole."""
 
@@ -59,6 +69,7 @@ class Manifest(BaseModel):
     shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1)]
     prompts: dict[str, Count]
     held_out_prompts: tuple[str, ...] = ()
+    input: InputCounts | None = None
 
     @property
     def num_samples(self) -> int:
@@ -68,7 +79,11 @@ class Manifest(BaseModel):
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of the whole manifest: two folders with the same one hold the same bytes."""
-        return fingerprint(self.model_dump(mode="json"))
+        return fingerprint(self.as_json())
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the manifest as it is written: without `input` where there was none."""
+        return self.model_dump(mode="json", exclude=None if self.input else {"input"})
 
 
 def fingerprint(value: JsonValue) -> str:
@@ -104,7 +119,7 @@ def load_manifest(folder: Path | str) -> Manifest:
 
 def write_manifest(folder: Path | str, manifest: Manifest) -> None:
     """Write a folder's manifest, whole or not at all."""
-    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    text = json.dumps(manifest.as_json(), indent=2, ensure_ascii=False)
     atomic_write_bytes(Path(folder) / MANIFEST_NAME, f"{text}\n".encode())
 
 

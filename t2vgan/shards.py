@@ -1,8 +1,8 @@
 """The sample format, shared by the builders and the loader.
 
-A shard is a tar of samples: `{key}.webp` (one film strip), `{key}.txt` (the prompt, UTF-8) and
-`{key}.json` (metadata), the members of a sample one after the other. `manifest.json` lists the
-shards. Any webdataset reader can open them. Torch is never imported here.
+A shard is a tar of samples: `{key}.webp` or `.jpg` (one film strip) or `.mp4`, `{key}.txt` (the
+prompt, UTF-8) and `{key}.json` (metadata), the members of a sample one after the other.
+`manifest.json` lists the shards. Any webdataset reader can open them. Torch is never imported here.
 """
 
 import json
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import JsonValue
@@ -19,6 +20,7 @@ from t2vgan.manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
     Geometry,
+    InputCounts,
     Manifest,
     ShardEntry,
     check_shards,
@@ -27,7 +29,7 @@ from t2vgan.manifest import (
     verify_checksum,
     write_manifest,
 )
-from t2vgan.strips import EXTENSIONS, decode_strip, encode_strip
+from t2vgan.strips import EXTENSIONS, decode_strip, encode_jpeg_strip, encode_strip
 from t2vgan.tar import READ_BUFFER_BYTES, ShardError, read_members, write_members
 
 __all__ = [
@@ -35,9 +37,11 @@ __all__ = [
     "MANIFEST_NAME",
     "EncodedSample",
     "Geometry",
+    "InputCounts",
     "Manifest",
     "ShardEntry",
     "ShardError",
+    "Storage",
     "check_shards",
     "decode_sample",
     "decode_strip",
@@ -45,6 +49,7 @@ __all__ = [
     "encode_strip",
     "fingerprint",
     "load_manifest",
+    "metadata_of",
     "read_samples",
     "verify_checksum",
     "write_manifest",
@@ -52,6 +57,8 @@ __all__ = [
 ]
 
 METADATA_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+Storage = Literal["strip-webp", "strip-jpg", "mp4"]
+MOVIE_EXTENSION = "mp4"
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -64,16 +71,44 @@ class EncodedSample:
 
 
 def encode_sample(
-    key: str, frames: np.ndarray, prompt: str, metadata: Mapping[str, JsonValue]
+    key: str,
+    frames: np.ndarray,
+    prompt: str,
+    metadata: Mapping[str, JsonValue],
+    *,
+    storage: Storage = "strip-webp",
+    quality: int = 95,
 ) -> EncodedSample:
-    """Encode one clip: frames (T, H, W, 3) uint8 RGB, its prompt, and JSON metadata."""
+    """Encode one clip: frames (T, H, W, 3) uint8 RGB, its prompt, and JSON metadata.
+
+    A WebP strip is lossless; `quality` (1 to 100) is that of the others.
+    """
     if not KEY_PATTERN.fullmatch(key):
         raise ValueError(f"key {key!r} may only hold letters, digits, '_' and '-', 1 to 80 of them")
     if not prompt.strip():
         raise ValueError(f"sample {key}: the prompt is empty")
     text = METADATA_ENCODER.encode(metadata)
-    members = {"webp": encode_strip(frames), "txt": prompt.encode(), "json": text.encode()}
+    extension, data = _encode_frames(frames, storage, quality, metadata.get("fps"))
+    members = {extension: data, "txt": prompt.encode(), "json": text.encode()}
     return EncodedSample(key, members)
+
+
+def _encode_frames(
+    frames: np.ndarray, storage: Storage, quality: int, fps: JsonValue
+) -> tuple[str, bytes]:
+    if storage == "strip-webp":
+        return "webp", encode_strip(frames)
+    if storage == "strip-jpg":
+        return "jpg", encode_jpeg_strip(frames, quality)
+    from t2vgan.media.movies import encode_movie
+
+    rate = fps if isinstance(fps, int | float) else 10
+    return "mp4", encode_movie(frames, format="mp4", fps=rate, crf=_crf(quality))
+
+
+def _crf(quality: int) -> int:
+    """Turn a JPEG-like quality into x264's scale, where 0 is lossless and 51 the worst."""
+    return round(51 * (1 - quality / 100) ** 0.7)
 
 
 def decode_sample(
@@ -81,8 +116,8 @@ def decode_sample(
 ) -> tuple[np.ndarray, str]:
     """Decode one clip into frames (T, H, W, 3) uint8 RGB and its prompt; `out` as in decode_strip.
 
-    Raises ValueError with the reason: no prompt, an empty one, one that is not UTF-8, no strip,
-    an undecodable strip, or one of another geometry.
+    Raises ValueError with the reason: no prompt, an empty one, one that is not UTF-8, neither strip
+    nor film, an undecodable one, or one of another geometry.
     """
     members = sample.members
     if "txt" not in members:
@@ -94,9 +129,29 @@ def decode_sample(
     if not prompt:
         raise ValueError("prompt is empty")
     strip = next((members[e] for e in EXTENSIONS if e in members), None)
-    if strip is None:
-        raise ValueError(f"no film strip (a member of type {', '.join(EXTENSIONS)})")
-    return decode_strip(strip, geometry, out=out), prompt
+    if strip is not None:
+        return decode_strip(strip, geometry, out=out), prompt
+    if MOVIE_EXTENSION in members:
+        frames = _decode_movie(members[MOVIE_EXTENSION], geometry)
+        if out is not None:
+            out[...] = frames
+        return frames, prompt
+    raise ValueError(f"no film strip (a member of type {', '.join(EXTENSIONS)}) and no .mp4")
+
+
+def _decode_movie(data: bytes, geometry: Geometry) -> np.ndarray:
+    from t2vgan.media.movies import decode_clip
+
+    shape = (geometry.num_frames, geometry.height, geometry.width, 3)
+    return decode_clip(data, "mp4", shape)
+
+
+def metadata_of(sample: EncodedSample) -> dict[str, Any]:
+    """Return a sample's metadata; ValueError if its .json member is not a JSON object."""
+    metadata = json.loads(sample.members.get("json", b"{}"))
+    if not isinstance(metadata, dict):
+        raise ValueError("metadata is no JSON object")
+    return metadata
 
 
 def read_samples(path: Path | str, *, skip: int = 0) -> Iterator[EncodedSample]:

@@ -10,21 +10,26 @@ from t2vgan.webp import encode_flat
 
 EXTENSIONS = ("webp", "png", "jpg", "jpeg")
 MAX_WEBP_SIDE = 16383
+MAX_JPEG_SIDE = 65500  # of the library; the format allows 65535
 WEBP_METHOD, WEBP_EFFORT = 2, 0  # benchmarks/build_throughput.py compares the choices
 
 
 def encode_strip(frames: np.ndarray) -> bytes:
     """Encode frames (T, H, W, 3) uint8 RGB as a lossless WebP film strip."""
-    num_frames, height, width, channels = frames.shape
-    if channels != 3 or frames.dtype != np.uint8:
-        raise ValueError(f"frames must be (T, H, W, 3) uint8, got {frames.shape} {frames.dtype}")
-    if max(num_frames * height, width) > MAX_WEBP_SIDE:
-        raise ValueError(
-            f"a strip of {num_frames} * {height} rows and {width} columns does not fit WebP, "
-            f"which holds at most {MAX_WEBP_SIDE} of each"
-        )
-    strip = frames.reshape(num_frames * height, width, channels)
+    strip = _stack(frames, "WebP", MAX_WEBP_SIDE)
     return encode_flat(strip) or _encode_with_pillow(strip)
+
+
+def encode_jpeg_strip(frames: np.ndarray, quality: int) -> bytes:
+    """Encode frames (T, H, W, 3) uint8 RGB as a JPEG film strip with colour at full resolution."""
+    import cv2
+
+    strip = cv2.cvtColor(_stack(frames, "JPEG", MAX_JPEG_SIDE), cv2.COLOR_RGB2BGR)
+    full_colour = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, full_colour]
+    encoded, data = cv2.imencode(".jpg", strip, options)
+    assert encoded
+    return data.tobytes()
 
 
 def decode_strip(data: bytes, geometry: Geometry, *, out: np.ndarray | None = None) -> np.ndarray:
@@ -48,6 +53,18 @@ def decode_strip(data: bytes, geometry: Geometry, *, out: np.ndarray | None = No
     strip = image if out is None else out.reshape(image.shape)
     cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=strip)
     return strip.reshape(geometry.num_frames, geometry.height, geometry.width, 3)
+
+
+def _stack(frames: np.ndarray, format: str, max_side: int) -> np.ndarray:
+    num_frames, height, width, channels = frames.shape
+    if channels != 3 or frames.dtype != np.uint8:
+        raise ValueError(f"frames must be (T, H, W, 3) uint8, got {frames.shape} {frames.dtype}")
+    if max(num_frames * height, width) > max_side:
+        raise ValueError(
+            f"a strip of {num_frames} * {height} rows and {width} columns does not fit {format}, "
+            f"which holds at most {max_side} of each"
+        )
+    return frames.reshape(num_frames * height, width, channels)
 
 
 def _encode_with_pillow(image: np.ndarray) -> bytes:

@@ -13,7 +13,7 @@ LEAVES = """config data_order distributed ema heartbeat losses manifest media ru
     signals tar video webp"""
 ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "strips": "manifest webp",
-    "shards": "manifest strips tar",
+    "shards": "manifest media strips tar",
     "shard_reader": "data_order shards",
     "stream": "config data_order manifest shard_reader shards",
     "presets": "config",
@@ -44,7 +44,7 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
 }
 DOORS = {
     "accelerate": "distributed tracking",
-    "av": "media",
+    "av": "data_tools media",
     "safetensors": "weights",
     "wandb": "tracking",
     "webdataset": "data_tools shards stream",

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from data_tools import build_state
-from data_tools.build_plan import BuildPlan, BuildStopped, build_shard
+from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
+from data_tools.builds import BuildStopped, BuiltShard
 from data_tools.pool import run_jobs
 from t2vgan.errors import UserError
 from t2vgan.shards import (
@@ -134,14 +135,14 @@ def test_the_same_command_mends_a_damaged_build(data, damage):
         ("--clips-per-shard", "10", "clips_per_shard=20, not 10"),
         ("--num-frames", "5", "num_frames=4, not 5"),
         ("--size", "32x24", "size=24x32, not 32x24"),
-        ("scene", "notebook", "scene=circles, not notebook"),
+        ("scene", "notebook", "builder=circles, not notebook"),
     ],
 )
 @pytest.mark.parametrize("state", ["complete", "interrupted"])
 def test_other_arguments_into_the_same_folder_are_refused(data, option, value, message, state):
     if state == "interrupted":
         (data / "manifest.json").unlink()
-        build_state.Journal(data, PLAN.identity).close()
+        build_state.Journal(data, PLAN.header).close()
     before = files_in(data)
     arguments = ["circles", "--out", data, "--seed", "0", *SMALL]
     place = 0 if option == "scene" else arguments.index(option) + 1
@@ -160,7 +161,7 @@ def test_shards_of_unknown_origin_are_not_overwritten(data):
 
 
 def test_two_builds_into_one_folder_cannot_meet(tmp_path):
-    journal = build_state.Journal(tmp_path, PLAN.identity)
+    journal = build_state.Journal(tmp_path, PLAN.header)
     result = run("build_shards", "circles", "--out", tmp_path, *SMALL)
     assert result.returncode == 2
     assert "another build is writing" in result.stderr
@@ -173,9 +174,10 @@ def test_a_shard_is_finished_by_its_checksum_not_by_its_name(tmp_path, data):
     expected = files_in(data)
     entries = load_manifest(data).shards
     (data / "manifest.json").unlink()
-    with build_state.Journal(data, PLAN.identity) as journal:
-        journal.record(entries[0])
-        journal.record(entries[1])
+    with build_state.Journal(data, PLAN.header) as journal:
+        for index in (0, 1):
+            prompts = build_state.count_prompts(data / entries[index].name)
+            journal.record(BuiltShard(index=index, entry=entries[index], prompts=prompts))
     with (data / build_state.JOURNAL_NAME).open("ab") as file:
         file.write(b'{"name": "circles-00002.tar", "num_sam')
     (data / "circles-00001.tar").write_bytes(b"damaged")
@@ -232,7 +234,7 @@ def test_an_interrupted_build_continues(tmp_path, number, exit_code, workers):
         assert not list(folder.glob(".tmp-*"))
 
     recorded = [
-        folder / json.loads(line)["name"]
+        folder / json.loads(line)["entry"]["name"]
         for line in (folder / build_state.JOURNAL_NAME).read_text().splitlines()[1:]
     ]
     assert recorded, "the first shard was finished"
@@ -241,8 +243,8 @@ def test_an_interrupted_build_continues(tmp_path, number, exit_code, workers):
     for path in recorded:
         assert path.stat().st_mtime_ns == published[path], "finished shards are kept"
     plan = BuildPlan("circles", 2000, 100, Geometry(num_frames=10, height=64, width=64), seed=0)
-    entry = build_shard(plan, tmp_path / "again", 19, lambda: False)
-    assert load_manifest(folder).shards[19] == entry
+    again = plan.job(19).run(tmp_path / "again", lambda: False)
+    assert load_manifest(folder).shards[19] == again.entry
     assert not list(folder.glob(".*"))
 
 
@@ -268,7 +270,7 @@ def test_ctrl_c_while_the_workers_start_is_quiet(tmp_path):
 
 def test_a_shard_stops_when_asked_and_leaves_nothing(tmp_path):
     with pytest.raises(BuildStopped):
-        build_shard(PLAN, tmp_path, 0, lambda: True)
+        PLAN.job(0).run(tmp_path, lambda: True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,8 +13,10 @@ CODECS: dict[str, tuple[str, str | None, dict[str, object]]] = {
 DEMUXERS = {"mp4": "mov", "avi": "avi"}
 
 
-def encode_movie(frames: np.ndarray, *, format: str, fps: float) -> bytes:
+def encode_movie(frames: np.ndarray, *, format: str, fps: float, crf: int | None = None) -> bytes:
     """Return an MP4 (H.264) or AVI (MPEG-4 part 2, tagged XVID) of high quality.
+
+    `crf` sets another quality of H.264: 0 is lossless, 51 the worst.
 
     frames: (T, H, W, 3) uint8. 4:2:0 colour wants even sides: an odd one grows by a repeated row or
     column. One encoder thread, because x264's output depends on how many there are.
@@ -30,7 +32,7 @@ def encode_movie(frames: np.ndarray, *, format: str, fps: float) -> bytes:
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        stream.options = options
+        stream.options = options if crf is None else {**options, "crf": str(crf)}
         stream.codec_context.thread_count = 1
         if tag is not None:
             stream.codec_context.codec_tag = tag
@@ -50,3 +52,35 @@ def decode_movie(data: bytes, format: str) -> Iterator[np.ndarray]:
     with av.open(io.BytesIO(data), "r", format=DEMUXERS[format]) as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="rgb24")
+
+
+def decode_clip(data: bytes, format: str, shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Return the frames (T, H, W, 3) of a film of that shape; an odd side may have grown by one.
+
+    The size in the header is compared before a picture is decoded. Raises ValueError.
+    """
+    import av
+
+    num_frames, height, width, _ = shape
+    expected = (width + width % 2, height + height % 2)
+    frames = np.empty(shape, np.uint8)
+    try:
+        with av.open(io.BytesIO(data), "r", format=DEMUXERS[format]) as container:
+            stream = container.streams.video[0]
+            found = (stream.codec_context.width, stream.codec_context.height)
+            if found not in (expected, (width, height)):
+                raise ValueError(
+                    "film is {}x{} pixels, expected {}x{}".format(*found, width, height)
+                )
+            stream.codec_context.thread_count = 1
+            count = 0
+            for frame in container.decode(stream):
+                if count == num_frames or (frame.width, frame.height) != found:
+                    raise ValueError(f"film has more than {num_frames} frames, or changes its size")
+                frames[count] = frame.to_ndarray(format="rgb24")[:height, :width]
+                count += 1
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"film cannot be decoded ({error})") from None
+    if count != num_frames:
+        raise ValueError(f"film has {count} frames, expected {num_frames}")
+    return frames

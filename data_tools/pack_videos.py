@@ -1,0 +1,258 @@
+"""Pack captioned videos into shards: `python -m data_tools.pack_videos SOURCE --out DIR`.
+
+The same list and the same settings give the same bytes, whatever the number of workers or tasks.
+Interrupted and run again, packing continues.
+"""
+
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from data_tools.arguments import at_least, parse_size
+from t2vgan import cli
+from t2vgan.errors import UserError
+
+if TYPE_CHECKING:
+    from data_tools.builds import BuiltShard, Task
+    from data_tools.videos.plan import PackPlan
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """Pack captioned videos into webdataset shards with a manifest.
+
+    Every row of the input gives clips or a line in failures.jsonl. Run the same command again to
+    continue an interrupted one.
+    """
+
+    source: Positional[str]
+    """Folder of a.mp4 + a.txt; folder with metadata.csv, .jsonl or .parquet, or that file itself;
+    folder with videos.txt + prompts.txt; webdataset tars (mp4 + txt or json). A path or a URL."""
+    out: Path
+    """Folder for the shards, failures.jsonl and manifest.json."""
+    video_column: str | None = None
+    """Column of the videos' paths or URLs; by default a usual name (video, path, url)."""
+    prompt_column: str | None = None
+    """Column of the captions; by default a usual name (prompt, caption, text)."""
+    fps: float = 8.0
+    """Frames per second of a clip, whatever the video's own rate."""
+    num_frames: int = 16
+    """Frames of a clip."""
+    size: str = "64x64"
+    """Height and width of a frame in pixels, as HxW."""
+    clips_per_video: int = 1
+    """Clips cut from each video, from its start on; 0 cuts as many as it holds."""
+    stride: float = 0.0
+    """Seconds between the starts of two clips of a video; 0 places them end to end."""
+    fit: Literal["crop", "random-crop", "pad"] = "crop"
+    """Other aspect ratios: cut from the centre, at a random place, or pad with black."""
+    storage: Literal["strip-jpg", "strip-webp", "mp4"] = "strip-jpg"
+    """One JPEG or lossless WebP picture of all frames, or H.264 (smallest, slowest to read)."""
+    quality: int = 90
+    """Quality of JPEG and H.264, 1 to 100."""
+    min_motion: float = 0.0
+    """Leave out clips whose colour values change less than this from frame to frame (0 to 255)."""
+    drop_duplicates: bool = False
+    """Leave out clips nearly equal to an earlier one of their shard (reshard does it over all)."""
+    max_prompt_words: int = 64
+    """Cut longer captions; the text encoder reads no more."""
+    rows_per_shard: int = 100
+    """Videos in one shard."""
+    seed: int = 0
+    """Seed of the random crops."""
+    workers: int = os.cpu_count() or 1
+    """Processes that decode."""
+    plan_only: bool = False
+    """Print what would be done, and stop."""
+    task_index: int | None = None
+    """Which task of a cluster's array this is; by default SLURM_ARRAY_TASK_ID or
+    JOB_COMPLETION_INDEX."""
+    task_count: int | None = None
+    """Number of tasks that share the shards; by default SLURM_ARRAY_TASK_COUNT or
+    JOB_COMPLETION_COUNT. Then join them with data_tools.merge_manifests."""
+    retry_failed: bool = False
+    """Make the shards in which rows failed again."""
+    max_bad_fraction: float = 0.1
+    """Stop with exit code 1 when more than this share of the rows has failed."""
+    allow_local: bool = False
+    """Let a list name files outside its own folder."""
+    timeout_seconds: float = 120.0
+    """Longest time for one video."""
+    memory_mb: int = 2048
+    """Most memory for decoding one video, beyond what the libraries take."""
+    max_pixels: int = 8192 * 4320
+    """Largest picture, height times width."""
+    max_seconds: float = 14_400.0
+    """Longest video."""
+    max_file_mb: int = 1024
+    """Largest file."""
+
+
+def main() -> int:
+    """Pack what the command line asks for."""
+    options = tyro.cli(PackOptions, prog="python -m data_tools.pack_videos")
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    check_options(options)
+    task = task_of(options)
+    plan = make_plan(options)
+    if options.plan_only:
+        print("\n".join(describe(plan, task)))
+        return 0
+    return pack(plan, options, task)
+
+
+def check_options(options: PackOptions) -> None:
+    """Raise UserError for an option outside its range."""
+    at_least(1, options, "num_frames", "rows_per_shard", "workers", "max_prompt_words")
+    at_least(1, options, "memory_mb", "max_pixels", "max_file_mb")
+    at_least(0, options, "clips_per_video", "stride", "min_motion", "seed")
+    for name in ("fps", "timeout_seconds", "max_seconds"):
+        if not 0 < (value := getattr(options, name)) < float("inf"):
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be above 0")
+    if options.fps > 1000:
+        raise UserError(f"--fps {options.fps:g}: must be at most 1000")
+    if not 1 <= options.quality <= 100:
+        raise UserError(f"--quality {options.quality}: must be 1 to 100")
+    if not 0 <= options.max_bad_fraction <= 1:
+        raise UserError(f"--max-bad-fraction {options.max_bad_fraction}: must be 0 to 1")
+
+
+def task_of(options: PackOptions) -> "Task":
+    """Return which part of the shards is ours, from the options or the cluster's variables."""
+    from data_tools.builds import Task
+
+    index = _number(options.task_index, "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
+    count = _number(options.task_count, "SLURM_ARRAY_TASK_COUNT", "JOB_COMPLETION_COUNT")
+    if index is None and count is None:
+        return Task()
+    if index is None or count is None:
+        given, missing = ("index", "count") if count is None else ("count", "index")
+        raise UserError(f"--task-{given} needs --task-{missing} beside it")
+    if not 0 <= index < count:
+        raise UserError(f"--task-index {index} --task-count {count}: must be 0 to {count - 1}")
+    return Task(index, count)
+
+
+def make_plan(options: PackOptions) -> "PackPlan":
+    """Read the source and return the build that the options describe."""
+    from data_tools.videos.plan import PackPlan
+    from data_tools.videos.settings import Access, ClipSettings, Limits, PackSettings
+    from data_tools.videos.sources import read_source
+    from data_tools.videos.tables import Columns
+
+    geometry = parse_size(options.size, options.num_frames, options.storage)
+    source = read_source(options.source, Columns(options.video_column, options.prompt_column))
+    clips = ClipSettings(
+        geometry=geometry,
+        fps=options.fps,
+        clips_per_video=options.clips_per_video,
+        stride=options.stride or options.num_frames / options.fps,
+        fit=options.fit,
+        storage=options.storage,
+        quality=options.quality,
+        min_motion=options.min_motion,
+        drop_duplicates=options.drop_duplicates,
+        max_prompt_words=options.max_prompt_words,
+        seed=options.seed,
+    )
+    limits = Limits(
+        timeout_seconds=options.timeout_seconds,
+        memory_mb=options.memory_mb,
+        max_pixels=options.max_pixels,
+        max_seconds=options.max_seconds,
+        max_file_mb=options.max_file_mb,
+    )
+    settings = PackSettings(clips, Access(source.root, options.allow_local), limits)
+    return PackPlan(source, settings, options.rows_per_shard)
+
+
+def describe(plan: "PackPlan", task: "Task") -> list[str]:
+    """Return the plan's lines."""
+    from t2vgan.shards import fingerprint
+
+    header = plan.header
+    mine = task.indexes(header.num_shards)
+    lines = [
+        f"{header.num_rows} videos ({plan.source.kind}) -> {header.num_shards} shards, "
+        f"{plan.shard_name(0)} to {plan.shard_name(header.num_shards - 1)}",
+        *(f"  {name:18} {value}" for name, value in header.builder_config.items()),
+        f"  {'fingerprint':18} {fingerprint(header.identity)}",
+    ]
+    if task.count > 1:
+        lines.append(f"task {task.index} of {task.count}: {len(mine)} shards, {list(mine)[:8]} ...")
+    return lines
+
+
+def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
+    """Pack what is missing, print the account, and return the exit code."""
+    from data_tools.finishing import complete, is_complete, summary
+    from data_tools.videos import accounting
+    from t2vgan.shards import load_manifest
+
+    folder = options.out
+    remake = _shards_to_retry(plan, folder) if options.retry_failed else set()
+    if not remake and is_complete(plan, folder):
+        print(f"{folder} is already complete: {summary(load_manifest(folder))}")
+        return 0
+    my_rows = sum(plan.size_of(index) for index in task.indexes(plan.header.num_shards))
+    bad_rows = accounting.BadRows(my_rows, options.max_bad_fraction)
+    made: list[BuiltShard] = []
+
+    def watch(built: "BuiltShard") -> None:
+        made.append(built)
+        bad_rows.see(built)
+
+    try:
+        built = complete(
+            plan, folder, num_workers=options.workers, task=task, remake=remake, watch=watch
+        )
+    except accounting.TooManyBadRows as error:
+        print("\n".join(accounting.table(made, sum(plan.size_of(b.index) for b in made))))
+        print(f"error: {error}; mend the input, or raise it to go on", file=sys.stderr)
+        return 1
+    mine = [built[index] for index in task.indexes(plan.header.num_shards)]
+    print("\n".join(accounting.table(mine, my_rows)))
+    if task.count > 1:
+        print(
+            f"task {task.index} of {task.count} is done; after the last: "
+            f"python -m data_tools.merge_manifests {folder}"
+        )
+    else:
+        print(f"{folder}: {summary(load_manifest(folder))}")
+    return 0
+
+
+def _shards_to_retry(plan: "PackPlan", folder: Path) -> set[int]:
+    from data_tools.build_state import find_build, recover
+    from data_tools.videos.accounting import shards_to_retry
+
+    manifest = find_build(plan, folder) if folder.is_dir() else None
+    if manifest is None:
+        raise UserError(f"--retry-failed: {folder} holds no finished packing to retry rows of")
+    return shards_to_retry(recover(plan, folder, manifest).values())
+
+
+def _number(given: int | None, *variables: str) -> int | None:
+    if given is not None:
+        return given
+    for variable in variables:
+        if text := os.environ.get(variable):
+            try:
+                return int(text)
+            except ValueError:
+                raise UserError(f"{variable}={text}: must be a whole number") from None
+    return None
+
+
+def _exit_on_signal(number: int, frame: object) -> None:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,102 @@
+"""Make the damaged shards of a data set again: `python -m data_tools.repair_shards DIR`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from tyro.conf import Positional
+
+from t2vgan import cli
+from t2vgan.errors import UserError
+
+if TYPE_CHECKING:
+    from data_tools.builds import Build
+    from t2vgan.shards import Manifest
+
+
+def main() -> int:
+    """Repair the folder that the command line names."""
+    return tyro.cli(repair_shards, prog="python -m data_tools.repair_shards")
+
+
+def repair_shards(
+    folder: Positional[Path],
+    source: str = "",
+    video_column: str | None = None,
+    prompt_column: str | None = None,
+    allow_local: bool = False,
+    workers: int = os.cpu_count() or 1,
+) -> int:
+    """Make exactly the shards that are missing or damaged again, from what they were made from.
+
+    The exit code is 1 where the source gives other bytes now.
+
+    Args:
+        folder: The folder with manifest.json and its shards.
+        source: What pack_videos packed; rendered scenes need none.
+        video_column: As it was given to pack_videos.
+        prompt_column: As it was given to pack_videos.
+        allow_local: As it was given to pack_videos.
+        workers: Processes.
+    """
+    from data_tools.build_state import intact
+    from data_tools.finishing import complete
+    from t2vgan.shards import load_manifest
+
+    manifest = load_manifest(folder)
+    damaged = [entry for entry in manifest.shards if not intact(folder, entry)]
+    if not damaged:
+        print(f"{folder}: {len(manifest.shards)} shards, all whole")
+        return 0
+    if manifest.builder == "videos":
+        build = _packing(manifest, source, (video_column, prompt_column), allow_local)
+    else:
+        build = _rendering(manifest)
+    complete(build, folder, num_workers=workers)
+    made = {entry.name: entry for entry in load_manifest(folder).shards}
+    changed = [entry.name for entry in damaged if made.get(entry.name) != entry]
+    for entry in damaged:
+        print(
+            f"{entry.name}: {'made again, with OTHER bytes' if entry.name in changed else 'mended'}"
+        )
+    if changed:
+        print(
+            f"the source of {len(changed)} shards has changed; the manifest says what is there now"
+        )
+    return int(bool(changed))
+
+
+def _packing(
+    manifest: "Manifest", source: str, columns: tuple[str | None, str | None], allow_local: bool
+) -> "Build":
+    from data_tools.videos.plan import PackPlan
+    from data_tools.videos.settings import Access, ClipSettings, PackSettings
+    from data_tools.videos.sources import read_source
+    from data_tools.videos.tables import Columns
+
+    if not source:
+        raise UserError("--source: name the videos that this data set was packed from")
+    found = read_source(source, Columns(*columns))
+    clips = ClipSettings.from_config(manifest.builder_config, manifest.geometry)
+    settings = PackSettings(clips, Access(found.root, allow_local))
+    return PackPlan(found, settings, int(str(manifest.builder_config["rows_per_shard"])))
+
+
+def _rendering(manifest: "Manifest") -> "Build":
+    from data_tools.build_plan import BuildPlan
+    from data_tools.build_shards import SCENES
+
+    if manifest.builder not in SCENES:
+        raise UserError(
+            f"a data set made by {manifest.builder!r} cannot be made again here; "
+            f"make it anew with the command that made it"
+        )
+    numbers = {
+        name: manifest.builder_config[name] for name in ("num_clips", "clips_per_shard", "seed")
+    }
+    return BuildPlan(manifest.builder, geometry=manifest.geometry, **numbers)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,89 @@
+"""Other shard sizes, filters and mixes: `python -m data_tools.reshard DIR [DIR ...] --out DIR`."""
+
+import os
+import re
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+from tyro.conf import Positional
+
+from data_tools.arguments import at_least
+from t2vgan import cli
+from t2vgan.errors import UserError
+
+
+@dataclass(frozen=True)
+class ReshardOptions:
+    """Write clips of finished data sets into new shards; pixels are copied, never encoded again.
+
+    Every new shard holds its share of each data set. Run the same command again to continue an
+    interrupted one.
+    """
+
+    folders: Positional[list[Path]]
+    """Data sets of one geometry."""
+    out: Path
+    """Folder for the new shards."""
+    clips_per_shard: int = 500
+    """Clips in one new shard."""
+    weights: list[float] = field(default_factory=list)
+    """One for each data set: 0.5 takes half of its clips, 2 each of them twice."""
+    match: str = ""
+    """Keep only clips whose prompt this regular expression finds something in."""
+    min_motion: float = 0.0
+    """Keep only clips whose colour values change at least this much from frame to frame."""
+    drop_duplicates: bool = False
+    """Keep one of clips that look nearly the same, over all data sets."""
+    seed: int = 0
+    """Seed of the choice by weights and of the order inside a shard."""
+    workers: int = os.cpu_count() or 1
+    """Processes."""
+
+
+def main() -> None:
+    """Reshard what the command line asks for."""
+    options = tyro.cli(ReshardOptions, prog="python -m data_tools.reshard")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    reshard(options)
+
+
+def reshard(options: ReshardOptions) -> None:
+    """Check the options, choose the clips, and write what is missing of their shards."""
+    from data_tools.finishing import complete, is_complete, summary
+    from data_tools.selection import Selection, choose
+    from t2vgan.shards import load_manifest
+
+    at_least(1, options, "clips_per_shard", "workers")
+    at_least(0, options, "min_motion", "seed")
+    weights = tuple(options.weights) or (1.0,) * len(options.folders)
+    if len(weights) != len(options.folders) or not all(0 < w < float("inf") for w in weights):
+        raise UserError(
+            f"--weights {weights}: give one above 0 for each of the {len(options.folders)}"
+            " data sets"
+        )
+    try:
+        re.compile(options.match)
+    except re.error as error:
+        raise UserError(f"--match {options.match!r}: {error}") from None
+    selection = Selection(
+        weights=weights,
+        match=options.match,
+        min_motion=options.min_motion,
+        drop_duplicates=options.drop_duplicates,
+        seed=options.seed,
+    )
+    plan = choose(options.folders, selection, options.clips_per_shard)
+    for folder, manifest, picks in zip(options.folders, plan.manifests, plan.picks, strict=True):
+        print(f"{folder}: {len(picks)} of {manifest.num_samples} clips", flush=True)
+    if is_complete(plan, options.out):
+        print(f"{options.out} is already complete: {summary(load_manifest(options.out))}")
+        return
+    complete(plan, options.out, num_workers=options.workers)
+    print(f"{options.out}: {summary(load_manifest(options.out))}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

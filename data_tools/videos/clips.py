@@ -1,0 +1,114 @@
+"""One row into clips: opened, decoded, cut, fitted and encoded. Runs in the sandbox's child."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import JsonValue
+
+from data_tools.videos.decoding import (
+    cut_clips,
+    open_video,
+    picture_of,
+    pixel_aspect_of,
+    shown_frames,
+    transfer_of,
+)
+from data_tools.videos.fitting import fit_picture
+from data_tools.videos.hdr import to_standard_range
+from data_tools.videos.judging import motion_of, perceptual_hash
+from data_tools.videos.keys import sample_key
+from data_tools.videos.locations import open_bytes, resolve
+from data_tools.videos.prompts import clean_prompt
+from data_tools.videos.rows import Row
+from data_tools.videos.settings import ClipSettings, PackSettings, VideoError
+from t2vgan.seeds import random_generator
+from t2vgan.shards import EncodedSample, encode_sample
+
+if TYPE_CHECKING:
+    import av
+
+
+@dataclass(frozen=True)
+class RowTask:
+    """A row and its place in the input list."""
+
+    number: int
+    row: Row
+
+
+def make_clips(task: RowTask, settings: PackSettings) -> list[EncodedSample]:
+    """Return the clips of one row; raise VideoError, or what the decoder raises."""
+    row, limits = task.row, settings.limits
+    if row.problem:
+        raise VideoError("prompt" if "caption" in row.problem else "list", row.problem)
+    prompt = clean_prompt(row.prompt, max_words=settings.clips.max_prompt_words)
+    location = resolve(row.path, settings.access)
+    max_bytes = limits.max_file_mb << 20
+    with (
+        open_bytes(location, offset=row.offset, size=row.size, max_bytes=max_bytes) as file,
+        open_video(file, limits) as (container, stream),
+    ):
+        drawing = Drawing(task.number, settings.clips, stream)
+        frames = shown_frames(container, stream, limits)
+        clips = list(cut_clips(frames, settings.clips, drawing.draw))
+    if not clips:
+        raise VideoError(
+            "short",
+            f"shorter than the {settings.clips.geometry.num_frames} frames at "
+            f"{settings.clips.fps:g} frames/s of a clip",
+        )
+    return [encode(task, clip, frames, prompt, settings.clips) for clip, frames in clips]
+
+
+@dataclass
+class Drawing:
+    """Makes the pictures of one video's clips; the last one is kept for the next clip."""
+
+    number: int
+    settings: ClipSettings
+    stream: "av.VideoStream"
+    last: "tuple[av.VideoFrame, np.ndarray] | None" = None
+
+    def draw(self, frame: "av.VideoFrame", clip: int) -> np.ndarray:
+        """Return a frame at the clip's size, (H, W, 3) uint8."""
+        if self.last is None or self.last[0] is not frame:
+            self.last = frame, picture_of(frame)
+        picture = fit_picture(
+            self.last[1],
+            self.settings.geometry,
+            self.settings.fit,
+            pixel_aspect=pixel_aspect_of(self.stream, frame),
+            place=self._place(clip),
+        )
+        if picture.dtype == np.uint8:
+            return picture
+        return to_standard_range(picture, transfer_of(frame))
+
+    def _place(self, clip: int) -> tuple[float, float]:
+        if self.settings.fit != "random-crop":
+            return 0.5, 0.5
+        down, right = random_generator(self.settings.seed, "crop", self.number, clip).random(2)
+        return float(down), float(right)
+
+
+def encode(
+    task: RowTask, clip: int, frames: np.ndarray, prompt: str, settings: ClipSettings
+) -> EncodedSample:
+    """Return a clip as a sample, its metadata telling where it comes from and how it looks."""
+    metadata: dict[str, JsonValue] = {
+        **settings.geometry.model_dump(),
+        "fps": settings.fps,
+        "source": task.row.source,
+        "start_seconds": float(clip * settings.clip_step),
+        "motion": round(motion_of(frames), 3),
+        "perceptual_hash": perceptual_hash(frames),
+    }
+    return encode_sample(
+        sample_key(task.number, clip),
+        frames,
+        prompt,
+        metadata,
+        storage=settings.storage,
+        quality=settings.quality,
+    )

@@ -1,0 +1,55 @@
+"""What a clip's pixels say about its worth: does anything move, and have we had it before?"""
+
+from collections import defaultdict
+
+import numpy as np
+
+HASH_SIDE = 8
+MAX_DIFFERENT_BITS = 6  # of 128: re-encoding changes about two
+
+
+def motion_of(frames: np.ndarray) -> float:
+    """Return the mean change of a colour value from one frame (T, H, W, 3) to the next, 0..255."""
+    if len(frames) < 2:
+        return 0.0
+    return float(np.abs(np.diff(frames.astype(np.int16), axis=0)).mean())
+
+
+def perceptual_hash(frames: np.ndarray) -> str:
+    """Return 128 bits as hex that change little when a clip is scaled or encoded again.
+
+    A difference hash of two moments of the clip: is each cell of an 8x9 grid brighter than the one
+    to its left?
+    """
+    import cv2
+
+    moments = (frames[len(frames) // 4], frames[3 * len(frames) // 4])
+    bits = []
+    for picture in moments:
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        cells = cv2.resize(grey, (HASH_SIDE + 1, HASH_SIDE), interpolation=cv2.INTER_AREA)
+        bits.append(cells[:, 1:] > cells[:, :-1])
+    return np.packbits(np.concatenate(bits)).tobytes().hex()
+
+
+class SeenClips:
+    """Perceptual hashes of the clips so far.
+
+    Of eight bands, two hashes that differ in at most six bits share at least two whole: only clips
+    that share a band are compared.
+    """
+
+    def __init__(self) -> None:
+        self._by_band: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+
+    def is_new(self, hash: str) -> bool:
+        """Return whether no clip so far was nearly the same, and remember this one if so."""
+        value = int(hash, 16)
+        bands = [(band, value >> 16 * band & 0xFFFF) for band in range(8)]
+        for band in bands:
+            for seen in self._by_band.get(band, ()):
+                if (value ^ seen).bit_count() <= MAX_DIFFERENT_BITS:
+                    return False
+        for band in bands:
+            self._by_band[band].append(value)
+        return True

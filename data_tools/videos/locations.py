@@ -1,0 +1,119 @@
+"""Where a row points, and whether it may: the only place that opens what a list names."""
+
+import io
+import os
+import re
+import stat
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from data_tools.videos.settings import Access, VideoError
+
+REMOTE_SCHEMES = ("http", "https", "s3", "gs", "gcs", "az", "abfs")
+LOCAL_SCHEMES = ("file", "local")
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+ATTEMPTS = 3
+
+
+def is_remote(path: str) -> bool:
+    """Return whether a path is a URL of a kind that is read through fsspec."""
+    return _scheme(path) in REMOTE_SCHEMES and "::" not in path
+
+
+def resolve(path: str, access: Access) -> str:
+    """Return the path or URL that a row means; raise VideoError where a row may not point there.
+
+    Relative paths stay inside the source. Other local paths and `file:` URLs need --allow-local;
+    every scheme that is not plain storage (`pipe:`, chained ones) is refused always.
+    """
+    try:
+        usable = bool(path) and b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise VideoError("refused", f"{path[:100]!r} cannot be the name of a file")
+    scheme = _scheme(path)
+    if "::" in path or scheme not in ("", *REMOTE_SCHEMES, *LOCAL_SCHEMES):
+        raise VideoError("refused", f"{path[:100]!r}: only files, {', '.join(REMOTE_SCHEMES)}")
+    if scheme in REMOTE_SCHEMES:
+        return path
+    if scheme:
+        return _outside(re.sub(r"^\w+:(//)?", "", path), path, access)
+    if is_remote(access.root):
+        if path.startswith("/") or ".." in path.split("/"):
+            raise VideoError("refused", f"{path[:100]!r} leads out of the source")
+        return f"{access.root.rstrip('/')}/{path}"
+    whole = os.path.realpath(os.path.join(access.root, path))
+    if Path(whole).is_relative_to(os.path.realpath(access.root)):
+        return whole
+    return _outside(whole, path, access)
+
+
+def open_bytes(location: str, *, offset: int, size: int | None, max_bytes: int) -> BinaryIO:
+    """Open a resolved file, or `size` bytes of one; remote ones are read into memory.
+
+    Raises VideoError if there is nothing to read, or too much.
+    """
+    if is_remote(location):
+        return io.BytesIO(_fetch(location, offset, size, max_bytes))
+    try:
+        found = os.stat(location)
+    except OSError as error:
+        raise VideoError("missing", str(error.strerror)) from None
+    if not stat.S_ISREG(found.st_mode):  # a pipe would block for ever, a device has no end
+        raise VideoError("refused", "no regular file")
+    _check_size(found.st_size if size is None else size, max_bytes)
+    if not found.st_size:
+        raise VideoError("empty", "the file has no bytes")
+    file = open(location, "rb")  # noqa: SIM115 (the caller closes it)
+    if size is None:
+        return file
+    with file:
+        file.seek(offset)
+        return io.BytesIO(file.read(size))
+
+
+def _fetch(url: str, offset: int, size: int | None, max_bytes: int) -> bytes:
+    """Read a remote file whole; servers that fail for a moment are asked again."""
+    import fsspec
+
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            system, path = fsspec.core.url_to_fs(url)
+            if size is not None:
+                _check_size(size, max_bytes)
+                return system.cat_file(path, start=offset, end=offset + size)
+            with system.open(path, "rb", cache_type="readahead") as file:
+                data = file.read(max_bytes + 1)
+            _check_size(len(data), max_bytes)
+            return data
+        except FileNotFoundError:
+            raise VideoError("missing", f"{url}: no such object") from None
+        except ImportError as error:
+            raise VideoError("refused", f"{url}: {error}") from None
+        except VideoError:
+            raise
+        except Exception as error:  # each storage has its own kinds
+            if attempt == ATTEMPTS:
+                raise VideoError("unreachable", f"{url}: {error}") from None
+            time.sleep(attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _outside(local: str, path: str, access: Access) -> str:
+    if not access.allow_local:
+        raise VideoError(
+            "refused", f"{path[:100]!r} lies outside the source; --allow-local permits it"
+        )
+    return local
+
+
+def _scheme(path: str) -> str:
+    match = SCHEME.match(path)
+    return match.group(1).lower() if match else ""
+
+
+def _check_size(num_bytes: int, max_bytes: int) -> None:
+    if num_bytes > max_bytes:
+        raise VideoError("limit", f"{num_bytes} bytes or more, limit {max_bytes}")

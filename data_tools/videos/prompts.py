@@ -1,0 +1,28 @@
+"""Captions as people and scrapers write them, made fit to be prompts."""
+
+import re
+import unicodedata
+
+from data_tools.videos.settings import VideoError
+
+# Joiners shape words of many scripts, and emoji; other invisible characters only hide things.
+KEPT_INVISIBLE = "\u200c\u200d"
+MAX_PROMPT_CHARACTERS = 2000
+
+
+def clean_prompt(text: str, *, max_words: int) -> str:
+    """Return a caption in NFC, on one line, without control or invisible characters, cut to length.
+
+    Words are counted as the text encoder counts them. Right-to-left overrides and the like are
+    dropped, so that a prompt reads as it is stored. Raises VideoError when no word is left.
+    """
+    text = unicodedata.normalize("NFC", text[: 8 * MAX_PROMPT_CHARACTERS])
+    spaced = (" " if character.isspace() else character for character in text)
+    visible = (c for c in spaced if c in KEPT_INVISIBLE or unicodedata.category(c)[0] != "C")
+    text = " ".join("".join(visible).split())[:MAX_PROMPT_CHARACTERS]
+    words = list(re.finditer(r"\w+", text))
+    if not words:
+        raise VideoError("prompt", "the caption has no words")
+    if len(words) > max_words:
+        text = text[: words[max_words - 1].end()]
+    return text.strip()

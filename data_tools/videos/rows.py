@@ -1,0 +1,57 @@
+"""The input list: one row for each source video, in an order that depends on the source alone."""
+
+import hashlib
+import json
+from dataclasses import astuple, dataclass, replace
+
+MAX_CAPTION_BYTES = 1 << 20
+VIDEO_EXTENSIONS = frozenset(
+    "mp4 m4v mov mkv webm avi mpg mpeg m2ts mts ts flv wmv asf gif ogv 3gp".split()  # noqa: SIM905
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One source video and its caption. In a tar, `member` lies at `offset` with `size` bytes.
+
+    `problem` says what was wrong with the row before any video was opened.
+    """
+
+    path: str
+    prompt: str = ""
+    member: str = ""
+    offset: int = 0
+    size: int | None = None
+    problem: str = ""
+
+    @property
+    def source(self) -> str:
+        """The row's name in metadata and reports, where half a character would be no text."""
+        name = f"{self.path}/{self.member}" if self.member else self.path
+        return name.encode("utf-8", "backslashreplace").decode()
+
+    def captioned(self, caption: bytes) -> "Row":
+        """Return the row with its caption, of a very long one only the start."""
+        cut = len(caption) >= MAX_CAPTION_BYTES
+        try:
+            text = caption[:MAX_CAPTION_BYTES].decode("utf-8-sig", "ignore" if cut else "strict")
+        except UnicodeDecodeError:
+            return replace(self, problem="the caption is not UTF-8")
+        return replace(self, prompt=text)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A read input list; relative paths in it start from `root`."""
+
+    root: str
+    rows: list[Row]
+    kind: str
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the rows: the identity of the list."""
+        digest = hashlib.sha256()
+        for row in self.rows:
+            digest.update(json.dumps(astuple(row)).encode() + b"\n")
+        return digest.hexdigest()

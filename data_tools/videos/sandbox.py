@@ -1,0 +1,177 @@
+"""A child process that decodes: a video that crashes, hangs or hoards memory stays alone in it.
+
+The child may write no file, and hears nothing of Ctrl-C. Its answers are read as JSON and bytes,
+never unpickled: by the time it answers it has met a stranger's file.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+import time
+from multiprocessing.connection import Connection
+
+from data_tools.builds import BuildStopped, ShouldStop
+from data_tools.videos.clips import RowTask, make_clips
+from data_tools.videos.settings import Limits, PackSettings, VideoError
+from t2vgan.shards import EncodedSample
+
+POLL_SECONDS = 0.1
+START_SECONDS = 60.0  # importing the decoders, on a busy machine
+MAX_ANSWER_BYTES = 1 << 30
+
+
+class Sandbox:
+    """Turns rows into clips in a child process, which is started anew after each accident."""
+
+    def __init__(self, settings: PackSettings):
+        self._settings = settings
+        self._child: multiprocessing.process.BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    def make_clips(self, task: RowTask, should_stop: ShouldStop) -> list[EncodedSample]:
+        """Return a row's clips; raise VideoError, or BuildStopped where that was asked."""
+        pipe = self._ready_pipe(should_stop)
+        limit = self._settings.limits.timeout_seconds
+        try:
+            pipe.send(task)
+            self._await(pipe, limit, should_stop)
+            return _receive(pipe)
+        except TimeoutError:
+            self.close()
+            raise VideoError("timeout", f"not done after {limit:g} seconds") from None
+        except (EOFError, ConnectionError):
+            code = self._exit_code()
+            raise VideoError("crash", f"the decoder's process died ({_describe(code)})") from None
+        except BaseException as error:
+            if not isinstance(error, VideoError):  # the answer is still to come
+                self.close()
+            raise
+
+    def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.join()
+            self._child.close()
+        if self._pipe is not None:
+            self._pipe.close()
+        self._child = self._pipe = None
+
+    def _ready_pipe(self, should_stop: ShouldStop) -> Connection:
+        if self._pipe is None or self._child is None or not self._child.is_alive():
+            self.close()
+            context = multiprocessing.get_context("spawn")
+            self._pipe, theirs = context.Pipe()
+            arguments = (theirs, self._settings)
+            self._child = context.Process(target=_serve, args=arguments, daemon=True)
+            self._child.start()
+            theirs.close()
+            self._await(self._pipe, START_SECONDS, should_stop)
+            self._pipe.recv_bytes()
+        return self._pipe
+
+    def _await(self, pipe: Connection, seconds: float, should_stop: ShouldStop) -> None:
+        deadline = time.monotonic() + seconds
+        while not pipe.poll(POLL_SECONDS):
+            if should_stop():
+                raise BuildStopped
+            if time.monotonic() > deadline:
+                raise TimeoutError
+
+    def _exit_code(self) -> int | None:
+        assert self._child is not None
+        self._child.join(5)
+        code = self._child.exitcode
+        self.close()
+        return code
+
+
+def _receive(pipe: Connection) -> list[EncodedSample]:
+    answer = json.loads(pipe.recv_bytes(MAX_ANSWER_BYTES))
+    if "reason" in answer:
+        raise VideoError(answer["reason"], answer["message"])
+    return [
+        EncodedSample(key, {name: pipe.recv_bytes(MAX_ANSWER_BYTES) for name in names})
+        for key, names in answer["samples"]
+    ]
+
+
+def _describe(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    return f"signal {signal.Signals(-code).name}"
+
+
+# ---- in the child ------------------------------------------------------------------------------
+
+
+def _serve(pipe: Connection, settings: PackSettings) -> None:
+    """Answer requests until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    logging.disable()  # FFmpeg tells the log about every odd file; the failure says it once
+    _import_decoders()
+    _limit_resources(settings.limits)
+    pipe.send_bytes(b"ready")
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        try:
+            samples = make_clips(task, settings)
+            message = json.dumps({"samples": [(s.key, list(s.members)) for s in samples]})
+        except Exception as error:  # decoders meet strange files with every kind of exception
+            reason, text = _classify(error)
+            samples, message = [], json.dumps({"reason": reason, "message": text})
+        pipe.send_bytes(message.encode())
+        for sample in samples:
+            for data in sample.members.values():
+                pipe.send_bytes(data)
+
+
+def _classify(error: Exception) -> tuple[str, str]:
+    from av.error import FFmpegError
+
+    text = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, VideoError):
+        return error.reason, text
+    if isinstance(error, MemoryError):
+        return "memory", "more memory than --memory-mb allows"
+    if isinstance(error, FFmpegError):
+        return "decode", error.strerror or text
+    if isinstance(error, OSError):
+        return "unreadable", error.strerror or text
+    return "decode", f"{type(error).__name__}: {text}"
+
+
+def _import_decoders() -> None:
+    import av
+    import cv2
+
+    av.logging.set_level(None)
+    cv2.setNumThreads(1)
+
+
+def _limit_resources(limits: Limits) -> None:
+    """Allow `memory_mb` beyond what the libraries already hold, and no file to be written."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    try:
+        with open("/proc/self/statm") as file:
+            held = int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:  # no /proc: such systems do not keep RLIMIT_AS either
+        return
+    total = held + (limits.memory_mb << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (total, total))
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

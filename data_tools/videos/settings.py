@@ -1,0 +1,94 @@
+"""What decides the bytes of packed clips, and what only guards the work."""
+
+from dataclasses import asdict, dataclass, field, fields
+from fractions import Fraction
+from typing import Literal
+
+from pydantic import JsonValue
+
+from t2vgan.shards import Geometry
+
+Fit = Literal["crop", "random-crop", "pad"]
+Storage = Literal["strip-jpg", "strip-webp", "mp4"]
+
+
+class VideoError(Exception):
+    """A row that gives no clip: `reason` is one word for the summary, the text says the rest."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """How a source video becomes clips. Equal settings and equal rows give equal bytes."""
+
+    geometry: Geometry
+    fps: float
+    clips_per_video: int
+    """0 cuts as many as the video holds."""
+    stride: float
+    """Seconds from one clip's start to the next one's."""
+    fit: Fit
+    storage: Storage
+    quality: int
+    min_motion: float
+    drop_duplicates: bool
+    max_prompt_words: int
+    seed: int
+
+    @property
+    def frame_step(self) -> Fraction:
+        """Seconds between two frames of a clip, exact: 29.97 frames/s is 2997/100."""
+        return 1 / Fraction(self.fps).limit_denominator(1001)
+
+    @property
+    def clip_step(self) -> Fraction:
+        """Seconds between the starts of two clips, exact."""
+        return Fraction(self.stride).limit_denominator(100_000)
+
+    def as_config(self) -> dict[str, JsonValue]:
+        """Return the settings by the names they have on the command line."""
+        geometry = self.geometry
+        others = {name: value for name, value in asdict(self).items() if name != "geometry"}
+        return {
+            "num_frames": geometry.num_frames,
+            "size": f"{geometry.height}x{geometry.width}",
+            **others,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, JsonValue], geometry: Geometry) -> "ClipSettings":
+        """Return the settings that `as_config` gave."""
+        names = [field.name for field in fields(cls) if field.name != "geometry"]
+        return cls(geometry, **{name: config[name] for name in names})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one row may cost. A row refused by them is listed, and can be tried again."""
+
+    timeout_seconds: float = 120.0
+    memory_mb: int = 2048
+    max_pixels: int = 8192 * 4320
+    max_seconds: float = 4 * 3600.0
+    max_frames: int = 200_000
+    max_file_mb: int = 1024
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where rows may point: `root` is the folder or URL that relative paths start from."""
+
+    root: str
+    allow_local: bool = False
+
+
+@dataclass(frozen=True)
+class PackSettings:
+    """All that a process needs to turn one row into clips."""
+
+    clips: ClipSettings
+    access: Access
+    limits: Limits = field(default_factory=Limits)

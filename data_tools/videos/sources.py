@@ -1,0 +1,173 @@
+"""Read the list that a folder, a table, a text file or tars make, here or in object storage."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+from data_tools.videos.locations import is_remote
+from data_tools.videos.rows import MAX_CAPTION_BYTES, VIDEO_EXTENSIONS, Row, Source
+from data_tools.videos.tables import Columns, csv_rows, jsonl_rows, parquet_rows, text_rows
+from t2vgan.errors import UserError
+from t2vgan.tar import Member, ShardError, read_members
+
+TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "videos.txt")
+LAYOUTS = (
+    "a folder of a.mp4 + a.txt; one with metadata.csv, .jsonl or .parquet; one with videos.txt + "
+    "prompts.txt; one of webdataset tars; or such a table or tar itself"
+)
+
+
+def read_source(source: str, columns: Columns) -> Source:
+    """Return the rows of a source; UserError says which layouts there are."""
+    place = Place(source)
+    if place.is_file(""):
+        name = PurePosixPath(place.root).name
+        place.root = str(PurePosixPath(place.root).parent)
+        found = _read_list(place, name, columns)
+    elif place.is_folder():
+        found = _read_folder(place, columns)
+    else:
+        raise UserError(f"source {source} does not exist; give {LAYOUTS}")
+    if not found.rows:
+        raise UserError(f"source {source} has no videos; give {LAYOUTS}")
+    return found
+
+
+class Place:
+    """A folder of files, here or in object storage."""
+
+    def __init__(self, source: str):
+        import fsspec
+
+        self.remote = is_remote(source)
+        try:
+            self.system, self.root = fsspec.core.url_to_fs(
+                source if self.remote else f"file://{source}"
+            )
+        except ImportError as error:
+            raise UserError(f"source {source}: {error}") from None
+
+    @property
+    def url(self) -> str:
+        """The folder as rows need it to find their files."""
+        return self.system.unstrip_protocol(self.root) if self.remote else self.root
+
+    def is_folder(self) -> bool:
+        """Return whether the folder is there."""
+        return self.system.isdir(self.root)
+
+    def is_file(self, name: str) -> bool:
+        """Return whether a name is a regular file; a pipe, which would block for ever, is none."""
+        return self.system.isfile(self._path(name))
+
+    def names(self) -> list[str]:
+        """Return the relative paths of all files, sorted."""
+        prefix = f"{self.root.rstrip('/')}/"
+        return sorted(path.removeprefix(prefix) for path in self.system.find(self.root))
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading."""
+        return self.system.open(self._path(name), "rb")
+
+    def open_text(self, name: str) -> io.TextIOWrapper:
+        """Open a list, which a stray byte must not spoil as a whole."""
+        return io.TextIOWrapper(self.open(name), "utf-8-sig", "replace", newline="")
+
+    def head(self, name: str) -> bytes:
+        """Return the first bytes of a file, enough for any caption."""
+        return self.system.cat_file(self._path(name), start=0, end=MAX_CAPTION_BYTES)
+
+    def _path(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}" if name else self.root
+
+
+def _read_folder(place: Place, columns: Columns) -> Source:
+    for name in TABLES:
+        if place.is_file(name):
+            return _read_list(place, name, columns)
+    names = place.names()
+    if tars := [name for name in names if name.endswith(".tar")]:
+        rows = [row for tar in tars for row in _tar_rows(place, tar)]
+        return Source(place.url, rows, f"{len(tars)} tars")
+    return Source(place.url, list(_caption_rows(place, names)), "folder")
+
+
+def _read_list(place: Place, name: str, columns: Columns) -> Source:
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix == ".tar":
+        return Source(place.url, list(_tar_rows(place, name)), name)
+    if suffix == ".parquet":
+        with place.open(name) as file:
+            return Source(place.url, list(parquet_rows(file, name, columns)), name)
+    with place.open_text(name) as lines:
+        if suffix == ".csv":
+            rows = list(csv_rows(lines, name, columns))
+        elif suffix == ".jsonl":
+            rows = list(jsonl_rows(lines, name, columns))
+        elif suffix == ".txt":
+            if not place.is_file("prompts.txt"):
+                raise UserError(f"{name} lists videos, but prompts.txt is not beside it")
+            with place.open_text("prompts.txt") as prompts:
+                rows = text_rows(lines.read(), prompts.read(), name)
+        else:
+            raise UserError(f"source {name}: must end in .csv, .jsonl, .parquet, .txt or .tar")
+    return Source(place.url, rows, name)
+
+
+def _caption_rows(place: Place, names: list[str]) -> Iterator[Row]:
+    """Yield a row for each video of a folder, its caption in a .txt of the same name."""
+    from tqdm import tqdm
+
+    files = set(names)
+    videos = [n for n in names if PurePosixPath(n).suffix.lower()[1:] in VIDEO_EXTENSIONS]
+    for name in tqdm(videos, desc="reading captions", unit=" files", delay=0.5):
+        caption = str(PurePosixPath(name).with_suffix(".txt"))
+        if caption in files and place.is_file(caption):
+            yield Row(name).captioned(place.head(caption))
+        else:
+            yield Row(name, problem=f"no caption: {caption} is not there")
+
+
+def _tar_rows(place: Place, name: str) -> Iterator[Row]:
+    """Yield the samples of a webdataset tar that hold a video, as video2dataset writes them.
+
+    The caption is the .txt member, else `caption` in the .json.
+    """
+    with place.open(name) as file:
+        key = ""
+        members: dict[str, tuple[Member, bytes]] = {}
+        try:
+            for member in read_members(file, name):
+                folder, slash, filename = member.name.rpartition("/")
+                stem, _, extension = filename.partition(".")
+                if folder + slash + stem != key:
+                    yield from _sample_row(name, members)
+                    key, members = folder + slash + stem, {}
+                text = extension in ("txt", "json")
+                data = file.read(min(member.size, MAX_CAPTION_BYTES)) if text else b""
+                members.setdefault(extension.lower(), (member, data))
+            yield from _sample_row(name, members)
+        except ShardError as error:  # what was read before it stands
+            yield from _sample_row(name, members)
+            yield Row(name, problem=f"{' '.join(str(error).split())}; the rest is not read")
+
+
+def _sample_row(name: str, members: dict[str, tuple[Member, bytes]]) -> Iterator[Row]:
+    found = next((members[e][0] for e in members if e in VIDEO_EXTENSIONS), None)
+    if found is None:
+        return
+    row = Row(name, member=found.name, offset=found.offset, size=found.size)
+    if "txt" in members:
+        yield row.captioned(members["txt"][1])
+        return
+    try:
+        caption: Any = json.loads(members["json"][1])["caption"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        caption = None
+    if isinstance(caption, str):
+        yield replace(row, prompt=caption)
+    else:
+        yield replace(row, problem="no caption: neither .txt nor `caption` in .json")
