@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from t2vgan.cli import printable
 from t2vgan.config import Config
 from t2vgan.distributed import Processes, describe_device, peak_memory_gb
 from t2vgan.evaluation.scores import Scores
@@ -112,4 +113,4 @@ class Diary:
     def say(self, message: str) -> None:
         """Print a line for the user."""
         if self.processes.is_main:
-            print(message, file=sys.stderr, flush=True)
+            print(printable(message), file=sys.stderr, flush=True)  # it may quote a damaged shard
