@@ -47,7 +47,6 @@ RUN = (
     "--save-every-steps", 6, "--num-cpu-threads", 1,
 )  # fmt: skip
 NO_READINGS = ("--sample-every-steps", 0, "--evaluate-every-steps", 0)  # of a float64 model
-WORLD_SIZES, SHARES = (1, 2, 4), (0.8, 0.15, 0.05)  # more ranks take longer on few cores
 ELASTIC_SHARE = 0.15
 LONGEST_SECONDS = 600.0
 FORK = multiprocessing.get_context("fork")
@@ -71,8 +70,6 @@ class Kill:
     elastic: bool
     place: str
     """A named place, or "by the clock, while " what the main rank did."""
-    resumed_at: int = -1
-    """Step that the next start went on from."""
     seconds_lost: float = 0.0
     """From the last checkpoint (else the start) to the kill."""
     same: bool | None = None
@@ -94,7 +91,11 @@ def main() -> int:
 
 
 def run(
-    kills: int = 100, seed: int = 0, out: Path = Path("runs/faults"), max_minutes: float = 60.0
+    kills: int = 100,
+    seed: int = 0,
+    out: Path = Path("runs/faults"),
+    world_sizes: tuple[int, ...] = (1, 2, 4),
+    max_minutes: float = 60.0,
 ) -> int:
     """Kill runs, print what became of them and what safety costs, and write the record.
 
@@ -102,11 +103,12 @@ def run(
         kills: Number of kills.
         seed: Seed of the random places and times.
         out: Folder of the data and the runs; emptied first.
+        world_sizes: Numbers of processes to draw from.
         max_minutes: Begin no new life after so long.
     """
     shutil.rmtree(out, ignore_errors=True)
     data = build_data(out / "data", num_clips=120, size="32x48", num_frames=6)
-    bench = Bench(data, out, random.Random(seed))
+    bench = Bench(data, out, random.Random(seed), world_sizes)
     deadline = time.monotonic() + 60 * max_minutes
     lives: list[Life] = []
     with tqdm(total=kills, unit="kill", file=sys.stderr) as progress:
@@ -124,6 +126,7 @@ def run(
     elastic = [life.distance for life in lives if life.elastic]
     record = {
         "seed": seed,
+        "world_sizes": world_sizes,
         "num_kills": len(every),
         "num_same": sum(bool(kill.same) for kill in every),
         "num_lives": len(lives),
@@ -139,8 +142,12 @@ def run(
 class Bench:
     """Starts, kills and compares runs on one small data set."""
 
-    def __init__(self, data: Path, out: Path, random_: random.Random) -> None:
+    def __init__(
+        self, data: Path, out: Path, random_: random.Random, world_sizes: tuple[int, ...]
+    ) -> None:
         self.data, self.out, self.random = data, out, random_
+        self.world_sizes = world_sizes
+        self.shares = [1 / size**2 for size in world_sizes]  # more take longer on few cores
         self.references: dict[tuple[bool, int], tuple[Path, float]] = {}
 
     def reference(self, *, elastic: bool, world_size: int) -> tuple[Path, float]:
@@ -158,11 +165,11 @@ class Bench:
     def live(self, number: int, num_kills: int, progress: tqdm) -> Life:
         """Kill one run so often, let it end, and compare."""
         elastic = self.random.random() < ELASTIC_SHARE
-        (world_size,) = self.random.choices(WORLD_SIZES, SHARES)
+        (world_size,) = self.random.choices(self.world_sizes, self.shares)
         life = Life(number, self.out / f"life-{number:03d}", elastic, world_size)
         while len(life.kills) < num_kills:
             if elastic:
-                (life.world_size,) = self.random.choices(WORLD_SIZES, SHARES)
+                (life.world_size,) = self.random.choices(self.world_sizes, self.shares)
             _, seconds = self.reference(elastic=elastic, world_size=life.world_size)
             if (place := self.kill_once(life, seconds)) is None:
                 break  # it came to its end before
@@ -171,16 +178,13 @@ class Bench:
         process = self.start(life.run_dir, life.world_size, elastic)
         process.join()
         same = process.exitcode == 0 and self.ended_the_same(life)
-        resumed = resume_steps(life.run_dir.with_suffix(".log"))
-        for kill, step in zip(life.kills, resumed, strict=False):
-            kill.resumed_at = step
         for kill in life.kills:
             kill.same = same
         if same:
             shutil.rmtree(life.run_dir)
         return life
 
-    def kill_once(self, life: Life, seconds: float) -> tuple[str, int, float] | None:
+    def kill_once(self, life: Life, seconds: float) -> tuple[str, float] | None:
         """Start a life and kill it; return where, or None if it was over before."""
         by_the_clock = self.random.random() < 0.5
         fault = "" if by_the_clock else self.random_fault(life.world_size)
@@ -196,7 +200,7 @@ class Bench:
             return None
         saved = [path.stat().st_mtime for path in life.run_dir.glob("checkpoints/step_*")]
         lost = time.time() - max([start, *saved])
-        return fault, -1, lost
+        return fault, lost
 
     def random_fault(self, world_size: int) -> str:
         place, most = self.random.choice(list(PLACES.items()))
@@ -278,13 +282,6 @@ def last_word(run_dir: Path) -> str:
         return f"while {word['doing']}"
     except (OSError, ValueError):
         return "while starting"
-
-
-def resume_steps(log: Path) -> list[int]:
-    """Return the step of each start after the first: 0 where there was no checkpoint yet."""
-    text = log.read_text()
-    steps = [line.split()[3] for line in text.splitlines() if line.startswith("resumed at step ")]
-    return [int(step) for step in steps]
 
 
 def show(kills: Sequence[Kill]) -> None:
