@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, gather
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, gather
 from torch import Tensor, nn
 
 from t2vgan.cli import describe
@@ -36,7 +36,12 @@ class Processes:
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
             log_with=None if tracking == "none" else tracking,
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=STARTUP_TIMEOUT)],
+            kwargs_handlers=[
+                InitProcessGroupKwargs(timeout=STARTUP_TIMEOUT),
+                # Else buckets are arranged anew after each start's first step, and with them the
+                # order of sums over three or more ranks: a resumed run would end with other bits.
+                DistributedDataParallelKwargs(find_unused_parameters=True),
+            ],
         )
         self.device: torch.device = self.accelerator.device
         self.rank: int = self.accelerator.process_index
