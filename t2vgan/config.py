@@ -82,6 +82,10 @@ class TrainConfig(Frozen):
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
     mismatched_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of telling a real clip's prompt from another prompt of the data; 0 leaves it out."""
+    recovered_latents: NonNegative = 8
+    """Of each fake's latents, how many the discriminator learns to read back; 0 leaves it out."""
+    recovery_weight: Annotated[float, Field(ge=0)] = 3.0
+    """Weight of that reading, for both networks: what keeps clips of one prompt different."""
     fresh_latents: bool = True
     """Draw new latents for the generator's update instead of those of the discriminator's."""
     generator_lr: Rate = 2e-3

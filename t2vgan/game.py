@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from t2vgan.config import ModelConfig, TrainConfig
 from t2vgan.distributed import Processes, choose_precision
 from t2vgan.ema import Ema
-from t2vgan.losses import OBJECTIVES, gradient_penalty, mismatched
+from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
 from t2vgan.micro_batch import MicroBatch
 from t2vgan.models import build_discriminator, build_generator
+from t2vgan.models.layers import full
 from t2vgan.schedules import cosine, log_linear
 from t2vgan.seeds import derive_seed
 
@@ -54,7 +55,12 @@ class Game:
         sizes = {"height": height, "width": width, "vocabulary_size": vocabulary_size}
         torch.manual_seed(derive_seed(train.seed, "weights"))  # the same weights on every rank
         generator = build_generator(model, **sizes)
-        discriminator = build_discriminator(model, **sizes, frames_per_clip=train.frames_per_clip)
+        discriminator = build_discriminator(
+            model,
+            **sizes,
+            frames_per_clip=train.frames_per_clip,
+            recovered_latents=train.recovered_latents,
+        )
         self.latent_shape: tuple[int, ...] = generator.latent_shape(train.frames_per_clip)
         self.generator = self._player(generator, train.generator_lr)
         self.discriminator = self._player(discriminator, train.discriminator_lr)
@@ -120,7 +126,7 @@ class Game:
         player.optimizer.zero_grad(set_to_none=True)
 
     def discriminator_loss(self, batch: MicroBatch) -> Tensor:
-        """Return (B,): the objective, the mismatched prompts, and in some steps R1 + R2.
+        """Return (B,): the objective, prompts and latents told apart, in some steps R1 + R2.
 
         The penalty is weighted for the steps that go without; it and all of its step are in
         float32, where second derivatives live.
@@ -129,7 +135,7 @@ class Game:
         fake_video = self.fakes_for_discriminator(batch)
         video = torch.cat([batch.real_video, full(fake_video)]).requires_grad_(penalised)
         with nullcontext() if penalised else self.autocast():
-            real_logits, fake_logits, *other_logits = self.judge(video, batch)
+            (real_logits, fake_logits, *other_logits), recovered = self.judge(video, batch)
         loss = self.objective.discriminator(real_logits, fake_logits)
         self.note("loss/discriminator", loss)
         self.note("logits/real", real_logits)
@@ -139,6 +145,7 @@ class Game:
             told_apart = mismatched(real_logits, other_logits[0], is_other)
             self.note("loss/mismatched", told_apart)
             loss = loss + self.train.mismatched_weight * told_apart
+        loss = loss + self.recovery(recovered, batch.discriminator_latents)
         if penalised:
             r1, r2 = gradient_penalty(torch.cat([real_logits, fake_logits]), video).chunk(2)
             self.note("penalty", r1 + r2)
@@ -159,10 +166,11 @@ class Game:
         self.kept_fakes = fake_video if keep else None
         return fake_video.detach()
 
-    def judge(self, video: Tensor, batch: MicroBatch) -> Sequence[Tensor]:
+    def judge(self, video: Tensor, batch: MicroBatch) -> tuple[Sequence[Tensor], Tensor]:
         """Return logits (B,) of B real clips and of B fakes that follow them in `video`.
 
-        Where the mismatched term is on, a third (B,): the real clips with other prompts.
+        Where the mismatched term is on, a third (B,): the real clips with other prompts. And the
+        latents recovered from the fakes, (B, R).
         """
         token_ids = [batch.token_ids, batch.token_ids]
         token_mask = [batch.token_mask, batch.token_mask]
@@ -170,10 +178,11 @@ class Game:
             token_ids.append(batch.other_ids)
             token_mask.append(batch.other_mask)
         times = torch.cat([batch.times, batch.times])
-        logits = self.discriminator.wrapped(
+        logits, recovered = self.discriminator.wrapped(
             video, torch.cat(token_ids), torch.cat(token_mask), times
         )
-        return full(logits).split(len(batch.real_video))
+        num_clips = len(batch.real_video)
+        return full(logits).split(num_clips), recovered[num_clips:]
 
     def generator_loss(self, batch: MicroBatch) -> Tensor:
         """Return (B,): each fake against the real clip of the same prompt."""
@@ -181,10 +190,19 @@ class Game:
         with self.autocast():
             if fake_video is None:
                 fake_video = self.generator.wrapped(batch.generator_latents, *batch.conditions)
-            fake_logits = full(self.discriminator.network(fake_video, *batch.conditions))
-        loss = self.objective.generator(self.real_logits_for_generator(batch), fake_logits)
+            fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
+        real_logits = self.real_logits_for_generator(batch)
+        loss = self.objective.generator(real_logits, full(fake_logits))
         self.note("loss/generator", loss)
-        return loss
+        return loss + self.recovery(recovered, batch.generator_latents)
+
+    def recovery(self, recovered: Tensor, latents: Tensor) -> Tensor:
+        """Return (B,): both networks' common task, latents that can be read back from the clips."""
+        if not self.train.recovered_latents:
+            return torch.zeros(len(recovered), device=recovered.device)
+        loss = latent_recovery(recovered, latents)
+        self.note("loss/recovery", loss)
+        return self.train.recovery_weight * loss
 
     @torch.no_grad()
     def real_logits_for_generator(self, batch: MicroBatch) -> Tensor:
@@ -192,7 +210,7 @@ class Game:
         if not self.objective.generator_needs_real:
             return torch.zeros(len(batch.real_video), device=batch.real_video.device)
         with self.autocast():
-            return full(self.discriminator.network(batch.real_video, *batch.conditions))
+            return full(self.discriminator.network(batch.real_video, *batch.conditions)[0])
 
     # --- schedules, precision, notes -------------------------------------------------------------
 
@@ -239,8 +257,3 @@ class Game:
         sums = self.processes.mean(torch.stack([self.totals[name] for name in names]))
         self.totals = {}
         return dict(zip(names, (sums[:, 0] / sums[:, 1]).tolist(), strict=True))
-
-
-def full(tensor: Tensor) -> Tensor:
-    """Return half-precision values as float32; others as they are."""
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

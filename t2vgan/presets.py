@@ -21,6 +21,7 @@ PRESETS = {
             frames_per_clip=1,
             loss="bce",
             mismatched_weight=0.0,
+            recovered_latents=0,
             fresh_latents=False,
             generator_lr=2e-4,
             discriminator_lr=2e-4,

@@ -12,7 +12,7 @@ from t2vgan.game import Game
 from t2vgan.micro_batch import MicroBatch
 
 MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
-B, K, H, W, VOCABULARY = 8, 3, 16, 32, 11
+B, K, H, W, R, VOCABULARY = 8, 3, 16, 32, 2, 11
 SIZES = {"height": H, "width": W, "vocabulary_size": VOCABULARY}
 
 
@@ -22,7 +22,13 @@ def processes() -> Processes:
 
 
 def make_game(processes, **options) -> Game:
-    defaults = {"frames_per_clip": K, "global_batch_size": B, "precision": "no", "num_steps": 100}
+    defaults = {
+        "frames_per_clip": K,
+        "global_batch_size": B,
+        "precision": "no",
+        "num_steps": 100,
+        "recovered_latents": R,
+    }
     game = Game(MODEL, TrainConfig(**(defaults | options)), processes, **SIZES)
     for module in game.modules.values():  # float64: what must be equal is equal to 14 digits
         module.double()
@@ -112,7 +118,7 @@ class Spy(nn.Module):
         self.network = network
         self.calls: list[tuple[Tensor, ...]] = []
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor):
         self.calls.append(tuple(part.detach().clone() for part in inputs))
         return self.network(*inputs)
 
@@ -147,11 +153,32 @@ def test_the_mismatched_term_compares_a_real_clip_with_itself_under_another_prom
     plain = make_game(processes, mismatched_weight=0.0)
     added = game.discriminator_loss(batch) - plain.discriminator_loss(batch)
     judge = game.discriminator.network
-    right = judge(batch.real_video, *batch.conditions)
-    wrong = judge(batch.real_video, batch.other_ids, batch.other_mask, batch.times)
+    right, _ = judge(batch.real_video, *batch.conditions)
+    wrong, _ = judge(batch.real_video, batch.other_ids, batch.other_mask, batch.times)
     expected = 3.0 * torch.nn.functional.softplus(wrong - right)
     expected[0] = 0  # by chance the same prompt
     torch.testing.assert_close(added, expected)
+
+
+def test_each_side_reads_the_latents_of_its_own_fakes(processes):
+    game, batch = make_game(processes, recovery_weight=3.0), make_batch()
+    plain = make_game(processes, recovery_weight=0.0)
+    judge, draw = game.discriminator.network, game.generator.network
+    for name, latents in (
+        ("discriminator_loss", batch.discriminator_latents),
+        ("generator_loss", batch.generator_latents),
+    ):
+        added = getattr(game, name)(batch) - getattr(plain, name)(batch)
+        _, recovered = judge(draw(latents, *batch.conditions), *batch.conditions)
+        expected = 3.0 * (recovered - latents[:, :R]).square().mean(1)
+        torch.testing.assert_close(added, expected)
+
+
+def test_without_recovered_latents_the_discriminator_has_no_such_head(processes):
+    game, batch = make_game(processes, recovered_latents=0), make_batch()
+    assert game.discriminator.network.recover is None
+    game.play([batch], 1)
+    assert "loss/recovery" not in game.read_notes()
 
 
 def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
