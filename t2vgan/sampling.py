@@ -180,9 +180,8 @@ def draw_latents(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
 def one_worker_per_thread(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     """Trade PyTorch's threads within an operation for as many workers with one thread each.
 
-    On a CPU one clip is too little work to share (on two busy cores, threads made a quarter of the
-    clips that workers did), and now no result depends on the number of threads. An accelerator has
-    one worker.
+    On a CPU one pass is too little work to share, and now no result depends on the number of
+    threads. An accelerator has one worker.
     """
     num_threads = torch.get_num_threads()
     num_workers = num_threads if device.type == "cpu" else 1
