@@ -4,6 +4,7 @@ The same command again resumes the run in its --run-dir. `python train.py` works
 process. Nothing heavy is imported before the command line is understood.
 """
 
+import os
 import sys
 from typing import Annotated
 
@@ -24,6 +25,8 @@ class Command(BaseModel):
     config: Annotated[Config, tyro.conf.arg(name="")]
     dry_run: bool = False
     """Print what would be done, its size and its cost, and write nothing."""
+    rollback: bool = False
+    """After a stop because of bad steps: go on before them, with the data in another order."""
 
 
 def read(arguments: list[str]) -> Command:
@@ -49,7 +52,7 @@ def read(arguments: list[str]) -> Command:
 
 USAGE = "\n".join(
     [
-        "usage: accelerate launch train.py PRESET [--dry-run] [--section.field value ...]",
+        "usage: accelerate launch train.py PRESET [--section.field value ...]",
         "",
         "presets:",
         *(f"  {name:12} {text}" for name, text in DESCRIPTIONS.items()),
@@ -60,6 +63,7 @@ USAGE = "\n".join(
 
 
 def main() -> int:
+    launcher = os.getppid()  # now: it may die while torch is imported
     command = read(sys.argv[1:])
     if command.dry_run:
         from t2vgan.dry_run import dry_run
@@ -67,7 +71,7 @@ def main() -> int:
         return dry_run(command.config)
     from t2vgan.trainer import Trainer
 
-    Trainer(command.config).run()
+    Trainer(command.config, launcher=launcher, rollback=command.rollback).run()
     return 0
 
 

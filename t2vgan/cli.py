@@ -12,9 +12,10 @@ from typing import Any, NoReturn, TypeVar
 import tyro
 from pydantic_core import ValidationError
 
-from t2vgan.errors import UserError
+from t2vgan.errors import RunStoppedError, UserError
 
 EXIT_USER_ERROR = 2
+EXIT_STOPPED = 3
 EXIT_INTERRUPTED = 130
 
 Parsed = TypeVar("Parsed")
@@ -24,14 +25,18 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a command and leave with its exit code.
 
     A user's mistake (`UserError`) and the outside world's refusals (`OSError`: a full disk, a
-    read-only folder) become one line on stderr and exit code 2. Anything else is our defect and
-    keeps its traceback.
+    read-only folder) become one line on stderr and exit code 2; a run that had to stop and may be
+    started again (`RunStoppedError`), one line and 3. Anything else is our defect and keeps its
+    traceback.
     """
     try:
         sys.exit(main() or 0)
     except (UserError, OSError) as error:
         print(f"error: {describe(error)}", file=sys.stderr, flush=True)
         sys.exit(EXIT_USER_ERROR)
+    except RunStoppedError as error:
+        print(f"stopped: {describe(error)}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_STOPPED)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         sys.exit(EXIT_INTERRUPTED)

@@ -33,7 +33,9 @@ class DataConfig(Frozen):
     verify_checksums: bool = True
     """Compare each shard with its SHA-256 when it is first opened."""
     max_bad_fraction: Fraction = 0.01
-    """Stop when more than this share of the clips read could not be decoded."""
+    """Stop when more than this share of the clips shown could not be read or decoded."""
+    read_timeout_seconds: Positive = 300
+    """A read that takes longer counts as damage of its shard."""
 
 
 class ClipGanConfig(Frozen):
@@ -85,7 +87,8 @@ class TrainConfig(Frozen):
     recovered_latents: NonNegative = 8
     """Of each fake's latents, how many the discriminator learns to read back; 0 leaves it out."""
     recovery_weight: Annotated[float, Field(ge=0)] = 3.0
-    """Weight of that reading, for both networks: what keeps clips of one prompt different."""
+    """Final weight of that reading, for both networks: what keeps clips of one prompt different.
+    It rises from 0 as the learning rates fall: first the prompts, then the variety."""
     fresh_latents: bool = True
     """Draw new latents for the generator's update instead of those of the discriminator's."""
     generator_lr: Rate = 2e-3
@@ -153,6 +156,12 @@ class Config(Frozen):
     """Newest checkpoints to keep; the best one by the meter is kept besides."""
     tracking: Literal["none", "wandb"] = "none"
     """Where metrics go besides metrics.jsonl."""
+    max_bad_steps: Positive = 20
+    """Stop after so many steps in a row with a loss or gradient that is not finite."""
+    check_ranks_every_steps: NonNegative = 100
+    """Steps between two comparisons of the networks over processes, besides each save; 0 none."""
+    timeout_seconds: Positive = 300
+    """Longest wait for another process after the first step, which has half an hour."""
     num_cpu_threads: NonNegative = 0
     """Threads per process for arithmetic on a CPU; 0 shares the cores among the processes."""
 

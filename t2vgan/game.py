@@ -1,8 +1,8 @@
 """The adversarial game: two networks, their losses, and the step that updates both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,27 @@ class Player:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     """Its own: in float16 an overflow of one network must not touch the other's scale."""
+    bad: list[Tensor] = field(default_factory=list)
+    """For each update since `read_bad`: whether it was not applied; on the device."""
+
+    def step(self) -> None:
+        """Apply the gradients, unless one is not finite: decided on the device, without a sync.
+
+        Gradients were averaged over ranks, so all ranks decide alike.
+        """
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        largest = torch.nn.utils.get_total_norm(gradients, norm_type=float("inf"))
+        self.bad.append(largest.isfinite().logical_not())
+        if not self.scaler.is_enabled():  # else it looks for itself, and adapts its scale
+            self.optimizer.found_inf = self.bad[-1].float()  # type: ignore[attr-defined]  # Adam's
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def read_bad(self) -> list[bool]:
+        """Return and forget the flags; waits for the device."""
+        flags, self.bad = self.bad, []
+        return torch.stack(flags).tolist() if flags else []
 
     def set_schedule(self, *, learning_rate: float, betas: tuple[float, float]) -> None:
         for group in self.optimizer.param_groups:
@@ -67,6 +88,7 @@ class Game:
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
         self.clips_seen = 0
         self.penalty_weight = 0.0
+        self.recovery_weight = 0.0
         self.batch: Sequence[MicroBatch] = ()
         self.totals: dict[str, Tensor] = {}
         self.kept_fakes: Tensor | None = None
@@ -119,11 +141,9 @@ class Game:
         for index, micro_batch in enumerate(self.batch, start=1):
             is_last = index == len(self.batch)
             with self.processes.accumulate(player.wrapped, is_last=is_last):
-                mean = loss(micro_batch).mean() / len(self.batch)
+                mean = nan_unless_finite(loss(micro_batch).mean()) / len(self.batch)
                 player.scaler.scale(mean).backward()
-        player.scaler.step(player.optimizer)
-        player.scaler.update()
-        player.optimizer.zero_grad(set_to_none=True)
+        player.step()
 
     def discriminator_loss(self, batch: MicroBatch) -> Tensor:
         """Return (B,): the objective, prompts and latents told apart, in some steps R1 + R2.
@@ -201,8 +221,8 @@ class Game:
         if not self.train.recovered_latents:
             return torch.zeros(len(recovered), device=recovered.device)
         loss = latent_recovery(recovered, latents)
-        self.note("loss/recovery", loss)
-        return self.train.recovery_weight * loss
+        self.note("recovery/loss", loss)
+        return self.recovery_weight * loss
 
     @torch.no_grad()
     def real_logits_for_generator(self, batch: MicroBatch) -> Tensor:
@@ -229,6 +249,9 @@ class Game:
             "lr/discriminator": train.discriminator_lr * decay,
             "beta2": cosine(progress, start=train.beta2_start, end=train.beta2_end),
             "gamma": gamma,
+            "recovery/weight": cosine(
+                progress, start=0.0, end=train.recovery_weight, hold=train.lr_hold
+            ),
             "ema/halflife": self.ema.halflife(step * train.global_batch_size),
         }
 
@@ -238,6 +261,7 @@ class Game:
         for name, player in self.players.items():
             player.set_schedule(learning_rate=schedule[f"lr/{name}"], betas=betas)
         every = self.train.penalty_every_steps
+        self.recovery_weight = schedule["recovery/weight"]
         self.penalty_weight = every * schedule["gamma"] if every and step % every == 0 else 0.0
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -257,3 +281,26 @@ class Game:
         sums = self.processes.mean(torch.stack([self.totals[name] for name in names]))
         self.totals = {}
         return dict(zip(names, (sums[:, 0] / sums[:, 1]).tolist(), strict=True))
+
+    def unread_notes(self) -> dict[str, list[list[float]]]:
+        """Return every rank's (sum, count) of each note, for a checkpoint (collective)."""
+        own = {name: sums.tolist() for name, sums in self.totals.items()}
+        every = self.processes.gather_objects(own)
+        return {name: [sums[name] for sums in every] for name in own}
+
+    def restore_notes(self, saved: Mapping[str, list[list[float]]]) -> None:
+        """Go on from saved notes; where the world size changed, from their mean over ranks."""
+        parameter = next(self.generator.network.parameters())
+        self.totals = {}
+        for name, by_rank in saved.items():
+            sums = torch.tensor(by_rank, dtype=parameter.dtype, device=parameter.device)
+            same = len(by_rank) == self.processes.world_size
+            self.totals[name] = sums[self.processes.rank] if same else sums.mean(0)
+
+
+def nan_unless_finite(loss: Tensor) -> Tensor:
+    """Return the loss, such that one that is not finite makes every gradient NaN.
+
+    An infinite loss may well have finite gradients. Averaging then tells every rank.
+    """
+    return loss * torch.where(loss.detach().isfinite(), 1.0, torch.nan)

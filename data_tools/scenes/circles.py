@@ -50,7 +50,7 @@ class Draw:
 
     def radius(self) -> np.ndarray:
         """Draw the radius of a circle that keeps its size: (N, 1, 1)."""
-        return self.length("radius", 4.5, 6.5)
+        return self.length("radius", 4, 8)
 
 
 # A motion maps (draw, time) to centres relative to the frame's middle and to radii:

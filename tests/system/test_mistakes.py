@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.same_run import records
 from t2vgan.files import sha256_of
 from t2vgan.shards import EncodedSample, load_manifest, read_samples, write_manifest, write_shard
-from tests.system.commands import ROOT, environment, python, python_ok, records, train
+from tests.system.commands import ROOT, environment, python, python_ok, train
 
 
 def refuse(result: subprocess.CompletedProcess, *expected: str) -> None:

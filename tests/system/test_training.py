@@ -1,54 +1,23 @@
 """Training as users start, stop, resume and spread it."""
 
 import json
-import math
 import os
 import signal
 import struct
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-from safetensors.numpy import load_file
 
-from tests.system.commands import (
-    BIN,
-    python,
-    python_ok,
-    records,
-    run_ok,
-    start,
-    train,
-)
-
-NETWORKS = ("generator", "discriminator", "generator_ema")
+from benchmarks.same_run import distance, load_networks, records
+from tests.system.commands import BIN, accelerate, python, python_ok, run_ok, start, torchrun, train
 
 
 def checkpoint(run_dir: Path, step: int) -> dict[str, dict]:
-    folder = run_dir / "checkpoints" / f"step_{step:08d}"
-    return {name: load_file(folder / f"{name}.safetensors") for name in NETWORKS}
-
-
-def distance(a: dict[str, dict], b: dict[str, dict]) -> float:
-    """Return the largest distance of a network's weights over their own length.
-
-    In float32 the order of a sum shows in the last bits, and Adam turns a gradient of almost
-    nothing into a whole step either way: single weights may differ, networks may not.
-    """
-
-    def squares(tensors: Iterable[np.ndarray]) -> float:
-        return sum(float(np.square(tensor, dtype=np.float64).sum()) for tensor in tensors)
-
-    return max(
-        math.sqrt(
-            squares(a[name][key] - b[name][key] for key in a[name]) / squares(a[name].values())
-        )
-        for name in NETWORKS
-    )
+    return load_networks(run_dir / "checkpoints" / f"step_{step:08d}")
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +60,7 @@ def test_killed_and_resumed_equals_never_interrupted(one_process, circles, tmp_p
         assert [r.get(name) for r in found] == [r.get(name) for r in expected], name
 
 
-TWO_PROCESSES = {
-    "torchrun": (BIN / "torchrun", "--nproc_per_node", 2, "--master_port", 29517),
-    "accelerate": (
-        BIN / "accelerate", "launch", "--multi_gpu", "--num_processes", 2, "--num_machines", 1,
-        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", 29518,
-    ),
-}  # fmt: skip
+TWO_PROCESSES = {"torchrun": torchrun(2, 29517), "accelerate": accelerate(2, 29518)}
 
 
 @pytest.mark.parametrize("launcher", TWO_PROCESSES)
