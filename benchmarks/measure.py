@@ -14,7 +14,7 @@ from tqdm import tqdm
 from benchmarks.record import print_table
 from t2vgan import cli
 
-Ways = Mapping[str, Callable[[], object]]
+Ways = Mapping[str, Callable[..., object]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def benchmark(run: Callable[..., int | None]) -> NoReturn:
     cli.run(lambda: cli.call(run, prog=prog))
 
 
-def take_turns(ways: Ways, turns: int, *, measure: Callable | None = None) -> Turns:
+def take_turns(ways: Ways, turns: int, *, measure: Callable[..., Turn] | None = None) -> Turns:
     """Time every way once in each turn; `measure` (of one way) may prepare and clear up."""
     taken: Turns = {name: [] for name in ways}
     with tqdm(total=turns * len(ways), desc="turns", unit=" turns", delay=2) as progress:

@@ -52,7 +52,7 @@ def parse(command: Callable[..., Parsed], *, prog: str, **options: Any) -> Parse
     box = io.StringIO()
     try:
         with redirect_stderr(box):
-            return tyro.cli(command, prog=prog, **options)
+            parsed = tyro.cli(command, prog=prog, **options)
     except SystemExit as stop:
         if stop.code != EXIT_USER_ERROR:
             raise
@@ -60,6 +60,8 @@ def parse(command: Callable[..., Parsed], *, prog: str, **options: Any) -> Parse
             if isinstance(cause, ValidationError):
                 raise cause from None
         raise UserError(f"{_unbox(box.getvalue())} ({prog} --help lists all)") from None
+    sys.stderr.write(box.getvalue())  # warnings
+    return parsed
 
 
 def call(function: Callable[..., Parsed], *, prog: str) -> Parsed:

@@ -18,9 +18,11 @@ from t2vgan.text import MAX_TOKENS, Vocabulary
 from t2vgan.video import to_frames
 from t2vgan.weights import WeightsInfo, load_weights
 
-CPU_CLIPS_A_PASS = 8  # about two thirds of the work of one clip a pass; more gain nothing
-ACCELERATOR_CLIPS_A_PASS = 64
-PIXELS_A_PASS = 2**22  # of longer or larger clips there are fewer in a pass
+# (clips, pixels) of a pass, at most. Larger passes of small clips save a third of a CPU's work; a
+# video alone costs a whole pass, so that large clips do not share one.
+CPU_PASS = (8, 2**19)
+ACCELERATOR_PASS = (64, 2**22)
+NUM_PROBES = 4
 
 
 @dataclass(frozen=True)
@@ -87,22 +89,25 @@ def choose_batch_size(loaded: LoadedGenerator, num_frames: int) -> int:
     """Return how many clips `generate_clips` should draw a pass: more than one only if exact.
 
     Every pass has the same shape whatever is asked for, so other clips can reach a clip's bytes
-    only through its place, where kernels may treat a tensor's last rows unlike the first. A pass
-    with the same clip in every place tells; where the places differ, each clip has its own pass.
+    only through its place, where kernels may treat a tensor's last rows unlike the first. Passes
+    with the same clip in every place tell; where places differ, each clip has its own pass. Several
+    passes, because rows that are computed otherwise often come out the same.
     """
     device = next(loaded.generator.parameters()).device
     pixels = num_frames * loaded.info.height * loaded.info.width
-    most = CPU_CLIPS_A_PASS if device.type == "cpu" else ACCELERATOR_CLIPS_A_PASS
-    size = max(1, min(most, PIXELS_A_PASS // pixels))
+    most, pixels_a_pass = CPU_PASS if device.type == "cpu" else ACCELERATOR_PASS
+    size = 1 << max(1, min(most, pixels_a_pass // pixels)).bit_length() - 1
     if size == 1:
         return 1
     token_ids = (torch.arange(MAX_TOKENS) % len(loaded.vocabulary)).expand(size, -1)
     token_mask = torch.ones_like(token_ids, dtype=torch.bool)
+
+    def places_agree(seed: int) -> bool:
+        video = draw_pass(loaded.generator, token_ids, token_mask, [seed] * size, num_frames)
+        return all(torch.equal(clip, video[0]) for clip in video)
+
     with one_worker_per_thread(device) as workers:
-        video = workers.submit(
-            draw_pass, loaded.generator, token_ids, token_mask, [0] * size, num_frames
-        ).result()
-    return size if all(torch.equal(clip, video[0]) for clip in video) else 1
+        return size if all(workers.map(places_agree, range(NUM_PROBES))) else 1
 
 
 def generate_clips(
@@ -175,9 +180,8 @@ def draw_latents(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
 def one_worker_per_thread(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     """Trade PyTorch's threads within an operation for as many workers with one thread each.
 
-    On a CPU one clip is too little work to share (on two busy cores, threads made a quarter of the
-    clips that workers did), and now no result depends on the number of threads. An accelerator has
-    one worker.
+    On a CPU one pass is too little work to share, and now no result depends on the number of
+    threads. An accelerator has one worker.
     """
     num_threads = torch.get_num_threads()
     num_workers = num_threads if device.type == "cpu" else 1

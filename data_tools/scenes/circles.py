@@ -15,7 +15,7 @@ from data_tools.scenes import RenderedClips, clip_numbers
 from data_tools.scenes.drawing import draw_discs
 from t2vgan.shards import Geometry
 
-VERSION = "1"
+VERSION = "2"
 HELD_OUT_PROMPTS = ("circle moving up-right",)
 REFERENCE_SIDE = 64
 FULL_TURN = 2 * np.pi
