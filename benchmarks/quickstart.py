@@ -75,7 +75,7 @@ def train(seed: int, data: Path, run_dir: Path, options: list[str]) -> dict[str,
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     readings = [record for record in records if record["kind"] == "evaluation"]
     lines = [record for record in records if record["kind"] == "train"]
-    names = ("step", "seconds", "accuracy", "accuracy_held_out", "one_object")
+    names = ("step", "seconds", "accuracy", "accuracy_held_out", "one_object", "diversity")
     return {
         "device": json.loads((run_dir / "run.json").read_text())["device"],
         "seconds_to": {str(target): seconds_to(target, readings) for target in TARGETS},

@@ -50,7 +50,7 @@ class Readings:
         accuracy = self.evaluate(should_stop)
         if accuracy is None:
             return False, False
-        is_best = accuracy > self.state.best_accuracy
+        is_best = accuracy >= self.state.best_accuracy  # of equals the later, which is more varied
         if is_best:
             self.state.best_accuracy, self.state.best_step = accuracy, self.state.step
         return is_best, True
