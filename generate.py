@@ -74,7 +74,7 @@ class Job(NamedTuple):
 
 def main() -> None:
     """Make the videos that the command line asks for."""
-    options = tyro.cli(Options, prog="python generate.py")
+    options = cli.parse(Options, prog="python generate.py")
     formats = parse_formats(options.format)
     check_numbers(options)
     check_writable(options.out)
@@ -109,8 +109,9 @@ def generate(
     loaded: "LoadedGenerator", jobs: Sequence[Job], num_frames: int, options: Options
 ) -> Iterator[tuple[Job, "np.ndarray"]]:
     """Yield each job with its frames (T, H, W, 3), a bounded number of clips at a time."""
-    from t2vgan.sampling import generate_clips
+    from t2vgan.sampling import choose_batch_size, generate_clips
 
+    batch_size = choose_batch_size(loaded, num_frames)
     pixels = num_frames * loaded.info.height * loaded.info.width
     num_at_a_time = max(1, min(CLIPS_AT_A_TIME, PIXELS_AT_A_TIME // pixels))
     for start in range(0, len(jobs), num_at_a_time):
@@ -121,6 +122,7 @@ def generate(
             [job.prompt for job in chunk],
             [job.seed for job in chunk],
             num_frames=num_frames,
+            batch_size=batch_size,
             allow_unknown=options.allow_unknown,
         )
         yield from zip(chunk, clips, strict=True)

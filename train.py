@@ -4,13 +4,14 @@ The same command again resumes the run in its --run-dir. `python train.py` works
 process. Nothing heavy is imported before the command line is understood.
 """
 
+import os
 import sys
 from typing import Annotated
 
 import tyro
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from t2vgan.cli import nearest, run
+from t2vgan import cli
 from t2vgan.config import Config, one_line
 from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
@@ -24,31 +25,34 @@ class Command(BaseModel):
     config: Annotated[Config, tyro.conf.arg(name="")]
     dry_run: bool = False
     """Print what would be done, its size and its cost, and write nothing."""
+    rollback: bool = False
+    """After a stop because of bad steps: go on before them, with the data in another order."""
 
 
-def parse(arguments: list[str]) -> Command:
+def read(arguments: list[str]) -> Command:
     """Understand the command line; leaves with exit code 2 and one message where it is wrong."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         sys.exit(0 if arguments else 2)
     preset, *options = arguments
     if preset not in PRESETS:
-        raise UserError(f"no preset named {preset!r}; {nearest(preset, PRESETS)}")
+        raise UserError(f"no preset named {preset!r}; {cli.nearest(preset, PRESETS)}")
+    sections = {type(value).__name__: name for name, value in PRESETS[preset]}
     try:
-        return tyro.cli(
+        return cli.parse(
             Command,
             prog=f"train.py {preset}",
             default=Command(config=PRESETS[preset]),
             args=options,
             config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
         )
-    except ValidationError as error:  # tyro reports those of the sections itself
-        raise UserError(one_line(error)) from None
+    except ValidationError as error:
+        raise UserError(one_line(error, sections.get(error.title, ""))) from None
 
 
 USAGE = "\n".join(
     [
-        "usage: accelerate launch train.py PRESET [--dry-run] [--section.field value ...]",
+        "usage: accelerate launch train.py PRESET [--section.field value ...]",
         "",
         "presets:",
         *(f"  {name:12} {text}" for name, text in DESCRIPTIONS.items()),
@@ -59,16 +63,17 @@ USAGE = "\n".join(
 
 
 def main() -> int:
-    command = parse(sys.argv[1:])
+    launcher = os.getppid()  # now: it may die while torch is imported
+    command = read(sys.argv[1:])
     if command.dry_run:
         from t2vgan.dry_run import dry_run
 
         return dry_run(command.config)
     from t2vgan.trainer import Trainer
 
-    Trainer(command.config).run()
+    Trainer(command.config, launcher=launcher, rollback=command.rollback).run()
     return 0
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

@@ -14,17 +14,15 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import numpy as np
-import tyro
 
+from benchmarks.measure import Turn, benchmark, print_summary, summarise, take_turns, time_turn
 from benchmarks.notebook_dataset import write_dataset
 from benchmarks.record import print_table, write_record
 from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles
-from t2vgan import cli
 from t2vgan.shards import Geometry
 from t2vgan.strips import decode_strip, encode_strip
 
@@ -34,42 +32,35 @@ NUM_STRIPS = 200
 MEMORY_DISK = Path("/dev/shm")
 
 
-def main() -> None:
-    """Measure, print two tables and write the record."""
-    tyro.cli(run, prog="python -m benchmarks.build_throughput")
-
-
 def run(
     num_clips: int = 10_000,
-    repetitions: int = 3,
+    turns: int = 5,
     workers: int = os.cpu_count() or 1,
     folder: Path | None = None,
 ) -> None:
     """Time both builders turn by turn, and the film-strip codecs.
 
     Args:
-        num_clips: Clips that each builder makes in each repetition.
-        repetitions: Turns; the medians are reported.
+        num_clips: Clips that each builder makes in each turn.
+        turns: Turns of each builder; medians are reported.
         workers: Processes of our builder. The notebook's loop has one, as published.
         folder: Where both write, below it and removed again; a memory disk if there is one.
     """
     if folder is None:
         folder = MEMORY_DISK if MEMORY_DISK.is_dir() else Path(tempfile.gettempdir())
+
+    def measure(builder: Callable[[Path], None]) -> Turn:
+        with tempfile.TemporaryDirectory(dir=folder) as out:
+            return time_turn(partial(builder, Path(out)))
+
     builders = {
         "notebook loop": partial(build_notebook, num_clips),
-        "build_shards, 1 worker": partial(build_ours, num_clips, 1),
-        f"build_shards, {workers} workers": partial(build_ours, num_clips, workers),
+        **{f"build_shards, workers: {n}": partial(build_ours, num_clips, n) for n in {1, workers}},
     }
-    turns = measure_builders(builders, num_clips, repetitions, folder)
-    summary = summarise(turns)
+    taken = take_turns(builders, turns, measure=measure)
+    summary = summarise(taken, num_clips * GEOMETRY.num_frames)
     codecs = measure_codecs()
-    print_table(
-        ["builder", "frames/s", "lowest", "highest", "ratio", "processor us/frame"],
-        [
-            [name, *(f"{value:.{2 if key == 'ratio' else 0}f}" for key, value in row.items())]
-            for name, row in summary.items()
-        ],
-    )
+    print_summary("frames/s", summary)
     print_table(
         ["film strip", "bytes", "encode us", "decode us"],
         [[name, *(f"{value:.0f}" for value in row.values())] for name, row in codecs.items()],
@@ -79,51 +70,9 @@ def run(
         "geometry": GEOMETRY.model_dump(),
         "folder": str(folder),
         "frames_per_second": summary,
-        "turns": turns,
         "film_strips": codecs,
     }
     print(f"wrote {write_record('build_throughput', content)}")
-
-
-Turns = dict[str, list[tuple[float, float]]]  # builder -> (frames/s, processor us/frame) each turn
-
-
-def measure_builders(
-    builders: dict[str, Callable[[Path], None]], num_clips: int, repetitions: int, disk: Path
-) -> Turns:
-    """Run the builders turn by turn."""
-    num_frames = num_clips * GEOMETRY.num_frames
-    turns: Turns = {name: [] for name in builders}
-    for _ in range(repetitions):
-        for name, builder in builders.items():
-            with tempfile.TemporaryDirectory(dir=disk) as folder:
-                start, processor_start = time.perf_counter(), processor_seconds()
-                builder(Path(folder))
-                seconds = time.perf_counter() - start
-                processor = processor_seconds() - processor_start
-            turns[name].append((num_frames / seconds, processor / num_frames * 1e6))
-    return turns
-
-
-def processor_seconds() -> float:
-    """Return the processor time of this process and of its children that have ended."""
-    return sum(os.times()[:4])
-
-
-def summarise(turns: Turns) -> dict[str, dict[str, float]]:
-    """Return medians and extremes of each builder, and its ratio to the notebook's loop."""
-    baseline = median(rate for rate, _ in turns["notebook loop"])
-    summary = {}
-    for name, row in turns.items():
-        rates, processor = zip(*row, strict=True)
-        summary[name] = {
-            "median": median(rates),
-            "lowest": min(rates),
-            "highest": max(rates),
-            "ratio": median(rates) / baseline,
-            "processor_us_per_frame": median(processor),
-        }
-    return summary
 
 
 def build_notebook(num_clips: int, folder: Path) -> None:
@@ -193,4 +142,4 @@ def strip_encoders() -> dict[str, Callable[[np.ndarray], bytes]]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    benchmark(run)

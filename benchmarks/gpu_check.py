@@ -1,44 +1,84 @@
 """Everything that wants a GPU, in one go: `make gpu-check`.
 
-Runs the tests marked `gpu`, the throughput benchmarks and a real training run of the quickstart on
-the GPU that is here; each benchmark writes its dated record under benchmarks/results/.
+Runs the tests marked `gpu`, every benchmark and real training runs of the quickstart on the GPU
+that is here. Each is a process of its own and writes its own dated record, so that one that fails
+takes nothing from the others.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from t2vgan import cli
+from benchmarks.measure import benchmark
 from t2vgan.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = Path("data/circles")
 
-COMMANDS = (
-    ("-m", "pytest", "-m", "gpu", "-ra"),
-    ("-m", "data_tools.build_shards", "circles", "--out", DATA),
-    ("-m", "benchmarks.training_throughput"),
-    ("-m", "benchmarks.quickstart", "--data", DATA, "--out", "runs/gpu-check"),
-)
+# Benchmark -> its options in a rehearsal.
+BENCHMARKS = {
+    "build_throughput": "--num-clips 64 --turns 1 --workers 1",
+    "loader_throughput": "--num-clips 640 --turns 1",
+    "generate_throughput": "--num-clips 9 --turns 1 --cold-starts 1",
+    "training_throughput": "--turns 1 --steps-per-turn 2",
+}
+REHEARSED_TRAINING = "--train.num-steps 4 --evaluate-clips-per-prompt 1 --train.global-batch-size 8"
 
 
-def main() -> int:
-    """Run every command to its end; return 1 if any failed."""
+def run(folder: Path = Path("runs/gpu-check"), rehearse: bool = False) -> int:
+    """Run every command to its end; return 1 if any failed.
+
+    Args:
+        folder: Where the training runs and their data go.
+        rehearse: Run each with the least work, on a CPU if there is no GPU, and leave no record:
+            this shows that the commands run, and nothing else.
+    """
     import torch
 
-    if not torch.cuda.is_available():
-        raise UserError("make gpu-check needs a CUDA device; torch sees none")
-    print(f"checking on {torch.cuda.get_device_name()}", flush=True)
-    failed = []
-    for command in COMMANDS:
-        arguments = [sys.executable, *(str(part) for part in command)]
-        print("$", *arguments[1:], flush=True)
-        if subprocess.run(arguments, cwd=ROOT, check=False).returncode:
-            failed.append(" ".join(arguments[1:]))
-    for command in failed:
-        print(f"failed: {command}", file=sys.stderr)
+    if torch.cuda.is_available():
+        print(f"checking on {torch.cuda.get_device_name()}", flush=True)
+    elif rehearse:
+        print("rehearsing on a CPU: this checks nothing of a GPU", flush=True)
+    else:
+        raise UserError("make gpu-check needs a CUDA device; torch sees none (--rehearse does not)")
+    with tempfile.TemporaryDirectory() as scratch:
+        results = {"BENCHMARK_RESULTS": scratch} if rehearse else {}
+        failed = run_all(commands(folder, rehearse), results | os.environ)
+    print(f"failed: {', '.join(failed)}" if failed else "all of it ran", flush=True)
     return 1 if failed else 0
 
 
+def commands(folder: Path, rehearse: bool) -> dict[str, list[str]]:
+    """Return what to run, by name, in order."""
+    data, runs = folder / "circles", folder / "runs"
+    build = ["-m", "data_tools.build_shards", "circles", "--out", str(data)]
+    train = ["-m", "benchmarks.quickstart", "--data", str(data), "--out", str(runs)]
+    if rehearse:
+        build += ["--num-clips", "800", "--clips-per-shard", "100"]
+        train += ["--seeds", "0", f"--options={REHEARSED_TRAINING}"]
+    return {
+        "tests": ["-m", "pytest", "-m", "gpu", "-ra"],
+        **{
+            name: ["-m", f"benchmarks.{name}", *(options.split() if rehearse else ())]
+            for name, options in BENCHMARKS.items()
+        },
+        "data": build,
+        "quickstart": train,
+    }
+
+
+def run_all(commands: Mapping[str, list[str]], environment: Mapping[str, str]) -> list[str]:
+    """Run each command to its end whatever became of the others; return the names that failed."""
+    failed = []
+    for name, command in commands.items():
+        print(f"\n{name}: python {' '.join(command)}", flush=True)
+        process = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=False)
+        if process.returncode:
+            failed.append(name)
+    return failed
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    benchmark(run)

@@ -6,29 +6,23 @@
 
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Iterator
+from itertools import cycle, islice
 from pathlib import Path
-from statistics import median
 
 import cv2
 import numpy as np
-import tyro
 import webdataset
 
-from benchmarks.record import print_table, write_record
+from benchmarks.measure import benchmark, print_summary, summarise, take_turns
+from benchmarks.record import write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
-from t2vgan import cli
 from t2vgan.manifest import Manifest, load_manifest
 from t2vgan.shards import decode_strip, read_samples
 from t2vgan.stream import ClipLoader, DataOrder
 
 BATCH_SIZE = 16
-
-
-def main() -> None:
-    tyro.cli(run, prog="python -m benchmarks.loader_throughput")
+NUM_STREAMS = 8
 
 
 def run(num_clips: int = 8000, turns: int = 7) -> None:
@@ -36,13 +30,18 @@ def run(num_clips: int = 8000, turns: int = 7) -> None:
 
     Args:
         num_clips: Clips of 10x64x64 read in each turn.
-        turns: Turns of each way; medians of rates and of paired ratios are reported.
+        turns: Turns of each way; medians of rates and of the turns' ratios are reported.
     """
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        options = BuildOptions(scene="circles", out=folder, num_clips=num_clips, workers=1)
+        options = BuildOptions(
+            scene="circles",
+            out=folder,
+            num_clips=num_clips,
+            clips_per_shard=min(500, num_clips // NUM_STREAMS),
+        )
         build(make_plan(options), folder, num_workers=1)
         manifest = load_manifest(folder)
         strips = [
@@ -55,41 +54,17 @@ def run(num_clips: int = 8000, turns: int = 7) -> None:
             "ClipLoader": lambda: clip_loader(folder, manifest, num_clips),
             "plain webdataset": lambda: plain_webdataset(folder, manifest),
         }
-        rates = measure(ways, turns)
-    decode, loader, _ = rates.values()
-    shares = [b / a for a, b in zip(decode, loader, strict=True)]
-    print_table(
-        ["clips/s on one core", "median", "lowest", "highest"],
-        [
-            [way, *(f"{value:.0f}" for value in (median(row), min(row), max(row)))]
-            for way, row in rates.items()
-        ],
-    )
-    print(f"ClipLoader over pure decode, paired: {median(shares):.0%}")
-    record = {
-        "num_clips": num_clips,
-        "clips_per_second": rates,
-        "share_of_pure_decode": shares,
-        "median_share": median(shares),
-    }
+        summary = summarise(take_turns(ways, turns), num_clips)
+    print_summary("clips/s on one core", summary)
+    record = {"num_clips": num_clips, "clips_per_second": summary}
     print(f"wrote {write_record('loader_throughput', record)}")
 
 
-def measure(ways: dict[str, Callable[[], int]], turns: int) -> dict[str, list[float]]:
-    """Return each way's clips per second, turn by turn."""
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(turns):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            count = way()
-            rates[name].append(count / (time.perf_counter() - start))
-    return rates
-
-
 def decode_only(strips: list[bytes], manifest: Manifest) -> int:
-    """Decode strips that are already in memory, and stack them to batches as the loader does."""
-    for start in range(0, len(strips), BATCH_SIZE):
-        np.stack([decode_strip(s, manifest.geometry) for s in strips[start : start + BATCH_SIZE]])
+    """Decode strips that are already in memory, over and over into the memory of one batch."""
+    frames = np.empty((BATCH_SIZE, *manifest.geometry.shape), np.uint8)
+    for strip, out in zip(strips, cycle(frames), strict=False):
+        decode_strip(strip, manifest.geometry, out=out)
     return len(strips)
 
 
@@ -97,7 +72,7 @@ def clip_loader(folder: Path, manifest: Manifest, num_clips: int) -> int:
     """Read batches as training does: exact order, checksums, prompts, frames."""
     order = DataOrder(
         counts=tuple(shard.num_samples for shard in manifest.shards),
-        num_streams=8,
+        num_streams=NUM_STREAMS,
         shuffle_window=256,
         seed=0,
     )
@@ -122,4 +97,4 @@ def batched(samples: Iterator[tuple[np.ndarray, str]]) -> Iterator[np.ndarray]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    benchmark(run)

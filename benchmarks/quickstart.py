@@ -6,40 +6,50 @@ during training. Time is training time: sampling, evaluating and saving are excl
 """
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import tyro
-
+from benchmarks.measure import benchmark
 from benchmarks.record import print_table, write_record
-from t2vgan import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGETS = (0.90, 0.95, 0.99)
-
-
-def main() -> None:
-    tyro.cli(run, prog="python -m benchmarks.quickstart")
 
 
 def run(
     seeds: tuple[int, ...] = (0, 1, 2),
     data: Path = Path("data/circles"),
     out: Path = Path("runs/benchmark"),
-    options: tuple[str, ...] = (),
-) -> None:
-    """Train the quickstart once per seed, print a table and write the record.
+    options: str = "",
+) -> int:
+    """Train the quickstart once per seed; print the table and write the record after each.
 
     Args:
         seeds: Seeds of the runs.
         data: Shards of the circles scene.
         out: Folder of the run folders.
-        options: Further options of train.py, such as --train.num-steps 100.
+        options: Further options of train.py, as in --options="--train.num-steps 100".
     """
-    results = {seed: train(seed, data, out / f"seed-{seed}", options) for seed in seeds}
+    results = {}
+    for seed in seeds:
+        try:
+            results[seed] = train(seed, data, out / f"seed-{seed}", shlex.split(options))
+        except subprocess.CalledProcessError as error:
+            print(f"seed {seed} failed: {error}", file=sys.stderr)
+            continue
+        print_results(results)
+        device = "cpu" if results[seed]["device"].startswith("cpu") else "cuda"
+        record = {"options": options, "seeds": results}
+        print(f"wrote {write_record('quickstart', record, device=device)}")
+    return 0 if len(results) == len(seeds) else 1
+
+
+def print_results(results: dict[int, dict[str, Any]]) -> None:
+    """Print a row for each seed."""
     print_table(
         ["seed", *(f"s to {target:.0%}" for target in TARGETS), "last", "held out", "s", "GB"],
         [
@@ -54,12 +64,9 @@ def run(
             for seed, result in results.items()
         ],
     )
-    device = "cuda" if "NVIDIA" in next(iter(results.values()))["device"] else "cpu"
-    record = {"options": options, "seeds": results}
-    print(f"wrote {write_record('quickstart', record, device=device)}")
 
 
-def train(seed: int, data: Path, run_dir: Path, options: tuple[str, ...]) -> dict[str, Any]:
+def train(seed: int, data: Path, run_dir: Path, options: list[str]) -> dict[str, Any]:
     """Train one seed from its start and return what its own log says."""
     shutil.rmtree(run_dir, ignore_errors=True)
     command = [sys.executable, "train.py", "quickstart", "--data.path", data, "--run-dir", run_dir]
@@ -68,7 +75,7 @@ def train(seed: int, data: Path, run_dir: Path, options: tuple[str, ...]) -> dic
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     readings = [record for record in records if record["kind"] == "evaluation"]
     lines = [record for record in records if record["kind"] == "train"]
-    names = ("step", "seconds", "accuracy", "accuracy_held_out", "one_object")
+    names = ("step", "seconds", "accuracy", "accuracy_held_out", "one_object", "diversity")
     return {
         "device": json.loads((run_dir / "run.json").read_text())["device"],
         "seconds_to": {str(target): seconds_to(target, readings) for target in TARGETS},
@@ -89,4 +96,4 @@ def seconds_to(target: float, readings: list[dict[str, Any]]) -> float | None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    benchmark(run)

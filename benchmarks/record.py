@@ -13,7 +13,7 @@ from typing import Any
 
 from t2vgan.files import atomic_write_bytes
 
-RESULTS_FOLDER = Path(__file__).parent / "results"
+RESULTS_FOLDER = Path(os.environ.get("BENCHMARK_RESULTS", Path(__file__).parent / "results"))
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "webdataset", "accelerate")
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
 from tyro.conf import Positional
 
 from data_tools.arguments import at_least, parse_size
@@ -53,7 +52,7 @@ class BuildOptions:
 
 def main() -> None:
     """Build what the command line asks for."""
-    options = tyro.cli(BuildOptions, prog="python -m data_tools.build_shards")
+    options = cli.parse(BuildOptions, prog="python -m data_tools.build_shards")
     plan = make_plan(options)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     build(plan, options.out, num_workers=options.workers)

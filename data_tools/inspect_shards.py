@@ -4,7 +4,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
 from tyro.conf import Positional
 
 from t2vgan import cli
@@ -22,7 +21,7 @@ RULE = 208  # the grey of the line between two frames
 
 def main() -> None:
     """Inspect the folder that the command line names."""
-    tyro.cli(inspect_shards, prog="python -m data_tools.inspect_shards")
+    cli.call(inspect_shards, prog="python -m data_tools.inspect_shards")
 
 
 def inspect_shards(

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
 from tyro.conf import Positional
 
 from t2vgan import cli
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Verify the folder that the command line names."""
-    return tyro.cli(verify_shards, prog="python -m data_tools.verify_shards")
+    return cli.call(verify_shards, prog="python -m data_tools.verify_shards")
 
 
 def verify_shards(folder: Positional[Path]) -> int:

@@ -33,7 +33,9 @@ class DataConfig(Frozen):
     verify_checksums: bool = True
     """Compare each shard with its SHA-256 when it is first opened."""
     max_bad_fraction: Fraction = 0.01
-    """Stop when more than this share of the clips read could not be decoded."""
+    """Stop when more than this share of the clips shown could not be read or decoded."""
+    read_timeout_seconds: Positive = 300
+    """A read that takes longer counts as damage of its shard."""
 
 
 class ClipGanConfig(Frozen):
@@ -70,7 +72,7 @@ class TrainConfig(Frozen):
 
     seed: NonNegative = 0
     """Everything random in a run derives from it."""
-    num_steps: Positive = 2600
+    num_steps: Positive = 3200
     """Length of the run; schedules run from 0 to 1 over it."""
     global_batch_size: Positive = 16
     """Clips per update over all processes."""
@@ -82,6 +84,11 @@ class TrainConfig(Frozen):
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
     mismatched_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of telling a real clip's prompt from another prompt of the data; 0 leaves it out."""
+    recovered_latents: NonNegative = 8
+    """Of each fake's latents, how many the discriminator learns to read back; 0 leaves it out."""
+    recovery_weight: Annotated[float, Field(ge=0)] = 6.0
+    """Final weight of that reading, for both networks: what keeps clips of one prompt different.
+    It rises from 0 as the learning rates fall: first the prompts, then the variety."""
     fresh_latents: bool = True
     """Draw new latents for the generator's update instead of those of the discriminator's."""
     generator_lr: Rate = 2e-3
@@ -149,6 +156,12 @@ class Config(Frozen):
     """Newest checkpoints to keep; the best one by the meter is kept besides."""
     tracking: Literal["none", "wandb"] = "none"
     """Where metrics go besides metrics.jsonl."""
+    max_bad_steps: Positive = 20
+    """Stop after so many steps in a row with a loss or gradient that is not finite."""
+    check_ranks_every_steps: NonNegative = 100
+    """Steps between two comparisons of the networks over processes, besides each save; 0 none."""
+    timeout_seconds: Positive = 300
+    """Longest wait for another process after the first step, which has half an hour."""
     num_cpu_threads: NonNegative = 0
     """Threads per process for arithmetic on a CPU; 0 shares the cores among the processes."""
 
@@ -194,12 +207,13 @@ def load_config(path: Path) -> Config:
         raise UserError(f"{path}: {one_line(error)}; start a new --run-dir") from error
 
 
-def one_line(error: ValidationError) -> str:
+def one_line(error: ValidationError, section: str = "") -> str:
     """Say in one line which fields failed, with the value given and the rule."""
     faults = []
     for fault in error.errors():
-        field = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
+        names = [section, *fault["loc"]] if section and fault["loc"] else fault["loc"]
+        field = ".".join(map(str, names))
+        message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
         given = "" if isinstance(fault["input"], dict) or not field else f"={fault['input']!r}"
         faults.append(f"{field}{given}: {message}" if field else message)
     return "; ".join(faults)

@@ -1,4 +1,4 @@
-"""The processes of a run: who am I, on what device, do we stop, what did the others find.
+"""The processes of a run: who am I, on what device, what did the others find.
 
 Everything here works the same with one process. Methods that talk to other processes are
 collective: every rank must call them, in the same order.
@@ -6,20 +6,27 @@ collective: every rank must call them, in the same order.
 
 import os
 import resource
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, gather
 from torch import Tensor, nn
 
-COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+from t2vgan.cli import describe
+from t2vgan.errors import UserError
+
+# Until the first step is done: one rank may still read data, compile, or wait for a tracker.
+STARTUP_TIMEOUT = timedelta(minutes=30)
+POLL_SECONDS = 0.1
+
+T = TypeVar("T")
 
 
 class Processes:
@@ -29,12 +36,21 @@ class Processes:
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
             log_with=None if tracking == "none" else tracking,
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=COLLECTIVE_TIMEOUT)],
+            kwargs_handlers=[
+                InitProcessGroupKwargs(timeout=STARTUP_TIMEOUT),
+                # Else buckets are arranged anew after each start's first step, and with them the
+                # order of sums over three or more ranks: a resumed run would end with other bits.
+                DistributedDataParallelKwargs(find_unused_parameters=True),
+            ],
         )
         self.device: torch.device = self.accelerator.device
         self.rank: int = self.accelerator.process_index
         self.world_size: int = self.accelerator.num_processes
         self.is_main: bool = self.accelerator.is_main_process
+        # Words between processes go by CPU: they neither wait for the device nor make it wait.
+        self.words: Any = (  # of torch's types for it, half of torch disagrees
+            dist.new_group(backend="gloo", timeout=STARTUP_TIMEOUT) if self.many else None
+        )
         if self.device.type == "cpu":
             torch.set_num_threads(num_cpu_threads or self.fair_share_of_cores())
 
@@ -62,60 +78,101 @@ class Processes:
         """Return the mean over ranks."""
         return self.accelerator.reduce(values, reduction="mean")
 
-    def any(self, flag: bool) -> bool:
-        """Return whether the flag is set on any rank."""
-        if self.world_size == 1:
-            return flag
-        total = self.accelerator.reduce(torch.tensor(float(flag), device=self.device))
-        return bool(total.item() > 0)
-
     def agree(self, value: Any) -> Any:
         """Return the main rank's value on every rank."""
-        if self.world_size == 1:
+        if not self.many:
             return value
-        return broadcast_object_list([value])[0]
+        values = [value]
+        dist.broadcast_object_list(values, group=self.words, device=torch.device("cpu"))
+        return values[0]
 
-    def wait(self) -> None:
-        """Wait for every rank."""
-        self.accelerator.wait_for_everyone()
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Return every rank's value, on every rank."""
+        if not self.many:
+            return [value]
+        values = [None] * self.world_size
+        dist.all_gather_object(values, value, group=self.words)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set on any rank."""
+        return any(self.gather_objects(flag))
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        """Let the main rank work; every rank returns its result, or raises its error."""
+        if not self.many:
+            return work()
+        result, problem = None, ""
+        if self.is_main:
+            try:
+                result = work()
+            except (UserError, OSError) as error:
+                problem = describe(error)
+        result, problem = self.agree((result, problem))
+        if problem:
+            raise UserError(problem)
+        return result  # type: ignore[return-value]  # the main rank's own
+
+    def wait_for_main(self, work: Callable[[], None]) -> None:
+        """Let the main rank work as long as it takes; the others ask again and again (collective).
+
+        So no timeout runs, however long the work. Every rank raises the main rank's error.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            job = pool.submit(work) if self.is_main else None
+            while not self.agree(job.done() if job else None):
+                time.sleep(POLL_SECONDS)
+        self.on_main(lambda: job.result() if job else None)
+
+    def set_timeout(self, seconds: float) -> None:
+        """Give up waiting for another rank after so long, from now on."""
+        set_timeout = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout
+        for group in (None, self.words) if self.many else ():
+            set_timeout(timedelta(seconds=seconds), group)
+
+    @property
+    def many(self) -> bool:
+        return self.world_size > 1
 
     def end(self) -> None:
         """Leave the process group; without this, torch complains at exit."""
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        if dist.is_initialized():
+            dist.barrier(group=self.words)  # the last words to others must have been heard
+            dist.destroy_process_group()
 
 
-class StopFlag:
-    """Set by SIGTERM, Ctrl-C or the death of the launcher; asked at step boundaries."""
+class Tally:
+    """Sums a few whole numbers over ranks, one step late, so that nobody waits for the sum."""
 
-    def __init__(self) -> None:
-        self.reason = ""
-        self.parent = os.getppid()
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self.sent: tuple[Any, Tensor, Any] | None = None  # (work, sums, what)
 
-    def is_set(self) -> bool:
-        """Return whether this process was asked to stop."""
-        if not self.reason and os.getppid() != self.parent:
-            self.reason = "the launcher died"
-        return bool(self.reason)
+    def exchange(self, values: Sequence[int], what: Any) -> tuple[list[int], Any] | None:
+        """Send this step's numbers; return the sums of a step ago, and its `what` (collective).
 
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self.reason and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.reason = signal.Signals(number).name
-        print(f"\n{self.reason}: saving after this step (Ctrl-C again gives up)", file=sys.stderr)
+        The first call returns None. One process has nothing to wait for: it gets its own at once.
+        """
+        if not self.processes.many:
+            return list(values), what
+        before = self.receive()
+        sending = torch.tensor(values)
+        work = dist.all_reduce(sending, group=self.processes.words, async_op=True)
+        self.sent = (work, sending, what)
+        return before
+
+    def receive(self) -> tuple[list[int], Any] | None:
+        """Return what is still on its way, if anything (collective)."""
+        if self.sent is None:
+            return None
+        (work, sums, what), self.sent = self.sent, None
+        work.wait()
+        return sums.tolist(), what
 
 
-@contextmanager
-def stop_on_signals() -> Iterator[StopFlag]:
-    """Turn SIGTERM and the first Ctrl-C into a flag for as long as the context lasts."""
-    flag = StopFlag()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, flag._on_signal) for number in numbers]
-    try:
-        yield flag
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+def is_lost_connection(error: RuntimeError) -> bool:
+    """Return whether a collective failed because another rank is gone or too slow."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
 
 
 def choose_precision(requested: str, device: torch.device) -> torch.dtype:

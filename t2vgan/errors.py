@@ -1,5 +1,9 @@
-"""The one exception that means: the user can fix this."""
+"""The exceptions whose one-line text is all that a user needs to see."""
 
 
 class UserError(ValueError):
     """A mistake the user can cause and mend; its one-line text names field, value, rule, remedy."""
+
+
+class RunStoppedError(Exception):
+    """A run had to stop through no mistake on the command line; the text says why and what next."""

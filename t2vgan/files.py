@@ -47,3 +47,11 @@ def fsync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a small file in one piece, without asking that it outlive a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".tmp-{path.name}"
+    temporary.write_text(text)
+    os.replace(temporary, path)

@@ -1,8 +1,8 @@
 """The adversarial game: two networks, their losses, and the step that updates both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from t2vgan.config import ModelConfig, TrainConfig
 from t2vgan.distributed import Processes, choose_precision
 from t2vgan.ema import Ema
-from t2vgan.losses import OBJECTIVES, gradient_penalty, mismatched
+from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
 from t2vgan.micro_batch import MicroBatch
 from t2vgan.models import build_discriminator, build_generator
+from t2vgan.models.layers import full
 from t2vgan.schedules import cosine, log_linear
 from t2vgan.seeds import derive_seed
 
@@ -28,6 +29,27 @@ class Player:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     """Its own: in float16 an overflow of one network must not touch the other's scale."""
+    bad: list[Tensor] = field(default_factory=list)
+    """For each update since `read_bad`: whether it was not applied; on the device."""
+
+    def step(self) -> None:
+        """Apply the gradients, unless one is not finite: decided on the device, without a sync.
+
+        Gradients were averaged over ranks, so all ranks decide alike.
+        """
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        largest = torch.nn.utils.get_total_norm(gradients, norm_type=float("inf"))
+        self.bad.append(largest.isfinite().logical_not())
+        if not self.scaler.is_enabled():  # else it looks for itself, and adapts its scale
+            self.optimizer.found_inf = self.bad[-1].float()  # type: ignore[attr-defined]  # Adam's
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def read_bad(self) -> list[bool]:
+        """Return and forget the flags; waits for the device."""
+        flags, self.bad = self.bad, []
+        return torch.stack(flags).tolist() if flags else []
 
     def set_schedule(self, *, learning_rate: float, betas: tuple[float, float]) -> None:
         for group in self.optimizer.param_groups:
@@ -54,15 +76,22 @@ class Game:
         sizes = {"height": height, "width": width, "vocabulary_size": vocabulary_size}
         torch.manual_seed(derive_seed(train.seed, "weights"))  # the same weights on every rank
         generator = build_generator(model, **sizes)
-        discriminator = build_discriminator(model, **sizes, frames_per_clip=train.frames_per_clip)
+        discriminator = build_discriminator(
+            model,
+            **sizes,
+            frames_per_clip=train.frames_per_clip,
+            recovered_latents=train.recovered_latents,
+        )
         self.latent_shape: tuple[int, ...] = generator.latent_shape(train.frames_per_clip)
         self.generator = self._player(generator, train.generator_lr)
         self.discriminator = self._player(discriminator, train.discriminator_lr)
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
         self.clips_seen = 0
         self.penalty_weight = 0.0
+        self.recovery_weight = 0.0
         self.batch: Sequence[MicroBatch] = ()
         self.totals: dict[str, Tensor] = {}
+        self.kept_fakes: Tensor | None = None
 
     def _player(self, network: nn.Module, learning_rate: float) -> Player:
         network = network.to(self.processes.device)
@@ -112,24 +141,21 @@ class Game:
         for index, micro_batch in enumerate(self.batch, start=1):
             is_last = index == len(self.batch)
             with self.processes.accumulate(player.wrapped, is_last=is_last):
-                mean = loss(micro_batch).mean() / len(self.batch)
+                mean = nan_unless_finite(loss(micro_batch).mean()) / len(self.batch)
                 player.scaler.scale(mean).backward()
-        player.scaler.step(player.optimizer)
-        player.scaler.update()
-        player.optimizer.zero_grad(set_to_none=True)
+        player.step()
 
     def discriminator_loss(self, batch: MicroBatch) -> Tensor:
-        """Return (B,): the objective, the mismatched prompts, and in some steps R1 + R2.
+        """Return (B,): the objective, prompts and latents told apart, in some steps R1 + R2.
 
         The penalty is weighted for the steps that go without; it and all of its step are in
         float32, where second derivatives live.
         """
         penalised = self.penalty_weight > 0
-        with torch.no_grad(), self.autocast():
-            fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
+        fake_video = self.fakes_for_discriminator(batch)
         video = torch.cat([batch.real_video, full(fake_video)]).requires_grad_(penalised)
         with nullcontext() if penalised else self.autocast():
-            real_logits, fake_logits, *other_logits = self.judge(video, batch)
+            (real_logits, fake_logits, *other_logits), recovered = self.judge(video, batch)
         loss = self.objective.discriminator(real_logits, fake_logits)
         self.note("loss/discriminator", loss)
         self.note("logits/real", real_logits)
@@ -139,16 +165,32 @@ class Game:
             told_apart = mismatched(real_logits, other_logits[0], is_other)
             self.note("loss/mismatched", told_apart)
             loss = loss + self.train.mismatched_weight * told_apart
+        loss = loss + self.recovery(recovered, batch.discriminator_latents)
         if penalised:
             r1, r2 = gradient_penalty(torch.cat([real_logits, fake_logits]), video).chunk(2)
             self.note("penalty", r1 + r2)
             loss = loss + self.penalty_weight / 2 * (r1 + r2)
         return loss
 
-    def judge(self, video: Tensor, batch: MicroBatch) -> Sequence[Tensor]:
+    def fakes_for_discriminator(self, batch: MicroBatch) -> Tensor:
+        """Return fakes without their graph; it is kept where the generator is to use the same ones.
+
+        With the same latents the generator, which stands still meanwhile, would draw them again: a
+        tenth of the notebook's step. Several micro-batches' graphs would fill the memory that
+        micro-batches are there to save.
+        """
+        keep = not self.train.fresh_latents and len(self.batch) == 1
+        network = self.generator.wrapped if keep else self.generator.network
+        with torch.set_grad_enabled(keep), self.autocast():
+            fake_video = network(batch.discriminator_latents, *batch.conditions)
+        self.kept_fakes = fake_video if keep else None
+        return fake_video.detach()
+
+    def judge(self, video: Tensor, batch: MicroBatch) -> tuple[Sequence[Tensor], Tensor]:
         """Return logits (B,) of B real clips and of B fakes that follow them in `video`.
 
-        Where the mismatched term is on, a third (B,): the real clips with other prompts.
+        Where the mismatched term is on, a third (B,): the real clips with other prompts. And the
+        latents recovered from the fakes, (B, R).
         """
         token_ids = [batch.token_ids, batch.token_ids]
         token_mask = [batch.token_mask, batch.token_mask]
@@ -156,19 +198,31 @@ class Game:
             token_ids.append(batch.other_ids)
             token_mask.append(batch.other_mask)
         times = torch.cat([batch.times, batch.times])
-        logits = self.discriminator.wrapped(
+        logits, recovered = self.discriminator.wrapped(
             video, torch.cat(token_ids), torch.cat(token_mask), times
         )
-        return full(logits).split(len(batch.real_video))
+        num_clips = len(batch.real_video)
+        return full(logits).split(num_clips), recovered[num_clips:]
 
     def generator_loss(self, batch: MicroBatch) -> Tensor:
         """Return (B,): each fake against the real clip of the same prompt."""
+        fake_video, self.kept_fakes = self.kept_fakes, None
         with self.autocast():
-            fake_video = self.generator.wrapped(batch.generator_latents, *batch.conditions)
-            fake_logits = full(self.discriminator.network(fake_video, *batch.conditions))
-        loss = self.objective.generator(self.real_logits_for_generator(batch), fake_logits)
+            if fake_video is None:
+                fake_video = self.generator.wrapped(batch.generator_latents, *batch.conditions)
+            fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
+        real_logits = self.real_logits_for_generator(batch)
+        loss = self.objective.generator(real_logits, full(fake_logits))
         self.note("loss/generator", loss)
-        return loss
+        return loss + self.recovery(recovered, batch.generator_latents)
+
+    def recovery(self, recovered: Tensor, latents: Tensor) -> Tensor:
+        """Return (B,): both networks' common task, latents that can be read back from the clips."""
+        if not self.train.recovered_latents:
+            return torch.zeros(len(recovered), device=recovered.device)
+        loss = latent_recovery(recovered, latents)
+        self.note("recovery/loss", loss)
+        return self.recovery_weight * loss
 
     @torch.no_grad()
     def real_logits_for_generator(self, batch: MicroBatch) -> Tensor:
@@ -176,7 +230,7 @@ class Game:
         if not self.objective.generator_needs_real:
             return torch.zeros(len(batch.real_video), device=batch.real_video.device)
         with self.autocast():
-            return full(self.discriminator.network(batch.real_video, *batch.conditions))
+            return full(self.discriminator.network(batch.real_video, *batch.conditions)[0])
 
     # --- schedules, precision, notes -------------------------------------------------------------
 
@@ -195,6 +249,9 @@ class Game:
             "lr/discriminator": train.discriminator_lr * decay,
             "beta2": cosine(progress, start=train.beta2_start, end=train.beta2_end),
             "gamma": gamma,
+            "recovery/weight": cosine(
+                progress, start=0.0, end=train.recovery_weight, hold=train.lr_hold
+            ),
             "ema/halflife": self.ema.halflife(step * train.global_batch_size),
         }
 
@@ -204,6 +261,7 @@ class Game:
         for name, player in self.players.items():
             player.set_schedule(learning_rate=schedule[f"lr/{name}"], betas=betas)
         every = self.train.penalty_every_steps
+        self.recovery_weight = schedule["recovery/weight"]
         self.penalty_weight = every * schedule["gamma"] if every and step % every == 0 else 0.0
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -224,7 +282,25 @@ class Game:
         self.totals = {}
         return dict(zip(names, (sums[:, 0] / sums[:, 1]).tolist(), strict=True))
 
+    def unread_notes(self) -> dict[str, list[list[float]]]:
+        """Return every rank's (sum, count) of each note, for a checkpoint (collective)."""
+        own = {name: sums.tolist() for name, sums in self.totals.items()}
+        every = self.processes.gather_objects(own)
+        return {name: [sums[name] for sums in every] for name in own}
 
-def full(tensor: Tensor) -> Tensor:
-    """Return half-precision values as float32; others as they are."""
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+    def restore_notes(self, saved: Mapping[str, list[list[float]]]) -> None:
+        """Go on from saved notes; where the world size changed, from their mean over ranks."""
+        parameter = next(self.generator.network.parameters())
+        self.totals = {}
+        for name, by_rank in saved.items():
+            sums = torch.tensor(by_rank, dtype=parameter.dtype, device=parameter.device)
+            same = len(by_rank) == self.processes.world_size
+            self.totals[name] = sums[self.processes.rank] if same else sums.mean(0)
+
+
+def nan_unless_finite(loss: Tensor) -> Tensor:
+    """Return the loss, such that one that is not finite makes every gradient NaN.
+
+    An infinite loss may well have finite gradients. Averaging then tells every rank.
+    """
+    return loss * torch.where(loss.detach().isfinite(), 1.0, torch.nan)

@@ -75,6 +75,18 @@ def mismatched(real_logits: Tensor, mismatched_logits: Tensor, is_other: Tensor)
     return F.softplus(mismatched_logits - real_logits) * is_other
 
 
+def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
+    """Return the mean squared error of the first R latents, as read back from the fakes.
+
+    InfoGAN, Chen et al., NeurIPS 2016, equation 5, for normal codes of fixed variance: its minimum
+    over both networks is the largest information that clips can carry about their latents. A
+    generator that draws one clip per prompt stays at 1, the latents' own variance.
+
+    Shapes: recovered (B, R), latents (B, Z) with Z >= R -> (B,).
+    """
+    return (recovered - latents[:, : recovered.shape[1]]).square().mean(1)
+
+
 def gradient_penalty(logits: Tensor, video: Tensor) -> Tensor:
     """Return each clip's squared gradient norm |d logits / d video|^2, summed over all pixels.
 

@@ -27,6 +27,11 @@ class Geometry(BaseModel):
     height: Count
     width: Count
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """The shape of a clip's frames."""
+        return self.num_frames, self.height, self.width, 3
+
 
 class ShardEntry(BaseModel):
     """One shard as the manifest knows it."""

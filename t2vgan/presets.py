@@ -9,7 +9,7 @@ PRESETS = {
         run_dir=Path("runs/quickstart"),
         data=DataConfig(path=Path("data/circles")),
         model=ClipGanConfig(),
-        train=TrainConfig(num_steps=2600),
+        train=TrainConfig(num_steps=3200, precision="no"),  # too small to gain by bfloat16
     ),
     "notebook": Config(
         run_dir=Path("runs/notebook"),
@@ -21,6 +21,7 @@ PRESETS = {
             frames_per_clip=1,
             loss="bce",
             mismatched_weight=0.0,
+            recovered_latents=0,
             fresh_latents=False,
             generator_lr=2e-4,
             discriminator_lr=2e-4,

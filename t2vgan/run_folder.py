@@ -26,6 +26,7 @@ CHANGEABLE = frozenset(
         "data.num_threads",
         "data.verify_checksums",
         "data.max_bad_fraction",
+        "data.read_timeout_seconds",
         "train.num_steps",
         "train.micro_batch_size",
         "train.precision",
@@ -35,6 +36,9 @@ CHANGEABLE = frozenset(
         "evaluate_clips_per_prompt",
         "save_every_steps",
         "keep_checkpoints",
+        "max_bad_steps",
+        "check_ranks_every_steps",
+        "timeout_seconds",
         "tracking",
         "num_cpu_threads",
     }

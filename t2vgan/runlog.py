@@ -4,15 +4,19 @@ Every record is one JSON object on one line with the fields `kind`, `step`, `cli
 `seconds` (of training so far; it survives a resume) and `wall_time` (Unix time).
 """
 
+import errno
 import json
 import logging
 import math
+import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from t2vgan.files import atomic_path
 
@@ -36,7 +40,8 @@ class RunLog:
         self.is_main = is_main
         self.tracker = tracker
         self.num_untracked = 0  # records that a failed tracker did not get
-        self.file: IO[str] | None = None
+        self.file: FileIO | None = None
+        self.waiting: deque[bytes] = deque()  # lines that a full disk did not take yet
 
     def attach_tracker(self, tracker: Tracker) -> None:
         """Send the numbers of every further record to `tracker(values, step)` too."""
@@ -48,8 +53,8 @@ class RunLog:
     ) -> None:
         """Append one record and flush it. Numbers that are not finite become null.
 
-        Raises OSError when the disk refuses. A tracker's failure is warned about once; the run
-        goes on without it.
+        While the disk is full, records wait in memory. A tracker's failure is warned about once;
+        the run goes on without it.
         """
         if not self.is_main:
             return
@@ -63,11 +68,35 @@ class RunLog:
                 **fields,
             }
         )
+        num_waiting = len(self.waiting)
+        self.waiting.append(json.dumps(record, allow_nan=False).encode() + b"\n")
+        file = self.open()
+        try:
+            self.flush(file)
+        except OSError as error:
+            if num_waiting == 0:
+                message = "%s cannot be written (%s); records wait in memory"
+                logger.warning(message, self.path, error.strerror)
+        self.track(record)
+
+    def open(self) -> FileIO:
         if self.file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - see close
-        print(json.dumps(record, allow_nan=False), file=self.file, flush=True)
-        self.track(record)
+            self.file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - see close
+        return self.file
+
+    def flush(self, file: FileIO) -> None:
+        """Write the lines that wait; one that does not fit whole is taken back. Raises OSError."""
+        while self.waiting:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                num_written = file.write(self.waiting[0])
+                if num_written != len(self.waiting[0]):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            except OSError:
+                file.truncate(size)
+                raise
+            self.waiting.popleft()
 
     def track(self, record: Record) -> None:
         """Pass a record's numbers to the tracker; its first failure is its last call."""
@@ -101,10 +130,18 @@ class RunLog:
         if self.is_main:
             print(format_status(**values), file=sys.stderr, flush=True)
 
+    def kinds_at(self, step: int) -> set[str]:
+        """Return the kinds of records that this step already has."""
+        if not self.path.exists():
+            return set()
+        return {record["kind"] for record in read_records(self.path) if record["step"] == step}
+
     def close(self) -> None:
+        """Close the file; raise OSError if the disk does not take what waits."""
         if self.file is not None:
-            self.file.close()
-            self.file = None
+            file, self.file = self.file, None
+            with file:
+                self.flush(file)
 
 
 def read_records(path: Path | str) -> Iterator[Record]:

@@ -14,9 +14,15 @@ from torch.overrides import TorchFunctionMode
 
 from t2vgan.errors import UserError
 from t2vgan.models import build_generator
-from t2vgan.text import Vocabulary
+from t2vgan.text import MAX_TOKENS, Vocabulary
 from t2vgan.video import to_frames
 from t2vgan.weights import WeightsInfo, load_weights
+
+# (clips, pixels) of a pass, at most. Larger passes of small clips save a third of a CPU's work; a
+# video alone costs a whole pass, so that large clips do not share one.
+CPU_PASS = (8, 2**19)
+ACCELERATOR_PASS = (64, 2**22)
+NUM_PROBES = 4
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,31 @@ def check_tensors(
             )
 
 
+def choose_batch_size(loaded: LoadedGenerator, num_frames: int) -> int:
+    """Return how many clips `generate_clips` should draw a pass: more than one only if exact.
+
+    Every pass has the same shape whatever is asked for, so other clips can reach a clip's bytes
+    only through its place, where kernels may treat a tensor's last rows unlike the first. Passes
+    with the same clip in every place tell; where places differ, each clip has its own pass. Several
+    passes, because rows that are computed otherwise often come out the same.
+    """
+    device = next(loaded.generator.parameters()).device
+    pixels = num_frames * loaded.info.height * loaded.info.width
+    most, pixels_a_pass = CPU_PASS if device.type == "cpu" else ACCELERATOR_PASS
+    size = 1 << max(1, min(most, pixels_a_pass // pixels)).bit_length() - 1
+    if size == 1:
+        return 1
+    token_ids = (torch.arange(MAX_TOKENS) % len(loaded.vocabulary)).expand(size, -1)
+    token_mask = torch.ones_like(token_ids, dtype=torch.bool)
+
+    def places_agree(seed: int) -> bool:
+        video = draw_pass(loaded.generator, token_ids, token_mask, [seed] * size, num_frames)
+        return all(torch.equal(clip, video[0]) for clip in video)
+
+    with one_worker_per_thread(device) as workers:
+        return size if all(workers.map(places_agree, range(NUM_PROBES))) else 1
+
+
 def generate_clips(
     generator: nn.Module,
     vocabulary: Vocabulary,
@@ -92,39 +123,51 @@ def generate_clips(
 ) -> np.ndarray:
     """Return frames (N, T, H, W, 3) uint8: clip i shows prompts[i], drawn from seeds[i].
 
-    By default each clip has a forward pass of its own, so its bytes depend on its own prompt and
-    seed alone; larger batches suit accelerators and may differ in a last bit. Time runs from 0 to 1
-    in every clip: more frames are the same motion, finer. `should_stop` is asked after each batch;
-    once it says yes, the clips made so far are returned.
+    Every pass draws `batch_size` clips, the last one filled up, so that all are computed alike;
+    with the size that `choose_batch_size` returns, a clip's bytes depend on its own prompt and seed
+    alone. Time runs from 0 to 1 in every clip: more frames are the same motion, finer.
+    `should_stop` is asked after each pass; once it says yes, the clips made so far are returned.
     Raises UserError for prompts that are empty or of unknown words, before any work.
     """
-    tokens = vocabulary.encode(prompts, allow_unknown=allow_unknown)
+    # One length for all prompts, because the grouping of a sum over words depends on it.
+    tokens = vocabulary.encode(prompts, allow_unknown=allow_unknown, length=MAX_TOKENS)
     token_ids, token_mask = map(torch.from_numpy, tokens)
-    device = next(generator.parameters()).device
-    times = torch.linspace(0, 1, num_frames, device=device)
 
-    @torch.no_grad()
-    def generate_batch(start: int) -> np.ndarray:
-        batch = slice(start, start + batch_size)
-        num_words = int(token_mask[batch].sum(dim=1).max())  # its own, not of the longest prompt
-        shape = generator.latent_shape(num_frames)  # type: ignore[operator]  # a method
-        latents = draw_latents(shape, seeds[batch])
-        video = generator(
-            latents.to(device),
-            token_ids[batch, :num_words].to(device),
-            token_mask[batch, :num_words].to(device),
-            times.expand(len(latents), -1),
+    def generate_pass(start: int) -> np.ndarray:
+        num_wanted = min(batch_size, len(prompts) - start)
+        places = [start + min(place, num_wanted - 1) for place in range(batch_size)]
+        video = draw_pass(
+            generator,
+            token_ids[places],
+            token_mask[places],
+            [seeds[place] for place in places],
+            num_frames,
         )
-        return to_frames(video).cpu().numpy()
+        return to_frames(video[:num_wanted]).cpu().numpy()
 
     clips = []
-    with one_worker_per_thread(device) as workers:
-        for frames in workers.map(generate_batch, range(0, len(prompts), batch_size)):
+    with one_worker_per_thread(next(generator.parameters()).device) as workers:
+        for frames in workers.map(generate_pass, range(0, len(prompts), batch_size)):
             clips.append(frames)
             if should_stop is not None and should_stop():
                 workers.shutdown(cancel_futures=True)
                 break
     return np.concatenate(clips)
+
+
+@torch.no_grad()
+def draw_pass(
+    generator: nn.Module,
+    token_ids: Tensor,
+    token_mask: Tensor,
+    seeds: Sequence[int],
+    num_frames: int,
+) -> Tensor:
+    """Draw a video (B, 3, T, H, W) in one pass: token_ids and token_mask (B, L), B seeds."""
+    device = next(generator.parameters()).device
+    latents = draw_latents(generator.latent_shape(num_frames), seeds)  # type: ignore[operator]
+    times = torch.linspace(0, 1, num_frames, device=device).expand(len(seeds), -1)
+    return generator(latents.to(device), token_ids.to(device), token_mask.to(device), times)
 
 
 def draw_latents(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
@@ -137,9 +180,8 @@ def draw_latents(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
 def one_worker_per_thread(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     """Trade PyTorch's threads within an operation for as many workers with one thread each.
 
-    On a CPU one clip is too little work to share (on two busy cores, threads made a quarter of the
-    clips that workers did), and now no result depends on the number of threads. An accelerator has
-    one worker.
+    On a CPU one pass is too little work to share, and now no result depends on the number of
+    threads. An accelerator has one worker.
     """
     num_threads = torch.get_num_threads()
     num_workers = num_threads if device.type == "cpu" else 1

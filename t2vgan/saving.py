@@ -1,17 +1,31 @@
-"""What a run saves of itself, and how it finds itself again."""
+"""What a run saves of itself, how it does so while it trains on, and how it finds itself again."""
 
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import BaseModel
 
 import t2vgan
-from t2vgan.checkpoint import load_checkpoint, save_checkpoint
+from t2vgan.checkpoint.state import (
+    Snapshot,
+    latest_step,
+    load_checkpoint,
+    publish,
+    take_snapshot,
+)
+from t2vgan.cli import describe
 from t2vgan.config import Config
 from t2vgan.errors import UserError
+from t2vgan.files import fsync_path
 from t2vgan.game import Game
 from t2vgan.manifest import Manifest
+from t2vgan.runlog import METRICS_NAME
 from t2vgan.text import Vocabulary
 from t2vgan.weights import WeightsInfo, save_weights
+
+logger = logging.getLogger(__name__)
 
 
 class RunState(BaseModel):
@@ -22,60 +36,125 @@ class RunState(BaseModel):
     clips_seen: int = 0
     seconds: float = 0.0
     """Training time; sampling, evaluating and saving excluded."""
-    bad_samples: int = 0
-    """Of this rank's clips: those that could not be decoded."""
+    safety_seconds: float = 0.0
+    """Time that training stood still for saves, comparisons of ranks and asking whether to stop."""
+    writing_seconds: float = 0.0
+    """Processor time that the writing of checkpoints took beside training."""
+    bad_clips: dict[str, int] = {}
+    """Clips that could not be used, over all ranks, by reason."""
+    bad_steps: dict[str, int] = {}
+    """Updates that were not applied, by network."""
+    bad_steps_in_a_row: int = 0
+    rollbacks: int = 0
+    """How often --rollback chose another order of the data."""
     best_accuracy: float = -1.0
     best_step: int = -1
     loss_scales: dict[str, dict[str, float]] = {}
     """Of each network, in float16; empty otherwise."""
+    unread_notes: dict[str, list[list[float]]] = {}
+    """Each rank's sums for the next line of metrics."""
 
 
-def save_run(config: Config, game: Game, state: RunState) -> None:
-    """Publish a checkpoint of the whole training state; for the main rank only."""
-    players = game.players
-    state.loss_scales = {name: player.scaler.state_dict() for name, player in players.items()}
-    save_checkpoint(
-        config.run_dir,
-        state.step,
-        game.modules,
-        {name: player.optimizer for name, player in players.items()},
-        state.model_dump(mode="json"),
-        keep=config.keep_checkpoints,
-        protect={state.best_step},
+class Saver:
+    """Publishes checkpoints and weights in a thread while training goes on; on the main rank.
+
+    A save that the disk refuses is said and tried again at the next save: to stop would lose what
+    is in memory. `finish` raises it.
+    """
+
+    def __init__(
+        self, config: Config, game: Game, manifest: Manifest, vocabulary: Vocabulary
+    ) -> None:
+        self.config, self.game = config, game
+        self.manifest, self.vocabulary = manifest, vocabulary
+        self.pool = ThreadPoolExecutor(1, "saver")
+        self.job: Future[float] | None = None
+        self.refused: OSError | None = None
+
+    def save(self, state: RunState, *, is_best: bool = False) -> None:
+        """Wait for the save before, copy everything to host memory, and leave the rest behind."""
+        state.writing_seconds += self.wait()
+        players = self.game.players
+        state.loss_scales = {name: player.scaler.state_dict() for name, player in players.items()}
+        optimizers = {name: player.optimizer for name, player in players.items()}
+        snapshot = take_snapshot(self.game.modules, optimizers)
+        copy = state.model_copy(deep=True)
+        self.job = self.pool.submit(self._write, snapshot, copy, is_best)
+
+    def wait(self) -> float:
+        """Wait for the save under way, if any; return the processor seconds that it took."""
+        job, self.job = self.job, None
+        return job.result() if job else 0.0
+
+    def finish(self) -> None:
+        """Wait until everything is on disk; raise OSError if the last save was refused."""
+        self.wait()
+        if self.refused:
+            raise self.refused
+
+    def _write(self, snapshot: Snapshot, state: RunState, is_best: bool) -> float:
+        start = time.thread_time()
+        try:
+            self._publish(snapshot, state, is_best)
+            self.refused = None
+        except OSError as error:
+            self.refused = error
+            message = "step %d was not saved (%s); training goes on and tries at the next save"
+            logger.warning(message, state.step, describe(error))
+        return time.thread_time() - start
+
+    def _publish(self, snapshot: Snapshot, state: RunState, is_best: bool) -> None:
+        """Write the weights, then the checkpoint: whatever it promises is there before it."""
+        run_dir = self.config.run_dir
+        names = ["weights.safetensors", *(["weights_best.safetensors"] if is_best else [])]
+        for name in names:
+            info = describe_weights(self.config, state, self.manifest, self.vocabulary)
+            save_weights(run_dir / name, snapshot["generator_ema.safetensors"], info)
+        if (metrics := run_dir / METRICS_NAME).exists():
+            fsync_path(metrics)
+        publish(
+            run_dir,
+            state.step,
+            snapshot,
+            state.model_dump(mode="json"),
+            keep=self.config.keep_checkpoints,
+            protect={state.best_step},
+        )
+
+
+def find_checkpoint(run_dir: Path, *, before_bad_steps: bool) -> int | None:
+    """Return the step to resume at; with `before_bad_steps`, one whose last update was good."""
+    return latest_step(
+        run_dir, lambda state: not (before_bad_steps and state.get("bad_steps_in_a_row"))
     )
 
 
-def load_run(config: Config, game: Game, step: int, *, data_fingerprint: str) -> RunState:
-    """Restore the checkpoint of a step into the networks and optimizers; return its state.
+def load_run(config: Config, game: Game, step: int, state: RunState) -> None:
+    """Restore the checkpoint of a step into the networks, the optimizers and the state.
 
     Raises:
         UserError: it was trained on other data, or does not fit the networks.
     """
     players = game.players
     optimizers = {name: player.optimizer for name, player in players.items()}
-    saved = load_checkpoint(config.run_dir, step, game.modules, optimizers)
-    state = RunState.model_validate(saved)
-    if state.data_fingerprint != data_fingerprint:
+    saved = RunState.model_validate(load_checkpoint(config.run_dir, step, game.modules, optimizers))
+    if saved.data_fingerprint != state.data_fingerprint:
         raise UserError(
             f"{config.data.path} is not the data that {config.run_dir} was trained on; use that"
             " data, or start another run with --run-dir"
         )
+    for name in RunState.model_fields:
+        setattr(state, name, getattr(saved, name))
     for name, player in players.items():
         player.scaler.load_state_dict(state.loss_scales[name])
-    return state
+    game.restore_notes(state.unread_notes)
 
 
-def save_run_weights(
-    path: Path,
-    config: Config,
-    game: Game,
-    state: RunState,
-    *,
-    manifest: Manifest,
-    vocabulary: Vocabulary,
-) -> None:
-    """Publish the averaged generator with all that sampling needs; for the main rank only."""
-    info = WeightsInfo(
+def describe_weights(
+    config: Config, state: RunState, manifest: Manifest, vocabulary: Vocabulary
+) -> WeightsInfo:
+    """Return all that sampling needs to know besides the averaged generator itself."""
+    return WeightsInfo(
         model=config.model,
         **manifest.geometry.model_dump(),
         fps=manifest.fps,
@@ -86,4 +165,3 @@ def save_run_weights(
         clips_seen=state.clips_seen,
         t2vgan_version=t2vgan.__version__,
     )
-    save_weights(path, game.ema.model.state_dict(), info)

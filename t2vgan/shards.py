@@ -56,6 +56,7 @@ __all__ = [
     "write_shard",
 ]
 
+METADATA_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 Storage = Literal["strip-webp", "strip-jpg", "mp4"]
 MOVIE_EXTENSION = "mp4"
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -86,7 +87,7 @@ def encode_sample(
         raise ValueError(f"key {key!r} may only hold letters, digits, '_' and '-', 1 to 80 of them")
     if not prompt.strip():
         raise ValueError(f"sample {key}: the prompt is empty")
-    text = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
+    text = METADATA_ENCODER.encode(metadata)
     extension, data = _encode_frames(frames, storage, quality, metadata.get("fps"))
     members = {extension: data, "txt": prompt.encode(), "json": text.encode()}
     return EncodedSample(key, members)
@@ -110,8 +111,10 @@ def _crf(quality: int) -> int:
     return round(51 * (1 - quality / 100) ** 0.7)
 
 
-def decode_sample(sample: EncodedSample, geometry: Geometry) -> tuple[np.ndarray, str]:
-    """Decode one clip into frames (T, H, W, 3) uint8 RGB and its prompt.
+def decode_sample(
+    sample: EncodedSample, geometry: Geometry, *, out: np.ndarray | None = None
+) -> tuple[np.ndarray, str]:
+    """Decode one clip into frames (T, H, W, 3) uint8 RGB and its prompt; `out` as in decode_strip.
 
     Raises ValueError with the reason: no prompt, an empty one, one that is not UTF-8, neither strip
     nor film, an undecodable one, or one of another geometry.
@@ -127,9 +130,12 @@ def decode_sample(sample: EncodedSample, geometry: Geometry) -> tuple[np.ndarray
         raise ValueError("prompt is empty")
     strip = next((members[e] for e in EXTENSIONS if e in members), None)
     if strip is not None:
-        return decode_strip(strip, geometry), prompt
+        return decode_strip(strip, geometry, out=out), prompt
     if MOVIE_EXTENSION in members:
-        return _decode_movie(members[MOVIE_EXTENSION], geometry), prompt
+        frames = _decode_movie(members[MOVIE_EXTENSION], geometry)
+        if out is not None:
+            out[...] = frames
+        return frames, prompt
     raise ValueError(f"no film strip (a member of type {', '.join(EXTENSIONS)}) and no .mp4")
 
 

@@ -32,9 +32,10 @@ def encode_jpeg_strip(frames: np.ndarray, quality: int) -> bytes:
     return data.tobytes()
 
 
-def decode_strip(data: bytes, geometry: Geometry) -> np.ndarray:
+def decode_strip(data: bytes, geometry: Geometry, *, out: np.ndarray | None = None) -> np.ndarray:
     """Decode a WebP, PNG or JPEG film strip into frames (T, H, W, 3) uint8 RGB.
 
+    `out`, contiguous and of that shape, is a clip's place in a batch: filled, it saves a copy.
     The size in the file's header is compared before anything is decoded, so that a small file
     cannot claim a huge image. Raises ValueError with the reason.
     """
@@ -48,8 +49,10 @@ def decode_strip(data: bytes, geometry: Geometry) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None or image.shape[1::-1] != expected:
         raise ValueError("strip cannot be decoded")
-    cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-    return image.reshape(geometry.num_frames, geometry.height, geometry.width, 3)
+    assert out is None or out.flags.c_contiguous  # so that reshaping is a view
+    strip = image if out is None else out.reshape(image.shape)
+    cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=strip)
+    return strip.reshape(geometry.num_frames, geometry.height, geometry.width, 3)
 
 
 def _stack(frames: np.ndarray, format: str, max_side: int) -> np.ndarray:

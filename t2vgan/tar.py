@@ -6,6 +6,7 @@ over an archive that stops early without a word. A shard needs very little of ta
 paths that climb out of the archive are refused, and an archive without its end marker is an error.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -19,6 +20,11 @@ MAX_MEMBER_BYTES = 1 << 28
 MAX_EXTENSION_BYTES = 1 << 16  # a long name or a PAX header
 REGULAR_TYPES = b"0\x007"
 READ_BUFFER_BYTES = 1 << 18
+HEADER_OWNER = b"0000444\0" + b"0000000\0" * 2  # mode, uid, gid
+HEADER_BACK = (b"0" + bytes(100) + b"ustar\00000".ljust(72, b"\0") + b"0000000\0" * 2).ljust(
+    356, b"\0"
+)
+ADLER_MODULUS = 65521  # Adler-32 (RFC 1950) keeps the sum of its bytes in its lower half
 
 
 class ShardError(UserError):
@@ -85,12 +91,9 @@ def _header(name: str, size: int) -> bytes:
     raw = name.encode()
     if len(raw) > 100:
         raise ValueError(f"member name {name!r} is longer than the 100 bytes of a ustar header")
-    numbers = ("0000444", "0000000", "0000000", f"{size:011o}", "00000000000")
-    front = raw.ljust(100, b"\0") + b"".join(number.encode() + b"\0" for number in numbers)
-    back = b"0" + bytes(100) + b"ustar\0" + b"00" + bytes(64) + b"0000000\0" + b"0000000\0"
-    back = back.ljust(BLOCK - 156, b"\0")
-    checksum = sum(front) + sum(back) + 8 * ord(" ")
-    return front + b"%06o\0 " % checksum + back
+    front = raw.ljust(100, b"\0") + HEADER_OWNER + b"%011o\0%011o\0" % (size, 0)
+    checksum = _byte_sum(front) + _byte_sum(HEADER_BACK) + 8 * ord(" ")
+    return front + b"%06o\0 " % checksum + HEADER_BACK
 
 
 def _parse_header(block: bytes, position: int, path: Path | str) -> tuple[bytes, Member]:
@@ -100,12 +103,17 @@ def _parse_header(block: bytes, position: int, path: Path | str) -> tuple[bytes,
         size = int(block[124:136].strip(b" \0") or b"0", 8)
     except ValueError:
         raise ShardError(f"{path}: no tar header at byte {position}") from None
-    if sum(block) - sum(block[148:156]) + 8 * ord(" ") != expected:
+    if (_byte_sum(block) - _byte_sum(block[148:156]) + 8 * ord(" ") - expected) % ADLER_MODULUS:
         raise ShardError(f"{path}: damaged tar header at byte {position} (checksum)")
     name = block[:100].split(b"\0", 1)[0]
     if block[257:263] == b"ustar\0" and block[345]:
         name = block[345:500].split(b"\0", 1)[0] + b"/" + name
     return block[156:157], Member(_text(name, path), position + BLOCK, size)
+
+
+def _byte_sum(block: bytes) -> int:
+    """Return the sum of the bytes, modulo ADLER_MODULUS, many times faster than `sum`."""
+    return zlib.adler32(block, 0) & 0xFFFF
 
 
 def _parse_pax(

@@ -1,60 +1,48 @@
 """A run: resume, { step; log; sample; evaluate; save }, and nothing is lost when it stops."""
 
-import sys
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
-from typing import Any
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 
-import numpy as np
-import torch
-
-from t2vgan.checkpoint import latest_step
+from t2vgan.bad_data import check_bad_clips, count_bad_clips
+from t2vgan.checkpoint.folder import list_steps
 from t2vgan.config import Config, check_batch_arithmetic
-from t2vgan.distributed import (
-    Processes,
-    StopFlag,
-    describe_device,
-    peak_memory_gb,
-    stop_on_signals,
-)
-from t2vgan.errors import UserError
-from t2vgan.evaluation.evaluate import score_real_clips
-from t2vgan.evaluation.motion import unknown_prompts
-from t2vgan.evaluation.scores import Scores, compare, score_clips
+from t2vgan.diary import Diary
+from t2vgan.distributed import Processes, Tally, is_lost_connection
+from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.game import Game
+from t2vgan.health import BadSteps, bad_stop, record_bad_stop, rolled_back
+from t2vgan.heartbeat import Heartbeat
 from t2vgan.manifest import check_shards, load_manifest
 from t2vgan.micro_batch import MicroBatch, prepare_step
-from t2vgan.run_folder import check_same_run, describe_environment, write_run_files
-from t2vgan.runlog import RunLog
-from t2vgan.samples import prompts_of, save_samples
-from t2vgan.sampling import generate_clips
-from t2vgan.saving import RunState, load_run, save_run, save_run_weights
+from t2vgan.rank_check import check_ranks
+from t2vgan.readings import Readings
+from t2vgan.run_folder import check_same_run
+from t2vgan.run_lock import locked
+from t2vgan.saving import RunState, Saver, find_checkpoint, load_run
 from t2vgan.seeds import derive_seed
-from t2vgan.stream import Batch, ClipLoader, DataOrder
+from t2vgan.signals import stop_on_signals
+from t2vgan.stream import BadSample, Batch, ClipLoader, DataOrder
 from t2vgan.text import Vocabulary, tokenize
-from t2vgan.tracking import end_tracker, start_tracker
-
-STOP_CHECK_EVERY_STEPS = 10  # with several processes, whose agreement costs a message
-SAMPLING_BATCH_SIZE = 20
-BAD_SAMPLES_NAMED = 10
+from t2vgan.tracking import end_tracker
 
 
 class Trainer:
-    """Trains one config in its run_dir; constructing it writes nothing."""
+    """Trains one config in its run_dir; constructing it writes nothing.
 
-    def __init__(self, config: Config) -> None:
+    `launcher` is the parent process as it was when this one began; its death stops the run.
+    `rollback` goes on from before a run of bad steps, with the data in another order.
+    """
+
+    def __init__(
+        self, config: Config, *, launcher: int | None = None, rollback: bool = False
+    ) -> None:
         self.config = config
+        self.launcher = launcher
+        self.rollback = rollback
         self.manifest = load_manifest(config.data.path)
         check_shards(config.data.path, self.manifest)
-        self.order = DataOrder(
-            counts=tuple(shard.num_samples for shard in self.manifest.shards),
-            num_streams=config.data.num_streams,
-            shuffle_window=config.data.shuffle_window,
-            seed=derive_seed(config.train.seed, "data"),
-        )
+        self.order = self.data_order(rollbacks=0)
         self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts)
         self.num_tokens = max(len(tokenize(prompt)) for prompt in self.manifest.prompts)
         self.processes = Processes(tracking=config.tracking, num_cpu_threads=config.num_cpu_threads)
@@ -74,36 +62,56 @@ class Trainer:
             vocabulary_size=len(self.vocabulary),
         )
         self.state = RunState(data_fingerprint=self.manifest.fingerprint)
-        self.log = RunLog(config.run_dir, self.processes.is_main)
-        self.prompts = prompts_of(self.manifest)
-        self.can_evaluate = not unknown_prompts(self.prompts)
-        self.pace: deque[tuple[float, int]] = deque(maxlen=10)
+        self.diary = Diary(config, self.game, self.processes, self.state)
+        self.readings = Readings(self.diary, self.manifest, self.vocabulary)
+        self.saver = Saver(config, self.game, self.manifest, self.vocabulary)
+        self.heartbeat = Heartbeat(
+            config.run_dir, rank=self.processes.rank, world_size=self.processes.world_size
+        )
+        self.bad_steps = BadSteps(self.game, self.state, config.max_bad_steps)
+        self.tally = Tally(self.processes)
+        self.stopping = False  # agreed over ranks
 
     def run(self) -> bool:
         """Train to the last step or until told to stop; return whether the run is complete."""
-        changes = check_same_run(self.config)
-        self.resume()
-        state, num_steps = self.state, self.config.train.num_steps
-        if state.step >= num_steps:
-            self.say(f"{self.config.run_dir} is complete at step {state.step}")
-            return True
-        self.open_log(changes)
-        with stop_on_signals() as stop, self.loader() as loader:
-            while state.step < num_steps and not self.must_stop(stop):
-                with self.timed():
-                    self.train_step(next(loader))
-                self.after_step()
-        self.save()
-        self.close_log(stop.reason)
-        return state.step >= num_steps
+        with stop_on_signals(self.launcher) as self.stop, ExitStack() as alone:
+            self.processes.on_main(lambda: alone.enter_context(locked(self.config.run_dir)))
+            with self.heartbeat, self.naming_lost_ranks():
+                changes = self.processes.on_main(lambda: check_same_run(self.config))
+                owed = self.resume()
+                if self.is_at_end and not owed:
+                    self.diary.say(f"{self.config.run_dir} is complete at step {self.state.step}")
+                    self.processes.end()
+                    return True
+                self.diary.open(changes)
+                if self.observe(owed):
+                    self.save(is_best=True)
+                self.train()
+                self.finish()
+        return self.is_at_end
+
+    def train(self) -> None:
+        """Train to the last step, or until any rank is told to stop."""
+        is_first = True
+        with self.loader() as loader:
+            while not (self.is_at_end or self.stopping):
+                with self.clock("waiting for data", "seconds"):
+                    batch = next(loader)
+                with self.clock("training", "seconds"):
+                    self.train_step(batch)
+                self.after_step(batch)
+                if is_first:
+                    is_first = False
+                    self.processes.set_timeout(self.config.timeout_seconds)
+                    self.heartbeat.expect_within(self.config.timeout_seconds)
 
     def train_step(self, batch: Batch) -> None:
         """Train on one global batch and advance the clock."""
         assert batch.step == self.state.step, "the loader and the clock agree"
         self.game.play(self.micro_batches(batch), self.state.step)
+        self.bad_steps.remember(self.state.step, batch.keys)
         self.state.step += 1
         self.state.clips_seen += self.config.train.global_batch_size
-        self.count_bad_samples(batch)
 
     def micro_batches(self, batch: Batch) -> list[MicroBatch]:
         """Return a rank's part of a global batch, with its draws, on the device."""
@@ -122,214 +130,163 @@ class Trainer:
             device=self.processes.device,
         )
 
-    def after_step(self) -> None:
+    def after_step(self, batch: Batch) -> None:
         """Do what is due at this step; every rank comes along."""
         config, step = self.config, self.state.step
-        is_last = step == config.train.num_steps
-        if step % config.log_every_steps == 0 or is_last:
-            self.log_metrics()
-        if is_due(step, config.sample_every_steps, is_last):
-            self.sample()
-        if self.can_evaluate and is_due(step, config.evaluate_every_steps, is_last):
-            self.evaluate()
-        if step % config.save_every_steps == 0 and not is_last:
-            self.save()
+        with self.clock("listening to the others", "safety_seconds"):
+            news = [int(self.stop.is_set()), len(batch.bad_samples)]
+            self.hear(self.tally.exchange(news, batch.bad_samples))
+            if is_due(step, config.check_ranks_every_steps):
+                check_ranks(self.processes, self.game.modules, step)
+        if is_due(step, config.log_every_steps) or self.is_at_end:
+            with self.clock("logging", "seconds"):
+                notes = self.game.read_notes()  # waits for the device: part of training time
+            self.read_bad_steps()
+            self.diary.metrics(notes)
+        is_best = self.observe(self.readings.due())
+        if is_best or (is_due(step, config.save_every_steps) and not self.is_at_end):
+            self.save(is_best=is_best)
 
-    # --- what a run writes -----------------------------------------------------------------------
+    def hear(self, sums: tuple[list[int], list[BadSample]] | None) -> None:
+        """Learn from all ranks whether to stop, and which clips were bad (collective)."""
+        (num_stops, num_bad), bad_samples = sums or ([0, 0], [])
+        self.stopping = self.stopping or num_stops > 0
+        if num_bad:
+            every = [bad for part in self.processes.gather_objects(bad_samples) for bad in part]
+            for message in count_bad_clips(self.state, every):
+                self.diary.warn(message)
+            check_bad_clips(self.state, self.config.data, every[-1])
 
-    def log_metrics(self) -> None:
-        """Write a line of metrics and a status line (collective)."""
-        with self.timed():
-            notes = self.game.read_notes()  # waits for the device: part of training time
-        state = self.state
-        self.pace.append((state.seconds, state.clips_seen))
-        (first_seconds, first_clips), (seconds, clips) = self.pace[0], self.pace[-1]
-        rate = (clips - first_clips) / (seconds - first_seconds) if seconds > first_seconds else 0
-        left = self.config.train.num_steps * self.config.train.global_batch_size - clips
-        self.write(
-            "train",
-            clips_per_second=rate,
-            **notes,
-            **self.game.schedule(state.step - 1),
-            **{"data/bad_samples": state.bad_samples, "memory_gb": peak_memory_gb()},
-        )
-        self.log.status(
-            step=state.step,
-            num_steps=self.config.train.num_steps,
-            clips_seen=clips,
-            clips_per_second=rate,
-            loss_discriminator=notes["loss/discriminator"],
-            loss_generator=notes["loss/generator"],
-            seconds_left=left / rate if rate else float("nan"),
-        )
+    # --- what is due now and then ----------------------------------------------------------------
 
-    def sample(self) -> None:
-        """Draw every prompt with fixed latents: film strips for programs, a GIF for people."""
-        clips = self.generate(self.prompts, [0] * len(self.prompts))
-        if self.processes.is_main:
-            self.write(
-                "samples",
-                **save_samples(self.config.run_dir, self.state.step, clips, self.manifest),
-            )
+    def observe(self, kinds: Collection[str]) -> bool:
+        """Sample and evaluate; return whether the weights are the best so far (collective).
 
-    def evaluate(self) -> None:
-        """Read the motion meter, and keep the weights if they are the best so far (collective)."""
-        per_prompt = self.config.evaluate_clips_per_prompt
-        prompts = [prompt for prompt in self.prompts for _ in range(per_prompt)]
-        clips = self.generate(prompts, list(range(per_prompt)) * len(self.prompts))
-        scores = score_clips(clips, prompts, self.manifest.held_out_prompts)
-        diversity = compare(scores, self.scores_of_real_clips).diversity
-        self.write("evaluation", **scores.model_dump(), diversity=diversity)
-        accuracy, held_out = scores.accuracy or 0.0, scores.accuracy_held_out
-        self.say(
-            f"step {self.state.step}: accuracy {accuracy:.1%}"
-            + ("" if held_out is None else f", held-out prompts {held_out:.1%}")
-        )
-        if accuracy > self.state.best_accuracy:
-            self.state.best_accuracy, self.state.best_step = accuracy, self.state.step
+        What is not finished when the run is told to stop is done when it resumes.
+        """
+        if not kinds or self.stopping:
+            return False
+        with self.clock("sampling or evaluating"):
+            is_best, is_finished = self.readings.take(kinds, self.stop.is_set)
+        self.stopping = not is_finished
+        return is_best
+
+    def save(self, *, is_best: bool = False, is_final: bool = False) -> None:
+        """Publish a checkpoint and weights while training goes on (collective).
+
+        While updates cannot be applied there is nothing good to save, except at the end.
+        """
+        start = time.perf_counter()
+        with self.clock("saving", "safety_seconds"):
+            self.hear(self.tally.receive())
+            self.read_bad_steps()
+            if self.state.bad_steps_in_a_row and not is_final:
+                return
+            check_ranks(self.processes, self.game.modules, self.state.step)
+            self.state.unread_notes = self.game.unread_notes()
             if self.processes.is_main:
-                self.save_weights("weights_best.safetensors")
+                self.saver.save(self.state, is_best=is_best)
+        self.diary.write("checkpoint", stall_seconds=time.perf_counter() - start)
 
-    @cached_property
-    def scores_of_real_clips(self) -> Scores:
-        """The same readings of as many real clips: what diversity is relative to."""
-        num_clips = len(self.prompts) * self.config.evaluate_clips_per_prompt
-        return score_real_clips(self.config.data.path, self.manifest, num_clips)
+    def read_bad_steps(self) -> None:
+        """Name the steps that were not applied; stop when they are too many (collective)."""
+        for message in self.bad_steps.read():
+            self.diary.warn(message)
+        if self.bad_steps.are_too_many:
+            raise self.processes.on_main(self.end_of_bad_steps)
 
-    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-        """Return clips (N, T, H, W, 3) of the averaged generator, drawn by all ranks together."""
-        rank, world_size = self.processes.rank, self.processes.world_size
-        num_each = -(-len(prompts) // world_size)  # every rank draws as many, if need be twice
-        places = [(rank + world_size * i) % len(prompts) for i in range(num_each)]
-        clips = generate_clips(
-            self.game.ema.model,
-            self.vocabulary,
-            [prompts[place] for place in places],
-            [seeds[place] for place in places],
-            num_frames=self.manifest.geometry.num_frames,
-            batch_size=SAMPLING_BATCH_SIZE,
-        )
-        return self.processes.gather_slices(torch.from_numpy(clips)).numpy()[: len(prompts)]
-
-    def save(self) -> None:
-        """Publish a checkpoint and the current weights (collective)."""
-        if self.processes.is_main:
-            save_run(self.config, self.game, self.state)
-            self.save_weights("weights.safetensors")
-        self.processes.wait()
-
-    def save_weights(self, name: str) -> None:
-        save_run_weights(
-            self.config.run_dir / name,
-            self.config,
-            self.game,
-            self.state,
-            manifest=self.manifest,
-            vocabulary=self.vocabulary,
-        )
+    def end_of_bad_steps(self) -> RunStoppedError:
+        """Leave word for --rollback and return the error that says so; for the main rank."""
+        self.saver.wait()
+        record_bad_stop(self.config.run_dir, self.state)
+        return bad_stop(self.state, max(list_steps(self.config.run_dir), default=None))
 
     # --- beginning and end -----------------------------------------------------------------------
 
-    def resume(self) -> None:
-        """Load the newest good checkpoint, the same on every rank; without one, start at step 0."""
-        found = latest_step(self.config.run_dir) if self.processes.is_main else None
-        step = self.processes.agree(found)
+    def resume(self) -> list[str]:
+        """Load the newest good checkpoint, the same on every rank; without one, start at step 0.
+
+        Returns the readings that its step still owes.
+        """
+        run_dir, rollback = self.config.run_dir, self.rollback
+        step = self.processes.on_main(lambda: find_checkpoint(run_dir, before_bad_steps=rollback))
         if step is not None:
-            self.state = load_run(
-                self.config, self.game, step, data_fingerprint=self.manifest.fingerprint
-            )
+            load_run(self.config, self.game, step, self.state)
+        if rollback:
+            self.state.rollbacks = self.processes.on_main(lambda: rolled_back(run_dir, self.state))
+        self.order = self.data_order(self.state.rollbacks)
+        if step is None:
+            return []
+        return self.readings.due(done=self.processes.on_main(lambda: self.diary.log.kinds_at(step)))
 
-    def open_log(self, changes: Sequence[str]) -> None:
-        """Record how this process set out."""
-        environment = describe_environment(
-            device=describe_device(self.processes.device),
-            world_size=self.processes.world_size,
-            precision=str(self.game.precision).removeprefix("torch."),
-        )
-        if self.processes.is_main:
-            write_run_files(self.config, environment)
-        step = self.state.step
-        self.log.truncate_after(step if step else -1)
-        if step:
-            self.write("event", message=f"resumed at step {step}")
-            self.say(f"resumed at step {step} of {self.config.run_dir}")
-        for change in changes:
-            self.write("event", message=f"changed: {change}")
-            self.say(f"changed: {change}")
-        start_tracker(self.processes.accelerator, self.config, self.log)
-
-    def close_log(self, reason: str) -> None:
-        """Record how this process ended."""
-        state = self.state
-        if state.step < self.config.train.num_steps:
-            message = f"stopped at step {state.step} ({reason or 'another process stopped'})"
-            self.say(f"{message}; the same command resumes")
-        else:
-            message = f"complete at step {state.step} after {state.seconds:.0f} s of training"
-            self.say(f"{message}: {self.config.run_dir}")
-        self.write("event", message=message)
-        self.log.close()
-        end_tracker(self.processes.accelerator, self.config)
+    def finish(self) -> None:
+        """Save, wait until everything is on disk, and record how this process ended."""
+        self.stop.is_saving = True
+        self.save(is_final=True)
+        with self.clock("finishing"):
+            self.processes.wait_for_main(self.saver.finish)
+        self.diary.close(self.stop.reason)
         self.processes.end()
+        end_tracker(self.processes.accelerator, self.config)  # may take long: nobody waits for it
+
+    @contextmanager
+    def naming_lost_ranks(self) -> Iterator[None]:
+        """Say who is missing, and where, when a message to another rank fails."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not (self.processes.many and is_lost_connection(error)):
+                raise
+            self.heartbeat.listen()
+            raise RunStoppedError(
+                f"another process is gone or too slow; {self.heartbeat.report()}; the same command"
+                f" resumes from the last checkpoint ({str(error).splitlines()[0]})"
+            ) from error
 
     # --- small things ----------------------------------------------------------------------------
 
+    @property
+    def is_at_end(self) -> bool:
+        return self.state.step >= self.config.train.num_steps
+
+    def data_order(self, rollbacks: int) -> DataOrder:
+        """Return the order of the data; every rollback chooses another one."""
+        again = [rollbacks] if rollbacks else []
+        return DataOrder(
+            counts=tuple(shard.num_samples for shard in self.manifest.shards),
+            num_streams=self.config.data.num_streams,
+            shuffle_window=self.config.data.shuffle_window,
+            seed=derive_seed(self.config.train.seed, "data", *again),
+        )
+
     def loader(self) -> ClipLoader:
         """Return a loader that stands at the current step."""
+        data = self.config.data
         return ClipLoader(
-            self.config.data.path,
+            data.path,
             self.manifest,
             self.order,
             global_batch_size=self.config.train.global_batch_size,
             rank=self.processes.rank,
             world_size=self.processes.world_size,
             start_step=self.state.step,
-            num_threads=self.config.data.num_threads,
-            verify_checksums=self.config.data.verify_checksums,
+            num_threads=data.num_threads,
+            verify_checksums=data.verify_checksums,
+            read_timeout_seconds=data.read_timeout_seconds,
         )
-
-    def count_bad_samples(self, batch: Batch) -> None:
-        """Name clips that could not be used, and stop when they are too many."""
-        state, limit = self.state, self.config.data.max_bad_fraction
-        for bad in batch.bad_samples:
-            state.bad_samples += 1
-            if state.bad_samples <= BAD_SAMPLES_NAMED:
-                message = f"bad sample {bad.key} in {bad.shard}: {bad.reason}"
-                self.write("event", message=message)
-                self.say(f"warning: {message}; a neighbour takes its place")
-        read = state.clips_seen // self.processes.world_size
-        if batch.bad_samples and state.bad_samples > max(1, limit * read):
-            raise UserError(
-                f"{state.bad_samples} of {read} clips could not be decoded, more than"
-                f" data.max_bad_fraction={limit}; last: {batch.bad_samples[-1].reason}"
-                f" (run python -m data_tools.verify_shards {self.config.data.path})"
-            )
-
-    def must_stop(self, stop: StopFlag) -> bool:
-        """Return whether any rank was asked to stop (collective every few steps)."""
-        if self.processes.world_size == 1:
-            return stop.is_set()
-        return self.state.step % STOP_CHECK_EVERY_STEPS == 0 and self.processes.any(stop.is_set())
 
     @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Count the time inside as training time."""
+    def clock(self, doing: str, name: str = "") -> Iterator[None]:
+        """Say what this rank does, and add the time inside to one of the state's clocks."""
+        self.heartbeat.at(self.state.step, doing)
         start = time.perf_counter()
-        yield
-        self.state.seconds += time.perf_counter() - start
-
-    def write(self, kind: str, **fields: Any) -> None:
-        """Append a record to metrics.jsonl, on the main rank."""
-        state = self.state
-        self.log.write(
-            kind, step=state.step, clips_seen=state.clips_seen, seconds=state.seconds, **fields
-        )
-
-    def say(self, message: str) -> None:
-        """Print a line for the user, on the main rank."""
-        if self.processes.is_main:
-            print(message, file=sys.stderr, flush=True)
+        try:
+            yield
+        finally:
+            if name:
+                passed = time.perf_counter() - start
+                setattr(self.state, name, getattr(self.state, name) + passed)
 
 
-def is_due(step: int, every_steps: int, is_last: bool) -> bool:
-    return every_steps > 0 and (step % every_steps == 0 or is_last)
+def is_due(step: int, every_steps: int) -> bool:
+    return every_steps > 0 and step > 0 and step % every_steps == 0

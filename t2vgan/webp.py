@@ -13,7 +13,7 @@ import heapq
 import struct
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import groupby, repeat
+from itertools import repeat
 
 import numpy as np
 
@@ -85,23 +85,19 @@ class PrefixCode:
     """A Huffman code over an alphabet: for each symbol its code and its number of bits."""
 
     def __init__(self, counts: np.ndarray):
-        lengths = _huffman_lengths(counts)
-        codes = _canonical_codes(lengths)
-        self._only = min(lengths) if len(lengths) == 1 else None
-        self._lengths = [0] * len(counts)
-        self.codes = np.zeros(len(counts), np.int64)
-        for symbol, length in lengths.items():
-            self._lengths[symbol] = length
-            self.codes[symbol] = codes[symbol]
-        self.num_bits = np.array(self._lengths)
+        self._lengths = _huffman_lengths(counts)
+        codes = _canonical_codes(self._lengths)
+        self.codes, self.num_bits = np.zeros((2, len(counts)), np.int64)
+        self.codes[list(codes)] = list(codes.values())
+        self.num_bits[list(self._lengths)] = list(self._lengths.values())
 
     def write(self, bits: Bits) -> None:
         """Append the description from which a decoder rebuilds the code."""
-        if self._only is not None:
-            _write_only(bits, self._only)
+        if len(self._lengths) == 1:
+            _write_only(bits, min(self._lengths))
             return
         bits.write(*LENGTH_CODE_HEADER)
-        for symbol, extra, num_extra in _run_length_zeros(self._lengths):
+        for symbol, extra, num_extra in _run_length_zeros(self._lengths, len(self.codes)):
             num_bits = LENGTH_CODE_BITS[symbol]
             bits.write(LENGTH_CODES[symbol] | extra << num_bits, num_bits + num_extra)
 
@@ -163,8 +159,9 @@ def _write_runs(bits: Bits, indexes: np.ndarray, lengths: np.ndarray) -> None:
         _write_only(bits, symbol)
     copy_bits = code.num_bits[symbols]
     copy_values = code.codes[symbols] | extra << copy_bits
-    values = np.stack([code.codes[indexes], copy_values * has_copy], axis=1)
-    num_bits = np.stack([code.num_bits[indexes], (copy_bits + num_extra) * has_copy], axis=1)
+    values, num_bits = np.empty((2, len(indexes), 2), np.int64)
+    values[:, 0], values[:, 1] = code.codes[indexes], copy_values * has_copy
+    num_bits[:, 0], num_bits[:, 1] = code.num_bits[indexes], (copy_bits + num_extra) * has_copy
     bits.write_all(values.ravel(), num_bits.ravel())
 
 
@@ -208,20 +205,32 @@ def _canonical_codes(lengths: dict[int, int]) -> dict[int, int]:
     code = previous = 0
     for length, symbol in sorted((length, symbol) for symbol, length in lengths.items()):
         code <<= length - previous
-        codes[symbol] = int(f"{code:0{length}b}"[::-1], 2)
+        codes[symbol] = _reverse_bits(code, length)
         code, previous = code + 1, length
     return codes
 
 
-def _run_length_zeros(lengths: list[int]) -> Iterator[tuple[int, int, int]]:
-    """Yield code lengths as (symbol, extra bits, number of extra bits), zeros in runs."""
-    for length, group in groupby(lengths):
-        num = len(list(group))
-        while length == 0 and num >= 3:
-            zeros = min(num, 138)
-            num -= zeros
+@lru_cache(maxsize=1 << 16)
+def _reverse_bits(code: int, length: int) -> int:
+    return int(f"{code:0{length}b}"[::-1], 2)
+
+
+def _run_length_zeros(lengths: dict[int, int], size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the code length of each of `size` symbols, zeros for those that do not occur in runs.
+
+    As (symbol of the lengths' own code, extra bits, number of extra bits).
+    """
+    first = 0  # symbol whose length has not been told
+    for symbol in [*sorted(lengths), size]:
+        num_left = symbol - first
+        while num_left >= 3:
+            zeros = min(num_left, 138)
+            num_left -= zeros
             yield (REPEAT_ZERO_11, zeros - 11, 7) if zeros >= 11 else (REPEAT_ZERO_3, zeros - 3, 3)
-        yield from repeat((length, 0, 0), num)
+        yield from repeat((0, 0, 0), num_left)
+        if symbol < size:
+            yield lengths[symbol], 0, 0
+        first = symbol + 1
 
 
 def _container(payload: bytes) -> bytes:

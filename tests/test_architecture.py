@@ -9,27 +9,34 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BASE = "t2vgan cli errors files schedules seeds"  # anyone may import these
 NETWORKS = "config distributed ema losses micro_batch models"
-LEAVES = "checkpoint_folder config distributed ema losses manifest media runlog tar video webp"
+LEAVES = """config data_order distributed ema heartbeat losses manifest media run_lock runlog
+    signals tar video webp"""
 ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "strips": "manifest webp",
     "shards": "manifest media strips tar",
-    "stream": "config manifest shards",
+    "shard_reader": "data_order shards",
+    "stream": "config data_order manifest shard_reader shards",
     "presets": "config",
     "models": "config video",
     "text": "config",
     "weights": "config",
-    "checkpoint": "checkpoint_folder weights",
+    "checkpoint": "weights",
     "run_folder": "config",
     "micro_batch": "stream text video",
     "game": NETWORKS,
     "samples": "manifest media",
     "sampling": "config models text video weights",
-    "saving": "checkpoint config game manifest text weights",
+    "saving": "checkpoint config game manifest runlog text weights",
+    "bad_data": "config saving stream",
+    "health": "game saving",
+    "rank_check": "distributed",
+    "readings": "diary evaluation manifest samples sampling text",
     "tracking": "config runlog",
+    "diary": "config distributed evaluation game health run_folder runlog saving tracking",
     "evaluation": "config distributed media run_folder sampling shards text video weights",
     "report": "config distributed media sampling video",
-    "trainer": f"""{NETWORKS} checkpoint evaluation game manifest run_folder runlog samples
-        sampling saving stream text tracking""",
+    "trainer": f"""{NETWORKS} bad_data checkpoint data_order diary game health heartbeat manifest
+        rank_check readings run_folder run_lock saving signals stream text tracking""",
     "dry_run": "config distributed run_folder runlog trainer",
     "train": "config dry_run presets trainer",
     "generate": "checkpoint config media presets sampling weights",
@@ -42,8 +49,8 @@ DOORS = {
     "wandb": "tracking",
     "webdataset": "data_tools shards stream",
 }
-WITHOUT_TORCH = f"""{BASE} checkpoint_folder config data_tools manifest media presets report runlog
-    shards stream strips tar text webp""".split()
+WITHOUT_TORCH = f"""{BASE} config data_order data_tools heartbeat manifest media presets report
+    run_lock runlog shard_reader shards signals stream strips tar text webp""".split()
 
 
 def room_of(name: str) -> str:

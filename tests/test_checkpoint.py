@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from t2vgan import checkpoint_folder
-from t2vgan.checkpoint import latest_step, load_checkpoint, save_checkpoint
+from t2vgan.checkpoint import folder as checkpoint_folder
+from t2vgan.checkpoint.state import latest_step, load_checkpoint, publish, take_snapshot
 from t2vgan.errors import UserError
 
 STATE = {"step": 10, "clips_seen": 160, "seconds": 0.1 + 0.2, "best": None, "scaler": [65536.0]}
@@ -52,7 +52,8 @@ class Run:
 
     def save(self, run_dir: Path, step: int, **options) -> Path:
         state = STATE | {"step": step}
-        return save_checkpoint(run_dir, step, self.modules, self.optimizers, state, **options)
+        snapshot = take_snapshot(self.modules, self.optimizers)
+        return publish(run_dir, step, snapshot, state, **options)
 
     def load(self, run_dir: Path):
         step = latest_step(run_dir)
@@ -147,7 +148,7 @@ json_values = st.recursive(
 @given(state=st.dictionaries(st.text(), json_values, max_size=4))
 def test_any_json_state_comes_back(tmp_path_factory, state):
     run_dir = tmp_path_factory.mktemp("state")
-    save_checkpoint(run_dir, 1, {}, {}, state)
+    publish(run_dir, 1, {}, state)
     assert load_checkpoint(run_dir, 1, {}, {}) == state
 
 
@@ -499,7 +500,7 @@ def assert_survived(run_dir: Path, before: dict[str, bytes]) -> None:
 def test_too_little_free_space_is_said_before_writing(small_disk):
     before = saved_before(small_disk)
     with pytest.raises(OSError, match=r"it needs 6\.\d MB and \d\.\d MB are free") as caught:
-        save_checkpoint(small_disk, 2, {"generator": nn.Linear(1_300_000, 1)}, {}, {})
+        publish(small_disk, 2, take_snapshot({"generator": nn.Linear(1_300_000, 1)}, {}), {})
     assert caught.value.errno == errno.ENOSPC
     assert "step_00000002" in caught.value.filename
     assert_survived(small_disk, before)
@@ -510,7 +511,7 @@ def test_a_disk_that_fills_up_while_saving(small_disk):
     before = saved_before(small_disk)
     modules = {f"part{number}": nn.Linear(2, 2) for number in range(40)}
     with pytest.raises(OSError, match="No space left on device") as caught:
-        save_checkpoint(small_disk, 2, modules, {}, {})
+        publish(small_disk, 2, take_snapshot(modules, {}), {})
     assert caught.value.errno == errno.ENOSPC
     assert_survived(small_disk, before)
 
@@ -518,7 +519,7 @@ def test_a_disk_that_fills_up_while_saving(small_disk):
 def test_file_size_limit_while_saving(tmp_path, file_size_limit):
     before = saved_before(tmp_path)
     with file_size_limit(10_000), pytest.raises(OSError, match="File too large") as caught:
-        save_checkpoint(tmp_path, 2, {"generator": nn.Linear(10_000, 1)}, {}, {})
+        publish(tmp_path, 2, take_snapshot({"generator": nn.Linear(10_000, 1)}, {}), {})
     assert caught.value.errno == errno.EFBIG
     assert "generator.safetensors" in caught.value.filename
     assert_survived(tmp_path, before)

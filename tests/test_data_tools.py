@@ -192,7 +192,7 @@ def test_a_shard_is_finished_by_its_checksum_not_by_its_name(tmp_path, data):
 
 
 def start_large_build(folder: Path, workers: int) -> tuple[subprocess.Popen, list[psutil.Process]]:
-    """Start a build in its own process group; return when its second shard has been published."""
+    """Start a build in its own process group; return when its first shard is recorded."""
     process = subprocess.Popen(
         command("build_shards", "circles", "--out", folder, "--workers", workers, *LARGE),
         cwd=ROOT,
@@ -202,11 +202,19 @@ def start_large_build(folder: Path, workers: int) -> tuple[subprocess.Popen, lis
         start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while len(list(folder.glob("circles-*.tar"))) < 2:
+    while not recorded_shards(folder):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return process, psutil.Process(process.pid).children(recursive=True)
+
+
+def recorded_shards(folder: Path) -> list[Path]:
+    """Return the shards that the journal of a build knows to be finished."""
+    journal = folder / build_state.JOURNAL_NAME
+    content = journal.read_text() if journal.exists() else ""
+    whole_lines = content[: content.rfind("\n") + 1].splitlines()
+    return [folder / json.loads(line)["entry"]["name"] for line in whole_lines[1:]]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -233,10 +241,7 @@ def test_an_interrupted_build_continues(tmp_path, number, exit_code, workers):
     if number != signal.SIGKILL:
         assert not list(folder.glob(".tmp-*"))
 
-    recorded = [
-        folder / json.loads(line)["entry"]["name"]
-        for line in (folder / build_state.JOURNAL_NAME).read_text().splitlines()[1:]
-    ]
+    recorded = recorded_shards(folder)
     assert recorded, "the first shard was finished"
     result = run("build_shards", "circles", "--out", folder, "--workers", 2, *LARGE)
     assert result.returncode == 0, result.stderr

@@ -1,31 +1,9 @@
-"""Signals, precision and what one process answers for many."""
+"""Precision, and what one process answers for many."""
 
-import os
-import signal
-
-import pytest
 import torch
 
 from t2vgan import distributed
-from t2vgan.distributed import Processes, choose_precision, stop_on_signals
-
-
-def test_a_signal_sets_the_flag_and_handlers_come_back():
-    before = signal.getsignal(signal.SIGTERM)
-    with stop_on_signals() as stop:
-        assert not stop.is_set()
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.is_set()
-        assert stop.reason == "SIGTERM"
-    assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_a_second_ctrl_c_gives_up():
-    with stop_on_signals() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop.reason == "SIGINT"
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+from t2vgan.distributed import Processes, choose_precision
 
 
 def test_precision_by_name_and_by_hardware(monkeypatch):

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.distributed import Processes
 from t2vgan.game import Game
+from t2vgan.losses import gradient_penalty
 from t2vgan.micro_batch import MicroBatch
 
 MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
-B, K, H, W, VOCABULARY = 8, 3, 16, 32, 11
+B, K, H, W, R, VOCABULARY = 8, 3, 16, 32, 2, 11
 SIZES = {"height": H, "width": W, "vocabulary_size": VOCABULARY}
 
 
@@ -22,7 +23,13 @@ def processes() -> Processes:
 
 
 def make_game(processes, **options) -> Game:
-    defaults = {"frames_per_clip": K, "global_batch_size": B, "precision": "no", "num_steps": 100}
+    defaults = {
+        "frames_per_clip": K,
+        "global_batch_size": B,
+        "precision": "no",
+        "num_steps": 100,
+        "recovered_latents": R,
+    }
     game = Game(MODEL, TrainConfig(**(defaults | options)), processes, **SIZES)
     for module in game.modules.values():  # float64: what must be equal is equal to 14 digits
         module.double()
@@ -46,7 +53,8 @@ def make_batch(seed: int = 0) -> MicroBatch:
 
 
 def cut(batch: MicroBatch, size: int) -> list[MicroBatch]:
-    return [batch.slice(slice(start, start + size)) for start in range(0, B, size)]
+    length = len(batch.real_video)
+    return [batch.slice(slice(start, start + size)) for start in range(0, length, size)]
 
 
 def weights(network: nn.Module) -> Tensor:
@@ -65,6 +73,25 @@ def test_micro_batches_train_the_same_model(processes, step, size):
     for name in whole.modules:
         difference = (weights(whole.modules[name]) - weights(parts.modules[name])).abs().max()
         assert difference < 1e-11, name
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_the_same_latents_are_drawn_once_and_train_the_same_model(processes, step):
+    """The notebook's step: the generator's update uses the very fakes that were judged before."""
+    once, twice = make_game(processes, fresh_latents=False), make_game(processes)
+    num_drawn = [0, 0]
+    for index, game in enumerate((once, twice)):
+
+        def count(*_, index=index):
+            num_drawn[index] += 1
+
+        game.generator.network.register_forward_hook(count)
+        batch = make_batch()
+        same = dataclasses.replace(batch, generator_latents=batch.discriminator_latents)
+        game.play([same], step)
+    assert num_drawn == [1, 2]
+    for name in once.modules:
+        assert torch.equal(weights(once.modules[name]), weights(twice.modules[name])), name
 
 
 def test_each_update_moves_its_own_network_only(processes):
@@ -93,7 +120,7 @@ class Spy(nn.Module):
         self.network = network
         self.calls: list[tuple[Tensor, ...]] = []
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor):
         self.calls.append(tuple(part.detach().clone() for part in inputs))
         return self.network(*inputs)
 
@@ -128,11 +155,41 @@ def test_the_mismatched_term_compares_a_real_clip_with_itself_under_another_prom
     plain = make_game(processes, mismatched_weight=0.0)
     added = game.discriminator_loss(batch) - plain.discriminator_loss(batch)
     judge = game.discriminator.network
-    right = judge(batch.real_video, *batch.conditions)
-    wrong = judge(batch.real_video, batch.other_ids, batch.other_mask, batch.times)
+    right, _ = judge(batch.real_video, *batch.conditions)
+    wrong, _ = judge(batch.real_video, batch.other_ids, batch.other_mask, batch.times)
     expected = 3.0 * torch.nn.functional.softplus(wrong - right)
     expected[0] = 0  # by chance the same prompt
     torch.testing.assert_close(added, expected)
+
+
+def test_each_side_reads_the_latents_of_its_own_fakes(processes):
+    game, plain, batch = make_game(processes), make_game(processes), make_batch()
+    game.recovery_weight, plain.recovery_weight = 3.0, 0.0
+    judge, draw = game.discriminator.network, game.generator.network
+    for name, latents in (
+        ("discriminator_loss", batch.discriminator_latents),
+        ("generator_loss", batch.generator_latents),
+    ):
+        added = getattr(game, name)(batch) - getattr(plain, name)(batch)
+        _, recovered = judge(draw(latents, *batch.conditions), *batch.conditions)
+        expected = 3.0 * (recovered - latents[:, :R]).square().mean(1)
+        torch.testing.assert_close(added, expected)
+
+
+def test_recovery_counts_as_the_learning_rates_fall(processes):
+    game = make_game(processes, recovery_weight=3.0, lr_hold=0.4, lr_final=0.05)
+    weights = []
+    for step in (0, 40, 70, 100):
+        game.set_schedule(step)
+        weights.append(game.recovery_weight)
+    assert weights == pytest.approx([0, 0, 1.5, 3])
+
+
+def test_without_recovered_latents_the_discriminator_has_no_such_head(processes):
+    game, batch = make_game(processes, recovered_latents=0), make_batch()
+    assert game.discriminator.network.recover is None
+    game.play([batch], 1)
+    assert "recovery/loss" not in game.read_notes()
 
 
 def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
@@ -199,3 +256,131 @@ def test_the_seed_decides_the_first_weights(processes):
     other = make_game(processes, seed=2)
     assert torch.equal(weights(first.generator.network), weights(again.generator.network))
     assert not torch.equal(weights(first.generator.network), weights(other.generator.network))
+
+
+# --- numbers gone bad ----------------------------------------------------------------------------
+
+
+def spoil(game: Game, side: str, spoiled: float, monkeypatch) -> None:
+    """Add a number to one side's loss whose gradient is 0."""
+    loss = getattr(game, f"{side}_loss")
+    monkeypatch.setattr(game, f"{side}_loss", lambda batch: loss(batch) + spoiled)
+
+
+def optimizer_state(player) -> list[Tensor]:
+    state = player.optimizer.state.values()
+    return [value.clone() for values in state for value in values.values()]
+
+
+@pytest.mark.parametrize("spoiled", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    ("side", "other"), [("generator", "discriminator"), ("discriminator", "generator")]
+)
+def test_a_loss_that_is_not_finite_is_not_applied_even_with_finite_gradients(
+    side, other, spoiled, processes, monkeypatch
+):
+    game, twin = make_game(processes), make_game(processes)
+    for both in (game, twin):
+        both.play([make_batch(1)], 1)
+        both.players[side].read_bad(), both.players[other].read_bad()
+    before, state = weights(game.modules[side]), optimizer_state(game.players[side])
+    other_before = weights(game.modules[other])
+    with monkeypatch.context() as patch:
+        spoil(game, side, spoiled, patch)
+        game.play(cut(make_batch(2), 4), 2)
+    assert torch.equal(weights(game.modules[side]), before)
+    assert all(map(torch.equal, optimizer_state(game.players[side]), state))
+    assert not torch.equal(weights(game.modules[other]), other_before)
+    assert game.players[side].read_bad() == [True]
+    assert game.players[other].read_bad() == [False]
+    game.play([make_batch(3)], 3)
+    assert not torch.equal(weights(game.modules[side]), before)
+    assert game.players[side].read_bad() == [False]
+
+
+def test_a_gradient_that_is_not_finite_is_not_applied(processes):
+    game = make_game(processes)
+    parameters = list(game.generator.network.parameters())
+    before = weights(game.generator.network)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    parameters[-1].grad.view(-1)[-1] = torch.inf
+    game.generator.step()
+    assert torch.equal(weights(game.generator.network), before)
+    assert game.generator.read_bad() == [True]
+
+
+def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(processes):
+    game = Game(
+        MODEL,
+        TrainConfig(frames_per_clip=K, global_batch_size=B, precision="fp16", recovered_latents=R),
+        processes,
+        **SIZES,
+    )
+    batch = make_batch()
+    fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
+    single = {n: v.float() if v.is_floating_point() else v for n, v in fields.items()}
+    game.batch = [MicroBatch(**single)]
+    before = weights(game.discriminator.network)
+    scale = game.generator.scaler.get_scale()
+    game.discriminator.network.requires_grad_(True)
+    game.update(game.discriminator, lambda batch: game.discriminator_loss(batch) * float("inf"))
+    assert game.discriminator.scaler.get_scale() == scale / 2
+    assert game.generator.scaler.get_scale() == scale
+    assert torch.equal(weights(game.discriminator.network), before)
+    assert game.discriminator.read_bad() == [True]
+    game.update(game.discriminator, game.discriminator_loss)
+    assert not torch.equal(weights(game.discriminator.network), before)
+    assert game.discriminator.read_bad() == [False]
+
+
+def test_notes_survive_a_save_between_two_readings(processes):
+    game, resumed = make_game(processes), make_game(processes)
+    for value in (0.1, 0.2, 0.7):
+        game.note("x", torch.tensor([value], dtype=torch.float64))
+    saved = game.unread_notes()
+    resumed.restore_notes(saved)
+    for both in (game, resumed):
+        both.note("x", torch.tensor([0.3], dtype=torch.float64))
+    assert resumed.read_notes() == game.read_notes()
+    resumed.restore_notes({"x": [[1.0, 2.0], [3.0, 2.0]]})  # saved by two ranks
+    assert resumed.read_notes() == {"x": 1.0}
+
+
+# --- gradient truth -------------------------------------------------------------------------------
+
+
+def test_second_derivatives_of_the_penalty_equal_finite_differences(processes):
+    """d(R1 + R2) / d(weights): the gradient that trains, against central differences in float64."""
+    game, batch = make_game(processes), make_batch()
+    network = game.discriminator.network
+    video = batch.real_video
+
+    def penalty() -> Tensor:
+        clips = video.clone().requires_grad_(True)
+        logits, _ = network(clips, *batch.conditions)
+        return gradient_penalty(logits, clips).mean()
+
+    parameters = list(network.parameters())
+    gradients = torch.autograd.grad(penalty(), parameters, allow_unused=True)
+    generator = torch.Generator().manual_seed(0)
+    num_nonzero = 0
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        step = 1e-5
+        with torch.no_grad():
+            parameter += step * direction
+            above = penalty_value(penalty)
+            parameter -= 2 * step * direction
+            below = penalty_value(penalty)
+            parameter += step * direction
+        measured = (above - below) / (2 * step)
+        expected = 0.0 if gradient is None else (gradient * direction).sum().item()
+        num_nonzero += expected != 0
+        assert measured == pytest.approx(expected, rel=1e-5, abs=1e-11)
+    assert num_nonzero > len(parameters) / 2
+
+
+def penalty_value(penalty) -> float:
+    with torch.enable_grad():
+        return penalty().item()

@@ -16,7 +16,11 @@ MODEL = ClipGanConfig(latent_size=5, text_size=8, hidden_size=32, channels=8)
 
 def make_game(processes: Processes, precision: str) -> Game:
     train = TrainConfig(
-        frames_per_clip=K, global_batch_size=B, penalty_every_steps=2, precision=precision
+        frames_per_clip=K,
+        global_batch_size=B,
+        penalty_every_steps=2,
+        recovered_latents=5,
+        precision=precision,
     )
     return Game(MODEL, train, processes, height=H, width=W, vocabulary_size=VOCABULARY)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from t2vgan.losses import OBJECTIVES, gradient_penalty, mismatched
+from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
 
 REAL = torch.tensor([1.5, -0.5, 0.0], dtype=torch.float64)
 FAKE = torch.tensor([-1.0, 2.0, 0.0], dtype=torch.float64)
@@ -67,6 +67,12 @@ def test_mismatched_is_the_pairing_of_right_and_wrong_prompt_where_they_differ()
     values = mismatched(REAL, FAKE, is_other).tolist()
     assert values[:2] == pytest.approx([-math.log(sigmoid(2.5)), -math.log(sigmoid(-2.5))])
     assert values[2] == 0
+
+
+def test_latent_recovery_is_the_mean_squared_error_of_the_first_latents():
+    recovered = torch.tensor([[1.0, 2.0], [0.0, -1.0]])
+    latents = torch.tensor([[1.0, 0.0, 9.0], [3.0, -1.0, 9.0]])
+    assert latent_recovery(recovered, latents).tolist() == [2.0, 4.5]
 
 
 def test_gradient_penalty_of_a_linear_discriminator_is_its_squared_weight():

@@ -19,7 +19,7 @@ from t2vgan.models.layers import (
 
 SMALL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
 # All sizes differ, so that no permuted tensor passes by accident.
-B, L, K, H, W, VOCABULARY = 7, 3, 4, 32, 48, 11
+B, L, K, H, W, R, VOCABULARY = 7, 3, 4, 32, 48, 2, 11
 
 
 def prompts() -> tuple[Tensor, Tensor]:
@@ -38,7 +38,12 @@ def small_generator() -> nn.Module:
 
 def small_discriminator() -> nn.Module:
     return build_discriminator(
-        SMALL, height=H, width=W, vocabulary_size=VOCABULARY, frames_per_clip=K
+        SMALL,
+        height=H,
+        width=W,
+        vocabulary_size=VOCABULARY,
+        frames_per_clip=K,
+        recovered_latents=R,
     )
 
 
@@ -49,7 +54,9 @@ def num_parameters(network: nn.Module) -> int:
 def test_the_notebook_networks_have_the_published_sizes():
     sizes = {"height": 64, "width": 64, "vocabulary_size": 19}
     generator = build_generator(NotebookGanConfig(), **sizes)
-    discriminator = build_discriminator(NotebookGanConfig(), **sizes, frames_per_clip=1)
+    discriminator = build_discriminator(
+        NotebookGanConfig(), **sizes, frames_per_clip=1, recovered_latents=0
+    )
     assert num_parameters(generator) == 2_477_251
     assert num_parameters(discriminator) == 675_265
 
@@ -74,8 +81,24 @@ def test_clip_gan_shapes():
     latents = torch.randn(B, *generator.latent_shape(K))
     video = generator(latents, token_ids, token_mask, times())
     assert video.shape == (B, 3, K, H, W)
-    logits = small_discriminator()(video, token_ids, token_mask, times())
+    logits, recovered = small_discriminator()(video, token_ids, token_mask, times())
     assert logits.shape == (B,)
+    assert recovered.shape == (B, R)
+
+
+def test_no_more_latents_are_recovered_than_there_are():
+    sizes = {"height": H, "width": W, "vocabulary_size": VOCABULARY, "frames_per_clip": K}
+    with pytest.raises(UserError, match=r"recovered_latents=6 must be at most .* 5"):
+        build_discriminator(SMALL, **sizes, recovered_latents=6)
+
+
+def test_heads_are_in_float32_where_the_trunk_is_not():
+    """bfloat16 would round a logit near 16 to a multiple of 1/8."""
+    token_ids, token_mask = prompts()
+    with torch.autocast("cpu", torch.bfloat16):
+        judged = small_discriminator()(torch.randn(B, 3, K, H, W), token_ids, token_mask, times())
+    assert [part.dtype for part in judged] == [torch.float32] * 2
+    assert (judged[0] != judged[0].bfloat16()).any()
 
 
 def test_a_frame_does_not_depend_on_which_other_frames_are_drawn():
@@ -121,13 +144,14 @@ def test_the_discriminator_listens_to_every_input(argument):
         "token_mask": token_mask,
         "times": times(),
     }
-    before = discriminator(**inputs)
+    before, _ = discriminator(**inputs)
     inputs[argument] = (
         torch.where(token_mask, token_ids % (VOCABULARY - 1) + 1, 0)
         if argument == "token_ids"
         else inputs[argument] * 0.5
     )
-    assert ((discriminator(**inputs) - before).abs() > 1e-6).all()
+    after, _ = discriminator(**inputs)
+    assert ((after - before).abs() > 1e-6).all()
 
 
 def test_the_discriminator_notices_the_order_of_frames():
@@ -136,8 +160,8 @@ def test_the_discriminator_notices_the_order_of_frames():
     token_ids, token_mask = prompts()
     video = torch.randn(B, 3, K, H, W)
     moments = times()
-    forwards = discriminator(video, token_ids, token_mask, moments)
-    backwards = discriminator(video.flip(2), token_ids, token_mask, moments)
+    forwards, _ = discriminator(video, token_ids, token_mask, moments)
+    backwards, _ = discriminator(video.flip(2), token_ids, token_mask, moments)
     assert ((forwards - backwards).abs() > 1e-6).all()
 
 

@@ -224,6 +224,20 @@ def test_held_out_prompts_are_marked_and_come_last(run_dir):
     assert not any("held out" in label for label in labels[:-1])
 
 
+def test_warnings_stand_at_the_top_the_last_first(run_dir):
+    _, page = report_of(run_dir)
+    assert page.with_class("problems") == [], "an event is no warning"
+    with open(run_dir / "metrics.jsonl", "a") as file:
+        for step in range(1001, 1009):
+            event = {"kind": "event", **clock(step), "message": f"<bad {step}>", "warning": True}
+            print(json.dumps(event), file=file)
+    _, page = report_of(run_dir)
+    (listed,) = page.texts["ul"]
+    assert listed.index("<bad 1008>") < listed.index("<bad 1004>")
+    assert "<bad 1003>" not in listed
+    assert "3 earlier warnings" in listed
+
+
 def test_the_verdict_and_the_first_time_on_target(run_dir):
     _, page = report_of(run_dir)
     assert page.texts["p"][1] == (

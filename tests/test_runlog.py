@@ -117,6 +117,33 @@ def test_foreign_lines_are_passed_over(tmp_path, junk):
     assert steps_of(tmp_path) == [20, 40]
 
 
+def test_records_wait_while_the_disk_is_full_and_none_is_cut(tmp_path, file_size_limit, caplog):
+    """The kernel refuses what goes beyond the limit: in the middle of a line, like a full disk."""
+    log = RunLog(tmp_path)
+    write_steps(log, [20, 40])
+    size = (tmp_path / "metrics.jsonl").stat().st_size
+    with file_size_limit(size + 30), caplog.at_level(logging.WARNING):
+        write_steps(log, [60, 80])
+        assert steps_of(tmp_path) == [20, 40]
+        assert (tmp_path / "metrics.jsonl").stat().st_size == size, "no torn line"
+        with pytest.raises(OSError, match=r"File too large|No space left"):
+            log.close()
+    (warning,) = caplog.messages
+    assert "records wait in memory" in warning
+    write_steps(log, [100])
+    log.close()
+    assert steps_of(tmp_path) == [20, 40, 60, 80, 100]
+
+
+def test_the_kinds_of_a_steps_records(tmp_path):
+    log = RunLog(tmp_path)
+    assert log.kinds_at(20) == set()
+    write_steps(log, [20])
+    write_steps(log, [20, 40], kind="samples")
+    assert log.kinds_at(20) == {"train", "samples"}
+    assert log.kinds_at(40) == {"samples"}
+
+
 def test_the_tracker_gets_numbers_with_their_step(tmp_path):
     received = []
     log = RunLog(tmp_path)

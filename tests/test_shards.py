@@ -140,6 +140,9 @@ def test_strips_are_lossless(num_frames, height, width, num_values, seed):
     assert data[:4] == b"RIFF"
     assert data[8:12] == b"WEBP"
     np.testing.assert_array_equal(decode_strip(data, geometry), frames)
+    batch = np.zeros((3, *geometry.shape), np.uint8)
+    assert np.shares_memory(decode_strip(data, geometry, out=batch[1]), batch)
+    np.testing.assert_array_equal(batch, np.stack([0 * frames, frames, 0 * frames]))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])

@@ -191,13 +191,14 @@ def test_a_bad_sample_is_replaced_by_its_neighbour_and_named():
     good = [("s.tar", sample(i)) for i in range(3)]
     broken = ("s.tar", EncodedSample("broken", {"txt": b"x", "webp": b"not a picture"}))
     window = [good[0], broken, good[1]]
-    key, frames, prompt, bad = decode_or_replace(window, 1, GEOMETRY)
+    frames = np.full(GEOMETRY.shape, 7, np.uint8)
+    key, prompt, bad = decode_or_replace(window, 1, GEOMETRY, frames)
     assert (key, prompt) == ("broken", "prompt 0")
     assert (frames == 0).all()
     assert (bad.shard, bad.key) == ("s.tar", "broken")
-    assert decode_or_replace([broken, good[2]], 0, GEOMETRY)[2] == "prompt 2"
+    assert decode_or_replace([broken, good[2]], 0, GEOMETRY, frames)[1] == "prompt 2"
     with pytest.raises(UserError, match="none of 1 samples can be used"):
-        decode_or_replace([broken], 0, GEOMETRY)
+        decode_or_replace([broken], 0, GEOMETRY, frames)
 
 
 def test_a_bad_sample_does_not_shift_the_others(tmp_path, dataset):
@@ -215,11 +216,24 @@ def test_a_bad_sample_does_not_shift_the_others(tmp_path, dataset):
     assert named == {"0005", "0020"}
 
 
-def test_a_shard_that_differs_from_the_manifest_stops_the_loader_by_name(tmp_path):
+def test_a_shard_that_differs_from_the_manifest_is_named_and_replaced(tmp_path):
     entries = tuple(write_shard(tmp_path / f"s-{i}.tar", [sample(i)] * 1) for i in range(4))
     manifest = make_manifest(tmp_path, entries)
     write_shard(tmp_path / "s-2.tar", [sample(9)])
-    with pytest.raises(UserError, match=r"s-2\.tar: expected sha256 .* found"):
+    ((batch,),) = batches((tmp_path, manifest), count=1)
+    bad = {(sample.shard, sample.key, sample.reason) for sample in batch.bad_samples}
+    assert bad == {("s-2.tar", "#0", "changed")}
+    assert not (batch.frames == 9).all(axis=(1, 2, 3, 4)).any()
+    for frames, prompt in zip(batch.frames, batch.prompts, strict=True):
+        assert prompt == f"prompt {frames.max()}"
+
+
+def test_when_every_shard_is_lost_the_loader_says_so(tmp_path):
+    entries = tuple(write_shard(tmp_path / f"s-{i}.tar", [sample(i)]) for i in range(4))
+    manifest = make_manifest(tmp_path, entries)
+    for path in tmp_path.glob("*.tar"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"none of 1 samples can be used.*No such file"):
         batches((tmp_path, manifest), count=1)
 
 
@@ -228,5 +242,7 @@ def test_a_shard_with_fewer_samples_than_the_manifest_says_is_named(tmp_path):
     manifest = make_manifest(tmp_path, (entry.model_copy(update={"num_samples": 3}),))
     order = DataOrder(counts=(3,), num_streams=1, shuffle_window=3, seed=0)
     reader = ShardReader(tmp_path, manifest, verify=True)
-    with pytest.raises(UserError, match=r"s-0\.tar: the manifest says 3 samples.*after 2"):
-        reader.read(order.segments(0, 0, 0, 3)[0])
+    first, second, (_, bad) = reader.read(order.segments(0, 0, 0, 3)[0])
+    assert (first[1].key, second[1].key) == ("0000", "0001")
+    assert bad.reason == "truncated"
+    assert "s-0.tar: the manifest says 3 samples, the shard ends after 2" in bad.detail

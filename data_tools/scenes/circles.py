@@ -15,7 +15,7 @@ from data_tools.scenes import RenderedClips, clip_numbers
 from data_tools.scenes.drawing import draw_discs
 from t2vgan.shards import Geometry
 
-VERSION = "1"
+VERSION = "2"
 HELD_OUT_PROMPTS = ("circle moving up-right",)
 REFERENCE_SIDE = 64
 FULL_TURN = 2 * np.pi
@@ -50,7 +50,7 @@ class Draw:
 
     def radius(self) -> np.ndarray:
         """Draw the radius of a circle that keeps its size: (N, 1, 1)."""
-        return self.length("radius", 4.5, 6.5)
+        return self.length("radius", 4, 8)
 
 
 # A motion maps (draw, time) to centres relative to the frame's middle and to radii:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import tyro
-
 from t2vgan import cli
 
 
@@ -37,7 +35,7 @@ def evaluation(
 
 
 def main() -> None:
-    tyro.cli(evaluation, prog="python -m t2vgan.evaluation")
+    cli.call(evaluation, prog="python -m t2vgan.evaluation")
 
 
 if __name__ == "__main__":

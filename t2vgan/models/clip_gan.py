@@ -21,6 +21,7 @@ from t2vgan.models.layers import (
     TextEncoder,
     TimeFeatures,
     ToPatches,
+    full,
     maps_first,
 )
 
@@ -91,11 +92,14 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """video, prompt, times -> logits.
+    """video, prompt, times -> logits, and its reading of the latents that a fake was drawn from.
 
     One trunk sees every frame alone. Two heads judge: one each frame, one all frames in order with
     their times. Both take the prompt by projection (Miyato and Koyama, ICLR 2018): a prompt that
-    reaches only the clip's head leaves what one frame could tell (its colour, say) unlearned.
+    reaches only the clip's head leaves what one frame could tell (its colour, say) unlearned. A
+    third head reads the first latents back from all frames (InfoGAN, Chen et al., NeurIPS 2016).
+
+    Heads are in float32: losses look at small differences, and bfloat16 keeps 8 bits.
     """
 
     def __init__(
@@ -106,8 +110,14 @@ class Discriminator(nn.Module):
         width: int,
         vocabulary_size: int,
         frames_per_clip: int,
+        recovered_latents: int,
     ) -> None:
         super().__init__()
+        if recovered_latents > model.latent_size:
+            raise UserError(
+                f"train.recovered_latents={recovered_latents} must be at most model.latent_size ="
+                f" {model.latent_size}"
+            )
         rows, columns = grid_of(model, height, width)
         channels, hidden, text_size = model.channels, model.hidden_size, model.text_size
         self.frame_size = (height, width)
@@ -133,14 +143,16 @@ class Discriminator(nn.Module):
         self.clip_head = ProjectionHead(
             hidden, vocabulary_size=vocabulary_size, text_size=text_size
         )
+        self.recover = nn.Linear(hidden, recovered_latents) if recovered_latents else None
 
     def forward(
         self, video: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """Judge each clip with its prompt, and perhaps with further prompts too.
 
-        video (B, 3, K, H, W), times (B, K), token_ids and token_mask (M, L) -> logits (M,). Prompt
-        i belongs to clip i mod B: where M is more than B, the trunk still sees each clip once.
+        video (B, 3, K, H, W), times (B, K), token_ids and token_mask (M, L) -> logits (M,) and
+        recovered latents (B, R). Prompt i belongs to clip i mod B: where M is more than B, the
+        trunk still sees each clip once.
         """
         expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
         if tuple(video.shape) != expected:
@@ -148,9 +160,12 @@ class Discriminator(nn.Module):
         frames = self.frame_features(video)  # B K hidden
         timed = frames * (1 + self.time(self.time_features(times)))
         clip = self.clip(timed.flatten(1))  # B hidden
-        frame_logits = self.frame_head(frames, token_ids, token_mask)  # M K
-        clip_logits = self.clip_head(clip.unsqueeze(1), token_ids, token_mask)  # M 1
-        return clip_logits.squeeze(1) + frame_logits.mean(1)  # M
+        with torch.autocast(video.device.type, enabled=False):
+            frames, clip = full(frames), full(clip)
+            frame_logits = self.frame_head(frames, token_ids, token_mask)  # M K
+            clip_logits = self.clip_head(clip.unsqueeze(1), token_ids, token_mask)  # M 1
+            recovered = clip[:, :0] if self.recover is None else self.recover(clip)  # B R
+        return clip_logits.squeeze(1) + frame_logits.mean(1), recovered
 
     def frame_features(self, video: Tensor) -> Tensor:
         """video (B, 3, K, H, W) -> (B, K, hidden), each frame seen alone."""

@@ -158,6 +158,11 @@ def cosine_basis(patch_size: int) -> Tensor:
     return torch.block_diag(*[rearrange(basis, "u v i j -> (u v) (i j)")] * RGB)
 
 
+def full(tensor: Tensor) -> Tensor:
+    """Return half-precision values as float32; others as they are."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
 def split_patches(video: Tensor, patch_size: int) -> Tensor:
     """Cut every frame into patches: (B, C, T, H, W) -> (B*T, H/p, W/p, C*p*p), channels last."""
     return rearrange(video, "b c t (h p) (w q) -> (b t) h w (c p q)", p=patch_size, q=patch_size)

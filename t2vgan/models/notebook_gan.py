@@ -53,9 +53,16 @@ class NotebookGenerator(nn.Module):
 class NotebookDiscriminator(nn.Module):
     """A frame -> logits; the sigmoid is part of the loss, which is the same number."""
 
-    def __init__(self, *, height: int, width: int, frames_per_clip: int) -> None:
+    def __init__(
+        self, *, height: int, width: int, frames_per_clip: int, recovered_latents: int
+    ) -> None:
         super().__init__()
         check_frame_size(height, width)
+        if recovered_latents:
+            raise UserError(
+                f"train.recovered_latents={recovered_latents} must be 0 with the notebook's"
+                " discriminator, which reads no latents"
+            )
         if frames_per_clip != 1:
             raise UserError(
                 f"train.frames_per_clip={frames_per_clip} must be 1 with the notebook's"
@@ -68,15 +75,19 @@ class NotebookDiscriminator(nn.Module):
 
     def forward(
         self, video: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
-    ) -> Tensor:
-        """video (B, 3, 1, 64, 64) -> logits (B,); prompt and times are ignored, as published."""
+    ) -> tuple[Tensor, Tensor]:
+        """video (B, 3, 1, 64, 64) -> logits (B,), recovered latents (B, 0).
+
+        Prompt and times are ignored, as published.
+        """
         if tuple(video.shape[1:]) != (3, 1, FRAME_SIZE, FRAME_SIZE):
             raise ValueError(f"video has shape {tuple(video.shape)}, expected (B, 3, 1, 64, 64)")
         maps = video.squeeze(2).contiguous(memory_format=torch.channels_last)  # B 3 64 64
         maps = F.leaky_relu(self.to_32(maps), 0.2)  # B 64 32 32
         maps = F.leaky_relu(self.to_16(maps), 0.2)  # B 128 16 16
         maps = F.leaky_relu(self.to_8(maps), 0.2)  # B 256 8 8
-        return self.head(maps.flatten(1)).squeeze(1)  # B
+        logits = self.head(maps.flatten(1)).squeeze(1)  # B
+        return logits, logits.new_zeros(len(logits), 0)
 
 
 def check_frame_size(height: int, width: int) -> None:

@@ -19,7 +19,7 @@ def report(run_dir: tyro.conf.Positional[Path]) -> None:
 
 
 def main() -> None:
-    tyro.cli(report, prog="python -m t2vgan.report")
+    cli.call(report, prog="python -m t2vgan.report")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from t2vgan.report.style import STYLE
 
 TARGET_ACCURACY = 0.95
 MAX_EVENTS = 200
+MAX_WARNINGS = 5
 
 # Pictures and styles inside the page are allowed; scripts and the network are not.
 CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -70,8 +71,20 @@ def _header(run: Run) -> Markup:
         tag("p", "t2vgan run", f" · preset {preset}" if preset else None, class_="eyebrow"),
         tag("h1", run.name),
         tag("p", _verdict(accuracy, held_out, last["seconds"]), class_="verdict"),
+        _warnings(run),
         tag("dl", *(_tile(*tile) for tile in tiles), class_="tiles"),
     )
+
+
+def _warnings(run: Run) -> Markup | None:
+    """Say at the top what the run warned of, the last ones first; the rest is under Events."""
+    lines = [
+        f"step {count(event['step'])}: {text(event, 'message') or '(no message)'}"
+        for event in reversed(run.warnings)
+    ]
+    hidden = len(lines) - MAX_WARNINGS
+    shown = lines[:MAX_WARNINGS] + ([f"{count(hidden)} earlier warnings"] if hidden > 0 else [])
+    return tag("ul", *(tag("li", line) for line in shown), class_="problems") if shown else None
 
 
 def _tile(name: str, value: str, remark: str) -> Markup:

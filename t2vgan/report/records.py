@@ -39,6 +39,11 @@ class Run:
         return max(records, key=lambda record: (record["step"], record["seconds"]))
 
     @property
+    def warnings(self) -> list[Record]:
+        """The events that call for somebody: bad steps, bad data, a dull game."""
+        return [event for event in self.events if event.get("warning") is True]
+
+    @property
     def best_evaluation(self) -> Record | None:
         """The first of those most accurate on training prompts, whose weights the run keeps."""
         rated = [record for record in self.evaluations if number(record, "accuracy") is not None]

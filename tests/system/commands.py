@@ -1,6 +1,5 @@
 """Whole commands in real processes, as users run them."""
 
-import json
 import os
 import subprocess
 import sys
@@ -48,18 +47,12 @@ def python_ok(*arguments: object, **options) -> subprocess.CompletedProcess:
     return run_ok(sys.executable, *arguments, **options)
 
 
-def records(run_dir: Path, kind: str) -> list[dict]:
-    """Return the records of one kind in a run's metrics.jsonl."""
-    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
-    return [record for record in map(json.loads, lines) if record["kind"] == kind]
-
-
-def start(*command: object) -> subprocess.Popen[str]:
+def start(*command: object, **extra: str) -> subprocess.Popen[str]:
     """Start a training command and return when it has trained six steps."""
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=ROOT,
-        env=environment(),
+        env=environment(**extra),
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -69,7 +62,7 @@ def start(*command: object) -> subprocess.Popen[str]:
 
 TINY_MODEL = (
     "--model.channels", 4, "--model.hidden-size", 16, "--model.text-size", 8,
-    "--model.latent-size", 4,
+    "--model.latent-size", 4, "--train.recovered-latents", 2,
 )  # fmt: skip
 
 
@@ -80,5 +73,25 @@ def train(data: Path, run_dir: Path, *options: object) -> tuple[object, ...]:
         "--data.num-streams", 4, "--train.global-batch-size", 8, "--train.num-steps", 12,
         "--train.frames-per-clip", 3, "--train.penalty-every-steps", 2, "--log-every-steps", 2,
         "--sample-every-steps", 0, "--evaluate-every-steps", 0, "--save-every-steps", 4,
-        *options,
+        "--num-cpu-threads", 1, *options,
+    )  # fmt: skip
+
+
+def faulty(fault: str | tuple[str, ...], data: Path, run_dir: Path, *options: object) -> tuple:
+    """Return the arguments of a tiny training run with faults built in."""
+    faults = (fault,) if isinstance(fault, str) else fault
+    _, *arguments = train(data, run_dir, *options)
+    return ("benchmarks/faulty_train.py", *faults, "--", *arguments)
+
+
+def torchrun(world_size: int, port: int) -> tuple[object, ...]:
+    return (BIN / "torchrun", "--nproc_per_node", world_size, "--master_port", port)
+
+
+def accelerate(world_size: int, port: int) -> tuple[object, ...]:
+    """`accelerate launch` that really starts several processes on a CPU (ACCELERATE_USE_CPU)."""
+    return (
+        BIN / "accelerate", "launch", "--multi_gpu", "--num_processes", world_size,
+        "--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--main_process_port", port,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a run, restored bit for bit, without pickle.
+"""The whole state of a run, restored bit for bit, without pickle.
 
     run_dir/checkpoints/step_00001000/
         generator.safetensors ...               one file a network
@@ -6,12 +6,12 @@
         state.json                              counters and other plain values
         MANIFEST.json                           sizes and checksums of the above, written last
 
-checkpoint_folder.py sees to it that such a folder is whole or absent. Optimizer hyperparameters
+folder.py sees to it that such a folder is whole or absent. Optimizer hyperparameters
 are not stored: the config and the schedules derive them.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +20,32 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from t2vgan import checkpoint_folder
-from t2vgan.checkpoint_folder import step_folder
+from t2vgan.checkpoint import folder as checkpoint_folder
+from t2vgan.checkpoint.folder import STATE_NAME, step_folder
 from t2vgan.errors import UserError
 from t2vgan.weights import read_tensors, to_host, write_tensors
 
-STATE_NAME = "state.json"
-
 State = dict[str, JsonValue]
+Snapshot = dict[str, dict[str, Tensor]]  # file name -> tensor name -> tensor on the host
 
 
-def save_checkpoint(
+def take_snapshot(
+    modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
+) -> Snapshot:
+    """Copy all tensors to host memory: from here on training may change the live ones."""
+    return {name: to_host(tensors) for name, tensors in collect(modules, optimizers).items()}
+
+
+def publish(
     run_dir: Path | str,
     step: int,
-    modules: Mapping[str, nn.Module],
-    optimizers: Mapping[str, Optimizer],
+    snapshot: Snapshot,
     state: State,
     *,
     keep: int = checkpoint_folder.LEAST_KEPT,
     protect: Collection[int] = (),
 ) -> Path:
-    """Publish the state at `step` and return its folder; for the main rank only.
+    """Write a snapshot as the checkpoint of `step` and return its folder; any thread may.
 
     A good checkpoint of the same step is kept as it is. Afterwards all but the newest `keep`
     (never fewer than two), this one and the steps in `protect` are removed.
@@ -50,24 +55,29 @@ def save_checkpoint(
     folder = step_folder(run_dir, step)
     checkpoint_folder.remove_leftovers(run_dir)
     if not checkpoint_folder.accept_or_set_aside(folder):
-        files = {name: to_host(tensors) for name, tensors in collect(modules, optimizers).items()}
-        write(folder, files, json.dumps(state, indent=1))
+        write(folder, snapshot, json.dumps(state, indent=1))
     checkpoint_folder.remove_old(run_dir, keep=keep, protect={step, *protect})
     return folder
 
 
-def latest_step(run_dir: Path | str) -> int | None:
+def latest_step(
+    run_dir: Path | str, wanted: Callable[[State], bool] = lambda state: True
+) -> int | None:
     """Return the step of the newest checkpoint that verifies; None for a run without any.
 
-    Damaged ones are named in a warning and set aside; what a killed save left is removed. Of
+    Damaged ones are named in a warning and set aside; what a killed save left is removed.
+    Good ones whose state is not `wanted` are set aside too: the run will need their names. Of
     several processes the main rank asks and tells the others, so that all load the same.
 
     Raises UserError where only damaged ones are left: starting over would hide the loss.
     """
     checkpoint_folder.remove_leftovers(run_dir)
     for step in reversed(checkpoint_folder.list_steps(run_dir)):
-        if checkpoint_folder.accept_or_set_aside(step_folder(run_dir, step)):
-            return step
+        folder = step_folder(run_dir, step)
+        if checkpoint_folder.accept_or_set_aside(folder):
+            if wanted(checkpoint_folder.read_state(folder)):
+                return step
+            checkpoint_folder.set_aside(folder, "unwanted")
     folder = checkpoint_folder.checkpoints_folder(run_dir)
     if damaged := sorted(path.name for path in folder.glob("damaged-*")):
         raise UserError(
@@ -95,7 +105,7 @@ def load_checkpoint(
         name: fit_optimizer(folder, name, optimizer, names)
         for name, optimizer in optimizers.items()
     }
-    state = json.loads((folder / STATE_NAME).read_bytes())
+    state = checkpoint_folder.read_state(folder)
 
     for name, module in modules.items():
         module.load_state_dict(module_states[name])
@@ -108,9 +118,7 @@ def load_checkpoint(
 # --- live tensors -> files ---------------------------------------------------------------------
 
 
-def collect(
-    modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
-) -> dict[str, dict[str, Tensor]]:
+def collect(modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> Snapshot:
     """Return the tensors of a checkpoint by file name; they are the live ones, not copies."""
     names = parameter_names(modules)
     files = {f"{name}.safetensors": module.state_dict() for name, module in modules.items()}
@@ -123,7 +131,7 @@ def collect(
     return files
 
 
-def write(folder: Path, files: Mapping[str, Mapping[str, Tensor]], state_json: str) -> None:
+def write(folder: Path, files: Snapshot, state_json: str) -> None:
     """Write collected CPU tensors and the state, and publish them."""
     num_bytes = len(state_json) + sum(
         tensor.nbytes for tensors in files.values() for tensor in tensors.values()

@@ -3,9 +3,10 @@
     run_dir/checkpoints/
         step_00001000/        complete when it got this name; MANIFEST.json holds its checksums
         damaged-step_.../     found changed since, and set aside
+        unwanted-step_.../    good, but set aside by --rollback, which goes on from before it
         .tmp-.../             being written or removed; a leftover after a kill
 
-This file knows bytes and names only. What the files mean is checkpoint.py's affair.
+This file knows bytes and names only. What the files mean is state.py's affair.
 """
 
 import errno
@@ -29,6 +30,7 @@ from t2vgan.files import fsync_path, sha256_of
 FORMAT = "t2vgan-checkpoint"
 FORMAT_VERSION = 1
 MANIFEST_NAME = "MANIFEST.json"
+STATE_NAME = "state.json"
 LEAST_KEPT = 2  # the newest may be found damaged
 TEMPORARY_PREFIX = ".tmp-"
 FREE_SPACE_MARGIN = 1 << 20  # bytes: headers, the manifest, folder entries
@@ -193,6 +195,11 @@ def read_manifest(folder: Path) -> FileList:
         raise DamagedError(f"{MANIFEST_NAME}: {error.errors()[0]['msg']}") from None
 
 
+def read_state(folder: Path) -> dict[str, JsonValue]:
+    """Return what a checkpoint says besides tensors."""
+    return json.loads((folder / STATE_NAME).read_bytes())
+
+
 def checksum_of(fields: dict[str, JsonValue]) -> str:
     """Return the SHA-256 of a manifest's fields, its own checksum left out."""
     covered = {key: value for key, value in fields.items() if key != "sha256"}
@@ -206,12 +213,18 @@ def accept_or_set_aside(folder: Path) -> bool:
     try:
         verify(folder)
     except DamagedError as damage:
-        aside = free_name(folder.with_name(f"damaged-{folder.name}"))
+        aside = set_aside(folder, "damaged")
         logger.warning("checkpoint %s is damaged: %s; set aside as %s", folder, damage, aside.name)
-        with suppress(FileNotFoundError):  # another rank was faster
-            folder.rename(aside)
         return False
     return True
+
+
+def set_aside(folder: Path, why: str) -> Path:
+    """Take a checkpoint's name from it; return the new one."""
+    aside = free_name(folder.with_name(f"{why}-{folder.name}"))
+    with suppress(FileNotFoundError):  # another rank was faster
+        folder.rename(aside)
+    return aside
 
 
 def free_name(path: Path) -> Path:

@@ -1,0 +1,97 @@
+"""Ways of doing the same work, timed turn by turn, so that other load touches all of them alike."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from benchmarks.record import print_table
+from t2vgan import cli
+
+Ways = Mapping[str, Callable[..., object]]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn of one way cost."""
+
+    seconds: float
+    processor_seconds: float
+    """Of this process and its ended children: what other load on the machine hardly changes."""
+
+
+Turns = dict[str, list[Turn]]
+
+
+def benchmark(run: Callable[..., int | None]) -> NoReturn:
+    """Run a benchmark's function as its command: its arguments are the options."""
+    prog = f"python -m benchmarks.{Path(sys.argv[0]).stem}"
+    cli.run(lambda: cli.call(run, prog=prog))
+
+
+def take_turns(ways: Ways, turns: int, *, measure: Callable[..., Turn] | None = None) -> Turns:
+    """Time every way once in each turn; `measure` (of one way) may prepare and clear up."""
+    taken: Turns = {name: [] for name in ways}
+    with tqdm(total=turns * len(ways), desc="turns", unit=" turns", delay=2) as progress:
+        for _ in range(turns):
+            for name, way in ways.items():
+                taken[name].append((measure or time_turn)(way))
+                progress.update()
+    return taken
+
+
+def time_turn(way: Callable[[], object]) -> Turn:
+    """Time one call."""
+    start, processor_start = time.perf_counter(), processor_seconds()
+    way()
+    return Turn(time.perf_counter() - start, processor_seconds() - processor_start)
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and of its children that have ended."""
+    return time.process_time() + sum(os.times()[2:4])
+
+
+def summarise(turns: Turns, count: int) -> dict[str, dict[str, Any]]:
+    """Return each way's rates of `count` things a turn, and its ratios to the first way.
+
+    A ratio is the median of the turns' own ratios: both ways of a turn saw the same load.
+    """
+    first = next(iter(turns.values()))
+    summary = {}
+    for name, row in turns.items():
+        rates = [count / turn.seconds for turn in row]
+        pairs = list(zip(first, row, strict=True))
+        summary[name] = {
+            "median": median(rates),
+            "lowest": min(rates),
+            "highest": max(rates),
+            "processor_us": median(1e6 * turn.processor_seconds / count for turn in row),
+            "ratio": median(a.seconds / b.seconds for a, b in pairs),
+            "processor_ratio": median(a.processor_seconds / b.processor_seconds for a, b in pairs),
+            "rates": rates,
+        }
+    return summary
+
+
+def print_summary(title: str, summary: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a table of what `summarise` returns."""
+    rates = ("median", "lowest", "highest", "processor_us")
+    ratios = ("ratio", "processor_ratio")
+    print_table(
+        [title, *(name.replace("_", " ") for name in (*rates, *ratios))],
+        [
+            [
+                way,
+                *(f"{row[name]:.{0 if row[name] >= 100 else 1}f}" for name in rates),
+                *(f"{row[name]:.2f}" for name in ratios),
+            ]
+            for way, row in summary.items()
+        ],
+    )

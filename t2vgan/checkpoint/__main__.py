@@ -1,0 +1,96 @@
+"""`python -m t2vgan.checkpoint verify|list|show RUN_DIR`: what a run has saved."""
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+from tyro.conf import Positional
+
+from t2vgan import cli
+from t2vgan.checkpoint.folder import (
+    DamagedError,
+    checkpoints_folder,
+    list_steps,
+    read_manifest,
+    read_state,
+    step_folder,
+    verify,
+)
+from t2vgan.errors import UserError
+
+
+def checkpoint(
+    what: Positional[Literal["verify", "list", "show"]],
+    run_dir: Positional[Path],
+    *,
+    step: int | None = None,
+) -> int:
+    """Look at what a run has saved; nothing is changed.
+
+    verify compares every byte of every checkpoint with its checksums, and exits with 1 if one
+    differs. list says their steps, sizes and times, and which were set aside. show says what one
+    holds.
+
+    Args:
+        what: verify, list or show
+        run_dir: the folder of a training run
+        step: which checkpoint to show; the newest unless named
+    """
+    steps = list_steps(run_dir)
+    if not steps:
+        raise UserError(f"run_dir={run_dir} holds no checkpoint; name the folder of a training run")
+    if step is not None and step not in steps:
+        raise UserError(f"step={step} has no checkpoint in {run_dir}; there are {steps}")
+    if what == "verify":
+        return verify_all(run_dir, steps)
+    if what == "list":
+        list_all(run_dir, steps)
+    else:
+        show(step_folder(run_dir, steps[-1] if step is None else step))
+    return 0
+
+
+def verify_all(run_dir: Path, steps: Sequence[int]) -> int:
+    num_damaged = 0
+    for step in tqdm(steps, "verifying", file=sys.stderr, leave=False):
+        try:
+            verify(step_folder(run_dir, step))
+            print(f"step {step}: good")
+        except DamagedError as damage:
+            num_damaged += 1
+            print(f"step {step}: damaged: {damage}")
+    return 1 if num_damaged else 0
+
+
+def list_all(run_dir: Path, steps: Sequence[int]) -> None:
+    for step in steps:
+        files = list(step_folder(run_dir, step).iterdir())
+        size = sum(path.stat().st_size for path in files) / 1e6
+        saved = datetime.fromtimestamp(max(path.stat().st_mtime for path in files))
+        print(f"step {step:<10} {size:10.1f} MB  {saved:%Y-%m-%d %H:%M:%S}")
+    for path in sorted(checkpoints_folder(run_dir).glob("*-step_*")):
+        print(f"set aside: {path.name}")
+
+
+def show(folder: Path) -> None:
+    try:
+        manifest = read_manifest(folder)
+        state = read_state(folder)
+    except (DamagedError, FileNotFoundError, ValueError) as damage:
+        raise UserError(f"{folder}: damaged: {damage}; list the others with `list`") from None
+    print(f"{folder}, format {manifest.format_version}")
+    for name, entry in manifest.files.items():
+        print(f"  {entry.num_bytes / 1e6:10.2f} MB  {entry.sha256[:12]}  {name}")
+    print(json.dumps(state, indent=2))
+
+
+def main() -> int:
+    return cli.call(checkpoint, prog="python -m t2vgan.checkpoint")
+
+
+if __name__ == "__main__":
+    cli.run(main)

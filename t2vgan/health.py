@@ -1,0 +1,142 @@
+"""Numbers gone bad, and games gone dull: counted, named, and never quietly trained on."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from t2vgan.errors import RunStoppedError, UserError
+from t2vgan.files import atomic_write_bytes
+from t2vgan.game import Game
+from t2vgan.saving import RunState
+
+BAD_STEPS_NAME = "bad_steps.json"
+KEYS_NAMED = 8  # of a bad step's clips
+STEPS_NAMED = 10  # per reading
+
+SATURATED_LOSS = 0.01  # of the discriminator: it tells nearly every pair apart
+SATURATED_RECORDS = 5
+COLLAPSED_DIVERSITY = 0.1  # of that of real clips
+
+
+class BadSteps:
+    """Steps in which an update was not applied, because loss or gradient was not finite.
+
+    The decision is the device's (Player.step) and the same on all ranks; it is read at the log
+    interval and at saves.
+    """
+
+    def __init__(self, game: Game, state: RunState, max_in_a_row: int) -> None:
+        self.game, self.state, self.max_in_a_row = game, state, max_in_a_row
+        self.steps: list[tuple[int, Sequence[str]]] = []  # (step, its clips' keys), since read
+
+    def remember(self, step: int, keys: Sequence[str]) -> None:
+        self.steps.append((step, keys))
+
+    def read(self) -> list[str]:
+        """Count the bad steps since the last reading; return messages on the first (collective).
+
+        Waits for the device.
+        """
+        state, names = self.state, sorted(self.game.players)
+        flags = zip(*(self.game.players[name].read_bad() for name in names), strict=True)
+        messages: list[str] = []
+        for (step, keys), bad in zip(self.steps, flags, strict=True):
+            sides = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
+            state.bad_steps_in_a_row = state.bad_steps_in_a_row + 1 if sides else 0
+            for side in sides:
+                state.bad_steps[side] = state.bad_steps.get(side, 0) + 1
+            if sides and len(messages) < STEPS_NAMED:
+                every = [key for part in self.game.processes.gather_objects(keys) for key in part]
+                shown = ", ".join(every[:KEYS_NAMED]) + (", ..." if every[KEYS_NAMED:] else "")
+                messages.append(
+                    f"step {step} was not applied to the {' and the '.join(sides)}: loss or"
+                    f" gradient is not finite; its clips: {shown}"
+                )
+            if self.are_too_many:
+                break  # the run stops here; what follows says nothing new
+        self.steps = []
+        return messages
+
+    @property
+    def are_too_many(self) -> bool:
+        return self.state.bad_steps_in_a_row >= self.max_in_a_row
+
+
+class BadStop(BaseModel):
+    """What a run that stopped because of bad steps leaves for --rollback."""
+
+    step: int
+    rollbacks: int
+    """How often the run had been rolled back before."""
+
+
+def record_bad_stop(run_dir: Path, state: RunState) -> None:
+    stop = BadStop(step=state.step, rollbacks=state.rollbacks)
+    atomic_write_bytes(run_dir / BAD_STEPS_NAME, stop.model_dump_json().encode())
+
+
+def bad_stop(state: RunState, last_checkpoint: int | None) -> RunStoppedError:
+    """Return the error that ends a run after too many bad steps in a row."""
+    good = (
+        "no checkpoint" if last_checkpoint is None else f"the checkpoint of step {last_checkpoint}"
+    )
+    return RunStoppedError(
+        f"loss or gradient was not finite in {state.bad_steps_in_a_row} steps in a row"
+        f" (--max-bad-steps), the last one step {state.step}; {good} is the last good one: the same"
+        " command with --rollback goes on from there with the data in another order; if it happens"
+        " again, lower the learning rates or raise gamma"
+    )
+
+
+def rolled_back(run_dir: Path, state: RunState) -> int:
+    """Return the state's number of rollbacks after --rollback; asked again, it stays the same.
+
+    Raises:
+        UserError: the run did not stop because of bad steps.
+    """
+    try:
+        stop = BadStop.model_validate_json((run_dir / BAD_STEPS_NAME).read_bytes())
+    except (FileNotFoundError, ValueError):
+        raise UserError(
+            f"--rollback: {run_dir} did not stop because of bad steps; leave --rollback out"
+        ) from None
+    return max(state.rollbacks, stop.rollbacks + 1)
+
+
+class Alarms:
+    """Warns when the game turns dull: each warning once for as long as its cause lasts."""
+
+    def __init__(self) -> None:
+        self.losses: deque[float] = deque(maxlen=SATURATED_RECORDS)
+        self.raised: set[str] = set()
+
+    def hear_losses(self, notes: Mapping[str, float]) -> str | None:
+        """Return a warning if the discriminator has won: it no longer teaches the generator."""
+        self.losses.append(notes["loss/discriminator"])
+        saturated = len(self.losses) == SATURATED_RECORDS and max(self.losses) < SATURATED_LOSS
+        return self._once(
+            saturated,
+            f"the discriminator is saturated: its loss is below {SATURATED_LOSS} in"
+            f" {SATURATED_RECORDS} records in a row; raise gamma or lower its learning rate",
+        )
+
+    def hear_diversity(self, diversity: float | None) -> str | None:
+        """Return a warning if clips of one prompt have become alike (mode collapse)."""
+        collapsed = diversity is not None and diversity < COLLAPSED_DIVERSITY
+        return self._once(
+            collapsed,
+            f"clips of one prompt are alike: their diversity is below {COLLAPSED_DIVERSITY} of that"
+            " of real clips; the generator has collapsed, go back to an earlier checkpoint or raise"
+            " gamma",
+        )
+
+    def _once(self, is_on: bool, warning: str) -> str | None:
+        if not is_on:
+            self.raised.discard(warning)
+            return None
+        if warning in self.raised:
+            return None
+        self.raised.add(warning)
+        return warning

@@ -1,0 +1,103 @@
+"""What a run draws of itself while it trains: grids of samples, readings of the motion meter."""
+
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from t2vgan.diary import Diary
+from t2vgan.evaluation.evaluate import score_real_clips
+from t2vgan.evaluation.motion import unknown_prompts
+from t2vgan.evaluation.scores import Scores, compare, score_clips
+from t2vgan.manifest import Manifest
+from t2vgan.samples import prompts_of, save_samples
+from t2vgan.sampling import generate_clips
+from t2vgan.text import Vocabulary
+
+SAMPLING_BATCH_SIZE = 20
+
+ShouldStop = Callable[[], bool]
+
+
+class Readings:
+    """Draws with the averaged generator, all ranks together, and records what is seen."""
+
+    def __init__(self, diary: Diary, manifest: Manifest, vocabulary: Vocabulary) -> None:
+        self.diary, self.manifest, self.vocabulary = diary, manifest, vocabulary
+        self.config, self.processes, self.state = diary.config, diary.processes, diary.state
+        self.prompts = prompts_of(manifest)
+        self.can_evaluate = not unknown_prompts(self.prompts)
+
+    def due(self, done: Collection[str] = ()) -> list[str]:
+        """Return what is to be drawn at this step, by the kind of its record, less what is done."""
+        step, is_last = self.state.step, self.state.step >= self.config.train.num_steps
+        every = {"samples": self.config.sample_every_steps}
+        if self.can_evaluate:
+            every["evaluation"] = self.config.evaluate_every_steps
+        return [
+            kind
+            for kind, steps in every.items()
+            if steps and step and (step % steps == 0 or is_last) and kind not in done
+        ]
+
+    def take(self, kinds: Collection[str], should_stop: ShouldStop) -> tuple[bool, bool]:
+        """Return whether the weights are the best so far, and whether all was done (collective)."""
+        if "samples" in kinds and not self.sample(should_stop):
+            return False, False
+        if "evaluation" not in kinds:
+            return False, True
+        accuracy = self.evaluate(should_stop)
+        if accuracy is None:
+            return False, False
+        is_best = accuracy >= self.state.best_accuracy  # of equals the later, which is more varied
+        if is_best:
+            self.state.best_accuracy, self.state.best_step = accuracy, self.state.step
+        return is_best, True
+
+    def sample(self, should_stop: ShouldStop) -> bool:
+        """Draw every prompt with fixed latents; return whether there was time (collective)."""
+        clips = self.generate(self.prompts, [0] * len(self.prompts), should_stop)
+        if clips is None:
+            return False
+        if self.processes.is_main:
+            record = save_samples(self.config.run_dir, self.state.step, clips, self.manifest)
+            self.diary.write("samples", **record)
+        return True
+
+    def evaluate(self, should_stop: ShouldStop) -> float | None:
+        """Read the motion meter; return the accuracy, or None if there was no time (collective)."""
+        per_prompt = self.config.evaluate_clips_per_prompt
+        prompts = [prompt for prompt in self.prompts for _ in range(per_prompt)]
+        clips = self.generate(prompts, list(range(per_prompt)) * len(self.prompts), should_stop)
+        if clips is None:
+            return None
+        scores = score_clips(clips, prompts, self.manifest.held_out_prompts)
+        self.diary.evaluation(scores, compare(scores, self.scores_of_real_clips).diversity)
+        return scores.accuracy or 0.0
+
+    @cached_property
+    def scores_of_real_clips(self) -> Scores:
+        """The same readings of as many real clips: what diversity is relative to."""
+        num_clips = len(self.prompts) * self.config.evaluate_clips_per_prompt
+        return score_real_clips(self.config.data.path, self.manifest, num_clips)
+
+    def generate(
+        self, prompts: Sequence[str], seeds: Sequence[int], should_stop: ShouldStop
+    ) -> np.ndarray | None:
+        """Return clips (N, T, H, W, 3), or None as soon as any rank was told to stop."""
+        rank, world_size = self.processes.rank, self.processes.world_size
+        num_each = -(-len(prompts) // world_size)  # every rank draws as many, if need be twice
+        places = [(rank + world_size * i) % len(prompts) for i in range(num_each)]
+        clips = generate_clips(
+            self.diary.game.ema.model,
+            self.vocabulary,
+            [prompts[place] for place in places],
+            [seeds[place] for place in places],
+            num_frames=self.manifest.geometry.num_frames,
+            batch_size=SAMPLING_BATCH_SIZE,
+            should_stop=should_stop,
+        )
+        if self.processes.any(should_stop()):
+            return None
+        return self.processes.gather_slices(torch.from_numpy(clips)).numpy()[: len(prompts)]

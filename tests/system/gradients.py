@@ -1,0 +1,62 @@
+"""Run by torchrun: the gradients of both networks for one global batch, in float64, to a file.
+
+`gradients.py FILE`: tensors named `<micro-batches>/<penalty or plain>/<network>/<parameter>`.
+"""
+
+import sys
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from t2vgan.distributed import Processes
+from t2vgan.game import Game, Player
+from t2vgan.micro_batch import MicroBatch
+from tests.test_game import cut, make_batch, make_game
+
+BATCH_SIZE = 16
+STEPS = {"penalty": 0, "plain": 1}  # of the default penalty_every_steps = 8
+
+
+def main() -> None:
+    torch.set_default_dtype(torch.float64)  # DistributedDataParallel must see networks as they stay
+    processes = Processes(num_cpu_threads=1)
+    share = BATCH_SIZE // processes.world_size
+    local = whole_batch().slice(slice(processes.rank * share, (processes.rank + 1) * share))
+    found = {}
+    for num_micro_batches in (1, 2, 4):
+        for name, step in STEPS.items():
+            game = make_game(processes)
+            parts = cut(local, share // num_micro_batches)
+            assert len(parts) == num_micro_batches
+            gradients = gradients_of(game, parts, step)
+            found |= {f"{num_micro_batches}/{name}/{key}": g for key, g in gradients.items()}
+    if processes.is_main:
+        save_file(found | {"world_size": torch.tensor(processes.world_size)}, sys.argv[1])
+    processes.end()
+
+
+def whole_batch() -> MicroBatch:
+    parts = [make_batch(seed) for seed in range(2)]
+    names = MicroBatch.__dataclass_fields__
+    return MicroBatch(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+def gradients_of(game: Game, parts: list[MicroBatch], step: int) -> dict[str, Tensor]:
+    """Return what would be applied, instead of applying it."""
+    found: dict[str, Tensor] = {}
+
+    def keep(side: str, player: Player) -> None:
+        for key, parameter in player.network.named_parameters():
+            if parameter.grad is not None:
+                found[f"{side}/{key}"] = parameter.grad.clone(memory_format=torch.contiguous_format)
+        player.optimizer.zero_grad(set_to_none=True)
+
+    for side, player in game.players.items():
+        player.step = lambda side=side, player=player: keep(side, player)  # type: ignore
+    game.play(parts, step)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Killed anywhere and started again, a run ends with the same bits; other ranks, same gradients."""
+
+import signal
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from benchmarks.same_run import distance, load_networks, newest_checkpoint, outcome, records
+from tests.system.commands import (
+    faulty,
+    python,
+    python_ok,
+    run,
+    run_ok,
+    torchrun,
+    train,
+)
+
+
+def last_networks(run_dir):
+    return load_networks(newest_checkpoint(run_dir))
+
+
+READINGS = (
+    "--sample-every-steps", 3, "--evaluate-every-steps", 6, "--evaluate-clips-per-prompt", 2,
+)  # fmt: skip
+
+LIVES = {
+    "in a step": (
+        "kill@data:3", "kill@discriminator loss:6", "kill@update:11", "kill@average:3",
+        "kill@metrics:4",
+    ),
+    "in a save": (
+        "kill@snapshot:1", "kill@weights:1", "kill@checkpoint files:3", "kill@manifest:2",
+        "kill@publishing:12", "kill@removal:3", "kill@retention:1",
+    ),
+    "in a reading": (
+        "kill@sampling:1", "kill@sample files:2", "term@sampling:1", "kill@evaluation:1",
+        "term@sampling:2", "kill@last word:1",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(circles, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    python_ok(*train(circles, run_dir, *READINGS))
+    return outcome(run_dir)
+
+
+@pytest.mark.parametrize("life", LIVES)
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(
+    life, uninterrupted, circles, tmp_path
+):
+    run_dir = tmp_path / "run"
+    for fault in LIVES[life]:
+        result = python(*faulty(fault, circles, run_dir, *READINGS))
+        expected = -signal.SIGKILL if fault.startswith("kill") else 0
+        assert result.returncode == expected, f"{fault}: {result.stderr}"
+    python_ok(*train(circles, run_dir, *READINGS))
+    files, metrics = outcome(run_dir)
+    expected_files, expected_metrics = uninterrupted
+    assert len(metrics) == 6 + 4 + 2
+    assert metrics == expected_metrics
+    assert files == expected_files
+    verified = python_ok("-m", "t2vgan.checkpoint", "verify", run_dir)
+    assert "step 12: good" in verified.stdout
+
+
+def test_two_processes_killed_and_resumed_end_with_the_same_bits(circles, tmp_path):
+    """Steps 5 and 6 are logged together: what a rank had summed up at the save comes back too."""
+    options = ("--log-every-steps", 3)
+    run_ok(*torchrun(2, 29541), *train(circles, tmp_path / "whole", *options))
+    killed = faulty("kill@update:14:1", circles, tmp_path / "killed", *options)
+    result = run(*torchrun(2, 29542), *killed)
+    assert result.returncode != 0
+    assert "rank 1" in result.stderr
+    run_ok(*torchrun(2, 29543), *train(circles, tmp_path / "killed", *options))
+    assert '"world_size": 2' in (tmp_path / "killed" / "run.json").read_text()
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+def test_from_two_processes_to_one_to_four(circles, tmp_path):
+    """In float64, where the order of a sum does not show in the first ten digits."""
+    steps = ("--train.num-steps", 50, "--save-every-steps", 10, "--log-every-steps", 10)
+    whole, moved = tmp_path / "whole", tmp_path / "moved"
+    python_ok(*faulty("float64", circles, whole, *steps))
+    lives = [
+        (torchrun(2, 29544), ("float64", "kill@update:30:1"), ("--data.num-threads", 3)),
+        ((sys.executable,), ("float64", "kill@update:42"), ("--train.micro-batch-size", 2)),
+        (torchrun(4, 29545), ("float64",), ("--train.micro-batch-size", 1)),
+    ]
+    for launcher, faults, options in lives:
+        run(*launcher, *faulty(faults, circles, moved, *steps, *options))
+    messages = [event["message"].split(" of ")[0] for event in records(moved, "event")]
+    assert [m for m in messages if m.startswith("resumed")] == [
+        "resumed at step 10", "resumed at step 30",
+    ]  # fmt: skip
+    assert '"world_size": 4' in (moved / "run.json").read_text()
+    assert 0 < distance(*map(last_networks, (moved, whole))) < 1e-9
+    for found, expected in zip(records(moved, "train"), records(whole, "train"), strict=True):
+        for name in ("loss/discriminator", "loss/generator", "penalty", "logits/real"):
+            assert found[name] == pytest.approx(expected[name], rel=1e-9), name
+
+
+@pytest.fixture(scope="module")
+def gradients(tmp_path_factory) -> dict[int, dict]:
+    """Gradients of one global batch by world size, from real processes."""
+    folder = tmp_path_factory.mktemp("gradients")
+    found = {}
+    for world_size in (1, 2, 4):
+        file = folder / f"{world_size}.safetensors"
+        run_ok(*torchrun(world_size, 29546), "tests/system/gradients.py", file)
+        found[world_size] = load_file(file)
+    return found
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+@pytest.mark.parametrize("accumulation", [1, 2, 4])
+@pytest.mark.parametrize("kind", ["penalty", "plain"])
+def test_gradients_are_those_of_one_process_with_the_whole_batch(
+    world_size, accumulation, kind, gradients
+):
+    assert gradients[world_size]["world_size"] == world_size
+    whole = {k: v for k, v in gradients[1].items() if k.startswith(f"1/{kind}/")}
+    assert {key.split("/")[2] for key in whole} == {"generator", "discriminator"}
+    for key, expected in whole.items():
+        found = gradients[world_size][key.replace("1", str(accumulation), 1)]
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12, err_msg=key)
+    assert any(np.abs(gradient).max() > 1e-3 for gradient in whole.values())

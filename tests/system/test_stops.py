@@ -1,0 +1,144 @@
+"""Told to stop, by any launcher, at any moment: saved, resumable, and nobody left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.same_run import records
+from tests.system.commands import (
+    BIN,
+    accelerate,
+    faulty,
+    python,
+    python_ok,
+    start,
+    torchrun,
+    train,
+)
+
+LONG = ("--train.num-steps", 100_000, "--save-every-steps", 50_000)
+SEVERAL = {"torchrun": torchrun, "accelerate": accelerate}
+
+
+def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
+    """Return the training processes below a launcher."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in below if any("train.py" in part for part in child.cmdline())]
+
+
+def all_gone(workers: list[psutil.Process], seconds: float) -> bool:
+    _, alive = psutil.wait_procs(workers, timeout=seconds)
+    for worker in alive:
+        worker.kill()
+    return not alive
+
+
+def assert_saved(run_dir: Path, reason: str) -> int:
+    """Check that the run stopped at a step boundary and saved there; return the step."""
+    last = records(run_dir, "event")[-1]
+    assert f"({reason})" in last["message"]
+    assert (run_dir / "checkpoints" / f"step_{last['step']:08d}").is_dir()
+    return last["step"]
+
+
+def terminate_launcher(process: subprocess.Popen) -> None:
+    process.terminate()
+
+
+def terminate_one_worker(process: subprocess.Popen) -> None:
+    workers_of(process)[1].terminate()
+
+
+@pytest.mark.parametrize("launcher", SEVERAL)
+@pytest.mark.parametrize("stop", [terminate_launcher, terminate_one_worker])
+def test_several_processes_stop_at_the_same_step(
+    stop: Callable[[subprocess.Popen], None], launcher, circles, tmp_path
+):
+    """With one worker told, the others learn it from that one."""
+    run_dir = tmp_path / "run"
+    command = SEVERAL[launcher](2, 29551)
+    process = start(*command, *train(circles, run_dir, *LONG), ACCELERATE_USE_CPU="true")
+    workers = workers_of(process)
+    assert len(workers) == 2
+    stop(process)
+    assert all_gone(workers, seconds=60)
+    process.communicate(timeout=60)
+    reason = records(run_dir, "event")[-1]["message"]
+    step = assert_saved(run_dir, "SIGTERM" if "SIGTERM" in reason else "another process stopped")
+    result = python_ok(*train(circles, run_dir, "--train.num-steps", step + 2))
+    assert f"resumed at step {step}" in result.stderr
+
+
+@pytest.mark.parametrize("launcher", SEVERAL)
+def test_workers_whose_launcher_was_killed_save_and_leave(launcher, circles, tmp_path):
+    run_dir = tmp_path / "run"
+    command = SEVERAL[launcher](2, 29552)
+    process = start(*command, *train(circles, run_dir, *LONG), ACCELERATE_USE_CPU="true")
+    workers = workers_of(process)
+    process.kill()
+    assert all_gone(workers, seconds=60)
+    assert_saved(run_dir, "the launcher died")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_slurms_signal_to_a_launcher_that_orphans_its_worker(number, circles, tmp_path):
+    run_dir = tmp_path / "run"
+    launch = (BIN / "accelerate", "launch", "--config_file", "launch/accelerate/one_process.yaml")
+    process = start(*launch, *train(circles, run_dir, *LONG))
+    workers = workers_of(process)
+    process.send_signal(number)
+    assert all_gone(workers, seconds=60)
+    assert_saved(run_dir, "the launcher died")
+
+
+def test_further_signals_do_not_disturb_the_save(circles, tmp_path):
+    """Each of the checkpoint's files takes 0.3 s here: time to send many signals."""
+    run_dir = tmp_path / "run"
+    process = start(sys.executable, *faulty("slow@checkpoint files:1-99", circles, run_dir, *LONG))
+    process.terminate()
+    for _ in range(6):
+        time.sleep(0.25)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGINT)
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "already saving" in output
+    assert_saved(run_dir, "SIGTERM")
+    python_ok("-m", "t2vgan.checkpoint", "verify", run_dir)
+
+
+@pytest.mark.parametrize("place", ["sampling", "evaluation"])
+def test_sampling_and_evaluating_are_cut_short(place, circles, tmp_path):
+    """Told to stop during its first batch of twenty clips, it leaves the other eighteen."""
+    run_dir = tmp_path / "run"
+    every = {"sampling": "--sample-every-steps", "evaluation": "--evaluate-every-steps"}[place]
+    options = (every, 2, "--evaluate-clips-per-prompt", 20, "--train.num-steps", 3)
+    python_ok(*faulty("term@sampling:1", circles, run_dir, *options))
+    assert assert_saved(run_dir, "SIGTERM") == 2
+    kind = {"sampling": "samples", "evaluation": "evaluation"}[place]
+    assert records(run_dir, kind) == []
+    python_ok(*train(circles, run_dir, *options))
+    assert [record["step"] for record in records(run_dir, kind)] == [2, 3]
+
+
+# --- two runs in one folder -----------------------------------------------------------------------
+
+
+def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_dead(circles, tmp_path):
+    run_dir = tmp_path / "run"
+    first = start(sys.executable, *train(circles, run_dir, *LONG))
+    result = python(*train(circles, run_dir, *LONG))
+    assert result.returncode == 2
+    assert f"is in use by process {first.pid} on {os.uname().nodename}" in result.stderr
+    assert "Traceback" not in result.stderr
+    first.kill()
+    first.communicate()
+    python_ok(*train(circles, run_dir, "--train.num-steps", 2))

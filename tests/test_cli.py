@@ -1,0 +1,111 @@
+"""What a command line gets that is wrong: one line; and one that is right: its values."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+from pydantic import BaseModel, Field, ValidationError
+
+from t2vgan import cli
+from t2vgan.errors import UserError
+
+
+@dataclass
+class Options:
+    """Options of a command."""
+
+    num_steps: int
+    """Steps to take, which is explained at such length that no terminal of the usual width of
+    eighty columns could show the explanation in one line."""
+    fast: bool = False
+    """Hurry."""
+
+
+class Section(BaseModel):
+    rate: float = Field(default=1.0, gt=0)
+
+
+class Command(BaseModel):
+    section: Section = Section()
+
+
+def parse(*arguments, command=Options):
+    return cli.parse(command, prog="command", args=arguments)
+
+
+def test_a_right_command_line_gives_its_values():
+    assert parse("--num-steps", "3") == Options(num_steps=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((), "Missing from command: --num-steps INT"),
+        (("--num-stepz", "3"), "Missing from command: --num-steps INT"),
+        (("--num-steps", "3", "--fest"), "Unrecognized options: --fest; nearest: --fast"),
+        (("--num-steps", "3", "stray"), "Unrecognized options: stray"),
+        (("--num-steps", "x"), "Error parsing --num-steps: invalid literal for int() *: 'x'"),
+        (("--num-steps",), "Missing value for argument '--num-steps'. Expected 1 values."),
+    ],
+)
+def test_a_wrong_one_is_one_line_without_the_options_own_help(arguments, line, capsys):
+    with pytest.raises(UserError) as refusal:
+        parse(*arguments)
+    message = str(refusal.value)
+    for part in line.split("*"):
+        assert part in message
+    assert message.endswith(" (command --help lists all)")
+    assert "explained" not in message
+    assert not set("│╭─\n\x1b") & set(message)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_models_refuse_their_values_themselves():
+    with pytest.raises(ValidationError, match="greater than 0"):
+        parse("--section.rate", "-1", command=Command)
+
+
+def test_help_is_printed_and_leaves_with_zero(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        parse("--help")
+    assert leaving.value.code == 0
+    assert "--num-steps" in capsys.readouterr().out
+
+
+def test_a_function_is_called_with_what_the_command_line_says(monkeypatch, capsys):
+    def function(number: int, *, twice: bool = False) -> int:
+        """Do something.
+
+        Args:
+            number: A number.
+            twice: Double it.
+        """
+        print("progress", file=sys.stderr)
+        return 2 * number if twice else number
+
+    monkeypatch.setattr(sys, "argv", ["command", "--number", "4", "--twice"])
+    assert cli.call(function, prog="command") == 8
+    assert capsys.readouterr().err == "progress\n"
+    monkeypatch.setattr(sys, "argv", ["command", "--number", "four"])
+    with pytest.raises(UserError, match="--number"):
+        cli.call(function, prog="command")
+
+
+def test_a_terminal_without_utf8_gets_the_same_line():
+    code = (
+        "from t2vgan import cli\n"
+        "def function(number: int = 0): ...\n"
+        "cli.run(lambda: cli.call(function, prog='command'))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, "--numbr", "3"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    message = "Unrecognized options: --numbr, 3; nearest: --number (command --help lists all)"
+    assert result.stderr == f"error: {message}\n"

@@ -1,0 +1,62 @@
+"""One run_dir, one run."""
+
+import errno
+import fcntl
+import multiprocessing
+import os
+
+import pytest
+
+from t2vgan.errors import UserError
+from t2vgan.run_lock import locked
+
+
+def hold(run_dir, said, ends) -> None:
+    with locked(run_dir):
+        said.send(os.getpid())
+        ends.recv()
+
+
+@pytest.fixture
+def holder(tmp_path):
+    processes = multiprocessing.get_context("fork")
+    heard, said = processes.Pipe(duplex=False)
+    ends, end = processes.Pipe(duplex=False)
+    process = processes.Process(target=hold, args=(tmp_path, said, ends))
+    process.start()
+    heard.recv()
+    yield process, end
+    process.kill()
+    process.join()
+
+
+def test_a_second_holder_is_refused_by_name(holder, tmp_path):
+    process, _ = holder
+    refused = pytest.raises(UserError, match=f"in use by process {process.pid} on ")
+    with refused, locked(tmp_path, patience_seconds=0.3):
+        pass
+
+
+def test_a_killed_holder_leaves_no_lock(holder, tmp_path):
+    process, _ = holder
+    process.kill()
+    process.join()
+    with locked(tmp_path, patience_seconds=0):
+        pass
+
+
+def test_a_holder_that_is_just_leaving_is_waited_for(holder, tmp_path):
+    _, end = holder
+    end.send("now")
+    with locked(tmp_path, patience_seconds=20):
+        assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+
+
+def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path):
+        pass
+    assert "start one run in it only" in capsys.readouterr().err

@@ -1,0 +1,41 @@
+"""How a run is told to stop."""
+
+import os
+import signal
+
+import pytest
+
+from t2vgan.signals import stop_on_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_sets_the_flag_and_handlers_come_back(number):
+    before = signal.getsignal(number)
+    with stop_on_signals() as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        assert stop.is_set()
+        assert stop.reason == signal.Signals(number).name
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_ctrl_c_gives_up():
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.reason == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_nothing_interrupts_the_last_save():
+    with stop_on_signals() as stop:
+        stop.is_saving = True
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop.reason == "SIGINT"
+
+
+def test_a_launcher_that_died_before_we_looked_is_noticed():
+    with stop_on_signals(launcher=os.getppid() + 1) as stop:
+        assert stop.is_set()
+        assert stop.reason == "the launcher died"
