@@ -345,9 +345,7 @@ def test_missing_data_is_one_line(tmp_path, tool):
         assert len(result.stderr.splitlines()) == 1
 
 
-TOOLS = sorted(
-    path.stem for path in ROOT.glob("data_tools/*.py") if "__main__" in path.read_text()
-)
+TOOLS = sorted(path.stem for path in ROOT.glob("data_tools/*.py") if "__main__" in path.read_text())
 
 
 @pytest.mark.parametrize("tool", TOOLS)
