@@ -72,7 +72,7 @@ class TrainConfig(Frozen):
 
     seed: NonNegative = 0
     """Everything random in a run derives from it."""
-    num_steps: Positive = 3200
+    num_steps: Positive = 4000
     """Length of the run; schedules run from 0 to 1 over it."""
     global_batch_size: Positive = 16
     """Clips per update over all processes."""
@@ -86,7 +86,7 @@ class TrainConfig(Frozen):
     """Weight of telling a real clip's prompt from another prompt of the data; 0 leaves it out."""
     recovered_latents: NonNegative = 8
     """Of each fake's latents, how many the discriminator learns to read back; 0 leaves it out."""
-    recovery_weight: Annotated[float, Field(ge=0)] = 6.0
+    recovery_weight: Annotated[float, Field(ge=0)] = 3.0
     """Final weight of that reading, for both networks: what keeps clips of one prompt different.
     It rises from 0 as the learning rates fall: first the prompts, then the variety."""
     fresh_latents: bool = True

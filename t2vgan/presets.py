@@ -9,7 +9,7 @@ PRESETS = {
         run_dir=Path("runs/quickstart"),
         data=DataConfig(path=Path("data/circles")),
         model=ClipGanConfig(),
-        train=TrainConfig(num_steps=3200, precision="no"),  # too small to gain by bfloat16
+        train=TrainConfig(num_steps=4000, precision="no"),  # too small to gain by bfloat16
     ),
     "notebook": Config(
         run_dir=Path("runs/notebook"),
