@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -312,25 +313,25 @@ def test_every_corruption_is_found_and_none_crashes_the_loader(tmp_path, num_cor
     assert not list(Verifier(folder, manifest).problems())
     assert read_epoch(folder, manifest, checked=True) == (12, 0)
     rng = np.random.default_rng(0)
-    outcomes = {"refused": 0, "counted": 0, "harmless": 0}
+    outcomes: Counter[str] = Counter()
     for _ in range(num_corruptions):
-        shard = folder / manifest.shards[int(rng.integers(len(manifest.shards)))].name
+        entry = manifest.shards[int(rng.integers(len(manifest.shards)))]
+        shard = folder / entry.name
         whole = shard.read_bytes()
         damaged = corrupt(whole, rng)
         if damaged == whole:
             continue
         shard.write_bytes(damaged)
         assert list(Verifier(folder, manifest).problems()), "verify finds it"
-        with pytest.raises((UserError, OSError)):
-            read_epoch(folder, manifest, checked=True)
-        try:  # and without checksums: an error that names the shard, or clips that are counted
+        assert read_epoch(folder, manifest, checked=True) == (12, entry.num_samples)
+        try:  # and without checksums: clips that are counted, or no good one left in a window
             num_clips, num_bad = read_epoch(folder, manifest, checked=False)
             assert num_clips == 12, "the order never shifts"
             outcomes["counted" if num_bad else "harmless"] += 1
-        except (UserError, OSError):
-            outcomes["refused"] += 1
+        except UserError as error:
+            outcomes["refused" if entry.name in str(error) else "unnamed"] += 1
         shard.write_bytes(whole)
-    assert min(outcomes.values()) > 0, outcomes
+    assert outcomes["counted"] > outcomes["refused"] + outcomes["harmless"], outcomes
 
 
 def test_metadata_of_the_fuzz_is_real(tmp_path):

@@ -34,7 +34,8 @@ from t2vgan.shards import (
 ROOT = Path(__file__).parents[1]
 SMALL = ["--num-clips", "50", "--clips-per-shard", "20", "--num-frames", "4", "--size", "24x32"]
 PLAN = BuildPlan("circles", 50, 20, Geometry(num_frames=4, height=24, width=32), seed=0)
-LARGE = ["--num-clips", "2000", "--clips-per-shard", "100"]
+LARGE_PLAN = BuildPlan("circles", 6000, 100, Geometry(num_frames=10, height=64, width=64), seed=0)
+LARGE = ["--num-clips", "6000", "--clips-per-shard", "100"]  # seconds: a busy machine must catch it
 
 
 def command(tool: str, *arguments: object) -> list[str]:
@@ -247,8 +248,7 @@ def test_an_interrupted_build_continues(tmp_path, number, exit_code, workers):
     assert result.returncode == 0, result.stderr
     for path in recorded:
         assert path.stat().st_mtime_ns == published[path], "finished shards are kept"
-    plan = BuildPlan("circles", 2000, 100, Geometry(num_frames=10, height=64, width=64), seed=0)
-    again = plan.job(19).run(tmp_path / "again", lambda: False)
+    again = LARGE_PLAN.job(19).run(tmp_path / "again", lambda: False)
     assert load_manifest(folder).shards[19] == again.entry
     assert not list(folder.glob(".*"))
 
