@@ -331,6 +331,7 @@ def test_every_corruption_is_found_and_none_crashes_the_loader(tmp_path, num_cor
         except UserError as error:
             outcomes["refused" if entry.name in str(error) else "unnamed"] += 1
         shard.write_bytes(whole)
+    assert not outcomes["unnamed"]
     assert outcomes["counted"] > outcomes["refused"] + outcomes["harmless"], outcomes
 
 
