@@ -159,7 +159,7 @@ def test_tars_as_video2dataset_writes_them(tmp_path, videos):
                 add(tar, f"{key}.json", json.dumps({"caption": f"json {key}"}).encode())
                 add(tar, f"{key}.mp4", film)
                 if i == 0:
-                    add(tar, f"{key}.txt", f"text {key}".encode())
+                    add(tar, f"{key}.{('txt', 'TXT')[shard]}", f"text {key}".encode())
             add(tar, "trap.pyd", b"cos\nsystem\n(S'touch hacked'\ntR.")
             add(tar, "trap.pth", b"cos\nsystem\n(S'touch hacked'\ntR.")
     (folder / "00000_stats.json").write_text("{}")

@@ -146,9 +146,10 @@ def _tar_rows(place: Place, name: str) -> Iterator[Row]:
                 if folder + slash + stem != key:
                     yield from _sample_row(name, members)
                     key, members = folder + slash + stem, {}
+                extension = extension.lower()
                 text = extension in ("txt", "json")
                 data = file.read(min(member.size, MAX_CAPTION_BYTES)) if text else b""
-                members.setdefault(extension.lower(), (member, data))
+                members.setdefault(extension, (member, data))
             yield from _sample_row(name, members)
         except ShardError as error:  # what was read before it stands
             yield from _sample_row(name, members)
