@@ -177,7 +177,7 @@ def test_clip_numbers_are_separate_streams():
 )
 @settings(max_examples=100, deadline=None)
 def test_discs_equal_a_plain_loop_over_pixels(x, y, radius):
-    frame = draw_discs(np.array([x]), np.array([y]), np.array([radius]), height=30, width=40)[0]
+    frame = draw_discs(np.array([[[x, y]]]), np.array([[radius]]), height=30, width=40)[0, 0]
     for row in range(0, 30, 3):
         for column in range(40):
             distance = np.hypot(column - x, row - y)

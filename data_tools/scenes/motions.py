@@ -1,0 +1,189 @@
+"""Motions as paths of one object: where its centre is and how large it is, over a clip.
+
+Lengths are pixels of a 64-pixel frame and scale with the shorter side; motion is a function of clip
+time 0..1, so any number of frames shows the same path. "Clockwise" and "up" are meant as seen on
+the screen, where y grows downwards.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from pydantic import JsonValue
+
+REFERENCE_SIDE = 64
+FULL_TURN = 2 * np.pi
+
+RIGHT, DOWN = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+LEFT, UP = -RIGHT, -DOWN
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """From where to where a scene draws its lengths."""
+
+    radius: Range
+    """Of an object that keeps its size."""
+    offset: float
+    """Of the path's middle from the frame's middle, in x and y, either way."""
+    displacement: Range
+    """Of straight motion."""
+    swing: Range
+    """Radius of an orbit, amplitude of a bounce."""
+    zigzag_displacement: Range
+    zigzag_amplitude: Range
+    radius_small: Range
+    """Of an object that shrinks or expands, where it is smallest."""
+    radius_large: Range
+
+
+class Draw:
+    """Hand out the random numbers of N clips in order, and remember them as attributes."""
+
+    def __init__(self, numbers: np.ndarray, ranges: Ranges, scale: float):
+        self._columns = iter(numbers.T)
+        self._scale = scale
+        self.ranges = ranges
+        self.attributes: dict[str, np.ndarray] = {}
+
+    def number(self, name: str, low: float, high: float) -> np.ndarray:
+        """Draw uniformly from low..high: (N, 1, 1)."""
+        values = low + (high - low) * next(self._columns)
+        self.attributes[name] = values
+        return values[:, None, None]
+
+    def length(self, name: str, low: float, high: float) -> np.ndarray:
+        """Draw a length from low..high pixels of the reference frame, scaled: (N, 1, 1)."""
+        return self.number(name, low * self._scale, high * self._scale)
+
+    def offset(self, share_x: float = 1, share_y: float = 1) -> np.ndarray:
+        """Draw a point near the frame's middle: (N, 1, 2)."""
+        x = self.length("offset_x", -share_x * self.ranges.offset, share_x * self.ranges.offset)
+        y = self.length("offset_y", -share_y * self.ranges.offset, share_y * self.ranges.offset)
+        return np.concatenate([x, y], axis=2)
+
+    def radius(self) -> np.ndarray:
+        """Draw the radius of an object that keeps its size: (N, 1, 1)."""
+        return self.length("radius", *self.ranges.radius)
+
+
+# A motion maps (draw, time) to centres relative to the frame's middle and to radii:
+# (N,), (T, 1) -> (N, T, 2), (N, T or 1, 1).
+Motion = Callable[[Draw, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def moving(draw: Draw, time: np.ndarray, *, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cross the frame's middle in a straight line at constant speed."""
+    radius = draw.radius()
+    displacement = draw.length("displacement", *draw.ranges.displacement)
+    return draw.offset() + displacement * (time - 0.5) * direction, radius
+
+
+def rotating(draw: Draw, time: np.ndarray, *, sense: int) -> tuple[np.ndarray, np.ndarray]:
+    """Orbit the frame's middle from its top, at least once; sense +1 is clockwise on the screen."""
+    radius = draw.radius()
+    orbit_radius = draw.length("orbit_radius", *draw.ranges.swing)
+    start = draw.number("start_turn", 0.67, 0.83)  # 0.75 is the top
+    turns = draw.number("turns", 1, 1.25)
+    angle = FULL_TURN * (start + sense * turns * time)
+    return orbit_radius * np.concatenate([np.cos(angle), np.sin(angle)], axis=2), radius
+
+
+def bouncing(draw: Draw, time: np.ndarray, *, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Go to and fro along one axis from the middle, two to two and a half legs: it turns round."""
+    radius = draw.radius()
+    amplitude = draw.length("amplitude", *draw.ranges.swing)
+    phase = draw.number("phase_legs", 1.35, 1.65)  # 1.5 is the middle, on the way down or right
+    legs = draw.number("legs", 2, 2.5)
+    middle = draw.offset(*(axis / 2 + (1 - axis)))
+    return middle + amplitude * triangle_wave(phase + legs * time) * axis, radius
+
+
+def zigzagging(draw: Draw, time: np.ndarray, *, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Advance along one axis (downwards or rightwards) while alternating across it."""
+    radius = draw.radius()
+    displacement = draw.length("displacement", *draw.ranges.zigzag_displacement)
+    amplitude = draw.length("amplitude", *draw.ranges.zigzag_amplitude)
+    legs = draw.number("legs", 4.35, 4.65)
+    phase = draw.number("phase_legs", 0, 0.2)
+    along = displacement * (time - 0.5) * axis
+    across = amplitude * triangle_wave(phase + legs * time) * axis[::-1]
+    return draw.offset() + along + across, radius
+
+
+def resizing(draw: Draw, time: np.ndarray, *, grows: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Stand still and change size steadily: the area by a factor of 2.5 or more."""
+    large = draw.length("radius_large", *draw.ranges.radius_large)
+    small = draw.length("radius_small", *draw.ranges.radius_small)
+    first, last = (small, large) if grows else (large, small)
+    return draw.offset() + 0 * time, first + (last - first) * time
+
+
+def triangle_wave(legs: np.ndarray) -> np.ndarray:
+    """Return a wave that falls from 1 to -1 over the first leg and rises again over the next."""
+    return 2 * np.abs(np.mod(legs, 2) - 1) - 1
+
+
+MOTIONS: dict[str, Motion] = {
+    "moving up": partial(moving, direction=UP),
+    "moving down": partial(moving, direction=DOWN),
+    "moving left": partial(moving, direction=LEFT),
+    "moving right": partial(moving, direction=RIGHT),
+    "moving up-right": partial(moving, direction=UP + RIGHT),
+    "moving up-left": partial(moving, direction=UP + LEFT),
+    "moving down-right": partial(moving, direction=DOWN + RIGHT),
+    "moving down-left": partial(moving, direction=DOWN + LEFT),
+    "rotating clockwise": partial(rotating, sense=1),
+    "rotating counter-clockwise": partial(rotating, sense=-1),
+    "bouncing vertically": partial(bouncing, axis=DOWN),
+    "bouncing horizontally": partial(bouncing, axis=RIGHT),
+    "zigzagging vertically": partial(zigzagging, axis=DOWN),
+    "zigzagging horizontally": partial(zigzagging, axis=RIGHT),
+    "expanding": partial(resizing, grows=True),
+    "shrinking": partial(resizing, grows=False),
+}
+"""What an object may do, by its name in prompts."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The paths of N objects: what to draw, and what was drawn for them."""
+
+    centres: np.ndarray
+    """(N, T, 2) pixels, x before y, pixel (0, 0) centred on the origin."""
+    radii: np.ndarray
+    """(N, T) pixels."""
+    attributes: list[dict[str, JsonValue]]
+
+
+def trace(
+    numbers: np.ndarray,
+    kinds: Sequence[tuple[str, Ranges]],
+    kind_ids: np.ndarray,
+    *,
+    num_frames: int,
+    height: int,
+    width: int,
+) -> Paths:
+    """Trace N paths, path i of the motion and ranges `kinds[kind_ids[i]]`, from numbers (N, M)."""
+    scale = min(height, width) / REFERENCE_SIDE
+    time = np.linspace(0, 1, num_frames)[:, None]
+    centres = np.empty((len(numbers), num_frames, 2))
+    radii = np.empty((len(numbers), num_frames, 1))
+    attributes: list[dict[str, JsonValue]] = [{} for _ in numbers]
+    for kind_id in np.unique(kind_ids):
+        motion, ranges = kinds[kind_id]
+        clips = np.flatnonzero(kind_ids == kind_id)
+        draw = Draw(numbers[clips], ranges, scale)
+        centres[clips], radii[clips] = MOTIONS[motion](draw, time)
+        rows = zip(*(values.round(3).tolist() for values in draw.attributes.values()), strict=True)
+        for clip, row in zip(clips, rows, strict=True):
+            attributes[clip] = dict(zip(draw.attributes, row, strict=True))
+            attributes[clip]["motion"] = motion
+    centres += (width - 1) / 2, (height - 1) / 2
+    for start, drawn in zip(centres[:, 0].round(3).tolist(), attributes, strict=True):
+        drawn.update(start_x=start[0], start_y=start[1])
+    return Paths(centres, radii[..., 0], attributes)
