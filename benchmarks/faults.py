@@ -43,7 +43,7 @@ MODEL = (
 RUN = (
     *MODEL, "--data.num-streams", 4, "--train.global-batch-size", 8, "--train.num-steps", 48,
     "--train.frames-per-clip", 3, "--train.penalty-every-steps", 2, "--log-every-steps", 4,
-    "--sample-every-steps", 12, "--evaluate-every-steps", 24, "--evaluate-clips-per-prompt", 2,
+    "--sample-every-steps", 12, "--evaluate-every-steps", 24, "--evaluate-num-clips", 38,
     "--save-every-steps", 6, "--num-cpu-threads", 1,
 )  # fmt: skip
 NO_READINGS = ("--sample-every-steps", 0, "--evaluate-every-steps", 0)  # of a float64 model

@@ -24,7 +24,7 @@ BENCHMARKS = {
     "generate_throughput": "--num-clips 9 --turns 1 --cold-starts 1",
     "training_throughput": "--turns 1 --steps-per-turn 2",
 }
-REHEARSED_TRAINING = "--train.num-steps 4 --evaluate-clips-per-prompt 1 --train.global-batch-size 8"
+REHEARSED_TRAINING = "--train.num-steps 4 --evaluate-num-clips 19 --train.global-batch-size 8"
 
 
 def run(folder: Path = Path("runs/gpu-check"), rehearse: bool = False) -> int:

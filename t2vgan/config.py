@@ -147,9 +147,9 @@ class Config(Frozen):
     sample_every_steps: NonNegative = 200
     """Steps between two grids of fixed prompts and latents; 0 never."""
     evaluate_every_steps: NonNegative = 200
-    """Steps between two readings of the motion meter; 0 never."""
-    evaluate_clips_per_prompt: Positive = 20
-    """Clips per prompt in such a reading."""
+    """Steps between two readings of the meter; 0 never."""
+    evaluate_num_clips: Positive = 380
+    """Clips in such a reading, dealt to all prompts; to a choice where these are more."""
     save_every_steps: Positive = 400
     """Steps between two checkpoints."""
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2

@@ -1,5 +1,6 @@
 """What a run draws of itself while it trains: grids of samples, readings of the motion meter."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 
@@ -8,7 +9,7 @@ import torch
 
 from t2vgan.diary import Diary
 from t2vgan.evaluation.evaluate import score_real_clips
-from t2vgan.evaluation.motion import unknown_prompts
+from t2vgan.evaluation.prompts import deal_prompts, unknown_prompts
 from t2vgan.evaluation.scores import Scores, compare, score_clips
 from t2vgan.manifest import Manifest
 from t2vgan.samples import prompts_of, save_samples
@@ -27,7 +28,7 @@ class Readings:
         self.diary, self.manifest, self.vocabulary = diary, manifest, vocabulary
         self.config, self.processes, self.state = diary.config, diary.processes, diary.state
         self.prompts = prompts_of(manifest)
-        self.can_evaluate = not unknown_prompts(self.prompts)
+        self.can_evaluate = not unknown_prompts(manifest.prompts)
 
     def due(self, done: Collection[str] = ()) -> list[str]:
         """Return what is to be drawn at this step, by the kind of its record, less what is done."""
@@ -67,9 +68,14 @@ class Readings:
 
     def evaluate(self, should_stop: ShouldStop) -> float | None:
         """Read the motion meter; return the accuracy, or None if there was no time (collective)."""
-        per_prompt = self.config.evaluate_clips_per_prompt
-        prompts = [prompt for prompt in self.prompts for _ in range(per_prompt)]
-        clips = self.generate(prompts, list(range(per_prompt)) * len(self.prompts), should_stop)
+        manifest = self.manifest
+        prompts = deal_prompts(
+            list(manifest.prompts),
+            manifest.held_out_prompts,
+            self.config.evaluate_num_clips,
+            seed=self.config.train.seed,
+        )
+        clips = self.generate(prompts, _numbers_within(prompts), should_stop)
         if clips is None:
             return None
         scores = score_clips(clips, prompts, self.manifest.held_out_prompts)
@@ -79,7 +85,7 @@ class Readings:
     @cached_property
     def scores_of_real_clips(self) -> Scores:
         """The same readings of as many real clips: what diversity is relative to."""
-        num_clips = len(self.prompts) * self.config.evaluate_clips_per_prompt
+        num_clips = self.config.evaluate_num_clips
         return score_real_clips(self.config.data.path, self.manifest, num_clips)
 
     def generate(
@@ -101,3 +107,13 @@ class Readings:
         if self.processes.any(should_stop()):
             return None
         return self.processes.gather_slices(torch.from_numpy(clips)).numpy()[: len(prompts)]
+
+
+def _numbers_within(prompts: Sequence[str]) -> list[int]:
+    """Return for each clip how many clips before it have its prompt."""
+    seen = Counter[str]()
+    numbers = []
+    for prompt in prompts:
+        numbers.append(seen[prompt])
+        seen[prompt] += 1
+    return numbers

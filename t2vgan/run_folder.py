@@ -33,7 +33,7 @@ CHANGEABLE = frozenset(
         "log_every_steps",
         "sample_every_steps",
         "evaluate_every_steps",
-        "evaluate_clips_per_prompt",
+        "evaluate_num_clips",
         "save_every_steps",
         "keep_checkpoints",
         "max_bad_steps",

@@ -1,5 +1,6 @@
 """What a run draws while it trains: each prompt once (of many, some), from fixed latents."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,19 @@ from t2vgan.manifest import Manifest
 from t2vgan.media import contact_sheet, film_strips, save_clip
 
 SHEET_COLUMNS = 5
-MAX_PROMPTS = 40  # captions of real videos are as many as the clips
+MAX_PROMPTS, MAX_HELD_OUT_PROMPTS = 40, 10  # captions of real videos are as many as the clips
 
 
 def prompts_of(manifest: Manifest) -> list[str]:
     """Return the prompts of the data, of many an even choice, the held-out ones last."""
-    prompts = list(manifest.prompts)
-    every = -(-len(prompts) // MAX_PROMPTS)
-    return [*prompts[::every], *manifest.held_out_prompts]
+    return [
+        *_some_of(list(manifest.prompts), MAX_PROMPTS),
+        *_some_of(manifest.held_out_prompts, MAX_HELD_OUT_PROMPTS),
+    ]
+
+
+def _some_of(prompts: Sequence[str], most: int) -> Sequence[str]:
+    return prompts[:: max(1, -(-len(prompts) // most))]
 
 
 def save_samples(run_dir: Path, step: int, clips: np.ndarray, manifest: Manifest) -> dict[str, Any]:

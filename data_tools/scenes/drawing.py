@@ -34,7 +34,7 @@ class Shape:
 def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the gauge of a five-pointed star with one tip up.
 
-    By symmetry only the tip nearest to a place counts: along it and beside it, the edge is straight.
+    By symmetry only the tip nearest to a place counts: along and beside it, the edge is a line.
     """
     along = np.maximum(-y, _STAR_TIP[0, 0] * np.abs(x) - _STAR_TIP[0, 1] * y)
     along = np.maximum(along, _STAR_TIP[1, 0] * np.abs(x) - _STAR_TIP[1, 1] * y)
@@ -43,7 +43,7 @@ def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 _FIFTH = 2 * math.pi / 5
-_STAR_TIP = np.float32([[math.sin(k * _FIFTH), math.cos(k * _FIFTH)] for k in (1, 2)])
+_STAR_TIP = np.array([[math.sin(k * _FIFTH), math.cos(k * _FIFTH)] for k in (1, 2)], np.float32)
 _STAR_WAIST = 0.5  # inner over outer radius
 _STAR_RADIUS = math.sqrt(math.pi / (5 * math.sin(_FIFTH / 2) * _STAR_WAIST))  # for the area pi
 _STAR_EDGE = math.atan2(  # angle between a tip and the normal of its edges

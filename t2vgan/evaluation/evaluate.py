@@ -14,12 +14,11 @@ from tqdm import tqdm
 import t2vgan
 from t2vgan.config import Frozen
 from t2vgan.errors import UserError
-from t2vgan.evaluation.motion import expected_motion
+from t2vgan.evaluation.prompts import check_prompts, deal_prompts, expected_attributes
 from t2vgan.evaluation.scores import (
     Interval,
     RelativeToReal,
     Scores,
-    check_prompts,
     compare,
     score_track,
 )
@@ -32,7 +31,8 @@ from t2vgan.shards import Manifest, check_shards, decode_sample, load_manifest, 
 from t2vgan.text import tokenize
 from t2vgan.weights import find_weights
 
-PROTOCOL_VERSION = "circles-motion-1"
+PROTOCOL_VERSION = "attributes-2"
+MIN_CLIPS = 100  # or one a prompt, where prompts are fewer
 CLIPS_AT_ONCE = 128  # frames in memory; tracks are small
 BATCH_SIZE = 16
 SLOW_SECONDS = 2.0  # work that takes longer shows its progress
@@ -97,9 +97,8 @@ def evaluate(
 ) -> Evaluation:
     """Generate `num_clips` clips and score them beside the real clips of a data folder.
 
-    Clip i shows prompt i mod P of the P prompts: the data's training prompts, then its held-out
-    ones; so no prompt has over one clip more than another. Held out means: the weights were not
-    trained on it. Raises UserError for weights and data that do not fit each other, prompts that
+    `deal_prompts` says which clip shows which prompt. Held out means: the weights were not trained
+    on it. Raises UserError for weights and data that do not fit each other, prompts that
     the meter does not know, and too few clips.
     """
     start = time.monotonic()
@@ -111,11 +110,12 @@ def evaluate(
     loaded = load_generator(file, device=target)
     prompts = [*manifest.prompts, *manifest.held_out_prompts]
     check_fit(loaded, manifest, prompts)
-    if num_clips < len(prompts):
-        raise UserError(f"num_clips={num_clips} must be at least {len(prompts)}, one a prompt")
+    if num_clips < (fewest := min(len(prompts), MIN_CLIPS)):
+        raise UserError(f"num_clips={num_clips} must be at least {fewest}")
 
-    held_out = [prompt for prompt in prompts if prompt not in loaded.info.prompts]
-    dealt = [prompts[index % len(prompts)] for index in range(num_clips)]
+    trained_on = set(loaded.info.prompts)
+    held_out = [prompt for prompt in prompts if prompt not in trained_on]
+    dealt = deal_prompts(list(manifest.prompts), manifest.held_out_prompts, num_clips, seed=seed)
     generated = score_track(_track_generated(loaded, dealt, seed), dealt, held_out)
     real_track, real_prompts = _track_real(data, manifest, num_clips)
     ceiling = score_track(real_track, real_prompts)
@@ -127,7 +127,7 @@ def evaluate(
             dataset_builder=manifest.builder,
             dataset_fingerprint=manifest.fingerprint,
             num_clips=num_clips,
-            num_held_out_clips=sum(prompt in held_out for prompt in dealt),
+            num_held_out_clips=sum(prompt not in trained_on for prompt in dealt),
             num_real_clips=len(real_prompts),
             **manifest.geometry.model_dump(),
             seed=seed,
@@ -150,8 +150,8 @@ def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Control
     """Score clips with the prompts, and then with the frames of each clip, in random order."""
     order = permutation(len(prompts), seed, "shuffled prompts")
     frame_order = random_generator(seed, "shuffled frames").random(track.x.shape).argsort(axis=1)
-    motions = [expected_motion(prompt) for prompt in prompts]
-    shares = [count / len(motions) for count in Counter(motions).values()]
+    asked = [tuple(sorted((expected_attributes(prompt) or {}).items())) for prompt in prompts]
+    shares = [count / len(asked) for count in Counter(asked).values()]
     return Controls(
         chance=sum(share**2 for share in shares),
         shuffled_prompts=_control(track, [prompts[index] for index in order]),

@@ -5,7 +5,6 @@ so the rules hold for any number of frames and any size. y grows downwards, as o
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,11 +45,6 @@ def expected_motion(prompt: str) -> str | None:
     """Return the motion a prompt asks for, or None if the grammar does not know it."""
     words = set(re.findall(r"[^\W_]+", prompt.lower()))
     return MOTIONS.get(frozenset(words - IGNORED_WORDS))
-
-
-def unknown_prompts(prompts: Iterable[str]) -> list[str]:
-    """Return the distinct prompts, in order, that `expected_motion` does not know."""
-    return [prompt for prompt in dict.fromkeys(prompts) if expected_motion(prompt) is None]
 
 
 def classify_motion(frames: np.ndarray) -> list[str]:

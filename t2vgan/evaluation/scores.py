@@ -3,21 +3,18 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from t2vgan.config import Frozen
-from t2vgan.errors import UserError
-from t2vgan.evaluation.motion import (
-    MIN_SHARE_ALONE,
-    bridge_gaps,
-    classify,
-    expected_motion,
-    unknown_prompts,
-)
+from t2vgan.evaluation.attributes import read_attributes
+from t2vgan.evaluation.motion import MIN_SHARE_ALONE, bridge_gaps
+from t2vgan.evaluation.prompts import check_prompts, expected_attributes, scored_attributes
 from t2vgan.evaluation.tracking import Track, track
 
 NORMAL_QUANTILE_95 = 1.959963984540054
+MAX_LISTED_PROMPTS = 100
 SMALLEST_VARIATION = 1e-6  # of real clips; below it is rounding, as in scenes without any
 
 Interval = tuple[float, float]
@@ -46,17 +43,31 @@ class Spread(Frozen):
     """Length of the object's path through the clip, over the frame's shorter side."""
 
 
+class AttributeScores(Frozen):
+    """How often one attribute is what the prompts say."""
+
+    right: float | None
+    """Share of the clips with a training prompt."""
+    right_interval: Interval | None
+    right_held_out: float | None
+    right_held_out_interval: Interval | None
+    confusion: dict[str, dict[str, int]]
+    """value asked for -> value seen -> number of clips, of all prompts."""
+
+
 class Scores(Frozen):
     """What the meter says about N clips and their prompts. None: no clip to measure it on."""
 
     num_clips: int
     accuracy: float | None
-    """Share of clips with a training prompt whose motion is the prompt's."""
+    """Share of clips with a training prompt in which every attribute is the prompt's."""
     accuracy_interval: Interval | None
     """Wilson 95 % interval of `accuracy`."""
     accuracy_held_out: float | None
     accuracy_held_out_interval: Interval | None
+    per_attribute: dict[str, AttributeScores]
     per_prompt: dict[str, float]
+    """Accuracy; this and the next two are empty where prompts are too many to have clips each."""
     clips_per_prompt: dict[str, int]
     confusion: dict[str, dict[str, int]]
     """prompt -> motion seen -> number of clips."""
@@ -86,7 +97,7 @@ def score_clips(
     """Score (N, T, H, W, 3) uint8 clips against their N prompts.
 
     Clips whose prompt is in `held_out_prompts` count for `accuracy_held_out` only. Raises UserError
-    when the motion grammar does not know a prompt.
+    when the grammar does not know a prompt.
     """
     return score_track(track(frames), prompts, held_out_prompts)
 
@@ -98,15 +109,16 @@ def score_track(
     if len(prompts) != len(track.x):
         raise ValueError(f"{len(track.x)} clips but {len(prompts)} prompts")
     check_prompts(prompts)
-    motions = classify(track)
-    right = np.array([expected_motion(p) == seen for p, seen in zip(prompts, motions, strict=True)])
+    expected = [expected_attributes(prompt) or {} for prompt in prompts]
+    seen = read_attributes(track)
     held_out = np.isin(np.array(prompts), list(held_out_prompts))
-    accuracy, interval = _share(right[~held_out])
-    accuracy_held_out, interval_held_out = _share(right[held_out])
-    confusion = {prompt: Counter[str]() for prompt in prompts}
-    for prompt, seen in zip(prompts, motions, strict=True):
-        confusion[prompt][seen] += 1
-    totals = {prompt: seen.total() for prompt, seen in confusion.items()}
+    right = {
+        name: np.array([e.get(name, s) == s for e, s in zip(expected, seen[name], strict=True)])
+        for name in scored_attributes(prompts)
+    }
+    joint = np.all(list(right.values()), axis=0)
+    accuracy, interval = _share(joint[~held_out])
+    accuracy_held_out, interval_held_out = _share(joint[held_out])
     trained, trained_prompts = track.select(~held_out), np.array(prompts)[~held_out]
     return Scores(
         num_clips=len(prompts),
@@ -114,14 +126,55 @@ def score_track(
         accuracy_interval=interval,
         accuracy_held_out=accuracy_held_out,
         accuracy_held_out_interval=interval_held_out,
-        per_prompt={p: confusion[p][expected_motion(p) or ""] / totals[p] for p in confusion},
-        clips_per_prompt=totals,
-        confusion={prompt: dict(seen.most_common()) for prompt, seen in confusion.items()},
+        per_attribute={
+            name: _attribute_scores([e.get(name) for e in expected], seen[name], held_out)
+            for name in right
+        },
+        **_by_prompt(prompts, joint, seen["motion"]),
         one_object=float(track.alone.mean()),
         steadiness=_steadiness(trained, trained_prompts),
         spread=_spread(trained, trained_prompts),
         flicker=float(track.flicker.mean()),
     )
+
+
+def _attribute_scores(
+    asked: Sequence[str | None], seen: Sequence[str], held_out: np.ndarray
+) -> AttributeScores:
+    is_asked = np.array([value is not None for value in asked])
+    right = np.array([a == s for a, s in zip(asked, seen, strict=True)])
+    share, interval = _share(right[is_asked & ~held_out])
+    share_held_out, interval_held_out = _share(right[is_asked & held_out])
+    confusion: dict[str, Counter[str]] = {
+        value: Counter() for value in sorted(value for value in set(asked) if value is not None)
+    }
+    for a, s in zip(asked, seen, strict=True):
+        if a is not None:
+            confusion[a][s] += 1
+    return AttributeScores(
+        right=share,
+        right_interval=interval,
+        right_held_out=share_held_out,
+        right_held_out_interval=interval_held_out,
+        confusion={value: dict(counts.most_common()) for value, counts in confusion.items()},
+    )
+
+
+def _by_prompt(prompts: Sequence[str], right: np.ndarray, motions: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of Scores that list every prompt; empty where these are too many."""
+    confusion = {prompt: Counter[str]() for prompt in prompts}
+    if len(confusion) > MAX_LISTED_PROMPTS:
+        return {"per_prompt": {}, "clips_per_prompt": {}, "confusion": {}}
+    num_right = Counter[str]()
+    for prompt, is_right, motion in zip(prompts, right.tolist(), motions, strict=True):
+        confusion[prompt][motion] += 1
+        num_right[prompt] += is_right
+    totals = {prompt: seen.total() for prompt, seen in confusion.items()}
+    return {
+        "per_prompt": {prompt: num_right[prompt] / total for prompt, total in totals.items()},
+        "clips_per_prompt": totals,
+        "confusion": {prompt: dict(seen.most_common()) for prompt, seen in confusion.items()},
+    }
 
 
 def compare(generated: Scores, real: Scores) -> RelativeToReal:
@@ -145,16 +198,6 @@ def compare(generated: Scores, real: Scores) -> RelativeToReal:
     )
 
 
-def check_prompts(prompts: Sequence[str]) -> None:
-    """Raise UserError, naming them, if there are prompts the motion grammar does not know."""
-    if unknown := unknown_prompts(prompts):
-        listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-        raise UserError(
-            f"the motion meter does not know {len(unknown)} of the prompts: {listed}; it scores "
-            "the prompts of the circles and notebook scenes (docs/evaluation.md)"
-        )
-
-
 def wilson_interval(num_right: int, num_clips: int) -> Interval:
     """Return the 95 % score interval of a share (Wilson 1927), closed form; (0, 1) for no clips."""
     if num_clips == 0:
@@ -174,7 +217,8 @@ def _share(right: np.ndarray) -> tuple[float, Interval] | tuple[None, None]:
 
 
 def _steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
-    keeps_size = [expected_motion(prompt) not in ("shrinking", "expanding") for prompt in prompts]
+    motions = [(expected_attributes(prompt) or {})["motion"] for prompt in prompts]
+    keeps_size = [motion not in ("shrinking", "expanding") for motion in motions]
     whole = track.alone & ~track.cut & np.array(keeps_size, dtype=bool)[:, None]
     area = _std_over_frames(track.area, whole) / _mean_over_frames(track.area, whole)
     channels = [_std_over_frames(track.colour[..., c], track.alone) for c in range(3)]

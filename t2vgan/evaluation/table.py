@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from t2vgan.evaluation.evaluate import Control, Evaluation
-from t2vgan.evaluation.motion import expected_motion
+from t2vgan.evaluation.prompts import expected_attributes
 from t2vgan.evaluation.scores import Interval, Scores, wilson_interval
 
 NAME_WIDTH = 36
@@ -13,6 +13,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
     """Return accuracy by prompt, the totals with their ceiling and controls, and the rest."""
     lines = [
         *_prompt_lines(evaluation.generated),
+        *_attribute_lines(evaluation),
         "",
         *_total_lines(evaluation),
         "",
@@ -22,15 +23,32 @@ def format_evaluation(evaluation: Evaluation) -> str:
 
 
 def _prompt_lines(scores: Scores) -> Iterator[str]:
+    if not scores.per_prompt:
+        return
     yield f"{'prompt':{NAME_WIDTH}} {'clips':>6} {'right':>7}  {'95 % interval':15}  seen instead"
     for prompt, seen in scores.confusion.items():
         instead = dict(seen)
-        num_right = instead.pop(expected_motion(prompt) or "", 0)
-        num_clips = scores.clips_per_prompt[prompt]
-        interval = wilson_interval(num_right, num_clips)
-        line = _line(prompt, num_clips, scores.per_prompt[prompt], interval)
+        instead.pop((expected_attributes(prompt) or {}).get("motion", ""), 0)
+        num_clips, accuracy = scores.clips_per_prompt[prompt], scores.per_prompt[prompt]
+        interval = wilson_interval(round(accuracy * num_clips), num_clips)
+        line = _line(prompt, num_clips, accuracy, interval)
         named = ", ".join(f"{motion} {count}" for motion, count in list(instead.items())[:3])
         yield f"{line}  {named}"
+
+
+def _attribute_lines(evaluation: Evaluation) -> Iterator[str]:
+    """Say how often each attribute is right, where prompts name more than one."""
+    scores = evaluation.generated.per_attribute
+    if len(scores) < 2:
+        return
+    held_out = evaluation.protocol.num_held_out_clips
+    yield f"{'attribute':{NAME_WIDTH}} {'clips':>6} {'right':>7}  95 % interval"
+    for name, score in scores.items():
+        num_clips = evaluation.generated.num_clips - held_out
+        yield _line(name, num_clips, score.right, score.right_interval)
+        if held_out:
+            right, interval = score.right_held_out, score.right_held_out_interval
+            yield _line(f"  {name}, held out", held_out, right, interval)
 
 
 def _total_lines(evaluation: Evaluation) -> Iterator[str]:

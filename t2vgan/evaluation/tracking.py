@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from t2vgan.evaluation.objects import largest_objects
+
 OBJECT_CONTRAST = 96  # grey levels from the background in at least one channel, of 255
-MIN_OBJECT_AREA = 0.002  # of min(H, W)^2: 8 pixels at 64x64; anything smaller is a speck
-MAX_SPREAD = 1.25  # a disc is 1, a square 1.05, a triangle 1.21, two discs that touch 1.5
 CLIPS_AT_ONCE = 16  # keeps every intermediate array in the processor's cache
 BACKGROUND_STRIDE = 8  # every 8th pixel in y and x is enough to know the background
 
@@ -20,14 +20,17 @@ BACKGROUND_STRIDE = 8  # every 8th pixel in y and x is enough to know the backgr
 class Track:
     """The largest object of every frame of N clips with T frames.
 
-    `x`, `y` (pixels, pixel centres at whole numbers), `area` (pixels) and `colour` (0..255) are
-    NaN in a frame without an object.
+    `x`, `y` (pixels, pixel centres at whole numbers), `area` (pixels), `colour` (0..255) and what
+    follows from its coverage are NaN in a frame without an object.
     """
 
     x: np.ndarray  # (N, T)
     y: np.ndarray  # (N, T)
     area: np.ndarray  # (N, T)
     colour: np.ndarray  # (N, T, 3)
+    coverage: np.ndarray  # (N, T) area in pixels, those of the soft edge counted in part
+    core_colour: np.ndarray  # (N, T, 3) colour of the pixels that the object covers
+    outline: np.ndarray  # (N, T, 4) moments that tell shapes apart, see objects.OUTLINE
     num_objects: np.ndarray  # (N, T) int; an object too spread out to be one counts as two
     cut: np.ndarray  # (N, T) bool: the object touches the frame's edge
     flicker: np.ndarray  # (N,) mean change of the background between frames, grey levels
@@ -84,8 +87,9 @@ def _track_chunk(frames: np.ndarray) -> Track:
     num_clips, num_frames, height, width, _ = frames.shape
     sparse = frames[:, :, ::BACKGROUND_STRIDE, ::BACKGROUND_STRIDE]  # (N, T, h, w, 3)
     background = _median(sparse.reshape(num_clips, -1, 3))  # (N, 3)
-    mask = _contrast(frames, background) >= OBJECT_CONTRAST  # (N, T, H, W)
-    objects = _largest_objects(frames, mask)
+    contrast = _contrast(frames, background)  # (N, T, H, W)
+    mask = contrast >= OBJECT_CONTRAST
+    objects = largest_objects(frames, contrast, mask)
     return Track(
         **{
             name: values.reshape(num_clips, num_frames, *values.shape[1:])
@@ -120,52 +124,3 @@ def _flicker(sparse: np.ndarray, mask: np.ndarray) -> np.ndarray:
     still = ~(mask[:, 1:] | mask[:, :-1])
     num_values = np.maximum(3 * np.count_nonzero(still, axis=(1, 2, 3)), 1)
     return np.einsum("nthwc,nthw->n", change, still.astype(np.float32)) / num_values
-
-
-def _largest_objects(frames: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
-    """Return Track's per-frame fields for a chunk, each (N * T, ...).
-
-    All frames are labelled in one call, as a strip with an empty row between frames; after that
-    only object pixels, about one in forty, are touched.
-    """
-    import cv2  # here, because `--help` and the trainer's start should not wait for it
-
-    height, width = mask.shape[-2:]
-    strip = np.zeros((mask.shape[0] * mask.shape[1], height + 1, width), bool)
-    strip[:, :height] = mask.reshape(-1, height, width)
-    num_labels, labels = cv2.connectedComponents(strip.view(np.uint8).reshape(-1, width))
-    pixels = np.flatnonzero(strip)
-    frame, place = np.divmod(pixels, (height + 1) * width)
-    y, x = np.divmod(place, width)
-    label = labels.reshape(-1)[pixels] - 1
-
-    def total(values: np.ndarray | None = None) -> np.ndarray:
-        return np.bincount(label, values, minlength=num_labels - 1)
-
-    area = total().astype(float)  # every label has at least one pixel
-    centre_x, centre_y = total(x) / area, total(y) / area
-    variance = total(x * x + y * y) / area - centre_x**2 - centre_y**2 + 1 / 6  # pixels are squares
-    cut = total((x == 0) | (x == width - 1) | (y == 0) | (y == height - 1)) > 0
-    colour = frames.reshape(-1, 3).take(frame * (height * width) + place, axis=0)
-    frame_of = np.zeros(num_labels - 1, np.int64)
-    frame_of[label] = frame
-
-    spread_out = (2 * np.pi * variance > MAX_SPREAD * area) & ~cut
-    counts = (1 + spread_out) * (area >= MIN_OBJECT_AREA * min(height, width) ** 2)
-    num_objects = np.bincount(frame_of, counts, minlength=len(strip)).astype(np.int64)
-    by_area = np.argsort(area, kind="stable")
-    largest = np.full(len(strip), -1)
-    largest[frame_of[by_area]] = by_area  # the last assignment, the largest, stays
-
-    def of_largest(values: np.ndarray) -> np.ndarray:
-        missing = np.full((1, *values.shape[1:]), np.nan)
-        return np.concatenate([values, missing])[np.where(num_objects > 0, largest, -1)]
-
-    return {
-        "x": of_largest(centre_x),
-        "y": of_largest(centre_y),
-        "area": of_largest(area),
-        "colour": of_largest(np.stack([total(c) / area for c in colour.T], axis=1)),
-        "num_objects": num_objects,
-        "cut": of_largest(cut.astype(float)) == 1,
-    }

@@ -24,7 +24,7 @@ def last_networks(run_dir):
 
 
 READINGS = (
-    "--sample-every-steps", 3, "--evaluate-every-steps", 6, "--evaluate-clips-per-prompt", 2,
+    "--sample-every-steps", 3, "--evaluate-every-steps", 6, "--evaluate-num-clips", 38,
 )  # fmt: skip
 
 LIVES = {

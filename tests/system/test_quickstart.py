@@ -29,7 +29,7 @@ def clone(tmp_path_factory) -> Path:
 
 def quickstart(clone: Path) -> subprocess.CompletedProcess:
     venv = Path(sys.prefix)
-    options = "--train.num-steps 8 --log-every-steps 2 --evaluate-clips-per-prompt 2"
+    options = "--train.num-steps 8 --log-every-steps 2 --evaluate-num-clips 38"
     (venv / ".installed").touch()  # the environment that runs the tests is the installed one
     return run_ok(
         "make",

@@ -120,7 +120,7 @@ def test_sampling_and_evaluating_are_cut_short(place, circles, tmp_path):
     """Told to stop during its first batch of twenty clips, it leaves the other eighteen."""
     run_dir = tmp_path / "run"
     every = {"sampling": "--sample-every-steps", "evaluation": "--evaluate-every-steps"}[place]
-    options = (every, 2, "--evaluate-clips-per-prompt", 20, "--train.num-steps", 3)
+    options = (every, 2, "--evaluate-num-clips", 380, "--train.num-steps", 3)
     python_ok(*faulty("term@sampling:1", circles, run_dir, *options))
     assert assert_saved(run_dir, "SIGTERM") == 2
     kind = {"sampling": "samples", "evaluation": "evaluation"}[place]

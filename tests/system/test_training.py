@@ -126,7 +126,7 @@ def test_samples_and_readings_of_the_meter(circles, tmp_path):
     python_ok(
         *train(
             circles, run_dir, "--train.num-steps", 4, "--sample-every-steps", 2,
-            "--evaluate-every-steps", 4, "--evaluate-clips-per-prompt", 2,
+            "--evaluate-every-steps", 4, "--evaluate-num-clips", 38,
         )
     )  # fmt: skip
     samples = records(run_dir, "samples")

@@ -1,0 +1,106 @@
+"""The attribute meter: the shape, colour, size and motion of a clip's object, from its pixels.
+
+Colour is that of the pixels which the object covers, size is its area, shape follows from the
+moments of its outline.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+
+from t2vgan.evaluation.motion import MIN_SHARE_ALONE, classify
+from t2vgan.evaluation.objects import Groups, outline_moments
+from t2vgan.evaluation.tracking import Track
+
+COLOURS = {
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+    "magenta": (255, 0, 255),
+    "cyan": (0, 255, 255),
+    "orange": (255, 128, 0),
+    "black": (0, 0, 0),
+}
+MAX_COLOUR_DISTANCE = 110  # grey levels, Euclidean; yellow and orange are 127 apart
+SIZES = ("small", "large")
+LARGE_RADIUS = 0.11  # of the frame's shorter side: the radius of the disc of equal area
+CORNERS = {"square": (45, 4), "triangle": (0, 3), "diamond": (0, 4)}
+"""Shape -> angle of the first corner from "up" in degrees, number of corners."""
+STAR_TIPS, STAR_WAIST = 5, 0.5
+OUTLINE_SCALES = (0.1, 0.2, 0.2, 0.2)  # how far apart the moments of two shapes are, roughly
+SHAPES = ("circle", *CORNERS, "star")
+NONE = "none"
+
+
+def read_attributes(track: Track) -> Mapping[str, Sequence[str]]:
+    """Name each attribute of each of N tracks; "none" where nothing we know is seen."""
+    seen = track.alone & ~track.cut
+    whole = np.where(seen.any(axis=1, keepdims=True), seen, track.alone)  # rather cut than nothing
+    in_view = track.alone.mean(axis=1) >= MIN_SHARE_ALONE
+
+    def name(values: np.ndarray) -> list[str]:
+        return np.where(in_view, values, NONE).tolist()
+
+    return {
+        "shape": name(_shapes(_median_over(track.outline, whole))),
+        "colour": name(_colours(_median_over(track.core_colour, whole))),
+        "size": name(_sizes(track, whole)),
+        "motion": classify(track),
+    }
+
+
+def _shapes(outline: np.ndarray) -> np.ndarray:
+    """Return the shape whose ideal outline is nearest to each of (N, 4) moments."""
+    names, ideal = zip(*ideal_outlines().items(), strict=True)
+    distance = (outline[:, None] - np.array(ideal)) / OUTLINE_SCALES
+    return np.array(names)[np.square(distance).sum(axis=-1).argmin(axis=1)]
+
+
+def _colours(colour: np.ndarray) -> np.ndarray:
+    """Return the nearest of our colours to each of (N, 3), "none" if none is near."""
+    distance = np.linalg.norm(colour[:, None] - np.array(list(COLOURS.values())), axis=-1)
+    nearest = np.array(list(COLOURS))[distance.argmin(axis=1)]
+    return np.where(distance.min(axis=1) <= MAX_COLOUR_DISTANCE, nearest, NONE)
+
+
+def _sizes(track: Track, whole: np.ndarray) -> np.ndarray:
+    """Return the size of N objects by the radius half-way: the geometric mean over frames."""
+    log_area = np.log(np.maximum(np.where(whole, track.coverage, 1), 1))
+    mean = log_area.sum(axis=1) / np.maximum(whole.sum(axis=1), 1)
+    radius = np.sqrt(np.exp(mean) / np.pi) / track.unit
+    return np.where(radius >= LARGE_RADIUS, "large", "small")
+
+
+def _median_over(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return the median over valid frames of (N, T, M), zeros where there is none: (N, M)."""
+    shown = np.where(valid[..., None], values, np.nan)
+    shown[~valid.any(axis=1)] = 0
+    return np.nanmedian(shown, axis=1)
+
+
+@cache
+def ideal_outlines() -> dict[str, np.ndarray]:
+    """Return the moments of each shape, drawn so large that pixels do not matter."""
+    import cv2
+
+    side, radius = 512, 200
+    outlines = {}
+    for name in SHAPES:
+        image = np.zeros((side, side), np.uint8)
+        cv2.fillPoly(image, [np.rint(side / 2 + radius * _corners(name)).astype(np.int32)], 1)
+        groups = Groups(np.pad(image, ((0, 1), (0, 0))), side)
+        outlines[name] = outline_moments(groups, np.ones(len(groups.x)))[0]
+    return outlines
+
+
+def _corners(name: str) -> np.ndarray:
+    """Return the corners of a shape that fits into the unit circle, (M, 2): x, y downwards."""
+    if name == "star":
+        angle = np.arange(2 * STAR_TIPS) * np.pi / STAR_TIPS
+        radius = np.where(np.arange(2 * STAR_TIPS) % 2, STAR_WAIST, 1)
+    else:
+        first, count = CORNERS.get(name, (0, 360))
+        angle, radius = np.deg2rad(first) + np.arange(count) * 2 * np.pi / count, np.ones(count)
+    return np.stack([radius * np.sin(angle), -radius * np.cos(angle)], axis=1)

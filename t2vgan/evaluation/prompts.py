@@ -1,0 +1,77 @@
+"""What a prompt asks for, and which prompts an evaluation shows.
+
+A prompt names a motion and, where it wants to, a shape, a colour and a size of its object; only
+what it names is asked.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from t2vgan.errors import UserError
+from t2vgan.evaluation.attributes import COLOURS, SHAPES, SIZES
+from t2vgan.evaluation.motion import expected_motion
+from t2vgan.seeds import permutation
+
+ATTRIBUTES = ("shape", "colour", "size", "motion")
+VALUES = {
+    **dict.fromkeys(SHAPES, "shape"),
+    **dict.fromkeys(COLOURS, "colour"),
+    **dict.fromkeys(SIZES, "size"),
+}
+OTHER_WORDS = frozenset({"a", "an", "the", "is", "and"})
+
+
+def expected_attributes(prompt: str) -> dict[str, str] | None:
+    """Return what a prompt asks for, attribute -> value; None if the grammar does not know it."""
+    words = re.findall(r"[^\W_]+", prompt.lower())
+    named = {VALUES[word]: word for word in words if word in VALUES}
+    if len(named) < sum(word in VALUES for word in words):
+        return None  # two colours, say: two objects
+    rest = [word for word in words if word not in VALUES and word not in OTHER_WORDS]
+    motion = expected_motion(" ".join(rest))
+    return None if motion is None else named | {"motion": motion}
+
+
+def unknown_prompts(prompts: Iterable[str]) -> list[str]:
+    """Return the distinct prompts, in order, that `expected_attributes` does not know."""
+    return [prompt for prompt in dict.fromkeys(prompts) if expected_attributes(prompt) is None]
+
+
+def check_prompts(prompts: Sequence[str]) -> None:
+    """Raise UserError, naming them, if there are prompts the grammar does not know."""
+    if unknown := unknown_prompts(prompts):
+        listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        raise UserError(
+            f"the meter does not know {len(unknown)} of the prompts: {listed}; it scores the"
+            " prompts of rendered scenes (docs/evaluation.md)"
+        )
+
+
+def scored_attributes(prompts: Iterable[str]) -> list[str]:
+    """Return motion and the attributes in which prompts differ: one circle is like another."""
+    values: dict[str, set[str]] = {name: set() for name in ATTRIBUTES}
+    for prompt in set(prompts):
+        for name, value in (expected_attributes(prompt) or {}).items():
+            values[name].add(value)
+    return [name for name in ATTRIBUTES if len(values[name]) > 1 or name == "motion"]
+
+
+def deal_prompts(
+    training: Sequence[str], held_out: Sequence[str], num_clips: int, *, seed: int
+) -> list[str]:
+    """Return the prompt of each of `num_clips` clips.
+
+    Where there are clips for all prompts, clip i shows prompt i mod P of the P prompts, training
+    first, so that none has over one clip more than another. Else half the clips show training
+    prompts and half held-out ones, in an order drawn from the seed.
+    """
+    prompts = [*training, *held_out]
+    if num_clips >= len(prompts):
+        return [prompts[index % len(prompts)] for index in range(num_clips)]
+    num_held_out = min(num_clips // 2, len(held_out))
+    numbers = (num_clips - num_held_out, num_held_out)
+    return [
+        group[index]
+        for group, number in zip((training, held_out), numbers, strict=True)
+        for index in permutation(len(group), seed, "dealt prompts")[:number]
+    ]
