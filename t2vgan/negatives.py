@@ -1,8 +1,7 @@
 """Which other prompt a real clip is shown with, so that the discriminator learns to read.
 
 Most prompts of a rich data set differ from a clip's in everything, and one difference is enough to
-tell them apart; so the rest is never read. A prompt that differs in a single word asks for just that
-word.
+tell them apart; so the rest is never read. One that differs in a single word asks for that word.
 """
 
 from collections import defaultdict
