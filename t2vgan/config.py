@@ -47,6 +47,8 @@ class ClipGanConfig(Frozen):
     """Random numbers per clip."""
     text_size: Positive = 64
     """Width of a prompt's embedding."""
+    text_encoder: Literal["bag", "transformer"] = "bag"
+    """bag: a sum of words, fast to learn; transformer: where the order of the words matters."""
     hidden_size: Positive = 192
     """Width of the code that describes one frame."""
     channels: Positive = 16

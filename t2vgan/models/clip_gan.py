@@ -15,10 +15,10 @@ from t2vgan.config import ClipGanConfig
 from t2vgan.errors import UserError
 from t2vgan.models.layers import (
     RGB,
+    TEXT_ENCODERS,
     FromPatches,
     MovingCoordinates,
     ResidualBlock,
-    TextEncoder,
     TimeFeatures,
     ToPatches,
     full,
@@ -37,7 +37,9 @@ class Generator(nn.Module):
         channels, hidden = model.channels, model.hidden_size
         self.latent_size = model.latent_size
         self.coarsest = (2 * channels, rows // 4, columns // 4)
-        self.text_encoder = TextEncoder(vocabulary_size=vocabulary_size, text_size=model.text_size)
+        self.text_encoder = TEXT_ENCODERS[model.text_encoder](
+            vocabulary_size=vocabulary_size, text_size=model.text_size
+        )
         self.content = nn.Sequential(
             nn.Linear(model.latent_size + model.text_size, hidden),
             nn.SiLU(),
@@ -119,7 +121,7 @@ class Discriminator(nn.Module):
                 f" {model.latent_size}"
             )
         rows, columns = grid_of(model, height, width)
-        channels, hidden, text_size = model.channels, model.hidden_size, model.text_size
+        channels, hidden = model.channels, model.hidden_size
         self.frame_size = (height, width)
         self.frames_per_clip = frames_per_clip
         self.from_patches = FromPatches(model.patch_size, channels)
@@ -129,9 +131,7 @@ class Discriminator(nn.Module):
         self.to_coarse = nn.Conv2d(2 * channels, 4 * channels, 3, stride=2, padding=1)
         self.coarse = ResidualBlock(4 * channels)
         self.layout = nn.Linear(4 * channels * (rows // 4) * (columns // 4), hidden)
-        self.frame_head = ProjectionHead(
-            hidden, vocabulary_size=vocabulary_size, text_size=text_size
-        )
+        self.frame_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.time_features = TimeFeatures()
         self.time = nn.Linear(self.time_features.size, hidden)
         self.clip = nn.Sequential(
@@ -140,9 +140,7 @@ class Discriminator(nn.Module):
             nn.Linear(2 * hidden, hidden),
             nn.SiLU(),
         )
-        self.clip_head = ProjectionHead(
-            hidden, vocabulary_size=vocabulary_size, text_size=text_size
-        )
+        self.clip_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.recover = nn.Linear(hidden, recovered_latents) if recovered_latents else None
 
     def forward(
@@ -179,12 +177,14 @@ class Discriminator(nn.Module):
 class ProjectionHead(nn.Module):
     """A linear logit plus the inner product of the features with the prompt's own embedding."""
 
-    def __init__(self, feature_size: int, *, vocabulary_size: int, text_size: int) -> None:
+    def __init__(self, model: ClipGanConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.text_encoder = TextEncoder(vocabulary_size=vocabulary_size, text_size=text_size)
-        self.unconditional = nn.Linear(feature_size, 1)
-        self.projection = nn.Linear(feature_size, text_size)
-        self.scale = text_size**-0.5
+        self.text_encoder = TEXT_ENCODERS[model.text_encoder](
+            vocabulary_size=vocabulary_size, text_size=model.text_size
+        )
+        self.unconditional = nn.Linear(model.hidden_size, 1)
+        self.projection = nn.Linear(model.hidden_size, model.text_size)
+        self.scale = model.text_size**-0.5
 
     def forward(self, features: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """features (B, N, F), token_ids and token_mask (M, L) -> logits (M, N)."""

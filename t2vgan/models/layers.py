@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from t2vgan.errors import UserError
+from t2vgan.text import MAX_TOKENS
+
 RGB = 3
 
 
@@ -29,6 +32,62 @@ class TextEncoder(nn.Module):
         words = self.words(token_ids) * token_mask.unsqueeze(-1)  # B L E
         text = self.mlp(words.sum(1) / token_mask.sum(1, keepdim=True).sqrt())  # B E
         return F.rms_norm(text, text.shape[1:])
+
+
+class OrderedTextEncoder(nn.Module):
+    """Embed a prompt by a small transformer, which knows what stands beside what.
+
+    A sum of words cannot tell "a red square and a blue circle" from "a blue square and a red
+    circle". Pre-norm layers (Xiong et al., ICML 2020); the mean over words has unit RMS.
+    """
+
+    NUM_LAYERS = 2
+    HEAD_SIZE = 16
+
+    def __init__(self, *, vocabulary_size: int, text_size: int) -> None:
+        super().__init__()
+        if text_size % self.HEAD_SIZE:
+            raise UserError(f"model.text_size={text_size} must be a multiple of {self.HEAD_SIZE}")
+        self.words = nn.Embedding(vocabulary_size, text_size, padding_idx=0)
+        self.places = nn.Embedding(MAX_TOKENS, text_size)
+        self.layers = nn.ModuleList(
+            TextLayer(text_size, num_heads=text_size // self.HEAD_SIZE)
+            for _ in range(self.NUM_LAYERS)
+        )
+
+    def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """token_ids (B, L) int64, token_mask (B, L) bool -> text_embedding (B, E)."""
+        words = self.words(token_ids) + self.places.weight[: token_ids.shape[1]]  # B L E
+        for layer in self.layers:
+            words = layer(words, token_mask)
+        text = (words * token_mask.unsqueeze(-1)).sum(1) / token_mask.sum(1, keepdim=True)  # B E
+        return F.rms_norm(text, text.shape[1:])
+
+
+class TextLayer(nn.Module):
+    """Attention among a prompt's words, then an MLP on each word, both beside a skip."""
+
+    def __init__(self, text_size: int, *, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.to_heads = nn.Linear(text_size, 3 * text_size)
+        self.from_heads = nn.Linear(text_size, text_size)
+        self.mlp = nn.Sequential(
+            nn.Linear(text_size, 2 * text_size), nn.SiLU(), nn.Linear(2 * text_size, text_size)
+        )
+
+    def forward(self, words: Tensor, token_mask: Tensor) -> Tensor:
+        """words (B, L, E), token_mask (B, L) -> (B, L, E)."""
+        heads = self.to_heads(F.rms_norm(words, words.shape[-1:]))
+        query, key, value = rearrange(heads, "b l (n h e) -> n b h l e", n=3, h=self.num_heads)
+        seen = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=token_mask[:, None, None, :]
+        )  # B h L e
+        words = words + self.from_heads(rearrange(seen, "b h l e -> b l (h e)"))
+        return words + self.mlp(F.rms_norm(words, words.shape[-1:]))
+
+
+TEXT_ENCODERS = {"bag": TextEncoder, "transformer": OrderedTextEncoder}
 
 
 class TimeFeatures(nn.Module):
