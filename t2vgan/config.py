@@ -57,6 +57,8 @@ class ClipGanConfig(Frozen):
     """Moving frames of reference that the generator draws in: at least one per object."""
     patch_size: Positive = 4
     """Pixels per side of a patch; height and width must be multiples of four patches."""
+    pixel_channels: NonNegative = 0
+    """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
 
 
 class NotebookGanConfig(Frozen):

@@ -17,12 +17,14 @@ from t2vgan.models.layers import (
     RGB,
     TEXT_ENCODERS,
     FromPatches,
+    FromPixels,
     MovingCoordinates,
+    PlaceEmbedding,
     ResidualBlock,
     TimeFeatures,
     ToPatches,
+    ToPixels,
     full,
-    maps_first,
 )
 
 
@@ -54,13 +56,22 @@ class Generator(nn.Module):
         self.coarse = ResidualBlock(2 * channels, code_size=hidden)
         self.middle = ResidualBlock(2 * channels, code_size=hidden)
         self.to_fine = nn.Conv2d(2 * channels, channels, 1)
-        self.coordinates = MovingCoordinates(
-            rows, columns, code_size=hidden, num_references=model.num_references
-        )
-        self.place = nn.Linear(self.coordinates.size, channels)
+        self.coordinates = MovingCoordinates(code_size=hidden, num_references=model.num_references)
+        self.place = PlaceEmbedding(self.coordinates.size, channels)
         self.fine = ResidualBlock(channels, code_size=hidden)
         self.finest = ResidualBlock(channels, code_size=hidden)
         self.to_patches = ToPatches(model.patch_size, channels)
+        self.to_pixels = (
+            ToPixels(
+                model.patch_size,
+                channels,
+                pixel_channels=model.pixel_channels,
+                place_size=self.coordinates.size,
+                code_size=hidden,
+            )
+            if model.pixel_channels
+            else None
+        )
 
     def latent_shape(self, num_frames: int) -> tuple[int, ...]:
         """Return the shape of one clip's latents."""
@@ -77,10 +88,15 @@ class Generator(nn.Module):
         maps = self.layout(code).view(-1, *self.coarsest)  # (B K) 2C h/4 w/4
         maps = self.coarse(maps.contiguous(memory_format=torch.channels_last), code)
         maps = self.middle(double(maps), code)  # (B K) 2C h/2 w/2
-        place = self.place(self.coordinates(code))  # (B K) h w C
-        maps = double(self.to_fine(maps)) + maps_first(place)  # (B K) C h w
-        maps = self.finest(self.fine(maps, code), code)  # (B K) C h w
-        return self.to_patches(F.silu(maps), num_frames=times.shape[1])  # B 3 K H W
+        reference = self.coordinates(code)
+        maps = double(self.to_fine(maps))  # (B K) C h w
+        maps = maps + self.place(reference, *maps.shape[2:])
+        maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
+        num_frames = times.shape[1]
+        video = self.to_patches(maps, num_frames=num_frames)  # B 3 K H W
+        if self.to_pixels is not None:
+            video = video + self.to_pixels(maps, reference, code, num_frames=num_frames)
+        return video
 
     def frame_codes(
         self, latents: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
@@ -125,6 +141,11 @@ class Discriminator(nn.Module):
         self.frame_size = (height, width)
         self.frames_per_clip = frames_per_clip
         self.from_patches = FromPatches(model.patch_size, channels)
+        self.from_pixels = (
+            FromPixels(model.patch_size, channels, pixel_channels=model.pixel_channels)
+            if model.pixel_channels
+            else None
+        )
         self.fine = ResidualBlock(channels)
         self.to_middle = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
         self.middle = ResidualBlock(2 * channels)
@@ -167,7 +188,10 @@ class Discriminator(nn.Module):
 
     def frame_features(self, video: Tensor) -> Tensor:
         """video (B, 3, K, H, W) -> (B, K, hidden), each frame seen alone."""
-        maps = self.fine(self.from_patches(video))  # (B K) C h w
+        maps = self.from_patches(video)  # (B K) C h w
+        if self.from_pixels is not None:
+            maps = maps + self.from_pixels(video)
+        maps = self.fine(maps)
         maps = self.middle(self.to_middle(F.silu(maps)))  # (B K) 2C h/2 w/2
         maps = self.coarse(self.to_coarse(F.silu(maps)))  # (B K) 4C h/4 w/4
         features = F.silu(self.layout(F.silu(maps).flatten(1)))  # (B K) hidden
