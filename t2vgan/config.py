@@ -49,6 +49,8 @@ class ClipGanConfig(Frozen):
     """Width of a prompt's embedding."""
     text_encoder: Literal["bag", "transformer"] = "bag"
     """bag: a sum of words, fast to learn; transformer: where the order of the words matters."""
+    discriminator_reads_prompts: bool = True
+    """False is for ablations: prompts then matter only by what is real with them."""
     hidden_size: Positive = 192
     """Width of the code that describes one frame."""
     channels: Positive = 16

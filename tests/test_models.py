@@ -166,6 +166,17 @@ def test_the_discriminator_listens_to_every_input(argument):
     assert ((after - before).abs() > 1e-6).all()
 
 
+def test_a_discriminator_that_does_not_read_prompts_judges_all_alike():
+    torch.manual_seed(0)
+    blind = small_discriminator(SMALL.model_copy(update={"discriminator_reads_prompts": False}))
+    token_ids, token_mask = prompts()
+    video, moments = torch.randn(B, 3, K, H, W), times()
+    logits, _ = blind(video, token_ids, token_mask, moments)
+    others, _ = blind(video, token_ids.flip(0), token_mask.flip(0), moments)
+    assert torch.equal(logits, others)
+    assert logits.unique().numel() == B
+
+
 def test_the_discriminator_notices_the_order_of_frames():
     torch.manual_seed(0)
     discriminator = small_discriminator()

@@ -203,19 +203,23 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, model: ClipGanConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.text_encoder = TEXT_ENCODERS[model.text_encoder](
-            vocabulary_size=vocabulary_size, text_size=model.text_size
-        )
         self.unconditional = nn.Linear(model.hidden_size, 1)
-        self.projection = nn.Linear(model.hidden_size, model.text_size)
         self.scale = model.text_size**-0.5
+        self.reads_prompts = model.discriminator_reads_prompts
+        if self.reads_prompts:
+            self.text_encoder = TEXT_ENCODERS[model.text_encoder](
+                vocabulary_size=vocabulary_size, text_size=model.text_size
+            )
+            self.projection = nn.Linear(model.hidden_size, model.text_size)
 
     def forward(self, features: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """features (B, N, F), token_ids and token_mask (M, L) -> logits (M, N)."""
         clips = torch.arange(len(token_ids), device=features.device) % len(features)  # M
-        text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # M 1 E
-        match = (self.projection(features)[clips] * text).sum(-1) * self.scale  # M N
-        return self.unconditional(features).squeeze(-1)[clips] + match
+        logits = self.unconditional(features).squeeze(-1)[clips]  # M N
+        if self.reads_prompts:
+            text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # M 1 E
+            logits = logits + (self.projection(features)[clips] * text).sum(-1) * self.scale
+        return logits
 
 
 def double(maps: Tensor) -> Tensor:
