@@ -203,14 +203,15 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, model: ClipGanConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.unconditional = nn.Linear(model.hidden_size, 1)
-        self.scale = model.text_size**-0.5
         self.reads_prompts = model.discriminator_reads_prompts
         if self.reads_prompts:
             self.text_encoder = TEXT_ENCODERS[model.text_encoder](
                 vocabulary_size=vocabulary_size, text_size=model.text_size
             )
+        self.unconditional = nn.Linear(model.hidden_size, 1)
+        if self.reads_prompts:
             self.projection = nn.Linear(model.hidden_size, model.text_size)
+            self.scale = model.text_size**-0.5
 
     def forward(self, features: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """features (B, N, F), token_ids and token_mask (M, L) -> logits (M, N)."""
