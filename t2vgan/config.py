@@ -49,6 +49,8 @@ class ClipGanConfig(Frozen):
     """Width of a prompt's embedding."""
     text_encoder: Literal["bag", "transformer"] = "bag"
     """bag: a sum of words, fast to learn; transformer: where the order of the words matters."""
+    pooled_features: bool = False
+    """The discriminator also looks for what may be anywhere in a frame, such as a shape."""
     discriminator_reads_prompts: bool = True
     """False is for ablations: prompts then matter only by what is real with them."""
     hidden_size: Positive = 192

@@ -22,7 +22,12 @@ from t2vgan.models.layers import (
 
 SMALL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
 RICH = SMALL.model_copy(
-    update={"pixel_channels": 3, "text_encoder": "transformer", "text_size": 16}
+    update={
+        "pixel_channels": 3,
+        "pooled_features": True,
+        "text_encoder": "transformer",
+        "text_size": 16,
+    }
 )
 # All sizes differ, so that no permuted tensor passes by accident.
 B, L, K, H, W, R, VOCABULARY = 7, 3, 4, 32, 48, 2, 11

@@ -152,6 +152,7 @@ class Discriminator(nn.Module):
         self.to_coarse = nn.Conv2d(2 * channels, 4 * channels, 3, stride=2, padding=1)
         self.coarse = ResidualBlock(4 * channels)
         self.layout = nn.Linear(4 * channels * (rows // 4) * (columns // 4), hidden)
+        self.anywhere = nn.Conv2d(4 * channels, hidden, 1) if model.pooled_features else None
         self.frame_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.time_features = TimeFeatures()
         self.time = nn.Linear(self.time_features.size, hidden)
@@ -193,8 +194,10 @@ class Discriminator(nn.Module):
             maps = maps + self.from_pixels(video)
         maps = self.fine(maps)
         maps = self.middle(self.to_middle(F.silu(maps)))  # (B K) 2C h/2 w/2
-        maps = self.coarse(self.to_coarse(F.silu(maps)))  # (B K) 4C h/4 w/4
-        features = F.silu(self.layout(F.silu(maps).flatten(1)))  # (B K) hidden
+        maps = F.silu(self.coarse(self.to_coarse(F.silu(maps))))  # (B K) 4C h/4 w/4
+        features = F.silu(self.layout(maps.flatten(1)))  # (B K) hidden
+        if self.anywhere is not None:
+            features = features + F.silu(self.anywhere(maps)).mean((2, 3))
         return rearrange(features, "(b k) h -> b k h", k=video.shape[2])
 
 
