@@ -47,6 +47,7 @@ PRESETS = {
             channels=32,
             patch_size=2,
             pixel_channels=16,
+            pooled_features=True,
         ),
         train=TrainConfig(
             num_steps=20_000,
@@ -62,8 +63,14 @@ PRESETS = {
     "shapes-cpu": Config(
         run_dir=Path("runs/shapes-cpu"),
         data=DataConfig(path=Path("data/shapes-32")),
-        model=ClipGanConfig(patch_size=2, pixel_channels=8),
-        train=TrainConfig(num_steps=12_000, hard_mismatched_share=0.5, precision="no"),
+        model=ClipGanConfig(patch_size=2, pixel_channels=8, pooled_features=True),
+        train=TrainConfig(
+            num_steps=14_000,
+            hard_mismatched_share=0.5,
+            gamma_start=2.5,  # a quarter of the pixels, a quarter of the penalty
+            gamma_end=0.5,
+            precision="no",
+        ),
         sample_every_steps=1000,
         evaluate_every_steps=500,
         evaluate_num_clips=400,
