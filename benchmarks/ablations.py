@@ -46,7 +46,7 @@ def run(
         shapes: Shards of Moving Shapes, 16 frames of 32x32.
         notebook_shapes: The same of 64x64, which the notebook's networks need.
         notebook: Shards of the notebook's own scene.
-        num_steps: Steps of each run. The notebook's show 16 frames each, ours 4 of each of 16 clips.
+        num_steps: Steps of each run: of 16 frames in the notebook's, of 64 in ours.
         num_clips: Clips that the evaluation draws.
         only: Rows to run; all where none is named.
         out: Folder of the run folders; a finished row is not trained again.
