@@ -200,7 +200,12 @@ class Tally:
 
 def is_lost_connection(error: RuntimeError) -> bool:
     """Return whether a collective failed because another rank is gone or too slow."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
+    words = (
+        "gloo",
+        "NCCL",
+        "timeout caused pair closure",
+    )  # the last is gloo's, for a silent network
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
 
 
 def choose_precision(requested: str, device: torch.device) -> torch.dtype:

@@ -17,7 +17,7 @@ from tests.system.network import hosts, kill_all, on, sh
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 and "CI" not in os.environ, reason="network namespaces need root"
 )
-LONG = ("--train.num-steps", 100_000, "--save-every-steps", 20, "--timeout-seconds", 10)
+LONG = ("--train.num-steps", 100_000, "--save-every-steps", 20, "--timeout-seconds", 20)
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +52,11 @@ def started(commands: dict[str, tuple], log: Path) -> Iterator[dict[str, subproc
 def run_on(commands: dict[str, tuple], log: Path) -> None:
     """Run a command on each node, to the end of all."""
     with started(commands, log) as processes:
-        codes = [process.wait(200) for process in processes.values()]
+        codes = [process.wait(300) for process in processes.values()]
     assert not any(codes), log.read_text()
 
 
-def wait_for(log: Path, text: str, seconds: float = 120) -> None:
+def wait_for(log: Path, text: str, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while text not in log.read_text():
         assert time.monotonic() < deadline, f"no {text!r} within {seconds} s: {log.read_text()}"
@@ -101,8 +101,8 @@ def test_a_node_without_power_is_named_and_fewer_nodes_go_on(circles, tmp_path):
             sh("ip", "link", "set", "node2-cable", "down")
             kill_all("node2")
             start = time.monotonic()
-            assert processes["node1"].wait(90) != 0
-            assert time.monotonic() - start < 60, "10 s of patience, 7 s of listening, the way out"
+            assert processes["node1"].wait(300) != 0
+            assert time.monotonic() - start < 150, "20 s of patience, 7 s of listening, the way out"
         (line,) = [line for line in log.read_text().splitlines() if line.startswith("stopped: ")]
         assert "another process is gone or too slow; missing or slow: rank 1" in line
         assert "rank 1 (node2, pid" in line
@@ -143,7 +143,7 @@ def test_a_node_without_the_shared_folder_is_named(circles, tmp_path):
             "node2": (*place(1, nodes), *own_disk, *command),
         }
         with started(commands, log) as processes:
-            assert [process.wait(90) for process in processes.values()] == [2, 2]
+            assert [process.wait(300) for process in processes.values()] == [2, 2]
     errors = [line for line in log.read_text().splitlines() if line.startswith("error: ")]
     assert len(errors) == 2, "one line on each machine"
     assert len(set(errors)) == 1
