@@ -171,7 +171,7 @@ class Config(Frozen):
     check_ranks_every_steps: NonNegative = 100
     """Steps between two comparisons of the networks over processes, besides each save; 0 none."""
     timeout_seconds: Positive = 300
-    """Longest wait for another process after the first step, which has half an hour."""
+    """Longest wait for another process: to come, and after the first step (it has half an hour)."""
     num_cpu_threads: NonNegative = 0
     """Threads per process for arithmetic on a CPU; 0 shares the cores among the processes."""
 

@@ -7,7 +7,12 @@ from typing import Any
 
 from t2vgan.cli import printable
 from t2vgan.config import Config
-from t2vgan.distributed import Processes, describe_device, peak_memory_gb
+from t2vgan.distributed import (
+    Processes,
+    describe_device,
+    describe_processes,
+    peak_memory_gb,
+)
 from t2vgan.evaluation.scores import Scores
 from t2vgan.game import Game
 from t2vgan.health import Alarms
@@ -28,10 +33,12 @@ class Diary:
 
     def open(self, changes: Sequence[str]) -> None:
         """Record how this process set out (collective)."""
+        precision = str(self.game.precision).removeprefix("torch.")
+        self.say(describe_processes(self.processes, precision))
         environment = describe_environment(
             device=describe_device(self.processes.device),
             world_size=self.processes.world_size,
-            precision=str(self.game.precision).removeprefix("torch."),
+            precision=precision,
         )
         step, order = self.state.step, self.state.rollbacks
         self.processes.on_main(lambda: write_run_files(self.config, environment))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from t2vgan.bad_data import check_bad_clips, count_bad_clips
 from t2vgan.checkpoint.folder import list_steps
@@ -13,13 +14,13 @@ from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.game import Game
 from t2vgan.health import BadSteps, bad_stop, record_bad_stop, rolled_back
 from t2vgan.heartbeat import Heartbeat
-from t2vgan.manifest import check_shards, load_manifest
+from t2vgan.manifest import Manifest, check_shards, load_manifest
 from t2vgan.micro_batch import MicroBatch, prepare_step
 from t2vgan.negatives import OtherPrompts
 from t2vgan.rank_check import check_ranks
 from t2vgan.readings import Readings
 from t2vgan.run_folder import check_same_run
-from t2vgan.run_lock import locked
+from t2vgan.run_lock import check_shared, locked
 from t2vgan.saving import RunState, Saver, find_checkpoint, load_run
 from t2vgan.seeds import derive_seed
 from t2vgan.signals import stop_on_signals
@@ -41,16 +42,21 @@ class Trainer:
         self.config = config
         self.launcher = launcher
         self.rollback = rollback
-        self.manifest = load_manifest(config.data.path)
-        check_shards(config.data.path, self.manifest)
-        self.order = self.data_order(rollbacks=0)
+        self.processes = Processes(
+            tracking=config.tracking,
+            num_cpu_threads=config.num_cpu_threads,
+            timeout_seconds=config.timeout_seconds,
+        )
+        self.manifest = self.processes.everywhere(lambda: load_checked_manifest(config.data.path))
+        self.order = self.processes.everywhere(lambda: self.data_order(rollbacks=0))
         self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts)
         self.other_prompts = OtherPrompts(
             list(self.manifest.prompts), config.train.hard_mismatched_share
         )
         self.num_tokens = max(len(tokenize(prompt)) for prompt in self.manifest.prompts)
-        self.processes = Processes(tracking=config.tracking, num_cpu_threads=config.num_cpu_threads)
-        self.micro_batch_size = check_batch_arithmetic(config, self.processes.world_size)
+        self.micro_batch_size = self.processes.everywhere(
+            lambda: check_batch_arithmetic(config, self.processes.world_size)
+        )
         geometry = self.manifest.geometry
         if config.train.frames_per_clip > geometry.num_frames:
             raise UserError(
@@ -79,7 +85,8 @@ class Trainer:
     def run(self) -> bool:
         """Train to the last step or until told to stop; return whether the run is complete."""
         with stop_on_signals(self.launcher) as self.stop, ExitStack() as alone:
-            self.processes.on_main(lambda: alone.enter_context(locked(self.config.run_dir)))
+            word = self.processes.on_main(lambda: alone.enter_context(locked(self.config.run_dir)))
+            self.processes.everywhere(lambda: check_shared(self.config.run_dir, word))
             with self.heartbeat, self.naming_lost_ranks():
                 changes = self.processes.on_main(lambda: check_same_run(self.config))
                 owed = self.resume()
@@ -290,6 +297,13 @@ class Trainer:
             if name:
                 passed = time.perf_counter() - start
                 setattr(self.state, name, getattr(self.state, name) + passed)
+
+
+def load_checked_manifest(folder: Path) -> Manifest:
+    """Return a data set's manifest, if the shards it names are there."""
+    manifest = load_manifest(folder)
+    check_shards(folder, manifest)
+    return manifest
 
 
 def is_due(step: int, every_steps: int) -> bool:

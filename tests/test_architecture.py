@@ -9,9 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BASE = "t2vgan cli errors files schedules seeds"  # anyone may import these
 NETWORKS = "config distributed ema losses micro_batch models"
-LEAVES = """config data_order distributed ema heartbeat losses manifest media run_lock runlog
-    signals tar video webp"""
+LEAVES = """config data_order distributed ema heartbeat losses manifest media meeting run_lock
+    runlog signals tar video webp"""
 ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
+    "distributed": "meeting",
     "strips": "manifest webp",
     "shards": "manifest media strips tar",
     "shard_reader": "data_order shards",
