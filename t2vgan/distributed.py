@@ -32,10 +32,9 @@ T = TypeVar("T")
 class Processes:
     """This process among the run's processes."""
 
-    def __init__(self, *, tracking: str = "none", num_cpu_threads: int = 0) -> None:
+    def __init__(self, *, num_cpu_threads: int = 0) -> None:
         self.accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
-            log_with=None if tracking == "none" else tracking,
             kwargs_handlers=[
                 InitProcessGroupKwargs(timeout=STARTUP_TIMEOUT),
                 # Else buckets are arranged anew after each start's first step, and with them the

@@ -11,6 +11,7 @@ from t2vgan.diary import Diary
 from t2vgan.distributed import Processes, Tally, is_lost_connection
 from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.game import Game
+from t2vgan.gauges import Stopwatch, compare_ranks, note_gradient_norms
 from t2vgan.health import BadSteps, bad_stop, record_bad_stop, rolled_back
 from t2vgan.heartbeat import Heartbeat
 from t2vgan.manifest import check_shards, load_manifest
@@ -24,7 +25,7 @@ from t2vgan.seeds import derive_seed
 from t2vgan.signals import stop_on_signals
 from t2vgan.stream import BadSample, Batch, ClipLoader, DataOrder
 from t2vgan.text import Vocabulary, tokenize
-from t2vgan.tracking import end_tracker
+from t2vgan.tracking import check_tracking
 
 
 class Trainer:
@@ -40,12 +41,13 @@ class Trainer:
         self.config = config
         self.launcher = launcher
         self.rollback = rollback
+        check_tracking(config)
         self.manifest = load_manifest(config.data.path)
         check_shards(config.data.path, self.manifest)
         self.order = self.data_order(rollbacks=0)
         self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts)
         self.num_tokens = max(len(tokenize(prompt)) for prompt in self.manifest.prompts)
-        self.processes = Processes(tracking=config.tracking, num_cpu_threads=config.num_cpu_threads)
+        self.processes = Processes(num_cpu_threads=config.num_cpu_threads)
         self.micro_batch_size = check_batch_arithmetic(config, self.processes.world_size)
         geometry = self.manifest.geometry
         if config.train.frames_per_clip > geometry.num_frames:
@@ -61,10 +63,15 @@ class Trainer:
             width=geometry.width,
             vocabulary_size=len(self.vocabulary),
         )
+        note_gradient_norms(self.game)
+        networks = [player.network for player in self.game.players.values()]
+        self.stopwatch = Stopwatch(networks, self.processes.device)
         self.state = RunState(data_fingerprint=self.manifest.fingerprint)
         self.diary = Diary(config, self.game, self.processes, self.state)
         self.readings = Readings(self.diary, self.manifest, self.vocabulary)
-        self.saver = Saver(config, self.game, self.manifest, self.vocabulary)
+        self.saver = Saver(
+            config, self.game, self.manifest, self.vocabulary, self.diary.weights_written
+        )
         self.heartbeat = Heartbeat(
             config.run_dir, rank=self.processes.rank, world_size=self.processes.world_size
         )
@@ -76,6 +83,7 @@ class Trainer:
         """Train to the last step or until told to stop; return whether the run is complete."""
         with stop_on_signals(self.launcher) as self.stop, ExitStack() as alone:
             self.processes.on_main(lambda: alone.enter_context(locked(self.config.run_dir)))
+            alone.callback(self.diary.end_tracking)
             with self.heartbeat, self.naming_lost_ranks():
                 changes = self.processes.on_main(lambda: check_same_run(self.config))
                 owed = self.resume()
@@ -141,6 +149,7 @@ class Trainer:
         if is_due(step, config.log_every_steps) or self.is_at_end:
             with self.clock("logging", "seconds"):
                 notes = self.game.read_notes()  # waits for the device: part of training time
+                notes |= compare_ranks(self.processes, self.stopwatch.read())
             self.read_bad_steps()
             self.diary.metrics(notes)
         is_best = self.observe(self.readings.due())
@@ -227,7 +236,6 @@ class Trainer:
             self.processes.wait_for_main(self.saver.finish)
         self.diary.close(self.stop.reason)
         self.processes.end()
-        end_tracker(self.processes.accelerator, self.config)  # may take long: nobody waits for it
 
     @contextmanager
     def naming_lost_ranks(self) -> Iterator[None]:

@@ -28,24 +28,26 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "sampling": "config models text video weights",
     "saving": "checkpoint config game manifest runlog text weights",
     "bad_data": "config saving stream",
+    "gauges": "distributed game",
     "health": "game saving",
     "rank_check": "distributed",
     "readings": "diary evaluation manifest samples sampling text",
-    "tracking": "config runlog",
+    "tracking": "config media runlog",
     "diary": "config distributed evaluation game health run_folder runlog saving tracking",
     "evaluation": "config distributed media run_folder sampling shards text video weights",
     "report": "config distributed media sampling video",
-    "trainer": f"""{NETWORKS} bad_data checkpoint data_order diary game health heartbeat manifest
-        rank_check readings run_folder run_lock saving signals stream text tracking""",
+    "trainer": f"""{NETWORKS} bad_data checkpoint data_order diary game gauges health heartbeat
+        manifest rank_check readings run_folder run_lock saving signals stream text tracking""",
     "dry_run": "config distributed run_folder runlog trainer",
     "train": "config dry_run presets trainer",
     "generate": "checkpoint config media presets sampling weights",
     "data_tools": "manifest media shards strips tar",
 }
 DOORS = {
-    "accelerate": "distributed tracking",
+    "accelerate": "distributed",
     "av": "data_tools media",
     "safetensors": "weights",
+    "tensorboard": "tracking",
     "wandb": "tracking",
     "webdataset": "data_tools shards stream",
 }
