@@ -112,6 +112,20 @@ class Processes:
             raise UserError(problem)
         return result  # type: ignore[return-value]  # the main rank's own
 
+    def everywhere(self, work: Callable[[], T]) -> T:
+        """Let every rank work and return its own result; if one fails, all raise (collective)."""
+        if not self.many:
+            return work()
+        result, own_problem = None, ""
+        try:
+            result = work()
+        except (UserError, OSError) as error:
+            own_problem = describe(error)
+        for rank, problem in enumerate(self.gather_objects(own_problem)):
+            if problem:
+                raise UserError(f"rank {rank}: {problem}")
+        return result  # type: ignore[return-value]  # its own
+
     def wait_for_main(self, work: Callable[[], None]) -> None:
         """Let the main rank work as long as it takes; the others ask again and again (collective).
 

@@ -12,6 +12,13 @@ from t2vgan.distributed import Processes
 from t2vgan.game import Game, Player
 
 
+def attach_gauges(game: Game) -> "Stopwatch":
+    """Watch a game from now on: its gradient norms become notes, a stopwatch times this rank."""
+    note_gradient_norms(game)
+    networks = [player.network for player in game.players.values()]
+    return Stopwatch(networks, game.processes.device)
+
+
 def note_gradient_norms(game: Game) -> None:
     """Have the game note each network's gradient norm in every update, without a device sync."""
     for name, player in game.players.items():

@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
+from t2vgan.agreement import check_start
 from t2vgan.bad_data import check_bad_clips, count_bad_clips
 from t2vgan.checkpoint.folder import list_steps
 from t2vgan.config import Config, check_batch_arithmetic
@@ -11,10 +12,9 @@ from t2vgan.diary import Diary
 from t2vgan.distributed import Processes, Tally, is_lost_connection
 from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.game import Game
-from t2vgan.gauges import Stopwatch, compare_ranks, note_gradient_norms
+from t2vgan.gauges import attach_gauges, compare_ranks
 from t2vgan.health import BadSteps, bad_stop, record_bad_stop, rolled_back
 from t2vgan.heartbeat import Heartbeat
-from t2vgan.manifest import check_shards, load_manifest
 from t2vgan.micro_batch import MicroBatch, prepare_step
 from t2vgan.rank_check import check_ranks
 from t2vgan.readings import Readings
@@ -25,7 +25,6 @@ from t2vgan.seeds import derive_seed
 from t2vgan.signals import stop_on_signals
 from t2vgan.stream import BadSample, Batch, ClipLoader, DataOrder
 from t2vgan.text import Vocabulary, tokenize
-from t2vgan.tracking import check_tracking
 
 
 class Trainer:
@@ -41,13 +40,11 @@ class Trainer:
         self.config = config
         self.launcher = launcher
         self.rollback = rollback
-        check_tracking(config)
-        self.manifest = load_manifest(config.data.path)
-        check_shards(config.data.path, self.manifest)
+        self.processes = Processes(num_cpu_threads=config.num_cpu_threads)
+        self.manifest = check_start(self.processes, config)
         self.order = self.data_order(rollbacks=0)
         self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts)
         self.num_tokens = max(len(tokenize(prompt)) for prompt in self.manifest.prompts)
-        self.processes = Processes(num_cpu_threads=config.num_cpu_threads)
         self.micro_batch_size = check_batch_arithmetic(config, self.processes.world_size)
         geometry = self.manifest.geometry
         if config.train.frames_per_clip > geometry.num_frames:
@@ -63,9 +60,7 @@ class Trainer:
             width=geometry.width,
             vocabulary_size=len(self.vocabulary),
         )
-        note_gradient_norms(self.game)
-        networks = [player.network for player in self.game.players.values()]
-        self.stopwatch = Stopwatch(networks, self.processes.device)
+        self.stopwatch = attach_gauges(self.game)
         self.state = RunState(data_fingerprint=self.manifest.fingerprint)
         self.diary = Diary(config, self.game, self.processes, self.state)
         self.readings = Readings(self.diary, self.manifest, self.vocabulary)

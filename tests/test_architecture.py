@@ -31,21 +31,24 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "gauges": "distributed game",
     "health": "game saving",
     "rank_check": "distributed",
+    "agreement": "config distributed manifest rank_check tracking",
+    "preflight": "agreement config distributed manifest models text tracking",
     "readings": "diary evaluation manifest samples sampling text",
     "tracking": "config media runlog",
     "diary": "config distributed evaluation game health run_folder runlog saving tracking",
     "evaluation": "config distributed media run_folder sampling shards text video weights",
     "report": "config distributed media sampling video",
-    "trainer": f"""{NETWORKS} bad_data checkpoint data_order diary game gauges health heartbeat
-        manifest rank_check readings run_folder run_lock saving signals stream text tracking""",
+    "trainer": f"""{NETWORKS} agreement bad_data checkpoint data_order diary game gauges health
+        heartbeat rank_check readings run_folder run_lock saving signals stream text""",
     "dry_run": "config distributed run_folder runlog trainer",
-    "train": "config dry_run presets trainer",
+    "train": "config dry_run preflight presets trainer",
     "generate": "checkpoint config media presets sampling weights",
     "data_tools": "manifest media shards strips tar",
 }
 DOORS = {
     "accelerate": "distributed",
     "av": "data_tools media",
+    "rich": "preflight watch",
     "safetensors": "weights",
     "tensorboard": "tracking",
     "wandb": "tracking",

@@ -10,7 +10,7 @@ from PIL import Image
 from t2vgan.config import Config
 from t2vgan.errors import UserError
 from t2vgan.media import contact_sheet, film_strips, save_clip
-from t2vgan.tracking import check_tracking, start_tracking
+from t2vgan.tracking import check_tracking, has_wandb_key, start_tracking
 from t2vgan.tracking.values import prompt_rows, scalars
 from tests.wandb_files import (
     artifacts_of,
@@ -162,15 +162,13 @@ def test_numbers_by_panel():
     ],
 )
 def test_a_key_is_looked_for_without_asking(variables, netrc, expected, tmp_path, monkeypatch):
-    from t2vgan.tracking.wandb_tracker import has_key
-
     for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "netrc").write_text(netrc)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert has_key() == expected
+    assert has_wandb_key() == expected
 
 
 def test_a_tracker_that_is_not_installed_is_a_mistake_of_the_command_line(monkeypatch):

@@ -5,9 +5,10 @@ from typing import Any
 
 from t2vgan.config import Config
 from t2vgan.errors import UserError
+from t2vgan.tracking.key import has_wandb_key
 from t2vgan.tracking.outbox import Outbox, Tracker
 
-__all__ = ["Outbox", "check_tracking", "start_tracking"]
+__all__ = ["Outbox", "check_tracking", "has_wandb_key", "start_tracking"]
 
 
 def check_tracking(config: Config) -> None:

@@ -6,12 +6,10 @@ Every life of a run goes on in the same wandb run, whose id is in run_dir/wandb_
 
 import io
 import logging
-import netrc
 import os
 import secrets
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import numpy as np
 import wandb
@@ -21,6 +19,7 @@ from t2vgan.cli import describe
 from t2vgan.files import replace_file
 from t2vgan.media import encode_clip, split_film_strips
 from t2vgan.runlog import Record
+from t2vgan.tracking.key import has_wandb_key
 from t2vgan.tracking.values import PROMPT_COLUMNS, prompt_rows, scalars
 
 ID_NAME = "wandb_id"
@@ -96,7 +95,7 @@ def start_run(run_dir: Path, config: dict[str, Any]) -> wandb.Run:
     if os.environ.get("WANDB_MODE", "online") != "online":
         return wandb.init(**options)
     reason = "no key: set WANDB_API_KEY or run `wandb login`"
-    if has_key():
+    if has_wandb_key():
         try:
             return wandb.init(**options)
         except wandb.Error as error:
@@ -114,17 +113,6 @@ def own_id(run_dir: Path) -> str:
     if not path.exists():
         replace_file(path, secrets.token_hex(4))
     return path.read_text().strip()
-
-
-def has_key() -> bool:
-    """Return whether wandb has credentials; asking itself would wait for somebody at a terminal."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
 
 
 def read_videos(run_dir: Path, record: Record) -> list[wandb.Video]:
