@@ -38,6 +38,7 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "diary": "config distributed evaluation game health run_folder runlog saving tracking",
     "evaluation": "config distributed media run_folder sampling shards text video weights",
     "report": "config distributed media sampling video",
+    "watch": "runlog",
     "trainer": f"""{NETWORKS} agreement bad_data checkpoint data_order diary game gauges health
         heartbeat rank_check readings run_folder run_lock saving signals stream text""",
     "dry_run": "config distributed run_folder runlog trainer",
@@ -55,7 +56,7 @@ DOORS = {
     "webdataset": "data_tools shards stream",
 }
 WITHOUT_TORCH = f"""{BASE} config data_order data_tools heartbeat manifest media presets report
-    run_lock runlog shard_reader shards signals stream strips tar text webp""".split()
+    run_lock runlog shard_reader shards signals stream strips tar text watch webp""".split()
 
 
 def room_of(name: str) -> str:
