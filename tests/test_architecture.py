@@ -34,7 +34,7 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "agreement": "config distributed manifest rank_check tracking",
     "preflight": "agreement config distributed manifest models text tracking",
     "readings": "diary evaluation manifest samples sampling text",
-    "tracking": "config media runlog",
+    "tracking": "config runlog",
     "diary": "config distributed evaluation game health run_folder runlog saving tracking",
     "evaluation": "config distributed media run_folder sampling shards text video weights",
     "report": "config distributed media sampling video",

@@ -4,20 +4,16 @@ Without a key or a server the run is recorded in run_dir/wandb, and `wandb sync`
 Every life of a run goes on in the same wandb run, whose id is in run_dir/wandb_id.
 """
 
-import io
 import logging
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import wandb
-from PIL import Image
 
 from t2vgan.cli import describe
 from t2vgan.files import replace_file
-from t2vgan.media import encode_clip, split_film_strips
 from t2vgan.runlog import Record
 from t2vgan.tracking.key import has_wandb_key
 from t2vgan.tracking.values import PROMPT_COLUMNS, prompt_rows, scalars
@@ -53,7 +49,9 @@ class WandbTracker:
             return
         row: dict[str, Any] = scalars(record)
         if record["kind"] == "samples":
-            row["samples"] = read_videos(self.run_dir, record)
+            # The film that is there: encoding one for each prompt takes a third of a second.
+            film = self.run_dir / record["animation"]
+            row["samples"] = wandb.Video(str(film), caption="; ".join(record["prompts"]))
         if record["kind"] == "evaluation":
             row["evaluation/prompts"] = wandb.Table([*PROMPT_COLUMNS], data=prompt_rows(record))
         if row:
@@ -113,19 +111,3 @@ def own_id(run_dir: Path) -> str:
     if not path.exists():
         replace_file(path, secrets.token_hex(4))
     return path.read_text().strip()
-
-
-def read_videos(run_dir: Path, record: Record) -> list[wandb.Video]:
-    """Return a record's clips as films, each with its prompt."""
-    with Image.open(run_dir / record["file"]) as picture:
-        strips = np.asarray(picture.convert("RGB"))
-    size = {name: record[name] for name in ("num_frames", "height", "width")}
-    held_out = record["held_out_prompts"]
-    return [
-        wandb.Video(
-            io.BytesIO(encode_clip(clip, format="gif", fps=record["fps"])),
-            caption=f"{prompt} (held out)" if prompt in held_out else prompt,
-            format="gif",
-        )
-        for clip, prompt in zip(split_film_strips(strips, **size), record["prompts"], strict=True)
-    ]
