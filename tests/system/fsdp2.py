@@ -71,28 +71,6 @@ def gradient_error(local, mesh, *sides: str, step: int, keep: bool = False) -> f
     return (torch.stack(errors).max() / torch.stack(sizes).max()).item()
 
 
-def step_error(local, mesh) -> float:
-    """Return how far a whole plain step with both networks sharded ends from one process's."""
-    alone, game = make_game(Alone()), make_game(Alone())
-    for side in BOTH:
-        network = alone.players[side].network
-        alone.players[side].optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
-    shard(game, BOTH, mesh)
-    game.ema.update = lambda *_: None
-    alone.play([whole_batch()], 1)
-    game.play([local], 1)
-    errors = [
-        (whole(a) - b).abs().max()
-        for side in BOTH
-        for a, b in zip(
-            game.players[side].network.parameters(),
-            alone.players[side].network.parameters(),
-            strict=True,
-        )
-    ]
-    return torch.stack(errors).max().item()
-
-
 def average(mesh) -> None:
     """Update the averaged generator from a sharded one."""
     game = make_game(Alone())
@@ -113,7 +91,6 @@ def main(path: Path, *names: str) -> None:
         "generator": partial(error, "generator", step=plain),
         "discriminator": partial(error, "discriminator", step=plain),
         "both": partial(error, *BOTH, step=plain),
-        "a step of both": partial(step_error, local, mesh),
         "average": partial(average, mesh),
         "penalty": partial(error, "discriminator", step=penalty),
         "penalty, kept": partial(error, "discriminator", step=penalty, keep=True),
