@@ -22,10 +22,8 @@ from benchmarks.scaling_model import Network, efficiency, step_seconds
 from data_tools.build_shards import BuildOptions, build, make_plan
 
 ROOT = Path(__file__).resolve().parents[1]
-WAYS = {  # processes -> clips a step
-    "16 clips a step": {1: 16, 2: 16, 4: 16},
-    "16 clips a step and process": {1: 16, 2: 32, 4: 64},
-}
+WORLD_SIZES = (1, 2, 4)
+BATCH_SIZE = 16  # of a step, over all processes
 NUM_GPUS = (8, 64, 512)
 NETWORKS = {  # assumed, not measured: what a rank gets of its node's network
     "200 Gb/s a GPU": Network(bytes_per_second=20e9, latency_seconds=5e-6),
@@ -36,11 +34,10 @@ NETWORKS = {  # assumed, not measured: what a rank gets of its node's network
 class Group:
     """Processes that train together when told to."""
 
-    def __init__(self, data: Path, world_size: int, batch_size: int, port: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self, data: Path, world_size: int, port: int) -> None:
         launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node",
                   str(world_size), "--master_port", str(port)]  # fmt: skip
-        worker = ["benchmarks/scaling_worker.py", str(data), str(batch_size)]
+        worker = ["benchmarks/scaling_worker.py", str(data), str(BATCH_SIZE)]
         self.process = subprocess.Popen(
             [*own_network(), *launch, *worker], cwd=ROOT, text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
@@ -87,15 +84,12 @@ def run(
         steps_per_turn: Steps in a turn; every eighth has the penalty.
         gpu_step_ms: Step times of one GPU to predict for: measured ones, where there are any.
     """
-    measured = {}
     with tempfile.TemporaryDirectory() as name:
         options = BuildOptions(scene="circles", out=Path(name), num_clips=1024, clips_per_shard=64)
         build(make_plan(options), Path(name), num_workers=1)
-        for title, batch_sizes in WAYS.items():
-            measured[title] = measure(Path(name), batch_sizes, turns, steps_per_turn)
-            show(title, measured[title])
-    sizes = measured[next(iter(WAYS))][0]["gradient_bytes"]
-    predicted = predict(sizes, gpu_step_ms)
+        measured = measure(Path(name), turns, steps_per_turn)
+    show(measured)
+    predicted = predict(measured[0]["gradient_bytes"], gpu_step_ms)
     print_table(
         ["predicted efficiency", *(f"{n} GPUs" for n in NUM_GPUS)],
         [
@@ -106,6 +100,7 @@ def run(
     record = {
         "load_average": os.getloadavg(),
         "counted_alone": bool(own_network()),
+        "clips_per_step": BATCH_SIZE,
         "steps_per_turn": steps_per_turn,
         "measured": measured,
         "predicted": predicted,
@@ -113,29 +108,23 @@ def run(
     print(f"wrote {write_record('scaling', record)}")
 
 
-def measure(
-    data: Path, batch_sizes: dict[int, int], turns: int, steps_per_turn: int
-) -> list[dict[str, Any]]:
+def measure(data: Path, turns: int, steps_per_turn: int) -> list[dict[str, Any]]:
     """Return a row for each number of processes, all of which took turns."""
     with ExitStack() as stack:
         groups = [
-            stack.enter_context(Group(data, world_size, batch_size, port=29601 + world_size))
-            for world_size, batch_size in batch_sizes.items()
+            stack.enter_context(Group(data, world_size, port=29601 + world_size))
+            for world_size in WORLD_SIZES
         ]
         results = [[group.turn(steps_per_turn) for group in groups] for _ in range(turns)]
     rows = []
     for place, group in enumerate(groups):
         own = [row[place] for row in results]
-        ratios = [
-            row[0]["seconds"] / row[place]["seconds"] * group.batch_size / groups[0].batch_size
-            for row in results
-        ]
-        clips = steps_per_turn * group.batch_size
+        ratios = [row[0]["seconds"] / row[place]["seconds"] for row in results]
+        clips = steps_per_turn * BATCH_SIZE
         communication = predict_here(group.description)
         rows.append(
             group.description
             | {
-                "batch_size": group.batch_size,
                 "clips_per_second": median(clips / turn["seconds"] for turn in own),
                 "ratio": median(ratios),
                 "ratios": ratios,
@@ -177,9 +166,16 @@ def predict(sizes: dict[str, float], gpu_step_ms: tuple[float, ...]) -> list[dic
     return rows
 
 
-def show(title: str, rows: list[dict[str, Any]]) -> None:
+def show(rows: list[dict[str, Any]]) -> None:
     """Print what was measured."""
-    headers = [title, "clips/s", "ratio", "processor ms a clip", "kB a step", "sums, predicted ms"]
+    headers = [
+        "measured",
+        "clips/s",
+        "ratio",
+        "processor ms a clip",
+        "kB a step",
+        "sums, predicted ms",
+    ]
     print_table(
         headers,
         [
