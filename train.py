@@ -25,6 +25,8 @@ class Command(BaseModel):
     config: Annotated[Config, tyro.conf.arg(name="")]
     dry_run: bool = False
     """Print what would be done, its size and its cost, and write nothing."""
+    preflight: bool = False
+    """Check devices, links, folders, shards and versions on every rank, and train nothing."""
     rollback: bool = False
     """After a stop because of bad steps: go on before them, with the data in another order."""
     exit_code_when_stopped: Annotated[int, Field(ge=0, le=255)] = 0
@@ -72,6 +74,10 @@ def main() -> int:
         from t2vgan.dry_run import dry_run
 
         return dry_run(command.config)
+    if command.preflight:
+        from t2vgan.preflight import preflight
+
+        return preflight(command.config)
     from t2vgan.trainer import Trainer
 
     trainer = Trainer(command.config, launcher=launcher, rollback=command.rollback)

@@ -164,8 +164,8 @@ class Config(Frozen):
     """Steps between two checkpoints."""
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
     """Newest checkpoints to keep; the best one by the meter is kept besides."""
-    tracking: Literal["none", "wandb"] = "none"
-    """Where metrics go besides metrics.jsonl."""
+    tracking: Literal["none", "wandb", "tensorboard"] = "none"
+    """Where metrics, films and tables go besides metrics.jsonl."""
     max_bad_steps: Positive = 20
     """Stop after so many steps in a row with a loss or gradient that is not finite."""
     check_ranks_every_steps: NonNegative = 100

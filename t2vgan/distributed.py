@@ -35,11 +35,7 @@ class Processes:
     """This process among the run's processes."""
 
     def __init__(
-        self,
-        *,
-        tracking: str = "none",
-        num_cpu_threads: int = 0,
-        timeout_seconds: float = STARTUP_TIMEOUT.total_seconds(),
+        self, *, num_cpu_threads: int = 0, timeout_seconds: float = STARTUP_TIMEOUT.total_seconds()
     ) -> None:
         device, num_cores = meet(
             timeout_seconds=timeout_seconds, collective_timeout=STARTUP_TIMEOUT
@@ -47,7 +43,6 @@ class Processes:
         self.accelerator = Accelerator(
             cpu=device == "cpu",
             mixed_precision="no",  # precision is ours: choose_precision
-            log_with=None if tracking == "none" else tracking,
             kwargs_handlers=[
                 InitProcessGroupKwargs(timeout=STARTUP_TIMEOUT),
                 # Else buckets are arranged anew after each start's first step, and with them the

@@ -63,7 +63,7 @@ def meet(*, timeout_seconds: float, collective_timeout: timedelta) -> tuple[str,
             raise UserError(own.problem)
         return own.device, len(own.cores)
     store, addresses = open_store(place, timeout_seconds)
-    own = replace(own, **addresses)
+    own = replace(own, **addresses)  # type: ignore[arg-type]  # its keys are the two addresses
     members = introduce_all(store, place, own)
     check_members(members, place)
     if "GLOO_SOCKET_IFNAME" not in os.environ:

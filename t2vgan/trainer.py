@@ -3,8 +3,8 @@
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
+from t2vgan.agreement import check_start
 from t2vgan.bad_data import check_bad_clips, count_bad_clips
 from t2vgan.checkpoint.folder import list_steps
 from t2vgan.config import Config, check_batch_arithmetic
@@ -12,9 +12,9 @@ from t2vgan.diary import Diary
 from t2vgan.distributed import Processes, Tally, is_lost_connection
 from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.game import Game
+from t2vgan.gauges import attach_gauges, compare_ranks
 from t2vgan.health import BadSteps, bad_stop, record_bad_stop, rolled_back
 from t2vgan.heartbeat import Heartbeat
-from t2vgan.manifest import Manifest, check_shards, load_manifest
 from t2vgan.micro_batch import MicroBatch, prepare_step
 from t2vgan.negatives import OtherPrompts
 from t2vgan.rank_check import check_ranks
@@ -26,7 +26,6 @@ from t2vgan.seeds import derive_seed
 from t2vgan.signals import stop_on_signals
 from t2vgan.stream import BadSample, Batch, ClipLoader, DataOrder
 from t2vgan.text import Vocabulary, tokenize
-from t2vgan.tracking import end_tracker
 
 
 class Trainer:
@@ -43,11 +42,9 @@ class Trainer:
         self.launcher = launcher
         self.rollback = rollback
         self.processes = Processes(
-            tracking=config.tracking,
-            num_cpu_threads=config.num_cpu_threads,
-            timeout_seconds=config.timeout_seconds,
+            num_cpu_threads=config.num_cpu_threads, timeout_seconds=config.timeout_seconds
         )
-        self.manifest = self.processes.everywhere(lambda: load_checked_manifest(config.data.path))
+        self.manifest = check_start(self.processes, config)
         self.order = self.processes.everywhere(lambda: self.data_order(rollbacks=0))
         self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts)
         self.other_prompts = OtherPrompts(
@@ -71,10 +68,13 @@ class Trainer:
             width=geometry.width,
             vocabulary_size=len(self.vocabulary),
         )
+        self.stopwatch = attach_gauges(self.game)
         self.state = RunState(data_fingerprint=self.manifest.fingerprint)
         self.diary = Diary(config, self.game, self.processes, self.state)
         self.readings = Readings(self.diary, self.manifest, self.vocabulary)
-        self.saver = Saver(config, self.game, self.manifest, self.vocabulary)
+        self.saver = Saver(
+            config, self.game, self.manifest, self.vocabulary, self.diary.weights_written
+        )
         self.heartbeat = Heartbeat(
             config.run_dir, rank=self.processes.rank, world_size=self.processes.world_size
         )
@@ -87,6 +87,7 @@ class Trainer:
         with stop_on_signals(self.launcher) as self.stop, ExitStack() as alone:
             word = self.processes.on_main(lambda: alone.enter_context(locked(self.config.run_dir)))
             self.processes.everywhere(lambda: check_shared(self.config.run_dir, word))
+            alone.callback(self.diary.end_tracking)
             with self.heartbeat, self.naming_lost_ranks():
                 changes = self.processes.on_main(lambda: check_same_run(self.config))
                 owed = self.resume()
@@ -152,6 +153,7 @@ class Trainer:
         if is_due(step, config.log_every_steps) or self.is_at_end:
             with self.clock("logging", "seconds"):
                 notes = self.game.read_notes()  # waits for the device: part of training time
+                notes |= compare_ranks(self.processes, self.stopwatch.read())
             self.read_bad_steps()
             self.diary.metrics(notes)
         is_best = self.observe(self.readings.due())
@@ -238,7 +240,6 @@ class Trainer:
             self.processes.wait_for_main(self.saver.finish)
         self.diary.close(self.stop.reason)
         self.processes.end()
-        end_tracker(self.processes.accelerator, self.config)  # may take long: nobody waits for it
 
     @contextmanager
     def naming_lost_ranks(self) -> Iterator[None]:
@@ -297,13 +298,6 @@ class Trainer:
             if name:
                 passed = time.perf_counter() - start
                 setattr(self.state, name, getattr(self.state, name) + passed)
-
-
-def load_checked_manifest(folder: Path) -> Manifest:
-    """Return a data set's manifest, if the shards it names are there."""
-    manifest = load_manifest(folder)
-    check_shards(folder, manifest)
-    return manifest
 
 
 def is_due(step: int, every_steps: int) -> bool:

@@ -18,7 +18,7 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "shard_reader": "data_order shards",
     "stream": "config data_order manifest shard_reader shards",
     "presets": "config",
-    "models": "config video",
+    "models": "config text video",
     "text": "config",
     "weights": "config",
     "checkpoint": "weights",
@@ -29,30 +29,36 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "sampling": "config models text video weights",
     "saving": "checkpoint config game manifest runlog text weights",
     "bad_data": "config saving stream",
+    "gauges": "distributed game",
     "health": "game saving",
     "negatives": "text",
     "rank_check": "distributed",
+    "agreement": "config distributed manifest rank_check tracking",
+    "preflight": "agreement config distributed manifest models text tracking",
     "readings": "diary evaluation manifest samples sampling text",
     "tracking": "config runlog",
     "diary": "config distributed evaluation game health run_folder runlog saving tracking",
     "evaluation": "config distributed media run_folder sampling shards text video weights",
     "report": "config distributed media sampling video",
-    "trainer": f"""{NETWORKS} bad_data checkpoint data_order diary game health heartbeat manifest
-        negatives rank_check readings run_folder run_lock saving signals stream text tracking""",
+    "watch": "runlog",
+    "trainer": f"""{NETWORKS} agreement bad_data checkpoint data_order diary game gauges health
+        heartbeat negatives rank_check readings run_folder run_lock saving signals stream text""",
     "dry_run": "config distributed run_folder runlog trainer",
-    "train": "config dry_run presets trainer",
+    "train": "config dry_run preflight presets trainer",
     "generate": "checkpoint config media presets sampling weights",
     "data_tools": "manifest media shards strips tar",
 }
 DOORS = {
-    "accelerate": "distributed tracking",
+    "accelerate": "distributed",
     "av": "data_tools media",
+    "rich": "preflight watch",
     "safetensors": "weights",
+    "tensorboard": "tracking",
     "wandb": "tracking",
     "webdataset": "data_tools shards stream",
 }
 WITHOUT_TORCH = f"""{BASE} config data_order data_tools heartbeat manifest media presets report
-    run_lock runlog shard_reader shards signals stream strips tar text webp""".split()
+    run_lock runlog shard_reader shards signals stream strips tar text watch webp""".split()
 
 
 def room_of(name: str) -> str:
