@@ -84,6 +84,8 @@ class TrainConfig(Frozen):
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
     mismatched_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of telling a real clip's prompt from another prompt of the data; 0 leaves it out."""
+    hard_mismatched_share: Fraction = 0.0
+    """Share of those other prompts that differ from the clip's in a single word, where some do."""
     recovered_latents: NonNegative = 8
     """Of each fake's latents, how many the discriminator learns to read back; 0 leaves it out."""
     recovery_weight: Annotated[float, Field(ge=0)] = 3.0

@@ -15,6 +15,7 @@ from t2vgan.health import BadSteps, bad_stop, record_bad_stop, rolled_back
 from t2vgan.heartbeat import Heartbeat
 from t2vgan.manifest import check_shards, load_manifest
 from t2vgan.micro_batch import MicroBatch, prepare_step
+from t2vgan.negatives import OtherPrompts
 from t2vgan.rank_check import check_ranks
 from t2vgan.readings import Readings
 from t2vgan.run_folder import check_same_run
@@ -44,6 +45,9 @@ class Trainer:
         check_shards(config.data.path, self.manifest)
         self.order = self.data_order(rollbacks=0)
         self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts)
+        self.other_prompts = OtherPrompts(
+            list(self.manifest.prompts), config.train.hard_mismatched_share
+        )
         self.num_tokens = max(len(tokenize(prompt)) for prompt in self.manifest.prompts)
         self.processes = Processes(tracking=config.tracking, num_cpu_threads=config.num_cpu_threads)
         self.micro_batch_size = check_batch_arithmetic(config, self.processes.world_size)
@@ -119,7 +123,7 @@ class Trainer:
         return prepare_step(
             batch,
             self.vocabulary,
-            list(self.manifest.prompts),
+            self.other_prompts,
             seed=train.seed,
             global_batch_size=train.global_batch_size,
             micro_batch_size=self.micro_batch_size,
