@@ -47,6 +47,12 @@ class ClipGanConfig(Frozen):
     """Random numbers per clip."""
     text_size: Positive = 64
     """Width of a prompt's embedding."""
+    text_encoder: Literal["bag", "transformer"] = "bag"
+    """bag: a sum of words, fast to learn; transformer: where the order of the words matters."""
+    pooled_features: bool = False
+    """The discriminator also looks for what may be anywhere in a frame, such as a shape."""
+    discriminator_reads_prompts: bool = True
+    """False is for ablations: prompts then matter only by what is real with them."""
     hidden_size: Positive = 192
     """Width of the code that describes one frame."""
     channels: Positive = 16
@@ -55,6 +61,8 @@ class ClipGanConfig(Frozen):
     """Moving frames of reference that the generator draws in: at least one per object."""
     patch_size: Positive = 4
     """Pixels per side of a patch; height and width must be multiples of four patches."""
+    pixel_channels: NonNegative = 0
+    """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
 
 
 class NotebookGanConfig(Frozen):
