@@ -1,8 +1,9 @@
 """The features that distances between clips are measured in: a small classifier's last layer.
 
-It looks at eight frames of 48x48 pixels, whatever the clip's own size. `features.py` trains it.
+It looks at eight frames of 32x32 pixels, whatever the clip's own size. `features.py` trains it.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ from t2vgan.weights import digest, read_metadata, read_tensors, to_host, write_t
 
 SHIPPED = Path(t2vgan.__file__).parent / "evaluation" / "features-shapes.safetensors"
 FORMAT, FORMAT_VERSION = "t2vgan-features", "1"
-NUM_FRAMES, SIDE = 8, 48
+NUM_FRAMES, SIDE = 8, 32
 NUM_FEATURES = 64
 BATCH_SIZE = 32  # of every pass, filled up: a clip's features must not depend on its company
 
@@ -44,19 +45,19 @@ class FeaturesInfo(Frozen):
 
 
 class FeatureNetwork(nn.Module):
-    """Frames one by one through a small CNN, then over time: video (B, 3, 8, 48, 48) -> (B, 64).
+    """Frames one by one through a small CNN, then over time: video (B, 3, 8, 32, 32) -> (B, 64).
 
     `mean` and `std` are those of training clips: features leave with mean 0 and variance 1.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (3, 16, 32, 48, 48)
+        widths = (3, 16, 24, 32, 48)
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(4, after)]
             layers += [nn.ReLU()]
-        self.frame = nn.Sequential(*layers, nn.Flatten(), nn.Linear(48 * 3 * 3, 96), nn.ReLU())
+        self.frame = nn.Sequential(*layers, nn.Flatten(), nn.Linear(48 * 2 * 2, 96), nn.ReLU())
         self.time = nn.Sequential(
             nn.Conv1d(96, 96, 3, padding=1), nn.ReLU(), nn.Conv1d(96, 48, 3, padding=1), nn.ReLU()
         )
@@ -68,14 +69,14 @@ class FeatureNetwork(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         if video.shape[1:] != (3, NUM_FRAMES, SIDE, SIDE):
-            raise ValueError(f"video must be (B, 3, 8, 48, 48), not {tuple(video.shape)}")
+            raise ValueError(f"video must be (B, 3, 8, 32, 32), not {tuple(video.shape)}")
         frames = self.frame(rearrange(video, "b c t h w -> (b t) c h w"))
         clips = self.clip(self.time(rearrange(frames, "(b t) c -> b c t", t=NUM_FRAMES)))
         return (clips - self.mean) / self.std
 
 
 def prepare(frames: np.ndarray) -> np.ndarray:
-    """Return frames (N, T, H, W, 3) uint8 as the network wants them: (N, 8, 48, 48, 3) uint8.
+    """Return frames (N, T, H, W, 3) uint8 as the network wants them: (N, 8, 32, 32, 3) uint8.
 
     Eight frames evenly from the first to the last (repeated where there are fewer), each stretched
     to a square: averaged where it is larger, interpolated linearly where it is smaller.
@@ -127,7 +128,9 @@ def load_features(
         )
     metadata = read_metadata(path)
     if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, FORMAT_VERSION):
-        raise UserError(f"features {path}: not written by this version's t2vgan.evaluation.features")
+        raise UserError(
+            f"features {path}: not written by this version's t2vgan.evaluation.features"
+        )
     tensors = {name: tensor.clone() for name, tensor in read_tensors(path).items()}
     if digest(tensors, metadata.get("info", "")) != metadata.get("sha256"):
         raise UserError(f"features {path}: damaged (its checksum differs); copy or train it again")

@@ -1,19 +1,10 @@
-"""`python -m t2vgan.evaluation.features`: train the classifier whose features measure distances.
+"""`python -m t2vgan.evaluation.features`: train the classifier whose features measure distances."""
 
-It learns to name the attributes that prompts ask for, from real clips alone.
-"""
-
-import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from t2vgan import cli
 from t2vgan.errors import UserError
 
-VALIDATION_SHARE = 0.1
-LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.01
-TRAINING_BATCH_SIZE = 64
-CLIPS_AT_ONCE = 256
 MIN_CLIPS = 500
 
 
@@ -25,21 +16,34 @@ def train_features(
     num_epochs: int = 8,
     seed: int = 0,
 ) -> None:
-    """Train the classifier whose features Frechet and kernel distance are measured in.
+    """Train a small classifier on real clips: Frechet and kernel distance use its features.
 
     Args:
-        data: folders of shards whose prompts name attributes; several make it know several sizes
-        out: file for the weights, .safetensors
-        num_clips: clips of each folder, at most; a tenth of them only measure the accuracy
-        num_epochs: times that every other clip is shown
+        data: folders of shards whose prompts name attributes; several teach it several sizes
+        out: file for the weights
+        num_clips: clips of each folder, at most; of all, a tenth only measures the accuracy
+        num_epochs: times that each of the others is shown
         seed: seed of the initial weights and of the order of clips
     """
-    from t2vgan.evaluation.feature_network import save_features
-    from t2vgan.evaluation.feature_training import fit, read_all
+    if num_epochs < 1:
+        raise UserError(f"num_epochs={num_epochs} must be at least 1")
+    from t2vgan.evaluation.feature_network import save_features  # torch: not for --help
+    from t2vgan.evaluation.feature_training import fit
     from t2vgan.evaluation.real_clips import RealClips
 
     folders = [RealClips(folder, num_clips) for folder in data]
-    if sum(folder.num_clips for folder in folders) < MIN_CLIPS:
-        raise UserError(f"data={data[0]}: training features needs {MIN_CLIPS} clips at least")
+    if (found := sum(folder.num_clips for folder in folders)) < MIN_CLIPS:
+        raise UserError(f"{found} clips are too few to train features on: give {MIN_CLIPS} or more")
     network, info = fit(folders, num_epochs=num_epochs, seed=seed)
     save_features(out, network, info)
+    for name, share in info.accuracy.items():
+        print(f"{name:10} {share:7.1%} of clips not trained on")
+    print(f"{out} written")
+
+
+def main() -> None:
+    cli.call(train_features, prog="python -m t2vgan.evaluation.features")
+
+
+if __name__ == "__main__":
+    cli.run(main)
