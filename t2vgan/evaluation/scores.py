@@ -37,7 +37,7 @@ class Steadiness(Frozen):
 
 
 class Spread(Frozen):
-    """How much clips differ whose prompts ask for the same: std within a request, RMS over them."""
+    """How much clips of one prompt differ: std within a prompt, RMS over prompts."""
 
     start: float | None
     """Start position, RMS over x and y, over the frame's shorter side."""
@@ -251,16 +251,13 @@ def _steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
 
 
 def _spread(track: Track, prompts: np.ndarray) -> Spread:
-    """Measure the clips in which an object can be followed; requests with one such clip are out."""
+    """Measure the clips in which an object can be followed; prompts with one such clip are out."""
     followed = track.alone.mean(axis=1) >= MIN_SHARE_ALONE
     x, y = bridge_gaps(np.stack([track.x, track.y]), track.alone) / track.unit
     radius = _mean_over_frames(np.sqrt(track.area / np.pi), track.alone) / track.unit
     speed = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).sum(axis=1)
-    requests: dict[tuple[tuple[str, str], ...], list[int]] = {}
-    for clip in np.flatnonzero(followed).tolist():
-        asked = expected_attributes(prompts[clip]) or {}
-        requests.setdefault(tuple(sorted(asked.items())), []).append(clip)
-    groups = [clips for clips in requests.values() if len(clips) > 1]
+    groups = [np.flatnonzero(followed & (prompts == p)) for p in dict.fromkeys(prompts)]
+    groups = [group for group in groups if len(group) > 1]
 
     def within_prompt(*values: np.ndarray) -> float | None:
         variances = [np.var(v[group], ddof=1) for v in values for group in groups]
