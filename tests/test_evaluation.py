@@ -14,6 +14,7 @@ from data_tools.build_shards import build
 from data_tools.scenes import circles
 from t2vgan.config import ClipGanConfig
 from t2vgan.errors import UserError
+from t2vgan.evaluation import drawn_clips
 from t2vgan.evaluation import evaluate as evaluate_module
 from t2vgan.evaluation.evaluate import evaluate
 from t2vgan.evaluation.table import format_evaluation
@@ -95,7 +96,7 @@ class Oracle(nn.Module):
 def test_a_perfect_generator_gets_a_perfect_score(monkeypatch, data, weights):
     real = load_generator(weights)
     oracle = LoadedGenerator(Oracle(real.vocabulary), real.vocabulary, real.info)
-    monkeypatch.setattr(evaluate_module, "load_generator", lambda path, device: oracle)
+    monkeypatch.setattr(drawn_clips, "load_generator", lambda path, device: oracle)
     result = evaluate(weights, data, num_clips=400)
     assert result.generated.accuracy == result.generated.accuracy_held_out == 1
     assert result.generated.one_object == 1
@@ -134,7 +135,7 @@ def test_the_command_writes_the_protocol_with_the_numbers(data, weights, tmp_pat
     assert str(out) in done.stdout
     record = json.loads(out.read_text())
     protocol = record["protocol"]
-    assert protocol["version"] == "attributes-2"
+    assert protocol["version"] == "attributes-3"
     assert protocol["dataset_fingerprint"] == load_manifest(data).fingerprint
     assert (protocol["weights_step"], protocol["weights_clips_seen"]) == (7, 112)
     assert (protocol["num_frames"], protocol["height"], protocol["width"]) == (10, 32, 48)
