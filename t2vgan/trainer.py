@@ -13,8 +13,9 @@ from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.game import Game
 from t2vgan.health import BadSteps, bad_stop, record_bad_stop, rolled_back
 from t2vgan.heartbeat import Heartbeat
-from t2vgan.manifest import check_shards, load_manifest
 from t2vgan.micro_batch import MicroBatch, prepare_step
+from t2vgan.mixed_order import MixedOrder
+from t2vgan.mixture import open_data
 from t2vgan.rank_check import check_ranks
 from t2vgan.readings import Readings
 from t2vgan.run_folder import check_same_run
@@ -22,7 +23,7 @@ from t2vgan.run_lock import locked
 from t2vgan.saving import RunState, Saver, find_checkpoint, load_run
 from t2vgan.seeds import derive_seed
 from t2vgan.signals import stop_on_signals
-from t2vgan.stream import BadSample, Batch, ClipLoader, DataOrder
+from t2vgan.stream import BadSample, Batch, ClipLoader
 from t2vgan.text import Vocabulary, tokenize
 from t2vgan.tracking import end_tracker
 
@@ -40,10 +41,10 @@ class Trainer:
         self.config = config
         self.launcher = launcher
         self.rollback = rollback
-        self.manifest = load_manifest(config.data.path)
-        check_shards(config.data.path, self.manifest)
+        self.data = open_data(config.data)
+        self.manifest = self.data.manifest
         self.order = self.data_order(rollbacks=0)
-        self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts)
+        self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts, config.data.max_words)
         self.num_tokens = max(len(tokenize(prompt)) for prompt in self.manifest.prompts)
         self.processes = Processes(tracking=config.tracking, num_cpu_threads=config.num_cpu_threads)
         self.micro_batch_size = check_batch_arithmetic(config, self.processes.world_size)
@@ -51,7 +52,7 @@ class Trainer:
         if config.train.frames_per_clip > geometry.num_frames:
             raise UserError(
                 f"train.frames_per_clip={config.train.frames_per_clip} must be at most the"
-                f" {geometry.num_frames} frames of the clips in {config.data.path}"
+                f" {geometry.num_frames} frames of the clips in {config.data.name}"
             )
         self.game = Game(
             config.model,
@@ -63,7 +64,7 @@ class Trainer:
         )
         self.state = RunState(data_fingerprint=self.manifest.fingerprint)
         self.diary = Diary(config, self.game, self.processes, self.state)
-        self.readings = Readings(self.diary, self.manifest, self.vocabulary)
+        self.readings = Readings(self.diary, self.data, self.vocabulary)
         self.saver = Saver(config, self.game, self.manifest, self.vocabulary)
         self.heartbeat = Heartbeat(
             config.run_dir, rank=self.processes.rank, world_size=self.processes.world_size
@@ -249,11 +250,10 @@ class Trainer:
     def is_at_end(self) -> bool:
         return self.state.step >= self.config.train.num_steps
 
-    def data_order(self, rollbacks: int) -> DataOrder:
+    def data_order(self, rollbacks: int) -> MixedOrder:
         """Return the order of the data; every rollback chooses another one."""
         again = [rollbacks] if rollbacks else []
-        return DataOrder(
-            counts=tuple(shard.num_samples for shard in self.manifest.shards),
+        return self.data.order(
             num_streams=self.config.data.num_streams,
             shuffle_window=self.config.data.shuffle_window,
             seed=derive_seed(self.config.train.seed, "data", *again),
@@ -263,8 +263,7 @@ class Trainer:
         """Return a loader that stands at the current step."""
         data = self.config.data
         return ClipLoader(
-            data.path,
-            self.manifest,
+            self.data,
             self.order,
             global_batch_size=self.config.train.global_batch_size,
             rank=self.processes.rank,

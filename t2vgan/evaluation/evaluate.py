@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 import t2vgan
 from t2vgan.config import Frozen
+from t2vgan.data_set import DataSet, open_data_set, read_samples_of
 from t2vgan.errors import UserError
 from t2vgan.evaluation.motion import expected_motion
 from t2vgan.evaluation.scores import (
@@ -28,7 +29,7 @@ from t2vgan.files import sha256_of
 from t2vgan.run_folder import git_commit
 from t2vgan.sampling import LoadedGenerator, generate_clips, load_generator
 from t2vgan.seeds import derive_seed, permutation, random_generator
-from t2vgan.shards import Manifest, check_shards, decode_sample, load_manifest, read_samples
+from t2vgan.shards import Manifest, decode_sample
 from t2vgan.text import tokenize
 from t2vgan.weights import find_weights
 
@@ -103,8 +104,8 @@ def evaluate(
     the meter does not know, and too few clips.
     """
     start = time.monotonic()
-    manifest = load_manifest(data)
-    check_shards(data, manifest)
+    data_set = open_data_set(data)
+    manifest = data_set.manifest
     file = find_weights(weights)
     sha256 = sha256_of(file)  # now: a running training may replace the file
     target = _find_device(device)
@@ -117,7 +118,7 @@ def evaluate(
     held_out = [prompt for prompt in prompts if prompt not in loaded.info.prompts]
     dealt = [prompts[index % len(prompts)] for index in range(num_clips)]
     generated = score_track(_track_generated(loaded, dealt, seed), dealt, held_out)
-    real_track, real_prompts = _track_real(data, manifest, num_clips)
+    real_track, real_prompts = _track_real([data_set], num_clips)
     ceiling = score_track(real_track, real_prompts)
     return Evaluation(
         protocol=Protocol(
@@ -141,9 +142,9 @@ def evaluate(
     )
 
 
-def score_real_clips(data: Path | str, manifest: Manifest, num_clips: int) -> Scores:
-    """Score the first real clips of a data folder: what generated ones are compared with."""
-    return score_track(*_track_real(data, manifest, num_clips))
+def score_real_clips(data_sets: Sequence[DataSet], num_clips: int) -> Scores:
+    """Score the first real clips of some data: what generated ones are compared with."""
+    return score_track(*_track_real(data_sets, num_clips))
 
 
 def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Controls:
@@ -221,10 +222,10 @@ def _track_generated(loaded: LoadedGenerator, prompts: Sequence[str], seed: int)
     return join(tracks)
 
 
-def _track_real(data: Path | str, manifest: Manifest, num_clips: int) -> tuple[Track, list[str]]:
+def _track_real(data_sets: Sequence[DataSet], num_clips: int) -> tuple[Track, list[str]]:
     tracks, prompts = [], []
-    total = min(num_clips, manifest.num_samples)
-    clips = itertools.islice(_read_clips(data, manifest), total)
+    total = min(num_clips, sum(data_set.manifest.num_samples for data_set in data_sets))
+    clips = itertools.islice(itertools.chain.from_iterable(map(_read_clips, data_sets)), total)
     with tqdm(total=total, desc="real clips", unit="clip", delay=SLOW_SECONDS) as progress:
         while chunk := list(itertools.islice(clips, CLIPS_AT_ONCE)):
             tracks.append(track(np.stack([frames for frames, _ in chunk])))
@@ -233,11 +234,10 @@ def _track_real(data: Path | str, manifest: Manifest, num_clips: int) -> tuple[T
     return join(tracks), prompts
 
 
-def _read_clips(data: Path | str, manifest: Manifest) -> Iterator[tuple[np.ndarray, str]]:
-    """Yield the frames (T, H, W, 3) and the prompt of every clip of a data folder, in order."""
-    for shard in manifest.shards:
-        for sample in read_samples(Path(data) / shard.name):
-            try:
-                yield decode_sample(sample, manifest.geometry)
-            except ValueError as error:
-                raise UserError(f"{data}/{shard.name}: sample {sample.key}: {error}") from None
+def _read_clips(data_set: DataSet) -> Iterator[tuple[np.ndarray, str]]:
+    """Yield the frames (T, H, W, 3) and the prompt of every clip of a data set, in order."""
+    for shard, sample in read_samples_of(data_set):
+        try:
+            yield decode_sample(sample, data_set.manifest.geometry)
+        except ValueError as error:
+            raise UserError(f"{shard}: sample {sample.key}: {error}") from None
