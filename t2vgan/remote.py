@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, TypeVar
 
 from t2vgan.errors import UserError
 
@@ -87,7 +87,7 @@ class RemoteFolder:
 
         return self._patiently("", list_files)
 
-    def download(self, name: str, num_bytes: int, file: BinaryIO) -> None:
+    def download(self, name: str, num_bytes: int, file: IO[bytes]) -> None:
         """Write a file's bytes, of which there are `num_bytes`, to `file` piece by piece."""
         for start in range(0, num_bytes, CHUNK_BYTES):
             file.write(self._read_part(name, start, min(start + CHUNK_BYTES, num_bytes)))
@@ -134,6 +134,8 @@ class RemoteFolder:
             except UserError:
                 raise
             except Exception as error:  # each kind of storage has its own
+                if "locate credentials" in str(error):  # botocore
+                    raise UserError(f"{where}: {_say(error)}; set them for this storage") from None
                 if attempt == ATTEMPTS - 1:
                     raise OSError(
                         f"{where}: {ATTEMPTS} attempts failed; last: {_say(error)}"

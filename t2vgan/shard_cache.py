@@ -30,13 +30,13 @@ class ShardCache:
     def __init__(self, path: Path | None = None, gigabytes: float = 20) -> None:
         self.path = (path or DEFAULT_PATH).expanduser()
         self.gigabytes = gigabytes
-        self.path.mkdir(parents=True, exist_ok=True)
 
     def open(self, entry: ShardEntry, download: Download, *, verify: bool = True) -> BinaryIO:
         """Return a shard's file, downloaded if it is not here; open, no eviction takes it away.
 
         `download` writes the shard, or raises. `verify` proves one that was here already.
         """
+        self.path.mkdir(parents=True, exist_ok=True)
         while True:
             file = self._open_found(entry, verify) or self._fetch(entry, download)
             if file is not None:

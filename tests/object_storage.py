@@ -1,5 +1,6 @@
 """Real object storage on loopback (moto's server), behind a proxy that lets requests go wrong."""
 
+import hashlib
 import http.client
 import logging
 import threading
@@ -148,21 +149,28 @@ def client(proxy: Proxy):
 
 def put_folder(proxy: Proxy, folder: Path, prefix: str) -> str:
     """Copy a folder into the bucket and return its URL."""
+    s3 = client(proxy)
     for path in sorted(folder.iterdir()):
-        client(proxy).put_object(Bucket=BUCKET, Key=f"{prefix}/{path.name}", Body=path.read_bytes())
+        s3.put_object(
+            Bucket=BUCKET, Key=f"{prefix}/{path.name}", Body=path.read_bytes(), ACL="public-read"
+        )
     return f"s3://{BUCKET}/{prefix}"
 
 
-def objects(proxy: Proxy, prefix: str) -> dict[str, bytes]:
-    """Return the names under a prefix, and what they hold."""
+def objects(proxy: Proxy, prefix: str) -> dict[str, str]:
+    """Return the names under a prefix and the SHA-256 of what they hold, as `files_in` does."""
+    s3, found = client(proxy), {}
+    for item in s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/").get("Contents", []):
+        data = s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
+        found[item["Key"].removeprefix(f"{prefix}/")] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+def remove_objects(proxy: Proxy, prefix: str) -> None:
+    """Remove all that lies under a prefix."""
     s3 = client(proxy)
-    found = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/").get("Contents", [])
-    return {
-        item["Key"].removeprefix(f"{prefix}/"): s3.get_object(Bucket=BUCKET, Key=item["Key"])[
-            "Body"
-        ].read()
-        for item in found
-    }
+    for item in s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/").get("Contents", []):
+        s3.delete_object(Bucket=BUCKET, Key=item["Key"])
 
 
 @pytest.fixture(scope="module")
