@@ -7,7 +7,8 @@ Interrupted and run again, packing continues.
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import tyro
@@ -16,10 +17,12 @@ from tyro.conf import Positional
 from data_tools.arguments import at_least, parse_size
 from t2vgan import cli
 from t2vgan.errors import UserError
+from t2vgan.remote import is_url
 
 if TYPE_CHECKING:
     from data_tools.builds import BuiltShard, Task
     from data_tools.destination import Destination
+    from data_tools.finishing import RunJobs
     from data_tools.videos.plan import PackPlan
 
 
@@ -68,6 +71,10 @@ class PackOptions:
     """Seed of the random crops."""
     workers: int = os.cpu_count() or 1
     """Processes that decode."""
+    engine: Literal["local", "ray"] = "local"
+    """local: processes of this machine; ray: every CPU of a Ray cluster."""
+    ray_address: str = "auto"
+    """Address of the Ray cluster; auto: the one that this machine belongs to."""
     plan_only: bool = False
     """Print what would be done, and stop."""
     task_index: int | None = None
@@ -99,6 +106,8 @@ def main() -> int:
     options = tyro.cli(PackOptions, prog="python -m data_tools.pack_videos")
     signal.signal(signal.SIGTERM, _exit_on_signal)
     check_options(options)
+    if options.engine == "ray":  # whose processes stand in other folders
+        options = replace(options, source=absolute(options.source), out=absolute(options.out))
     task = task_of(options)
     plan = make_plan(options)
     if options.plan_only:
@@ -217,7 +226,13 @@ def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: 
 
     try:
         built = complete(
-            plan, out, num_workers=options.workers, task=task, remake=remake, watch=watch
+            plan,
+            out,
+            num_workers=options.workers,
+            task=task,
+            remake=remake,
+            watch=watch,
+            engine=engine_of(options),
         )
     except accounting.TooManyBadRows as error:
         print("\n".join(accounting.table(made, sum(plan.size_of(b.index) for b in made))))
@@ -233,6 +248,21 @@ def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: 
     else:
         print(f"{out}: {summary(load_manifest(out.folder))}")
     return 0
+
+
+def engine_of(options: PackOptions) -> "RunJobs":
+    """Return what runs the jobs."""
+    from data_tools.pool import run_jobs
+    from data_tools.ray_engine import run_jobs_on_ray
+
+    if options.engine == "local":
+        return run_jobs
+    return partial(run_jobs_on_ray, address=options.ray_address)
+
+
+def absolute(location: str) -> str:
+    """Return a path from the root on; a URL as it is."""
+    return location if is_url(location) else os.path.abspath(location)
 
 
 def _shards_to_retry(plan: "PackPlan", out: "Destination") -> set[int]:
