@@ -1,8 +1,6 @@
 """Shards read from object storage: the same batches as from a folder, whatever goes wrong."""
 
-import multiprocessing
 import os
-import signal
 import threading
 import time
 from itertools import islice
@@ -16,7 +14,7 @@ from t2vgan.data_order import Segment
 from t2vgan.data_set import DataSet, LocalDataSet, open_data_set, read_samples_of
 from t2vgan.errors import UserError
 from t2vgan.mixture import alone
-from t2vgan.shard_cache import ShardCache, remove_abandoned
+from t2vgan.shard_cache import ShardCache
 from t2vgan.shard_reader import BadSample, ShardReader
 from t2vgan.shards import load_manifest
 from t2vgan.stream import ClipLoader
@@ -134,47 +132,6 @@ def test_an_open_shard_outlives_its_eviction(storage, sound, url, cache):
         path.unlink()
     rest = reader.read(Segment(0, 3, 7))
     assert [sample.key for _, sample in first + rest] == [f"{i:04d}" for i in range(10)]
-
-
-def read_all(url: str, folder: Path) -> None:
-    data_set = open_data_set(url, ShardCache(folder))
-    assert len(list(read_samples_of(data_set))) == 40
-
-
-def test_processes_share_a_cache(storage, sound, url, tmp_path):
-    slow = iter(["slow"] * 8)  # so that they meet
-    storage.fault = lambda method, path: next(slow, None)
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=read_all, args=(url, tmp_path)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
-    gets = [n for (method, path), n in storage.requests.items()
-            if method == "GET" and path.endswith(".tar")]  # fmt: skip
-    assert gets == [1, 1, 1, 1]
-    assert not list(tmp_path.glob(".tmp-*"))
-
-
-def test_a_killed_download_leaves_nothing_that_counts(storage, sound, url, tmp_path):
-    storage.fault = lambda method, path: "stalled" if path.endswith("s-2.tar") else None
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=read_all, args=(url, tmp_path))
-    process.start()
-    entries = load_manifest(sound).shards
-    deadline = time.monotonic() + 60
-    while not (tmp_path / f"{entries[1].sha256}.tar").exists() or not list(tmp_path.glob(".tmp*")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert {path.stem for path in tmp_path.glob("*.tar")} == {e.sha256 for e in entries[:2]}
-    assert list(tmp_path.glob(".tmp-*"))
-    remove_abandoned(tmp_path)
-    assert not list(tmp_path.glob(".tmp-*"))
-    storage.fault = lambda method, path: None
-    read_all(url, tmp_path)
 
 
 def test_a_spoilt_file_of_the_cache_is_fetched_again(storage, sound, url, cache):
