@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import repeat
 
 import numpy as np
 
@@ -39,6 +40,8 @@ class MixedOrder:
 
     def draws(self, stream: int, position: int) -> Iterator[int]:
         """Yield which data set each sample of a stream comes from, from `position` on, for ever."""
+        if len(self.slots) == 1:  # nothing to permute for each sample
+            yield from repeat(0)
         number, offset = divmod(position, sum(self.slots))
         while True:
             yield from self._round(stream, number)[offset:].tolist()

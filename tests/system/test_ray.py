@@ -1,10 +1,8 @@
 """Packing on a real Ray cluster of two nodes, on this machine."""
 
 import os
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 from ray.cluster_utils import Cluster
@@ -16,26 +14,15 @@ from tests.test_data_tools import files_in
 from tests.test_pack_videos import FAST, SMALL
 
 pytestmark = pytest.mark.system
-PORTS = (
-    "metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port",
-    "runtime_env_agent_port",
-)  # fmt: skip
-
-
-def node() -> dict[str, int]:
-    """Return a node's settings: with its ports named, it waits for no agent to choose them."""
-    with ExitStack() as sockets:
-        found = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
-        ports = {name: port.getsockname()[1] for name, port in zip(PORTS, found, strict=True)}
-    return {"num_cpus": 1, "object_store_memory": 80 << 20, **ports}
+NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     os.environ["RAY_raylet_start_wait_time_s"] = "120"  # noqa: SIM112 (a busy machine)
-    cluster = Cluster(initialize_head=True, head_node_args={**node(), "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
     try:
-        cluster.add_node(**node())
+        cluster.add_node(**NODE)
         cluster.wait_for_nodes()
         yield cluster.address
     finally:
