@@ -24,7 +24,7 @@ def run(num_videos: int = 10_000) -> None:
     """Pack small films one after the other, print the peaks and write the record.
 
     Args:
-        num_videos: Rows of the list; a multiple of 1,000.
+        num_videos: Rows of the list; a multiple of 500, which makes ten shards.
     """
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as out:
         folder = Path(name)
