@@ -10,13 +10,19 @@ from t2vgan.config import Config, flatten
 from t2vgan.distributed import Processes
 from t2vgan.errors import UserError
 from t2vgan.files import sha256_of
-from t2vgan.manifest import Manifest, check_shards, load_manifest
+from t2vgan.mixture import Mixture, open_data
 from t2vgan.rank_check import find_odd_ones
 from t2vgan.tracking import check_tracking
 
 LIBRARIES = ("torch", "accelerate", "numpy", "opencv-python-headless", "webdataset")
 # A node may keep its own copy of the data, whose fingerprint is compared, and have its own cores.
-OWN_BUSINESS = {"data.path", "num_cpu_threads"}
+OWN_BUSINESS = {
+    "data.path",
+    "data.mix",
+    "data.cache_path",
+    "data.cache_gigabytes",
+    "num_cpu_threads",
+}
 RANKS_NAMED = 8
 NAMED = 3
 
@@ -57,23 +63,21 @@ def find_differences(facts_by_rank: Sequence[Mapping[str, str]]) -> list[str]:
     return texts
 
 
-def check_start(processes: Processes, config: Config) -> Manifest:
-    """Return the data's manifest if every rank has what it needs, and all the same (collective).
+def check_start(processes: Processes, config: Config) -> Mixture:
+    """Return the data if every rank has what it needs, and all the same (collective).
 
     Raises:
         UserError: on every rank alike.
     """
 
-    def look_around() -> Manifest:
+    def look_around() -> Mixture:
         check_tracking(config)
-        manifest = load_manifest(config.data.path)
-        check_shards(config.data.path, manifest)
-        return manifest
+        return open_data(config.data)
 
-    manifest = processes.everywhere(look_around)
+    data = processes.everywhere(look_around)
     facts = describe_software() | describe_config(config)
-    check_agreement(processes, facts | {"data": manifest.fingerprint[:12]})
-    return manifest
+    check_agreement(processes, facts | {"data": data.manifest.fingerprint[:12]})
+    return data
 
 
 def check_agreement(processes: Processes, facts: Facts) -> None:

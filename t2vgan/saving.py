@@ -147,7 +147,7 @@ def load_run(config: Config, game: Game, step: int, state: RunState) -> None:
     saved = RunState.model_validate(load_checkpoint(config.run_dir, step, game.modules, optimizers))
     if saved.data_fingerprint != state.data_fingerprint:
         raise UserError(
-            f"{config.data.path} is not the data that {config.run_dir} was trained on; use that"
+            f"{config.data.name} is not the data that {config.run_dir} was trained on; use that"
             " data, or start another run with --run-dir"
         )
     for name in RunState.model_fields:

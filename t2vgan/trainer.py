@@ -16,6 +16,7 @@ from t2vgan.gauges import attach_gauges, compare_ranks
 from t2vgan.health import BadSteps, bad_stop, record_bad_stop, rolled_back
 from t2vgan.heartbeat import Heartbeat
 from t2vgan.micro_batch import MicroBatch, prepare_step
+from t2vgan.mixed_order import MixedOrder
 from t2vgan.negatives import OtherPrompts
 from t2vgan.rank_check import check_ranks
 from t2vgan.readings import Readings
@@ -24,7 +25,7 @@ from t2vgan.run_lock import check_shared, locked
 from t2vgan.saving import RunState, Saver, find_checkpoint, load_run
 from t2vgan.seeds import derive_seed
 from t2vgan.signals import stop_on_signals
-from t2vgan.stream import BadSample, Batch, ClipLoader, DataOrder
+from t2vgan.stream import BadSample, Batch, ClipLoader
 from t2vgan.text import Vocabulary, tokenize
 
 
@@ -44,9 +45,10 @@ class Trainer:
         self.processes = Processes(
             num_cpu_threads=config.num_cpu_threads, timeout_seconds=config.timeout_seconds
         )
-        self.manifest = check_start(self.processes, config)
+        self.data = check_start(self.processes, config)
+        self.manifest = self.data.manifest
         self.order = self.processes.everywhere(lambda: self.data_order(rollbacks=0))
-        self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts)
+        self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts, config.data.max_words)
         self.other_prompts = OtherPrompts(
             list(self.manifest.prompts), config.train.hard_mismatched_share
         )
@@ -58,7 +60,7 @@ class Trainer:
         if config.train.frames_per_clip > geometry.num_frames:
             raise UserError(
                 f"train.frames_per_clip={config.train.frames_per_clip} must be at most the"
-                f" {geometry.num_frames} frames of the clips in {config.data.path}"
+                f" {geometry.num_frames} frames of the clips in {config.data.name}"
             )
         self.game = Game(
             config.model,
@@ -71,7 +73,7 @@ class Trainer:
         self.stopwatch = attach_gauges(self.game)
         self.state = RunState(data_fingerprint=self.manifest.fingerprint)
         self.diary = Diary(config, self.game, self.processes, self.state)
-        self.readings = Readings(self.diary, self.manifest, self.vocabulary)
+        self.readings = Readings(self.diary, self.data, self.vocabulary)
         self.saver = Saver(
             config, self.game, self.manifest, self.vocabulary, self.diary.weights_written
         )
@@ -261,11 +263,10 @@ class Trainer:
     def is_at_end(self) -> bool:
         return self.state.step >= self.config.train.num_steps
 
-    def data_order(self, rollbacks: int) -> DataOrder:
+    def data_order(self, rollbacks: int) -> MixedOrder:
         """Return the order of the data; every rollback chooses another one."""
         again = [rollbacks] if rollbacks else []
-        return DataOrder(
-            counts=tuple(shard.num_samples for shard in self.manifest.shards),
+        return self.data.order(
             num_streams=self.config.data.num_streams,
             shuffle_window=self.config.data.shuffle_window,
             seed=derive_seed(self.config.train.seed, "data", *again),
@@ -275,8 +276,7 @@ class Trainer:
         """Return a loader that stands at the current step."""
         data = self.config.data
         return ClipLoader(
-            data.path,
-            self.manifest,
+            self.data,
             self.order,
             global_batch_size=self.config.train.global_batch_size,
             rank=self.processes.rank,

@@ -11,7 +11,8 @@ from t2vgan.cli import describe
 from t2vgan.config import Config
 from t2vgan.distributed import Processes
 from t2vgan.errors import UserError
-from t2vgan.manifest import Manifest, check_shards, load_manifest, verify_checksum
+from t2vgan.manifest import Manifest
+from t2vgan.mixture import open_data
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
 from t2vgan.text import Vocabulary
@@ -74,12 +75,13 @@ def check_shard_files(processes: Processes, config: Config) -> Finding:
     """Look at every shard's size and some shards' checksums, other ones on each rank."""
     manifest, problem, checked = None, "", 0
     try:
-        manifest = load_manifest(config.data.path)
-        check_shards(config.data.path, manifest)
+        data = open_data(config.data)
+        manifest = data.manifest
+        shards = [(part, n) for part in data.parts for n in range(len(part.manifest.shards))]
         deadline = time.monotonic() + CHECKSUM_SECONDS
-        for entry in manifest.shards[processes.rank % len(manifest.shards) :: processes.world_size]:
+        for part, number in shards[processes.rank % len(shards) :: processes.world_size]:
             if time.monotonic() < deadline:
-                verify_checksum(config.data.path, entry)
+                part.open(number, verify=True).close()
                 checked += 1
     except (UserError, OSError) as error:
         problem = describe(error)
@@ -107,7 +109,7 @@ def check_space(processes: Processes, config: Config) -> Finding:
 
 def measure_space(config: Config) -> tuple[int, int]:
     """Return the free bytes for run_dir, and those that checkpoints and weights take."""
-    manifest = load_manifest(config.data.path)
+    manifest = open_data(config.data).manifest
     one = checkpoint_bytes(config, manifest)
     run_dir = config.run_dir.resolve()
     folder = next(path for path in (run_dir, *run_dir.parents) if path.exists())
@@ -121,7 +123,7 @@ def checkpoint_bytes(config: Config, manifest: Manifest) -> int:
     sizes: dict[str, Any] = {
         "height": geometry.height,
         "width": geometry.width,
-        "vocabulary_size": len(Vocabulary.from_prompts(manifest.prompts)),
+        "vocabulary_size": len(Vocabulary.from_prompts(manifest.prompts, config.data.max_words)),
     }
     generator = build_generator(config.model, **sizes)
     discriminator = build_discriminator(
