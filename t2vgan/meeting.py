@@ -196,7 +196,7 @@ def interface_address(any_socket: socket.socket, name: str) -> str | None:
         return None
 
 
-def open_store(place: Place, seconds: float) -> tuple[Any, dict[str, str]]:
+def open_store(place: Place, seconds: float) -> tuple[Any, dict[str, Any]]:
     """Return the store where processes leave words for each other, and the addresses on the way.
 
     Rank 0 keeps the store, so it need not look for it.
@@ -219,7 +219,7 @@ def open_store(place: Place, seconds: float) -> tuple[Any, dict[str, str]]:
     return store, addresses
 
 
-def knock(place: Place, seconds: float) -> dict[str, str]:
+def knock(place: Place, seconds: float) -> dict[str, Any]:
     """Wait until somebody answers where rank 0 should be; torch's own waiting is noisy.
 
     Returns the addresses that this process and rank 0 have for each other.
