@@ -56,7 +56,7 @@ def run(num_clips: int = 1600, turns: int = 7) -> None:
             write_film(folder / f"{number}.mp4", number, seconds=2, size="320x240")
         write_list(folder, num_clips)
         for storage, extension in EXTENSIONS.items():
-            data = pack(folder, storage)
+            data = pack(folder, storage, num_clips)
             with (
                 open(os.devnull, "w") as silence,
                 redirect_stdout(silence),
@@ -71,9 +71,10 @@ def run(num_clips: int = 1600, turns: int = 7) -> None:
     print(f"wrote {write_record('real_clips_loader', content)}")
 
 
-def pack(folder: Path, storage: str) -> Mixture:
-    """Pack the films as the command does."""
-    options = PackOptions(source=str(folder), out="", storage=storage, rows_per_shard=100)
+def pack(folder: Path, storage: str, num_clips: int) -> Mixture:
+    """Pack the films as the command does, into two shards of each stream."""
+    rows = num_clips // (2 * NUM_STREAMS)
+    options = PackOptions(source=str(folder), out="", storage=storage, rows_per_shard=rows)
     out = folder / storage
     complete(make_plan(options), Destination(out), num_workers=1)
     return alone(LocalDataSet(out, load_manifest(out)))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 ShouldStop = Callable[[], bool]
 
+KNOCK_SECONDS = 10
 MAX_RETRIES = 3  # of a job whose node or process was lost
 
 
@@ -31,8 +33,9 @@ def run_jobs_on_ray(
     import ray
 
     try:
+        knock(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except ConnectionError:
+    except OSError:
         raise UserError(f"--ray-address {address}: no Ray cluster is running there") from None
     waiting: deque[Job] = deque(jobs)
     running: list[Any] = []
@@ -55,6 +58,13 @@ def run_jobs_on_ray(
         for job in running:
             ray.cancel(job, force=True)
         ray.shutdown()
+
+
+def knock(address: str) -> None:
+    """Raise OSError where nobody answers, which Ray itself would find out only after minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
 
 
 def _run_job(function: Callable[[Job, ShouldStop], Result], job: Job) -> Result:
