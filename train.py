@@ -6,7 +6,7 @@ process. Nothing heavy is imported before the command line is understood.
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -84,5 +84,20 @@ def main() -> int:
     return 0 if trainer.run() else command.exit_code_when_stopped
 
 
+def leave(code: int) -> NoReturn:
+    """Exit; one of several processes at once, leaving its connections to the system.
+
+    Taking down a process group whose other members are gone may wait for them or abort.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    try:
+        cli.run(main)
+    except SystemExit as stop:
+        leave(int(stop.code or 0))
