@@ -87,8 +87,7 @@ class Oracle(nn.Module):
         # "moving up-right" is the held-out name of what "moving diagonally up-right" shows
         named = [p.replace(HELD_OUT, "circle moving diagonally up-right") for p in asked]
         clips = [int(abs(latent) * 1e5) for latent in latents]
-        ids = [circles.PROMPTS.index(prompt) for prompt in named]
-        frames = circles.render_clips(clips, 99, GEOMETRY, prompt_ids=ids).frames
+        frames = circles.render_clips(clips, 99, GEOMETRY, prompts=named).frames
         return to_video(torch.from_numpy(frames))
 
 

@@ -9,8 +9,8 @@ from t2vgan.evaluation.motion import (
     classify,
     classify_motion,
     expected_motion,
-    unknown_prompts,
 )
+from t2vgan.evaluation.prompts import unknown_prompts
 from t2vgan.evaluation.tracking import track
 from t2vgan.shards import Geometry
 from tests.painting import TIME, paint

@@ -81,9 +81,7 @@ SHAPES: dict[str, Shape] = {
 """By the name in prompts; triangle and star stand on their base."""
 
 
-def draw_discs(
-    centres: np.ndarray, radii: np.ndarray, *, height: int, width: int
-) -> np.ndarray:
+def draw_discs(centres: np.ndarray, radii: np.ndarray, *, height: int, width: int) -> np.ndarray:
     """Draw one blue disc on white in each frame, as `draw_objects` does."""
     frames = blank(len(centres), centres.shape[1], height=height, width=width)
     num_clips = len(centres)
@@ -142,7 +140,7 @@ View = tuple[np.ndarray, tuple[slice, slice]]
 
 
 def _square(frame: np.ndarray, i: int, j: int, side: int) -> View:
-    """Return the square of a frame (H, W, 3) with its corner at row i, column j, cut where it ends."""
+    """Return the square of a frame with its corner at row i, column j, cut where that ends."""
     height, width = frame.shape[:2]
     top, left, bottom, right = max(i, 0), max(j, 0), min(i + side, height), min(j + side, width)
     bottom, right = max(bottom, top), max(right, left)
@@ -150,9 +148,7 @@ def _square(frame: np.ndarray, i: int, j: int, side: int) -> View:
     return frame[top:bottom, left:right], part
 
 
-def _paint_on_white(
-    views: Iterable[View], levels: np.ndarray, colour_ids: np.ndarray
-) -> None:
+def _paint_on_white(views: Iterable[View], levels: np.ndarray, colour_ids: np.ndarray) -> None:
     ramps = np.concatenate([_ramp(colour) for colour in COLOURS.values()])
     levels = levels + (colour_ids[:, None, None] * NUM_LEVELS).astype(levels.dtype)
     patches = ramps.take(levels, axis=0)  # several times faster than ramps[levels]
@@ -160,9 +156,7 @@ def _paint_on_white(
         square[...] = patch[part]
 
 
-def _paint_over(
-    views: Iterable[View], levels: np.ndarray, colour_ids: np.ndarray
-) -> None:
+def _paint_over(views: Iterable[View], levels: np.ndarray, colour_ids: np.ndarray) -> None:
     palette = np.array(list(COLOURS.values()), np.float32)[colour_ids]
     shares = (levels / np.float32(NUM_LEVELS - 1))[..., None]
     for (square, part), share, colour in zip(views, shares, palette, strict=True):

@@ -14,7 +14,7 @@ from tqdm import tqdm
 import t2vgan
 from t2vgan.config import Frozen
 from t2vgan.errors import UserError
-from t2vgan.evaluation.prompts import check_prompts, deal_prompts, expected_attributes
+from t2vgan.evaluation.prompts import check_prompts, deal_prompts, expected_objects
 from t2vgan.evaluation.scores import (
     Interval,
     RelativeToReal,
@@ -22,7 +22,8 @@ from t2vgan.evaluation.scores import (
     compare,
     score_track,
 )
-from t2vgan.evaluation.tracking import Track, join, track
+from t2vgan.evaluation.trackers import tracker_of
+from t2vgan.evaluation.tracking import Track, join
 from t2vgan.files import sha256_of
 from t2vgan.run_folder import git_commit
 from t2vgan.sampling import LoadedGenerator, generate_clips, load_generator
@@ -150,13 +151,18 @@ def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Control
     """Score clips with the prompts, and then with the frames of each clip, in random order."""
     order = permutation(len(prompts), seed, "shuffled prompts")
     frame_order = random_generator(seed, "shuffled frames").random(track.x.shape).argsort(axis=1)
-    asked = [tuple(sorted((expected_attributes(prompt) or {}).items())) for prompt in prompts]
+    asked = [_content(prompt) for prompt in prompts]
     shares = [count / len(asked) for count in Counter(asked).values()]
     return Controls(
         chance=sum(share**2 for share in shares),
         shuffled_prompts=_control(track, [prompts[index] for index in order]),
         shuffled_frames=_control(track.reorder_frames(frame_order), prompts),
     )
+
+
+def _content(prompt: str) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """Return what a prompt asks for, whatever its words and the order of its objects."""
+    return tuple(sorted(tuple(sorted(asked.items())) for asked in expected_objects(prompt) or ()))
 
 
 def check_fit(loaded: LoadedGenerator, manifest: Manifest, prompts: Sequence[str]) -> None:
@@ -204,7 +210,7 @@ def _describe(device: torch.device) -> str:
 
 def _track_generated(loaded: LoadedGenerator, prompts: Sequence[str], seed: int) -> Track:
     seeds = [derive_seed(seed, "evaluation", index) for index in range(len(prompts))]
-    tracks = []
+    tracks, track = [], tracker_of(prompts)
     with tqdm(total=len(prompts), desc="generate", unit="clip", delay=SLOW_SECONDS) as progress:
         for start in range(0, len(prompts), CLIPS_AT_ONCE):
             chunk = slice(start, start + CLIPS_AT_ONCE)
@@ -222,7 +228,9 @@ def _track_generated(loaded: LoadedGenerator, prompts: Sequence[str], seed: int)
 
 
 def _track_real(data: Path | str, manifest: Manifest, num_clips: int) -> tuple[Track, list[str]]:
-    tracks, prompts = [], []
+    tracks: list[Track] = []
+    prompts: list[str] = []
+    track = tracker_of(manifest.prompts)
     total = min(num_clips, manifest.num_samples)
     clips = itertools.islice(_read_clips(data, manifest), total)
     with tqdm(total=total, desc="real clips", unit="clip", delay=SLOW_SECONDS) as progress:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from t2vgan.evaluation.evaluate import Control, Evaluation
-from t2vgan.evaluation.prompts import expected_attributes
-from t2vgan.evaluation.scores import Interval, Scores, wilson_interval
+from t2vgan.evaluation.prompts import expected_objects
+from t2vgan.evaluation.scores import Interval, Scores, motions_of, wilson_interval
 
 NAME_WIDTH = 36
 
@@ -28,7 +28,7 @@ def _prompt_lines(scores: Scores) -> Iterator[str]:
     yield f"{'prompt':{NAME_WIDTH}} {'clips':>6} {'right':>7}  {'95 % interval':15}  seen instead"
     for prompt, seen in scores.confusion.items():
         instead = dict(seen)
-        instead.pop((expected_attributes(prompt) or {}).get("motion", ""), 0)
+        instead.pop(motions_of(expected_objects(prompt) or ()), 0)
         num_clips, accuracy = scores.clips_per_prompt[prompt], scores.per_prompt[prompt]
         interval = wilson_interval(round(accuracy * num_clips), num_clips)
         line = _line(prompt, num_clips, accuracy, interval)
@@ -75,7 +75,7 @@ def _quality_lines(evaluation: Evaluation) -> Iterator[str]:
         return f"{name:{NAME_WIDTH}}" + "".join(f" {cell:>10}" for cell in cells)
 
     yield row("", "generated", "real")
-    yield row("frames with exactly one object", *(f"{s.one_object:.2%}" for s in both))
+    yield row("frames with exactly the objects asked", *(f"{s.one_object:.2%}" for s in both))
     yield row("flicker of the background (0..255)", *(f"{s.flicker:.2f}" for s in both))
     yield row("", "over real")
     for name, value in evaluation.relative_to_real:
