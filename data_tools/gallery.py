@@ -41,7 +41,8 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
         module = BuildPlan(scene, 1, 1, geometry, SEED).module
         num_clips = len(prompts) if prompts else 2 * COLUMNS
         clips = module.render_clips(range(num_clips), SEED, geometry, prompts=prompts)
-        sheet = contact_sheet(clips.frames, labels or clips.prompts, columns=COLUMNS, scale=2)
+        scale = 2 if labels else 3  # whole prompts need the room
+        sheet = contact_sheet(clips.frames, labels or clips.prompts, columns=COLUMNS, scale=scale)
         save_clip(out / f"{name}.gif", sheet, fps=FPS)
         print(f"wrote {out / f'{name}.gif'}")
 
