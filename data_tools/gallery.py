@@ -27,13 +27,13 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
 
     geometry = Geometry(num_frames=NUM_FRAMES, height=SIDE, width=SIDE)
     values = {
-        "shape": shapes.SHAPES,
-        "colour": shapes.COLOURS,
-        "size": shapes.SIZES,
-        "motion": shapes.MOTIONS,
+        "shape": list(shapes.SHAPES),
+        "colour": list(shapes.COLOURS),
+        "size": list(shapes.SIZES),
+        "motion": list(shapes.MOTIONS),
     }
     sheets: dict[str, tuple[str, list[str] | None, list[str] | None]] = {
-        f"shapes-{name}": ("shapes", [prompt_of(**{name: value}) for value in known], list(known))
+        f"shapes-{name}": ("shapes", [prompt_of(**{name: value}) for value in known], known)
         for name, known in values.items()
     }
     sheets |= {scene: (scene, None, None) for scene in ("shapes-textured", "shapes-two")}

@@ -133,7 +133,7 @@ def test_the_command_writes_the_protocol_with_the_numbers(data, weights, tmp_pat
     assert str(out) in done.stdout
     record = json.loads(out.read_text())
     protocol = record["protocol"]
-    assert protocol["version"] == "circles-motion-1"
+    assert protocol["version"] == evaluate_module.PROTOCOL_VERSION
     assert protocol["dataset_fingerprint"] == load_manifest(data).fingerprint
     assert (protocol["weights_step"], protocol["weights_clips_seen"]) == (7, 112)
     assert (protocol["num_frames"], protocol["height"], protocol["width"]) == (10, 32, 48)
