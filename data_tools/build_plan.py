@@ -27,7 +27,7 @@ class BuildPlan:
     @property
     def module(self) -> ModuleType:
         """The scene's module."""
-        return importlib.import_module(f"data_tools.scenes.{self.scene}")
+        return importlib.import_module(f"data_tools.scenes.{self.scene.replace('-', '_')}")
 
     @property
     def header(self) -> BuildHeader:

@@ -89,8 +89,7 @@ class Oracle(nn.Module):
         # "moving up-right" is the held-out name of what "moving diagonally up-right" shows
         named = [p.replace(HELD_OUT, "circle moving diagonally up-right") for p in asked]
         clips = [int(abs(latent) * 1e5) for latent in latents]
-        ids = [circles.PROMPTS.index(prompt) for prompt in named]
-        frames = circles.render_clips(clips, 99, GEOMETRY, prompt_ids=ids).frames
+        frames = circles.render_clips(clips, 99, GEOMETRY, prompts=named).frames
         return to_video(torch.from_numpy(frames))
 
 
@@ -136,7 +135,7 @@ def test_the_command_writes_the_protocol_with_the_numbers(data, weights, tmp_pat
     assert str(out) in done.stdout
     record = json.loads(out.read_text())
     protocol = record["protocol"]
-    assert protocol["version"] == "attributes-3"
+    assert protocol["version"] == evaluate_module.PROTOCOL_VERSION
     assert protocol["dataset_fingerprint"] == load_manifest(data).fingerprint
     assert (protocol["weights_step"], protocol["weights_clips_seen"]) == (7, 112)
     assert (protocol["num_frames"], protocol["height"], protocol["width"]) == (10, 32, 48)

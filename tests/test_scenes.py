@@ -1,14 +1,21 @@
 """The scenes show what their prompts say, measured from the pixels."""
 
+import hashlib
+import itertools
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from data_tools.scenes import circles, clip_numbers, notebook
-from data_tools.scenes.drawing import draw_discs
-from t2vgan.shards import Geometry
+from data_tools.build_plan import BuildPlan
+from data_tools.build_shards import build
+from data_tools.scenes import circles, clip_numbers, notebook, shapes, shapes_textured, shapes_two
+from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_discs, draw_objects
+from data_tools.scenes.textures import textures
+from t2vgan.shards import Geometry, load_manifest
 
 GEOMETRY = Geometry(num_frames=10, height=64, width=64)
 WIDE = Geometry(num_frames=16, height=48, width=80)
@@ -18,8 +25,8 @@ MOVING = [p for p in circles.PROMPTS if "moving" in p]
 
 
 def render(prompt: str, geometry: Geometry = GEOMETRY, seed: int = 5) -> circles.RenderedClips:
-    ids = [circles.PROMPTS.index(prompt)] * CLIPS_PER_PROMPT
-    return circles.render_clips(range(CLIPS_PER_PROMPT), seed, geometry, prompt_ids=ids)
+    prompts = [prompt] * CLIPS_PER_PROMPT
+    return circles.render_clips(range(CLIPS_PER_PROMPT), seed, geometry, prompts=prompts)
 
 
 def measure(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -148,12 +155,10 @@ def test_a_clip_depends_on_its_index_and_the_seed_alone():
 
 @pytest.mark.parametrize("scene", [circles, notebook])
 def test_prompts_are_drawn_uniformly(scene):
-    counts = np.bincount(scene.draw_prompt_ids(range(9000), 0), minlength=18)
-    assert len(counts) == 18
-    assert abs(counts - 500).max() < 5 * np.sqrt(500)
-    assert scene.render_clips([4], 0, GEOMETRY).prompts == [
-        scene.PROMPTS[scene.draw_prompt_ids([4], 0)[0]]
-    ]
+    tiny = Geometry(num_frames=1, height=8, width=8)
+    counts = Counter(scene.render_clips(range(9000), 0, tiny).prompts)
+    assert set(counts) == set(scene.PROMPTS)
+    assert max(abs(count - 500) for count in counts.values()) < 5 * np.sqrt(500)
 
 
 def test_held_out_prompt_is_never_rendered():
@@ -218,9 +223,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("prompt", notebook.PROMPTS)
 def test_notebook_positions_and_pixels_are_the_published_ones(prompt):
-    clip = notebook.render_clips(
-        [0], 0, GEOMETRY, prompt_ids=[notebook.PROMPTS.index(prompt)]
-    ).frames[0]
+    clip = notebook.render_clips([0], 0, GEOMETRY, prompts=[prompt]).frames[0]
     for frame, x, y in zip(FRAMES, *PUBLISHED[prompt], strict=True):
         assert notebook.centre(prompt, frame, height=64, width=64) == (x, y)
         image = Image.new("RGB", (64, 64), (255, 255, 255))
@@ -231,3 +234,148 @@ def test_notebook_positions_and_pixels_are_the_published_ones(prompt):
 def test_notebook_table_covers_every_prompt():
     assert set(PUBLISHED) == set(notebook.PROMPTS)
     assert len(PUBLISHED) == 18
+
+
+# --- Moving Shapes ------------------------------------------------------------------------------
+
+ALL_SHAPES = [shapes, shapes_textured, shapes_two]
+
+
+def draw(shape: str, *, x: float = 32.3, y: float = 30.8, radius: float = 9, colour: str = "black"):
+    frames = blank(1, 1, height=64, width=64)
+    draw_objects(frames, np.array([[[x, y]]]), np.array([[radius]]), [shape], [colour])
+    return frames[0, 0]
+
+
+@pytest.mark.parametrize("radius", [4.5, 7, 12])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_has_the_area_of_the_disc(shape, radius):
+    assert (255.0 - draw(shape, radius=radius)[..., 0]).sum() / 255 == pytest.approx(
+        np.pi * radius**2, rel=0.03
+    )
+
+
+def test_triangle_and_star_point_up():
+    for shape in ("triangle", "star"):
+        rows = np.flatnonzero((draw(shape, x=32, y=32) < 128).any(axis=(1, 2)))
+        widths = (draw(shape, x=32, y=32)[rows, :, 0] < 128).sum(axis=1)
+        assert widths[0] <= 2 < widths[-2]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_colour_is_exact_inside_and_blends_with_what_is_beneath(colour):
+    assert tuple(draw("square", colour=colour)[31, 32]) == COLOURS[colour]
+    x, y = 20.5, 20.0
+    under = np.full((1, 1, 40, 40, 3), (200, 100, 40), np.uint8)
+    draw_objects(under, np.array([[[x, y]]]), np.array([[9.0]]), ["circle"], [colour])
+    for row, column in itertools.product(range(40), range(40)):
+        coverage = min(max(9.5 - np.hypot(column - x, row - y), 0), 1)
+        expected = np.array((200, 100, 40)) * (1 - coverage) + np.array(COLOURS[colour]) * coverage
+        assert np.abs(under[0, 0, row, column] - expected).max() <= 255 / 30 + 0.5
+
+
+@given(x=st.floats(-40, 80), y=st.floats(-40, 80), shape=st.sampled_from(list(SHAPES)))
+@settings(max_examples=40, deadline=None)
+def test_drawing_over_white_and_on_white_is_the_same(x, y, shape):
+    pictures = []
+    for on_white in (False, True):
+        frames = blank(1, 1, height=40, width=48)
+        place = (frames, np.array([[[x, y]]]), np.array([[6.7]]), [shape], ["orange"])
+        draw_objects(*place, on_white=on_white)
+        pictures.append(frames)
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_the_split_holds_out_15_percent_and_keeps_every_pair_of_values_in_training():
+    training, held_out = shapes.split_compositions()
+    assert len(training) + len(held_out) == 5 * 8 * 2 * 16
+    assert len(held_out) == 192
+    assert not set(training) & set(held_out)
+    values = (shapes.SHAPES, shapes.COLOURS, shapes.SIZES, shapes.MOTIONS)
+    for one, other in itertools.combinations(range(4), 2):
+        seen = {(c[one], c[other]) for c in training}
+        assert seen == set(itertools.product(values[one], values[other]))
+
+
+def test_the_split_of_two_keeps_every_look_and_every_pair_of_values():
+    training, held_out = shapes_two.split_pairs()
+    assert (len(training), len(held_out)) == (595, 105)
+    assert not set(training) & set(held_out)
+    looks = set(itertools.product(COLOURS, SHAPES))
+    assert {look for pair in training for look in pair} == looks
+
+    def pairs(split):
+        return {frozenset(two) for a, b in split for two in itertools.product(a, b)}
+
+    assert pairs(training) == pairs([*training, *held_out])
+
+
+@pytest.mark.parametrize("scene", ALL_SHAPES, ids=lambda s: s.__name__)
+def test_the_data_show_no_held_out_composition(scene):
+    tiny = Geometry(num_frames=1, height=16, width=16)
+    clips = scene.render_clips(range(3000), 0, tiny)
+    held_out = set(scene.HELD_OUT_PROMPTS)
+    assert held_out
+    assert not held_out & set(clips.prompts)
+    if scene is shapes_two:
+        looks = {frozenset(o[:2] for o in shapes_two.parse(p)) for p in clips.prompts}
+        hidden = {frozenset(o[:2] for o in shapes_two.parse(p)) for p in held_out}
+        assert hidden == {frozenset(pair) for pair in shapes_two.HELD_OUT}
+        assert not looks & hidden
+    else:
+        held = set(shapes.HELD_OUT)
+        assert not held & {shapes.COMPOSITIONS[prompt] for prompt in clips.prompts}
+
+
+@pytest.mark.parametrize("scene", ALL_SHAPES, ids=lambda s: s.__name__)
+def test_shapes_depend_on_index_and_seed_alone_and_say_what_they_show(scene):
+    together = scene.render_clips(range(12), 7, WIDE)
+    alone = scene.render_clips([9], 7, WIDE)
+    np.testing.assert_array_equal(alone.frames[0], together.frames[9])
+    assert (alone.prompts[0], alone.attributes[0]) == (together.prompts[9], together.attributes[9])
+    for prompt, attributes in zip(together.prompts, together.attributes, strict=True):
+        for drawn in attributes.get("objects", [attributes]):
+            assert all(drawn[name] in prompt for name in ("shape", "colour", "motion"))
+
+
+def test_textures_are_still_smooth_faint_and_different():
+    ground = textures(range(50), 3, GEOMETRY).astype(int)
+    assert ground.min() >= 170
+    assert np.abs(np.diff(ground, axis=1)).max() <= 12
+    assert np.abs(np.diff(ground, axis=2)).max() <= 12
+    assert (ground.std(axis=(1, 2)) > 2).all()
+    assert len({clip.tobytes() for clip in ground}) == 50
+    clips = shapes_textured.render_clips(range(50), 3, GEOMETRY)
+    plain = shapes.render_clips(range(50), 3, GEOMETRY)
+    away = (plain.frames == 255).all(axis=-1)
+    still = np.broadcast_to(ground[:, None], clips.frames.shape)
+    np.testing.assert_array_equal(clips.frames[away], still[away])
+    assert clips.prompts == plain.prompts
+
+
+def test_two_objects_seldom_touch_and_stay_in_view():
+    attributes = shapes_two.render_clips(range(1000), 1, GEOMETRY).attributes
+    starts = np.array([[(o["start_x"], o["start_y"]) for o in a["objects"]] for a in attributes])
+    assert (starts >= 0).mean() > 0.999
+    assert (starts <= 63).mean() > 0.999
+    distance = np.linalg.norm(starts[:, 0] - starts[:, 1], axis=-1)
+    assert (distance > 10).mean() > 0.99
+
+
+@pytest.mark.parametrize("scene", ["shapes", "shapes-textured", "shapes-two"])
+def test_a_build_of_shapes_names_its_split(scene, tmp_path):
+    build(BuildPlan(scene, 30, 20, Geometry(num_frames=4, height=32, width=32), 0), tmp_path,
+          num_workers=1)  # fmt: skip
+    manifest = load_manifest(tmp_path)
+    assert manifest.num_samples == 30
+    module = {"shapes": shapes, "shapes-textured": shapes_textured, "shapes-two": shapes_two}[scene]
+    assert manifest.held_out_prompts == module.HELD_OUT_PROMPTS
+
+
+def test_circles_are_the_bytes_they_always_were():
+    clips = circles.render_clips(range(500), 7, GEOMETRY)
+    assert circles.VERSION == "2"
+    content = clips.frames.tobytes() + repr((clips.prompts, clips.attributes)).encode()
+    assert hashlib.sha256(content).hexdigest() == (
+        "2cbc0e96b0daaf6ee281d8f825965ee95fd2b339cc3848b8517897ca51b5edc3"
+    )

@@ -1,16 +1,19 @@
 """Rendered scenes: every clip a pure function of (scene, seed, clip index, geometry).
 
-A scene is a module with `PROMPTS`, `HELD_OUT_PROMPTS`, `VERSION` (raised whenever a pixel
-changes), `draw_prompt_ids` and `render_clips`.
+A scene is a module with `VERSION` (raised whenever a pixel changes), `PROMPTS` (empty where they
+are too many to list), `HELD_OUT_PROMPTS`, which no clip of a data set shows, and `render_clips`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from pydantic import JsonValue
 
 from t2vgan.seeds import derive_seed
+
+T = TypeVar("T")
 
 FPS = 10.0
 NUMBERS_PER_CLIP = 16
@@ -38,3 +41,8 @@ def clip_numbers(clip_indexes: Sequence[int], *parts: int | str) -> np.ndarray:
         for index in clip_indexes
     ]
     return (np.array(raw, dtype=np.uint64).reshape(-1, NUMBERS_PER_CLIP) >> 11) * 2.0**-53
+
+
+def pick(choices: Sequence[T], numbers: np.ndarray) -> list[T]:
+    """Pick a choice by each of N numbers in [0, 1), all choices equally likely."""
+    return [choices[index] for index in (numbers * len(choices)).astype(np.int64).tolist()]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_tools.scenes import RenderedClips, clip_numbers
+from data_tools.scenes import RenderedClips, clip_numbers, pick
 from data_tools.scenes.drawing import draw_discs
 from data_tools.scenes.motions import Ranges, trace
 from t2vgan.shards import Geometry
@@ -50,28 +50,20 @@ KINDS = [
 ]
 
 
-def draw_prompt_ids(clip_indexes: Sequence[int], seed: int) -> np.ndarray:
-    """Return the prompt of each clip as an index into PROMPTS: (N,) int64."""
-    return _prompt_ids(clip_numbers(clip_indexes, seed, "circles"))
-
-
 def render_clips(
     clip_indexes: Sequence[int],
     seed: int,
     geometry: Geometry,
     *,
-    prompt_ids: Sequence[int] | None = None,
+    prompts: Sequence[str] | None = None,
 ) -> RenderedClips:
-    """Render the clips of a data set by index; `prompt_ids` replaces the prompts drawn for them."""
+    """Render the clips of a data set by index; `prompts` replaces those drawn for them."""
     numbers = clip_numbers(clip_indexes, seed, "circles")
-    ids = _prompt_ids(numbers) if prompt_ids is None else np.asarray(prompt_ids, np.int64)
+    if prompts is None:
+        prompts = pick(PROMPTS, numbers[:, 0])
+    ids = np.array([PROMPTS.index(prompt) for prompt in prompts])
     paths = trace(numbers[:, 1:], KINDS, ids, **geometry.model_dump())
     frames = draw_discs(paths.centres, paths.radii, height=geometry.height, width=geometry.width)
-    prompts = [PROMPTS[i] for i in ids]
     for prompt, drawn in zip(prompts, paths.attributes, strict=True):
         drawn["motion"] = prompt.removeprefix("circle ")
-    return RenderedClips(frames, prompts, paths.attributes)
-
-
-def _prompt_ids(numbers: np.ndarray) -> np.ndarray:
-    return (numbers[:, 0] * len(PROMPTS)).astype(np.int64)
+    return RenderedClips(frames, list(prompts), paths.attributes)

@@ -7,14 +7,23 @@ area of the disc of that radius.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 Colour = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
-BLUE: Colour = (0, 0, 255)
+COLOURS: dict[str, Colour] = {
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+    "magenta": (255, 0, 255),
+    "cyan": (0, 255, 255),
+    "orange": (255, 128, 0),
+    "black": (0, 0, 0),
+}
 
 NUM_LEVELS = 16  # of coverage: they look like 256, and make film strips smaller
 SIZE_STEP = 4  # pixels: objects of about one size share the size of the squares they are drawn on
@@ -72,13 +81,13 @@ SHAPES: dict[str, Shape] = {
 """By the name in prompts; triangle and star stand on their base."""
 
 
-def draw_discs(
-    centres: np.ndarray, radii: np.ndarray, *, height: int, width: int, colour: Colour = BLUE
-) -> np.ndarray:
-    """Draw one disc on white in each frame, as `draw_objects` does."""
+def draw_discs(centres: np.ndarray, radii: np.ndarray, *, height: int, width: int) -> np.ndarray:
+    """Draw one blue disc on white in each frame, as `draw_objects` does."""
     frames = blank(len(centres), centres.shape[1], height=height, width=width)
-    same = [0] * len(centres)
-    draw_objects(frames, centres, radii, [SHAPES["circle"]], same, [colour], same)
+    num_clips = len(centres)
+    draw_objects(
+        frames, centres, radii, ["circle"] * num_clips, ["blue"] * num_clips, on_white=True
+    )
     return frames
 
 
@@ -91,44 +100,67 @@ def draw_objects(
     frames: np.ndarray,
     centres: np.ndarray,
     radii: np.ndarray,
-    shapes: Sequence[Shape],
-    shape_ids: Sequence[int] | np.ndarray,
-    colours: Sequence[Colour],
-    colour_ids: Sequence[int] | np.ndarray,
+    shapes: Sequence[str],
+    colours: Sequence[str],
+    *,
+    on_white: bool = False,
 ) -> None:
-    """Draw one object per clip over frames (N, T, H, W, 3) uint8, in place.
+    """Draw one object per clip over frames (N, T, H, W, 3) uint8, in place; soft edges blend.
 
     centres (N, T, 2) and radii (N, T) are in pixels, x before y, with pixel (0, 0) centred on the
     origin and y growing downwards. Only a square around each object is computed; objects may lie
-    partly or wholly outside.
+    partly or wholly outside. `on_white` says that nothing is drawn yet: the same pixels, sooner.
     """
     num_frames = frames.shape[1]
     flat = frames.reshape(-1, *frames.shape[2:])
     x, y = centres.reshape(-1, 2).T
     column, row = np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
     radius = radii.ravel()
-    which, colour = (np.repeat(np.asarray(ids), num_frames) for ids in (shape_ids, colour_ids))
-    reach = np.array([shape.reach for shape in shapes])[which] * radius
+    which, colour = (
+        np.repeat([list(known).index(name) for name in names], num_frames)
+        for known, names in ((SHAPES, shapes), (COLOURS, colours))
+    )
+    outlines = list(SHAPES.values())
+    reach = np.array([shape.reach for shape in outlines])[which] * radius
     half = np.ceil(reach / SIZE_STEP).astype(np.int64) * SIZE_STEP + 1
-    ramps = np.concatenate([_ramp(c) for c in colours])
+    paint = _paint_on_white if on_white else _paint_over
     for shape_id, size in np.unique(np.stack([which, half]), axis=1).T.tolist():
         chosen = np.flatnonzero((which == shape_id) & (half == size))
         levels = _levels(
-            shapes[shape_id], (column - x)[chosen], (row - y)[chosen], radius[chosen], size
+            outlines[shape_id], (column - x)[chosen], (row - y)[chosen], radius[chosen], size
         )
-        levels += (colour[chosen, None, None] * NUM_LEVELS).astype(levels.dtype)
-        patches = ramps.take(levels, axis=0)  # several times faster than ramps[levels]
         corners = zip((row - size)[chosen].tolist(), (column - size)[chosen].tolist(), strict=True)
-        for frame, patch, (top, left) in zip(chosen.tolist(), patches, corners, strict=True):
-            _paste(flat[frame], patch, top, left)
+        side = 2 * size + 1
+        views = [_square(flat[i], *next(corners), side) for i in chosen.tolist()]
+        paint(views, levels, colour[chosen])
 
 
-def _paste(frame: np.ndarray, patch: np.ndarray, i: int, j: int) -> None:
-    """Put a patch into a frame (H, W, 3), its corner at row i, column j; what sticks out is cut."""
+# The part of a square that lies in a frame, (h, w, 3), and its (rows, columns) of the square.
+View = tuple[np.ndarray, tuple[slice, slice]]
+
+
+def _square(frame: np.ndarray, i: int, j: int, side: int) -> View:
+    """Return the square of a frame with its corner at row i, column j, cut where that ends."""
     height, width = frame.shape[:2]
-    top, left = max(i, 0), max(j, 0)
-    visible = patch[top - i : max(height - i, 0), left - j : max(width - j, 0)]
-    frame[top : top + visible.shape[0], left : left + visible.shape[1]] = visible
+    top, left, bottom, right = max(i, 0), max(j, 0), min(i + side, height), min(j + side, width)
+    bottom, right = max(bottom, top), max(right, left)
+    part = (slice(top - i, bottom - i), slice(left - j, right - j))
+    return frame[top:bottom, left:right], part
+
+
+def _paint_on_white(views: Iterable[View], levels: np.ndarray, colour_ids: np.ndarray) -> None:
+    ramps = np.concatenate([_ramp(colour) for colour in COLOURS.values()])
+    levels = levels + (colour_ids[:, None, None] * NUM_LEVELS).astype(levels.dtype)
+    patches = ramps.take(levels, axis=0)  # several times faster than ramps[levels]
+    for (square, part), patch in zip(views, patches, strict=True):
+        square[...] = patch[part]
+
+
+def _paint_over(views: Iterable[View], levels: np.ndarray, colour_ids: np.ndarray) -> None:
+    palette = np.array(list(COLOURS.values()), np.float32)[colour_ids]
+    shares = (levels / np.float32(NUM_LEVELS - 1))[..., None]
+    for (square, part), share, colour in zip(views, shares, palette, strict=True):
+        square[...] = square + (colour - square) * share[part] + np.float32(0.5)
 
 
 def _levels(

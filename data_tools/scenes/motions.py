@@ -158,6 +158,16 @@ class Paths:
     """(N, T) pixels."""
     attributes: list[dict[str, JsonValue]]
 
+    def moved(self, shift: np.ndarray) -> "Paths":
+        """Return the paths moved by (2,) or (N, 1, 2) pixels, and where they start now."""
+        centres = self.centres + shift
+        starts = centres[:, 0].round(3).tolist()
+        attributes = [
+            {**drawn, "start_x": x, "start_y": y}
+            for (x, y), drawn in zip(starts, self.attributes, strict=True)
+        ]
+        return Paths(centres, self.radii, attributes)
+
 
 def trace(
     numbers: np.ndarray,
@@ -183,7 +193,5 @@ def trace(
         for clip, row in zip(clips, rows, strict=True):
             attributes[clip] = dict(zip(draw.attributes, row, strict=True))
             attributes[clip]["motion"] = motion
-    centres += (width - 1) / 2, (height - 1) / 2
-    for start, drawn in zip(centres[:, 0].round(3).tolist(), attributes, strict=True):
-        drawn.update(start_x=start[0], start_y=start[1])
-    return Paths(centres, radii[..., 0], attributes)
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    return Paths(centres, radii[..., 0], attributes).moved(middle)

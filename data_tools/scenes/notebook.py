@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 from pydantic import JsonValue
 
-from data_tools.scenes import RenderedClips, clip_numbers
-from data_tools.scenes.drawing import BLUE, WHITE
+from data_tools.scenes import RenderedClips, clip_numbers, pick
+from data_tools.scenes.drawing import COLOURS, WHITE
 from t2vgan.shards import Geometry
 
 VERSION = "1"
@@ -60,28 +60,21 @@ def centre(prompt: str, frame: int, *, height: int, width: int) -> tuple[int, in
     return width // 2 + x, height // 2 + y
 
 
-def draw_prompt_ids(clip_indexes: Sequence[int], seed: int) -> np.ndarray:
-    """Return the prompt of each clip as an index into PROMPTS: (N,) int64."""
-    numbers = clip_numbers(clip_indexes, seed, "notebook")
-    return (numbers[:, 0] * len(PROMPTS)).astype(np.int64)
-
-
 def render_clips(
     clip_indexes: Sequence[int],
     seed: int,
     geometry: Geometry,
     *,
-    prompt_ids: Sequence[int] | None = None,
+    prompts: Sequence[str] | None = None,
 ) -> RenderedClips:
-    """Render the clips of a data set by index; `prompt_ids` replaces the prompts drawn for them."""
-    if prompt_ids is None:
-        prompt_ids = draw_prompt_ids(clip_indexes, seed).tolist()
-    frames = _clip_of_every_prompt(geometry)[list(prompt_ids)]
-    prompts = [PROMPTS[i] for i in prompt_ids]
+    """Render the clips of a data set by index; `prompts` replaces those drawn for them."""
+    if prompts is None:
+        prompts = pick(PROMPTS, clip_numbers(clip_indexes, seed, "notebook")[:, 0])
+    frames = _clip_of_every_prompt(geometry)[[PROMPTS.index(prompt) for prompt in prompts]]
     attributes: list[dict[str, JsonValue]] = [
         {"motion": prompt.removeprefix("circle ")} for prompt in prompts
     ]
-    return RenderedClips(frames, prompts, attributes)
+    return RenderedClips(frames, list(prompts), attributes)
 
 
 @lru_cache(maxsize=1)
@@ -96,6 +89,6 @@ def _clip_of_every_prompt(geometry: Geometry) -> np.ndarray:
             x, y = centre(prompt, number, height=height, width=width)
             image = Image.new("RGB", (width, height), WHITE)
             box = (x - REACH, y - REACH, x + REACH, y + REACH)
-            ImageDraw.Draw(image).ellipse(box, fill=BLUE)
+            ImageDraw.Draw(image).ellipse(box, fill=COLOURS["blue"])
             clip[number] = np.asarray(image)
     return frames

@@ -9,23 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_tools.scenes import RenderedClips, clip_numbers
-from data_tools.scenes.drawing import SHAPES, Colour, blank, draw_objects
+from data_tools.scenes import RenderedClips, clip_numbers, pick
+from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
 from data_tools.scenes.motions import MOTIONS, Ranges, trace
 from t2vgan.seeds import permutation
 from t2vgan.shards import Geometry
 
 VERSION = "1"
-COLOURS: dict[str, Colour] = {
-    "red": (255, 0, 0),
-    "green": (0, 255, 0),
-    "blue": (0, 0, 255),
-    "yellow": (255, 255, 0),
-    "magenta": (255, 0, 255),
-    "cyan": (0, 255, 255),
-    "orange": (255, 128, 0),
-    "black": (0, 0, 0),
-}
 SIZES: dict[str, Ranges] = {
     "small": Ranges(
         radius=(4.5, 5.5),
@@ -78,11 +68,14 @@ def write(composition: Composition, template: str) -> str:
 TRAINING, HELD_OUT = split_compositions()
 PROMPTS = tuple(write(composition, t) for composition in TRAINING for t in TEMPLATES)
 HELD_OUT_PROMPTS = tuple(write(composition, t) for composition in HELD_OUT for t in TEMPLATES)
-
-
-def draw_prompt_ids(clip_indexes: Sequence[int], seed: int) -> np.ndarray:
-    """Return the prompt of each clip as an index into PROMPTS: (N,) int64."""
-    return _prompt_ids(clip_numbers(clip_indexes, seed, "shapes"))
+COMPOSITIONS = dict(
+    zip(
+        PROMPTS + HELD_OUT_PROMPTS,
+        (composition for composition in TRAINING + HELD_OUT for _ in TEMPLATES),
+        strict=True,
+    )
+)
+"""What each prompt says."""
 
 
 def render_clips(
@@ -90,39 +83,39 @@ def render_clips(
     seed: int,
     geometry: Geometry,
     *,
-    prompt_ids: Sequence[int] | None = None,
+    prompts: Sequence[str] | None = None,
 ) -> RenderedClips:
-    """Render the clips of a data set by index; `prompt_ids` replaces the prompts drawn for them.
+    """Render the clips of a data set by index; `prompts` replaces those drawn for them."""
+    frames = blank(
+        len(clip_indexes), geometry.num_frames, height=geometry.height, width=geometry.width
+    )
+    return render_over(frames, clip_indexes, seed, prompts=prompts, on_white=True)
 
-    Ids from len(PROMPTS) on are those of HELD_OUT_PROMPTS.
-    """
+
+def render_over(
+    frames: np.ndarray,
+    clip_indexes: Sequence[int],
+    seed: int,
+    *,
+    prompts: Sequence[str] | None = None,
+    on_white: bool = False,
+) -> RenderedClips:
+    """Render clips as `render_clips` does over given frames (N, T, H, W, 3) uint8, in place."""
     numbers = clip_numbers(clip_indexes, seed, "shapes")
-    ids = _prompt_ids(numbers) if prompt_ids is None else np.asarray(prompt_ids, np.int64)
-    prompts = [(PROMPTS + HELD_OUT_PROMPTS)[i] for i in ids]
-    compositions = [(TRAINING + HELD_OUT)[i // len(TEMPLATES)] for i in ids]
+    if prompts is None:
+        prompts = pick(PROMPTS, numbers[:, 0])
+    compositions = [COMPOSITIONS[prompt] for prompt in prompts]
     shape, colour, size, motion = zip(*compositions, strict=True)
     kinds = list(itertools.product(MOTIONS, SIZES))
-    kind_ids = np.array([kinds.index(kind) for kind in zip(motion, size, strict=True)])
     paths = trace(
         numbers[:, 1:],
         [(motion, SIZES[size]) for motion, size in kinds],
-        kind_ids,
-        **geometry.model_dump(),
+        np.array([kinds.index(kind) for kind in zip(motion, size, strict=True)]),
+        num_frames=frames.shape[1],
+        height=frames.shape[2],
+        width=frames.shape[3],
     )
-    frames = blank(len(ids), geometry.num_frames, height=geometry.height, width=geometry.width)
-    draw_objects(
-        frames,
-        paths.centres,
-        paths.radii,
-        list(SHAPES.values()),
-        [list(SHAPES).index(name) for name in shape],
-        list(COLOURS.values()),
-        [list(COLOURS).index(name) for name in colour],
-    )
+    draw_objects(frames, paths.centres, paths.radii, shape, colour, on_white=on_white)
     for composition, drawn in zip(compositions, paths.attributes, strict=True):
         drawn.update(zip(ATTRIBUTES, composition, strict=True))
-    return RenderedClips(frames, prompts, paths.attributes)
-
-
-def _prompt_ids(numbers: np.ndarray) -> np.ndarray:
-    return (numbers[:, 0] * len(PROMPTS)).astype(np.int64)
+    return RenderedClips(frames, list(prompts), paths.attributes)

@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from t2vgan.evaluation.motion import MIN_SHARE_ALONE, classify
+from t2vgan.evaluation.motion import NONE, classify, in_view
 from t2vgan.evaluation.objects import Groups, outline_moments
 from t2vgan.evaluation.tracking import Track
 
@@ -31,23 +31,59 @@ CORNERS = {"square": (45, 4), "triangle": (0, 3), "diamond": (0, 4)}
 STAR_TIPS, STAR_WAIST = 5, 0.5
 OUTLINE_SCALES = (0.1, 0.2, 0.2, 0.2)  # how far apart the moments of two shapes are, roughly
 SHAPES = ("circle", *CORNERS, "star")
-NONE = "none"
 
 
-def read_attributes(track: Track) -> Mapping[str, Sequence[str]]:
+Seen = Mapping[str, str]
+"""What is read of one object, attribute -> value; empty where it was not found."""
+
+
+def read_objects(track: Track) -> list[list[Seen]]:
+    """Name the attributes of the objects that are in view in each of N clips.
+
+    An object alone in its clips rotates round the frame's middle, one of several anywhere.
+    """
+    objects: list[list[Seen]] = [[] for _ in track.alone]
+    for part in track.objects:
+        readings = read_attributes(part, centred=not track.further)
+        rows = (
+            dict(zip(readings, row, strict=True)) for row in zip(*readings.values(), strict=True)
+        )
+        for found, seen, is_in_view in zip(objects, rows, in_view(part), strict=True):
+            if is_in_view:
+                found.append(seen)
+    return objects
+
+
+def bind(expected: Sequence[Mapping[str, str]], objects: Sequence[Seen]) -> list[Seen]:
+    """Return what is seen of each object that a clip's prompt expects.
+
+    One expected object is the one in view; of several, each is found by its colour. With more or
+    fewer objects in view than expected, none is found.
+    """
+    if len(objects) != len(expected):
+        return [{} for _ in expected]
+    if len(expected) == 1:
+        return list(objects)
+    return [
+        next((seen for seen in objects if seen["colour"] == asked["colour"]), {})
+        for asked in expected
+    ]
+
+
+def read_attributes(track: Track, *, centred: bool = True) -> Mapping[str, Sequence[str]]:
     """Name each attribute of each of N tracks; "none" where nothing we know is seen."""
     seen = track.alone & ~track.cut
     whole = np.where(seen.any(axis=1, keepdims=True), seen, track.alone)  # rather cut than nothing
-    in_view = track.alone.mean(axis=1) >= MIN_SHARE_ALONE
+    followed = in_view(track)
 
     def name(values: np.ndarray) -> list[str]:
-        return np.where(in_view, values, NONE).tolist()
+        return np.where(followed, values, NONE).tolist()
 
     return {
         "shape": name(_shapes(_median_over(track.outline, whole))),
         "colour": name(_colours(_median_over(track.core_colour, whole))),
         "size": name(_sizes(track, whole)),
-        "motion": classify(track),
+        "motion": classify(track, centred=centred),
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from t2vgan.config import Frozen
-from t2vgan.evaluation.prompts import expected_attributes
+from t2vgan.evaluation.prompts import content, expected_objects
 from t2vgan.evaluation.scores import Interval, score_track
 from t2vgan.evaluation.tracking import Track
 from t2vgan.seeds import permutation, random_generator
@@ -43,9 +43,8 @@ def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Control
     """Score clips with the prompts, and then with the frames of each clip, in random order."""
     order = permutation(len(prompts), seed, "shuffled prompts")
     frame_order = random_generator(seed, "shuffled frames").random(track.x.shape).argsort(axis=1)
-    asked = [expected_attributes(prompt) or {} for prompt in prompts]
     return Controls(
-        chance=_chance(tuple(sorted(a.items())) for a in asked),
+        chance=_chance(content(expected_objects(prompt) or ()) for prompt in prompts),
         shuffled_prompts=_control(track, [prompts[index] for index in order]),
         shuffled_frames=_control(track.reorder_frames(frame_order), prompts),
     )
@@ -53,7 +52,7 @@ def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Control
 
 def _control(track: Track, prompts: Sequence[str]) -> Control:
     scores = score_track(track, prompts)
-    asked = [expected_attributes(prompt) or {} for prompt in prompts]
+    asked = [attributes for prompt in prompts for attributes in expected_objects(prompt) or ()]
     return Control(
         accuracy=scores.accuracy,
         accuracy_interval=scores.accuracy_interval,

@@ -27,14 +27,15 @@ from t2vgan.evaluation.fvd import VideoFeatures
 from t2vgan.evaluation.prompts import check_prompts
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.scores import RelativeToReal, Scores, compare, score_track
-from t2vgan.evaluation.tracking import join, track
+from t2vgan.evaluation.trackers import tracker_of
+from t2vgan.evaluation.tracking import Track, join
 from t2vgan.evaluation.video_folder import VideoFolder, Videos
 from t2vgan.evaluation.views import Eyes
 from t2vgan.files import sha256_of
 from t2vgan.run_folder import git_commit
 from t2vgan.shards import Manifest
 
-PROTOCOL_VERSION = "attributes-3"
+PROTOCOL_VERSION = "attributes-4"
 NUM_CLIPS = 2000  # fewer give intervals too wide to publish
 CLIPS_AT_ONCE = 128
 
@@ -115,7 +116,7 @@ def evaluate(
     real = RealClips([data_set], len(source.prompts))
     network, _ = load_features(features, device=target)
     video_network = None if fvd_weights is None else VideoFeatures(fvd_weights, target)
-    eyes = Eyes(processes, target, network, video_network)
+    eyes = Eyes(tracker_of(manifest.prompts), processes, target, network, video_network)
 
     view, reports = eyes.look(source.read, len(source.prompts), "generated clips")
     account = source.summarise(reports) if isinstance(source, VideoFolder) else None
@@ -215,7 +216,9 @@ def score_real_clips(data_sets: Sequence[DataSet], num_clips: int) -> Scores:
     """Score the first real clips of some data: what generated ones are compared with."""
     real = RealClips(data_sets, num_clips)
     starts = range(0, real.num_clips, CLIPS_AT_ONCE)
-    tracks, prompts = [], []
+    track = tracker_of(data_sets[0].manifest.prompts)
+    tracks: list[Track] = []
+    prompts: list[str] = []
     for start in starts:
         frames, some = real.read(range(start, min(start + CLIPS_AT_ONCE, real.num_clips)))
         tracks.append(track(frames))

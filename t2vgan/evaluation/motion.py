@@ -25,6 +25,7 @@ MIN_ORBIT_TURNS, MAX_PHASE_ERROR = 0.8, 0.6  # whole turns; RMS radians from uni
 MIN_GROWTH = np.log(2)  # shrinking and expanding: the area doubles or halves at least
 MIN_GROWTH_STEADINESS = 0.9  # correlation of log area with time
 
+NONE = "none"
 IGNORED_WORDS = frozenset({"a", "the", "circle", "diagonally"})
 MOTIONS = {
     frozenset(words.split()): motion
@@ -52,19 +53,23 @@ def classify_motion(frames: np.ndarray) -> list[str]:
     return classify(track(frames))
 
 
-def classify(track: Track) -> list[str]:
-    """Name the motion of each of N tracks."""
+def classify(track: Track, *, centred: bool = True) -> list[str]:
+    """Name the motion of each of N tracks; `centred` asks orbits to go round the frame's middle."""
     path = Path.of(track)
     rules = {
         **_size_rules(path),
-        **_orbit_rules(path, track),
+        **_orbit_rules(path, track, max_offset=MAX_ORBIT_OFFSET if centred else np.inf),
         **_zigzag_rules(path),
         **_straight_rules(path),
         **_bounce_rules(path),
     }
-    in_view = track.alone.mean(axis=1) >= MIN_SHARE_ALONE
-    named = np.select(list(rules.values()), list(rules), default="none")
-    return np.where(in_view, named, "none").tolist()
+    named = np.select(list(rules.values()), list(rules), default=NONE)
+    return np.where(in_view(track), named, NONE).tolist()
+
+
+def in_view(track: Track) -> np.ndarray:
+    """Return whether an object can be followed through its clip, (N,) bool."""
+    return track.alone.mean(axis=1) >= MIN_SHARE_ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ def _size_rules(path: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _orbit_rules(path: Path, track: Track) -> dict[str, np.ndarray]:
+def _orbit_rules(path: Path, track: Track, max_offset: float) -> dict[str, np.ndarray]:
     middle = np.array([track.width - 1, track.height - 1])[:, None] / (2 * track.unit)
     centre = (path.position.max(axis=-1) + path.position.min(axis=-1)) / 2
     dx, dy = path.position - centre[..., None]
@@ -120,7 +125,7 @@ def _orbit_rules(path: Path, track: Track) -> dict[str, np.ndarray]:
     round_ = (
         (radius.mean(axis=-1) >= MIN_ORBIT_RADIUS)
         & (radius.std(axis=-1) <= MAX_ORBIT_WOBBLE * radius.mean(axis=-1))
-        & (np.hypot(*(centre - middle)) <= MAX_ORBIT_OFFSET)
+        & (np.hypot(*(centre - middle)) <= max_offset)
         & (error <= MAX_PHASE_ERROR)
         & _keeps_size(path)
     )

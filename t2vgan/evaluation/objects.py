@@ -105,8 +105,10 @@ def _soft_fields(
     """Measure objects with their soft edges: a pixel counts by how much of it they cover."""
     height = frames.shape[2]
     groups = Groups(labels, height)
-    peak = contrast.reshape(len(labels) // (height + 1), -1).max(axis=1).astype(float)
-    coverage = contrast.reshape(-1)[groups.place] / np.maximum(peak[groups.frame], 1)
+    seen = contrast.reshape(-1)[groups.place].astype(float)
+    peak = np.ones(len(labels) // (height + 1))
+    np.maximum.at(peak, groups.frame, seen)
+    coverage = seen / peak[groups.frame]
     colour = frames.reshape(-1, 3).take(groups.place, axis=0)
     core = (coverage >= CORE_COVERAGE).astype(float)
     return {

@@ -1,11 +1,12 @@
 """What a prompt asks for, and which prompts an evaluation shows.
 
 A prompt names a motion and, where it wants to, a shape, a colour and a size of its object; only
-what it names is asked.
+what it names is asked. Two objects stand each after its own article and differ in colour.
 """
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from t2vgan.errors import UserError
 from t2vgan.evaluation.attributes import COLOURS, SHAPES, SIZES
@@ -13,6 +14,7 @@ from t2vgan.evaluation.motion import expected_motion
 from t2vgan.seeds import permutation
 
 CLIPS_PER_CHOSEN = 4
+MAX_OBJECTS = 2
 ATTRIBUTES = ("shape", "colour", "size", "motion")
 VALUES = {
     **dict.fromkeys(SHAPES, "shape"),
@@ -20,10 +22,32 @@ VALUES = {
     **dict.fromkeys(SIZES, "size"),
 }
 OTHER_WORDS = frozenset({"a", "an", "the", "is", "and"})
+START_OF_OBJECT = re.compile(r"\b(?=(?:an?|the)\b)", re.IGNORECASE)
+
+Expected = tuple[dict[str, str], ...]
+Content = tuple[tuple[tuple[str, str], ...], ...]
+
+
+@lru_cache(maxsize=1 << 16)
+def expected_objects(prompt: str) -> Expected | None:
+    """Return what a prompt asks of each object, attribute -> value; None if it is not known."""
+    before, *phrases = START_OF_OBJECT.split(prompt)
+    if len(phrases) < 2:
+        phrases = [prompt]
+    elif before.strip():
+        return None
+    expected = [expected_attributes(phrase) for phrase in phrases]
+    known = [attributes for attributes in expected if attributes is not None]
+    if len(known) < len(expected) or len(known) > MAX_OBJECTS:
+        return None
+    colours = {attributes.get("colour") for attributes in known}
+    if len(known) > 1 and (None in colours or len(colours) < len(known)):
+        return None
+    return tuple(known)
 
 
 def expected_attributes(prompt: str) -> dict[str, str] | None:
-    """Return what a prompt asks for, attribute -> value; None if the grammar does not know it."""
+    """Return what one object's prompt asks for, attribute -> value; None if it is not known."""
     words = re.findall(r"[^\W_]+", prompt.lower())
     named = {VALUES[word]: word for word in words if word in VALUES}
     if len(named) < sum(word in VALUES for word in words):
@@ -33,9 +57,14 @@ def expected_attributes(prompt: str) -> dict[str, str] | None:
     return None if motion is None else named | {"motion": motion}
 
 
+def content(expected: Expected) -> Content:
+    """Return what is asked for as one value, whatever the order of its objects."""
+    return tuple(sorted(tuple(sorted(attributes.items())) for attributes in expected))
+
+
 def unknown_prompts(prompts: Iterable[str]) -> list[str]:
-    """Return the distinct prompts, in order, that `expected_attributes` does not know."""
-    return [prompt for prompt in dict.fromkeys(prompts) if expected_attributes(prompt) is None]
+    """Return the distinct prompts, in order, that `expected_objects` does not know."""
+    return [prompt for prompt in dict.fromkeys(prompts) if expected_objects(prompt) is None]
 
 
 def check_prompts(prompts: Sequence[str]) -> None:
@@ -52,8 +81,9 @@ def scored_attributes(prompts: Iterable[str]) -> list[str]:
     """Return motion and the attributes in which prompts differ: one circle is like another."""
     values: dict[str, set[str]] = {name: set() for name in ATTRIBUTES}
     for prompt in set(prompts):
-        for name, value in (expected_attributes(prompt) or {}).items():
-            values[name].add(value)
+        for expected in expected_objects(prompt) or ():
+            for name, value in expected.items():
+                values[name].add(value)
     return [name for name in ATTRIBUTES if len(values[name]) > 1 or name == "motion"]
 
 

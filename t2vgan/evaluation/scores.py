@@ -2,21 +2,29 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from t2vgan.config import Frozen
-from t2vgan.evaluation.attributes import OUTLINE_SCALES, read_attributes
+from t2vgan.evaluation.attributes import OUTLINE_SCALES, Seen, bind, read_objects
 from t2vgan.evaluation.ideal_paths import path_residuals
-from t2vgan.evaluation.motion import MIN_SHARE_ALONE, bridge_gaps
-from t2vgan.evaluation.prompts import check_prompts, expected_attributes, scored_attributes
-from t2vgan.evaluation.tracking import Track, track
+from t2vgan.evaluation.motion import NONE, bridge_gaps, in_view
+from t2vgan.evaluation.prompts import (
+    Expected,
+    check_prompts,
+    expected_objects,
+    scored_attributes,
+)
+from t2vgan.evaluation.trackers import tracker_of
+from t2vgan.evaluation.tracking import Track, join
 
 NORMAL_QUANTILE_95 = 1.959963984540054
 MAX_LISTED_PROMPTS = 100
 SMALLEST_VARIATION = 1e-6  # of real clips; below it is rounding, as in scenes without any
+
+RESIZING = ("shrinking", "expanding")
 
 Interval = tuple[float, float]
 
@@ -56,7 +64,7 @@ class AttributeScores(Frozen):
     right_held_out: float | None
     right_held_out_interval: Interval | None
     confusion: dict[str, dict[str, int]]
-    """value asked for -> value seen -> number of clips, of all prompts."""
+    """value asked for -> value seen -> number of objects, of all prompts."""
 
 
 class Scores(Frozen):
@@ -76,12 +84,12 @@ class Scores(Frozen):
     confusion: dict[str, dict[str, int]]
     """prompt -> motion seen -> number of clips."""
     one_object: float
-    """Share of frames with exactly one object."""
+    """Share of frames with exactly the prompt's objects, apart from each other."""
     steadiness: Steadiness
     spread: Spread
     path_residual: float | None
     """RMS distance of the object from the ideal path of its motion, pixels: mean over the clips
-    with a training prompt whose motion is right."""
+    of one object with a training prompt whose motion is right."""
     flicker: float
     """Mean absolute change of background pixels from frame to frame, grey levels."""
 
@@ -108,7 +116,7 @@ def score_clips(
     Clips whose prompt is in `held_out_prompts` count for `accuracy_held_out` only. Raises UserError
     when the grammar does not know a prompt.
     """
-    return score_track(track(frames), prompts, held_out_prompts)
+    return score_track(tracker_of(prompts)(frames), prompts, held_out_prompts)
 
 
 def score_track(
@@ -118,44 +126,59 @@ def score_track(
     if len(prompts) != len(track.x):
         raise ValueError(f"{len(track.x)} clips but {len(prompts)} prompts")
     check_prompts(prompts)
-    expected = [expected_attributes(prompt) or {} for prompt in prompts]
-    seen = read_attributes(track)
+    expected = [expected_objects(prompt) or () for prompt in prompts]
+    seen = [bind(*both) for both in zip(expected, read_objects(track), strict=True)]
     held_out = np.isin(np.array(prompts), list(held_out_prompts))
-    right = {
-        name: np.array([e.get(name, s) == s for e, s in zip(expected, seen[name], strict=True)])
-        for name in scored_attributes(prompts)
-    }
-    joint = np.all(list(right.values()), axis=0)
+    names = scored_attributes(prompts)
+    joint = np.array([_all_right(*both, names) for both in zip(expected, seen, strict=True)])
     accuracy, interval = _share(joint[~held_out])
     accuracy_held_out, interval_held_out = _share(joint[held_out])
+    num_alone = np.sum([part.alone for part in track.objects], axis=0)
+    num_expected = np.array([len(asked) for asked in expected])
     trained, trained_prompts = track.select(~held_out), np.array(prompts)[~held_out]
-    followed = np.flatnonzero(~held_out & right["motion"])
+    motions = [motions_of(clip) for clip in seen]
+    is_right = np.array([motions_of(e) == m for e, m in zip(expected, motions, strict=True)])
+    followed = np.flatnonzero(~held_out & is_right & (num_expected == 1))
     return Scores(
         num_clips=len(prompts),
         accuracy=accuracy,
         accuracy_interval=interval,
         accuracy_held_out=accuracy_held_out,
         accuracy_held_out_interval=interval_held_out,
-        per_attribute={
-            name: _attribute_scores([e.get(name) for e in expected], seen[name], held_out)
-            for name in right
-        },
-        **_by_prompt(prompts, joint, seen["motion"]),
-        one_object=float(track.alone.mean()),
+        per_attribute={name: _attribute_scores(name, expected, seen, held_out) for name in names},
+        **_by_prompt(prompts, joint, motions),
+        one_object=float((num_alone == num_expected[:, None]).mean()),
         steadiness=_steadiness(trained, trained_prompts),
         spread=_spread(trained, trained_prompts),
         path_residual=_mean(
-            path_residuals(
-                track.select(followed), [seen["motion"][clip] for clip in followed.tolist()]
-            )
+            path_residuals(track.select(followed), [motions[clip] for clip in followed])
         ),
         flicker=float(track.flicker.mean()),
     )
 
 
+def _all_right(
+    expected: Sequence[Mapping[str, str]], seen: Sequence[Seen], names: Sequence[str]
+) -> bool:
+    """Say whether every object of a clip has every value that its prompt names."""
+    return all(
+        saw.get(name, NONE) == asked[name]
+        for asked, saw in zip(expected, seen, strict=True)
+        for name in names
+        if name in asked
+    )
+
+
 def _attribute_scores(
-    asked: Sequence[str | None], seen: Sequence[str], held_out: np.ndarray
+    name: str,
+    expected: Sequence[Expected],
+    objects: Sequence[Sequence[Seen]],
+    held_out: np.ndarray,
 ) -> AttributeScores:
+    """Score one attribute, object by object."""
+    held_out = np.repeat(held_out, [len(clip) for clip in expected])
+    asked = [attributes.get(name) for clip in expected for attributes in clip]
+    seen = [attributes.get(name, NONE) for clip in objects for attributes in clip]
     is_asked = np.array([value is not None for value in asked])
     right = np.array([a == s for a, s in zip(asked, seen, strict=True)])
     share, interval = _share(right[is_asked & ~held_out])
@@ -190,6 +213,11 @@ def _by_prompt(prompts: Sequence[str], right: np.ndarray, motions: Sequence[str]
         "clips_per_prompt": totals,
         "confusion": {prompt: dict(seen.most_common()) for prompt, seen in confusion.items()},
     }
+
+
+def motions_of(objects: Iterable[Mapping[str, str]]) -> str:
+    """Return the motions of a clip's objects as one text."""
+    return ", ".join(attributes.get("motion", NONE) for attributes in objects)
 
 
 def compare(generated: Scores, real: Scores) -> RelativeToReal:
@@ -234,9 +262,13 @@ def _share(right: np.ndarray) -> tuple[float, Interval] | tuple[None, None]:
 
 
 def _steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
-    motions = [(expected_attributes(prompt) or {})["motion"] for prompt in prompts]
-    keeps_size = [motion not in ("shrinking", "expanding") for motion in motions]
-    whole = track.alone & ~track.cut & np.array(keeps_size, dtype=bool)[:, None]
+    expected = [expected_objects(prompt) or () for prompt in prompts]
+    keeps_size = [all(e["motion"] not in RESIZING for e in clip) for clip in expected]
+    num_objects = len(track.objects)
+    track = join(track.objects)
+    whole = (
+        track.alone & ~track.cut & np.tile(np.array(keeps_size, dtype=bool), num_objects)[:, None]
+    )
     area = _std_over_frames(track.area, whole) / _mean_over_frames(track.area, whole)
     channels = [_std_over_frames(track.colour[..., c], track.alone) for c in range(3)]
     moments = [
@@ -252,7 +284,7 @@ def _steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
 
 def _spread(track: Track, prompts: np.ndarray) -> Spread:
     """Measure the clips in which an object can be followed; prompts with one such clip are out."""
-    followed = track.alone.mean(axis=1) >= MIN_SHARE_ALONE
+    followed = in_view(track)
     x, y = bridge_gaps(np.stack([track.x, track.y]), track.alone) / track.unit
     radius = _mean_over_frames(np.sqrt(track.area / np.pi), track.alone) / track.unit
     speed = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).sum(axis=1)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from t2vgan.evaluation.controls import Control
 from t2vgan.evaluation.distribution import Distance
 from t2vgan.evaluation.evaluate import Evaluation
-from t2vgan.evaluation.prompts import expected_attributes
-from t2vgan.evaluation.scores import Interval, Scores, wilson_interval
+from t2vgan.evaluation.prompts import expected_objects
+from t2vgan.evaluation.scores import Interval, Scores, motions_of, wilson_interval
 from t2vgan.evaluation.video_folder import Videos
 
 NAME_WIDTH = 36
@@ -36,7 +36,7 @@ def _prompt_lines(scores: Scores) -> Iterator[str]:
     yield f"{'prompt':{NAME_WIDTH}} {'clips':>6} {'right':>7}  {'95 % interval':15}  seen instead"
     for prompt, seen in scores.confusion.items():
         instead = dict(seen)
-        instead.pop((expected_attributes(prompt) or {}).get("motion", ""), 0)
+        instead.pop(motions_of(expected_objects(prompt) or ()), 0)
         num_clips, accuracy = scores.clips_per_prompt[prompt], scores.per_prompt[prompt]
         interval = wilson_interval(round(accuracy * num_clips), num_clips)
         line = _line(prompt, num_clips, accuracy, interval)
@@ -92,7 +92,7 @@ def _total_lines(evaluation: Evaluation) -> Iterator[str]:
 def _quality_lines(evaluation: Evaluation) -> Iterator[str]:
     both = (evaluation.generated, evaluation.ceiling)
     yield _row("", "generated", "real")
-    yield _row("frames with exactly one object", *(f"{s.one_object:.2%}" for s in both))
+    yield _row("frames with exactly the objects asked", *(f"{s.one_object:.2%}" for s in both))
     yield _row("flicker of the background (0..255)", *(f"{s.flicker:.2f}" for s in both))
     yield _row("distance from the ideal path, pixels", *(_number(s.path_residual) for s in both))
     copies = evaluation.near_copies

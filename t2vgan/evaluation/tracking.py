@@ -4,8 +4,9 @@ Nothing here knows how a clip was made. The background is taken to be nearly uni
 median colour); what differs from it clearly is an object.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ BACKGROUND_STRIDE = 8  # every 8th pixel in y and x is enough to know the backgr
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """The largest object of every frame of N clips with T frames.
+    """One object of each of N clips through T frames, and the clips' other objects beside it.
 
     `x`, `y` (pixels, pixel centres at whole numbers), `area` (pixels), `colour` (0..255) and what
     follows from its coverage are NaN in a frame without an object.
@@ -36,6 +37,12 @@ class Track:
     flicker: np.ndarray  # (N,) mean change of the background between frames, grey levels
     height: int
     width: int
+    further: tuple["Track", ...] = ()  # one for each further object that clips may show
+
+    @property
+    def objects(self) -> tuple["Track", ...]:
+        """The tracks of all objects."""
+        return (replace(self, further=()), *self.further)
 
     @property
     def alone(self) -> np.ndarray:
@@ -50,32 +57,38 @@ class Track:
     def reorder_frames(self, order: np.ndarray) -> "Track":
         """Return the track of the same clips with frames in another order, (N, T) indices."""
         rows = np.arange(len(order))[:, None]
-        per_frame = (name for name in ARRAYS if name != "flicker")
-        return self.with_arrays({name: getattr(self, name)[rows, order] for name in per_frame})
+        return self._change(lambda name, array: array if name == "flicker" else array[rows, order])
 
     def select(self, clips: np.ndarray) -> "Track":
         """Return the track of some of the clips: (N,) bool, or indices."""
-        return self.with_arrays({name: getattr(self, name)[clips] for name in ARRAYS})
+        return self._change(lambda name, array: array[clips])
 
-    def with_arrays(self, arrays: dict[str, np.ndarray]) -> "Track":
-        """Return a track of the same frame size with other arrays."""
-        return replace(self, **arrays)  # type: ignore[arg-type]  # none is the height or width
+    def _change(self, change: Callable[[str, np.ndarray], np.ndarray]) -> "Track":
+        arrays = {name: change(name, getattr(self, name)) for name in ARRAYS}
+        further = tuple(part._change(change) for part in self.further)
+        return replace(self, further=further, **arrays)  # type: ignore[arg-type]  # all arrays
 
 
-ARRAYS = tuple(field.name for field in fields(Track) if field.name not in ("height", "width"))
+ARRAYS = tuple(f.name for f in fields(Track) if f.name not in ("height", "width", "further"))
 
 
 def track(frames: np.ndarray) -> Track:
     """Find the largest object in every frame of (N, T, H, W, 3) uint8 clips."""
+    return in_chunks(_track_chunk, frames)
+
+
+def in_chunks(track_chunk: Callable[[np.ndarray], Track], frames: np.ndarray) -> Track:
+    """Track (N, T, H, W, 3) uint8 clips a few at a time."""
     if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise ValueError(f"frames must be uint8 (N, T, H, W, 3), not {frames.dtype} {frames.shape}")
-    return join([_track_chunk(chunk) for chunk in _chunks(frames)])
+    return join([track_chunk(chunk) for chunk in _chunks(frames)])
 
 
 def join(tracks: Sequence[Track]) -> Track:
     """Return the tracks of several batches of clips, of one geometry, as one."""
     arrays = {name: np.concatenate([getattr(part, name) for part in tracks]) for name in ARRAYS}
-    return tracks[0].with_arrays(arrays)
+    further = tuple(map(join, zip(*(part.further for part in tracks), strict=True)))
+    return replace(tracks[0], further=further, **arrays)  # type: ignore[arg-type]  # all arrays
 
 
 def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
@@ -84,21 +97,44 @@ def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _track_chunk(frames: np.ndarray) -> Track:
-    num_clips, num_frames, height, width, _ = frames.shape
-    sparse = frames[:, :, ::BACKGROUND_STRIDE, ::BACKGROUND_STRIDE]  # (N, T, h, w, 3)
-    background = _median(sparse.reshape(num_clips, -1, 3))  # (N, 3)
-    contrast = _contrast(frames, background)  # (N, T, H, W)
-    mask = contrast >= OBJECT_CONTRAST
-    objects = largest_objects(frames, contrast, mask)
-    return Track(
-        **{
+    scene = Scene.of(frames)
+    return scene.track(scene.contrast, scene.mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the frames of a few clips show before any object is picked."""
+
+    frames: np.ndarray  # (N, T, H, W, 3) uint8
+    background: np.ndarray  # (N, 3) the clip's median colour
+    contrast: np.ndarray  # (N, T, H, W) uint8, with the background
+    mask: np.ndarray  # (N, T, H, W) bool, pixels of objects
+    flicker: np.ndarray  # (N,)
+
+    @classmethod
+    def of(cls, frames: np.ndarray) -> "Scene":
+        """Tell objects from the background."""
+        sparse = frames[:, :, ::BACKGROUND_STRIDE, ::BACKGROUND_STRIDE]  # (N, T, h, w, 3)
+        background = _median(sparse.reshape(len(frames), -1, 3))
+        contrast = _contrast(frames, background)
+        mask = contrast >= OBJECT_CONTRAST
+        flicker = _flicker(sparse, mask[:, :, ::BACKGROUND_STRIDE, ::BACKGROUND_STRIDE])
+        return cls(frames, background, contrast, mask, flicker)
+
+    def track(self, contrast: np.ndarray, mask: np.ndarray) -> Track:
+        """Follow the largest object of a mask (N, T, H, W), its edges as soft as the contrast."""
+        num_clips, num_frames, height, width, _ = self.frames.shape
+        objects = largest_objects(self.frames, contrast, mask)
+        per_frame: dict[str, Any] = {
             name: values.reshape(num_clips, num_frames, *values.shape[1:])
             for name, values in objects.items()
-        },
-        flicker=_flicker(sparse, mask[:, :, ::BACKGROUND_STRIDE, ::BACKGROUND_STRIDE]),
-        height=height,
-        width=width,
-    )
+        }
+        return Track(
+            **per_frame,
+            flicker=self.flicker,
+            height=height,
+            width=width,
+        )
 
 
 def _median(values: np.ndarray) -> np.ndarray:

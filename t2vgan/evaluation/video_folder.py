@@ -16,7 +16,7 @@ from t2vgan.config import Frozen
 from t2vgan.errors import UserError
 from t2vgan.evaluation.copies import evenly
 from t2vgan.evaluation.prompt_list import find_prompts
-from t2vgan.evaluation.prompts import expected_attributes
+from t2vgan.evaluation.prompts import Content, content, expected_objects
 from t2vgan.media import load_clip, load_film_strip, load_frame_folder
 from t2vgan.shards import Geometry, Manifest
 
@@ -63,7 +63,7 @@ class VideoFolder:
         self.geometry: Geometry = manifest.geometry
         known = [*manifest.prompts, *manifest.held_out_prompts]
         prompts, extra = find_prompts(self.folder, known)
-        unknown = {n: p for n, p in prompts.items() if expected_attributes(p) is None}
+        unknown = {n: p for n, p in prompts.items() if expected_objects(p) is None}
         self.files = [name for name in prompts if name not in unknown]
         self.prompts = [prompts[name] for name in self.files]
         self.held_out = held_out_prompts(self.prompts, manifest)
@@ -129,8 +129,8 @@ def held_out_prompts(prompts: Sequence[str], manifest: Manifest) -> list[str]:
     ]
 
 
-def _asked(prompt: str) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((expected_attributes(prompt) or {}).items()))
+def _asked(prompt: str) -> Content:
+    return content(expected_objects(prompt) or ())
 
 
 def load_video(path: Path, geometry: Geometry) -> np.ndarray:

@@ -12,7 +12,7 @@ from t2vgan.evaluation.copies import thumbnails
 from t2vgan.evaluation.feature_network import FeatureNetwork, extract
 from t2vgan.evaluation.fvd import VideoFeatures
 from t2vgan.evaluation.ranks import share_clips
-from t2vgan.evaluation.tracking import Track, join, track
+from t2vgan.evaluation.tracking import Track, join
 
 T = TypeVar("T")
 
@@ -41,6 +41,7 @@ class View:
 class Eyes:
     """Who looks at clips (every rank at its share), on what device, through which networks."""
 
+    track: Callable[[np.ndarray], Track]
     processes: Processes
     device: torch.device
     network: FeatureNetwork
@@ -66,7 +67,7 @@ class Eyes:
     def _view(self, frames: np.ndarray) -> View:
         others = self.video_network
         return View(
-            track=track(frames),
+            track=self.track(frames),
             features=extract(self.network, frames),
             thumbnails=thumbnails(frames),
             video_features=None if others is None else others.extract(frames),

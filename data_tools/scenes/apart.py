@@ -1,0 +1,53 @@
+"""Where two objects go in one frame: beside each other, in view, and seldom touching."""
+
+import numpy as np
+
+from data_tools.scenes.motions import REFERENCE_SIDE, Paths
+from t2vgan.shards import Geometry
+
+NUM_PLACES = 32  # that are tried; the first good one is taken, or else the best
+DISTANCE = (20, 38)  # between the middles of two paths, pixels of the reference frame
+REACH = 1.4  # of an object, over its radius
+GAP = 3  # pixels of the reference frame between two objects
+SHOWN = 0.9  # of an object's radius: so far its middle keeps from the frame's edge
+
+
+def keep_apart(
+    first: Paths, second: Paths, numbers: np.ndarray, geometry: Geometry
+) -> tuple[Paths, Paths]:
+    """Return each clip's two paths, moved from the frame's middle in opposite directions.
+
+    Among places drawn from numbers (N, 2 or more), the first is taken in which the two stay in
+    view and never touch, or the one that comes nearest to that.
+    """
+    scale = min(geometry.height, geometry.width) / REFERENCE_SIDE
+    shifts = _places(numbers) * scale / 2  # (P, N, 2)
+    apart = first.centres - second.centres
+    needed = REACH * (first.radii + second.radii) + GAP * scale
+    distance = np.linalg.norm(apart + 2 * shifts[:, :, None], axis=-1)  # (P, N, T)
+    faults = np.maximum(needed - distance, 0).max(axis=-1)
+    faults += _outside(first, shifts, geometry) + _outside(second, -shifts, geometry)
+    best = faults.round(3).argmin(axis=0)
+    shift = shifts[best, np.arange(len(numbers)), None]  # (N, 1, 2)
+    return first.moved(shift), second.moved(-shift)
+
+
+def _places(numbers: np.ndarray) -> np.ndarray:
+    """Return from where to where the second object lies seen from the first, (P, N, 2).
+
+    The golden ratio spreads directions and distances evenly, whatever the number of places.
+    """
+    steps = np.arange(NUM_PLACES)[:, None] * (np.sqrt(5) - 1) / 2
+    angle = 2 * np.pi * ((numbers[:, 0] + steps) % 1)
+    low, high = DISTANCE
+    distance = low + (high - low) * ((numbers[:, 1] + steps * np.sqrt(2)) % 1)
+    return distance[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+def _outside(paths: Paths, shift: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Return how far moved paths leave the frame at worst, (P, N)."""
+    margin = SHOWN * paths.radii[..., None]
+    lowest = (paths.centres - margin).min(axis=1) + shift
+    highest = (paths.centres + margin).max(axis=1) + shift
+    beyond = highest - (geometry.width - 1, geometry.height - 1)
+    return np.maximum(np.maximum(-lowest, beyond), 0).max(axis=-1)

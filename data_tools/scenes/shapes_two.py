@@ -1,0 +1,125 @@
+"""Two Moving Shapes in one clip: each prompt binds a shape and a motion to each of two colours.
+
+What is held out is how two objects look together, as in "a red circle ... a blue square": of the
+700 pairs of looks of different colours 15 %, whichever is named first and however they move. Every
+object, and every pair of colours, of shapes and of motions, still occurs. Prompts are too many to
+list: they are drawn.
+"""
+
+import itertools
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_tools.scenes import RenderedClips, clip_numbers, pick
+from data_tools.scenes.apart import keep_apart
+from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
+from data_tools.scenes.motions import MOTIONS, Paths, Ranges, trace
+from t2vgan.seeds import permutation
+from t2vgan.shards import Geometry
+
+VERSION = "1"
+RANGES = Ranges(
+    radius=(5, 6.5),
+    offset=3,
+    displacement=(19, 24),
+    swing=(9, 11),
+    zigzag_displacement=(19, 24),
+    zigzag_amplitude=(4.5, 5.5),
+    radius_small=(4, 4.6),
+    radius_large=(7.4, 8.6),
+)
+TEMPLATES = ("a {} and a {}", "the {}, the {}")
+HELD_OUT_SHARE = 0.15
+SPLIT_SEED = 0
+NUM_HELD_OUT_PROMPTS = 1000
+
+Look = tuple[str, str]
+"""Colour and shape."""
+Object = tuple[str, str, str]
+"""Colour, shape and motion."""
+
+
+def split_pairs() -> tuple[list[tuple[Look, Look]], list[tuple[Look, Look]]]:
+    """Return the pairs of looks to train on, and those held out; each in one order of two."""
+    looks = itertools.product(COLOURS, SHAPES)
+    every = [(a, b) for a, b in itertools.combinations(looks, 2) if a[0] != b[0]]
+    order = permutation(len(every), SPLIT_SEED, "held-out pairs")
+    held_out = set(order[: round(HELD_OUT_SHARE * len(every))].tolist())
+    train = [pair for i, pair in enumerate(every) if i not in held_out]
+    return train, [every[i] for i in sorted(held_out)]
+
+
+def write(first: Object, second: Object, template: str) -> str:
+    """Return the prompt of two objects, each named as in "orange star bouncing vertically"."""
+    prompt = template.format(" ".join(first), " ".join(second))
+    return re.sub(r"\ba(?= orange\b)", "an", prompt)
+
+
+def parse(prompt: str) -> tuple[Object, Object]:
+    """Return the two objects of a prompt that `write` wrote."""
+    (a, b, c), (d, e, f) = NAMED.findall(prompt)
+    return (a, b, c), (d, e, f)
+
+
+NAMED = re.compile(rf"({'|'.join(COLOURS)}) ({'|'.join(SHAPES)}) ({'|'.join(MOTIONS)})\b(?!-)")
+
+
+def draw_prompts(pairs: Sequence[tuple[Look, Look]], numbers: np.ndarray) -> list[str]:
+    """Return N prompts of pairs of looks, drawn from numbers (N, 5 or more)."""
+    motions = list(MOTIONS)
+    prompts = []
+    for (one, other), row in zip(pick(pairs, numbers[:, 0]), numbers, strict=True):
+        first, second = (one, other) if row[1] < 0.5 else (other, one)
+        motion, other_motion, template = (
+            pick(choices, row[place : place + 1])[0]
+            for place, choices in ((2, motions), (3, motions), (4, TEMPLATES))
+        )
+        prompts.append(write((*first, motion), (*second, other_motion), template))
+    return prompts
+
+
+TRAINING, HELD_OUT = split_pairs()
+PROMPTS: tuple[str, ...] = ()
+HELD_OUT_PROMPTS = tuple(
+    dict.fromkeys(
+        draw_prompts(
+            HELD_OUT, clip_numbers(range(NUM_HELD_OUT_PROMPTS), SPLIT_SEED, "held-out prompts")
+        )
+    )
+)
+
+
+def render_clips(
+    clip_indexes: Sequence[int],
+    seed: int,
+    geometry: Geometry,
+    *,
+    prompts: Sequence[str] | None = None,
+) -> RenderedClips:
+    """Render the clips of a data set by index; `prompts` replaces those drawn for them."""
+    if prompts is None:
+        prompts = draw_prompts(TRAINING, clip_numbers(clip_indexes, seed, "shapes-two prompts"))
+    objects = list(zip(*map(parse, prompts), strict=True))
+    first, second = (
+        _trace(clip_numbers(clip_indexes, seed, f"shapes-two {place}"), named, geometry)
+        for place, named in enumerate(objects)
+    )
+    places = clip_numbers(clip_indexes, seed, "shapes-two places")
+    paths = keep_apart(first, second, places, geometry)
+    frames = blank(len(prompts), geometry.num_frames, height=geometry.height, width=geometry.width)
+    for named, path, on_white in zip(objects, paths, (True, False), strict=True):
+        colours, shapes, _ = zip(*named, strict=True)
+        draw_objects(frames, path.centres, path.radii, shapes, colours, on_white=on_white)
+    both = zip(*(path.attributes for path in paths), strict=True)
+    return RenderedClips(frames, list(prompts), [{"objects": list(drawn)} for drawn in both])
+
+
+def _trace(numbers: np.ndarray, named: Sequence[Object], geometry: Geometry) -> Paths:
+    kinds = [(motion, RANGES) for motion in MOTIONS]
+    kind_ids = np.array([list(MOTIONS).index(motion) for _, _, motion in named])
+    paths = trace(numbers, kinds, kind_ids, **geometry.model_dump())
+    for (colour, shape, _), drawn in zip(named, paths.attributes, strict=True):
+        drawn.update(colour=colour, shape=shape)
+    return paths

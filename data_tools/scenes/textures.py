@@ -1,0 +1,39 @@
+"""Backgrounds that are not plain: light, smooth, of low contrast, and still while a clip lasts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_tools.scenes import clip_numbers
+from t2vgan.shards import Geometry
+
+NUM_WAVES = 4
+BRIGHTNESS = (215, 235)  # of the whole, grey levels
+TINT = 8  # of each channel, either way
+AMPLITUDE = (4, 7)  # of a wave: at most 28 together
+WAVES_ACROSS = (0.5, 3)  # the frame's shorter side
+LEVEL_STEP = 4  # grey levels: smooth enough to the eye, and half the bytes of a film strip
+
+
+def textures(clip_indexes: Sequence[int], seed: int, geometry: Geometry) -> np.ndarray:
+    """Return the background of each clip: a few plane waves in one tint, (N, H, W, 3) uint8."""
+    numbers = clip_numbers(clip_indexes, seed, "textures")
+    waves = clip_numbers(clip_indexes, seed, "waves of textures").reshape(-1, NUM_WAVES, 4)
+    direction, rate, phase, strength = np.moveaxis(waves, 2, 0)
+    angle = 2 * np.pi * direction
+    turns = 2 * np.pi * _between(rate, WAVES_ACROSS) / min(geometry.height, geometry.width)
+    x, y = np.arange(geometry.width), np.arange(geometry.height)
+    # exp(i (kx x + ky y)) is a product: two short lines instead of a plane of cosines
+    along_x = np.exp(1j * ((turns * np.cos(angle))[..., None] * x + 2 * np.pi * phase[..., None]))
+    along_y = np.exp(1j * ((turns * np.sin(angle))[..., None] * y))
+    along_y *= _between(strength, AMPLITUDE)[..., None]
+    height_map = np.einsum("nwy,nwx->nyx", along_y, along_x).real
+    tint = _between(numbers[:, :1], BRIGHTNESS) + _between(numbers[:, 1:4], (-TINT, TINT))
+    ground = height_map[..., None] + tint[:, None, None]
+    return (np.rint(ground.clip(0, 255) / LEVEL_STEP) * LEVEL_STEP).clip(0, 255).astype(np.uint8)
+
+
+def _between(numbers: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Return numbers in [0, 1) stretched to lie within limits."""
+    low, high = limits
+    return low + (high - low) * numbers
