@@ -1,6 +1,6 @@
 """Contact sheets: rows of prompts, columns of moments, seeds or runs; every cell a looping clip."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from t2vgan.report.markup import Markup, count, join, short, shorten, stopwatch, tag
@@ -13,7 +13,6 @@ ROOM, ROOM_OF_MANY = (24, 6), (8, 4)  # prompts of a sheet: trained, held out
 UNSEEN = "Held-out prompts: their words are known, but training never showed them together"
 
 T = TypeVar("T")
-Cells = Callable[[str], Sequence[Markup]]
 
 
 def moments_sheet(run: Run, problems: list[str]) -> Markup | None:
@@ -27,10 +26,11 @@ def moments_sheet(run: Run, problems: list[str]) -> Markup | None:
         problems.append(f"sample pictures missing or outside run_dir: {absent}")
     if not present:
         return None
-    prompts = _shown_prompts(present[-1], run)
+    chosen = choose_evenly(present, MAX_MOMENTS)
+    prompts = _shown_prompts(chosen, run)
     read = [
         read_strips(run, record, f"m{index}", prompts, problems)
-        for index, record in enumerate(choose_evenly(present, MAX_MOMENTS))
+        for index, record in enumerate(chosen)
     ]
     moments = [moment for moment in read if moment]
     if not moments:
@@ -53,7 +53,7 @@ def seeds_sheet(run: Run, problems: list[str]) -> Markup | None:
     drawn = [record for record in run.seeds if picture_path(run, record)]
     if not drawn:
         return None
-    prompts = _shown_prompts(drawn[-1], run)
+    prompts = _shown_prompts(drawn[-1:], run)
     generated = read_strips(run, drawn[-1], "seeds", prompts, problems)
     if generated is None:
         return None
@@ -91,7 +91,7 @@ def runs_sheet(runs: Sequence[Run], labels: Sequence[str], problems: list[str]) 
         present = [record for record in run.samples if picture_path(run, record)]
         if not present:
             continue
-        prompts = _shown_prompts(present[-1], run, ROOM_OF_MANY)
+        prompts = _shown_prompts(present[-1:], run, ROOM_OF_MANY)
         strips = read_strips(run, present[-1], f"r{index}", prompts, problems)
         if strips:
             columns.append((strips, label, index))
@@ -115,9 +115,9 @@ def choose_evenly(items: Sequence[T], most: int) -> list[T]:
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
-def _shown_prompts(record: Record, run: Run, room: tuple[int, int] = ROOM) -> set[str]:
+def _shown_prompts(records: Sequence[Record], run: Run, room: tuple[int, int] = ROOM) -> set[str]:
     """Choose the prompts, trained and held out, that a sheet has room for."""
-    prompts = list(dict.fromkeys(texts(record, "prompts")))
+    prompts = list(dict.fromkeys(prompt for r in records for prompt in texts(r, "prompts")))
     held_out = [prompt for prompt in prompts if prompt in run.held_out_prompts]
     trained = [prompt for prompt in prompts if prompt not in run.held_out_prompts]
     return {

@@ -60,7 +60,7 @@ dl, dd { margin: 0; }
          border: 1px solid var(--rule); border-radius: 99px; }
 input { accent-color: var(--accent); margin: 0; vertical-align: -1px; }
 main:has(#pause:checked) .clip { animation-play-state: paused; }
-@media (prefers-reduced-motion: reduce) { .clip { animation-play-state: paused; } }
+@media (prefers-reduced-motion: reduce) { main .clip { animation-play-state: paused; } }
 
 .charts { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 28px 24px; }
 figure { margin: 0; display: flex; flex-direction: column; }
