@@ -570,6 +570,22 @@ def test_command_answers_a_missing_folder_in_one_line(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+def test_command_without_a_run_says_what_it_needs():
+    command = [sys.executable, "-m", "t2vgan.report"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: run_dirs: none is named")
+
+
+def test_command_compares_several_runs(two_runs, tmp_path):
+    out = tmp_path / "two.html"
+    command = [sys.executable, "-m", "t2vgan.report", *two_runs, "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{out} (" in done.stdout
+    assert "2 runs compared" in out.read_text()
+
+
 def test_a_long_run_stays_light_and_quick(run_dir):
     records = [train_record(step) for step in range(20_000)]
     write_metrics(run_dir, records)

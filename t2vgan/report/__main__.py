@@ -5,6 +5,7 @@ from pathlib import Path
 import tyro
 
 from t2vgan import cli
+from t2vgan.errors import UserError
 from t2vgan.report import write_comparison, write_report
 
 
@@ -17,6 +18,10 @@ def report(
         run_dirs: folders of training runs, at least one
         out: where the comparison of several runs goes
     """
+    if not run_dirs:
+        raise UserError(
+            "run_dirs: none is named; name the folder of a run, such as runs/quickstart"
+        )
     path = write_report(run_dirs[0]) if len(run_dirs) == 1 else write_comparison(run_dirs, out)
     print(f"{path} ({path.stat().st_size / 1e6:.2g} MB): open it in any browser")
 

@@ -72,7 +72,8 @@ def _final_numbers(runs: Sequence[Run], labels: Sequence[str]) -> Markup:
     rows = []
     for name in ACCURACIES + _attributes(runs) + ["one object"]:
         shares = [column.get(name) for column in columns]
-        best = max((share for share in shares if share), default=None)
+        measured = [share for share in shares if share is not None]
+        best = max(measured) if len(measured) > 1 else None
         cells = (tag("b", percent(s)) if s and s == best else join(percent(s)) for s in shares)
         rows.append(_row(name, *cells))
     costs = [_cost(run) for run in runs]
