@@ -1,4 +1,5 @@
 # make quickstart   from a fresh clone to videos that obey their prompts, on any machine
+# make shapes       the same for Moving Shapes, on two CPU cores, in an hour
 # make video-demo   from a folder of odd video files to a report, with few minutes of training
 # make test         the tests that take minutes; make test-system: whole commands, longer
 # make check        formatting, lint, types
@@ -7,28 +8,37 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PRESET ?= quickstart
+SCENE ?= circles
 RUN_DIR ?= runs/quickstart
 DATA ?= data/circles
+BUILD_OPTIONS ?=
 NUM_CLIPS ?= 10000
+SHOW ?= circle-moving-up-right
 NUM_EVALUATED ?= 1900
 TRAIN_OPTIONS ?=
 # OpenMP pools of several processes fight over the cores: one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: quickstart video-demo test test-system check format gpu-check
+.PHONY: quickstart shapes video-demo test test-system check format gpu-check
 
 quickstart: $(VENV)/.installed
-	$(BIN)/python -m data_tools.build_shards circles --out $(DATA) --num-clips $(NUM_CLIPS)
+	$(BIN)/python -m data_tools.build_shards $(SCENE) --out $(DATA) --num-clips $(NUM_CLIPS) $(BUILD_OPTIONS)
 	$(BIN)/accelerate launch --config_file launch/accelerate/one_process.yaml \
-		train.py quickstart --data.path $(DATA) --run-dir $(RUN_DIR) $(TRAIN_OPTIONS)
-	$(BIN)/python generate.py --weights $(RUN_DIR) --prompts-file data_tools/scenes/circles.txt \
+		train.py $(PRESET) --data.path $(DATA) --run-dir $(RUN_DIR) $(TRAIN_OPTIONS)
+	$(BIN)/python generate.py --weights $(RUN_DIR) --prompts-file data_tools/scenes/$(SCENE).txt \
 		--out $(RUN_DIR)/generated
 	$(BIN)/python -m t2vgan.evaluation --weights $(RUN_DIR) --data $(DATA) \
 		--num-clips $(NUM_EVALUATED) --out $(RUN_DIR)/evaluation.json
 	$(BIN)/python -m t2vgan.report $(RUN_DIR)
 	@echo
-	@echo "Watch  $(RUN_DIR)/generated/circle-moving-up-right-0.gif  (a prompt that training never saw)"
+	@echo "Watch  $(RUN_DIR)/generated/$(SHOW)-0.gif  (a prompt that training never saw)"
 	@echo "Open   $(RUN_DIR)/report.html"
+
+shapes:
+	$(MAKE) quickstart SCENE=shapes PRESET=shapes-cpu DATA=data/shapes-32 RUN_DIR=runs/shapes-cpu \
+		NUM_CLIPS=20000 BUILD_OPTIONS="--size 32x32 --num-frames 16" NUM_EVALUATED=2000 \
+		SHOW=a-large-black-triangle-moving-up-right
 
 # A demonstration of the way, not of quality: a few minutes train a few hundred steps.
 VIDEO_RUN ?= runs/video-demo

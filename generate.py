@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import tyro
 
-import t2vgan
 from t2vgan import cli
 from t2vgan.errors import UserError
 from t2vgan.media import FORMATS, save_clip, save_frame_folder, slug
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from t2vgan.sampling import LoadedGenerator
 
-PRETRAINED = Path(t2vgan.__file__).parent / "pretrained" / "circles.safetensors"
+PRETRAINED = Path("circles")  # shipped with the package
 MAX_FRAMES = 2048  # one forward pass draws a whole clip
 MAX_SEED = 2**63 - 1
 CLIPS_AT_A_TIME = 64

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from t2vgan.negatives import OtherPrompts
 from t2vgan.seeds import derive_seed, random_generator
 from t2vgan.stream import Batch
 from t2vgan.text import Vocabulary
@@ -55,11 +56,6 @@ def choose_frames(
     return np.sort(np.argsort(scores, axis=1)[:, :frames_per_clip], axis=1)
 
 
-def choose_prompts(*, seed: int, step: int, num_clips: int, num_prompts: int) -> np.ndarray:
-    """Return (num_clips,) numbers of prompts that the clips are to be told from."""
-    return random_generator(seed, "other prompts", step).integers(num_prompts, size=num_clips)
-
-
 def draw_latents(
     *, seed: int, step: int, purpose: str, num_clips: int, shape: Sequence[int]
 ) -> Tensor:
@@ -71,7 +67,7 @@ def draw_latents(
 def prepare_step(
     batch: Batch,
     vocabulary: Vocabulary,
-    prompts: Sequence[str],
+    other_prompts: OtherPrompts,
     *,
     seed: int,
     global_batch_size: int,
@@ -84,7 +80,7 @@ def prepare_step(
 ) -> list[MicroBatch]:
     """Draw a step's frames, latents and other prompts; return its micro-batches on the device.
 
-    `prompts` are the data's distinct prompts, `num_tokens` the most words that one of them has.
+    `num_tokens` is the most words that a prompt of the data has.
     """
     num_frames = batch.frames.shape[1]
     places = torch.from_numpy(batch.positions)
@@ -96,12 +92,12 @@ def prepare_step(
         frames_per_clip=frames_per_clip,
     )[batch.positions]  # B K
     frames = np.take_along_axis(batch.frames, frame_ids[:, :, None, None, None], axis=1)
-    others = choose_prompts(
-        seed=seed, step=batch.step, num_clips=global_batch_size, num_prompts=len(prompts)
-    )[batch.positions]
+    others = other_prompts.draw(
+        batch.prompts, batch.positions, seed=seed, step=batch.step, num_clips=global_batch_size
+    )
 
     def encode(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        token_ids, token_mask = vocabulary.encode(texts, length=num_tokens)
+        token_ids, token_mask = vocabulary.encode(texts, allow_unknown=True, length=num_tokens)
         return torch.from_numpy(token_ids).to(device), torch.from_numpy(token_mask).to(device)
 
     def latents(purpose: str) -> Tensor:
@@ -115,7 +111,7 @@ def prepare_step(
         return drawn[places].to(device)
 
     token_ids, token_mask = encode(batch.prompts)
-    other_ids, other_mask = encode([prompts[index] for index in others])
+    other_ids, other_mask = encode(others)
     whole = MicroBatch(
         real_video=to_video(torch.from_numpy(frames).to(device)),
         token_ids=token_ids,

@@ -7,13 +7,13 @@ from t2vgan.config import ClipGanConfig, Config, DataConfig, NotebookGanConfig, 
 PRESETS = {
     "quickstart": Config(
         run_dir=Path("runs/quickstart"),
-        data=DataConfig(path=Path("data/circles")),
+        data=DataConfig(path="data/circles"),
         model=ClipGanConfig(),
         train=TrainConfig(num_steps=4000, precision="no"),  # too small to gain by bfloat16
     ),
     "notebook": Config(
         run_dir=Path("runs/notebook"),
-        data=DataConfig(path=Path("data/notebook")),
+        data=DataConfig(path="data/notebook"),
         model=NotebookGanConfig(),
         train=TrainConfig(
             num_steps=81_250,  # 13 epochs of 100,000 frames
@@ -37,9 +37,48 @@ PRESETS = {
         evaluate_every_steps=5000,
         save_every_steps=5000,
     ),
+    "shapes": Config(
+        run_dir=Path("runs/shapes"),
+        data=DataConfig(path="data/shapes"),
+        model=ClipGanConfig(
+            latent_size=64,
+            text_size=128,
+            hidden_size=256,
+            channels=32,
+            patch_size=2,
+            pixel_channels=16,
+            pooled_features=True,
+        ),
+        train=TrainConfig(
+            num_steps=20_000,
+            global_batch_size=32,
+            hard_mismatched_share=0.5,
+            ema_halflife_clips=10_000.0,
+        ),
+        sample_every_steps=1000,
+        evaluate_every_steps=500,
+        evaluate_num_clips=1000,
+        save_every_steps=1000,
+    ),
+    "shapes-cpu": Config(
+        run_dir=Path("runs/shapes-cpu"),
+        data=DataConfig(path="data/shapes-32"),
+        model=ClipGanConfig(patch_size=2, pixel_channels=8, pooled_features=True),
+        train=TrainConfig(
+            num_steps=14_000,
+            hard_mismatched_share=0.5,
+            gamma_start=2.5,  # a quarter of the pixels, a quarter of the penalty
+            gamma_end=0.5,
+            precision="no",
+        ),
+        sample_every_steps=1000,
+        evaluate_every_steps=500,
+        evaluate_num_clips=400,
+        save_every_steps=500,
+    ),
     "video": Config(
         run_dir=Path("runs/video"),
-        data=DataConfig(path=Path("data/videos")),
+        data=DataConfig(path="data/videos"),
         model=ClipGanConfig(latent_size=64, text_size=128, hidden_size=256, channels=32),
         train=TrainConfig(num_steps=50_000, global_batch_size=32, ema_halflife_clips=20_000.0),
         sample_every_steps=1000,
@@ -51,6 +90,8 @@ PRESETS = {
 
 DESCRIPTIONS = {
     "quickstart": "18 prompts of a moving circle; minutes on two CPU cores",
+    "shapes": "Moving Shapes at 64x64: shape, colour, size and motion as the prompt says; one GPU",
+    "shapes-cpu": "Moving Shapes at 32x32; an hour on two CPU cores",
     "video": "your own videos, packed by data_tools.pack_videos; wider, for a GPU",
     "notebook": "the published notebook's recipe: single frames, BCE, no averaging",
 }

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from t2vgan.data_set import DataSet
+from t2vgan.errors import UserError
 from t2vgan.manifest import Manifest
 from t2vgan.media import contact_sheet, film_strips, save_clip
-from t2vgan.shards import EncodedSample, ShardError, decode_sample, read_samples
+from t2vgan.shards import EncodedSample, decode_sample, samples_of
 
 SHEET_COLUMNS = 5
 MAX_PROMPTS, MAX_HELD_OUT_PROMPTS = 40, 10  # captions of real videos are as many as the clips
@@ -73,14 +75,16 @@ def save_strips(
     }
 
 
-def save_real_clips(run_dir: Path, data: Path | str, manifest: Manifest) -> dict[str, Any]:
+def save_real_clips(
+    run_dir: Path, data_sets: Sequence[DataSet], manifest: Manifest
+) -> dict[str, Any]:
     """Save a real clip of each of `prompts_of` that the data has; return what it shows, if any.
 
     At most 256 MB of the data are searched. Damaged samples are passed over: reading them for
     training is what counts and names them.
     """
     wanted, found = prompts_of(manifest), dict[str, np.ndarray]()
-    for sample in _some_samples(data, manifest):
+    for sample in _some_samples(data_sets):
         prompt = sample.members.get("txt", b"").decode(errors="replace").strip()
         if prompt in wanted and prompt not in found:
             try:
@@ -96,14 +100,16 @@ def save_real_clips(run_dir: Path, data: Path | str, manifest: Manifest) -> dict
     return save_strips(run_dir, "real", clips, prompts, manifest)
 
 
-def _some_samples(data: Path | str, manifest: Manifest) -> Iterator[EncodedSample]:
+def _some_samples(data_sets: Sequence[DataSet]) -> Iterator[EncodedSample]:
     num_bytes = 0
-    for shard in manifest.shards:
-        try:
-            for sample in read_samples(Path(data) / shard.name):
-                yield sample
-                num_bytes += sum(map(len, sample.members.values()))
-                if num_bytes > MAX_BYTES_SEARCHED:
-                    return
-        except (ShardError, OSError):
-            continue
+    for data_set in data_sets:
+        for shard in range(len(data_set.manifest.shards)):
+            try:
+                file = data_set.open(shard, verify=False)
+                for sample in samples_of(file, data_set.path_of(shard)):
+                    yield sample
+                    num_bytes += sum(map(len, sample.members.values()))
+                    if num_bytes > MAX_BYTES_SEARCHED:
+                        return
+            except (UserError, OSError):
+                continue

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+import t2vgan
 from t2vgan.config import Frozen, ModelConfig, NonNegative, Positive, one_line
 from t2vgan.errors import UserError
 from t2vgan.files import atomic_path
@@ -90,8 +91,10 @@ def load_weights_info(path: Path | str) -> WeightsInfo:
 
 
 def find_weights(path: Path | str) -> Path:
-    """Return the weights file that `path`, a file or a run folder, stands for."""
+    """Return the weights file that `path` stands for: a file, a run folder, or a shipped name."""
     path = Path(path)
+    if not path.exists() and (shipped := shipped_weights().get(str(path))):
+        return shipped
     candidates = [path / name for name in WEIGHTS_NAMES] if path.is_dir() else [path]
     for candidate in candidates:
         if candidate.is_file():
@@ -101,7 +104,16 @@ def find_weights(path: Path | str) -> Path:
             f"weights={path}: the folder holds neither {' nor '.join(WEIGHTS_NAMES)}; "
             "name a run folder that has saved, or a .safetensors file"
         )
-    raise UserError(f"weights={path}: no such file; name a run folder or a .safetensors file")
+    raise UserError(
+        f"weights={path}: no such file; name a run folder, a .safetensors file, or shipped weights:"
+        f" {', '.join(shipped_weights())}"
+    )
+
+
+def shipped_weights() -> dict[str, Path]:
+    """Return the weights that come with the package, by name."""
+    folder = Path(t2vgan.__file__).parent / "pretrained"
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def parse_info(file: Path, metadata: dict[str, str]) -> WeightsInfo:

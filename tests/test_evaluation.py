@@ -13,7 +13,9 @@ from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles
 from t2vgan.config import ClipGanConfig
+from t2vgan.data_set import LocalDataSet
 from t2vgan.errors import UserError
+from t2vgan.evaluation import drawn_clips
 from t2vgan.evaluation import evaluate as evaluate_module
 from t2vgan.evaluation.evaluate import evaluate
 from t2vgan.evaluation.table import format_evaluation
@@ -95,7 +97,7 @@ class Oracle(nn.Module):
 def test_a_perfect_generator_gets_a_perfect_score(monkeypatch, data, weights):
     real = load_generator(weights)
     oracle = LoadedGenerator(Oracle(real.vocabulary), real.vocabulary, real.info)
-    monkeypatch.setattr(evaluate_module, "load_generator", lambda path, device: oracle)
+    monkeypatch.setattr(drawn_clips, "load_generator", lambda path, device: oracle)
     result = evaluate(weights, data, num_clips=400)
     assert result.generated.accuracy == result.generated.accuracy_held_out == 1
     assert result.generated.one_object == 1
@@ -134,7 +136,7 @@ def test_the_command_writes_the_protocol_with_the_numbers(data, weights, tmp_pat
     assert str(out) in done.stdout
     record = json.loads(out.read_text())
     protocol = record["protocol"]
-    assert protocol["version"] == "circles-motion-1"
+    assert protocol["version"] == "attributes-3"
     assert protocol["dataset_fingerprint"] == load_manifest(data).fingerprint
     assert (protocol["weights_step"], protocol["weights_clips_seen"]) == (7, 112)
     assert (protocol["num_frames"], protocol["height"], protocol["width"]) == (10, 32, 48)
@@ -195,7 +197,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(data, weights, tmp_path):
 def test_prompts_that_the_meter_cannot_judge_are_listed(monkeypatch, data, weights):
     manifest = load_manifest(data)
     foreign = manifest.model_copy(update={"prompts": {"a dog runs": 3, **manifest.prompts}})
-    monkeypatch.setattr(evaluate_module, "load_manifest", lambda folder: foreign)
+    data_set = LocalDataSet(data, foreign)
+    monkeypatch.setattr(evaluate_module, "open_data_set", lambda folder: data_set)
     with pytest.raises(UserError, match="does not know 1 of the prompts: 'a dog runs'"):
         evaluate(weights, data, num_clips=20)
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from t2vgan.micro_batch import MicroBatch, choose_frames, draw_latents, prepare_step
+from t2vgan.negatives import OtherPrompts
 from t2vgan.stream import Batch
 from t2vgan.text import Vocabulary
 
@@ -44,7 +45,7 @@ def prepare(batch: Batch, *, micro_batch_size: int = 2, **options) -> list[Micro
         "num_tokens": 2,
         "device": torch.device("cpu"),
     }
-    return prepare_step(batch, VOCABULARY, PROMPTS, **(defaults | options))
+    return prepare_step(batch, VOCABULARY, OtherPrompts(PROMPTS, 0.5), **(defaults | options))
 
 
 def joined(parts: list[MicroBatch]) -> dict[str, torch.Tensor]:

@@ -10,14 +10,25 @@ from t2vgan.config import ClipGanConfig, NotebookGanConfig
 from t2vgan.errors import UserError
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.layers import (
+    TEXT_ENCODERS,
+    FromPixels,
     MovingCoordinates,
-    TextEncoder,
+    PlaceEmbedding,
+    ToPixels,
     cosine_basis,
     join_patches,
     split_patches,
 )
 
 SMALL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
+RICH = SMALL.model_copy(
+    update={
+        "pixel_channels": 3,
+        "pooled_features": True,
+        "text_encoder": "transformer",
+        "text_size": 16,
+    }
+)
 # All sizes differ, so that no permuted tensor passes by accident.
 B, L, K, H, W, R, VOCABULARY = 7, 3, 4, 32, 48, 2, 11
 
@@ -32,13 +43,13 @@ def times() -> Tensor:
     return torch.rand(B, K).sort(1).values
 
 
-def small_generator() -> nn.Module:
-    return build_generator(SMALL, height=H, width=W, vocabulary_size=VOCABULARY)
+def small_generator(model: ClipGanConfig = SMALL) -> nn.Module:
+    return build_generator(model, height=H, width=W, vocabulary_size=VOCABULARY)
 
 
-def small_discriminator() -> nn.Module:
+def small_discriminator(model: ClipGanConfig = SMALL) -> nn.Module:
     return build_discriminator(
-        SMALL,
+        model,
         height=H,
         width=W,
         vocabulary_size=VOCABULARY,
@@ -75,15 +86,21 @@ def test_notebook_frames_have_their_own_latents_and_do_not_see_each_other():
     assert moved.flatten(3).any(-1).any(1).tolist() == [[False, True, False], [False] * 3]
 
 
-def test_clip_gan_shapes():
+@pytest.mark.parametrize("model", [SMALL, RICH], ids=["small", "rich"])
+def test_clip_gan_shapes(model):
     token_ids, token_mask = prompts()
-    generator = small_generator()
+    generator = small_generator(model)
     latents = torch.randn(B, *generator.latent_shape(K))
     video = generator(latents, token_ids, token_mask, times())
     assert video.shape == (B, 3, K, H, W)
-    logits, recovered = small_discriminator()(video, token_ids, token_mask, times())
+    logits, recovered = small_discriminator(model)(video, token_ids, token_mask, times())
     assert logits.shape == (B,)
     assert recovered.shape == (B, R)
+
+
+def test_a_transformer_needs_whole_heads():
+    with pytest.raises(UserError, match=r"text_size=6 must be a multiple of 16"):
+        small_generator(SMALL.model_copy(update={"text_encoder": "transformer"}))
 
 
 def test_no_more_latents_are_recovered_than_there_are():
@@ -154,6 +171,17 @@ def test_the_discriminator_listens_to_every_input(argument):
     assert ((after - before).abs() > 1e-6).all()
 
 
+def test_a_discriminator_that_does_not_read_prompts_judges_all_alike():
+    torch.manual_seed(0)
+    blind = small_discriminator(SMALL.model_copy(update={"discriminator_reads_prompts": False}))
+    token_ids, token_mask = prompts()
+    video, moments = torch.randn(B, 3, K, H, W), times()
+    logits, _ = blind(video, token_ids, token_mask, moments)
+    others, _ = blind(video, token_ids.flip(0), token_mask.flip(0), moments)
+    assert torch.equal(logits, others)
+    assert logits.unique().numel() == B
+
+
 def test_the_discriminator_notices_the_order_of_frames():
     torch.manual_seed(0)
     discriminator = small_discriminator()
@@ -197,7 +225,7 @@ def test_the_cosine_basis_is_orthogonal_and_damped():
 
 
 def test_moving_a_reference_moves_the_waves_with_it():
-    coordinates = MovingCoordinates(8, 8, code_size=1, num_references=1)
+    coordinates = MovingCoordinates(code_size=1, num_references=1)
     with torch.no_grad():
         coordinates.to_reference.weight.zero_()
         coordinates.to_reference.bias.zero_()
@@ -205,12 +233,66 @@ def test_moving_a_reference_moves_the_waves_with_it():
         shift = 2 * 2 / 8  # two cells of eight, in half frames
         coordinates.to_reference.bias[2] = math.atanh(shift / coordinates.MAX_SHIFT)
         moved = coordinates(torch.zeros(1, 1))
-    torch.testing.assert_close(moved[:, :, 2:], still[:, :, :-2])  # to the right
+    across, before = moved.waves(1, 8), still.waves(1, 8)
+    torch.testing.assert_close(across[:, 2:], before[:, :-2])  # to the right
+    torch.testing.assert_close(moved.waves(0, 8), still.waves(0, 8))  # not down
 
 
-def test_padding_does_not_change_a_prompt():
+def test_places_mapped_by_axis_are_places_mapped_cell_by_cell():
     torch.manual_seed(0)
-    encoder = TextEncoder(vocabulary_size=VOCABULARY, text_size=6)
+    coordinates = MovingCoordinates(code_size=3, num_references=2)
+    embedding = PlaceEmbedding(coordinates.size, 4)
+    reference = coordinates(torch.randn(2, 3))
+    rows, columns, num_waves = 5, 7, 2 * len(MovingCoordinates.FREQUENCIES)
+    by_axis = [
+        reference.waves(axis, length).view(2, length, 2, num_waves)  # N l R F
+        for axis, length in enumerate((rows, columns))
+    ]
+    down = by_axis[0][:, :, None].expand(-1, -1, columns, -1, -1)
+    across = by_axis[1][:, None].expand(-1, rows, -1, -1, -1)
+    cells = torch.stack([down, across], dim=4).flatten(3)  # N h w (R axis F)
+    every_cell = nn.functional.linear(cells, embedding.weight, embedding.bias)
+    torch.testing.assert_close(embedding(reference, rows, columns), every_cell.permute(0, 3, 1, 2))
+
+
+def test_layers_at_full_resolution_start_silent_and_then_speak():
+    torch.manual_seed(0)
+    coordinates = MovingCoordinates(code_size=3, num_references=1)
+    layer = ToPixels(4, 5, pixel_channels=2, place_size=coordinates.size, code_size=3)
+    code, maps = torch.randn(6, 3), torch.randn(6, 5, 2, 3)
+    video = layer(maps, coordinates(code), code, num_frames=3)
+    assert video.shape == (2, 3, 3, 8, 12)
+    assert video.flatten(3).std(-1).max() == 0  # one value per channel: the bias
+    nn.init.normal_(layer.to_rgb.weight)
+    assert layer(maps, coordinates(code), code, num_frames=3).flatten(3).std(-1).min() > 0
+
+
+@pytest.mark.parametrize("patch_size", [2, 4])
+def test_a_pixel_reaches_the_patch_it_is_in(patch_size):
+    torch.manual_seed(0)
+    layer = FromPixels(patch_size, 5, pixel_channels=3)
+    video = torch.zeros(1, 3, 2, 8 * patch_size, 4 * patch_size)
+    before = layer(video)
+    assert before.shape == (2, 5, 8, 4)
+    video[0, 0, 1, 3 * patch_size + 1, 2 * patch_size + 1] = 1
+    changed = (layer(video) - before).abs().sum(1) > 1e-6
+    assert changed[1, 3, 2]
+    assert not changed[0].any()
+    assert not changed[1, 5:].any()
+
+
+def test_a_bag_of_words_has_no_order_and_a_transformer_has():
+    torch.manual_seed(0)
+    token_ids = torch.tensor([[3, 5, 2, 6], [2, 6, 3, 5]])
+    for name, encoder in TEXT_ENCODERS.items():
+        text = encoder(vocabulary_size=VOCABULARY, text_size=16)(token_ids, token_ids > 0)
+        assert torch.allclose(*text, atol=1e-5) == (name == "bag")
+
+
+@pytest.mark.parametrize("name", TEXT_ENCODERS)
+def test_padding_does_not_change_a_prompt(name):
+    torch.manual_seed(0)
+    encoder = TEXT_ENCODERS[name](vocabulary_size=VOCABULARY, text_size=16)
     short = torch.tensor([[3, 5]])
     padded = torch.tensor([[3, 5, 0, 0]])
     torch.testing.assert_close(encoder(short, short > 0), encoder(padded, padded > 0))

@@ -271,7 +271,7 @@ def test_confusion_is_a_table_of_shares_of_what_was_asked(run_dir):
 def test_the_final_evaluation_has_the_last_word_on_attributes(run_dir):
     final = {"num_clips": 2000, "accuracy": 0.5, "per_attribute": {"size": {"right": 0.75}}}
     ceiling = {"accuracy": 1.0, "per_attribute": {"size": {"right": 0.999}}}
-    evaluation = {"generated": final, "ceiling": ceiling}
+    evaluation = {"generated": final, "ceiling": ceiling, "notes": ["too <few> clips"]}
     (run_dir / "evaluation.json").write_text(json.dumps(evaluation))
     html, _ = report_of(run_dir)
     page = sheet_of(html, 2)
@@ -279,6 +279,7 @@ def test_the_final_evaluation_has_the_last_word_on_attributes(run_dir):
     size = page.texts["tr"][1].replace("\N{NO-BREAK SPACE}", " ")
     assert size == "size75 %\N{EN DASH}99.9 %"
     assert "size right75" in sheet_of(html, 5).texts["table"][0]
+    assert sheet_of(html, 5).texts["p"] == ["too <few> clips"]
 
 
 @pytest.mark.parametrize(

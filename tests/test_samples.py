@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2vgan.manifest import Geometry, Manifest, write_manifest
+from t2vgan.data_set import LocalDataSet
+from t2vgan.manifest import Geometry, Manifest
 from t2vgan.media import split_film_strips
 from t2vgan.samples import (
     MAX_HELD_OUT_PROMPTS,
@@ -40,7 +41,6 @@ def data(tmp_path):
         write_shard(folder / "a.tar", samples[:3]), write_shard(folder / "b.tar", samples[3:])
     ]  # fmt: skip
     manifest = manifest_of({"red": 2, "green": 2, "blue": 1}, ("red green",), entries)
-    write_manifest(folder, manifest)
     return folder, manifest
 
 
@@ -60,7 +60,7 @@ def manifest_of(prompts, held_out, shards) -> Manifest:
 
 def test_the_first_good_clip_of_each_prompt_is_kept(data, tmp_path):
     folder, manifest = data
-    record = save_real_clips(tmp_path / "run", folder, manifest)
+    record = save_real_clips(tmp_path / "run", [LocalDataSet(folder, manifest)], manifest)
     assert record["prompts"] == PROMPTS
     assert record["held_out_prompts"] == []
     picture = np.asarray(Image.open(tmp_path / "run" / record["file"]).convert("RGB"))
@@ -71,16 +71,20 @@ def test_the_first_good_clip_of_each_prompt_is_kept(data, tmp_path):
 def test_a_damaged_shard_is_passed_over(data, tmp_path):
     folder, manifest = data
     (folder / "b.tar").write_bytes((folder / "b.tar").read_bytes()[:700])
-    assert save_real_clips(tmp_path / "run", folder, manifest)["prompts"] == ["red", "green"]
+    assert save_real_clips(tmp_path / "run", [LocalDataSet(folder, manifest)], manifest)[
+        "prompts"
+    ] == ["red", "green"]
     (folder / "a.tar").unlink()
     (folder / "b.tar").unlink()
-    assert save_real_clips(tmp_path / "run", folder, manifest) == {}
+    assert save_real_clips(tmp_path / "run", [LocalDataSet(folder, manifest)], manifest) == {}
 
 
 def test_the_search_ends_where_it_would_take_long(data, tmp_path, monkeypatch):
     folder, manifest = data
     monkeypatch.setattr("t2vgan.samples.MAX_BYTES_SEARCHED", 1)
-    assert save_real_clips(tmp_path / "run", folder, manifest) == {}, "only the damaged clip"
+    assert save_real_clips(tmp_path / "run", [LocalDataSet(folder, manifest)], manifest) == {}, (
+        "only the damaged clip"
+    )
 
 
 def test_of_many_prompts_an_even_choice_is_shown(data):

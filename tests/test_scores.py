@@ -8,7 +8,7 @@ import pytest
 
 from data_tools.scenes import circles
 from t2vgan.errors import UserError
-from t2vgan.evaluation.evaluate import measure_controls
+from t2vgan.evaluation.controls import measure_controls
 from t2vgan.evaluation.scores import compare, score_clips, wilson_interval
 from t2vgan.evaluation.tracking import track
 from t2vgan.shards import Geometry

@@ -1,4 +1,4 @@
-"""`python -m t2vgan.evaluation`: score weights by the motion meter and write a record."""
+"""`python -m t2vgan.evaluation`: score weights, or a folder of videos, and write a record."""
 
 from pathlib import Path
 
@@ -7,31 +7,54 @@ from t2vgan import cli
 
 def evaluation(
     *,
-    weights: Path,
     data: Path,
-    num_clips: int = 2000,
+    weights: Path | None = None,
+    videos: Path | None = None,
+    num_clips: int | None = None,
     out: Path = Path("evaluation.json"),
     seed: int = 0,
     device: str = "auto",
+    features: Path | None = None,
+    fvd_weights: Path | None = None,
 ) -> None:
-    """Say in numbers whether generated videos do what their prompts say.
+    """Say in numbers whether videos do what their prompts say: those of weights, or of a folder.
+
+    Start it with torchrun or accelerate launch to share the work: the numbers stay the same.
 
     Args:
-        weights: weights file, or a run folder (its best weights)
         data: folder of shards: its prompts, and its real clips for the ceiling and the controls
-        num_clips: clips to generate, dealt evenly to the training and held-out prompts
+        weights: weights file, or a run folder (its best weights), that draws the clips
+        videos: folder of GIF, MP4, AVI, WebP or PNG that any system wrote (docs/evaluation.md)
+        num_clips: clips for weights to draw, half of held-out prompts (default 2,000)
         out: file for the record
-        seed: seed of the generated clips and of the controls
+        seed: seed of the drawn clips and of the controls
         device: auto, cpu, cuda, cuda:1, ...
+        features: classifier for the distances (default: the one that comes with t2vgan)
+        fvd_weights: TorchScript I3D of yours, for FVD; it is a program, so trust it
     """
-    from t2vgan.evaluation.evaluate import evaluate  # torch: not before the options are right
+    from t2vgan.distributed import Processes  # torch: not before the options are right
+    from t2vgan.evaluation.evaluate import evaluate
+    from t2vgan.evaluation.feature_network import SHIPPED
     from t2vgan.evaluation.table import format_evaluation
     from t2vgan.files import atomic_write_bytes
 
-    result = evaluate(weights, data, num_clips=num_clips, seed=seed, device=device)
-    atomic_write_bytes(out, result.model_dump_json(indent=2).encode() + b"\n")
-    print(format_evaluation(result))
-    print(f"\n{out} written")
+    processes = Processes()
+    result = evaluate(
+        weights,
+        data,
+        videos=videos,
+        num_clips=num_clips,
+        seed=seed,
+        device=device,
+        features=features or SHIPPED,
+        fvd_weights=fvd_weights,
+        processes=processes,
+    )
+    if processes.is_main:
+        atomic_write_bytes(out, result.model_dump_json(indent=2).encode() + b"\n")
+        print(format_evaluation(result))
+        print(f"\n{out} written")
+    processes.end()
 
 
 def main() -> None:

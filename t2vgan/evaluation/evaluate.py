@@ -1,56 +1,59 @@
 """The whole protocol: generated clips, real clips as the ceiling, and controls that must fail."""
 
-import itertools
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from pydantic import Field
-from tqdm import tqdm
 
 import t2vgan
 from t2vgan.config import Frozen
+from t2vgan.data_set import DataSet, open_data_set
+from t2vgan.distributed import Processes
 from t2vgan.errors import UserError
-from t2vgan.evaluation.prompts import check_prompts, deal_prompts, expected_attributes
-from t2vgan.evaluation.scores import (
-    Interval,
-    RelativeToReal,
-    Scores,
-    compare,
-    score_track,
+from t2vgan.evaluation.controls import Controls, measure_controls
+from t2vgan.evaluation.copies import MIN_REAL_CLIPS, NearCopies, find_near_copies
+from t2vgan.evaluation.distribution import (
+    Distribution,
+    measure_distribution,
+    what_is_missing,
 )
-from t2vgan.evaluation.tracking import Track, join, track
+from t2vgan.evaluation.drawn_clips import DrawnClips
+from t2vgan.evaluation.feature_network import SHIPPED, load_features
+from t2vgan.evaluation.fvd import VideoFeatures
+from t2vgan.evaluation.prompts import check_prompts
+from t2vgan.evaluation.real_clips import RealClips
+from t2vgan.evaluation.scores import RelativeToReal, Scores, compare, score_track
+from t2vgan.evaluation.tracking import join, track
+from t2vgan.evaluation.video_folder import VideoFolder, Videos
+from t2vgan.evaluation.views import Eyes
 from t2vgan.files import sha256_of
 from t2vgan.run_folder import git_commit
-from t2vgan.sampling import LoadedGenerator, generate_clips, load_generator
-from t2vgan.seeds import derive_seed, permutation, random_generator
-from t2vgan.shards import Manifest, check_shards, decode_sample, load_manifest, read_samples
-from t2vgan.text import tokenize
-from t2vgan.weights import find_weights
+from t2vgan.shards import Manifest
 
-PROTOCOL_VERSION = "attributes-2"
-MIN_CLIPS = 100  # or one a prompt, where prompts are fewer
-CLIPS_AT_ONCE = 128  # frames in memory; tracks are small
-BATCH_SIZE = 16
-SLOW_SECONDS = 2.0  # work that takes longer shows its progress
+PROTOCOL_VERSION = "attributes-3"
+NUM_CLIPS = 2000  # fewer give intervals too wide to publish
+CLIPS_AT_ONCE = 128
 
 
 class Protocol(Frozen):
     """How the numbers came about: enough to repeat them."""
 
     version: str = PROTOCOL_VERSION
-    weights_sha256: str
-    weights_step: int
-    weights_clips_seen: int
+    weights_sha256: str | None = None
+    """Of the weights that drew the clips; None where `videos` says what was scored."""
+    weights_step: int | None = None
+    weights_clips_seen: int | None = None
     dataset_builder: str
     dataset_fingerprint: str
     num_clips: int
-    """Generated clips, dealt to the prompts in turn."""
+    """Generated clips, dealt to the prompts in turn; or the videos of a folder."""
     num_held_out_clips: int
-    """Those of them whose prompt the weights were not trained on."""
+    """Those of them whose prompt the weights were not trained on; of a folder's videos, those whose
+    prompt asks for what no training prompt of the data asks for."""
     num_real_clips: int
     """Real clips: the first of the data folder, as many as generated ones if it has them."""
     num_frames: int
@@ -59,137 +62,172 @@ class Protocol(Frozen):
     seed: int
     """Clip i is drawn from the seed derived from (seed, "evaluation", i)."""
     device: str
+    world_size: int
     torch_version: str = str(torch.__version__)
     t2vgan_version: str = t2vgan.__version__
     git_commit: str | None = Field(default_factory=git_commit)
     duration_seconds: float
 
 
-class Control(Frozen):
-    """The accuracy of real clips after something was destroyed."""
-
-    accuracy: float | None
-    accuracy_interval: Interval | None
-
-
-class Controls(Frozen):
-    """What the meter says where it must not say "right"; all on real clips."""
-
-    chance: float
-    """Expected accuracy when prompts are dealt to clips at random."""
-    shuffled_prompts: Control
-    shuffled_frames: Control
-
-
 class Evaluation(Frozen):
     """Everything `python -m t2vgan.evaluation` writes."""
 
     protocol: Protocol
+    videos: Videos | None
+    """What a folder of videos held; None where weights drew the clips."""
     generated: Scores
     relative_to_real: RelativeToReal
     ceiling: Scores
     """The same scores of real clips."""
     controls: Controls
+    distribution: Distribution
+    near_copies: NearCopies | None
+    notes: list[str]
+    """What could not be measured, and why."""
 
 
 def evaluate(
-    weights: Path | str, data: Path | str, *, num_clips: int, seed: int = 0, device: str = "auto"
+    weights: Path | str | None,
+    data: Path | str,
+    *,
+    videos: Path | str | None = None,
+    num_clips: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    features: Path | str = SHIPPED,
+    fvd_weights: Path | str | None = None,
+    processes: Processes | None = None,
 ) -> Evaluation:
-    """Generate `num_clips` clips and score them beside the real clips of a data folder.
+    """Score the clips that weights draw, or a folder of videos, beside a data folder's real clips.
 
-    `deal_prompts` says which clip shows which prompt. Held out means: the weights were not trained
-    on it. Raises UserError for weights and data that do not fit each other, prompts that
-    the meter does not know, and too few clips.
+    `num_clips` belongs to weights (2,000 without it): a folder is scored whole. Clips are split
+    over the ranks, and all return the same (collective). Raises UserError for weights, videos and
+    data that do not fit each other, prompts of the data that the meter does not know, and too few
+    clips.
     """
     start = time.monotonic()
-    manifest = load_manifest(data)
-    check_shards(data, manifest)
-    file = find_weights(weights)
-    sha256 = sha256_of(file)  # now: a running training may replace the file
-    target = _find_device(device)
-    loaded = load_generator(file, device=target)
-    prompts = [*manifest.prompts, *manifest.held_out_prompts]
-    check_fit(loaded, manifest, prompts)
-    if num_clips < (fewest := min(len(prompts), MIN_CLIPS)):
-        raise UserError(f"num_clips={num_clips} must be at least {fewest}")
+    processes = processes or Processes()
+    target = find_device(device, processes)
+    data_set = open_data_set(data)
+    manifest = data_set.manifest
+    check_prompts([*manifest.prompts, *manifest.held_out_prompts])
+    source = open_source(weights, videos, manifest, num_clips=num_clips, seed=seed, device=target)
+    real = RealClips([data_set], len(source.prompts))
+    network, _ = load_features(features, device=target)
+    video_network = None if fvd_weights is None else VideoFeatures(fvd_weights, target)
+    eyes = Eyes(processes, target, network, video_network)
 
-    trained_on = set(loaded.info.prompts)
-    held_out = [prompt for prompt in prompts if prompt not in trained_on]
-    dealt = deal_prompts(list(manifest.prompts), manifest.held_out_prompts, num_clips, seed=seed)
-    generated = score_track(_track_generated(loaded, dealt, seed), dealt, held_out)
-    real_track, real_prompts = _track_real(data, manifest, num_clips)
-    ceiling = score_track(real_track, real_prompts)
+    view, reports = eyes.look(source.read, len(source.prompts), "generated clips")
+    account = source.summarise(reports) if isinstance(source, VideoFolder) else None
+    real_view, real_prompts = eyes.look(real.read, real.num_clips, "real clips")
+    generated = score_track(view.track, source.prompts, source.held_out)
+    ceiling = score_track(real_view.track, real_prompts)
+    is_readable = np.array([report.problem is None for report in reports])
+    is_held_out = np.isin(np.array(source.prompts), source.held_out)
+    compared = view.select(is_readable & ~is_held_out)
+    distribution = measure_distribution(
+        compared,
+        real_view,
+        features_sha256=sha256_of(features),
+        fvd_sha256=None if video_network is None else video_network.sha256,
+    )
+    readable = view.thumbnails[is_readable]
+    copies = find_near_copies(readable, real_view.thumbnails, data_set, processes, target)
+    relative = compare(generated, ceiling)
     return Evaluation(
         protocol=Protocol(
-            weights_sha256=sha256,
-            weights_step=loaded.info.step,
-            weights_clips_seen=loaded.info.clips_seen,
+            **_origin(source),
             dataset_builder=manifest.builder,
             dataset_fingerprint=manifest.fingerprint,
-            num_clips=num_clips,
-            num_held_out_clips=sum(prompt not in trained_on for prompt in dealt),
-            num_real_clips=len(real_prompts),
+            num_clips=len(source.prompts),
+            num_held_out_clips=int(is_held_out.sum()),
+            num_real_clips=real.num_clips,
             **manifest.geometry.model_dump(),
             seed=seed,
             device=_describe(target),
+            world_size=processes.world_size,
             duration_seconds=round(time.monotonic() - start, 2),
         ),
+        videos=account,
         generated=generated,
-        relative_to_real=compare(generated, ceiling),
+        relative_to_real=relative,
         ceiling=ceiling,
-        controls=measure_controls(real_track, real_prompts, seed),
+        controls=measure_controls(real_view.track, real_prompts, seed),
+        distribution=distribution,
+        near_copies=copies,
+        notes=[
+            *_notes(generated, relative, real.num_clips),
+            *what_is_missing(distribution, compared, real_view),
+        ],
     )
 
 
-def score_real_clips(data: Path | str, manifest: Manifest, num_clips: int) -> Scores:
-    """Score the first real clips of a data folder: what generated ones are compared with."""
-    return score_track(*_track_real(data, manifest, num_clips))
+def open_source(
+    weights: Path | str | None,
+    videos: Path | str | None,
+    manifest: Manifest,
+    *,
+    num_clips: int | None,
+    seed: int,
+    device: torch.device,
+) -> DrawnClips | VideoFolder:
+    """Return what is to be scored: the clips that weights draw, or a folder's videos."""
+    if (weights is None) == (videos is None):
+        raise UserError("give either weights (a file or a run folder) or videos (a folder)")
+    if videos is None:
+        assert weights is not None
+        num_clips = NUM_CLIPS if num_clips is None else num_clips
+        return DrawnClips(weights, manifest, num_clips=num_clips, seed=seed, device=device)
+    if num_clips is not None:
+        raise UserError(f"num_clips={num_clips}: a folder of videos is scored whole; leave it out")
+    return VideoFolder(videos, manifest)
 
 
-def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Controls:
-    """Score clips with the prompts, and then with the frames of each clip, in random order."""
-    order = permutation(len(prompts), seed, "shuffled prompts")
-    frame_order = random_generator(seed, "shuffled frames").random(track.x.shape).argsort(axis=1)
-    asked = [tuple(sorted((expected_attributes(prompt) or {}).items())) for prompt in prompts]
-    shares = [count / len(asked) for count in Counter(asked).values()]
-    return Controls(
-        chance=sum(share**2 for share in shares),
-        shuffled_prompts=_control(track, [prompts[index] for index in order]),
-        shuffled_frames=_control(track.reorder_frames(frame_order), prompts),
-    )
+def _origin(source: DrawnClips | VideoFolder) -> dict[str, Any]:
+    if isinstance(source, VideoFolder):
+        return {}
+    info = source.loaded.info
+    return {
+        "weights_sha256": source.sha256,
+        "weights_step": info.step,
+        "weights_clips_seen": info.clips_seen,
+    }
 
 
-def check_fit(loaded: LoadedGenerator, manifest: Manifest, prompts: Sequence[str]) -> None:
-    """Raise UserError unless the weights can make clips like the data's and the meter read them."""
-    check_prompts(prompts)
-    ours = {name: getattr(loaded.info, name) for name in ("num_frames", "height", "width")}
-    theirs = manifest.geometry.model_dump()
-    if ours != theirs:
-        raise UserError(
-            f"the weights make clips of {_geometry(ours)}, the data has {_geometry(theirs)} "
-            "(frames x height x width): evaluate on data of the weights' geometry"
+def _notes(scores: Scores, relative: RelativeToReal, num_real_clips: int) -> list[str]:
+    """Say what few clips leave open."""
+    notes = []
+    if scores.num_clips < NUM_CLIPS:
+        notes.append(
+            f"accuracy: publish it from {NUM_CLIPS} clips or more, here are {scores.num_clips}"
         )
-    words = {word for prompt in prompts for word in tokenize(prompt)}
-    if unknown := sorted(words - set(loaded.vocabulary.words)):
-        raise UserError(
-            f"the weights do not know the words {', '.join(unknown)} of the data's prompts: "
-            "evaluate on data of the scene they were trained on"
+    if relative.diversity is None:
+        notes.append(
+            "diversity: needs prompts with two clips at least, in which the object can be followed,"
+            " and real clips that vary"
         )
+    if num_real_clips < MIN_REAL_CLIPS:
+        notes.append(f"near copies: needs {MIN_REAL_CLIPS} real clips, found {num_real_clips}")
+    return notes
 
 
-def _geometry(sizes: dict[str, int]) -> str:
-    return "{num_frames}x{height}x{width}".format(**sizes)
+def score_real_clips(data_sets: Sequence[DataSet], num_clips: int) -> Scores:
+    """Score the first real clips of some data: what generated ones are compared with."""
+    real = RealClips(data_sets, num_clips)
+    starts = range(0, real.num_clips, CLIPS_AT_ONCE)
+    tracks, prompts = [], []
+    for start in starts:
+        frames, some = real.read(range(start, min(start + CLIPS_AT_ONCE, real.num_clips)))
+        tracks.append(track(frames))
+        prompts += some
+    return score_track(join(tracks), prompts)
 
 
-def _control(track: Track, prompts: Sequence[str]) -> Control:
-    scores = score_track(track, prompts)
-    return Control(accuracy=scores.accuracy, accuracy_interval=scores.accuracy_interval)
-
-
-def _find_device(name: str) -> torch.device:
+def find_device(name: str, processes: Processes) -> torch.device:
+    """Return the device of a name; "auto" is this rank's GPU, or else the CPU."""
+    if name == "auto":
+        return processes.device
     try:
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -200,44 +238,3 @@ def _find_device(name: str) -> torch.device:
 
 def _describe(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _track_generated(loaded: LoadedGenerator, prompts: Sequence[str], seed: int) -> Track:
-    seeds = [derive_seed(seed, "evaluation", index) for index in range(len(prompts))]
-    tracks = []
-    with tqdm(total=len(prompts), desc="generate", unit="clip", delay=SLOW_SECONDS) as progress:
-        for start in range(0, len(prompts), CLIPS_AT_ONCE):
-            chunk = slice(start, start + CLIPS_AT_ONCE)
-            frames = generate_clips(
-                loaded.generator,
-                loaded.vocabulary,
-                prompts[chunk],
-                seeds[chunk],
-                num_frames=loaded.info.num_frames,
-                batch_size=BATCH_SIZE,
-            )
-            tracks.append(track(frames))
-            progress.update(len(frames))
-    return join(tracks)
-
-
-def _track_real(data: Path | str, manifest: Manifest, num_clips: int) -> tuple[Track, list[str]]:
-    tracks, prompts = [], []
-    total = min(num_clips, manifest.num_samples)
-    clips = itertools.islice(_read_clips(data, manifest), total)
-    with tqdm(total=total, desc="real clips", unit="clip", delay=SLOW_SECONDS) as progress:
-        while chunk := list(itertools.islice(clips, CLIPS_AT_ONCE)):
-            tracks.append(track(np.stack([frames for frames, _ in chunk])))
-            prompts += [prompt for _, prompt in chunk]
-            progress.update(len(chunk))
-    return join(tracks), prompts
-
-
-def _read_clips(data: Path | str, manifest: Manifest) -> Iterator[tuple[np.ndarray, str]]:
-    """Yield the frames (T, H, W, 3) and the prompt of every clip of a data folder, in order."""
-    for shard in manifest.shards:
-        for sample in read_samples(Path(data) / shard.name):
-            try:
-                yield decode_sample(sample, manifest.geometry)
-            except ValueError as error:
-                raise UserError(f"{data}/{shard.name}: sample {sample.key}: {error}") from None

@@ -12,6 +12,7 @@ from t2vgan.evaluation.attributes import COLOURS, SHAPES, SIZES
 from t2vgan.evaluation.motion import expected_motion
 from t2vgan.seeds import permutation
 
+CLIPS_PER_CHOSEN = 4
 ATTRIBUTES = ("shape", "colour", "size", "motion")
 VALUES = {
     **dict.fromkeys(SHAPES, "shape"),
@@ -62,16 +63,19 @@ def deal_prompts(
     """Return the prompt of each of `num_clips` clips.
 
     Where there are clips for all prompts, clip i shows prompt i mod P of the P prompts, training
-    first, so that none has over one clip more than another. Else half the clips show training
-    prompts and half held-out ones, in an order drawn from the seed.
+    first, so that none has over one clip more than another. Else the clips are dealt in this way to
+    a choice of prompts, drawn from the seed: half of them training prompts and half held out, and
+    as many as have `CLIPS_PER_CHOSEN` clips each, since variety shows only within a prompt.
     """
+    if num_clips < len(training) + len(held_out):
+        num_prompts = -(-num_clips // CLIPS_PER_CHOSEN)
+        num_held_out = min(num_prompts // 2, len(held_out))
+        training = _choose(training, num_prompts - num_held_out, seed)
+        held_out = _choose(held_out, num_held_out, seed)
     prompts = [*training, *held_out]
-    if num_clips >= len(prompts):
-        return [prompts[index % len(prompts)] for index in range(num_clips)]
-    num_held_out = min(num_clips // 2, len(held_out))
-    numbers = (num_clips - num_held_out, num_held_out)
-    return [
-        group[index]
-        for group, number in zip((training, held_out), numbers, strict=True)
-        for index in permutation(len(group), seed, "dealt prompts")[:number]
-    ]
+    return [prompts[index % len(prompts)] for index in range(num_clips)]
+
+
+def _choose(prompts: Sequence[str], number: int, seed: int) -> list[str]:
+    order = permutation(len(prompts), seed, "dealt prompts")
+    return [prompts[index] for index in order[:number]]

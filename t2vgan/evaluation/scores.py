@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from t2vgan.config import Frozen
-from t2vgan.evaluation.attributes import read_attributes
+from t2vgan.evaluation.attributes import OUTLINE_SCALES, read_attributes
+from t2vgan.evaluation.ideal_paths import path_residuals
 from t2vgan.evaluation.motion import MIN_SHARE_ALONE, bridge_gaps
 from t2vgan.evaluation.prompts import check_prompts, expected_attributes, scored_attributes
 from t2vgan.evaluation.tracking import Track, track
@@ -30,6 +31,9 @@ class Steadiness(Frozen):
     """Std of the area over its mean; shrinking and expanding clips and cut objects left out."""
     colour: float | None
     """Std of the object's mean colour, RMS over channels, grey levels."""
+    shape: float | None
+    """Std of the outline's moments, RMS over them, in units that tell shapes apart; cut objects
+    left out."""
 
 
 class Spread(Frozen):
@@ -75,6 +79,9 @@ class Scores(Frozen):
     """Share of frames with exactly one object."""
     steadiness: Steadiness
     spread: Spread
+    path_residual: float | None
+    """RMS distance of the object from the ideal path of its motion, pixels: mean over the clips
+    with a training prompt whose motion is right."""
     flicker: float
     """Mean absolute change of background pixels from frame to frame, grey levels."""
 
@@ -84,6 +91,8 @@ class RelativeToReal(Frozen):
 
     drift_area: float | None
     drift_colour: float | None
+    drift_shape: float | None
+    path_residual: float | None
     diversity: float | None
     """Mean of the three that follow; 1 is right, 0 is one clip per prompt."""
     diversity_start: float | None
@@ -120,6 +129,7 @@ def score_track(
     accuracy, interval = _share(joint[~held_out])
     accuracy_held_out, interval_held_out = _share(joint[held_out])
     trained, trained_prompts = track.select(~held_out), np.array(prompts)[~held_out]
+    followed = np.flatnonzero(~held_out & right["motion"])
     return Scores(
         num_clips=len(prompts),
         accuracy=accuracy,
@@ -134,6 +144,11 @@ def score_track(
         one_object=float(track.alone.mean()),
         steadiness=_steadiness(trained, trained_prompts),
         spread=_spread(trained, trained_prompts),
+        path_residual=_mean(
+            path_residuals(
+                track.select(followed), [seen["motion"][clip] for clip in followed.tolist()]
+            )
+        ),
         flicker=float(track.flicker.mean()),
     )
 
@@ -193,6 +208,8 @@ def compare(generated: Scores, real: Scores) -> RelativeToReal:
     return RelativeToReal(
         drift_area=ratio(generated.steadiness.area, real.steadiness.area),
         drift_colour=ratio(generated.steadiness.colour, real.steadiness.colour),
+        drift_shape=ratio(generated.steadiness.shape, real.steadiness.shape),
+        path_residual=ratio(generated.path_residual, real.path_residual),
         diversity=sum(known) / len(known) if known else None,
         **diversity,
     )
@@ -222,7 +239,15 @@ def _steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
     whole = track.alone & ~track.cut & np.array(keeps_size, dtype=bool)[:, None]
     area = _std_over_frames(track.area, whole) / _mean_over_frames(track.area, whole)
     channels = [_std_over_frames(track.colour[..., c], track.alone) for c in range(3)]
-    return Steadiness(area=_mean(area), colour=_mean(np.sqrt(np.mean(np.square(channels), axis=0))))
+    moments = [
+        _std_over_frames(track.outline[..., m], track.alone & ~track.cut) / scale
+        for m, scale in enumerate(OUTLINE_SCALES)
+    ]
+    return Steadiness(
+        area=_mean(area),
+        colour=_mean(_root_mean_square(channels)),
+        shape=_mean(_root_mean_square(moments)),
+    )
 
 
 def _spread(track: Track, prompts: np.ndarray) -> Spread:
@@ -255,6 +280,10 @@ def _mean_over_frames(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 def _std_over_frames(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     centre = _mean_over_frames(values, valid)[:, None]
     return np.sqrt(_mean_over_frames(np.square(values - centre), valid))
+
+
+def _root_mean_square(values: Sequence[np.ndarray]) -> np.ndarray:
+    return np.sqrt(np.mean(np.square(values), axis=0))
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 
-from t2vgan.evaluation.evaluate import Control, Evaluation
+from t2vgan.evaluation.controls import Control
+from t2vgan.evaluation.distribution import Distance
+from t2vgan.evaluation.evaluate import Evaluation
 from t2vgan.evaluation.prompts import expected_attributes
 from t2vgan.evaluation.scores import Interval, Scores, wilson_interval
+from t2vgan.evaluation.video_folder import Videos
 
 NAME_WIDTH = 36
+MAX_LISTED = 5  # problems of a kind; the record has all
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
@@ -18,6 +22,10 @@ def format_evaluation(evaluation: Evaluation) -> str:
         *_total_lines(evaluation),
         "",
         *_quality_lines(evaluation),
+        "",
+        *_distribution_lines(evaluation),
+        *_video_lines(evaluation.videos),
+        *(f"note: {note}" for note in evaluation.notes),
     ]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -38,17 +46,30 @@ def _prompt_lines(scores: Scores) -> Iterator[str]:
 
 def _attribute_lines(evaluation: Evaluation) -> Iterator[str]:
     """Say how often each attribute is right, where prompts name more than one."""
-    scores = evaluation.generated.per_attribute
+    scores, ceiling = evaluation.generated.per_attribute, evaluation.ceiling.per_attribute
     if len(scores) < 2:
         return
+    controls = evaluation.controls
     held_out = evaluation.protocol.num_held_out_clips
-    yield f"{'attribute':{NAME_WIDTH}} {'clips':>6} {'right':>7}  95 % interval"
+    yield (
+        f"{'attribute':{NAME_WIDTH}} {'clips':>6} {'right':>7}  {'95 % interval':15}"
+        f"  {'real':>6} {'prompts':>8} {'frames':>7}"
+    )
     for name, score in scores.items():
         num_clips = evaluation.generated.num_clips - held_out
-        yield _line(name, num_clips, score.right, score.right_interval)
+        line = _line(name, num_clips, score.right, score.right_interval)
+        beside = (
+            ceiling[name].right if name in ceiling else None,
+            *(
+                control.per_attribute[name].right if name in control.per_attribute else None
+                for control in (controls.shuffled_prompts, controls.shuffled_frames)
+            ),
+        )
+        yield f"{line:{NAME_WIDTH + 32}} " + " ".join(f"{_percent(share):>7}" for share in beside)
         if held_out:
             right, interval = score.right_held_out, score.right_held_out_interval
             yield _line(f"  {name}, held out", held_out, right, interval)
+    yield "(real clips; real clips with prompts shuffled; with frames shuffled)"
 
 
 def _total_lines(evaluation: Evaluation) -> Iterator[str]:
@@ -64,22 +85,55 @@ def _total_lines(evaluation: Evaluation) -> Iterator[str]:
     for name, num_clips, scores in rows:
         yield _line(name, num_clips, scores.accuracy, scores.accuracy_interval)
         if scores is generated and held_out:
-            accuracy, interval = scores.accuracy_held_out, scores.accuracy_held_out_interval
+            accuracy, interval = generated.accuracy_held_out, generated.accuracy_held_out_interval
             yield _line("held-out prompts", held_out, accuracy, interval)
 
 
 def _quality_lines(evaluation: Evaluation) -> Iterator[str]:
     both = (evaluation.generated, evaluation.ceiling)
-
-    def row(name: str, *cells: str) -> str:
-        return f"{name:{NAME_WIDTH}}" + "".join(f" {cell:>10}" for cell in cells)
-
-    yield row("", "generated", "real")
-    yield row("frames with exactly one object", *(f"{s.one_object:.2%}" for s in both))
-    yield row("flicker of the background (0..255)", *(f"{s.flicker:.2f}" for s in both))
-    yield row("", "over real")
+    yield _row("", "generated", "real")
+    yield _row("frames with exactly one object", *(f"{s.one_object:.2%}" for s in both))
+    yield _row("flicker of the background (0..255)", *(f"{s.flicker:.2f}" for s in both))
+    yield _row("distance from the ideal path, pixels", *(_number(s.path_residual) for s in both))
+    copies = evaluation.near_copies
+    if copies is not None:
+        yield _row("near copies", f"{copies.share:.1%}", f"{copies.share_of_real:.1%}")
+    yield _row("", "over real")
     for name, value in evaluation.relative_to_real:
-        yield row(name.replace("_", ", ", 1), "-" if value is None else f"{value:.2f}")
+        yield _row(name.replace("_", ", ", 1), _number(value))
+
+
+def _distribution_lines(evaluation: Evaluation) -> Iterator[str]:
+    distances: dict[str, Distance | None] = {
+        "Frechet distance": evaluation.distribution.frechet,
+        "kernel distance": evaluation.distribution.kernel,
+        "FVD": evaluation.distribution.fvd,
+    }
+    found = {name: distance for name, distance in distances.items() if distance is not None}
+    if found:
+        yield _row("from real clips", "generated", "real", "clips")
+    for name, distance in found.items():
+        values = (f"{distance.generated:.4g}", f"{distance.floor:.4g}", str(distance.num_clips))
+        yield _row(name, *values)
+
+
+def _video_lines(videos: Videos | None) -> Iterator[str]:
+    if videos is None:
+        return
+    num_bad = videos.num_listed - videos.num_readable
+    yield (
+        f"videos: {videos.num_listed} with a known prompt, {num_bad} of them not readable and"
+        f" scored as empty; {videos.num_resampled} resampled in time, {videos.num_resized} resized"
+    )
+    for kind, texts in videos.problems.items():
+        yield f"{kind.replace('_', ' ')}: {len(texts)}"
+        yield from (f"  {text}" for text in texts[:MAX_LISTED])
+        if len(texts) > MAX_LISTED:
+            yield f"  ... and {len(texts) - MAX_LISTED} more, all in the record"
+
+
+def _row(name: str, *cells: str) -> str:
+    return f"{name:{NAME_WIDTH}}" + "".join(f" {cell:>10}" for cell in cells)
 
 
 def _line(name: str, num_clips: int, accuracy: float | None, interval: Interval | None) -> str:
@@ -87,3 +141,11 @@ def _line(name: str, num_clips: int, accuracy: float | None, interval: Interval 
         return f"{name:{NAME_WIDTH}} {num_clips:6d} {'-':>7}"
     limits = f"{interval[0]:.1%} .. {interval[1]:.1%}"
     return f"{name:{NAME_WIDTH}} {num_clips:6d} {accuracy:7.1%}  {limits:15}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

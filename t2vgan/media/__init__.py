@@ -9,6 +9,7 @@ from t2vgan.media.clips import (
     to_data_uri,
 )
 from t2vgan.media.names import slug
+from t2vgan.media.pictures import load_film_strip, load_frame_folder
 from t2vgan.media.sheets import contact_sheet, film_strips, split_film_strips
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "encode_clip",
     "film_strips",
     "load_clip",
+    "load_film_strip",
+    "load_frame_folder",
     "save_clip",
     "save_frame_folder",
     "slug",

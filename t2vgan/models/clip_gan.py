@@ -15,14 +15,16 @@ from t2vgan.config import ClipGanConfig
 from t2vgan.errors import UserError
 from t2vgan.models.layers import (
     RGB,
+    TEXT_ENCODERS,
     FromPatches,
+    FromPixels,
     MovingCoordinates,
+    PlaceEmbedding,
     ResidualBlock,
-    TextEncoder,
     TimeFeatures,
     ToPatches,
+    ToPixels,
     full,
-    maps_first,
 )
 
 
@@ -37,7 +39,9 @@ class Generator(nn.Module):
         channels, hidden = model.channels, model.hidden_size
         self.latent_size = model.latent_size
         self.coarsest = (2 * channels, rows // 4, columns // 4)
-        self.text_encoder = TextEncoder(vocabulary_size=vocabulary_size, text_size=model.text_size)
+        self.text_encoder = TEXT_ENCODERS[model.text_encoder](
+            vocabulary_size=vocabulary_size, text_size=model.text_size
+        )
         self.content = nn.Sequential(
             nn.Linear(model.latent_size + model.text_size, hidden),
             nn.SiLU(),
@@ -52,13 +56,22 @@ class Generator(nn.Module):
         self.coarse = ResidualBlock(2 * channels, code_size=hidden)
         self.middle = ResidualBlock(2 * channels, code_size=hidden)
         self.to_fine = nn.Conv2d(2 * channels, channels, 1)
-        self.coordinates = MovingCoordinates(
-            rows, columns, code_size=hidden, num_references=model.num_references
-        )
-        self.place = nn.Linear(self.coordinates.size, channels)
+        self.coordinates = MovingCoordinates(code_size=hidden, num_references=model.num_references)
+        self.place = PlaceEmbedding(self.coordinates.size, channels)
         self.fine = ResidualBlock(channels, code_size=hidden)
         self.finest = ResidualBlock(channels, code_size=hidden)
         self.to_patches = ToPatches(model.patch_size, channels)
+        self.to_pixels = (
+            ToPixels(
+                model.patch_size,
+                channels,
+                pixel_channels=model.pixel_channels,
+                place_size=self.coordinates.size,
+                code_size=hidden,
+            )
+            if model.pixel_channels
+            else None
+        )
 
     def latent_shape(self, num_frames: int) -> tuple[int, ...]:
         """Return the shape of one clip's latents."""
@@ -75,10 +88,15 @@ class Generator(nn.Module):
         maps = self.layout(code).view(-1, *self.coarsest)  # (B K) 2C h/4 w/4
         maps = self.coarse(maps.contiguous(memory_format=torch.channels_last), code)
         maps = self.middle(double(maps), code)  # (B K) 2C h/2 w/2
-        place = self.place(self.coordinates(code))  # (B K) h w C
-        maps = double(self.to_fine(maps)) + maps_first(place)  # (B K) C h w
-        maps = self.finest(self.fine(maps, code), code)  # (B K) C h w
-        return self.to_patches(F.silu(maps), num_frames=times.shape[1])  # B 3 K H W
+        reference = self.coordinates(code)
+        maps = double(self.to_fine(maps))  # (B K) C h w
+        maps = maps + self.place(reference, *maps.shape[2:])
+        maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
+        num_frames = times.shape[1]
+        video = self.to_patches(maps, num_frames=num_frames)  # B 3 K H W
+        if self.to_pixels is not None:
+            video = video + self.to_pixels(maps, reference, code, num_frames=num_frames)
+        return video
 
     def frame_codes(
         self, latents: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
@@ -119,19 +137,23 @@ class Discriminator(nn.Module):
                 f" {model.latent_size}"
             )
         rows, columns = grid_of(model, height, width)
-        channels, hidden, text_size = model.channels, model.hidden_size, model.text_size
+        channels, hidden = model.channels, model.hidden_size
         self.frame_size = (height, width)
         self.frames_per_clip = frames_per_clip
         self.from_patches = FromPatches(model.patch_size, channels)
+        self.from_pixels = (
+            FromPixels(model.patch_size, channels, pixel_channels=model.pixel_channels)
+            if model.pixel_channels
+            else None
+        )
         self.fine = ResidualBlock(channels)
         self.to_middle = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
         self.middle = ResidualBlock(2 * channels)
         self.to_coarse = nn.Conv2d(2 * channels, 4 * channels, 3, stride=2, padding=1)
         self.coarse = ResidualBlock(4 * channels)
         self.layout = nn.Linear(4 * channels * (rows // 4) * (columns // 4), hidden)
-        self.frame_head = ProjectionHead(
-            hidden, vocabulary_size=vocabulary_size, text_size=text_size
-        )
+        self.anywhere = nn.Conv2d(4 * channels, hidden, 1) if model.pooled_features else None
+        self.frame_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.time_features = TimeFeatures()
         self.time = nn.Linear(self.time_features.size, hidden)
         self.clip = nn.Sequential(
@@ -140,9 +162,7 @@ class Discriminator(nn.Module):
             nn.Linear(2 * hidden, hidden),
             nn.SiLU(),
         )
-        self.clip_head = ProjectionHead(
-            hidden, vocabulary_size=vocabulary_size, text_size=text_size
-        )
+        self.clip_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.recover = nn.Linear(hidden, recovered_latents) if recovered_latents else None
 
     def forward(
@@ -169,29 +189,41 @@ class Discriminator(nn.Module):
 
     def frame_features(self, video: Tensor) -> Tensor:
         """video (B, 3, K, H, W) -> (B, K, hidden), each frame seen alone."""
-        maps = self.fine(self.from_patches(video))  # (B K) C h w
+        maps = self.from_patches(video)  # (B K) C h w
+        if self.from_pixels is not None:
+            maps = maps + self.from_pixels(video)
+        maps = self.fine(maps)
         maps = self.middle(self.to_middle(F.silu(maps)))  # (B K) 2C h/2 w/2
-        maps = self.coarse(self.to_coarse(F.silu(maps)))  # (B K) 4C h/4 w/4
-        features = F.silu(self.layout(F.silu(maps).flatten(1)))  # (B K) hidden
+        maps = F.silu(self.coarse(self.to_coarse(F.silu(maps))))  # (B K) 4C h/4 w/4
+        features = F.silu(self.layout(maps.flatten(1)))  # (B K) hidden
+        if self.anywhere is not None:
+            features = features + F.silu(self.anywhere(maps)).mean((2, 3))
         return rearrange(features, "(b k) h -> b k h", k=video.shape[2])
 
 
 class ProjectionHead(nn.Module):
     """A linear logit plus the inner product of the features with the prompt's own embedding."""
 
-    def __init__(self, feature_size: int, *, vocabulary_size: int, text_size: int) -> None:
+    def __init__(self, model: ClipGanConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.text_encoder = TextEncoder(vocabulary_size=vocabulary_size, text_size=text_size)
-        self.unconditional = nn.Linear(feature_size, 1)
-        self.projection = nn.Linear(feature_size, text_size)
-        self.scale = text_size**-0.5
+        self.reads_prompts = model.discriminator_reads_prompts
+        if self.reads_prompts:
+            self.text_encoder = TEXT_ENCODERS[model.text_encoder](
+                vocabulary_size=vocabulary_size, text_size=model.text_size
+            )
+        self.unconditional = nn.Linear(model.hidden_size, 1)
+        if self.reads_prompts:
+            self.projection = nn.Linear(model.hidden_size, model.text_size)
+            self.scale = model.text_size**-0.5
 
     def forward(self, features: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """features (B, N, F), token_ids and token_mask (M, L) -> logits (M, N)."""
         clips = torch.arange(len(token_ids), device=features.device) % len(features)  # M
-        text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # M 1 E
-        match = (self.projection(features)[clips] * text).sum(-1) * self.scale  # M N
-        return self.unconditional(features).squeeze(-1)[clips] + match
+        logits = self.unconditional(features).squeeze(-1)[clips]  # M N
+        if self.reads_prompts:
+            text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # M 1 E
+            logits = logits + (self.projection(features)[clips] * text).sum(-1) * self.scale
+        return logits
 
 
 def double(maps: Tensor) -> Tensor:

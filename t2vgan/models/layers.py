@@ -1,11 +1,15 @@
 """The parts our networks are made of."""
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+from t2vgan.errors import UserError
+from t2vgan.text import MAX_TOKENS
 
 RGB = 3
 
@@ -29,6 +33,62 @@ class TextEncoder(nn.Module):
         words = self.words(token_ids) * token_mask.unsqueeze(-1)  # B L E
         text = self.mlp(words.sum(1) / token_mask.sum(1, keepdim=True).sqrt())  # B E
         return F.rms_norm(text, text.shape[1:])
+
+
+class OrderedTextEncoder(nn.Module):
+    """Embed a prompt by a small transformer, which knows what stands beside what.
+
+    A sum of words cannot tell "a red square and a blue circle" from "a blue square and a red
+    circle". Pre-norm layers (Xiong et al., ICML 2020); the mean over words has unit RMS.
+    """
+
+    NUM_LAYERS = 2
+    HEAD_SIZE = 16
+
+    def __init__(self, *, vocabulary_size: int, text_size: int) -> None:
+        super().__init__()
+        if text_size % self.HEAD_SIZE:
+            raise UserError(f"model.text_size={text_size} must be a multiple of {self.HEAD_SIZE}")
+        self.words = nn.Embedding(vocabulary_size, text_size, padding_idx=0)
+        self.places = nn.Embedding(MAX_TOKENS, text_size)
+        self.layers = nn.ModuleList(
+            TextLayer(text_size, num_heads=text_size // self.HEAD_SIZE)
+            for _ in range(self.NUM_LAYERS)
+        )
+
+    def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """token_ids (B, L) int64, token_mask (B, L) bool -> text_embedding (B, E)."""
+        words = self.words(token_ids) + self.places.weight[: token_ids.shape[1]]  # B L E
+        for layer in self.layers:
+            words = layer(words, token_mask)
+        text = (words * token_mask.unsqueeze(-1)).sum(1) / token_mask.sum(1, keepdim=True)  # B E
+        return F.rms_norm(text, text.shape[1:])
+
+
+class TextLayer(nn.Module):
+    """Attention among a prompt's words, then an MLP on each word, both beside a skip."""
+
+    def __init__(self, text_size: int, *, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.to_heads = nn.Linear(text_size, 3 * text_size)
+        self.from_heads = nn.Linear(text_size, text_size)
+        self.mlp = nn.Sequential(
+            nn.Linear(text_size, 2 * text_size), nn.SiLU(), nn.Linear(2 * text_size, text_size)
+        )
+
+    def forward(self, words: Tensor, token_mask: Tensor) -> Tensor:
+        """words (B, L, E), token_mask (B, L) -> (B, L, E)."""
+        heads = self.to_heads(F.rms_norm(words, words.shape[-1:]))
+        query, key, value = rearrange(heads, "b l (n h e) -> n b h l e", n=3, h=self.num_heads)
+        seen = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=token_mask[:, None, None, :]
+        )  # B h L e
+        words = words + self.from_heads(rearrange(seen, "b h l e -> b l (h e)"))
+        return words + self.mlp(F.rms_norm(words, words.shape[-1:]))
+
+
+TEXT_ENCODERS = {"bag": TextEncoder, "transformer": OrderedTextEncoder}
 
 
 class TimeFeatures(nn.Module):
@@ -71,7 +131,7 @@ class ResidualBlock(nn.Module):
 
 
 class MovingCoordinates(nn.Module):
-    """Where each cell lies, in frames of reference that the code moves and zooms, as waves.
+    """Where rows and columns lie, as waves, in frames of reference that the code moves and zooms.
 
     A network that sees only fixed coordinates must redraw an object to move it; here it moves the
     reference (StyleGAN3, Karras et al., NeurIPS 2021, section 3.2). Two objects, two references.
@@ -80,16 +140,12 @@ class MovingCoordinates(nn.Module):
     FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
     MAX_SHIFT = 1.5  # half frames: objects may leave
     MAX_ZOOM = 2.0
-    grid: Tensor
     frequencies: Tensor
 
-    def __init__(self, rows: int, columns: int, *, code_size: int, num_references: int) -> None:
+    def __init__(self, *, code_size: int, num_references: int) -> None:
         super().__init__()
         self.num_references = num_references
         self.to_reference = nn.Linear(code_size, 3 * num_references)
-        places = [(torch.arange(length) + 0.5) / length * 2 - 1 for length in (rows, columns)]
-        grid = torch.stack(torch.meshgrid(*places, indexing="ij"), dim=-1)  # h w 2, y before x
-        self.register_buffer("grid", grid.unsqueeze(2), persistent=False)  # h w 1 2
         frequencies = torch.tensor(self.FREQUENCIES) * (math.pi / 2)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
@@ -98,13 +154,42 @@ class MovingCoordinates(nn.Module):
         """Features of one cell: for each reference, sine and cosine of two axes."""
         return self.num_references * 2 * 2 * len(self.FREQUENCIES)
 
-    def forward(self, code: Tensor) -> Tensor:
-        """code (N, code_size) -> (N, h, w, size)."""
-        reference = self.to_reference(code).tanh().view(len(code), 1, 1, self.num_references, 3)
-        zoom = self.MAX_ZOOM ** reference[..., :1]  # N 1 1 R 1
-        shift = self.MAX_SHIFT * reference[..., 1:]  # N 1 1 R 2
-        angles = ((self.grid - shift) * zoom).unsqueeze(-1) * self.frequencies  # N h w R 2 F
-        return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(3)
+    def forward(self, code: Tensor) -> "Reference":
+        """code (N, code_size) -> N frames of reference, for grids of any size."""
+        reference = self.to_reference(code).tanh().view(len(code), 1, self.num_references, 3)
+        zoom = self.MAX_ZOOM ** reference[..., :1]  # N 1 R 1
+        shift = self.MAX_SHIFT * reference[..., 1:]  # N 1 R 2, y before x
+        return Reference(zoom, shift, self.frequencies)
+
+
+class Reference(NamedTuple):
+    """Frames of reference of N images."""
+
+    zoom: Tensor
+    shift: Tensor
+    frequencies: Tensor
+
+    def waves(self, axis: int, length: int) -> Tensor:
+        """Return the features of an axis's cells, (N, length, size / 2): 0 is y, 1 is x."""
+        cells = (torch.arange(length, device=self.zoom.device) + 0.5) / length * 2 - 1
+        places = (cells[:, None, None] - self.shift[..., axis : axis + 1]) * self.zoom  # N l R 1
+        angles = places * self.frequencies  # N l R F
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(2)
+
+
+class PlaceEmbedding(nn.Linear):
+    """A linear map of every cell's coordinates.
+
+    Each feature belongs to one axis, so rows and columns are mapped apart and then added: far less
+    work than mapping every cell, with the same weights.
+    """
+
+    def forward(self, reference: Reference, rows: int, columns: int) -> Tensor:  # type: ignore[override]
+        """N frames of reference -> (N, C, rows, columns)."""
+        by_axis = rearrange(self.weight, "c (r a f) -> a c (r f)", a=2, r=reference.zoom.shape[2])
+        down = F.linear(reference.waves(0, rows), by_axis[0], self.bias)  # N h C
+        across = F.linear(reference.waves(1, columns), by_axis[1])  # N w C
+        return maps_first(down.unsqueeze(2) + across.unsqueeze(1))
 
 
 class FromPatches(nn.Module):
@@ -141,6 +226,56 @@ class ToPatches(nn.Module):
         weight, bias = self.basis.T @ self.linear.weight, self.basis.T @ self.linear.bias
         patches = F.linear(maps_last(maps), weight, bias)  # (B T) h w 3pp
         return join_patches(patches, self.patch_size, num_frames)
+
+
+class FromPixels(nn.Module):
+    """Embed every patch of every frame after a look at its pixels: corners are smaller than it."""
+
+    def __init__(self, patch_size: int, channels: int, *, pixel_channels: int) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(RGB, pixel_channels, 3, padding=1)
+        self.gather = nn.Conv2d(
+            pixel_channels, channels, patch_size + 2, stride=patch_size, padding=1
+        )
+
+    def forward(self, video: Tensor) -> Tensor:
+        """video (B, 3, T, H, W) -> maps (B*T, C, H/p, W/p)."""
+        frames = rearrange(video, "b c t h w -> (b t) c h w")
+        frames = frames.contiguous(memory_format=torch.channels_last)
+        return self.gather(F.silu(self.look(frames)))
+
+
+class ToPixels(nn.Module):
+    """Draw what is finer than a patch: at each pixel, in the frames of reference.
+
+    It starts as zero, so that a network first learns what patches can show.
+    """
+
+    def __init__(
+        self,
+        patch_size: int,
+        channels: int,
+        *,
+        pixel_channels: int,
+        place_size: int,
+        code_size: int,
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.spread = nn.Conv2d(channels, pixel_channels * patch_size**2, 1)
+        self.place = PlaceEmbedding(place_size, pixel_channels)
+        self.block = ResidualBlock(pixel_channels, code_size=code_size)
+        self.to_rgb = nn.Conv2d(pixel_channels, RGB, 3, padding=1)
+        nn.init.zeros_(self.to_rgb.weight)
+
+    def forward(
+        self, maps: Tensor, reference: Reference, code: Tensor, *, num_frames: int
+    ) -> Tensor:
+        """maps (B*T, C, h, w), code (B*T, code_size) -> video (B, 3, T, h*p, w*p)."""
+        pixels = F.pixel_shuffle(self.spread(maps), self.patch_size)  # (B T) P H W
+        pixels = pixels + self.place(reference, *pixels.shape[2:])
+        pixels = self.block(pixels.contiguous(memory_format=torch.channels_last), code)
+        return rearrange(self.to_rgb(F.silu(pixels)), "(b t) c h w -> b c t h w", t=num_frames)
 
 
 def cosine_basis(patch_size: int) -> Tensor:

@@ -22,6 +22,8 @@ EVALUATION_CHARTS = (
         low=0,
     ),
     Chart("Drift of area within a clip", {"steadiness.area": "drift"}, unit="%", low=0),
+    Chart("Drift of shape within a clip", {"steadiness.shape": "drift"}, low=0),
+    Chart("Distance from the ideal path", {"path_residual": "distance"}, unit="pixels", low=0),
     Chart("Diversity, 1 is that of real clips", {"diversity": "diversity"}, low=0, high=1),
 )
 TRAIN_CHARTS = (

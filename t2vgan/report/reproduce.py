@@ -16,7 +16,8 @@ RENDERED = {"num_clips", "size", "seed"}  # options of build_shards, which scene
 def commands(run: Run) -> Markup:
     """Show the commands from a checkout to this page."""
     folder = shlex.quote(str(run.run_dir))
-    data = shlex.quote(text(table(run.config, "data"), "path") or "DATA")
+    asked = table(run.config, "data")
+    data = shlex.quote("DATA" if asked.get("mix") else text(asked, "path") or "DATA")
     prompts = texts(run.samples[-1], "prompts") if run.samples else []
     prompt = shlex.quote(prompts[-1] if prompts else "circle moving up-right")
     num_clips = number(table(run.final_evaluation, "protocol"), "num_clips") or NUM_EVALUATED

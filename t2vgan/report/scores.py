@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from t2vgan.report.markup import ABSENT, Markup, count, join, percent, short, tag, track
-from t2vgan.report.records import Record, Run, interval, number, table
+from t2vgan.report.records import Record, Run, interval, number, table, texts
 
 BY_PROMPT = {"per_prompt", "clips_per_prompt", "confusion"}
 SHARES = {"accuracy", "accuracy_held_out", "one_object", "right", "right_held_out"}
@@ -56,7 +56,8 @@ def evaluation_table(run: Run) -> Markup | None:
     scores = tag("div", tag("table", head, tag("tbody", *rows)), class_="scroll")
     protocol = {"protocol": table(run.final_evaluation, "protocol")}
     others = {key: run.final_evaluation[key] for key in run.final_evaluation if key != "protocol"}
-    return join(scores, facts(dict(_remainder({**others, **protocol}))))
+    notes = [tag("p", note) for note in texts(run.final_evaluation, "notes")]
+    return join(scores, *notes, facts(dict(_remainder({**others, **protocol}))))
 
 
 def facts(values: Mapping[str, Any]) -> Markup | None:

@@ -1,0 +1,121 @@
+"""What each part of our recipe is worth: the same short run without it, scored by the same command.
+
+`python -m benchmarks.ablations --shapes data/shapes-32`. Every row is a whole run of as many steps,
+schedules included; the published notebook's preset stands beside it, on its own scene and on
+shapes.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import benchmark
+from benchmarks.record import print_table, write_record
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = {
+    "ours": "",
+    "the discriminator reads no prompt": "--model.no-discriminator-reads-prompts"
+    " --train.mismatched-weight 0",
+    "no mismatched prompts": "--train.mismatched-weight 0",
+    "no hard negatives": "--train.hard-mismatched-share 0",
+    "all frames instead of four": "--train.frames-per-clip 16",
+    "no layers at full resolution": "--model.pixel-channels 0",
+    "no pooled features": "--model.no-pooled-features",
+    "no recovered latents": "--train.recovered-latents 0",
+}
+ATTRIBUTES = ("shape", "colour", "size", "motion")
+
+
+def run(
+    shapes: Path = Path("data/shapes-32"),
+    notebook_shapes: Path = Path("data/shapes"),
+    notebook: Path = Path("data/notebook"),
+    num_steps: int = 3000,
+    num_clips: int = 1000,
+    only: tuple[str, ...] = (),
+    out: Path = Path("runs/ablations"),
+    options: str = "--num-cpu-threads 1",
+) -> int:
+    """Train and score every row; print the table and write the record after each.
+
+    Args:
+        shapes: Shards of Moving Shapes, 16 frames of 32x32.
+        notebook_shapes: The same of 64x64, which the notebook's networks need.
+        notebook: Shards of the notebook's own scene.
+        num_steps: Steps of each run: of 16 frames in the notebook's, of 64 in ours.
+        num_clips: Clips that the evaluation draws.
+        only: Rows to run; all where none is named.
+        out: Folder of the run folders; a finished row is not trained again.
+        options: Further options of train.py for every row.
+    """
+    rows = {name: ("shapes-cpu", shapes, f"{change} --train.num-steps {num_steps}")
+            for name, change in OURS.items()}  # fmt: skip
+    steps = f"--train.num-steps {num_steps}"
+    rows["the published notebook, on its own scene"] = ("notebook", notebook, steps)
+    rows["the published notebook, on shapes"] = ("notebook", notebook_shapes, steps)
+    results: dict[str, dict[str, Any]] = {}
+    for name in only or rows:
+        results[name] = row(*rows[name], out / name.replace(" ", "-").replace(",", ""),
+                            options=options, num_clips=num_clips)  # fmt: skip
+        print_results(results)
+        record = {"num_steps": num_steps, "options": options, "rows": results}
+        print(f"wrote {write_record('ablations', record, device='cpu')}")
+    return 0
+
+
+def row(
+    preset: str, data: Path, change: str, run_dir: Path, *, options: str, num_clips: int
+) -> dict[str, Any]:
+    """Train one row, unless it is trained, and return its scores."""
+    common = ["--data.path", data, "--run-dir", run_dir, "--evaluate-every-steps", 0]
+    command = ["train.py", preset, *common, *change.split(), *options.split()]
+    start = time.monotonic()
+    call(*command)
+    seconds, file = time.monotonic() - start, run_dir / "evaluation.json"
+    call("-m", "t2vgan.evaluation", "--weights", run_dir / "weights.safetensors", "--data", data,
+         "--num-clips", num_clips, "--out", file)  # fmt: skip
+    scores = json.loads(file.read_text())["generated"]
+    return {
+        "preset": preset,
+        "change": change.strip(),
+        "wall_seconds": round(seconds, 1),
+        "accuracy": scores["accuracy"],
+        "accuracy_interval": scores["accuracy_interval"],
+        "accuracy_held_out": scores["accuracy_held_out"],
+        "one_object": scores["one_object"],
+        "attributes": {name: score["right"] for name, score in scores["per_attribute"].items()},
+    }
+
+
+def call(*arguments: object) -> None:
+    """Run Python on a command of the project."""
+    subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=True)
+
+
+def print_results(results: dict[str, dict[str, Any]]) -> None:
+    """Print a row for each run."""
+    print_table(
+        ["recipe", "all right", "held out", *ATTRIBUTES, "one object"],
+        [
+            [
+                name,
+                *(percent(result[key]) for key in ("accuracy", "accuracy_held_out")),
+                *(percent(result["attributes"].get(name)) for name in ATTRIBUTES),
+                percent(result["one_object"]),
+            ]
+            for name, result in results.items()
+        ],
+    )
+
+
+def percent(share: float | None) -> str:
+    """Return a share as text."""
+    return "-" if share is None else f"{share:.1%}"
+
+
+if __name__ == "__main__":
+    benchmark(run)

@@ -1,0 +1,106 @@
+"""Seconds that an evaluation takes: `python -m benchmarks.evaluation_throughput`.
+
+Clips drawn by the default clip_gan, and the same number of WebP files: with and without drawing.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from benchmarks.generate_throughput import make_generator
+from benchmarks.measure import benchmark, processor_seconds
+from benchmarks.record import print_table, write_record
+from data_tools.build_plan import BuildPlan
+from data_tools.build_shards import build
+from data_tools.scenes import shapes
+from t2vgan.config import ClipGanConfig
+from t2vgan.distributed import Processes
+from t2vgan.evaluation.evaluate import evaluate
+from t2vgan.media import save_clip, slug
+from t2vgan.models import build_generator
+from t2vgan.shards import Geometry, load_manifest
+from t2vgan.text import Vocabulary
+from t2vgan.weights import save_weights
+
+CHUNK = 250
+
+
+def run(num_clips: int = 2000, num_training_clips: int = 10_000, side: int = 64) -> None:
+    """Time whole evaluations of the scene `shapes`, 16 frames a clip.
+
+    Args:
+        num_clips: clips to score, beside as many real ones
+        num_training_clips: clips of the data, all searched for near copies
+        side: height and width
+    """
+    geometry = Geometry(num_frames=16, height=side, width=side)
+    processes = Processes()
+    with tempfile.TemporaryDirectory() as folder:
+        data, videos, weights = (
+            Path(folder) / name for name in ("data", "videos", "w.safetensors")
+        )
+        build(BuildPlan("shapes", num_training_clips, 500, geometry, 0), data, num_workers=2)
+        write_videos(videos, num_clips, geometry)
+        write_weights(weights, data, geometry)
+        seconds = {
+            "a folder of WebP files": time_it(
+                lambda: evaluate(None, data, videos=videos, processes=processes)
+            ),
+            "drawn by weights": time_it(
+                lambda: evaluate(weights, data, num_clips=num_clips, processes=processes)
+            ),
+        }
+    print_table(
+        ["what was scored", "seconds", "processor seconds"],
+        [[name, f"{wall:.1f}", f"{busy:.1f}"] for name, (wall, busy) in seconds.items()],
+    )
+    content = {
+        "num_clips": num_clips,
+        "num_real_clips": num_clips,
+        "num_training_clips": num_training_clips,
+        "geometry": [16, side, side],
+        "threads": torch.get_num_threads(),
+        "seconds": {name: wall for name, (wall, _) in seconds.items()},
+        "processor_seconds": {name: busy for name, (_, busy) in seconds.items()},
+    }
+    print(f"wrote {write_record('evaluation_throughput', content, device=processes.device.type)}")
+
+
+def time_it(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that pass, and those that processors work."""
+    start, processor_start = time.perf_counter(), processor_seconds()
+    work()
+    return time.perf_counter() - start, processor_seconds() - processor_start
+
+
+def write_videos(folder: Path, num_clips: int, geometry: Geometry) -> None:
+    """Write clips of the scene, no two of them and none of the data's the same."""
+    for start in range(0, num_clips, CHUNK):
+        places = range(start, min(start + CHUNK, num_clips))
+        clips = shapes.render_clips(places, 1, geometry)
+        for place, frames, prompt in zip(places, clips.frames, clips.prompts, strict=True):
+            save_clip(folder / f"{slug(prompt)}-{place}.webp", frames)
+
+
+def write_weights(path: Path, data: Path, geometry: Geometry) -> None:
+    """Write weights of the default clip_gan for the data's prompts: values do not matter here."""
+    prompts = tuple(load_manifest(data).prompts)
+    vocabulary = Vocabulary.from_prompts(prompts)
+    sizes = geometry.model_dump()
+    generator = build_generator(
+        ClipGanConfig(),
+        height=geometry.height,
+        width=geometry.width,
+        vocabulary_size=len(vocabulary),
+    )
+    info = make_generator("cpu").info.model_copy(
+        update={**sizes, "words": vocabulary.words, "prompts": prompts}
+    )
+    save_weights(path, generator.state_dict(), info)
+
+
+if __name__ == "__main__":
+    benchmark(run)

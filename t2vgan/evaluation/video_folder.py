@@ -1,0 +1,177 @@
+"""Videos that any system wrote, as clips of the data's geometry.
+
+A video that cannot be scored becomes an empty clip, in which the meter finds nothing: leaving
+videos out or breaking them gains nobody anything.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from t2vgan.cli import describe, printable
+from t2vgan.config import Frozen
+from t2vgan.errors import UserError
+from t2vgan.evaluation.copies import evenly
+from t2vgan.evaluation.prompt_list import find_prompts
+from t2vgan.evaluation.prompts import expected_attributes
+from t2vgan.media import load_clip, load_film_strip, load_frame_folder
+from t2vgan.shards import Geometry, Manifest
+
+
+class Videos(Frozen):
+    """What a folder of videos held: every file and every prompt is accounted for."""
+
+    num_listed: int
+    """Videos with a prompt that the grammar knows: each counts in the scores."""
+    num_readable: int
+    """Of these, the ones scored by their pixels; the rest count as empty clips."""
+    num_resampled: int
+    """Readable ones with more frames than the data's, of which as many were taken evenly."""
+    num_resized: int
+    """Readable ones that were larger, and averaged down."""
+    problems: dict[str, list[str]]
+    """Kind -> what is wrong, by file: missing, undecodable, too_short, wrong_size (all scored as
+    empty), extra (no prompt: not scored), unknown_prompt (the grammar does not know it: not
+    scored)."""
+    sha256: str
+    """Of the prompts and the frames that were scored, in order."""
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What became of one video."""
+
+    digest: str = ""
+    problem: tuple[str, str] | None = None
+    """Kind and text."""
+    resampled: bool = False
+    resized: bool = False
+
+
+class VideoError(Exception):
+    """One video cannot be scored; the first argument is the kind of problem."""
+
+
+class VideoFolder:
+    """The videos of a folder with their prompts, in the order of the list (or of their names)."""
+
+    def __init__(self, folder: Path | str, manifest: Manifest) -> None:
+        self.folder = Path(folder)
+        self.geometry: Geometry = manifest.geometry
+        known = [*manifest.prompts, *manifest.held_out_prompts]
+        prompts, extra = find_prompts(self.folder, known)
+        unknown = {n: p for n, p in prompts.items() if expected_attributes(p) is None}
+        self.files = [name for name in prompts if name not in unknown]
+        self.prompts = [prompts[name] for name in self.files]
+        self.held_out = held_out_prompts(self.prompts, manifest)
+        self.problems = {
+            "extra": [f"{printable(name)}: no prompt" for name in extra],
+            "unknown_prompt": [f"{printable(n)}: {printable(p)!r}" for n, p in unknown.items()],
+        }
+        if not self.files:
+            raise UserError(
+                f"videos={folder}: the grammar knows none of the {len(unknown)} prompts, such as "
+                f"{next(iter(unknown.values()))!r} (docs/evaluation.md)"
+            )
+
+    def read(self, places: Sequence[int]) -> tuple[np.ndarray, list[VideoReport]]:
+        """Return clips of the data's geometry (n, T, H, W, 3), empty ones for problems."""
+        size = self.geometry
+        shape = (len(places), size.num_frames, size.height, size.width, 3)
+        frames, reports = np.zeros(shape, np.uint8), []
+        for clip, place in zip(frames, places, strict=True):
+            name = self.files[place]
+            try:
+                loaded = load_video(self.folder / name, size)
+                clip[...], resampled, resized = fit_geometry(loaded, size)
+                digest = hashlib.sha256(clip.tobytes()).hexdigest()
+                reports.append(VideoReport(digest, None, resampled, resized))
+            except VideoError as problem:
+                kind, reason = problem.args
+                reports.append(VideoReport(kind, (kind, f"{printable(name)}: {reason}")))
+        return frames, reports
+
+    def summarise(self, reports: Sequence[VideoReport]) -> Videos:
+        """Account for all videos. Raises UserError if none could be read."""
+        problems = {kind: list(texts) for kind, texts in self.problems.items()}
+        for report in reports:
+            if report.problem is not None:
+                problems.setdefault(report.problem[0], []).append(report.problem[1])
+        num_readable = sum(report.problem is None for report in reports)
+        if not num_readable:
+            first = next(report.problem for report in reports if report.problem is not None)
+            raise UserError(f"videos={self.folder}: none can be scored, such as {first[1]}")
+        content = "\n".join(
+            f"{prompt}\0{report.digest}"
+            for prompt, report in zip(self.prompts, reports, strict=True)
+        )
+        return Videos(
+            num_listed=len(reports),
+            num_readable=num_readable,
+            num_resampled=sum(report.resampled for report in reports),
+            num_resized=sum(report.resized for report in reports),
+            problems={kind: texts for kind, texts in problems.items() if texts},
+            sha256=hashlib.sha256(content.encode()).hexdigest(),
+        )
+
+
+def held_out_prompts(prompts: Sequence[str], manifest: Manifest) -> list[str]:
+    """Return the prompts that ask for what no training prompt of the data asks for."""
+    trained = {_asked(prompt) for prompt in manifest.prompts}
+    return [
+        prompt
+        for prompt in dict.fromkeys(prompts)
+        if prompt in manifest.held_out_prompts
+        or (prompt not in manifest.prompts and _asked(prompt) not in trained)
+    ]
+
+
+def _asked(prompt: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((expected_attributes(prompt) or {}).items()))
+
+
+def load_video(path: Path, geometry: Geometry) -> np.ndarray:
+    """Return a file's frames (T, H, W, 3); VideoError where it is missing or damaged."""
+    if not path.exists():
+        raise VideoError("missing", "no such file")
+    try:
+        if path.is_dir():
+            return load_frame_folder(path)
+        if path.suffix.lower() == ".png":
+            return load_film_strip(path, num_frames=geometry.num_frames)
+        return load_clip(path)
+    except (UserError, OSError) as error:
+        reason = describe(error).removeprefix(f"{path}: ")
+        raise VideoError("undecodable", printable(reason)) from None
+
+
+def fit_geometry(frames: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, bool, bool]:
+    """Return (T, H, W, 3) frames in the data's geometry; whether they were resampled, resized.
+
+    More frames: as many as wanted, evenly from the first to the last. Larger pictures of the same
+    proportions: averaged by area. The row or column that films add to an odd side is cut off.
+    Fewer frames or other proportions are a VideoError, because what is missing cannot be made up.
+    """
+    found, height, width = frames.shape[:3]
+    if found < geometry.num_frames:
+        raise VideoError("too_short", f"{found} frames, the data has {geometry.num_frames}")
+    resampled = found > geometry.num_frames
+    if resampled:
+        frames = frames[evenly(found, geometry.num_frames)]
+    wanted = (geometry.height, geometry.width)
+    if (height, width) in (wanted, tuple(side + side % 2 for side in wanted)):
+        return frames[:, : wanted[0], : wanted[1]], resampled, False
+    if height * wanted[1] != width * wanted[0] or height < wanted[0]:
+        raise VideoError(
+            "wrong_size",
+            f"{width}x{height} pixels, the data has {wanted[1]}x{wanted[0]}: only larger videos of"
+            " these proportions are resized",
+        )
+    import cv2
+
+    size = wanted[::-1]
+    shrunk = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in frames]
+    return np.stack(shrunk), resampled, True

@@ -1,0 +1,57 @@
+"""Clips stored as PNG: a folder of frames, or a film strip."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from t2vgan.errors import UserError
+from t2vgan.media.clips import check_num_pixels
+from t2vgan.media.sheets import split_film_strips
+
+
+def load_frame_folder(folder: Path | str) -> np.ndarray:
+    """Return the frames (T, H, W, 3) uint8 of a folder's PNG files, in the order of their numbers.
+
+    The last number in a name counts: frame_2.png comes before frame_10.png. Raises UserError for
+    a folder without PNG files, and for pictures that are damaged, of several sizes or too many.
+    """
+    files = sorted(Path(folder).glob("*.png"), key=lambda file: (_number(file), file.name))
+    if not files:
+        raise UserError(f"{folder}: holds no .png files")
+    pictures: list[np.ndarray] = []
+    for file in files:
+        pictures.append(load_picture(file))
+        check_num_pixels(len(pictures) * pictures[0].shape[0] * pictures[0].shape[1])
+        if pictures[-1].shape != pictures[0].shape:
+            raise UserError(f"{file}: not of the size of {files[0].name}")
+    return np.stack(pictures)
+
+
+def load_film_strip(path: Path | str, *, num_frames: int) -> np.ndarray:
+    """Return the frames (T, H, W, 3) uint8 of a PNG file in which they stand side by side."""
+    picture = load_picture(path)
+    height, width = picture.shape[:2]
+    if width % num_frames:
+        raise UserError(f"{path}: its {width} columns are not {num_frames} frames side by side")
+    size = {"height": height, "width": width // num_frames}
+    return split_film_strips(picture, num_frames=num_frames, **size)[0]
+
+
+def load_picture(path: Path | str) -> np.ndarray:
+    """Return a PNG file as (H, W, 3) uint8. Raises UserError where it cannot be decoded."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            check_num_pixels(picture.width * picture.height)
+            return np.asarray(picture.convert("RGB"))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except Exception as error:  # decoders meet hostile bytes with a dozen kinds of exception
+        raise UserError(f"{path}: cannot be decoded as png: {error}") from error
+
+
+def _number(file: Path) -> int:
+    numbers = re.findall(r"\d+", file.stem)
+    return int(numbers[-1]) if numbers else -1

@@ -1,0 +1,96 @@
+"""The features that distances are measured in, the network that ships."""
+
+import numpy as np
+import pytest
+import torch
+
+from data_tools.scenes import shapes
+from t2vgan.errors import UserError
+from t2vgan.evaluation.distances import frechet_distance, kernel_distance
+from t2vgan.evaluation.feature_network import SHIPPED, extract, load_features, prepare
+from t2vgan.evaluation.fvd import VideoFeatures
+from t2vgan.shards import Geometry
+
+GEOMETRY = Geometry(num_frames=16, height=32, width=32)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_features(SHIPPED)[0]
+
+
+@pytest.fixture(scope="module")
+def real():
+    return shapes.render_clips(range(600), 7, GEOMETRY).frames
+
+
+def test_distances_see_what_is_wrong_and_not_what_is_right(shipped, real):
+    """Each fault is farther from real clips than other real clips are."""
+    features = extract(shipped, real)
+    reference, others = features[:300], features[300:]
+    faults = {
+        "one clip only": np.repeat(real[:1], 300, axis=0),
+        "frames in another order": real[300:, np.random.default_rng(0).permutation(16)],
+        "still": np.repeat(real[300:, :1], 16, axis=1),
+        "colours in another order": real[300:, ..., ::-1],
+        "nothing": np.full_like(real[:300], 255),
+    }
+    floor = frechet_distance(reference, others)
+    kernel_floor = abs(kernel_distance(reference, others))
+    for name, frames in faults.items():
+        faulty = extract(shipped, frames)
+        assert frechet_distance(reference, faulty) > 2 * floor, name
+        assert kernel_distance(reference, faulty) > 2 * kernel_floor, name
+
+
+def test_features_of_real_clips_are_standardised(shipped, real):
+    features = extract(shipped, real)
+    assert np.abs(features.mean(axis=0)).max() < 0.5
+    std = features.std(axis=0)
+    assert std[std > 0.01] == pytest.approx(1, abs=0.15), "the others are dead"
+    assert (std > 0.01).sum() > 20
+
+
+def test_the_shipped_file_is_small_and_says_where_it_comes_from():
+    assert SHIPPED.stat().st_size <= 2e6
+    _, info = load_features(SHIPPED)
+    assert min(info.accuracy[name] for name in ("colour", "size", "motion")) >= 0.99
+    assert len(info.dataset_fingerprints) == 2
+
+
+def test_features_do_not_depend_on_the_company(shipped, real):
+    together = extract(shipped, real[:40])
+    alone = np.concatenate([extract(shipped, real[place : place + 1]) for place in (3, 35)])
+    assert np.array_equal(together[[3, 35]], alone)
+
+
+def test_clips_of_any_size_fit():
+    assert prepare(np.zeros((2, 5, 20, 30, 3), np.uint8)).shape == (2, 8, 32, 32, 3)
+    checked = np.zeros((1, 8, 64, 64, 3), np.uint8)
+    checked[:, :, ::2] = 200
+    assert (prepare(checked) == 100).all(), "larger pictures are averaged"
+
+
+class ToyI3D(torch.nn.Module):
+    """Speaks as the TorchScript I3D does; its features are channel means of the first frame."""
+
+    def forward(self, x, rescale: bool = True, resize: bool = True, return_features: bool = False):
+        assert not rescale and not resize and return_features  # noqa: PT018
+        assert x.shape[3] == 224 and x.shape[4] == 224  # noqa: PT018
+        return x[:, :, 0].mean(dim=(2, 3))
+
+
+def test_fvd_features_come_from_the_users_file(tmp_path):
+    path = tmp_path / "i3d.pt"
+    torch.jit.script(ToyI3D()).save(path)
+    frames = np.zeros((5, 4, 10, 12, 3), np.uint8)
+    frames[1] = (255, 0, 51)
+    features = VideoFeatures(path, "cpu").extract(frames)
+    assert features.shape == (5, 3)
+    assert features[1] == pytest.approx([1, -1, -0.6], abs=1e-5)
+    assert features[[0, 2]] == pytest.approx(-1)
+    with pytest.raises(UserError, match="no such file"):
+        VideoFeatures(tmp_path / "nowhere.pt", "cpu")
+    path.write_bytes(b"not a program")
+    with pytest.raises(UserError, match="not TorchScript"):
+        VideoFeatures(path, "cpu")

@@ -1,0 +1,29 @@
+"""The weights in the package: found by name, and as good as their model card says."""
+
+import pytest
+
+from t2vgan.evaluation.prompts import deal_prompts
+from t2vgan.evaluation.scores import score_clips
+from t2vgan.sampling import generate_clips, load_generator
+from t2vgan.weights import find_weights, shipped_weights
+
+NUM_CLIPS = 64
+
+
+def test_shipped_weights_are_found_by_name():
+    assert set(shipped_weights()) == {"circles", "shapes"}
+    assert find_weights("shapes") == shipped_weights()["shapes"]
+
+
+@pytest.mark.parametrize("name", ["circles", "shapes"])
+def test_shipped_weights_obey(name):
+    loaded = load_generator(find_weights(name))
+    info = loaded.info
+    prompts = deal_prompts(info.prompts, info.held_out_prompts, NUM_CLIPS, seed=1)
+    frames = generate_clips(
+        loaded.generator, loaded.vocabulary, prompts, range(NUM_CLIPS), num_frames=info.num_frames
+    )
+    scores = score_clips(frames, prompts, info.held_out_prompts)
+    assert scores.accuracy >= 0.95
+    assert scores.accuracy_held_out >= 0.95
+    assert scores.one_object >= 0.98
