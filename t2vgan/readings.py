@@ -12,7 +12,13 @@ from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.prompts import deal_prompts, unknown_prompts
 from t2vgan.evaluation.scores import Scores, compare, score_clips
 from t2vgan.mixture import Mixture
-from t2vgan.samples import prompts_of, save_samples
+from t2vgan.samples import (
+    prompts_of,
+    save_real_clips,
+    save_samples,
+    save_strips,
+    varied_prompts_of,
+)
 from t2vgan.sampling import generate_clips
 from t2vgan.text import Vocabulary
 
@@ -28,7 +34,7 @@ class Readings:
         self.diary, self.data, self.vocabulary = diary, data, vocabulary
         self.manifest = manifest = data.manifest
         self.config, self.processes, self.state = diary.config, diary.processes, diary.state
-        self.prompts = prompts_of(manifest)
+        self.prompts, self.varied_prompts = prompts_of(manifest), varied_prompts_of(manifest)
         self.can_evaluate = not unknown_prompts(manifest.prompts)
 
     def due(self, done: Collection[str] = ()) -> list[str]:
@@ -57,13 +63,42 @@ class Readings:
             self.state.best_accuracy, self.state.best_step = accuracy, self.state.step
         return is_best, True
 
+    def record_data(self) -> None:
+        """Write down what the run learns from, with real clips to compare its own with."""
+        manifest, config = self.manifest, self.config
+        if not self.processes.is_main:
+            return
+        clips = {}
+        if config.sample_every_steps:
+            clips = save_real_clips(config.run_dir, self.data.parts, manifest)
+        self.diary.write(
+            "data",
+            builder=manifest.builder,
+            builder_version=manifest.builder_version,
+            builder_config=manifest.builder_config,
+            fingerprint=manifest.fingerprint,
+            num_clips=manifest.num_samples,
+            num_prompts=len(manifest.prompts),
+            num_held_out_prompts=len(manifest.held_out_prompts),
+            **clips,
+        )
+
     def sample(self, should_stop: ShouldStop) -> bool:
-        """Draw every prompt with fixed latents; return whether there was time (collective)."""
-        clips = self.generate(self.prompts, [0] * len(self.prompts), should_stop)
+        """Draw every prompt, and some many times; return whether there was time (collective).
+
+        The latents are fixed: what differs from moment to moment is the generator.
+        """
+        num_prompts, varied = len(self.prompts), self.varied_prompts
+        seeds = [0] * num_prompts + _numbers_within(varied)
+        clips = self.generate([*self.prompts, *varied], seeds, should_stop)
         if clips is None:
             return False
         if self.processes.is_main:
-            record = save_samples(self.config.run_dir, self.state.step, clips, self.manifest)
+            run_dir, step = self.config.run_dir, self.state.step
+            name = f"step_{step:08d}_seeds"
+            record = save_strips(run_dir, name, clips[num_prompts:], varied, self.manifest)
+            self.diary.write("seeds", **record)
+            record = save_samples(run_dir, step, clips[:num_prompts], self.manifest)
             self.diary.write("samples", **record)
         return True
 

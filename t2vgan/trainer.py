@@ -98,6 +98,8 @@ class Trainer:
                     self.processes.end()
                     return True
                 self.diary.open(changes)
+                if self.state.step == 0:
+                    self.readings.record_data()
                 if self.observe(owed):
                     self.save(is_best=True)
                 self.train()

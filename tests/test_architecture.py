@@ -30,7 +30,7 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "run_folder": "config",
     "micro_batch": "negatives stream text video",
     "game": NETWORKS,
-    "samples": "manifest media",
+    "samples": "data_set manifest media shards",
     "sampling": "config models text video weights",
     "saving": "checkpoint config game manifest runlog text weights",
     "bad_data": "config saving stream",

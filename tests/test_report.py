@@ -3,11 +3,12 @@
 import base64
 import io
 import json
-import math
 import re
+import shlex
 import subprocess
 import sys
 import time
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,23 +17,40 @@ import pytest
 from PIL import Image
 
 from t2vgan.errors import UserError
-from t2vgan.report import write_report
+from t2vgan.report import write_comparison, write_report
 from t2vgan.report.charts import Chart, line_chart, log_ticks, ticks
+from t2vgan.report.comparison import MAX_RUNS
 from t2vgan.report.markup import duration, percent, short, stopwatch, tag
+from t2vgan.report.pictures import MAX_PICTURE_BYTES
 from t2vgan.report.records import read_run
-from t2vgan.report.sheet import MAX_MOMENTS, choose_evenly
+from t2vgan.report.sheet import MAX_MOMENTS, ROOM, choose_evenly
+from tests.run_folders import (
+    FRAMES,
+    HEIGHT,
+    HELD_OUT,
+    HOSTILE,
+    NUM_SEEDS,
+    PROMPTS,
+    WIDTH,
+    add_samples,
+    clock,
+    evaluation_record,
+    make_run,
+    strips,
+    train_record,
+    write_metrics,
+)
 
-HOSTILE = """circle "><script src='https://evil.example/x.js'>alert(1)</script>&'"""
-HELD_OUT = "circle moving up-right"
-PROMPTS = ("circle moving left", "circle moving right", HOSTILE, HELD_OUT)
-FRAMES, HEIGHT, WIDTH = 5, 12, 16
 VOID = {"br", "meta", "input", "link", "img", "hr"}
 SECTIONS = (
+    "Seeds beside real clips",
     "Samples over training",
+    "Attributes",
     "Curves",
     "Prompt by prompt",
     "Final evaluation",
     "Events",
+    "Hardware, software and data",
     "Configuration",
     "How to reproduce",
 )
@@ -43,6 +61,7 @@ class Page(HTMLParser):
 
     def __init__(self, html: str):
         super().__init__()
+        self.html = html
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: dict[str, list[str]] = {}
@@ -77,80 +96,9 @@ class Page(HTMLParser):
         ]
 
 
-def clock(step: int) -> dict:
-    return {"step": step, "clips_seen": 16 * step, "seconds": 0.1 * step, "wall_time": 1.7e9 + step}
-
-
-def strips(num_clips: int = len(PROMPTS), seed: int = 0) -> Image.Image:
-    shape = (num_clips * HEIGHT, FRAMES * WIDTH, 3)
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
-
-
-def add_samples(run_dir: Path, step: int, *, prompts=PROMPTS, suffix="webp", **changes) -> dict:
-    """Write a film-strip picture and return its record."""
-    file = f"samples/step_{step:08d}.{suffix}"
-    (run_dir / "samples").mkdir(exist_ok=True)
-    strips(len(prompts), seed=step).save(run_dir / file, lossless=True, method=0)
-    geometry = {"num_frames": FRAMES, "height": HEIGHT, "width": WIDTH}
-    return {"kind": "samples", "file": file, "prompts": [*prompts], **geometry, **clock(step),
-            **changes}  # fmt: skip
-
-
-def train_record(step: int) -> dict:
-    return {
-        "kind": "train",
-        **clock(step),
-        "clips_per_second": 160.0,
-        "loss/discriminator": 0.5 + math.sin(step),
-        "loss/generator": 1.5,
-        "penalty": None if step == 300 else 10 / (step + 1),  # a NaN, as the run log writes it
-        "logits/real": 1.0,
-        "logits/fake": -1.0,
-        "lr/generator": 2e-3,
-        "lr/discriminator": 1e-3,
-        "gamma": 10.0,
-        "ema/halflife": 500.0,
-        "data/bad_samples": 0,
-        "tomorrow/number": 7.0,
-    }
-
-
-def evaluation_record(step: int, accuracy: float, held_out: float) -> dict:
-    per_prompt = dict.fromkeys(PROMPTS, accuracy) | {HELD_OUT: held_out}
-    return {
-        "kind": "evaluation",
-        **clock(step),
-        "accuracy": accuracy,
-        "accuracy_held_out": held_out,
-        "one_object": 0.98,
-        "spread": {"start": 0.1, "size": 0.02, "speed": None},
-        "per_prompt": per_prompt,
-        "held_out_prompts": [HELD_OUT],
-        "clips_per_prompt": dict.fromkeys(PROMPTS, 20),
-    }
-
-
-def write_metrics(run_dir: Path, records: list[dict]) -> None:
-    lines = (json.dumps(record) for record in records)
-    (run_dir / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
-
-
 @pytest.fixture
 def run_dir(tmp_path) -> Path:
-    """A run of 1,000 steps with everything in it."""
-    folder = tmp_path / "tiny <run>"
-    folder.mkdir()
-    records = [train_record(step) for step in range(0, 1001, 100)]
-    records += [add_samples(folder, step) for step in range(0, 1001, 100)]
-    records += [evaluation_record(500, 1.0, 0.95), evaluation_record(1000, 0.9, 0.5)]
-    records += [{"kind": "event", **clock(400), "message": "resumed from <step_400>"}]
-    write_metrics(folder, sorted(records, key=lambda record: record["step"]))
-    config = {"preset": "quickstart", "train": {"seed": 3, "betas": [0.0, 0.99]}}
-    (folder / "config.json").write_text(json.dumps(config))
-    command = ["accelerate", "launch", "train.py", "quickstart", "--run-dir", "a b"]
-    environment = {"command": command, "device": "cpu", "git_commit": "c0ffee"}
-    (folder / "run.json").write_text(json.dumps(environment))
-    return folder
+    return make_run(tmp_path / "tiny <run>")
 
 
 def report_of(run_dir: Path) -> tuple[str, Page]:
@@ -197,8 +145,14 @@ def test_hostile_text_stays_text(run_dir):
     assert "<run>" not in html
 
 
+def sheet_of(html: str, number: int) -> Page:
+    """Return the nth section of a page by itself."""
+    return Page(re.findall("<section>.*?</section>", html, re.DOTALL)[number])
+
+
 def test_the_sheet_shows_first_to_last_moment_in_step(run_dir):
-    html, page = report_of(run_dir)
+    html, _ = report_of(run_dir)
+    page = sheet_of(html, 1)
     cells = page.with_class("clip")
     assert len(cells) == MAX_MOMENTS * len(PROMPTS)
     first_row = [cell["title"] for cell in cells[:MAX_MOMENTS]]
@@ -207,21 +161,214 @@ def test_the_sheet_shows_first_to_last_moment_in_step(run_dir):
     rows = [cell["style"] for cell in cells[::MAX_MOMENTS]]
     assert rows == [f"background-position-y:{at:.4f}%" for at in (0, 100 / 3, 200 / 3, 100)]
     loops = re.findall(r"animation:film (\S+) steps\((\d+), jump-none\) infinite", html)
-    assert loops == [("0.500s", "5")] * MAX_MOMENTS
+    assert loops == [("0.500s", "5")] * (MAX_MOMENTS + 2)
 
 
-def test_the_pictures_of_the_sheet_are_the_runs_own_bytes(run_dir):
-    html, _ = report_of(run_dir)
-    pictures = re.findall(r"url\(data:image/webp;base64,([^)]*)\)", html)
-    first = (run_dir / "samples" / "step_00000000.webp").read_bytes()
-    assert base64.b64decode(pictures[0]) == first
+def pictures_of(page: Page) -> dict[str, np.ndarray]:
+    """Return the pixels of each strip of a page by its CSS class."""
+    found = re.findall(r"\.(\w+){background-image:url\(data:image/webp;base64,([^)]*)", page.html)
+    return {
+        name: np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+        for name, data in found
+    }
 
 
-def test_held_out_prompts_are_marked_and_come_last(run_dir):
+def test_the_pictures_of_the_sheet_are_the_runs_own_pixels(run_dir):
     _, page = report_of(run_dir)
-    labels = [text for text in page.texts["p"] if text.startswith("circle")]
-    assert labels[-1] == f"{HELD_OUT} held out"
-    assert not any("held out" in label for label in labels[:-1])
+    first = Image.open(run_dir / "samples" / "step_00000000.webp")
+    assert (pictures_of(page)["m0"] == np.asarray(first)).all()
+
+
+def test_every_seed_of_a_prompt_stands_beside_a_real_clip(run_dir):
+    html, _ = report_of(run_dir)
+    page = sheet_of(html, 0)
+    assert [cell["title"] for cell in page.with_class("clip")[: NUM_SEEDS + 1]] == [
+        "circle moving right, real", *(f"circle moving right, seed {n}" for n in range(NUM_SEEDS))
+    ]  # fmt: skip
+    held_out = [c["title"] for c in page.with_class("clip") if c["title"].startswith(HELD_OUT)]
+    assert held_out == [f"{HELD_OUT}, seed {n}" for n in range(NUM_SEEDS)], "no real clip of it"
+    assert "Drawn at step 1,000" in page.texts["p"][0]
+    shown = pictures_of(page)
+    real = np.asarray(Image.open(run_dir / "samples" / "step_10000000.webp"))
+    assert (shown["real"] == real[HEIGHT:]).all(), "the prompts that are drawn, and no others"
+    drawn = np.asarray(Image.open(run_dir / "samples" / "step_01001000.webp"))
+    assert (shown["seeds"] == drawn).all()
+
+
+def test_a_run_without_real_clips_says_so(run_dir):
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    records = [record for record in map(json.loads, lines) if record["kind"] != "data"]
+    write_metrics(run_dir, records)
+    html, _ = report_of(run_dir)
+    page = sheet_of(html, 0)
+    assert "kept no real clips" in page.texts["p"][0]
+    assert len(page.with_class("clip")) == NUM_SEEDS * 3
+
+
+def test_held_out_prompts_are_apart_and_come_last(run_dir):
+    html, _ = report_of(run_dir)
+    for number in (0, 1):
+        section = html.split("<section>")[number + 1]
+        trained, unseen = section.split("<h3>Held-out prompts")
+        assert HELD_OUT not in trained
+        assert HELD_OUT in unseen
+        assert "circle moving right" not in unseen
+
+
+def test_many_prompts_and_long_ones_still_make_a_light_page(run_dir, monkeypatch):
+    monkeypatch.setattr("t2vgan.report.pictures.MAX_PICTURE_BYTES", 20_000)
+    prompts = [f"{number} {'long ' * 20_000}" for number in range(50)]
+    write_metrics(run_dir, [add_samples(run_dir, step, prompts=prompts) for step in range(7)])
+    html, page = report_of(run_dir)
+    assert len(page.with_class("clip")) == MAX_MOMENTS * ROOM[0]
+    assert len(html) < MAX_MOMENTS * 20_000 * 4 / 3 + 600 * MAX_MOMENTS * ROOM[0] + 1e5
+
+
+def test_all_pictures_of_a_page_together_are_below_ten_megabytes():
+    of_a_run, of_a_comparison = MAX_MOMENTS + 2, MAX_RUNS
+    assert max(of_a_run, of_a_comparison) * MAX_PICTURE_BYTES * 4 / 3 < 9e6
+
+
+def cells_of(html: str) -> list[list[str]]:
+    """Return the texts of a table's cells, row by row."""
+    rows = re.findall("<tr>(.*?)</tr>", html, re.DOTALL)
+    split = (re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows)
+    return [[re.sub("<.*?>", "", cell) for cell in row] for row in split]
+
+
+def test_attributes_have_shares_intervals_and_curves(run_dir):
+    html, _ = report_of(run_dir)
+    page = sheet_of(html, 2)
+    assert "From the evaluation at step 1,000, 80 clips." in page.texts["p"][0]
+    rows = [text.replace("\N{NO-BREAK SPACE}", " ") for text in page.texts["tr"]]
+    assert rows[1:4] == [
+        "shape90 %80\N{EN DASH}9950 %",
+        "motion100 %\N{EN DASH}",
+        "all at once90 %85\N{EN DASH}9550 %",
+    ]
+    assert page.with_class("mark")[0]["style"] == "left:50.0%"
+    assert page.texts["figcaption"] == [
+        "Training promptsshapemotionall at once", "Held-out promptsshapeall at once"
+    ]  # fmt: skip
+
+
+def test_confusion_is_a_table_of_shares_of_what_was_asked(run_dir):
+    html, _ = report_of(run_dir)
+    shape, motion = re.findall('<table class="confusion">.*?</table>', html, re.DOTALL)
+    hostile = escape(HOSTILE)
+    assert cells_of(shape) == [
+        ["asked \\ seen", "star", hostile, "oval", "none"],
+        ["star", "95", "0", "0", "5"],
+        [hostile, "25", "0", "75", "0"],
+    ]
+    assert cells_of(motion)[1] == ["left", "100", "&lt;1"]
+    cells = Page(shape).named("td")
+    assert cells[0]["title"] == "asked for star, saw star: 19 of 20 clips"
+    assert [cell.get("class") for cell in cells[:4]] == ["hit", None, None, "miss"]
+    assert float(cells[3]["style"].removeprefix("--shade:")) == pytest.approx(0.05**0.5, abs=1e-3)
+
+
+def test_the_final_evaluation_has_the_last_word_on_attributes(run_dir):
+    final = {"num_clips": 2000, "accuracy": 0.5, "per_attribute": {"size": {"right": 0.75}}}
+    ceiling = {"accuracy": 1.0, "per_attribute": {"size": {"right": 0.999}}}
+    evaluation = {"generated": final, "ceiling": ceiling, "notes": ["too <few> clips"]}
+    (run_dir / "evaluation.json").write_text(json.dumps(evaluation))
+    html, _ = report_of(run_dir)
+    page = sheet_of(html, 2)
+    assert "From evaluation.json, 2,000 clips." in page.texts["p"][0]
+    size = page.texts["tr"][1].replace("\N{NO-BREAK SPACE}", " ")
+    assert size == "size75 %\N{EN DASH}99.9 %"
+    assert "size right75" in sheet_of(html, 5).texts["table"][0]
+    assert sheet_of(html, 5).texts["p"] == ["too <few> clips"]
+
+
+@pytest.mark.parametrize(
+    "damage", [[], {"shape": 3}, {"shape": {"right": "x", "confusion": {"a": {"b": "c"}, "d": []}}}]
+)
+def test_damaged_attributes_are_tolerated(run_dir, damage):
+    record = evaluation_record(1000, 0.9, 0.5) | {"per_attribute": damage}
+    write_metrics(run_dir, [record])
+    _, page = report_of(run_dir)
+    assert page.texts["h2"] == [*SECTIONS]
+    assert not page.with_class("confusion")
+
+
+def test_the_commands_lead_from_the_data_to_this_page(run_dir):
+    (run_dir / "config.json").write_text(json.dumps({"data": {"path": "my data"}}))
+    _, page = report_of(run_dir)
+    lines = [line for line in page.texts["pre"][0].splitlines() if line and line[0] != "#"]
+    folder = shlex.quote(str(run_dir))
+    assert [shlex.split(line)[:3] for line in lines] == [
+        ["git", "checkout", "c0ffee"],
+        ["python", "-m", "data_tools.build_shards"],
+        ["accelerate", "launch", "train.py"],
+        ["python", "generate.py", "--weights"],
+        ["python", "-m", "t2vgan.evaluation"],
+        ["python", "-m", "t2vgan.report"],
+    ]
+    build = "circles --out 'my data' --num-clips 100 --size 12x16 --seed 4"
+    assert lines[1].endswith(build)
+    assert lines[5] == f"python -m t2vgan.report {folder}"
+
+
+@pytest.fixture
+def two_runs(run_dir) -> list[Path]:
+    """Two runs of one name, of which the second is younger and has another seed."""
+    other = make_run(run_dir.parent / "other" / run_dir.name)
+    write_metrics(
+        other,
+        [
+            *(train_record(step) for step in range(0, 601, 150)),
+            add_samples(other, 600, prompts=(HELD_OUT, "<new> prompt")),
+            evaluation_record(600, 0.2, 0.6),
+        ],
+    )
+    config = {"train": {"seed": 4, "betas": [0.0, 0.99]}, "preset": "quickstart"}
+    (other / "config.json").write_text(json.dumps(config))
+    return [run_dir, other]
+
+
+def test_runs_are_compared_number_by_number(two_runs, tmp_path):
+    html = write_comparison(two_runs, tmp_path / "two.html").read_text()
+    page = Page(html)
+    assert page.texts["h2"] == [
+        "Final numbers", "Last samples", "Curves", "Settings that differ"
+    ]  # fmt: skip
+    labels = [f"{folder.parent.name}/{folder.name}" for folder in two_runs]
+    assert page.texts["table"][0].startswith("".join(labels)), "names that tell them apart"
+    numbers = {row[0]: row[1:] for row in cells_of(html.split("<section>")[1])}
+    assert numbers["training prompts"] == ["90\N{NO-BREAK SPACE}%", "20\N{NO-BREAK SPACE}%"]
+    assert numbers["steps"] == ["1,000", "600"]
+    assert numbers["time to 95\N{NO-BREAK SPACE}%"] == ["50 s", "\N{EN DASH}"]
+    assert page.texts["b"][:3] == [f"{n}\N{NO-BREAK SPACE}%" for n in (90, 60, 90)], "the best"
+    assert cells_of(html.split("<section>")[4])[1:] == [["train.seed", "3", "4"]]
+    captions = page.texts["figcaption"]
+    assert captions[0] == "Prompt accuracy: training prompts by time"
+    assert "shape, training prompts" in captions
+    assert {len(set(re.findall(r'class="line (s\d)"', html)))} == {2}
+    assert "&lt;new&gt; prompt" in html
+    assert "<new>" not in html
+    assert "<run>" not in html
+
+
+def test_lines_of_runs_join_their_own_points(two_runs, tmp_path):
+    html = write_comparison(two_runs, tmp_path / "two.html").read_text()
+    loss = html.split("Loss: generator")[-1].split("</figure>")[0]
+    first, second = re.findall(r'<path class="line s\d" d="([^"]*)"', loss)
+    assert (first.count("L"), second.count("L")) == (10, 4), (
+        "no gap where only the other has points"
+    )
+
+
+def test_runs_that_cannot_be_compared_are_the_users_mistake(two_runs, tmp_path):
+    out = tmp_path / "no.html"
+    with pytest.raises(UserError, match="named twice"):
+        write_comparison([two_runs[0], two_runs[0] / "."], out)
+    with pytest.raises(UserError, match=r"9 runs.*holds 8"):
+        write_comparison([make_run(tmp_path / f"run{n}") for n in range(9)], out)
+    with pytest.raises(UserError, match=r"gone holds no metrics\.jsonl"):
+        write_comparison([two_runs[0], tmp_path / "gone"], out)
+    assert not out.exists()
 
 
 def test_warnings_stand_at_the_top_the_last_first(run_dir):
@@ -279,7 +426,7 @@ def test_the_final_evaluation_has_the_last_word(run_dir):
         "relative_to_real": {"diversity": 0.93, "drift_area": None},
     }
     (run_dir / "evaluation.json").write_text(json.dumps(evaluation))
-    _, page = report_of(run_dir)
+    html, page = report_of(run_dir)
     assert page.texts["p"][1].startswith("97\N{NO-BREAK SPACE}% of clips")
     table = next(text for text in page.texts["table"] if "ceiling" in text)
     for cell in ("97\N{NO-BREAK SPACE}%96\N{NO-BREAK SPACE}% to 98\N{NO-BREAK SPACE}%",
@@ -287,7 +434,8 @@ def test_the_final_evaluation_has_the_last_word(run_dir):
         assert cell in table
     facts = next(text for text in page.texts["dl"] if "abc123" in text)
     assert facts.startswith("controls chance0.0556relative to real diversity0.93weights sha256")
-    assert {bar["style"] for bar in page.with_class("fill")} == {"width:97.0%"}
+    bars = sheet_of(html, 4).with_class("fill")
+    assert {bar["style"] for bar in bars} == {"width:97.0%"}
 
 
 def test_a_run_that_only_started_still_gives_a_page(tmp_path):
@@ -362,23 +510,27 @@ def test_moments_may_differ_in_prompts_and_geometry(run_dir):
     html, page = report_of(run_dir)
     assert len(page.with_class("clip")) == 2 + 3
     assert len(re.findall("animation:film", html)) == 1
-    assert "data:image/png" in html
 
 
 @pytest.mark.parametrize("noisy", [False, True])
 def test_a_heavy_picture_is_made_lighter_and_stays_exact_if_it_can(run_dir, monkeypatch, noisy):
-    monkeypatch.setattr("t2vgan.report.sheet.MAX_PICTURE_BYTES", 4000)
+    monkeypatch.setattr("t2vgan.report.pictures.MAX_PICTURE_BYTES", 4000)
     record = add_samples(run_dir, 100, prompts=PROMPTS * 2, suffix="png")
-    file = run_dir / record["file"]
     picture = strips(2 * len(PROMPTS)) if noisy else Image.new("RGB", (80, 96), (200, 30, 7))
-    picture.save(file, compress_level=0)
+    picture.save(run_dir / record["file"], compress_level=0)
     write_metrics(run_dir, [record])
     html, page = report_of(run_dir)
     assert len(page.with_class("clip")) == 2 * len(PROMPTS)
-    (text,) = re.findall(r"image/webp;base64,([^)]*)", html)
-    shown = Image.open(io.BytesIO(base64.b64decode(text)))
-    assert len(text) < file.stat().st_size / 2
-    assert (np.asarray(shown.convert("RGB")) == np.asarray(picture)).all() != noisy
+    (shown,) = pictures_of(page).values()
+    assert (shown == np.asarray(picture)).all() != noisy
+    assert len(re.findall(r"base64,([^)]*)", html)[0]) <= 4000 * 4 / 3 + 4
+
+
+def test_a_picture_that_cannot_be_light_is_named(run_dir, monkeypatch):
+    monkeypatch.setattr("t2vgan.report.pictures.MAX_PICTURE_BYTES", 40)
+    html, page = report_of(run_dir)
+    assert "too heavy for the page" in html
+    assert not page.with_class("clip")
 
 
 def test_a_report_that_fails_leaves_the_old_one(run_dir, monkeypatch):
@@ -419,12 +571,28 @@ def test_command_answers_a_missing_folder_in_one_line(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+def test_command_without_a_run_says_what_it_needs():
+    command = [sys.executable, "-m", "t2vgan.report"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: run_dirs: none is named")
+
+
+def test_command_compares_several_runs(two_runs, tmp_path):
+    out = tmp_path / "two.html"
+    command = [sys.executable, "-m", "t2vgan.report", *two_runs, "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{out} (" in done.stdout
+    assert "2 runs compared" in out.read_text()
+
+
 def test_a_long_run_stays_light_and_quick(run_dir):
     records = [train_record(step) for step in range(20_000)]
     write_metrics(run_dir, records)
-    start = time.perf_counter()
+    start = time.process_time()
     html, page = report_of(run_dir)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert len(html) < 2e6
     assert len(page.with_class("band")) > 0
 

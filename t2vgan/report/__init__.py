@@ -1,23 +1,28 @@
-"""A run explains itself: run_dir -> one self-contained report.html.
+"""A run explains itself: run_dir -> one self-contained report.html; many run_dirs -> a comparison.
 
-    records.py   run_dir -> Run, read with tolerance
-    page.py      Run -> the page: its sections in order
-    sheet.py     sample film strips -> the moving contact sheet
-    curves.py    which numbers become which chart; charts.py draws them as SVG
-    scores.py    accuracy in tables
-    markup.py    text -> HTML, escaped by default; style.py is the style sheet
+    records.py      run_dir -> Run, read with tolerance
+    page.py         Run -> the page: its sections in order
+    comparison.py   many Runs -> one page
+    pictures.py     film strips, light enough for a page; sheet.py lays them out, moving
+    attributes.py   accuracy attribute by attribute, confusion matrices
+    curves.py       which numbers become which chart; charts.py draws them as SVG
+    scores.py       accuracy in tables
+    reproduce.py    commands, hardware, settings
+    markup.py       text -> HTML, escaped by default; style.py is the style sheet
 
 The page works offline and runs no script: pictures are data URIs, charts are inline SVG, the
 moving pictures are CSS animations.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from t2vgan.files import atomic_write_bytes
+from t2vgan.report.comparison import render_comparison
 from t2vgan.report.page import render_page
 from t2vgan.report.records import read_run
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]
 
 
 def write_report(run_dir: Path | str) -> Path:
@@ -30,3 +35,13 @@ def write_report(run_dir: Path | str) -> Path:
     report = run_dir / "report.html"
     atomic_write_bytes(report, render_page(read_run(run_dir)).encode())
     return report
+
+
+def write_comparison(run_dirs: Sequence[Path | str], out: Path | str) -> Path:
+    """Write a page that compares two runs or more, and return its path.
+
+    Raises `UserError` when a folder holds no metrics, is named twice, or they are more than eight.
+    """
+    runs = [read_run(Path(run_dir)) for run_dir in run_dirs]
+    atomic_write_bytes(out, render_comparison(runs).encode())
+    return Path(out)

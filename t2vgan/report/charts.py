@@ -20,10 +20,11 @@ MAX_DOTS = 30
 
 @dataclass(frozen=True)
 class Chart:
-    """What a chart shows: `names` maps keys of records to names in the legend, at most three.
+    """What a chart shows: `names` maps keys of records to names in the legend, at most eight.
 
     `unit` "%" shows shares of 1 in percent. `low` and `high` are values the y axis always
-    reaches. `log` is kept only where every value is positive.
+    reaches. `log` is kept only where every value is positive. In a `bridged` chart a missing value
+    is no gap: its series were not measured at the same x.
     """
 
     title: str
@@ -32,6 +33,9 @@ class Chart:
     low: float | None = None
     high: float | None = None
     log: bool = False
+    across: str = "clips seen"
+    bridged: bool = False
+    legend: bool = True
 
 
 def line_chart(
@@ -40,7 +44,7 @@ def line_chart(
     series: Mapping[str, Sequence[float | None]],
     notes: Sequence[str],
 ) -> Markup:
-    """Draw series over one shared x in clips seen, as a `figure` with legend and hover text.
+    """Draw series over one shared x, as a `figure` with legend and hover text.
 
     Each series and `notes` (hover text) has one item per x. None is a gap; at least one value
     must be a number.
@@ -53,13 +57,17 @@ def line_chart(
         x=Axis(0, max(x) or 1, LEFT, RIGHT),
         y=Axis(*_ends(drawn, chart, log), BOTTOM, TOP, log),
         show=percent if chart.unit == "%" else short,
+        across=chart.across,
+        bridged=chart.bridged,
     )
     remark = ", ".join(filter(None, [chart.unit.strip("%"), "log scale" if log else ""]))
     heading = tag("strong", chart.title, tag("small", f" {remark}") if remark else None)
     svg = tag(
         "svg", plot.render(), viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=chart.title
     )
-    return tag("figure", tag("figcaption", heading, _legend(plot.names)), svg)
+    return tag(
+        "figure", tag("figcaption", heading, _legend(plot.names) if chart.legend else None), svg
+    )
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -121,6 +129,8 @@ class Plot:
     x: Axis
     y: Axis
     show: Callable[[float], str]
+    across: str
+    bridged: bool
 
     def render(self) -> Markup:
         probes = (self.probe(at) for at in range(len(self.buckets)))
@@ -138,7 +148,7 @@ class Plot:
             parts.append(tag("line", class_="axis", x1=x, x2=x, y1=BOTTOM, y2=BOTTOM + 4))
             parts.append(tag("text", short(value), class_="tick x", x=x, y=BOTTOM + 15))
         parts.append(tag("line", class_="axis", x1=LEFT, x2=RIGHT, y1=BOTTOM, y2=BOTTOM))
-        parts.append(tag("text", "clips seen", class_="tick end", x=RIGHT, y=HEIGHT - 4))
+        parts.append(tag("text", self.across, class_="tick end", x=RIGHT, y=HEIGHT - 4))
         return join(*parts)
 
     def line(self, name: str) -> Markup:
@@ -187,6 +197,9 @@ class Plot:
 
     def runs(self, name: str) -> list[list[Bucket]]:
         """Split the buckets at the gaps of one series."""
+        if self.bridged:
+            measured = [bucket for bucket in self.buckets if name in bucket.means]
+            return [measured] if measured else []
         runs = groupby(self.buckets, key=lambda bucket: name in bucket.means)
         return [list(run) for present, run in runs if present]
 

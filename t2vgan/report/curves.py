@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from t2vgan.report.charts import Chart, line_chart
 from t2vgan.report.markup import Markup, count, duration
-from t2vgan.report.records import CLOCKS, Record, Run, number, table
+from t2vgan.report.records import CLOCKS, Record, Run, find
 
 EVALUATION_CHARTS = (
     Chart(
@@ -22,10 +22,19 @@ EVALUATION_CHARTS = (
         low=0,
     ),
     Chart("Drift of area within a clip", {"steadiness.area": "drift"}, unit="%", low=0),
+    Chart("Drift of shape within a clip", {"steadiness.shape": "drift"}, low=0),
+    Chart("Distance from the ideal path", {"path_residual": "distance"}, unit="pixels", low=0),
     Chart("Diversity, 1 is that of real clips", {"diversity": "diversity"}, low=0, high=1),
 )
 TRAIN_CHARTS = (
-    Chart("Loss", {"loss/discriminator": "discriminator", "loss/generator": "generator"}),
+    Chart(
+        "Loss",
+        {
+            "loss/discriminator": "discriminator",
+            "loss/generator": "generator",
+            "loss/mismatched": "mismatched prompts",
+        },
+    ),
     Chart("Logits", {"logits/real": "real", "logits/fake": "fake"}),
     Chart("Gradient penalty", {"penalty": "penalty"}, log=True),
     Chart("Weight of the penalty, gamma", {"gamma": "gamma"}, low=0),
@@ -35,22 +44,27 @@ TRAIN_CHARTS = (
         low=0,
     ),
     Chart("Half-life of averaged weights", {"ema/halflife": "half-life"}, unit="clips", low=0),
+    Chart("Adam's beta2", {"beta2": "beta2"}),
+    Chart("Loss of recovered latents", {"recovery/loss": "loss"}),
+    Chart("Weight of recovered latents", {"recovery/weight": "weight"}, low=0),
     Chart("Throughput", {"clips_per_second": "throughput"}, unit="clips/s", low=0),
     Chart("Peak memory", {"memory_gb": "memory"}, unit="GB", low=0),
     Chart("Bad samples replaced", {"data/bad_samples": "bad samples"}, low=0, high=5),
+    Chart("Steps not applied", {"bad_steps": "steps"}, low=0, high=5),
+    Chart("Time spent on safety", {"safety_seconds": "time"}, unit="s", low=0),
 )
 
 
 def curves(run: Run) -> list[Markup]:
     """Draw every number of the run against clips seen, the ones that matter first."""
     return [
-        *_charts(run.evaluations, EVALUATION_CHARTS),
-        *_charts(run.train, TRAIN_CHARTS),
-        *_charts(run.train, _unforeseen(run.train)),
+        *draw_charts(run.evaluations, EVALUATION_CHARTS),
+        *draw_charts(run.train, TRAIN_CHARTS),
+        *draw_charts(run.train, _unforeseen(run.train)),
     ]
 
 
-def _charts(records: Sequence[Record], charts: Sequence[Chart]) -> list[Markup]:
+def draw_charts(records: Sequence[Record], charts: Sequence[Chart]) -> list[Markup]:
     """Draw each chart for which the records hold a number."""
     x = [record["clips_seen"] for record in records]
     notes = [
@@ -61,18 +75,12 @@ def _charts(records: Sequence[Record], charts: Sequence[Chart]) -> list[Markup]:
     drawn = []
     for chart in charts:
         columns = {
-            name: [_value(record, key) for record in records] for key, name in chart.names.items()
+            name: [find(record, key) for record in records] for key, name in chart.names.items()
         }
         series = {name: values for name, values in columns.items() if set(values) - {None}}
         if series:
             drawn.append(line_chart(chart, x, series, notes))
     return drawn
-
-
-def _value(record: Record, key: str) -> float | None:
-    """Return the number under a key; `outer.inner` is a key of an inner object."""
-    outer, dot, inner = key.partition(".")
-    return number(table(record, outer), inner) if dot else number(record, key)
 
 
 def _unforeseen(records: Sequence[Record]) -> list[Chart]:

@@ -41,6 +41,25 @@ def _render(child: str) -> str:
     return child if isinstance(child, Markup) else escape(child)
 
 
+def track(bar: float | None, mark: float | None) -> Markup:
+    """Draw one share of 1 as a bar, and another as a tick across it."""
+
+    def at(share: float) -> str:
+        return f"{100 * min(max(share, 0), 1):.1f}%"
+
+    return tag(
+        "span",
+        None if bar is None else tag("span", class_="fill", style=f"width:{at(bar)}"),
+        None if mark is None else tag("span", class_="mark", style=f"left:{at(mark)}"),
+        class_="track",
+    )
+
+
+def shorten(text: str, most: int = 300) -> str:
+    """Cut a long text: a page with a caption of a megabyte in every cell would not open."""
+    return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def percent(share: float | None) -> str:
     """Format a share of 1: 0.9612 -> "96.1 %". Only 1 itself is 100 %."""
     if share is None:

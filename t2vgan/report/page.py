@@ -1,16 +1,15 @@
-"""One run -> one page of HTML: verdict, moving samples, curves, prompts, evaluation, config."""
+"""One run -> one page of HTML: verdict, moving clips, attributes, curves, prompts, commands."""
 
-import json
-import shlex
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from t2vgan import __version__
+from t2vgan.report import reproduce
+from t2vgan.report.attributes import attributes_section
 from t2vgan.report.curves import curves
-from t2vgan.report.markup import Markup, count, duration, join, percent, tag
-from t2vgan.report.records import Record, Run, number, table, text, texts
-from t2vgan.report.scores import evaluation_table, facts, prompt_table, scores_of
-from t2vgan.report.sheet import contact_sheet
+from t2vgan.report.markup import Markup, count, duration, join, percent, shorten, tag
+from t2vgan.report.records import Record, Run, number, table, text
+from t2vgan.report.scores import evaluation_table, prompt_table, scores_of
+from t2vgan.report.sheet import moments_sheet, seeds_sheet
 from t2vgan.report.style import STYLE
 
 TARGET_ACCURACY = 0.95
@@ -21,44 +20,57 @@ MAX_WARNINGS = 5
 CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
+PAUSE = tag("label", tag("input", type="checkbox", id="pause"), " Pause the clips", class_="pause")
+
+
 def render_page(run: Run) -> str:
-    """Return the whole page. Nothing in it points outside the page."""
+    """Return the whole page of one run."""
     problems = list(run.problems)
     body = join(
         _header(run),
-        _section("Samples over training", contact_sheet(run, problems) or _absent("samples")),
-        _section("Curves", _curves(run)),
-        _section("Prompt by prompt", prompt_table(run) or _absent("evaluations")),
-        _section("Final evaluation", evaluation_table(run) or _absent("evaluation.json")),
-        _section("Events", _events(run, problems)),
-        _section("Configuration", _config(run)),
-        _section("How to reproduce", _reproduce(run)),
-        tag("footer", f"Written by t2vgan {__version__}. This page is one file and works offline."),
+        PAUSE if run.samples or run.seeds else None,
+        section("Seeds beside real clips", seeds_sheet(run, problems) or absent("clips by seed")),
+        section("Samples over training", moments_sheet(run, problems) or absent("samples")),
+        section("Attributes", attributes_section(run) or absent("accuracy by attribute")),
+        section("Curves", _curves(run)),
+        section("Prompt by prompt", _prompts(run)),
+        section("Final evaluation", evaluation_table(run) or absent("evaluation.json")),
+        section("Events", _events(run, problems)),
+        section("Hardware, software and data", reproduce.hardware(run) or absent("run.json")),
+        section("Configuration", reproduce.settings(run) if run.config else absent("config.json")),
+        section("How to reproduce", reproduce.commands(run)),
     )
+    return document(f"{run.name} · t2vgan", body)
+
+
+def document(title: str, body: Markup) -> str:
+    """Return a page around its body. Nothing in it points outside the page."""
     head = join(
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=CONTENT_POLICY),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{run.name} · t2vgan"),
+        tag("title", title),
         tag("style", Markup(STYLE)),
     )
-    page = tag("html", tag("head", head), tag("body", tag("main", body)), lang="en")
+    footer = f"Written by t2vgan {__version__}. This page is one file and works offline."
+    main = tag("main", body, tag("footer", footer))
+    page = tag("html", tag("head", head), tag("body", main), lang="en")
     return f"<!doctype html>\n{page}\n"
 
 
-def _section(title: str, *content: str | None) -> Markup:
+def section(title: str, *content: str | None) -> Markup:
     return tag("section", tag("h2", title), *content)
 
 
-def _absent(what: str) -> Markup:
+def absent(what: str) -> Markup:
     return tag("p", f"This run has no {what} yet.", class_="absent")
 
 
 def _header(run: Run) -> Markup:
     preset = text(run.config, "preset", "name")
     last = run.last
-    accuracy, held_out, source = _headline(run)
+    accuracy, held_out, source = headline(run)
     tiles = (
         ("Training prompts", percent(accuracy), source),
         ("Held-out prompts", percent(held_out), "never in the training data"),
@@ -78,10 +90,7 @@ def _header(run: Run) -> Markup:
 
 def _warnings(run: Run) -> Markup | None:
     """Say at the top what the run warned of, the last ones first; the rest is under Events."""
-    lines = [
-        f"step {count(event['step'])}: {text(event, 'message') or '(no message)'}"
-        for event in reversed(run.warnings)
-    ]
+    lines = [f"step {count(event['step'])}: {_message(event)}" for event in reversed(run.warnings)]
     hidden = len(lines) - MAX_WARNINGS
     shown = lines[:MAX_WARNINGS] + ([f"{count(hidden)} earlier warnings"] if hidden > 0 else [])
     return tag("ul", *(tag("li", line) for line in shown), class_="problems") if shown else None
@@ -99,7 +108,7 @@ def _verdict(accuracy: float | None, held_out: float | None, seconds: float) -> 
     return f"{percent(accuracy)} of clips do what a training prompt says{other}, {trained}"
 
 
-def _headline(run: Run) -> tuple[float | None, float | None, str]:
+def headline(run: Run) -> tuple[float | None, float | None, str]:
     """Return accuracy, held-out accuracy and their source; evaluation.json has the last word."""
     final = scores_of(run.final_evaluation)
     if number(final, "accuracy") is not None:
@@ -112,15 +121,23 @@ def _headline(run: Run) -> tuple[float | None, float | None, str]:
 
 
 def _time_to_target(run: Run) -> str:
-    """Say when training and held-out prompts, if any, first reached the target together."""
     target = percent(TARGET_ACCURACY)
+    record = on_target(run)
+    if record is None:
+        return f"{target} not reached yet"
+    measured = [number(record, key) for key in ("accuracy", "accuracy_held_out")]
+    both = "" if None in measured else " on both"
+    return f"{target}{both} after {duration(record['seconds'])}"
+
+
+def on_target(run: Run) -> Record | None:
+    """Return the first evaluation with training and held-out prompts, if any, on target."""
     for record in run.evaluations:
         shares = [number(record, key) for key in ("accuracy", "accuracy_held_out")]
         measured = [share for share in shares if share is not None]
         if measured and min(measured) >= TARGET_ACCURACY:
-            both = " on both" if len(measured) == 2 else ""
-            return f"{target}{both} after {duration(record['seconds'])}"
-    return f"{target} not reached yet"
+            return record
+    return None
 
 
 def _device(environment: Record) -> tuple[str, str]:
@@ -137,7 +154,19 @@ def _device(environment: Record) -> tuple[str, str]:
 
 def _curves(run: Run) -> Markup:
     charts = curves(run)
-    return tag("div", *charts, class_="charts") if charts else _absent("curves")
+    return tag("div", *charts, class_="charts") if charts else absent("curves")
+
+
+def _prompts(run: Run) -> Markup:
+    if listed := prompt_table(run):
+        return listed
+    if not run.evaluations:
+        return absent("evaluations")
+    return tag("p", "The prompts are too many to have clips each: see the attributes.")
+
+
+def _message(event: Record) -> str:
+    return shorten(text(event, "message") or "(no message)", 2000)
 
 
 def _events(run: Run, problems: Sequence[str]) -> Markup:
@@ -148,7 +177,7 @@ def _events(run: Run, problems: Sequence[str]) -> Markup:
             "tr",
             tag("td", f"step {count(event['step'])}", class_="number"),
             tag("td", duration(event["seconds"]), class_="number"),
-            tag("td", text(event, "message") or "(no message)"),
+            tag("td", _message(event)),
         )
         for event in shown
     ]
@@ -160,46 +189,3 @@ def _events(run: Run, problems: Sequence[str]) -> Markup:
         tag("p", f"{count(hidden)} earlier events are in metrics.jsonl.") if hidden else None,
         tag("table", *lines, class_="events") if lines else tag("p", "None.", class_="absent"),
     )
-
-
-def _config(run: Run) -> Markup:
-    """Show every setting by the name of its command-line option."""
-    if not run.config:
-        return _absent("config.json")
-    rows = (
-        tag("tr", tag("th", name, scope="row"), tag("td", value))
-        for name, value in _flat(run.config)
-    )
-    summary = tag("summary", "Every setting, by its option of train.py")
-    return tag("details", summary, tag("table", *rows, class_="config"))
-
-
-def _flat(node: Record, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
-
-
-def _reproduce(run: Run) -> Markup:
-    folder = shlex.quote(str(run.run_dir))
-    prompts = texts(run.samples[-1], "prompts") if run.samples else []
-    prompt = shlex.quote(prompts[-1] if prompts else "circle moving up-right")
-    commands = [
-        ("train (the same command again resumes)", _command(run.environment.get("command"))),
-        ("generate", f"python generate.py --weights {folder} --prompt {prompt}"),
-        ("this page", f"python -m t2vgan.report {folder}"),
-    ]
-    lines = (f"# {what}\n{command}" for what, command in commands if command)
-    return join(
-        tag("pre", "\n\n".join(lines), tabindex=0),
-        facts({name: value for name, value in _flat(run.environment) if name != "command"}),
-    )
-
-
-def _command(value: Any) -> str | None:
-    """Return the training command, from one string or a list of arguments."""
-    if isinstance(value, list):
-        return shlex.join(map(str, value))
-    return value if isinstance(value, str) and value else None

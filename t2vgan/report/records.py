@@ -22,8 +22,10 @@ class Run:
     config: Record  # config.json
     environment: Record  # run.json: hardware, versions, command, git commit
     final_evaluation: Record  # evaluation.json, written after training with more clips
+    data: Record  # what it learns from, with a picture of real clips
     train: Sequence[Record]
-    samples: Sequence[Record]
+    samples: Sequence[Record]  # each prompt once
+    seeds: Sequence[Record]  # some prompts with several seeds
     evaluations: Sequence[Record]
     events: Sequence[Record]
     problems: Sequence[str]  # what could not be read, for the reader of the page
@@ -35,8 +37,8 @@ class Run:
     @property
     def last(self) -> Record:
         """The record furthest into training."""
-        records = (*self.train, *self.samples, *self.evaluations, *self.events)
-        return max(records, key=lambda record: (record["step"], record["seconds"]))
+        records = (*self.train, *self.samples, *self.seeds, *self.evaluations, *self.events)
+        return max(records or [self.data], key=lambda record: (record["step"], record["seconds"]))
 
     @property
     def warnings(self) -> list[Record]:
@@ -52,7 +54,7 @@ class Run:
     @property
     def held_out_prompts(self) -> frozenset[str]:
         """Prompts that any of the run's files names as held out from training."""
-        sources = (self.final_evaluation, self.environment, *self.evaluations, *self.samples)
+        sources = (self.final_evaluation, *self.evaluations, *self.samples, *self.seeds)
         return frozenset(
             prompt for source in sources for prompt in texts(source, "held_out_prompts")
         )
@@ -70,7 +72,7 @@ def read_run(run_dir: Path) -> Run:
     records = _read_metrics(metrics, problems)
     by_kind = {
         kind: [record for record in records if record["kind"] == kind]
-        for kind in ("train", "samples", "evaluation", "event")
+        for kind in ("data", "train", "samples", "seeds", "evaluation", "event")
     }
     if not any(by_kind.values()):
         raise UserError(f"{metrics} holds no readable record; train the run first")
@@ -79,8 +81,10 @@ def read_run(run_dir: Path) -> Run:
         config=_read_json(run_dir / "config.json", problems),
         environment=_read_json(run_dir / "run.json", problems),
         final_evaluation=_read_json(run_dir / "evaluation.json", problems),
+        data=by_kind["data"][-1] if by_kind["data"] else {},
         train=by_kind["train"],
         samples=by_kind["samples"],
+        seeds=by_kind["seeds"],
         evaluations=by_kind["evaluation"],
         events=by_kind["event"],
         problems=problems,
@@ -105,6 +109,22 @@ def texts(record: Record, key: str) -> list[str]:
     """Return a record's list of strings; empty if there is none."""
     value = record.get(key)
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def find(record: Record, path: str) -> float | None:
+    """Return the finite number under `outer.inner`, a key of an inner object, else None."""
+    *outer, key = [path] if path in record else path.split(".")
+    for name in outer:
+        record = table(record, name)
+    return number(record, key)
+
+
+def interval(record: Record, key: str) -> tuple[float, float] | None:
+    """Return the two numbers of a confidence interval, else None."""
+    match record.get(key):
+        case [int() | float() as low, int() | float() as high]:
+            return low, high
+    return None
 
 
 def table(record: Record, key: str) -> Record:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from t2vgan.report.markup import ABSENT, Markup, count, join, percent, short, tag
-from t2vgan.report.records import Record, Run, number, table
+from t2vgan.report.markup import ABSENT, Markup, count, join, percent, short, tag, track
+from t2vgan.report.records import Record, Run, interval, number, table, texts
 
 BY_PROMPT = {"per_prompt", "clips_per_prompt", "confusion"}
-SHARES = {"accuracy", "accuracy_held_out", "one_object"}
+SHARES = {"accuracy", "accuracy_held_out", "one_object", "right", "right_held_out"}
 HELD_OUT = join(" ", tag("em", "held out", title="never in the training data"))
 
 
@@ -56,7 +56,8 @@ def evaluation_table(run: Run) -> Markup | None:
     scores = tag("div", tag("table", head, tag("tbody", *rows)), class_="scroll")
     protocol = {"protocol": table(run.final_evaluation, "protocol")}
     others = {key: run.final_evaluation[key] for key in run.final_evaluation if key != "protocol"}
-    return join(scores, facts(dict(_remainder({**others, **protocol}))))
+    notes = [tag("p", note) for note in texts(run.final_evaluation, "notes")]
+    return join(scores, *notes, facts(dict(_remainder({**others, **protocol}))))
 
 
 def facts(values: Mapping[str, Any]) -> Markup | None:
@@ -102,17 +103,10 @@ def _clips_per_prompt(record: Record) -> str:
 def _prompt_row(run: Run, prompt: str, columns: Mapping[str, Record]) -> Markup:
     shares = {name: _share(column.get(prompt)) for name, column in columns.items()}
     bar, best = shares.get("final", shares.get("last")), shares.get("best")
-    track = tag(
-        "span",
-        None if bar is None else tag("span", class_="fill", style=f"width:{100 * bar:.1f}%"),
-        None if best is None else tag("span", class_="mark", style=f"left:{100 * best:.1f}%"),
-        class_="track",
-    )
     held_out = HELD_OUT if prompt in run.held_out_prompts else None
     numbers = (tag("td", percent(share), class_="number") for share in shares.values())
-    return tag(
-        "tr", tag("th", prompt, held_out, scope="row"), tag("td", track, class_="wide"), *numbers
-    )
+    name = tag("th", prompt, held_out, scope="row")
+    return tag("tr", name, tag("td", track(bar, best), class_="wide"), *numbers)
 
 
 def _share(value: Any) -> float | None:
@@ -156,15 +150,15 @@ def _score(group: Record, key: str) -> Markup:
     value = number(group, key)
     if value is None:
         return Markup(ABSENT)
-    show: Callable[[float], str] = percent if key in SHARES else short
-    if isinstance(value, int) and key not in SHARES:
+    is_share = key.rpartition(" ")[2] in SHARES
+    show: Callable[[float], str] = percent if is_share else short
+    if isinstance(value, int) and not is_share:
         show = count
-    match group.get(f"{key}_interval"):
-        case [int() | float() as low, int() | float() as high]:
-            interval = tag("small", f"{show(low)} to {show(high)}")
-            return join(show(value), tag("br"), interval)
-    return join(show(value))
+    if (limits := interval(group, f"{key}_interval")) is None:
+        return join(show(value))
+    low, high = limits
+    return join(show(value), tag("br"), tag("small", f"{show(low)} to {show(high)}"))
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return name.removeprefix("per_attribute ").replace("_", " ")

@@ -1,93 +1,111 @@
-"""The contact sheet: rows of prompts, columns of moments of training, every cell a looping clip.
+"""Contact sheets: rows of prompts, columns of moments, seeds or runs; every cell a looping clip."""
 
-A moment's film-strip picture (one row a clip, its frames side by side) goes into the page once, as
-the run wrote it. Each cell shows one frame of it and a CSS animation steps along the row. All
-cells share the page's one clock, so they move in step, which separate animated pictures do not.
-"""
-
-import base64
-import io
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from t2vgan.report.markup import Markup, count, join, short, stopwatch, tag
-from t2vgan.report.records import Record, Run, number, texts
-from t2vgan.report.scores import HELD_OUT
-
-if TYPE_CHECKING:
-    from PIL import Image
+from t2vgan.report.markup import Markup, count, join, short, shorten, stopwatch, tag
+from t2vgan.report.pictures import Row, Strips, picture_path, read_strips
+from t2vgan.report.records import Record, Run, texts
 
 MAX_MOMENTS = 6
-MAX_PICTURE_BYTES = 900_000  # 6 of these in base64 are 7 MB of page
-DEFAULT_FPS = 10
+MAX_SEEDS = 5
+ROOM, ROOM_OF_MANY = (24, 6), (8, 4)  # prompts of a sheet: trained, held out
+UNSEEN = "Held-out prompts: their words are known, but training never showed them together"
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One clip of the sheet: a prompt, and which of its clips where it has several."""
-
-    prompt: str
-    occurrence: int
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The clips sampled at one moment of training."""
-
-    record: Record
-    rows: Sequence[Row]  # of the picture, top to bottom
-    picture: bytes  # film strips, WebP or PNG
-    mime: str
-
-    @property
-    def label(self) -> Markup:
-        clips, seconds = self.record["clips_seen"], self.record["seconds"]
-        return tag("span", tag("b", short(clips)), tag("br"), stopwatch(seconds))
-
-    def rule(self, name: str) -> str:
-        """Return the CSS rule that every cell of this moment shares."""
-        picture = base64.b64encode(self.picture).decode("ascii")
-        frames, fps = int(self.record["num_frames"]), number(self.record, "fps") or DEFAULT_FPS
-        # jump-none: the first frame at 0 %, the last at 100 %, each shown for 1/frames of a loop.
-        motion = f"film {frames / fps:.3f}s steps({frames}, jump-none) infinite"
-        return (
-            f".{name}{{background-image:url(data:{self.mime};base64,{picture});"
-            f"background-size:{frames * 100}% {len(self.rows) * 100}%;"
-            f"aspect-ratio:{int(self.record['width'])}/{int(self.record['height'])};"
-            f"{f'animation:{motion}' if frames > 1 else ''}}}"
-        )
-
-
-def contact_sheet(run: Run, problems: list[str]) -> Markup | None:
-    """Render up to MAX_MOMENTS moments, first to last; None if no moment can be shown.
+def moments_sheet(run: Run, problems: list[str]) -> Markup | None:
+    """Render up to MAX_MOMENTS moments of training, first to last; None if none can be shown.
 
     A picture that is missing, foreign or damaged is left out and named in `problems`.
     """
-    paths = ((record, _picture_path(run, record)) for record in run.samples)
-    present = [(record, path) for record, path in paths if path is not None]
+    present = [record for record in run.samples if picture_path(run, record)]
     if len(present) < len(run.samples):
         absent = len(run.samples) - len(present)
         problems.append(f"sample pictures missing or outside run_dir: {absent}")
-    moments = []
-    for record, path in choose_evenly(present, MAX_MOMENTS):
-        try:
-            moments.append(_read_moment(record, path))
-        except (OSError, ValueError) as error:
-            problems.append(f"samples of step {record['step']}: {error}")
+    if not present:
+        return None
+    chosen = choose_evenly(present, MAX_MOMENTS)
+    prompts = _shown_prompts(chosen, run)
+    read = [
+        read_strips(run, record, f"m{index}", prompts, problems)
+        for index, record in enumerate(chosen)
+    ]
+    moments = [moment for moment in read if moment]
     if not moments:
         return None
-    rules = Markup("\n".join(moment.rule(f"m{index}") for index, moment in enumerate(moments)))
-    legend = tag(
-        "p",
-        "Left to right is training: clips seen, and the time it took in minutes and seconds. ",
-        tag("label", tag("input", type="checkbox", id="pause"), " Pause"),
+    rows = moments[-1].rows
+
+    def cells(moment: Strips, row: Row) -> Markup:
+        return moment.cell(row, f"after {count(moment.record['clips_seen'])} clips")
+
+    lines = [(row.prompt, [cells(moment, row) for moment in moments]) for row in rows]
+    return join(
+        tag("style", *(moment.rule() for moment in moments)),
+        tag("p", "Left to right is training: clips seen, and the time in minutes and seconds."),
+        _groups([_moment_label(moment.record) for moment in moments], lines, run.held_out_prompts),
     )
-    return join(tag("style", rules), legend, _grid(moments, run.held_out_prompts))
+
+
+def seeds_sheet(run: Run, problems: list[str]) -> Markup | None:
+    """Render prompts by seeds, a real clip of each prompt first; None if the run drew none."""
+    drawn = [record for record in run.seeds if picture_path(run, record)]
+    if not drawn:
+        return None
+    prompts = _shown_prompts(drawn[-1:], run)
+    generated = read_strips(run, drawn[-1], "seeds", prompts, problems)
+    if generated is None:
+        return None
+    real = read_strips(run, run.data, "real", prompts, problems) if run.data else None
+    seeds = range(min(MAX_SEEDS, 1 + max(row.occurrence for row in generated.rows)))
+    heads = [tag("span", f"seed {seed}") for seed in seeds]
+    lines = []
+    for prompt in dict.fromkeys(row.prompt for row in generated.rows):
+        cells = [generated.cell(Row(prompt, seed), f"seed {seed}") for seed in seeds]
+        first = [real.cell(Row(prompt), "real")] if real else []
+        lines.append((prompt, [*first, *cells]))
+    step = count(generated.record["step"])
+    about = f"Drawn at step {step} from fixed seeds, by the averaged generator. "
+    about += (
+        "The first clip of a row is a real one; held-out prompts have none."
+        if real
+        else "This run kept no real clips to set beside them."
+    )
+    return join(
+        tag("style", generated.rule(), real.rule() if real else None),
+        tag("p", about),
+        _groups(
+            [*([tag("b", "real")] if real else []), *heads],
+            lines,
+            run.held_out_prompts,
+            first_is_real=real is not None,
+        ),
+    )
+
+
+def runs_sheet(runs: Sequence[Run], labels: Sequence[str], problems: list[str]) -> Markup | None:
+    """Render the last samples of several runs side by side; None if none has any."""
+    columns = []
+    for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
+        present = [record for record in run.samples if picture_path(run, record)]
+        if not present:
+            continue
+        prompts = _shown_prompts(present[-1:], run, ROOM_OF_MANY)
+        strips = read_strips(run, present[-1], f"r{index}", prompts, problems)
+        if strips:
+            columns.append((strips, label, index))
+    if not columns:
+        return None
+    rows = list(dict.fromkeys(row for strips, *_ in columns for row in strips.rows))
+    heads = [tag("span", label, class_=f"key s{index}") for _, label, index in columns]
+    lines = [
+        (row.prompt, [strips.cell(row, label) for strips, label, _ in columns]) for row in rows
+    ]
+    held_out = frozenset().union(*(run.held_out_prompts for run in runs))
+    return join(
+        tag("style", *(strips.rule() for strips, *_ in columns)), _groups(heads, lines, held_out)
+    )
 
 
 def choose_evenly(items: Sequence[T], most: int) -> list[T]:
@@ -97,75 +115,48 @@ def choose_evenly(items: Sequence[T], most: int) -> list[T]:
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
-def _grid(moments: Sequence[Moment], held_out_prompts: frozenset[str]) -> Markup:
-    """Lay out the rows of the last moment, held-out prompts below the trained ones."""
-    rows = sorted(moments[-1].rows, key=lambda row: row.prompt in held_out_prompts)
-    labels = tag("div", *(moment.label for moment in moments), class_="strip head")
+def _shown_prompts(records: Sequence[Record], run: Run, room: tuple[int, int] = ROOM) -> set[str]:
+    """Choose the prompts, trained and held out, that a sheet has room for."""
+    prompts = list(dict.fromkeys(prompt for r in records for prompt in texts(r, "prompts")))
+    held_out = [prompt for prompt in prompts if prompt in run.held_out_prompts]
+    trained = [prompt for prompt in prompts if prompt not in run.held_out_prompts]
+    return {
+        *choose_evenly(trained, room[0]),
+        *choose_evenly(held_out, room[1]),
+    }
+
+
+def _groups(
+    heads: Sequence[Markup],
+    lines: Sequence[tuple[str, Sequence[Markup]]],
+    held_out: frozenset[str],
+    *,
+    first_is_real: bool = False,
+) -> Markup:
+    """Lay out trained and held-out prompts apart."""
+    trained = [line for line in lines if line[0] not in held_out]
+    unseen = [line for line in lines if line[0] in held_out]
+    kind = "sheet beside" if first_is_real else "sheet"
+    unseen_heads = [tag("span"), *heads[1:]] if first_is_real else heads
+    return join(
+        _grid(heads, trained, kind) if trained else None,
+        tag("h3", UNSEEN) if unseen else None,
+        _grid(unseen_heads, unseen, kind) if unseen else None,
+    )
+
+
+def _grid(
+    heads: Sequence[Markup], lines: Sequence[tuple[str, Sequence[Markup]]], kind: str
+) -> Markup:
+    labels = tag("div", *heads, class_="strip head")
     second = tag("div", labels, class_="second", aria_hidden="true")  # wide screens: two columns
-    lines = []
-    for row in rows:
-        prompt = tag("p", row.prompt, HELD_OUT if row.prompt in held_out_prompts else None)
-        cells = (_cell(f"m{index}", moment, row) for index, moment in enumerate(moments))
-        lines.append(tag("div", prompt, tag("div", *cells, class_="strip")))
-    return tag("div", labels, second, *lines, class_="sheet", style=f"--moments:{len(moments)}")
-
-
-def _cell(name: str, moment: Moment, row: Row) -> Markup:
-    if row not in moment.rows:
-        return tag("i")
-    at = 100 * moment.rows.index(row) / max(len(moment.rows) - 1, 1)
-    hint = f"{row.prompt}, after {count(moment.record['clips_seen'])} clips"
-    return tag(
-        "i",
-        class_=f"clip {name}",
-        style=f"background-position-y:{at:.4f}%",
-        role="img",
-        aria_label=hint,
-        title=hint,
+    rows = (
+        tag("div", tag("p", shorten(prompt)), tag("div", *cells, class_="strip"))
+        for prompt, cells in lines
     )
+    return tag("div", labels, second, *rows, class_=kind, style=f"--columns:{len(heads)}")
 
 
-def _picture_path(run: Run, record: Record) -> Path | None:
-    """Return the picture's path, if there is one; only a file inside the run is ever read."""
-    folder = run.run_dir.resolve()
-    try:
-        path = (folder / str(record.get("file") or "")).resolve()
-        return path if path.is_relative_to(folder) and path.is_file() else None
-    except (OSError, ValueError):
-        return None
-
-
-def _read_moment(record: Record, path: Path) -> Moment:
-    """Check a record against its picture and read it; ValueError or OSError with the reason."""
-    from PIL import Image  # not needed by runs without samples
-
-    prompts = texts(record, "prompts")
-    frames, height, width = (
-        int(number(record, key) or 0) for key in ("num_frames", "height", "width")
-    )
-    if not prompts or min(frames, height, width) < 1:
-        raise ValueError("the record lacks prompts, num_frames, height or width")
-    expected = (frames * width, len(prompts) * height)
-    with Image.open(path, formats=["WEBP", "PNG"]) as image:
-        if image.size != expected:
-            raise ValueError(f"the picture is {image.size}, its record says {expected}")
-        image.load()
-        picture, mime = path.read_bytes(), f"image/{str(image.format).lower()}"
-        if len(picture) > MAX_PICTURE_BYTES:
-            picture, mime = _lighter(image), "image/webp"
-    seen: Counter[str] = Counter()
-    rows = []
-    for prompt in prompts:
-        rows.append(Row(prompt, seen[prompt]))
-        seen[prompt] += 1
-    return Moment(record, rows, picture, mime)
-
-
-def _lighter(image: "Image.Image") -> bytes:
-    """Encode a heavy picture anew as WebP: without loss if that is light enough."""
-    for options in ({"lossless": True}, {"quality": 80}):
-        buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, "WEBP", **options)
-        if buffer.tell() <= MAX_PICTURE_BYTES:
-            break
-    return buffer.getvalue()
+def _moment_label(record: Record) -> Markup:
+    clips, seconds = record["clips_seen"], record["seconds"]
+    return tag("span", tag("b", short(clips)), tag("br"), stopwatch(seconds))

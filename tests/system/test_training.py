@@ -132,6 +132,13 @@ def test_samples_and_readings_of_the_meter(circles, tmp_path):
         assert (run_dir / record["file"]).exists()
         assert (run_dir / record["animation"]).exists()
         assert "circle moving up-right" in record["prompts"]
+    seeds = records(run_dir, "seeds")
+    assert [record["step"] for record in seeds] == [2, 4]
+    assert all((run_dir / record["file"]).exists() for record in seeds)
+    (data,) = records(run_dir, "data")
+    assert data["builder"] == "circles"
+    assert set(data["prompts"]) < set(samples[0]["prompts"]), "real clips, but of none held out"
+    assert (run_dir / data["file"]).exists()
     (reading,) = records(run_dir, "evaluation")
     assert reading["num_clips"] == 2 * 19
     assert (run_dir / "weights_best.safetensors").exists()
