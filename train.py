@@ -9,7 +9,7 @@ import sys
 from typing import Annotated
 
 import tyro
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from t2vgan import cli
 from t2vgan.config import Config, one_line
@@ -25,8 +25,13 @@ class Command(BaseModel):
     config: Annotated[Config, tyro.conf.arg(name="")]
     dry_run: bool = False
     """Print what would be done, its size and its cost, and write nothing."""
+    preflight: bool = False
+    """Check devices, links, folders, shards and versions on every rank, and train nothing."""
     rollback: bool = False
     """After a stop because of bad steps: go on before them, with the data in another order."""
+    exit_code_when_stopped: Annotated[int, Field(ge=0, le=255)] = 0
+    """Exit code of a run that was told to stop, saved, and is not complete; schedulers that start
+    it again need one of their own (the launch files use 75)."""
 
 
 def read(arguments: list[str]) -> Command:
@@ -69,10 +74,14 @@ def main() -> int:
         from t2vgan.dry_run import dry_run
 
         return dry_run(command.config)
+    if command.preflight:
+        from t2vgan.preflight import preflight
+
+        return preflight(command.config)
     from t2vgan.trainer import Trainer
 
-    Trainer(command.config, launcher=launcher, rollback=command.rollback).run()
-    return 0
+    trainer = Trainer(command.config, launcher=launcher, rollback=command.rollback)
+    return 0 if trainer.run() else command.exit_code_when_stopped
 
 
 if __name__ == "__main__":

@@ -17,9 +17,11 @@ import webdataset
 from benchmarks.measure import benchmark, print_summary, summarise, take_turns
 from benchmarks.record import write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
+from t2vgan.data_set import LocalDataSet
 from t2vgan.manifest import Manifest, load_manifest
+from t2vgan.mixture import alone
 from t2vgan.shards import decode_strip, read_samples
-from t2vgan.stream import ClipLoader, DataOrder
+from t2vgan.stream import ClipLoader
 
 BATCH_SIZE = 16
 NUM_STREAMS = 8
@@ -70,13 +72,9 @@ def decode_only(strips: list[bytes], manifest: Manifest) -> int:
 
 def clip_loader(folder: Path, manifest: Manifest, num_clips: int) -> int:
     """Read batches as training does: exact order, checksums, prompts, frames."""
-    order = DataOrder(
-        counts=tuple(shard.num_samples for shard in manifest.shards),
-        num_streams=NUM_STREAMS,
-        shuffle_window=256,
-        seed=0,
-    )
-    with ClipLoader(folder, manifest, order, global_batch_size=BATCH_SIZE) as loader:
+    data = alone(LocalDataSet(folder, manifest))
+    order = data.order(num_streams=NUM_STREAMS, shuffle_window=256, seed=0)
+    with ClipLoader(data, order, global_batch_size=BATCH_SIZE) as loader:
         return sum(len(batch.keys) for batch in islice(loader, num_clips // BATCH_SIZE))
 
 

@@ -14,7 +14,10 @@ from typing import Any
 from t2vgan.files import atomic_write_bytes
 
 RESULTS_FOLDER = Path(os.environ.get("BENCHMARK_RESULTS", Path(__file__).parent / "results"))
-PACKAGES = ("torch", "numpy", "opencv-python-headless", "pillow", "webdataset", "accelerate")
+PACKAGES = (
+    "torch", "numpy", "opencv-python-headless", "pillow", "av", "webdataset", "accelerate",
+    "litdata", "mosaicml-streaming",
+)  # fmt: skip
 
 
 def write_record(

@@ -15,7 +15,10 @@ NETWORKS = ("generator", "discriminator", "generator_ema")
 KINDS = ("train", "samples", "evaluation")  # events and saves are of processes, not of training
 
 # What a record says about time and machine, not about training.
-CLOCKS = ("seconds", "wall_time", "clips_per_second", "safety_seconds", "memory_gb")
+CLOCKS = (
+    *("seconds", "wall_time", "clips_per_second", "safety_seconds", "memory_gb"),
+    *("rank_skew", "slowest_rank", "untracked_records"),
+)
 
 
 def records(run_dir: Path, kind: str) -> list[dict[str, Any]]:

@@ -74,10 +74,15 @@ class SceneShard:
     plan: BuildPlan
     index: int
 
+    @property
+    def name(self) -> str:
+        """The shard's file name."""
+        return self.plan.shard_name(self.index)
+
     def run(self, folder: Path, should_stop: ShouldStop) -> BuiltShard:
         """Render, encode and write the shard; raise BuildStopped, leaving nothing, when asked."""
         samples = PromptCounter(self._samples(should_stop))
-        entry = write_shard(folder / self.plan.shard_name(self.index), samples)
+        entry = write_shard(folder / self.name, samples)
         return BuiltShard(index=self.index, entry=entry, prompts=samples.counts)
 
     def _samples(self, should_stop: ShouldStop) -> Iterator[EncodedSample]:

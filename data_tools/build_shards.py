@@ -34,8 +34,8 @@ class BuildOptions:
 
     scene: Positional[str]
     """What to render: circles, notebook (the published positions) or shapes (Moving Shapes)."""
-    out: Path
-    """Folder for the shards and manifest.json."""
+    out: str
+    """Folder for the shards and manifest.json, or its URL, such as s3://bucket/folder."""
     num_clips: int = 10_000
     """Number of clips."""
     clips_per_shard: int = 500
@@ -77,19 +77,21 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
     )
 
 
-def build(plan: "BuildPlan", folder: Path, *, num_workers: int) -> None:
+def build(plan: "BuildPlan", location: Path | str, *, num_workers: int) -> None:
     """Build what is missing of a data set, the manifest last.
 
     Raises UserError when the folder holds another build, or shards that no build here made.
     """
+    from data_tools.destination import open_destination
     from data_tools.finishing import complete, is_complete, summary
     from t2vgan.shards import load_manifest
 
-    if is_complete(plan, folder):
-        print(f"{folder} is already complete: {summary(load_manifest(folder))}")
-        return
-    complete(plan, folder, num_workers=num_workers)
-    print(f"{folder}: {summary(load_manifest(folder))}")
+    with open_destination(location) as out:
+        if is_complete(plan, out):
+            print(f"{out} is already complete: {summary(load_manifest(out.folder))}")
+            return
+        complete(plan, out, num_workers=num_workers)
+        print(f"{out}: {summary(load_manifest(out.folder))}")
 
 
 def _exit_on_signal(number: int, frame: object) -> None:

@@ -11,7 +11,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from pydantic import JsonValue, ValidationError
 
@@ -20,17 +20,22 @@ from t2vgan.errors import UserError
 from t2vgan.files import atomic_write_bytes, sha256_of
 from t2vgan.shards import MANIFEST_NAME, Manifest, ShardEntry, load_manifest, read_samples
 
-JOURNAL_NAME = ".build_journal.jsonl"
-JOURNAL_PATTERN = ".build_journal*.jsonl"
+if TYPE_CHECKING:
+    from data_tools.destination import Destination
+
+JOURNAL_PREFIX = ".build_journal"
+JOURNAL_NAME = f"{JOURNAL_PREFIX}.jsonl"
+JOURNAL_PATTERN = f"{JOURNAL_PREFIX}*.jsonl"
 FAILURES_NAME = "failures.jsonl"
 
 
-def find_build(build: Build, folder: Path) -> Manifest | None:
-    """Return the manifest of this very build if the folder has one, whole or damaged.
+def find_build(build: Build, out: "Destination") -> Manifest | None:
+    """Return the manifest of this very build if its destination has one, whole or damaged.
 
-    Raises UserError when the folder belongs to another build, or holds shards under the build's
-    names that no build recorded.
+    Raises UserError when that belongs to another build, or holds shards under the build's names
+    that no build recorded.
     """
+    folder = out.folder
     wanted = build.header.identity
     if (folder / MANIFEST_NAME).exists():
         manifest = load_manifest(folder)
@@ -39,21 +44,21 @@ def find_build(build: Build, folder: Path) -> Manifest | None:
             "builder_version": manifest.builder_version,
             **manifest.builder_config,
         }
-        refuse_other_arguments(folder, found, wanted)
+        refuse_other_arguments(out, found, wanted)
         return manifest
-    if not any(folder.glob(JOURNAL_PATTERN)) and (folder / build.shard_name(0)).exists():
+    if not any(folder.glob(JOURNAL_PATTERN)) and out.has(build.shard_name(0)):
         raise UserError(
-            f"{folder / build.shard_name(0)} exists, but nothing records who built it; "
+            f"{out}/{build.shard_name(0)} exists, but nothing records who built it; "
             f"choose an empty --out, or remove the shards"
         )
     return None
 
 
-def recover(build: Build, folder: Path, manifest: Manifest) -> dict[int, BuiltShard]:
-    """Return what became of each shard that a finished build's folder still holds whole."""
+def recover(build: Build, out: "Destination", manifest: Manifest) -> dict[int, BuiltShard]:
+    """Return what became of each shard that a finished build's destination still holds whole."""
     failures: defaultdict[int, list[Failure]] = defaultdict(list)
     first_row = 0
-    rows = iter(read_failures(folder))
+    rows = iter(read_failures(out.folder))
     failure = next(rows, None)
     entries = {entry.name: entry for entry in manifest.shards}
     built = {}
@@ -65,8 +70,11 @@ def recover(build: Build, folder: Path, manifest: Manifest) -> dict[int, BuiltSh
         entry = entries.get(build.shard_name(index))
         if entry is None and not failures[index]:
             continue
-        if entry is None or intact(folder, entry):
-            prompts = count_prompts(folder / entry.name) if entry else {}
+        if entry is None or intact(out, entry):
+            prompts = {}
+            if entry is not None:
+                with out.copy_of(entry.name) as path:
+                    prompts = count_prompts(path)
             built[index] = BuiltShard(
                 index=index, entry=entry, prompts=prompts, failures=tuple(failures[index])
             )
@@ -128,6 +136,14 @@ def journal_name(task: Task) -> str:
     if task.count == 1:
         return JOURNAL_NAME
     return f".build_journal-{task.index}-of-{task.count}.jsonl"
+
+
+def write_journal(
+    folder: Path, task: Task, header: BuildHeader, built: dict[int, BuiltShard]
+) -> None:
+    """Write a task's journal as a build that made these shards would have left it."""
+    lines = (header.model_dump_json(), *(shard.model_dump_json() for shard in built.values()))
+    atomic_write_bytes(folder / journal_name(task), "".join(f"{x}\n" for x in lines).encode())
 
 
 def read_journals(folder: Path) -> tuple[BuildHeader, dict[int, BuiltShard]]:
@@ -194,7 +210,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def refuse_other_arguments(
-    folder: Path, found: dict[str, JsonValue], wanted: dict[str, JsonValue]
+    folder: "Path | Destination", found: dict[str, JsonValue], wanted: dict[str, JsonValue]
 ) -> None:
     """Raise UserError naming the first argument in which two builds differ, and both values."""
     for name in wanted:
@@ -205,16 +221,19 @@ def refuse_other_arguments(
             )
 
 
-def intact(folder: Path, entry: ShardEntry | None) -> bool:
+def intact(out: "Destination", entry: ShardEntry | None) -> bool:
     """Return whether a shard is there with the size and checksum of its entry."""
     if entry is None:
         return True
-    path = folder / entry.name
-    return (
-        path.is_file()
-        and path.stat().st_size == entry.num_bytes
-        and sha256_of(path) == entry.sha256
-    )
+    try:
+        with out.copy_of(entry.name) as path:
+            return (
+                path.is_file()
+                and path.stat().st_size == entry.num_bytes
+                and sha256_of(path) == entry.sha256
+            )
+    except FileNotFoundError:
+        return False
 
 
 def _open_locked(path: Path) -> BinaryIO:

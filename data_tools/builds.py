@@ -108,6 +108,10 @@ class BuildHeader(BaseModel):
 class ShardJob(Protocol):
     """One shard to make, with all that this needs: it travels to a worker process."""
 
+    @property
+    def name(self) -> str:
+        """The shard's file name."""
+
     def run(self, folder: Path, should_stop: ShouldStop) -> BuiltShard:
         """Make the shard; raise BuildStopped, leaving nothing, when asked to."""
 

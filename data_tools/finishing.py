@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_tools.build_state import (
@@ -17,6 +16,7 @@ from data_tools.build_state import (
     write_failures,
 )
 from data_tools.builds import WHOLE, Build, BuildHeader, BuiltShard, ShardJob, ShouldStop, Task
+from data_tools.destination import Destination
 from data_tools.pool import run_jobs
 from t2vgan.errors import UserError
 from t2vgan.shards import MANIFEST_NAME, Manifest, load_manifest, write_manifest
@@ -32,7 +32,7 @@ Watch = Callable[[BuiltShard], None]
 
 def complete(
     build: Build,
-    folder: Path,
+    out: Destination,
     *,
     num_workers: int,
     task: Task = WHOLE,
@@ -45,69 +45,75 @@ def complete(
     The manifest is written when nothing is left to other tasks. `remake` names shards to make
     again though they are whole. `watch` sees every shard as it is made, and may raise.
 
-    Raises UserError when the folder holds another build, or shards that no build here made.
+    Raises UserError when the destination holds another build, or shards that no build here made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = find_build(build, folder)
+    out.folder.mkdir(parents=True, exist_ok=True)
+    manifest = find_build(build, out)
     header = build.header
-    with Journal(folder, header, task) as journal:
-        built = recover(build, folder, manifest) if manifest else {}
+    with Journal(out.folder, header, task) as journal:
+        built = recover(build, out, manifest) if manifest else {}
         built = {index: shard for index, shard in built.items() if index not in remake}
-        built |= {i: s for i, s in journal.built.items() if intact(folder, s.entry)}
+        built |= {i: s for i, s in journal.built.items() if intact(out, s.entry)}
         mine = task.indexes(header.num_shards)
         missing = [index for index in mine if index not in built]
         with _progress(build, mine, missing) as progress:
             jobs = [build.job(index) for index in missing]
-            for shard in engine(partial(run_job, folder), jobs, num_workers=num_workers):
+            for shard in engine(partial(run_job, out), jobs, num_workers=num_workers):
                 journal.record(shard)
+                out.record(header, shard)
                 built[shard.index] = shard
                 progress.update(build.size_of(shard.index))
                 watch(shard)
         if task.count == 1:
-            publish(folder, header, built)
+            publish(out, header, built)
     return built
 
 
-def run_job(folder: Path, job: ShardJob, should_stop: ShouldStop) -> BuiltShard:
-    """Run a job in whatever process this is."""
-    return job.run(folder, should_stop)
+def run_job(out: Destination, job: ShardJob, should_stop: ShouldStop) -> BuiltShard:
+    """Run a job in whatever process this is, and bring its shard to where it stays."""
+    built = job.run(out.folder, should_stop)
+    out.deliver(job.name, built)
+    return built
 
 
-def is_complete(build: Build, folder: Path) -> bool:
-    """Return whether a folder holds this very build, whole."""
-    if not folder.is_dir():
+def is_complete(build: Build, out: Destination) -> bool:
+    """Return whether a destination holds this very build, whole."""
+    if not out.folder.is_dir():
         return False
-    manifest = find_build(build, folder)
-    return manifest is not None and all(intact(folder, entry) for entry in manifest.shards)
+    manifest = find_build(build, out)
+    return manifest is not None and all(intact(out, entry) for entry in manifest.shards)
 
 
-def merge_journals(folder: Path) -> Manifest:
+def merge_journals(out: Destination) -> Manifest:
     """Publish the manifest of a build whose tasks have all finished.
 
     Raises UserError naming shards that are missing or damaged.
     """
+    folder = out.folder
     if (folder / MANIFEST_NAME).exists() and not any(folder.glob(JOURNAL_PATTERN)):
         return load_manifest(folder)
     header, built = read_journals(folder)
-    sound = {index for index, shard in built.items() if intact(folder, shard.entry)}
+    sound = {index for index, shard in built.items() if intact(out, shard.entry)}
     if missing := [index for index in range(header.num_shards) if index not in sound]:
         shown = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         raise UserError(
-            f"{folder}: {len(missing)} of {header.num_shards} shards are missing or damaged "
+            f"{out}: {len(missing)} of {header.num_shards} shards are missing or damaged "
             f"(numbers {shown}); run the tasks that make them again, then merge"
         )
     remove_leftovers(folder)
-    return publish(folder, header, built)
+    return publish(out, header, built)
 
 
-def publish(folder: Path, header: BuildHeader, built: dict[int, BuiltShard]) -> Manifest:
+def publish(out: Destination, header: BuildHeader, built: dict[int, BuiltShard]) -> Manifest:
     """Write failures.jsonl (of a list) and the manifest, then remove the journals."""
+    folder = out.folder
     if header.num_rows is not None:
         write_failures(folder, built.values())
     if not any(shard.entry for shard in built.values()):
-        raise UserError(f"{folder}: no clip could be made, so that there is no data set")
+        raise UserError(f"{out}: no clip could be made, so that there is no data set")
     manifest = header.make_manifest(built.values())
     write_manifest(folder, manifest)
+    out.publish()
     for journal in folder.glob(JOURNAL_PATTERN):
         journal.unlink()
     return manifest

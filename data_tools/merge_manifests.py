@@ -1,7 +1,5 @@
 """Join what the tasks of a divided packing made: `python -m data_tools.merge_manifests DIR`."""
 
-from pathlib import Path
-
 import tyro
 from tyro.conf import Positional
 
@@ -13,15 +11,17 @@ def main() -> None:
     tyro.cli(merge_manifests, prog="python -m data_tools.merge_manifests")
 
 
-def merge_manifests(folder: Positional[Path]) -> None:
+def merge_manifests(folder: Positional[str]) -> None:
     """Check that every task's shards are whole, then write failures.jsonl and manifest.json.
 
     Args:
-        folder: The --out of the tasks.
+        folder: The --out of the tasks, a folder or a URL.
     """
+    from data_tools.destination import open_destination
     from data_tools.finishing import merge_journals, summary
 
-    print(f"{folder}: {summary(merge_journals(folder))}")
+    with open_destination(folder) as out:
+        print(f"{out}: {summary(merge_journals(out))}")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ Interrupted and run again, packing continues.
 import os
 import signal
 import sys
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import tyro
@@ -17,9 +17,12 @@ from tyro.conf import Positional
 from data_tools.arguments import at_least, parse_size
 from t2vgan import cli
 from t2vgan.errors import UserError
+from t2vgan.remote import is_url
 
 if TYPE_CHECKING:
     from data_tools.builds import BuiltShard, Task
+    from data_tools.destination import Destination
+    from data_tools.finishing import RunJobs
     from data_tools.videos.plan import PackPlan
 
 
@@ -34,8 +37,8 @@ class PackOptions:
     source: Positional[str]
     """Folder of a.mp4 + a.txt; folder with metadata.csv, .jsonl or .parquet, or that file itself;
     folder with videos.txt + prompts.txt; webdataset tars (mp4 + txt or json). A path or a URL."""
-    out: Path
-    """Folder for the shards, failures.jsonl and manifest.json."""
+    out: str
+    """Folder for the shards, failures.jsonl and manifest.json, or its URL (s3://bucket/folder)."""
     video_column: str | None = None
     """Column of the videos' paths or URLs; by default a usual name (video, path, url)."""
     prompt_column: str | None = None
@@ -68,6 +71,10 @@ class PackOptions:
     """Seed of the random crops."""
     workers: int = os.cpu_count() or 1
     """Processes that decode."""
+    engine: Literal["local", "ray"] = "local"
+    """local: processes of this machine; ray: every CPU of a Ray cluster."""
+    ray_address: str = "auto"
+    """Address of the Ray cluster; auto: the one that this machine belongs to."""
     plan_only: bool = False
     """Print what would be done, and stop."""
     task_index: int | None = None
@@ -99,6 +106,8 @@ def main() -> int:
     options = tyro.cli(PackOptions, prog="python -m data_tools.pack_videos")
     signal.signal(signal.SIGTERM, _exit_on_signal)
     check_options(options)
+    if options.engine == "ray":  # whose processes stand in other folders
+        options = replace(options, source=absolute(options.source), out=absolute(options.out))
     task = task_of(options)
     plan = make_plan(options)
     if options.plan_only:
@@ -191,14 +200,21 @@ def describe(plan: "PackPlan", task: "Task") -> list[str]:
 
 def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
     """Pack what is missing, print the account, and return the exit code."""
+    from data_tools.destination import open_destination
+
+    with open_destination(options.out, task) as out:
+        return pack_into(out, plan, options, task)
+
+
+def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: "Task") -> int:
+    """Pack what is missing there, print the account, and return the exit code."""
     from data_tools.finishing import complete, is_complete, summary
     from data_tools.videos import accounting
     from t2vgan.shards import load_manifest
 
-    folder = options.out
-    remake = _shards_to_retry(plan, folder) if options.retry_failed else set()
-    if not remake and is_complete(plan, folder):
-        print(f"{folder} is already complete: {summary(load_manifest(folder))}")
+    remake = _shards_to_retry(plan, out) if options.retry_failed else set()
+    if not remake and is_complete(plan, out):
+        print(f"{out} is already complete: {summary(load_manifest(out.folder))}")
         return 0
     my_rows = sum(plan.size_of(index) for index in task.indexes(plan.header.num_shards))
     bad_rows = accounting.BadRows(my_rows, options.max_bad_fraction)
@@ -210,7 +226,13 @@ def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
 
     try:
         built = complete(
-            plan, folder, num_workers=options.workers, task=task, remake=remake, watch=watch
+            plan,
+            out,
+            num_workers=options.workers,
+            task=task,
+            remake=remake,
+            watch=watch,
+            engine=engine_of(options),
         )
     except accounting.TooManyBadRows as error:
         print("\n".join(accounting.table(made, sum(plan.size_of(b.index) for b in made))))
@@ -221,21 +243,36 @@ def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
     if task.count > 1:
         print(
             f"task {task.index} of {task.count} is done; after the last: "
-            f"python -m data_tools.merge_manifests {folder}"
+            f"python -m data_tools.merge_manifests {out}"
         )
     else:
-        print(f"{folder}: {summary(load_manifest(folder))}")
+        print(f"{out}: {summary(load_manifest(out.folder))}")
     return 0
 
 
-def _shards_to_retry(plan: "PackPlan", folder: Path) -> set[int]:
+def engine_of(options: PackOptions) -> "RunJobs":
+    """Return what runs the jobs."""
+    from data_tools.pool import run_jobs
+    from data_tools.ray_engine import run_jobs_on_ray
+
+    if options.engine == "local":
+        return run_jobs
+    return partial(run_jobs_on_ray, address=options.ray_address)
+
+
+def absolute(location: str) -> str:
+    """Return a path from the root on; a URL as it is."""
+    return location if is_url(location) else os.path.abspath(location)
+
+
+def _shards_to_retry(plan: "PackPlan", out: "Destination") -> set[int]:
     from data_tools.build_state import find_build, recover
     from data_tools.videos.accounting import shards_to_retry
 
-    manifest = find_build(plan, folder) if folder.is_dir() else None
+    manifest = find_build(plan, out) if out.folder.is_dir() else None
     if manifest is None:
-        raise UserError(f"--retry-failed: {folder} holds no finished packing to retry rows of")
-    return shards_to_retry(recover(plan, folder, manifest).values())
+        raise UserError(f"--retry-failed: {out} holds no finished packing to retry rows of")
+    return shards_to_retry(recover(plan, out, manifest).values())
 
 
 def _number(given: int | None, *variables: str) -> int | None:

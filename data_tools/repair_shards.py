@@ -41,11 +41,13 @@ def repair_shards(
         workers: Processes.
     """
     from data_tools.build_state import intact
+    from data_tools.destination import Destination
     from data_tools.finishing import complete
     from t2vgan.shards import load_manifest
 
     manifest = load_manifest(folder)
-    damaged = [entry for entry in manifest.shards if not intact(folder, entry)]
+    out = Destination(folder)
+    damaged = [entry for entry in manifest.shards if not intact(out, entry)]
     if not damaged:
         print(f"{folder}: {len(manifest.shards)} shards, all whole")
         return 0
@@ -53,7 +55,7 @@ def repair_shards(
         build = _packing(manifest, source, (video_column, prompt_column), allow_local)
     else:
         build = _rendering(manifest)
-    complete(build, folder, num_workers=workers)
+    complete(build, out, num_workers=workers)
     made = {entry.name: entry for entry in load_manifest(folder).shards}
     changed = [entry.name for entry in damaged if made.get(entry.name) != entry]
     for entry in damaged:

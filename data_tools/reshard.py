@@ -25,8 +25,8 @@ class ReshardOptions:
 
     folders: Positional[list[Path]]
     """Data sets of one geometry."""
-    out: Path
-    """Folder for the new shards."""
+    out: str
+    """Folder for the new shards, or its URL."""
     clips_per_shard: int = 500
     """Clips in one new shard."""
     weights: list[float] = field(default_factory=list)
@@ -52,6 +52,7 @@ def main() -> None:
 
 def reshard(options: ReshardOptions) -> None:
     """Check the options, choose the clips, and write what is missing of their shards."""
+    from data_tools.destination import open_destination
     from data_tools.finishing import complete, is_complete, summary
     from data_tools.selection import Selection, choose
     from t2vgan.shards import load_manifest
@@ -78,11 +79,12 @@ def reshard(options: ReshardOptions) -> None:
     plan = choose(options.folders, selection, options.clips_per_shard)
     for folder, manifest, picks in zip(options.folders, plan.manifests, plan.picks, strict=True):
         print(f"{folder}: {len(picks)} of {manifest.num_samples} clips", flush=True)
-    if is_complete(plan, options.out):
-        print(f"{options.out} is already complete: {summary(load_manifest(options.out))}")
-        return
-    complete(plan, options.out, num_workers=options.workers)
-    print(f"{options.out}: {summary(load_manifest(options.out))}")
+    with open_destination(options.out) as out:
+        if is_complete(plan, out):
+            print(f"{out} is already complete: {summary(load_manifest(out.folder))}")
+            return
+        complete(plan, out, num_workers=options.workers)
+        print(f"{out}: {summary(load_manifest(out.folder))}")
 
 
 if __name__ == "__main__":

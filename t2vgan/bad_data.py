@@ -37,5 +37,5 @@ def check_bad_clips(state: RunState, data: DataConfig, last: BadSample) -> None:
     raise UserError(
         f"{num_bad} of {state.clips_seen} clips could not be used ({reasons}), more than"
         f" data.max_bad_fraction={data.max_bad_fraction}; last: {last.shard} {last.key}:"
-        f" {last.detail} (python -m data_tools.verify_shards {data.path} checks them all)"
+        f" {last.detail} (python -m data_tools.verify_shards checks a whole folder)"
     )

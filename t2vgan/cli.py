@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import tyro
 from pydantic_core import ValidationError
 
-from t2vgan.errors import RunStoppedError, UserError
+from t2vgan.errors import RunStoppedError, ToldError, UserError
 
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 3
@@ -31,6 +31,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     """
     try:
         sys.exit(main() or 0)
+    except ToldError:
+        sys.exit(EXIT_USER_ERROR)
     except (UserError, OSError) as error:
         print(f"error: {describe(error)}", file=sys.stderr, flush=True)
         sys.exit(EXIT_USER_ERROR)

@@ -1,11 +1,21 @@
 """What a run is: frozen, validated settings. Every field is also a `--section.field` option."""
 
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from t2vgan.errors import UserError
+from t2vgan.remote import as_location
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -22,8 +32,17 @@ class Frozen(BaseModel):
 class DataConfig(Frozen):
     """Which shards, and in what order."""
 
-    path: Path = Path("data/circles")
-    """Folder of shards with a manifest.json (python -m data_tools.build_shards makes one)."""
+    path: Annotated[str, BeforeValidator(as_location)] = "data/circles"
+    """Folder of shards with a manifest.json (python -m data_tools.build_shards makes one), or its
+    URL, such as s3://bucket/folder."""
+    mix: tuple[str, ...] = ()
+    """Instead of `path`, several of them, each with its share of the clips shown:
+    data/cats=3 s3://bucket/dogs=1."""
+    cache_path: Path | None = None
+    """Folder on this machine's disk for shards read from a URL; by default ~/.cache/t2vgan/shards.
+    Runs and processes may share one."""
+    cache_gigabytes: Rate = 20.0
+    """Most that the cache takes; the least recently used shards go."""
     num_streams: Positive = 8
     """Streams that the data is cut into; world size divides it, it divides the global batch."""
     shuffle_window: Positive = 256
@@ -36,6 +55,35 @@ class DataConfig(Frozen):
     """Stop when more than this share of the clips shown could not be read or decoded."""
     read_timeout_seconds: Positive = 300
     """A read that takes longer counts as damage of its shard."""
+    max_words: Annotated[int, Field(ge=2)] = 20_000
+    """Words told apart, the most frequent ones; all others count as one unknown word."""
+
+    @property
+    def name(self) -> str:
+        """What messages call the data."""
+        return " + ".join(self.mix) or self.path
+
+    @model_validator(mode="after")
+    def check_mix(self) -> "DataConfig":
+        parse_mix(self.mix)
+        return self
+
+
+def parse_mix(entries: tuple[str, ...]) -> dict[str, Decimal]:
+    """Return path or URL -> weight of `data.mix`; ValueError says what an entry must look like."""
+    weights = {}
+    for entry in entries:
+        path, _, number = entry.rpartition("=")
+        if not path or not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", number):
+            raise ValueError(
+                f"data.mix {entry!r} must be PATH=WEIGHT, such as data/cats=3 or =0.25"
+            )
+        if not 0 < (weight := Decimal(number)) <= 1000:
+            raise ValueError(f"data.mix {entry!r}: a weight must be 0.001 to 1000")
+        if path in weights:
+            raise ValueError(f"data.mix names {path} twice; add up its weights")
+        weights[path] = weight
+    return weights
 
 
 class ClipGanConfig(Frozen):
@@ -164,14 +212,14 @@ class Config(Frozen):
     """Steps between two checkpoints."""
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
     """Newest checkpoints to keep; the best one by the meter is kept besides."""
-    tracking: Literal["none", "wandb"] = "none"
-    """Where metrics go besides metrics.jsonl."""
+    tracking: Literal["none", "wandb", "tensorboard"] = "none"
+    """Where metrics, films and tables go besides metrics.jsonl."""
     max_bad_steps: Positive = 20
     """Stop after so many steps in a row with a loss or gradient that is not finite."""
     check_ranks_every_steps: NonNegative = 100
     """Steps between two comparisons of the networks over processes, besides each save; 0 none."""
     timeout_seconds: Positive = 300
-    """Longest wait for another process after the first step, which has half an hour."""
+    """Longest wait for another process: to come, and after the first step (it has half an hour)."""
     num_cpu_threads: NonNegative = 0
     """Threads per process for arithmetic on a CPU; 0 shares the cores among the processes."""
 

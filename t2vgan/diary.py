@@ -7,14 +7,19 @@ from typing import Any
 
 from t2vgan.cli import printable
 from t2vgan.config import Config
-from t2vgan.distributed import Processes, describe_device, peak_memory_gb
+from t2vgan.distributed import (
+    Processes,
+    describe_device,
+    describe_processes,
+    peak_memory_gb,
+)
 from t2vgan.evaluation.scores import Scores
 from t2vgan.game import Game
 from t2vgan.health import Alarms
 from t2vgan.run_folder import describe_environment, write_run_files
 from t2vgan.runlog import RunLog
 from t2vgan.saving import RunState
-from t2vgan.tracking import start_tracker
+from t2vgan.tracking import Outbox, start_tracking
 
 
 class Diary:
@@ -23,15 +28,18 @@ class Diary:
     def __init__(self, config: Config, game: Game, processes: Processes, state: RunState) -> None:
         self.config, self.game, self.processes, self.state = config, game, processes, state
         self.log = RunLog(config.run_dir, processes.is_main)
+        self.tracker: Outbox | None = None
         self.alarms = Alarms()
         self.pace: deque[tuple[float, int]] = deque(maxlen=10)
 
     def open(self, changes: Sequence[str]) -> None:
         """Record how this process set out (collective)."""
+        precision = str(self.game.precision).removeprefix("torch.")
+        self.say(describe_processes(self.processes, precision))
         environment = describe_environment(
             device=describe_device(self.processes.device),
             world_size=self.processes.world_size,
-            precision=str(self.game.precision).removeprefix("torch."),
+            precision=precision,
         )
         step, order = self.state.step, self.state.rollbacks
         self.processes.on_main(lambda: write_run_files(self.config, environment))
@@ -41,7 +49,10 @@ class Diary:
             self.announce(f"resumed at step {step} of {self.config.run_dir}{how}")
         for change in changes:
             self.announce(f"changed: {change}")
-        start_tracker(self.processes.accelerator, self.config, self.log)
+        if self.processes.is_main:
+            self.tracker = start_tracking(self.config, environment, step)
+        if self.tracker:
+            self.log.listener = self.tracker.put
 
     def close(self, reason: str) -> None:
         """Record how this process ended (collective)."""
@@ -53,6 +64,11 @@ class Diary:
             seconds = f"{state.seconds:.0f} s of training"
             self.announce(f"complete at step {state.step} after {seconds}: {run_dir}")
         self.processes.on_main(self.log.close)
+
+    def end_tracking(self) -> None:
+        """Let the tracker finish: after all else, since it may take long."""
+        if self.tracker:
+            self.tracker.close()
 
     def metrics(self, notes: dict[str, float]) -> None:
         """Write a line of metrics and a status line."""
@@ -70,6 +86,7 @@ class Diary:
             bad_steps=sum(state.bad_steps.values()),
             safety_seconds=state.safety_seconds,
             memory_gb=peak_memory_gb(),
+            **({"untracked_records": self.tracker.num_dropped} if self.tracker else {}),
         )
         self.warn(self.alarms.hear_losses(notes))
         self.log.status(
@@ -91,6 +108,12 @@ class Diary:
             f"step {self.state.step}: accuracy {scores.accuracy or 0:.1%}"
             + ("" if held_out is None else f", held-out prompts {held_out:.1%}")
         )
+
+    def weights_written(self, state: RunState, is_best: bool) -> None:
+        """Offer new weights to the tracker; called from the thread that wrote them."""
+        if self.tracker:
+            fields = {"step": state.step, "clips_seen": state.clips_seen, "is_best": is_best}
+            self.tracker.put({"kind": "weights", **fields})
 
     def write(self, kind: str, **fields: Any) -> None:
         """Append a record to metrics.jsonl."""

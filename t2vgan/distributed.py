@@ -6,6 +6,7 @@ collective: every rank must call them, in the same order.
 
 import os
 import resource
+import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,8 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from torch import Tensor, nn
 
 from t2vgan.cli import describe
-from t2vgan.errors import UserError
+from t2vgan.errors import ToldError, UserError
+from t2vgan.meeting import meet
 
 # Until the first step is done: one rank may still read data, compile, or wait for a tracker.
 STARTUP_TIMEOUT = timedelta(minutes=30)
@@ -32,10 +34,15 @@ T = TypeVar("T")
 class Processes:
     """This process among the run's processes."""
 
-    def __init__(self, *, tracking: str = "none", num_cpu_threads: int = 0) -> None:
+    def __init__(
+        self, *, num_cpu_threads: int = 0, timeout_seconds: float = STARTUP_TIMEOUT.total_seconds()
+    ) -> None:
+        device, num_cores = meet(
+            timeout_seconds=timeout_seconds, collective_timeout=STARTUP_TIMEOUT
+        )
         self.accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(),
-            log_with=None if tracking == "none" else tracking,
+            cpu=device == "cpu",
+            mixed_precision="no",  # precision is ours: choose_precision
             kwargs_handlers=[
                 InitProcessGroupKwargs(timeout=STARTUP_TIMEOUT),
                 # Else buckets are arranged anew after each start's first step, and with them the
@@ -52,12 +59,7 @@ class Processes:
             dist.new_group(backend="gloo", timeout=STARTUP_TIMEOUT) if self.many else None
         )
         if self.device.type == "cpu":
-            torch.set_num_threads(num_cpu_threads or self.fair_share_of_cores())
-
-    def fair_share_of_cores(self) -> int:
-        """Return this machine's cores over the processes on it; launchers leave one thread each."""
-        local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", self.world_size))
-        return max(1, len(os.sched_getaffinity(0)) // local_world_size)
+            torch.set_num_threads(num_cpu_threads or num_cores)
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """Return the network so that its gradients are averaged over ranks; one rank: as it is."""
@@ -102,16 +104,29 @@ class Processes:
         """Let the main rank work; every rank returns its result, or raises its error."""
         if not self.many:
             return work()
-        result, problem = None, ""
-        if self.is_main:
-            try:
-                result = work()
-            except (UserError, OSError) as error:
-                problem = describe(error)
+        result, problem = attempt(work) if self.is_main else (None, "")
         result, problem = self.agree((result, problem))
         if problem:
-            raise UserError(problem)
+            raise self.shared_error(problem)
         return result  # type: ignore[return-value]  # the main rank's own
+
+    def everywhere(self, work: Callable[[], T]) -> T:
+        """Let every rank work; if it fails on any, every rank raises that one's error."""
+        if not self.many:
+            return work()
+        result, problem = attempt(work)
+        told = problem and f"rank {self.rank} on {socket.gethostname()}: {problem}"
+        problems = list(filter(None, self.gather_objects(told)))
+        if len(problems) == self.world_size:  # the same mistake for all
+            raise self.shared_error(problem)
+        if problems:
+            raise self.shared_error(problems[0])
+        return result  # type: ignore[return-value]  # there was no problem
+
+    def shared_error(self, problem: str) -> UserError:
+        """Return an error that all ranks raise, so that each machine prints it once."""
+        is_first_here = self.accelerator.is_local_main_process
+        return UserError(problem) if is_first_here else ToldError(problem)
 
     def wait_for_main(self, work: Callable[[], None]) -> None:
         """Let the main rank work as long as it takes; the others ask again and again (collective).
@@ -139,6 +154,14 @@ class Processes:
         if dist.is_initialized():
             dist.barrier(group=self.words)  # the last words to others must have been heard
             dist.destroy_process_group()
+
+
+def attempt(work: Callable[[], T]) -> tuple[T | None, str]:
+    """Return what work returns, and what a user should know if it fails."""
+    try:
+        return work(), ""
+    except (UserError, OSError) as error:
+        return None, describe(error)
 
 
 class Tally:
@@ -172,18 +195,27 @@ class Tally:
 
 def is_lost_connection(error: RuntimeError) -> bool:
     """Return whether a collective failed because another rank is gone or too slow."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
+    words = (
+        "gloo",
+        "NCCL",
+        "timeout caused pair closure",
+    )  # the last is gloo's, for a silent network
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
 
 
 def choose_precision(requested: str, device: torch.device) -> torch.dtype:
     """Return the autocast type; float32 means none.
 
-    "auto" takes bfloat16 only where the hardware computes in it: CPUs without AMX or AVX512-BF16
-    convert every operand and are many times slower than in float32.
+    "auto" takes what accelerate's launch file asks for (`mixed_precision`), else bfloat16 only
+    where the hardware computes in it: CPUs without AMX or AVX512-BF16 convert every operand and are
+    many times slower than in float32.
     """
     named = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
     if requested != "auto":
         return named[requested]
+    launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # its "no" is only its default
+    if launcher in ("bf16", "fp16"):
+        return named[launcher]
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if fast else torch.float16
@@ -201,6 +233,18 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def describe_processes(processes: Processes, precision: str) -> str:
+    """Return one line on how a run computes, and on what it might have expected instead."""
+    number = "1 process" if processes.world_size == 1 else f"{processes.world_size} processes"
+    text = f"{number} on {describe_device(processes.device)}, {precision}"
+    num_gpus = torch.cuda.device_count()
+    if processes.device.type == "cpu" and not num_gpus:
+        return f"{text} (no GPU found)"
+    if processes.device.type == "cuda" and processes.world_size == 1 < num_gpus:
+        return f"{text} (of {num_gpus} GPUs; launch/accelerate/multi_gpu.yaml uses all)"
+    return text
 
 
 def peak_memory_gb() -> float:

@@ -51,7 +51,7 @@ def describe(trainer: Trainer, changes: list[str]) -> dict[str, list[str]]:
             f" {train.num_steps / steps_per_epoch:.1f} epochs",
         ],
         "data": [
-            f"{len(manifest.shards)} shards in {config.data.path}, {manifest.num_samples:,} clips"
+            f"{len(manifest.shards)} shards in {config.data.name}, {manifest.num_samples:,} clips"
             f" of {geometry.num_frames} x {geometry.height} x {geometry.width}",
             f"{len(manifest.prompts)} prompts, {len(trainer.vocabulary.words)} words,"
             f" {len(manifest.held_out_prompts)} held-out prompts",

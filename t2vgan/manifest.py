@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -99,22 +100,28 @@ def load_manifest(folder: Path | str) -> Manifest:
     if not Path(folder).is_dir():
         raise UserError(f"data folder {folder} does not exist; {remedy}")
     try:
-        content = json.loads(path.read_bytes())
+        return parse_manifest(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise UserError(f"data folder {folder} has no {MANIFEST_NAME}; {remedy}") from None
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """Return the manifest that a file holds; raise UserError as `load_manifest`."""
+    try:
+        content = json.loads(data)
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); restore or rebuild it") from None
+        raise UserError(f"{where} is not JSON ({error}); restore or rebuild it") from None
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
         raise UserError(
-            f"{path}: format_version is {version!r}, this program reads {FORMAT_VERSION}"
+            f"{where}: format_version is {version!r}, this program reads {FORMAT_VERSION}"
         )
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {field}: {first['msg']}; restore or rebuild it") from None
+        raise UserError(f"{where}: {field}: {first['msg']}; restore or rebuild it") from None
 
 
 def write_manifest(folder: Path | str, manifest: Manifest) -> None:
@@ -125,14 +132,23 @@ def write_manifest(folder: Path | str, manifest: Manifest) -> None:
 
 def check_shards(folder: Path | str, manifest: Manifest) -> None:
     """Check that every shard exists with its size in bytes; UserError names one that does not."""
+    paths = {entry.name: Path(folder) / entry.name for entry in manifest.shards}
+    sizes = {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
+    check_sizes(str(folder), sizes, manifest)
+
+
+def check_sizes(where: str, sizes: Mapping[str, int], manifest: Manifest) -> None:
+    """Check the sizes of the files that a folder has; UserError as `check_shards`."""
     for entry in manifest.shards:
-        path = Path(folder) / entry.name
-        if not path.is_file():
+        if entry.name not in sizes:
             raise UserError(
-                f"{path} is missing; the manifest lists it with {entry.num_bytes} bytes"
+                f"{where}/{entry.name} is missing; the manifest lists it with"
+                f" {entry.num_bytes} bytes"
             )
-        if (found := path.stat().st_size) != entry.num_bytes:
-            raise UserError(f"{path}: expected {entry.num_bytes} bytes, found {found}")
+        if (found := sizes[entry.name]) != entry.num_bytes:
+            raise UserError(
+                f"{where}/{entry.name}: expected {entry.num_bytes} bytes, found {found}"
+            )
 
 
 def verify_checksum(folder: Path | str, entry: ShardEntry) -> None:

@@ -97,7 +97,7 @@ def prepare_step(
     )
 
     def encode(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        token_ids, token_mask = vocabulary.encode(texts, length=num_tokens)
+        token_ids, token_mask = vocabulary.encode(texts, allow_unknown=True, length=num_tokens)
         return torch.from_numpy(token_ids).to(device), torch.from_numpy(token_mask).to(device)
 
     def latents(purpose: str) -> Tensor:

@@ -7,13 +7,13 @@ from t2vgan.config import ClipGanConfig, Config, DataConfig, NotebookGanConfig, 
 PRESETS = {
     "quickstart": Config(
         run_dir=Path("runs/quickstart"),
-        data=DataConfig(path=Path("data/circles")),
+        data=DataConfig(path="data/circles"),
         model=ClipGanConfig(),
         train=TrainConfig(num_steps=4000, precision="no"),  # too small to gain by bfloat16
     ),
     "notebook": Config(
         run_dir=Path("runs/notebook"),
-        data=DataConfig(path=Path("data/notebook")),
+        data=DataConfig(path="data/notebook"),
         model=NotebookGanConfig(),
         train=TrainConfig(
             num_steps=81_250,  # 13 epochs of 100,000 frames
@@ -39,7 +39,7 @@ PRESETS = {
     ),
     "shapes": Config(
         run_dir=Path("runs/shapes"),
-        data=DataConfig(path=Path("data/shapes")),
+        data=DataConfig(path="data/shapes"),
         model=ClipGanConfig(
             latent_size=64,
             text_size=128,
@@ -62,7 +62,7 @@ PRESETS = {
     ),
     "shapes-cpu": Config(
         run_dir=Path("runs/shapes-cpu"),
-        data=DataConfig(path=Path("data/shapes-32")),
+        data=DataConfig(path="data/shapes-32"),
         model=ClipGanConfig(patch_size=2, pixel_channels=8, pooled_features=True),
         train=TrainConfig(
             num_steps=14_000,
@@ -78,7 +78,7 @@ PRESETS = {
     ),
     "video": Config(
         run_dir=Path("runs/video"),
-        data=DataConfig(path=Path("data/videos")),
+        data=DataConfig(path="data/videos"),
         model=ClipGanConfig(latent_size=64, text_size=128, hidden_size=256, channels=32),
         train=TrainConfig(num_steps=50_000, global_batch_size=32, ema_halflife_clips=20_000.0),
         sample_every_steps=1000,

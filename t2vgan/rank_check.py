@@ -1,7 +1,7 @@
 """Are the networks the same on every rank? One number per tensor, compared."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ def check_ranks(processes: Processes, modules: Mapping[str, nn.Module], step: in
 
 
 def find_odd_ones(
-    names: Sequence[str], sums_by_rank: Sequence[Sequence[int]]
+    names: Sequence[str], sums_by_rank: Sequence[Sequence[Hashable]]
 ) -> list[tuple[str, list[int]]]:
     """Return the tensors that differ, each with the ranks that are not of the majority's opinion.
 

@@ -11,7 +11,7 @@ from t2vgan.diary import Diary
 from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.prompts import deal_prompts, unknown_prompts
 from t2vgan.evaluation.scores import Scores, compare, score_clips
-from t2vgan.manifest import Manifest
+from t2vgan.mixture import Mixture
 from t2vgan.samples import prompts_of, save_samples
 from t2vgan.sampling import generate_clips
 from t2vgan.text import Vocabulary
@@ -24,8 +24,9 @@ ShouldStop = Callable[[], bool]
 class Readings:
     """Draws with the averaged generator, all ranks together, and records what is seen."""
 
-    def __init__(self, diary: Diary, manifest: Manifest, vocabulary: Vocabulary) -> None:
-        self.diary, self.manifest, self.vocabulary = diary, manifest, vocabulary
+    def __init__(self, diary: Diary, data: Mixture, vocabulary: Vocabulary) -> None:
+        self.diary, self.data, self.vocabulary = diary, data, vocabulary
+        self.manifest = manifest = data.manifest
         self.config, self.processes, self.state = diary.config, diary.processes, diary.state
         self.prompts = prompts_of(manifest)
         self.can_evaluate = not unknown_prompts(manifest.prompts)
@@ -85,8 +86,7 @@ class Readings:
     @cached_property
     def scores_of_real_clips(self) -> Scores:
         """The same readings of as many real clips: what diversity is relative to."""
-        num_clips = self.config.evaluate_num_clips
-        return score_real_clips(self.config.data.path, self.manifest, num_clips)
+        return score_real_clips(self.data.parts, self.config.evaluate_num_clips)
 
     def generate(
         self, prompts: Sequence[str], seeds: Sequence[int], should_stop: ShouldStop
@@ -102,6 +102,7 @@ class Readings:
             [seeds[place] for place in places],
             num_frames=self.manifest.geometry.num_frames,
             batch_size=SAMPLING_BATCH_SIZE,
+            allow_unknown=True,  # rare words of the data's own prompts
             should_stop=should_stop,
         )
         if self.processes.any(should_stop()):

@@ -23,6 +23,9 @@ CHANGEABLE = frozenset(
     {
         "run_dir",
         "data.path",  # the data's fingerprint is compared instead
+        "data.mix",
+        "data.cache_path",
+        "data.cache_gigabytes",
         "data.num_threads",
         "data.verify_checksums",
         "data.max_bad_fraction",

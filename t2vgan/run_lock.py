@@ -22,8 +22,8 @@ CANNOT_LOCK = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @contextmanager
-def locked(run_dir: Path, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Hold a run_dir's lock; for the main rank only.
+def locked(run_dir: Path, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[str]:
+    """Hold a run_dir's lock; for the main rank only. Yields the word that the lock file holds.
 
     Raises:
         UserError: another process holds it, and did not let go within the patience.
@@ -41,9 +41,34 @@ def locked(run_dir: Path, patience_seconds: float = PATIENCE_SECONDS) -> Iterato
                 )
             time.sleep(0.2)
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        word = f"process {os.getpid()} on {socket.gethostname()}"
+        file.write(word)
         file.flush()
-        yield
+        os.fsync(file.fileno())  # now other machines can read it
+        yield word
+
+
+def check_shared(run_dir: Path, word: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Check that this process sees the run_dir that the main rank has locked with that word.
+
+    Raises:
+        UserError: it does not, within the patience (network file systems show news late).
+    """
+    deadline = time.monotonic() + patience_seconds
+    while read(run_dir / LOCK_NAME) != word:
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"run_dir={run_dir} is not the folder that rank 0 has ({word}); put it where every"
+                " machine sees the same files"
+            )
+        time.sleep(0.2)
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def try_lock(descriptor: int, run_dir: Path) -> bool:

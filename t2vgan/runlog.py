@@ -1,4 +1,4 @@
-"""The run's diary: metrics.jsonl, a status line, and a tracker that can never stop a run.
+"""The run's records: metrics.jsonl, a status line, and whoever listens.
 
 Every record is one JSON object on one line with the fields `kind`, `step`, `clips_seen`,
 `seconds` (of training so far; it survives a resume) and `wall_time` (Unix time).
@@ -23,7 +23,6 @@ from t2vgan.files import atomic_path
 METRICS_NAME = "metrics.jsonl"
 
 Record = dict[str, Any]  # plain JSON
-Tracker = Callable[[dict[str, float], int], None]  # (values, step), as Accelerator.log
 
 logger = logging.getLogger(__name__)
 
@@ -35,26 +34,19 @@ class RunLog:
     calls `truncate_after(step)` has each of them exactly once.
     """
 
-    def __init__(self, run_dir: Path | str, is_main: bool = True, tracker: Tracker | None = None):
+    def __init__(self, run_dir: Path | str, is_main: bool = True):
         self.path = Path(run_dir) / METRICS_NAME
         self.is_main = is_main
-        self.tracker = tracker
-        self.num_untracked = 0  # records that a failed tracker did not get
+        self.listener: Callable[[Record], None] | None = None  # gets each record; must not fail
         self.file: FileIO | None = None
         self.waiting: deque[bytes] = deque()  # lines that a full disk did not take yet
-
-    def attach_tracker(self, tracker: Tracker) -> None:
-        """Send the numbers of every further record to `tracker(values, step)` too."""
-        self.tracker = tracker
-        self.num_untracked = 0
 
     def write(
         self, kind: str, *, step: int, clips_seen: int, seconds: float, **fields: Any
     ) -> None:
         """Append one record and flush it. Numbers that are not finite become null.
 
-        While the disk is full, records wait in memory. A tracker's failure is warned about once;
-        the run goes on without it.
+        While the disk is full, records wait in memory.
         """
         if not self.is_main:
             return
@@ -77,7 +69,8 @@ class RunLog:
             if num_waiting == 0:
                 message = "%s cannot be written (%s); records wait in memory"
                 logger.warning(message, self.path, error.strerror)
-        self.track(record)
+        if self.listener:
+            self.listener(record)
 
     def open(self) -> FileIO:
         if self.file is None:
@@ -97,20 +90,6 @@ class RunLog:
                 file.truncate(size)
                 raise
             self.waiting.popleft()
-
-    def track(self, record: Record) -> None:
-        """Pass a record's numbers to the tracker; its first failure is its last call."""
-        if self.tracker is None:
-            return
-        if self.num_untracked == 0:
-            try:
-                self.tracker(tracker_values(record), record["step"])
-                return
-            except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
-                message = "the tracker failed at step %s (%s); the run goes on and %s has it all"
-                logger.warning(message, record["step"], reason, self.path)
-        self.num_untracked += 1
 
     def truncate_after(self, step: int) -> None:
         """Drop the records after `step` and a line torn by a kill: where a resumed run begins.
@@ -207,13 +186,3 @@ def to_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def tracker_values(record: Record) -> dict[str, float]:
-    """Return a record's numbers by name, those of other kinds than "train" under their kind."""
-    prefix = "" if record["kind"] == "train" else f"{record['kind']}/"
-    return {
-        prefix + name: value
-        for name, value in record.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and name != "step"
-    }

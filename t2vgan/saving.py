@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,9 +64,14 @@ class Saver:
     """
 
     def __init__(
-        self, config: Config, game: Game, manifest: Manifest, vocabulary: Vocabulary
+        self,
+        config: Config,
+        game: Game,
+        manifest: Manifest,
+        vocabulary: Vocabulary,
+        on_published: Callable[[RunState, bool], None] = lambda state, is_best: None,
     ) -> None:
-        self.config, self.game = config, game
+        self.config, self.game, self.on_published = config, game, on_published
         self.manifest, self.vocabulary = manifest, vocabulary
         self.pool = ThreadPoolExecutor(1, "saver")
         self.job: Future[float] | None = None
@@ -96,6 +102,7 @@ class Saver:
         start = time.thread_time()
         try:
             self._publish(snapshot, state, is_best)
+            self.on_published(state, is_best)
             self.refused = None
         except OSError as error:
             self.refused = error
@@ -140,7 +147,7 @@ def load_run(config: Config, game: Game, step: int, state: RunState) -> None:
     saved = RunState.model_validate(load_checkpoint(config.run_dir, step, game.modules, optimizers))
     if saved.data_fingerprint != state.data_fingerprint:
         raise UserError(
-            f"{config.data.path} is not the data that {config.run_dir} was trained on; use that"
+            f"{config.data.name} is not the data that {config.run_dir} was trained on; use that"
             " data, or start another run with --run-dir"
         )
     for name in RunState.model_fields:

@@ -5,19 +5,16 @@ yields a BadSample for each sample that it owes. So the order of the data never 
 stay in step; how much damage is too much, the trainer decides.
 """
 
-import os
 import queue
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from t2vgan.cli import describe
 from t2vgan.data_order import Segment
+from t2vgan.data_set import DataSet, Signature
 from t2vgan.errors import UserError
-from t2vgan.shards import EncodedSample, Manifest, ShardEntry, read_samples, verify_checksum
-
-Signature = tuple[int, int, int]
+from t2vgan.shards import EncodedSample, samples_of
 
 
 @dataclass(frozen=True)
@@ -42,13 +39,12 @@ class ShardReader:
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, *, verify: bool, timeout_seconds: float = 300
+        self, data_set: DataSet, *, verify: bool = True, timeout_seconds: float = 300
     ) -> None:
-        self.folder = folder
-        self.entries = manifest.shards
+        self.data_set = data_set
+        self.entries = data_set.manifest.shards
         self.verify = verify
         self.timeout_seconds = timeout_seconds
-        self.verified: dict[int, Signature] = {}
         self.damaged: dict[int, tuple[str, str]] = {}  # shard -> (reason, detail)
         self.shard: OpenShard | None = None
 
@@ -67,6 +63,11 @@ class ShardReader:
             for i in range(len(samples), segment.count)
         ]
         return [(entry.name, sample) for sample in samples]
+
+    def expect(self, segment: Segment) -> None:
+        """Announce a segment, for shards that take long to come."""
+        if segment.shard not in self.damaged:
+            self.data_set.expect(segment.shard)
 
     def _read_in_time(self, segment: Segment, samples: list[EncodedSample | BadSample]) -> None:
         """Append a segment's samples; a read that never returns is left behind in its thread."""
@@ -93,16 +94,10 @@ class ShardReader:
             raise error
 
     def _fill(self, segment: Segment, found: list[EncodedSample]) -> None:
-        entry = self.entries[segment.shard]
-        path = self.folder / entry.name
-        signature = signature_of(path)
-        check_size(path, signature, entry)
-        if self.verify and self.verified.get(segment.shard) != signature:
-            verify_checksum(self.folder, entry)
-            self.verified[segment.shard] = signature
+        signature = self.data_set.signature_of(segment.shard)
         shard = self.shard
         if shard is None or not shard.stands_at(segment, signature):
-            shard = self.shard = OpenShard(path, entry, segment, signature)
+            shard = self.shard = OpenShard(self.data_set, segment, signature, verify=self.verify)
         shard.read(segment.count, found)
 
 
@@ -110,11 +105,13 @@ class OpenShard:
     """One shard being read from front to back."""
 
     def __init__(
-        self, path: Path, entry: ShardEntry, segment: Segment, signature: Signature
+        self, data_set: DataSet, segment: Segment, signature: Signature, *, verify: bool
     ) -> None:
-        self.entry, self.number, self.place = entry, segment.shard, segment.first
-        self.signature = signature
-        self.samples: Iterator[EncodedSample] = read_samples(path, skip=segment.first)
+        self.entry = data_set.manifest.shards[segment.shard]
+        self.number, self.place, self.signature = segment.shard, segment.first, signature
+        file = data_set.open(segment.shard, verify=verify)
+        where = data_set.path_of(segment.shard)
+        self.samples: Iterator[EncodedSample] = samples_of(file, where, skip=segment.first)
 
     def stands_at(self, segment: Segment, signature: Signature) -> bool:
         place = (self.number, self.place, self.signature)
@@ -131,19 +128,6 @@ class OpenShard:
                 )
             found.append(sample)
             self.place += 1
-
-
-def signature_of(path: Path) -> Signature:
-    """Return what changes when a file is replaced or written to: size, time, identity."""
-    status = os.stat(path)
-    return (status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-def check_size(path: Path, signature: Signature, entry: ShardEntry) -> None:
-    found, expected = signature[0], entry.num_bytes
-    if found != expected:
-        how = "truncated" if found < expected else "changed"
-        raise UserError(f"{path}: {how}: expected {expected} bytes, found {found}")
 
 
 def reason_of(error: Exception) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from pydantic import JsonValue
@@ -51,6 +51,7 @@ __all__ = [
     "load_manifest",
     "metadata_of",
     "read_samples",
+    "samples_of",
     "verify_checksum",
     "write_manifest",
     "write_shard",
@@ -155,15 +156,22 @@ def metadata_of(sample: EncodedSample) -> dict[str, Any]:
 
 
 def read_samples(path: Path | str, *, skip: int = 0) -> Iterator[EncodedSample]:
+    """Yield the samples of a shard on this machine, as `samples_of`."""
+    with open(path, "rb", buffering=READ_BUFFER_BYTES) as file:
+        yield from samples_of(file, path, skip=skip)
+
+
+def samples_of(file: BinaryIO, path: Path | str, *, skip: int = 0) -> Iterator[EncodedSample]:
     """Yield a shard's samples in order, the first `skip` passed over without reading their bytes.
 
     Members belong together while their names agree up to the first dot of the file name, as in
     webdataset; names without a dot belong to no sample. Raises ShardError when the tar is
-    damaged, truncated (at a member boundary too) or holds anything but regular files.
+    damaged, truncated (at a member boundary too) or holds anything but regular files. `path` only
+    names the shard in errors; the file is closed in the end.
     """
     key, index = "", -1  # of the sample whose members are being gathered
     members: dict[str, bytes] = {}
-    with open(path, "rb", buffering=READ_BUFFER_BYTES) as file:
+    with file:
         for member in read_members(file, path):
             folder, slash, filename = member.name.rpartition("/")
             stem, _, extension = filename.partition(".")

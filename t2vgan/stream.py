@@ -10,14 +10,16 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice, repeat
-from pathlib import Path
+from itertools import islice, pairwise, repeat
+from typing import Any
 
 import numpy as np
 
 from t2vgan.data_order import DataOrder
+from t2vgan.mixed_order import MixedOrder
+from t2vgan.mixture import Mixture
 from t2vgan.shard_reader import BadSample, ShardReader, Window
-from t2vgan.shards import EncodedSample, Geometry, Manifest, ShardError, decode_sample
+from t2vgan.shards import EncodedSample, Geometry, ShardError, decode_sample
 
 EPOCHS_AHEAD = 10  # where a run looks whose first epochs show nothing but damaged shards
 
@@ -44,13 +46,28 @@ def iterate_stream(
     Where damaged shards leave nothing readable in a window, samples of the nearest one that has
     some follow at its end.
     """
-    for segments, shuffled in order.windows(stream, position):
+    for (segments, shuffled), (coming, _) in pairwise(order.windows(stream, position)):
+        for segment in coming:
+            reader.expect(segment)
         window = [sample for segment in segments for sample in reader.read(segment)]
         handed_out = [window[index] for index in shuffled]
         spare = [] if readable(window) else nearest_readable(order, reader, stream, position)
         for index in range(len(handed_out)):
             yield handed_out + spare, index
         position += len(shuffled)
+
+
+def iterate_mixture(
+    data: Mixture, order: MixedOrder, stream: int, position: int, **options: Any
+) -> Iterator[tuple[Window, int]]:
+    """Yield one stream's samples of all data sets as `iterate_stream`; `options` of ShardReader."""
+    starts = order.starts(stream, position)
+    parts = [
+        iterate_stream(own, ShardReader(data_set, **options), stream, start)
+        for data_set, own, start in zip(data.parts, order.parts, starts, strict=True)
+    ]
+    for number in order.draws(stream, position):
+        yield next(parts[number])
 
 
 def nearest_readable(order: DataOrder, reader: ShardReader, stream: int, position: int) -> Window:
@@ -117,9 +134,8 @@ class ClipLoader:
 
     def __init__(
         self,
-        folder: Path,
-        manifest: Manifest,
-        order: DataOrder,
+        data: Mixture,
+        order: MixedOrder,
         *,
         global_batch_size: int,
         rank: int = 0,
@@ -130,9 +146,8 @@ class ClipLoader:
         read_timeout_seconds: float = 300,
         prefetch: int = 4,
     ) -> None:
-        self.folder = Path(folder)
-        self.manifest = manifest
-        self.geometry = manifest.geometry
+        self.data = data
+        self.geometry = data.manifest.geometry
         self.order = order
         self.per_stream = global_batch_size // order.num_streams
         per_rank = order.num_streams // world_size
@@ -188,18 +203,10 @@ class ClipLoader:
         return False
 
     def _batches(self, pool: ThreadPoolExecutor) -> Iterator[Batch]:
+        start = self.step * self.per_stream
+        options = {"verify": self.verify_checksums, "timeout_seconds": self.read_timeout_seconds}
         streams = [
-            iterate_stream(
-                self.order,
-                ShardReader(
-                    self.folder,
-                    self.manifest,
-                    verify=self.verify_checksums,
-                    timeout_seconds=self.read_timeout_seconds,
-                ),
-                stream,
-                self.step * self.per_stream,
-            )
+            iterate_mixture(self.data, self.order, stream, start, **options)
             for stream in self.streams
         ]
         first = self.streams.start * self.per_stream

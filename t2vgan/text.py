@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from t2vgan.errors import UserError
 
 PADDING_ID = 0
 MAX_TOKENS = 64
+UNKNOWN = "<unknown>"  # stands for every word that is too rare to be told apart; no prompt has it
 
 
 def tokenize(prompt: str) -> list[str]:
@@ -21,14 +23,29 @@ def tokenize(prompt: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words a model knows, in a fixed order; word i has token id i + 1, 0 is padding."""
+    """The words a model knows, in a fixed order; word i has token id i + 1, 0 is padding.
+
+    Where rare words were left out, UNKNOWN is among them and was trained in their place.
+    """
 
     words: tuple[str, ...]
 
     @classmethod
-    def from_prompts(cls, prompts: Iterable[str]) -> "Vocabulary":
-        """Collect the words of some prompts, sorted, so that equal data gives equal ids."""
-        return cls(tuple(sorted({word for prompt in prompts for word in tokenize(prompt)})))
+    def from_prompts(
+        cls, prompts: Mapping[str, int] | Iterable[str], max_words: int | None = None
+    ) -> "Vocabulary":
+        """Collect the words of some prompts (and how often each occurs), sorted.
+
+        Equal data gives equal ids. Of more than `max_words` the most frequent stay, and UNKNOWN
+        takes the place of the rest.
+        """
+        counts: Counter[str] = Counter()
+        for prompt, count in Counter(prompts).items():
+            counts.update(dict.fromkeys(tokenize(prompt), count))
+        if max_words is None or len(counts) <= max_words:
+            return cls(tuple(sorted(counts)))
+        frequent = sorted(counts, key=lambda word: (-counts[word], word))[: max_words - 1]
+        return cls((*sorted(frequent), UNKNOWN))
 
     def __len__(self) -> int:
         return len(self.words) + 1
@@ -46,7 +63,8 @@ class Vocabulary:
 
         Raises:
             UserError: a prompt is empty or too long, or has words that the model never saw and
-                `allow_unknown` is false (which words, and the nearest known ones).
+                `allow_unknown` is false (which words, and the nearest known ones). Else they are
+                read as UNKNOWN, or passed over by a vocabulary without it.
         """
         rows = [self._encode_one(prompt, allow_unknown) for prompt in prompts]
         token_ids = np.full((len(rows), max(length, *map(len, rows))), PADDING_ID, dtype=np.int64)
@@ -65,9 +83,11 @@ class Vocabulary:
             raise UserError(
                 f"prompt {prompt!r} has unknown words: "
                 + ", ".join(self._with_nearest(word) for word in unknown)
-                + " (--allow-unknown ignores them)"
+                + " (--allow-unknown"
+                + (" reads them as rare words)" if UNKNOWN in self.ids else " ignores them)")
             )
-        known = [self.ids[word] for word in words if word in self.ids]
+        ids = (self.ids.get(word, self.ids.get(UNKNOWN)) for word in words)
+        known = [number for number in ids if number is not None]
         if not known:
             raise UserError(f"prompt {prompt!r} has no word that the model knows")
         return known

@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
+from t2vgan.agreement import check_start
 from t2vgan.bad_data import check_bad_clips, count_bad_clips
 from t2vgan.checkpoint.folder import list_steps
 from t2vgan.config import Config, check_batch_arithmetic
@@ -11,21 +12,21 @@ from t2vgan.diary import Diary
 from t2vgan.distributed import Processes, Tally, is_lost_connection
 from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.game import Game
+from t2vgan.gauges import attach_gauges, compare_ranks
 from t2vgan.health import BadSteps, bad_stop, record_bad_stop, rolled_back
 from t2vgan.heartbeat import Heartbeat
-from t2vgan.manifest import check_shards, load_manifest
 from t2vgan.micro_batch import MicroBatch, prepare_step
+from t2vgan.mixed_order import MixedOrder
 from t2vgan.negatives import OtherPrompts
 from t2vgan.rank_check import check_ranks
 from t2vgan.readings import Readings
 from t2vgan.run_folder import check_same_run
-from t2vgan.run_lock import locked
+from t2vgan.run_lock import check_shared, locked
 from t2vgan.saving import RunState, Saver, find_checkpoint, load_run
 from t2vgan.seeds import derive_seed
 from t2vgan.signals import stop_on_signals
-from t2vgan.stream import BadSample, Batch, ClipLoader, DataOrder
+from t2vgan.stream import BadSample, Batch, ClipLoader
 from t2vgan.text import Vocabulary, tokenize
-from t2vgan.tracking import end_tracker
 
 
 class Trainer:
@@ -41,21 +42,25 @@ class Trainer:
         self.config = config
         self.launcher = launcher
         self.rollback = rollback
-        self.manifest = load_manifest(config.data.path)
-        check_shards(config.data.path, self.manifest)
-        self.order = self.data_order(rollbacks=0)
-        self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts)
+        self.processes = Processes(
+            num_cpu_threads=config.num_cpu_threads, timeout_seconds=config.timeout_seconds
+        )
+        self.data = check_start(self.processes, config)
+        self.manifest = self.data.manifest
+        self.order = self.processes.everywhere(lambda: self.data_order(rollbacks=0))
+        self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts, config.data.max_words)
         self.other_prompts = OtherPrompts(
             list(self.manifest.prompts), config.train.hard_mismatched_share
         )
         self.num_tokens = max(len(tokenize(prompt)) for prompt in self.manifest.prompts)
-        self.processes = Processes(tracking=config.tracking, num_cpu_threads=config.num_cpu_threads)
-        self.micro_batch_size = check_batch_arithmetic(config, self.processes.world_size)
+        self.micro_batch_size = self.processes.everywhere(
+            lambda: check_batch_arithmetic(config, self.processes.world_size)
+        )
         geometry = self.manifest.geometry
         if config.train.frames_per_clip > geometry.num_frames:
             raise UserError(
                 f"train.frames_per_clip={config.train.frames_per_clip} must be at most the"
-                f" {geometry.num_frames} frames of the clips in {config.data.path}"
+                f" {geometry.num_frames} frames of the clips in {config.data.name}"
             )
         self.game = Game(
             config.model,
@@ -65,10 +70,13 @@ class Trainer:
             width=geometry.width,
             vocabulary_size=len(self.vocabulary),
         )
+        self.stopwatch = attach_gauges(self.game)
         self.state = RunState(data_fingerprint=self.manifest.fingerprint)
         self.diary = Diary(config, self.game, self.processes, self.state)
-        self.readings = Readings(self.diary, self.manifest, self.vocabulary)
-        self.saver = Saver(config, self.game, self.manifest, self.vocabulary)
+        self.readings = Readings(self.diary, self.data, self.vocabulary)
+        self.saver = Saver(
+            config, self.game, self.manifest, self.vocabulary, self.diary.weights_written
+        )
         self.heartbeat = Heartbeat(
             config.run_dir, rank=self.processes.rank, world_size=self.processes.world_size
         )
@@ -79,7 +87,9 @@ class Trainer:
     def run(self) -> bool:
         """Train to the last step or until told to stop; return whether the run is complete."""
         with stop_on_signals(self.launcher) as self.stop, ExitStack() as alone:
-            self.processes.on_main(lambda: alone.enter_context(locked(self.config.run_dir)))
+            word = self.processes.on_main(lambda: alone.enter_context(locked(self.config.run_dir)))
+            self.processes.everywhere(lambda: check_shared(self.config.run_dir, word))
+            alone.callback(self.diary.end_tracking)
             with self.heartbeat, self.naming_lost_ranks():
                 changes = self.processes.on_main(lambda: check_same_run(self.config))
                 owed = self.resume()
@@ -145,6 +155,7 @@ class Trainer:
         if is_due(step, config.log_every_steps) or self.is_at_end:
             with self.clock("logging", "seconds"):
                 notes = self.game.read_notes()  # waits for the device: part of training time
+                notes |= compare_ranks(self.processes, self.stopwatch.read())
             self.read_bad_steps()
             self.diary.metrics(notes)
         is_best = self.observe(self.readings.due())
@@ -231,7 +242,6 @@ class Trainer:
             self.processes.wait_for_main(self.saver.finish)
         self.diary.close(self.stop.reason)
         self.processes.end()
-        end_tracker(self.processes.accelerator, self.config)  # may take long: nobody waits for it
 
     @contextmanager
     def naming_lost_ranks(self) -> Iterator[None]:
@@ -253,11 +263,10 @@ class Trainer:
     def is_at_end(self) -> bool:
         return self.state.step >= self.config.train.num_steps
 
-    def data_order(self, rollbacks: int) -> DataOrder:
+    def data_order(self, rollbacks: int) -> MixedOrder:
         """Return the order of the data; every rollback chooses another one."""
         again = [rollbacks] if rollbacks else []
-        return DataOrder(
-            counts=tuple(shard.num_samples for shard in self.manifest.shards),
+        return self.data.order(
             num_streams=self.config.data.num_streams,
             shuffle_window=self.config.data.shuffle_window,
             seed=derive_seed(self.config.train.seed, "data", *again),
@@ -267,8 +276,7 @@ class Trainer:
         """Return a loader that stands at the current step."""
         data = self.config.data
         return ClipLoader(
-            data.path,
-            self.manifest,
+            self.data,
             self.order,
             global_batch_size=self.config.train.global_batch_size,
             rank=self.processes.rank,

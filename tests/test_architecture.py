@@ -9,15 +9,21 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BASE = "t2vgan cli errors files schedules seeds"  # anyone may import these
 NETWORKS = "config distributed ema losses micro_batch models"
-LEAVES = """config data_order distributed ema heartbeat losses manifest media run_lock runlog
-    signals tar video webp"""
+LEAVES = """data_order distributed ema heartbeat losses manifest media meeting remote run_lock
+    runlog signals tar video webp"""
 ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
+    "distributed": "meeting",
+    "config": "remote",
     "strips": "manifest webp",
     "shards": "manifest media strips tar",
-    "shard_reader": "data_order shards",
-    "stream": "config data_order manifest shard_reader shards",
+    "shard_cache": "manifest",
+    "data_set": "manifest remote shard_cache shards tar",
+    "mixed_order": "data_order",
+    "mixture": "config data_order data_set manifest mixed_order shard_cache",
+    "shard_reader": "data_order data_set shards",
+    "stream": "data_order mixed_order mixture shard_reader shards",
     "presets": "config",
-    "models": "config video",
+    "models": "config text video",
     "text": "config",
     "weights": "config",
     "checkpoint": "weights",
@@ -28,30 +34,41 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "sampling": "config models text video weights",
     "saving": "checkpoint config game manifest runlog text weights",
     "bad_data": "config saving stream",
+    "gauges": "distributed game",
     "health": "game saving",
     "negatives": "text",
     "rank_check": "distributed",
-    "readings": "diary evaluation manifest samples sampling text",
+    "agreement": "config distributed mixture rank_check tracking",
+    "preflight": """agreement config data_set distributed manifest mixture models text
+        tracking""",
+    "readings": "diary evaluation mixture samples sampling text",
     "tracking": "config runlog",
     "diary": "config distributed evaluation game health run_folder runlog saving tracking",
-    "evaluation": "config distributed media run_folder sampling shards text video weights",
+    "evaluation": """config data_set distributed media run_folder sampling shards text video
+        weights""",
     "report": "config distributed media sampling video",
-    "trainer": f"""{NETWORKS} bad_data checkpoint data_order diary game health heartbeat manifest
-        negatives rank_check readings run_folder run_lock saving signals stream text tracking""",
+    "watch": "runlog",
+    "trainer": f"""{NETWORKS} agreement bad_data checkpoint diary game gauges health heartbeat
+        mixed_order negatives rank_check readings run_folder run_lock saving signals stream
+        text""",
     "dry_run": "config distributed run_folder runlog trainer",
-    "train": "config dry_run presets trainer",
+    "train": "config dry_run preflight presets trainer",
     "generate": "checkpoint config media presets sampling weights",
-    "data_tools": "manifest media shards strips tar",
+    "data_tools": "manifest media remote shards strips tar",
 }
 DOORS = {
-    "accelerate": "distributed tracking",
+    "accelerate": "distributed",
     "av": "data_tools media",
+    "fsspec": "data_tools remote",
+    "rich": "preflight watch",
     "safetensors": "weights",
+    "tensorboard": "tracking",
     "wandb": "tracking",
     "webdataset": "data_tools shards stream",
 }
-WITHOUT_TORCH = f"""{BASE} config data_order data_tools heartbeat manifest media presets report
-    run_lock runlog shard_reader shards signals stream strips tar text webp""".split()
+WITHOUT_TORCH = f"""{BASE} config data_order data_set data_tools heartbeat manifest media
+    mixed_order mixture presets remote report run_lock runlog shard_cache shard_reader shards
+    signals stream strips tar text watch webp""".split()
 
 
 def room_of(name: str) -> str:

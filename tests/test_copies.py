@@ -6,6 +6,7 @@ import pytest
 from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles
+from t2vgan.data_set import open_data_set
 from t2vgan.distributed import Processes
 from t2vgan.evaluation.copies import (
     find_near_copies,
@@ -28,14 +29,15 @@ def data(tmp_path_factory):
 
 
 def test_planted_copies_are_found_and_new_clips_are_not(data):
-    frames, _ = RealClips(data, NUM_TRAINING).read(range(NUM_TRAINING))
+    data_set = open_data_set(data)
+    frames, _ = RealClips([data_set], NUM_TRAINING).read(range(NUM_TRAINING))
     new = circles.render_clips(range(NUM_NEW), 99, GEOMETRY).frames
     rng = np.random.default_rng(0)
     planted = frames[-NUM_PLANTED:].astype(int) + rng.integers(-3, 4, (NUM_PLANTED, 10, 32, 48, 3))
     generated = np.concatenate([new, planted.clip(0, 255).astype(np.uint8)])
     processes = Processes(num_cpu_threads=1)
     copies = find_near_copies(
-        thumbnails(generated), thumbnails(frames), data, processes, processes.device
+        thumbnails(generated), thumbnails(frames), data_set, processes, processes.device
     )
     assert copies.num_training_clips == NUM_TRAINING
     assert copies.share_of_real == pytest.approx(0.01, abs=0.006)
@@ -43,7 +45,7 @@ def test_planted_copies_are_found_and_new_clips_are_not(data):
     assert share_planted <= copies.share <= share_planted + 0.05
     assert copies.share_interval[0] < copies.share < copies.share_interval[1]
     few = thumbnails(frames[:99])
-    assert find_near_copies(few, few, data, processes, processes.device) is None
+    assert find_near_copies(few, few, data_set, processes, processes.device) is None
 
 
 def test_the_nearest_is_found_and_no_clip_is_its_own_copy():

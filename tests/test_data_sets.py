@@ -13,7 +13,9 @@ import webdataset
 from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
 from data_tools.verify_shards import Verifier
+from t2vgan.data_set import LocalDataSet
 from t2vgan.errors import UserError
+from t2vgan.mixture import alone
 from t2vgan.shards import (
     EncodedSample,
     Geometry,
@@ -26,7 +28,7 @@ from t2vgan.shards import (
     write_manifest,
     write_shard,
 )
-from t2vgan.stream import ClipLoader, DataOrder
+from t2vgan.stream import ClipLoader
 from tests.filming import counting, numbers_of, write_film
 from tests.test_data_tools import files_in, run
 
@@ -133,8 +135,9 @@ def test_tars_of_others_are_indexed(tmp_path):
         assert manifest.geometry == GEOMETRY
         assert manifest.prompts == {f"clip {i}": 2 for i in range(3)}
         assert run("verify_shards", folder).returncode == 0
-        order = DataOrder((3, 3), num_streams=2, shuffle_window=4, seed=0)
-        with ClipLoader(folder, manifest, order, global_batch_size=2) as loader:
+        mixture = alone(LocalDataSet(folder, manifest))
+        order = mixture.order(num_streams=2, shuffle_window=4, seed=0)
+        with ClipLoader(mixture, order, global_batch_size=2) as loader:
             for batch in islice(loader, 3):
                 for frames, prompt in zip(batch.frames, batch.prompts, strict=True):
                     assert numbers_of(frames[:1]) == [4 * int(prompt[-1])]
@@ -296,11 +299,11 @@ def corrupt(data: bytes, rng: np.random.Generator) -> bytes:
 
 def read_epoch(folder: Path, manifest: Manifest, *, checked: bool) -> tuple[int, int]:
     """Return how many clips an epoch of the loader gives, and how many of them it called bad."""
-    counts = tuple(entry.num_samples for entry in manifest.shards)
-    order = DataOrder(counts, num_streams=2, shuffle_window=4, seed=0)
+    mixture = alone(LocalDataSet(folder, manifest))
+    order = mixture.order(num_streams=2, shuffle_window=4, seed=0)
     options = {"global_batch_size": 2, "verify_checksums": checked}
-    with ClipLoader(folder, manifest, order, **options) as loader:
-        batches = list(islice(loader, order.stream_length))
+    with ClipLoader(mixture, order, **options) as loader:
+        batches = list(islice(loader, order.parts[0].stream_length))
     return sum(len(b.keys) for b in batches), sum(len(b.bad_samples) for b in batches)
 
 

@@ -313,7 +313,7 @@ def test_a_full_disk_is_one_line_and_the_build_continues(small_disk):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["circle"], "unknown scene 'circle', known: circles, notebook; did you mean 'circles'?"),
+        (["circle"], "unknown scene 'circle', known: circles, notebook, shapes; did you mean 'circles'?"),
         (["zebra"], "unknown scene 'zebra', known: circles, notebook"),
         (["circles", "--num-clips", "0"], "--num-clips 0: must be at least 1"),
         (["circles", "--num-clips", "-5"], "--num-clips -5: must be at least 1"),

@@ -3,7 +3,7 @@
 import torch
 
 from t2vgan import distributed
-from t2vgan.distributed import Processes, choose_precision
+from t2vgan.distributed import Processes, choose_precision, is_lost_connection
 
 
 def test_precision_by_name_and_by_hardware(monkeypatch):
@@ -21,6 +21,17 @@ def test_precision_by_name_and_by_hardware(monkeypatch):
         assert choose_precision("auto", cpu) == expected, name
 
 
+def test_auto_takes_the_precision_of_accelerates_launch_file(monkeypatch):
+    cpu = torch.device("cpu")
+    by_hardware = choose_precision("auto", cpu)
+    for launcher, expected in [("fp16", torch.float16), ("bf16", torch.bfloat16)]:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launcher)
+        assert choose_precision("auto", cpu) == expected
+        assert choose_precision("no", cpu) == torch.float32, "what was asked for by name stays"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert choose_precision("auto", cpu) == by_hardware, "the launcher's default asks for nothing"
+
+
 def test_one_process_answers_for_all():
     processes = Processes(num_cpu_threads=1)
     values = torch.arange(6).view(3, 2)
@@ -30,3 +41,10 @@ def test_one_process_answers_for_all():
     assert not processes.any(False)
     assert processes.agree(7) == 7
     assert torch.get_num_threads() == 1
+
+
+def test_what_a_lost_connection_looks_like():
+    """The first is what gloo raised in a backward pass when a cable was cut."""
+    assert is_lost_connection(RuntimeError("Application timeout caused pair closure"))
+    assert is_lost_connection(RuntimeError("[gloo/transport/tcp/pair.cc] Connection reset by peer"))
+    assert not is_lost_connection(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -13,6 +13,7 @@ from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles
 from t2vgan.config import ClipGanConfig
+from t2vgan.data_set import LocalDataSet
 from t2vgan.errors import UserError
 from t2vgan.evaluation import drawn_clips
 from t2vgan.evaluation import evaluate as evaluate_module
@@ -196,7 +197,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(data, weights, tmp_path):
 def test_prompts_that_the_meter_cannot_judge_are_listed(monkeypatch, data, weights):
     manifest = load_manifest(data)
     foreign = manifest.model_copy(update={"prompts": {"a dog runs": 3, **manifest.prompts}})
-    monkeypatch.setattr(evaluate_module, "load_manifest", lambda folder: foreign)
+    data_set = LocalDataSet(data, foreign)
+    monkeypatch.setattr(evaluate_module, "open_data_set", lambda folder: data_set)
     with pytest.raises(UserError, match="does not know 1 of the prompts: 'a dog runs'"):
         evaluate(weights, data, num_clips=20)
 

@@ -5,12 +5,8 @@ import numpy as np
 import pytest
 
 from data_tools.scenes import circles
-from t2vgan.evaluation.motion import (
-    classify,
-    classify_motion,
-    expected_motion,
-    unknown_prompts,
-)
+from t2vgan.evaluation.motion import classify, classify_motion, expected_motion
+from t2vgan.evaluation.prompts import unknown_prompts
 from t2vgan.evaluation.tracking import track
 from t2vgan.shards import Geometry
 from tests.painting import TIME, paint

@@ -1,4 +1,4 @@
-"""metrics.jsonl, the status line, and trackers that die."""
+"""metrics.jsonl, the status line, and who listens."""
 
 import json
 import logging
@@ -59,7 +59,8 @@ def test_what_is_not_finite_becomes_null_at_any_depth(tmp_path):
 
 def test_only_the_main_rank_touches_the_disk(tmp_path, capsys):
     calls = []
-    log = RunLog(tmp_path / "run", is_main=False, tracker=lambda values, step: calls.append(step))
+    log = RunLog(tmp_path / "run", is_main=False)
+    log.listener = calls.append
     write_steps(log, [1])
     log.truncate_after(0)
     log.status(**STATUS)
@@ -144,46 +145,14 @@ def test_the_kinds_of_a_steps_records(tmp_path):
     assert log.kinds_at(40) == {"samples"}
 
 
-def test_the_tracker_gets_numbers_with_their_step(tmp_path):
+def test_the_listener_gets_what_is_written(tmp_path):
     received = []
     log = RunLog(tmp_path)
-    log.attach_tracker(lambda values, step: received.append((step, values)))
-    log.write("train", step=20, clips_seen=320, seconds=1.0, gamma=2.0, bad=math.nan, note="x")
-    log.write("evaluation", step=20, clips_seen=320, seconds=1.0, accuracy=0.5, per_prompt={"a": 1})
-    (train_step, train), (evaluation_step, evaluation) = received
-    assert train_step == evaluation_step == 20
-    assert train.pop("wall_time") == pytest.approx(time.time(), abs=5)
-    assert train == {"clips_seen": 320, "seconds": 1.0, "gamma": 2.0}
-    assert evaluation["evaluation/accuracy"] == 0.5
-    assert "evaluation/per_prompt" not in evaluation
-
-
-def test_a_dead_tracker_is_named_once_dropped_and_counted(tmp_path, caplog):
-    calls = []
-
-    def tracker(values, step):
-        calls.append(step)
-        if step >= 3:
-            raise ConnectionError("server gone")
-
-    log = RunLog(tmp_path, tracker=tracker)
-    with caplog.at_level(logging.WARNING):
-        write_steps(log, range(1, 8))
-    assert calls == [1, 2, 3]
-    assert log.num_untracked == 5
-    assert steps_of(tmp_path) == list(range(1, 8))
-    (warning,) = caplog.messages
-    assert "ConnectionError: server gone" in warning
-    assert "step 3" in warning
-
-
-def test_ctrl_c_inside_a_tracker_is_not_swallowed(tmp_path):
-    def tracker(values, step):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_steps(RunLog(tmp_path, tracker=tracker), [1])
-    assert steps_of(tmp_path) == [1]
+    log.listener = received.append
+    log.write("train", step=20, clips_seen=320, seconds=1.0, gamma=2.0, bad=math.nan)
+    write_steps(log, [40])
+    assert received == list(read_records(log.path))
+    assert received[0]["bad"] is None
 
 
 STATUS = {

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from t2vgan.shard_reader import BadSample, Segment, ShardReader
+from t2vgan.data_order import Segment
+from t2vgan.data_set import LocalDataSet
+from t2vgan.mixture import alone
+from t2vgan.shard_reader import BadSample, ShardReader
 from t2vgan.shards import EncodedSample, Manifest, encode_sample, write_shard
-from t2vgan.stream import ClipLoader, DataOrder
+from t2vgan.stream import ClipLoader
 from tests.test_stream import make_manifest
 
 NUM_SHARDS, NUM_EACH = 4, 10
@@ -25,7 +28,11 @@ def sample(index: int) -> EncodedSample:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("sound")
+    return write_sound(tmp_path_factory.mktemp("sound"))
+
+
+def write_sound(folder: Path) -> Path:
+    """Write four whole shards of ten samples."""
     edges = range(0, NUM_SHARDS * NUM_EACH + 1, NUM_EACH)
     entries = tuple(
         write_shard(folder / f"s-{number}.tar", map(sample, range(start, stop)))
@@ -88,7 +95,7 @@ DAMAGES = {
 @pytest.mark.parametrize("already_open", [False, True])
 def test_damage_is_counted_by_reason(damage: Callable, reason, already_open, data):
     manifest = load(data)
-    reader = ShardReader(data, manifest, verify=True)
+    reader = ShardReader(LocalDataSet(data, manifest))
     if already_open:
         assert len(reader.read(Segment(0, 0, 3))) == 3
     damage(data / "s-0.tar")
@@ -107,7 +114,7 @@ def test_permission_denied(data):
     if user == 0:
         os.seteuid(65534)  # nobody: root may read everything
     try:
-        (_, bad), *_ = ShardReader(data, load(data), verify=True).read(Segment(0, 0, 2))
+        (_, bad), *_ = ShardReader(LocalDataSet(data, load(data))).read(Segment(0, 0, 2))
     finally:
         os.seteuid(user)
     assert bad.reason == "permission denied"
@@ -120,7 +127,7 @@ def test_a_read_that_never_returns_costs_its_shard_only(data):
     manifest = load(data)
     entries = (manifest.shards[0].model_copy(update={"num_bytes": 0}), *manifest.shards[1:])
     manifest = manifest.model_copy(update={"shards": entries})  # a pipe's size is 0
-    reader = ShardReader(data, manifest, verify=False, timeout_seconds=0.2)
+    reader = ShardReader(LocalDataSet(data, manifest), verify=False, timeout_seconds=0.2)
     (_, bad), *_ = reader.read(Segment(0, 0, 2))
     assert bad.reason == "stalled"
     assert "s-0.tar: a read took longer than 0.2 s" in bad.detail
@@ -128,12 +135,12 @@ def test_a_read_that_never_returns_costs_its_shard_only(data):
 
 
 def batches(folder: Path, count: int, start_step: int = 0, world_size: int = 1) -> list:
-    manifest = load(folder)
-    order = DataOrder((NUM_EACH,) * NUM_SHARDS, num_streams=2, shuffle_window=5, seed=3)
+    data = alone(LocalDataSet(folder, load(folder)))
+    order = data.order(num_streams=2, shuffle_window=5, seed=3)
     parts = []
     for rank in range(world_size):
         with ClipLoader(
-            folder, manifest, order, global_batch_size=4, rank=rank, world_size=world_size,
+            data, order, global_batch_size=4, rank=rank, world_size=world_size,
             start_step=start_step,
         ) as loader:  # fmt: skip
             parts.append(list(islice(loader, count)))

@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from t2vgan.data_order import DataOrder
+from t2vgan.data_set import LocalDataSet
 from t2vgan.errors import UserError
+from t2vgan.mixture import alone
+from t2vgan.shard_reader import ShardReader
 from t2vgan.shards import (
     EncodedSample,
     Geometry,
@@ -18,7 +22,7 @@ from t2vgan.shards import (
     write_manifest,
     write_shard,
 )
-from t2vgan.stream import Batch, ClipLoader, DataOrder, ShardReader, decode_or_replace
+from t2vgan.stream import Batch, ClipLoader, decode_or_replace
 
 GEOMETRY = Geometry(num_frames=2, height=4, width=6)
 
@@ -126,18 +130,12 @@ def make_manifest(folder, entries) -> Manifest:
 
 def batches(dataset, *, count, world_size=1, start_step=0, **options) -> list[list[Batch]]:
     """Return `count` global batches, each as its parts by rank."""
-    folder, manifest = dataset
-    order = DataOrder(
-        counts=tuple(entry.num_samples for entry in manifest.shards),
-        num_streams=4,
-        shuffle_window=5,
-        seed=7,
-    )
+    data = alone(LocalDataSet(*dataset))
+    order = data.order(num_streams=4, shuffle_window=5, seed=7)
     parts = []
     for rank in range(world_size):
         with ClipLoader(
-            folder,
-            manifest,
+            data,
             order,
             global_batch_size=8,
             rank=rank,
@@ -241,7 +239,7 @@ def test_a_shard_with_fewer_samples_than_the_manifest_says_is_named(tmp_path):
     entry = write_shard(tmp_path / "s-0.tar", [sample(0), sample(1)])
     manifest = make_manifest(tmp_path, (entry.model_copy(update={"num_samples": 3}),))
     order = DataOrder(counts=(3,), num_streams=1, shuffle_window=3, seed=0)
-    reader = ShardReader(tmp_path, manifest, verify=True)
+    reader = ShardReader(LocalDataSet(tmp_path, manifest))
     first, second, (_, bad) = reader.read(order.segments(0, 0, 0, 3)[0])
     assert (first[1].key, second[1].key) == ("0000", "0001")
     assert bad.reason == "truncated"

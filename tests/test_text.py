@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from t2vgan.errors import UserError
-from t2vgan.text import MAX_TOKENS, Vocabulary, tokenize
+from t2vgan.text import MAX_TOKENS, UNKNOWN, Vocabulary, tokenize
 
 PROMPTS = ("circle moving up-left", "circle moving diagonally up-right", "circle shrinking")
 
@@ -61,3 +61,22 @@ def test_a_prompt_of_unknown_words_only_is_refused_even_when_allowed(vocabulary)
 def test_an_endless_prompt_is_refused(vocabulary):
     with pytest.raises(UserError, match=f"at most {MAX_TOKENS}"):
         vocabulary.encode(["circle " * 1000])
+
+
+def test_rare_words_share_one_token_that_is_trained():
+    prompts = {"a cat runs": 5, "a dog runs": 3, "a zebra sleeps": 1, "a yak sleeps": 1}
+    vocabulary = Vocabulary.from_prompts(prompts, max_words=5)
+    assert vocabulary.words == ("a", "cat", "dog", "runs", UNKNOWN)
+    zebra, yak = vocabulary.encode(["a zebra sleeps", "a yak sleeps"], allow_unknown=True)[0]
+    assert zebra.tolist() == yak.tolist() == [1, 5, 5]
+    assert len(vocabulary) == 6, "the token has its own vector"
+    with pytest.raises(UserError, match=r"'zebra'.*--allow-unknown reads them as rare words"):
+        vocabulary.encode(["a zebra runs"])
+    assert vocabulary.encode(["giraffe"], allow_unknown=True)[0].tolist() == [[5]]
+    assert vocabulary.encode(["<unknown>"], allow_unknown=True)[0].tolist() == [[5]]
+
+
+def test_words_that_fit_need_no_unknown_token():
+    prompts = {"a cat runs": 5, "a dog runs": 3}
+    assert Vocabulary.from_prompts(prompts, max_words=4) == Vocabulary.from_prompts(prompts)
+    assert Vocabulary.from_prompts(prompts, max_words=3).words == ("a", "runs", UNKNOWN)

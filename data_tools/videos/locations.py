@@ -9,16 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from data_tools.videos.settings import Access, VideoError
+from t2vgan.remote import REMOTE_SCHEMES, is_url, scheme_of
 
-REMOTE_SCHEMES = ("http", "https", "s3", "gs", "gcs", "az", "abfs")
 LOCAL_SCHEMES = ("file", "local")
-SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 ATTEMPTS = 3
-
-
-def is_remote(path: str) -> bool:
-    """Return whether a path is a URL of a kind that is read through fsspec."""
-    return _scheme(path) in REMOTE_SCHEMES and "::" not in path
 
 
 def resolve(path: str, access: Access) -> str:
@@ -33,14 +27,14 @@ def resolve(path: str, access: Access) -> str:
         usable = False
     if not usable:
         raise VideoError("refused", f"{path[:100]!r} cannot be the name of a file")
-    scheme = _scheme(path)
+    scheme = scheme_of(path)
     if "::" in path or scheme not in ("", *REMOTE_SCHEMES, *LOCAL_SCHEMES):
         raise VideoError("refused", f"{path[:100]!r}: only files, {', '.join(REMOTE_SCHEMES)}")
     if scheme in REMOTE_SCHEMES:
         return path
     if scheme:
         return _outside(re.sub(r"^\w+:(//)?", "", path), path, access)
-    if is_remote(access.root):
+    if is_url(access.root):
         if path.startswith("/") or ".." in path.split("/"):
             raise VideoError("refused", f"{path[:100]!r} leads out of the source")
         return f"{access.root.rstrip('/')}/{path}"
@@ -55,7 +49,7 @@ def open_bytes(location: str, *, offset: int, size: int | None, max_bytes: int) 
 
     Raises VideoError if there is nothing to read, or too much.
     """
-    if is_remote(location):
+    if is_url(location):
         return io.BytesIO(_fetch(location, offset, size, max_bytes))
     try:
         found = os.stat(location)
@@ -107,11 +101,6 @@ def _outside(local: str, path: str, access: Access) -> str:
             "refused", f"{path[:100]!r} lies outside the source; --allow-local permits it"
         )
     return local
-
-
-def _scheme(path: str) -> str:
-    match = SCHEME.match(path)
-    return match.group(1).lower() if match else ""
 
 
 def _check_size(num_bytes: int, max_bytes: int) -> None:

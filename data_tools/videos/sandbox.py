@@ -20,7 +20,7 @@ from data_tools.videos.settings import Limits, PackSettings, VideoError
 from t2vgan.shards import EncodedSample
 
 POLL_SECONDS = 0.1
-START_SECONDS = 60.0  # importing the decoders, on a busy machine
+START_SECONDS = 300.0  # importing the decoders, on a very busy machine
 MAX_ANSWER_BYTES = 1 << 30
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from data_tools.videos.locations import is_remote
 from data_tools.videos.rows import MAX_CAPTION_BYTES, VIDEO_EXTENSIONS, Row, Source
 from data_tools.videos.tables import Columns, csv_rows, jsonl_rows, parquet_rows, text_rows
 from t2vgan.errors import UserError
+from t2vgan.remote import is_url
 from t2vgan.tar import Member, ShardError, read_members
 
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "videos.txt")
@@ -42,7 +42,7 @@ class Place:
     def __init__(self, source: str):
         import fsspec
 
-        self.remote = is_remote(source)
+        self.remote = is_url(source)
         try:
             self.system, self.root = fsspec.core.url_to_fs(
                 source if self.remote else f"file://{source}"

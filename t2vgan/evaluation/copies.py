@@ -5,12 +5,12 @@ only one real clip in a hundred keeps from its nearest neighbour among the other
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from t2vgan.config import Frozen
+from t2vgan.data_set import DataSet
 from t2vgan.distributed import Processes
 from t2vgan.evaluation.ranks import share_clips
 from t2vgan.evaluation.real_clips import RealClips
@@ -78,18 +78,18 @@ def nearest_distances(
 def find_near_copies(
     generated: np.ndarray,
     real: np.ndarray,
-    data: Path | str,
+    data_set: DataSet,
     processes: Processes,
     device: torch.device,
 ) -> NearCopies | None:
-    """Search the training clips of a data folder for those that generated clips copy (collective).
+    """Search the training clips of a data set for those that generated clips copy (collective).
 
-    generated (N, D) and real (M, D) are thumbnails, real ones those of the folder's first clips.
+    generated (N, D) and real (M, D) are thumbnails, real ones those of its first clips.
     None where real clips are too few to tell what is near.
     """
     if len(real) < MIN_REAL_CLIPS:
         return None
-    training = RealClips(data, MAX_TRAINING_CLIPS)
+    training = RealClips([data_set], MAX_TRAINING_CLIPS)
 
     def search(places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         pool = thumbnails(training.read(places)[0])

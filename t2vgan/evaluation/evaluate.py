@@ -1,6 +1,7 @@
 """The whole protocol: generated clips, real clips as the ceiling, and controls that must fail."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import Field
 
 import t2vgan
 from t2vgan.config import Frozen
+from t2vgan.data_set import DataSet, open_data_set
 from t2vgan.distributed import Processes
 from t2vgan.errors import UserError
 from t2vgan.evaluation.controls import Controls, measure_controls
@@ -30,7 +32,7 @@ from t2vgan.evaluation.video_folder import VideoFolder, Videos
 from t2vgan.evaluation.views import Eyes
 from t2vgan.files import sha256_of
 from t2vgan.run_folder import git_commit
-from t2vgan.shards import Manifest, load_manifest
+from t2vgan.shards import Manifest
 
 PROTOCOL_VERSION = "attributes-3"
 NUM_CLIPS = 2000  # fewer give intervals too wide to publish
@@ -106,10 +108,11 @@ def evaluate(
     start = time.monotonic()
     processes = processes or Processes()
     target = find_device(device, processes)
-    manifest = load_manifest(data)
+    data_set = open_data_set(data)
+    manifest = data_set.manifest
     check_prompts([*manifest.prompts, *manifest.held_out_prompts])
     source = open_source(weights, videos, manifest, num_clips=num_clips, seed=seed, device=target)
-    real = RealClips(data, len(source.prompts))
+    real = RealClips([data_set], len(source.prompts))
     network, _ = load_features(features, device=target)
     video_network = None if fvd_weights is None else VideoFeatures(fvd_weights, target)
     eyes = Eyes(processes, target, network, video_network)
@@ -129,7 +132,7 @@ def evaluate(
         fvd_sha256=None if video_network is None else video_network.sha256,
     )
     readable = view.thumbnails[is_readable]
-    copies = find_near_copies(readable, real_view.thumbnails, data, processes, target)
+    copies = find_near_copies(readable, real_view.thumbnails, data_set, processes, target)
     relative = compare(generated, ceiling)
     return Evaluation(
         protocol=Protocol(
@@ -208,9 +211,9 @@ def _notes(scores: Scores, relative: RelativeToReal, num_real_clips: int) -> lis
     return notes
 
 
-def score_real_clips(data: Path | str, manifest: Manifest, num_clips: int) -> Scores:
-    """Score the first real clips of a data folder: what generated ones are compared with."""
-    real = RealClips(data, num_clips)
+def score_real_clips(data_sets: Sequence[DataSet], num_clips: int) -> Scores:
+    """Score the first real clips of some data: what generated ones are compared with."""
+    real = RealClips(data_sets, num_clips)
     starts = range(0, real.num_clips, CLIPS_AT_ONCE)
     tracks, prompts = [], []
     for start in starts:

@@ -48,7 +48,9 @@ def fit(
     accuracy = _accuracy(network, heads, clips, labels, validation)
     _standardise(network, clips, training)
     return network, FeaturesInfo(
-        dataset_fingerprints=tuple(folder.manifest.fingerprint for folder in folders),
+        dataset_fingerprints=tuple(
+            data_set.manifest.fingerprint for folder in folders for data_set in folder.data_sets
+        ),
         num_clips=len(training),
         num_epochs=num_epochs,
         seed=seed,
@@ -60,7 +62,7 @@ def _read_all(folders: Sequence[RealClips]) -> tuple[Tensor, list[str]]:
     """Return all clips as the network wants them, (N, 8, 32, 32, 3) uint8, and their prompts."""
     prepared, prompts = [], []
     for folder in folders:
-        for start in tqdm(range(0, folder.num_clips, CLIPS_AT_ONCE), desc=f"read {folder.folder}"):
+        for start in tqdm(range(0, folder.num_clips, CLIPS_AT_ONCE), desc="read clips"):
             frames, some = folder.read(range(start, min(start + CLIPS_AT_ONCE, folder.num_clips)))
             prepared.append(torch.from_numpy(prepare(frames)))
             prompts += some

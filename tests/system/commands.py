@@ -14,7 +14,7 @@ def environment(**extra: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("ACCELERATE_", "WANDB_", "PYTEST_"))
+        if not name.startswith(("ACCELERATE_", "WANDB_", "PYTEST_", "SLURM_"))
         and name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     }
     return kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | extra

@@ -217,23 +217,29 @@ def test_wandb_killed_in_the_middle_does_not_stop_a_run(circles, tmp_path):
     run_dir = tmp_path / "run"
     process = start(
         sys.executable,
-        *faulty("slow@data:7-12", circles, run_dir, "--tracking", "wandb"),
+        *faulty("slow@data:7-40", circles, run_dir, "--tracking", "wandb", *LONGER),
         WANDB_MODE="offline",
         WANDB_DIR=str(tmp_path),
     )
-    services = [p for p in psutil.Process(process.pid).children(recursive=True) if is_wandb(p)]
-    assert services
+    deadline = time.monotonic() + 60
+    while not (services := wandb_services(process.pid)):  # it starts in its own time
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     for service in services:
         service.send_signal(signal.SIGKILL)
     start_time = time.monotonic()
     _, output = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert time.monotonic() - start_time < 90
-    assert [record["step"] for record in records(run_dir, "train")] == [2, 4, 6, 8, 10, 12]
+    assert [record["step"] for record in records(run_dir, "train")] == list(range(2, 41, 2))
 
 
-def is_wandb(process: psutil.Process) -> bool:
-    return any("wandb" in part for part in process.cmdline()[:2])
+LONGER = ("--train.num-steps", 40, "--save-every-steps", 40)
+
+
+def wandb_services(pid: int) -> list[psutil.Process]:
+    children = psutil.Process(pid).children(recursive=True)
+    return [p for p in children if any("wandb" in part for part in p.cmdline()[:2])]
 
 
 def test_the_record_of_a_stop_is_plain_json(circles, tmp_path):

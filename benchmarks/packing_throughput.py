@@ -1,0 +1,87 @@
+"""Packing of 10 s 720p H.264 films beside pure decoding: `python -m benchmarks.packing_throughput`.
+
+Every clip spans its film, so that both decode all of its frames. Asked: at least 80 % of the pure
+decode rate with one process, and two processes at least 1.8 times as fast as one.
+"""
+
+import io
+import tempfile
+from contextlib import redirect_stderr
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import av
+
+from benchmarks.films import write_film, write_list
+from benchmarks.measure import benchmark, print_summary, summarise, take_turns
+from benchmarks.record import write_record
+from data_tools.destination import Destination
+from data_tools.finishing import complete
+from data_tools.pack_videos import PackOptions, make_plan
+from data_tools.videos.plan import PackPlan, sandbox_for
+
+NUM_FILMS = 4
+NUM_FRAMES = 16
+
+
+def run(num_videos: int = 32, turns: int = 5, seconds: float = 10.0) -> None:
+    """Time decoding and packing turn by turn, print a table and write the record.
+
+    Args:
+        num_videos: Films packed in each turn (of a few different ones).
+        turns: Turns of each way; medians of rates and of the turns' ratios are reported.
+        seconds: Length of a film.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        films = [write_film(folder / f"{i}.mp4", i, seconds=seconds) for i in range(NUM_FILMS)]
+        write_list(folder, num_videos)
+        options = PackOptions(
+            source=name, out="", num_frames=NUM_FRAMES, fps=NUM_FRAMES / seconds,
+            rows_per_shard=max(1, num_videos // 8),
+        )  # fmt: skip
+        plan = make_plan(options)
+        one, two = "pack_videos, 1 process", "pack_videos, 2 processes"
+        ways = {
+            "pure PyAV decode": partial(decode, films * (num_videos // NUM_FILMS)),
+            one: partial(pack, plan, 1),
+            two: partial(pack, plan, 2),
+        }
+        taken = take_turns(ways, turns)
+        megabytes = sum(path.stat().st_size for path in films) / NUM_FILMS / 1e6
+    summary = summarise(taken, num_videos)
+    pairs = zip(taken[one], taken[two], strict=True)
+    content = {
+        "num_videos": num_videos,
+        "seconds_per_video": seconds,
+        "megabytes_per_video": megabytes,
+        "videos_per_second": summary,
+        "two_processes_over_one": median(a.seconds / b.seconds for a, b in pairs),
+    }
+    print_summary("videos/s", summary)
+    print(f"two processes over one: {content['two_processes_over_one']:.2f}")
+    print(f"wrote {write_record('packing_throughput', content)}")
+
+
+def decode(films: list[Path]) -> None:
+    """Decode every frame of the films with one thread, and do nothing with them."""
+    for film in films:
+        with av.open(film) as container:
+            container.streams.video[0].codec_context.thread_count = 1
+            for _ in container.decode(video=0):
+                pass
+
+
+def pack(plan: PackPlan, num_workers: int) -> None:
+    """Pack as the command does, the start of its processes and the manifest included."""
+    with tempfile.TemporaryDirectory() as out, redirect_stderr(io.StringIO()):
+        built = complete(plan, Destination(Path(out)), num_workers=num_workers)
+    assert sum(shard.entry.num_samples for shard in built.values()) == len(plan.source.rows)
+    if num_workers == 1:
+        sandbox_for(plan.settings).close()  # its processor time counts when it has ended
+        sandbox_for.cache_clear()
+
+
+if __name__ == "__main__":
+    benchmark(run)

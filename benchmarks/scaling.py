@@ -1,0 +1,196 @@
+"""Clips/s on 1, 2 and 4 CPU processes of one thread, and what to expect of many GPUs.
+
+`python -m benchmarks.scaling`. Measured and predicted numbers are kept apart. Groups of processes
+take turns, so that other load touches all alike; as root each has a network namespace of its own,
+where the loopback's counter tells what the group alone sent.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.measure import benchmark
+from benchmarks.record import print_table, write_record
+from benchmarks.scaling_model import Network, efficiency, step_seconds
+from data_tools.build_shards import BuildOptions, build, make_plan
+
+ROOT = Path(__file__).resolve().parents[1]
+WORLD_SIZES = (1, 2, 4)
+BATCH_SIZE = 16  # of a step, over all processes
+NUM_GPUS = (8, 64, 512)
+NETWORKS = {  # assumed, not measured: what a rank gets of its node's network
+    "200 Gb/s a GPU": Network(bytes_per_second=20e9, latency_seconds=5e-6),
+    "100 Gb/s a node of 8": Network(bytes_per_second=1.2e9, latency_seconds=15e-6),
+}
+
+
+class Group:
+    """Processes that train together when told to."""
+
+    def __init__(self, data: Path, world_size: int, port: int) -> None:
+        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node",
+                  str(world_size), "--master_port", str(port)]  # fmt: skip
+        worker = ["benchmarks/scaling_worker.py", str(data), str(BATCH_SIZE)]
+        self.process = subprocess.Popen(
+            [*own_network(), *launch, *worker], cwd=ROOT, text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self.description = self._answer()
+        assert self.description["world_size"] == world_size
+
+    def turn(self, num_steps: int) -> dict[str, Any]:
+        """Train so many steps; return what they cost."""
+        self._tell(num_steps)
+        return self._answer()
+
+    def __enter__(self) -> "Group":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tell(0)
+        self.process.communicate(timeout=60)
+
+    def _tell(self, num_steps: int) -> None:
+        assert self.process.stdin
+        print(num_steps, file=self.process.stdin, flush=True)
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout
+        return json.loads(self.process.stdout.readline())
+
+
+def own_network() -> list[str]:
+    """Return the beginning of a command that runs in a network namespace; nothing without root."""
+    if os.geteuid() != 0 or not (shutil.which("unshare") and shutil.which("ip")):
+        return []
+    return ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+
+
+def run(
+    turns: int = 5, steps_per_turn: int = 8, gpu_step_ms: tuple[float, ...] = (5, 20, 80)
+) -> None:
+    """Measure, predict, print both apart and write the record.
+
+    Args:
+        turns: Turns of each group; medians are reported.
+        steps_per_turn: Steps in a turn; every eighth has the penalty.
+        gpu_step_ms: Step times of one GPU to predict for: measured ones, where there are any.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        options = BuildOptions(scene="circles", out=Path(name), num_clips=1024, clips_per_shard=64)
+        build(make_plan(options), Path(name), num_workers=1)
+        measured = measure(Path(name), turns, steps_per_turn)
+    show(measured)
+    predicted = predict(measured[0]["gradient_bytes"], gpu_step_ms)
+    print_table(
+        ["predicted efficiency", *(f"{n} GPUs" for n in NUM_GPUS)],
+        [
+            [row["case"], *(f"{e[0]:.0%} - {e[1]:.0%}" for e in row["efficiency"])]
+            for row in predicted
+        ],
+    )
+    record = {
+        "load_average": os.getloadavg(),
+        "counted_alone": bool(own_network()),
+        "clips_per_step": BATCH_SIZE,
+        "steps_per_turn": steps_per_turn,
+        "measured": measured,
+        "predicted": predicted,
+    }
+    print(f"wrote {write_record('scaling', record)}")
+
+
+def measure(data: Path, turns: int, steps_per_turn: int) -> list[dict[str, Any]]:
+    """Return a row for each number of processes, all of which took turns."""
+    with ExitStack() as stack:
+        groups = [
+            stack.enter_context(Group(data, world_size, port=29601 + world_size))
+            for world_size in WORLD_SIZES
+        ]
+        results = [[group.turn(steps_per_turn) for group in groups] for _ in range(turns)]
+    rows = []
+    for place, group in enumerate(groups):
+        own = [row[place] for row in results]
+        ratios = [row[0]["seconds"] / row[place]["seconds"] for row in results]
+        clips = steps_per_turn * BATCH_SIZE
+        communication = predict_here(group.description)
+        rows.append(
+            group.description
+            | {
+                "clips_per_second": median(clips / turn["seconds"] for turn in own),
+                "ratio": median(ratios),
+                "ratios": ratios,
+                "processor_ms_per_clip": median(
+                    1e3 * sum(turn["processor_seconds"]) / clips for turn in own
+                ),
+                "bytes_per_step": median(turn["bytes"] / steps_per_turn for turn in own),
+                "predicted_communication_ms": 1e3 * communication,
+            }
+        )
+    return rows
+
+
+def predict_here(description: dict[str, Any]) -> float:
+    """Return the seconds a step that the model expects of the link as it was measured here."""
+    if description["link"] is None:
+        return 0.0
+    # The measured latency is that of a sum of one number: all messages of a ring.
+    messages = 2 * (description["world_size"] - 1)
+    link = description["link"]
+    network = Network(link["bytes_per_second"], link["latency_seconds"] / messages)
+    return step_seconds(description["gradient_bytes"], description["world_size"], network)
+
+
+def predict(sizes: dict[str, float], gpu_step_ms: tuple[float, ...]) -> list[dict[str, Any]]:
+    """Return a row for each network and step time: the bounds of efficiency on many GPUs."""
+    rows = []
+    for name, network in NETWORKS.items():
+        for milliseconds in gpu_step_ms:
+            seconds = [step_seconds(sizes, n, network) for n in NUM_GPUS]
+            bounds = [efficiency(milliseconds / 1e3, each) for each in seconds]
+            rows.append(
+                {
+                    "case": f"{name}, {milliseconds:g} ms a step",
+                    "communication_ms": [1e3 * each for each in seconds],
+                    "efficiency": [[bound.lowest, bound.highest] for bound in bounds],
+                }
+            )
+    return rows
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print what was measured."""
+    headers = [
+        "measured",
+        "clips/s",
+        "ratio",
+        "processor ms a clip",
+        "kB a step",
+        "sums, predicted ms",
+    ]
+    print_table(
+        headers,
+        [
+            [
+                f"{row['world_size']} x 1 thread",
+                f"{row['clips_per_second']:.1f}",
+                f"{row['ratio']:.2f}",
+                f"{row['processor_ms_per_clip']:.1f}",
+                f"{row['bytes_per_step'] / 1e3:.0f}",
+                f"{row['predicted_communication_ms']:.1f}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+if __name__ == "__main__":
+    benchmark(run)

@@ -1,0 +1,77 @@
+"""Run by torchrun for benchmarks/scaling.py: trains when told to, and says what it cost.
+
+Reads numbers of steps from stdin, one a line, and answers each with a line of JSON. Between turns
+all ranks sleep, so that groups of different sizes can take turns on the same machine.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from t2vgan.distributed import Processes
+from t2vgan.preflight.link import measure_link
+from t2vgan.presets import PRESETS
+from t2vgan.stream import ClipLoader
+from t2vgan.trainer import Trainer
+
+WARM_UP_STEPS = 3
+
+
+def main(data: Path, global_batch_size: int) -> None:
+    preset = PRESETS["quickstart"]
+    train = preset.train.model_copy(update={"global_batch_size": global_batch_size})
+    update = {"path": data, "num_streams": 8}
+    changes = {"data": preset.data.model_copy(update=update), "train": train, "num_cpu_threads": 1}
+    trainer = Trainer(preset.model_copy(update=changes))
+    processes = trainer.processes
+    with trainer.loader() as loader:
+        take_steps(trainer, loader, WARM_UP_STEPS)
+        say(processes, describe(trainer))
+        while num_steps := processes.agree(int(input()) if processes.is_main else 0):
+            say(processes, timed(trainer, loader, num_steps))
+    processes.end()
+
+
+def describe(trainer: Trainer) -> dict[str, Any]:
+    """Return the sizes of both networks' gradients, and what the link does."""
+    sizes = {
+        name: sum(p.numel() * p.element_size() for p in player.network.parameters())
+        for name, player in trainer.game.players.items()
+    }
+    link = vars(measure_link(trainer.processes)) if trainer.processes.many else None
+    return {"world_size": trainer.processes.world_size, "gradient_bytes": sizes, "link": link}
+
+
+def take_steps(trainer: Trainer, loader: ClipLoader, num_steps: int) -> None:
+    for _ in range(num_steps):
+        trainer.train_step(next(loader))
+    trainer.game.read_notes()
+
+
+def timed(trainer: Trainer, loader: ClipLoader, num_steps: int) -> dict[str, Any]:
+    """Train, and return seconds, every rank's processor seconds, and bytes through loopback."""
+    trainer.processes.gather_objects(None)  # start together
+    sent, start, processor_start = loopback_bytes(), time.perf_counter(), time.process_time()
+    take_steps(trainer, loader, num_steps)
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor_start
+    sent = loopback_bytes() - sent
+    by_rank = trainer.processes.gather_objects(processor)
+    return {"seconds": seconds, "processor_seconds": by_rank, "bytes": sent}
+
+
+def loopback_bytes() -> int:
+    """Return what was sent through this network namespace's loopback since it exists."""
+    lines = Path("/proc/net/dev").read_text().splitlines()
+    (fields,) = [line.split() for line in lines if line.strip().startswith("lo:")]
+    return int(fields[9])
+
+
+def say(processes: Processes, what: dict[str, Any]) -> None:
+    if processes.is_main:
+        print(json.dumps(what), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,167 @@
+"""What a tracker costs a run: `python -m benchmarks.tracking_overhead`.
+
+Real runs of the quickstart on one thread, wandb offline. Counted in processor time, which other
+load on the machine hardly changes: of the tracker's thread, of the processes that it starts, and
+of handing records over, against that of the steps. What is paid once (imports, start, end) is kept
+apart from what each kind of record costs; a whole quickstart has so many of each.
+"""
+
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmarks.measure import benchmark
+from benchmarks.record import print_table, write_record
+from data_tools.build_shards import BuildOptions, build, make_plan
+from t2vgan import tracking
+from t2vgan.presets import PRESETS
+from t2vgan.runlog import Record
+from t2vgan.tracking.outbox import Outbox, Tracker
+from t2vgan.trainer import Trainer
+
+TRACKERS = ("wandb", "tensorboard")
+QUICKSTART = PRESETS["quickstart"]
+NUM_STEPS = QUICKSTART.train.num_steps
+NUM_EVALUATIONS = NUM_STEPS // QUICKSTART.evaluate_every_steps
+NUM_SAVES = NUM_STEPS // QUICKSTART.save_every_steps + NUM_EVALUATIONS  # each may be the best
+NUM_RECORDS = {
+    "train": NUM_STEPS // QUICKSTART.log_every_steps,
+    "samples": NUM_STEPS // QUICKSTART.sample_every_steps,
+    "evaluation": NUM_EVALUATIONS,
+    "checkpoint": NUM_SAVES,
+    "weights": NUM_SAVES,
+}
+
+
+def run(num_steps: int = 60) -> None:
+    """Train with each tracker, print what it cost and write the record.
+
+    Args:
+        num_steps: Length of each run; it draws samples and is evaluated at a third, and so on.
+    """
+    os.environ["WANDB_MODE"] = "offline"
+    os.environ["WANDB_SILENT"] = "true"
+    results = {}
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name, "data")
+        options = BuildOptions(scene="circles", out=data, num_clips=1024, clips_per_shard=64)
+        build(make_plan(options), data, num_workers=1)
+        for tracker in TRACKERS:
+            results[tracker] = train(data, Path(name, tracker), tracker, num_steps)
+    print_table(
+        ["tracker", "once, s", *(f"{kind}, ms" for kind in NUM_RECORDS), "share of a quickstart"],
+        [
+            [
+                name,
+                f"{row['once_seconds']:.2f}",
+                *(f"{row['record_ms'][kind]:.2f}" for kind in NUM_RECORDS),
+                f"{row['share_of_quickstart']:.2%}",
+            ]
+            for name, row in results.items()
+        ],
+    )
+    record = {"num_steps": num_steps, "load_average": os.getloadavg(), "trackers": results}
+    print(f"wrote {write_record('tracking_overhead', record)}")
+
+
+class WatchedOutbox(Outbox):
+    """Counts the processor time that it costs: to those who put, and in its thread."""
+
+    latest: ClassVar["WatchedOutbox"]
+
+    def __init__(self, name: str, start: Callable[[], Tracker]) -> None:
+        WatchedOutbox.latest = self
+        self.seconds: Counter[str] = Counter()
+
+        def watched_start() -> Tracker:
+            tracker = start()
+            log = tracker.log
+            tracker.log = lambda record: self.timed(record["kind"], log)(record)  # type: ignore[method-assign]
+            return tracker
+
+        super().__init__(name, watched_start)
+
+    def put(self, record: Record) -> None:
+        self.timed("put", super().put)(record)
+
+    def close(self, *patience: float) -> None:
+        super().close(*patience)
+        self.seconds["dropped"] = self.num_dropped
+
+    def _work(self, start: Callable[[], Tracker]) -> None:
+        self.timed("thread", super()._work)(start)
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function such that its calls and its processor seconds are counted."""
+
+        def wrapped(*arguments: Any) -> Any:
+            start = time.thread_time()
+            try:
+                return function(*arguments)
+            finally:
+                self.seconds[name] += time.thread_time() - start  # type: ignore[assignment]
+                self.seconds[f"{name} calls"] += 1
+
+        return wrapped
+
+
+def train(data: Path, run_dir: Path, tracker: str, num_steps: int) -> dict[str, Any]:
+    """Train the quickstart with a tracker; return what both cost."""
+    changes = {
+        "run_dir": run_dir,
+        "data": QUICKSTART.data.model_copy(update={"path": data}),
+        "train": QUICKSTART.train.model_copy(update={"num_steps": num_steps}),
+        "sample_every_steps": num_steps // 3,
+        "evaluate_every_steps": num_steps // 3,
+        "tracking": tracker,
+        "num_cpu_threads": 1,
+    }
+    trainer = Trainer(QUICKSTART.model_copy(update=changes))
+    steps = time_calls(trainer.game, "play")
+    service = sum(os.times()[2:4])
+    assert trainer.run()
+    if tracker == "wandb":
+        import wandb
+
+        wandb.teardown()  # its process has ended: the kernel counts what it used
+    service = sum(os.times()[2:4]) - service
+    spent = WatchedOutbox.latest.seconds
+    logged = sum(spent[kind] for kind in NUM_RECORDS)
+    once = spent["thread"] - logged + service
+    put = spent["put"] / spent["put calls"]
+    record = {kind: put + spent[kind] / max(1, spent[f"{kind} calls"]) for kind in NUM_RECORDS}
+    tracking_seconds = once + sum(NUM_RECORDS[kind] * record[kind] for kind in NUM_RECORDS)
+    step = sum(steps) / num_steps
+    return {
+        "once_seconds": once,
+        "of_which_its_own_processes": service,
+        "put_us": 1e6 * put,
+        "record_ms": {kind: 1e3 * seconds for kind, seconds in record.items()},
+        "num_records": spent["put calls"],
+        "num_dropped": spent["dropped"],
+        "step_ms": 1e3 * step,
+        "share_of_quickstart": tracking_seconds / (NUM_STEPS * step),
+    }
+
+
+def time_calls(owner: Any, name: str) -> list[float]:
+    """Return a list that grows by the processor seconds of each call of a method."""
+    method, seconds = getattr(owner, name), []
+
+    def wrapped(*arguments: Any) -> Any:
+        start = time.thread_time()
+        result = method(*arguments)
+        seconds.append(time.thread_time() - start)
+        return result
+
+    setattr(owner, name, wrapped)
+    return seconds
+
+
+if __name__ == "__main__":
+    tracking.Outbox = WatchedOutbox  # type: ignore[assignment, misc]
+    benchmark(run)

@@ -1,0 +1,133 @@
+"""Where a build's shards go: a folder of this machine, or one behind a URL."""
+
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+from data_tools.build_state import FAILURES_NAME, JOURNAL_PREFIX, read_journals, write_journal
+from data_tools.builds import WHOLE, BuildHeader, BuiltShard, Task
+from t2vgan.errors import UserError
+from t2vgan.remote import RemoteFolder, as_location, is_url
+from t2vgan.shards import MANIFEST_NAME
+
+CONNECTIONS = 16
+
+
+class Destination:
+    """A folder of this machine: shards are made where they stay."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        """Where manifest, journals and failures.jsonl lie while the build goes on."""
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def has(self, name: str) -> bool:
+        """Return whether a file of this name is there."""
+        return (self.folder / name).exists()
+
+    @contextmanager
+    def copy_of(self, name: str) -> Iterator[Path]:
+        """Yield where a shard can be read; FileNotFoundError if it is not there."""
+        yield self.folder / name
+
+    def deliver(self, name: str, built: BuiltShard) -> None:
+        """Bring a shard that was made in `folder` to where it stays."""
+
+    def record(self, header: BuildHeader, built: BuiltShard) -> None:
+        """Note what became of a shard where a later run of the build will look."""
+
+    def publish(self) -> None:
+        """Bring what lies in `folder` to where it stays, the manifest last."""
+
+
+class RemoteDestination(Destination):
+    """A folder behind a URL; each shard that is finished has a small journal there.
+
+    Nothing locks it: two builds of the same there at once do the work twice, with equal bytes.
+    """
+
+    def __init__(self, url: str, folder: Path):
+        super().__init__(folder)
+        self.url = url
+        self._names: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return self.url
+
+    def fetch(self, task: Task) -> None:
+        """Bring what earlier runs noted into `folder`; what they wrote stays where it is."""
+        sizes = _remote(self.url).sizes()
+        if sizes is None:
+            raise UserError(f"--out {self.url}: the web cannot be written to; give a bucket's URL")
+        self._names = frozenset(sizes)
+        for name in {MANIFEST_NAME, FAILURES_NAME} & self._names:
+            (self.folder / name).write_bytes(_remote(self.url).read(name))
+        recorded = [name for name in sizes if name.startswith(JOURNAL_PREFIX)]
+        with tempfile.TemporaryDirectory() as journals, ThreadPoolExecutor(CONNECTIONS) as pool:
+            texts = pool.map(_remote(self.url).read, recorded)
+            for name, text in zip(recorded, texts, strict=True):
+                (Path(journals) / name).write_bytes(text)
+            if recorded:
+                write_journal(self.folder, task, *read_journals(Path(journals)))
+
+    def has(self, name: str) -> bool:
+        return name in self._names
+
+    @contextmanager
+    def copy_of(self, name: str) -> Iterator[Path]:
+        remote = _remote(self.url)
+        size = remote.size(name)
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".tmp-") as file:
+            if size is not None:
+                remote.download(name, size, file)
+            file.flush()
+            yield Path(file.name)
+
+    def deliver(self, name: str, built: BuiltShard) -> None:
+        if built.entry is None:
+            with suppress(FileNotFoundError):
+                _remote(self.url).remove(name)
+            return
+        _remote(self.url).upload(self.folder / name, name)
+        (self.folder / name).unlink()
+
+    def record(self, header: BuildHeader, built: BuiltShard) -> None:
+        text = f"{header.model_dump_json()}\n{built.model_dump_json()}\n"
+        _remote(self.url).write(_journal_of(built), text.encode())
+
+    def publish(self) -> None:
+        remote = _remote(self.url)
+        for name in (FAILURES_NAME, MANIFEST_NAME):
+            if (self.folder / name).exists():
+                remote.upload(self.folder / name, name)
+        for name in remote.sizes() or ():
+            if name.startswith(JOURNAL_PREFIX):
+                remote.remove(name)
+
+
+@contextmanager
+def open_destination(location: Path | str, task: Task = WHOLE) -> Iterator[Destination]:
+    """Yield a folder's or a URL's destination, with all that earlier runs of the build noted."""
+    location = as_location(location)
+    if not is_url(location):
+        yield Destination(Path(location))
+        return
+    with tempfile.TemporaryDirectory(prefix="t2vgan-") as name:
+        destination = RemoteDestination(location, Path(name))
+        destination.fetch(task)
+        yield destination
+
+
+def _journal_of(built: BuiltShard) -> str:
+    return f"{JOURNAL_PREFIX}-{built.index:06d}.jsonl"
+
+
+@lru_cache(maxsize=4)
+def _remote(url: str) -> RemoteFolder:
+    """Return this process's client."""
+    return RemoteFolder(url)

@@ -1,0 +1,71 @@
+"""The jobs of a build on an existing Ray cluster, whose nodes see the same folders and URLs."""
+
+import importlib.util
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from t2vgan.errors import UserError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+ShouldStop = Callable[[], bool]
+
+KNOCK_SECONDS = 10
+MAX_RETRIES = 3  # of a job whose node or process was lost
+
+
+def run_jobs_on_ray(
+    function: Callable[[Job, ShouldStop], Result],
+    jobs: Sequence[Job],
+    *,
+    num_workers: int = 0,
+    address: str = "auto",
+) -> Iterator[Result]:
+    """Yield `function(job, should_stop)` of every job as each is done, as `run_jobs`.
+
+    Every CPU of the cluster takes one job at a time; `num_workers` is that of other engines.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("--engine ray needs Ray: pip install 't2vgan[ray]'")
+    import ray
+
+    try:
+        knock(address)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except OSError:
+        raise UserError(f"--ray-address {address}: no Ray cluster is running there") from None
+    waiting: deque[Job] = deque(jobs)
+    running: list[Any] = []
+    try:
+        run: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_run_job)
+        most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))  # one at work, one ready
+        while waiting or running:
+            while waiting and len(running) < most:
+                running.append(run.remote(function, waiting.popleft()))
+            done, running = ray.wait(running)
+            yield from ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except ray.exceptions.RayError as error:
+        raise UserError(
+            f"the Ray cluster lost a job ({str(error).splitlines()[0]}); run the same command again"
+            " to continue"
+        ) from None
+    finally:
+        for job in running:
+            ray.cancel(job, force=True)
+        ray.shutdown()
+
+
+def knock(address: str) -> None:
+    """Raise OSError where nobody answers, which Ray itself would find out only after minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+
+
+def _run_job(function: Callable[[Job, ShouldStop], Result], job: Job) -> Result:
+    return function(job, lambda: False)

@@ -1,0 +1,19 @@
+"""What a check says."""
+
+from dataclasses import dataclass
+
+FIT, WARNING, UNFIT = "fit", "warning", "NOT FIT"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found, on all ranks together."""
+
+    name: str
+    verdict: str
+    text: str
+
+
+def count_of(count: int, one: str, many: str = "") -> str:
+    """Return "1 shard", "2 shards"."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,49 @@
+"""Checks of what the processes are told: code, packages, config, tracker."""
+
+import os
+
+from t2vgan.agreement import describe_config, describe_software, find_differences, name_some
+from t2vgan.cli import describe
+from t2vgan.config import Config, check_batch_arithmetic
+from t2vgan.distributed import Processes
+from t2vgan.errors import UserError
+from t2vgan.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
+from t2vgan.tracking import check_tracking, has_wandb_key
+
+
+def check_software(processes: Processes, config: Config) -> Finding:
+    """Compare versions and our own source files."""
+    facts = describe_software()
+    different = find_differences(processes.gather_objects(facts))
+    if different:
+        return Finding("software", UNFIT, name_some(different))
+    num_sources = sum(name.startswith("code ") for name in facts)
+    return Finding(
+        "software", FIT, f"python {facts['python']}, torch {facts['torch']}, {num_sources} sources"
+        " the same on all ranks",
+    )  # fmt: skip
+
+
+def check_config(processes: Processes, config: Config) -> Finding:
+    """Compare the config, and check that its batch divides over this many processes."""
+    different = find_differences(processes.gather_objects(describe_config(config)))
+    if different:
+        return Finding("config", UNFIT, name_some(different))
+    try:
+        micro = check_batch_arithmetic(config, processes.world_size)
+    except UserError as error:
+        return Finding("config", UNFIT, describe(error))
+    text = f"{count_of(processes.world_size, 'process', 'processes')}, {micro} clips each a pass"
+    return Finding("config", FIT, text)
+
+
+def check_tracker(processes: Processes, config: Config) -> Finding:
+    """Say whether the tracker is installed and may send."""
+    try:
+        processes.on_main(lambda: check_tracking(config))
+    except UserError as error:
+        return Finding("tracking", UNFIT, describe(error))
+    online = os.environ.get("WANDB_MODE", "online") == "online"
+    if config.tracking == "wandb" and online and not processes.agree(has_wandb_key()):
+        return Finding("tracking", WARNING, "wandb has no key: it would be recorded offline")
+    return Finding("tracking", FIT, config.tracking)

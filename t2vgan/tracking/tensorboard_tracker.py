@@ -1,0 +1,57 @@
+"""TensorBoard: curves, films and tables in run_dir/tensorboard, over steps."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
+
+from t2vgan.runlog import Record
+from t2vgan.tracking.values import PROMPT_COLUMNS, prompt_rows, scalars
+
+FOLDER_NAME = "tensorboard"
+
+
+class TensorBoardTracker:
+    """Writes a run's records as TensorBoard events; what came after `step` is hidden."""
+
+    def __init__(self, run_dir: Path, config: dict[str, Any], step: int) -> None:
+        self.run_dir = run_dir
+        self.writer = SummaryWriter(run_dir / FOLDER_NAME, purge_step=step + 1 if step else 0)
+        self.writer.add_text("config", f"```\n{json.dumps(config, indent=2)}\n```", step)
+
+    def log(self, record: Record) -> None:
+        if record["kind"] == "weights":
+            return
+        step, time = record["step"], record["wall_time"]
+        for name, value in scalars(record).items():
+            self.writer.add_scalar(name, value, step, time)
+        if record["kind"] == "train":
+            self.writer.add_scalar("clips_seen", record["clips_seen"], step, time)
+        if record["kind"] == "samples":
+            self.add_film(self.run_dir / record["animation"], step, time)
+        if record["kind"] == "evaluation":
+            self.writer.add_text("evaluation/prompts", markdown_table(record), step, time)
+        self.writer.flush()
+
+    def add_film(self, path: Path, step: int, time: float) -> None:
+        """Add a GIF as it stands: `add_video` would want moviepy, only to encode another one."""
+        from PIL import Image
+
+        with Image.open(path) as picture:
+            width, height = picture.size
+        film = Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes()
+        )
+        summary = Summary(value=[Summary.Value(tag="samples", image=film)])
+        self.writer.file_writer.add_summary(summary, step, time)  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def markdown_table(record: Record) -> str:
+    """Return an evaluation's prompts as a Markdown table."""
+    rows = [PROMPT_COLUMNS, ["---"] * len(PROMPT_COLUMNS), *prompt_rows(record)]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)

@@ -1,0 +1,113 @@
+"""Weights & Biases: curves, videos, tables and weights of one run, whatever happens to the job.
+
+Without a key or a server the run is recorded in run_dir/wandb, and `wandb sync` sends it later.
+Every life of a run goes on in the same wandb run, whose id is in run_dir/wandb_id.
+"""
+
+import logging
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from t2vgan.cli import describe
+from t2vgan.files import replace_file
+from t2vgan.runlog import Record
+from t2vgan.tracking.key import has_wandb_key
+from t2vgan.tracking.values import PROMPT_COLUMNS, prompt_rows, scalars
+
+ID_NAME = "wandb_id"
+DEFAULTS = {
+    "WANDB_INIT_TIMEOUT": "30",
+    "WANDB_FINISH_TIMEOUT": "50",  # shorter than the outbox's patience; the rest stays on disk
+}
+
+logger = logging.getLogger(__name__)
+
+
+class WandbTracker:
+    """Shows a run's records in wandb; for the main rank only."""
+
+    def __init__(self, run_dir: Path, config: dict[str, Any]) -> None:
+        self.run_dir = run_dir
+        self.unsent_weights: Record | None = None
+        for name, value in DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        # Weights on their way wait beside the records, not in a home that another node lacks.
+        os.environ.setdefault("WANDB_DATA_DIR", str(run_dir.resolve() / "wandb"))
+        self.run = start_run(run_dir, config)
+        self.run.define_metric("clips_seen", hidden=True)
+        self.run.define_metric("step", hidden=True)
+        self.run.define_metric("*", step_metric="step")
+        self.run.define_metric("evaluation/*", step_metric="clips_seen")
+
+    def log(self, record: Record) -> None:
+        if record["kind"] == "weights":
+            self.log_weights(record)
+            return
+        row: dict[str, Any] = scalars(record)
+        if record["kind"] == "samples":
+            # The film that is there: encoding one for each prompt takes a third of a second.
+            film = self.run_dir / record["animation"]
+            row["samples"] = wandb.Video(str(film), caption="; ".join(record["prompts"]))
+        if record["kind"] == "evaluation":
+            row["evaluation/prompts"] = wandb.Table([*PROMPT_COLUMNS], data=prompt_rows(record))
+        if row:
+            # Not wandb's own step: it refuses to go back, as a run does that was killed after its
+            # last checkpoint.
+            self.run.log(row | {"step": record["step"], "clips_seen": record["clips_seen"]})
+
+    def log_weights(self, record: Record) -> None:
+        """Send the best weights at once, others when the run ends."""
+        if record["is_best"]:
+            self.send_weights(self.run_dir / "weights_best.safetensors", record, "best")
+        self.unsent_weights = record
+
+    def send_weights(self, path: Path, record: Record, *aliases: str) -> None:
+        metadata = {name: record[name] for name in ("step", "clips_seen")}
+        artifact = wandb.Artifact(f"weights-{self.run.id}", "model", metadata=metadata)
+        artifact.add_file(str(path))
+        self.run.log_artifact(artifact, aliases=[*aliases, f"step-{record['step']}"])
+
+    def close(self) -> None:
+        if self.unsent_weights:
+            path = self.run_dir / "weights.safetensors"
+            self.send_weights(path, self.unsent_weights, "latest")
+        self.run.finish()
+
+
+def start_run(run_dir: Path, config: dict[str, Any]) -> wandb.Run:
+    """Start or go on with the wandb run of a run_dir: online if that is possible, else offline."""
+    options: dict[str, Any] = {
+        "project": os.environ.get("WANDB_PROJECT", "t2vgan"),
+        "name": run_dir.resolve().name,
+        "id": own_id(run_dir),
+        "resume": "allow",
+        "config": config,
+        "dir": os.environ.get("WANDB_DIR", run_dir),
+        # Its way of capturing the console would make every print wait for wandb's process.
+        "settings": wandb.Settings(console="off"),
+    }
+    if os.environ.get("WANDB_MODE", "online") != "online":
+        return wandb.init(**options)
+    reason = "no key: set WANDB_API_KEY or run `wandb login`"
+    if has_wandb_key():
+        try:
+            return wandb.init(**options)
+        except wandb.Error as error:
+            reason = describe(error)
+            wandb.teardown()  # else its process holds the id of the run that did not start
+    folder = Path(options["dir"]) / "wandb"
+    message = "wandb is not reachable (%s); recorded in %s, `wandb sync %s/offline-run-*` sends it"
+    logger.warning(message, reason, folder, folder)
+    return wandb.init(mode="offline", **options)
+
+
+def own_id(run_dir: Path) -> str:
+    """Return the id of a run_dir's wandb run, the same for every start."""
+    path = run_dir / ID_NAME
+    if not path.exists():
+        replace_file(path, secrets.token_hex(4))
+    return path.read_text().strip()

@@ -1,0 +1,49 @@
+"""Look at a run, here or on another node: `python -m t2vgan.watch RUN_DIR`."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.live import Live
+
+from t2vgan import cli
+from t2vgan.errors import UserError
+from t2vgan.watch.follow import Follower
+from t2vgan.watch.view import draw
+
+WIDTH_IN_FILES = 100
+
+
+def watch(
+    run_dir: tyro.conf.Positional[Path],
+    once: bool = False,
+    every_seconds: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 2.0,
+) -> None:
+    """Show a run's curves, rate, time left and warnings; Ctrl-C ends the view, not the run.
+
+    Args:
+        run_dir: The run's folder, also on a shared file system: only files are read.
+        once: Draw a single picture and leave.
+        every_seconds: Time between two looks.
+    """
+    if not run_dir.is_dir():
+        raise UserError(f"run_dir={run_dir} does not exist; name the folder of a training run")
+    if every_seconds <= 0:
+        raise UserError(f"--every-seconds {every_seconds} must be greater than 0")
+    follower = Follower(run_dir)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_IN_FILES
+    if once:
+        console.print(draw(follower.look(), console.width))
+        return
+    with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        while True:
+            live.update(draw(follower.look(), console.width), refresh=True)
+            time.sleep(every_seconds)
+
+
+if __name__ == "__main__":
+    cli.run(lambda: cli.call(watch, prog="python -m t2vgan.watch"))

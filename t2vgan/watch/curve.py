@@ -1,0 +1,93 @@
+"""Curves in a terminal: 2 x 4 dots to a character."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from rich.text import Text
+
+from t2vgan.runlog import format_count
+
+COLOURS = ("cyan", "magenta", "yellow")
+BLANK = 0x2800  # Unicode's braille patterns begin here
+DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # [column][row], from the top
+AXIS_WIDTH = 9
+
+Values = Sequence[float | None]
+
+
+def draw_curves(series: Mapping[str, Values], *, width: int, height: int) -> Text:
+    """Return a legend and `height` lines of curves over a common scale, `width` characters wide.
+
+    Values that are missing leave a gap.
+    """
+    known = [v for values in series.values() for v in values if v is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    high = high if high > low else low + 1
+    columns = width - AXIS_WIDTH
+    cells: dict[tuple[int, int], tuple[int, str]] = {}
+    for values, colour in zip(series.values(), COLOURS, strict=False):
+        for x, y in dots_of(values, 2 * columns, 4 * height, low, high):
+            dots, _ = cells.get((y // 4, x // 2), (0, ""))
+            cells[y // 4, x // 2] = (dots | DOTS[x % 2][y % 4], colour)
+    text = legend(series)
+    for row in range(height):
+        label = {0: format_number(high), height - 1: format_number(low)}.get(row, "")
+        text.append(f"\n{label:>{AXIS_WIDTH - 2}} ┤", "dim")
+        for column in range(columns):
+            dots, colour = cells.get((row, column), (0, ""))
+            text.append(chr(BLANK + dots) if dots else " ", colour)
+    return text
+
+
+def dots_of(
+    values: Values, width: int, height: int, low: float, high: float
+) -> Iterator[tuple[int, int]]:
+    """Yield a curve's dots (x, y), y from the top; neighbours are joined by a vertical stroke."""
+    before: int | None = None
+    for x, value in enumerate(resample(values, width)):
+        if value is None:
+            before = None
+            continue
+        y = round((high - value) / (high - low) * (height - 1))
+        first, last = sorted((y, y if before is None else before))
+        yield from ((x, stroke) for stroke in range(first, last + 1))
+        before = y
+
+
+def legend(series: Mapping[str, Values]) -> Text:
+    """Return each curve's name and last value, in its colour."""
+    text = Text()
+    for (name, values), colour in zip(series.items(), COLOURS, strict=False):
+        last = next((value for value in reversed(values) if value is not None), None)
+        text.append(f"{name} {format_number(last)}  ", colour)
+    return text
+
+
+def resample(values: Values, size: int) -> list[float | None]:
+    """Return `size` values: means of equal parts where there are more, else points between."""
+    if len(values) > size:
+        edges = [place * len(values) // size for place in range(size + 1)]
+        return [mean(values[start:end]) for start, end in pairwise(edges)]
+    points: list[float | None] = []
+    for place in range(size if values else 0):
+        whole, rest = divmod(place * (len(values) - 1), size - 1)
+        left, right = values[whole], values[min(whole + 1, len(values) - 1)]
+        share = rest / (size - 1)
+        if left is None or right is None:
+            points.append(left if share < 0.5 else right)
+        else:
+            points.append(left + share * (right - left))
+    return points
+
+
+def mean(values: Values) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def format_number(value: float | None) -> str:
+    """Return a number in at most seven characters."""
+    if value is None:
+        return "?"
+    return format_count(value) if abs(value) >= 1000 else f"{value:.3g}"

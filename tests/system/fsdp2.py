@@ -1,0 +1,111 @@
+"""Run by torchrun: what FSDP2 makes of this game, case by case, as JSON to a file.
+
+`fsdp2.py FILE CASE ...`: for each case the largest relative error of its gradients against those of
+one process with plain networks, in float64, or the text of the error.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from t2vgan.distributed import Processes
+from t2vgan.game import Game
+from tests.system.gradients import BATCH_SIZE, STEPS, gradients_of, whole_batch
+from tests.test_game import make_game
+
+BOTH = ("generator", "discriminator")
+
+
+class Alone:
+    """One process's view of itself: networks stay as they are."""
+
+    device, many, world_size, rank, is_main = torch.device("cpu"), False, 1, 0, True
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        return network
+
+    def accumulate(self, network: nn.Module, *, is_last: bool):
+        return nullcontext()
+
+
+def shard(
+    game: Game, sides: Sequence[str], mesh, *, keep: bool = False, contiguous: bool = True
+) -> None:
+    """Shard networks in place and give them new optimizers; `keep` them whole once gathered."""
+    for side in sides:
+        network = game.players[side].network
+        if contiguous:
+            network.to(memory_format=torch.contiguous_format)
+        fully_shard(network, mesh=mesh, reshard_after_forward=not keep)
+        if keep:
+            network.set_reshard_after_backward(False)
+        game.players[side].optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def gradient_error(local, mesh, *sides: str, step: int, keep: bool = False) -> float:
+    """Return the largest error of the sharded networks' gradients over the largest gradient."""
+    expected = gradients_of(make_game(Alone()), [whole_batch()], step)
+    game = make_game(Alone())
+    shard(game, sides, mesh, keep=keep)
+    game.ema.update = lambda *_: None
+    found = gradients_of(game, [local], step)
+    wanted = [name for name in expected if name.partition("/")[0] in sides]
+    assert wanted
+    if missing := [name for name in wanted if name not in found]:
+        raise AssertionError(f"no gradient for {missing[0]}, and {len(missing) - 1} others")
+    errors = [(whole(found[name]) - expected[name]).abs().max() for name in wanted]
+    sizes = [expected[name].abs().max() for name in wanted]
+    return (torch.stack(errors).max() / torch.stack(sizes).max()).item()
+
+
+def average(mesh) -> None:
+    """Update the averaged generator from a sharded one."""
+    game = make_game(Alone())
+    shard(game, ["generator"], mesh)
+    game.ema.update(game.generator.network, 8, 80)
+
+
+def main(path: Path, *names: str) -> None:
+    torch.set_default_dtype(torch.float64)
+    processes = Processes(num_cpu_threads=1)
+    mesh = init_device_mesh("cpu", (processes.world_size,))
+    share = BATCH_SIZE // processes.world_size
+    local = whole_batch().slice(slice(processes.rank * share, (processes.rank + 1) * share))
+    error = partial(gradient_error, local, mesh)
+    plain, penalty = STEPS["plain"], STEPS["penalty"]
+    cases: dict[str, Callable[[], float | None]] = {
+        "channels last": lambda: shard(make_game(Alone()), ["generator"], mesh, contiguous=False),
+        "generator": partial(error, "generator", step=plain),
+        "discriminator": partial(error, "discriminator", step=plain),
+        "both": partial(error, *BOTH, step=plain),
+        "average": partial(average, mesh),
+        "penalty": partial(error, "discriminator", step=penalty),
+        "penalty, kept": partial(error, "discriminator", step=penalty, keep=True),
+    }
+    report: dict[str, object] = {"world_size": processes.world_size}
+    for name in names:
+        try:
+            report[name] = cases[name]()
+        except Exception as problem:  # the report is about what fails
+            report[name] = f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
+        if processes.is_main:
+            print(name, report[name], flush=True)
+            path.write_text(json.dumps(report, indent=2))
+    processes.end()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

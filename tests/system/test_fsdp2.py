@@ -1,0 +1,33 @@
+"""What FSDP2 can and cannot do for this game with this torch; docs/scaling.md says the same."""
+
+import json
+from pathlib import Path
+
+from tests.system.commands import run, run_ok, torchrun
+
+SCRIPT = "tests/system/fsdp2.py"
+NEWS = "FSDP2 has learnt something: say so in docs/scaling.md"
+
+
+def report_of(path: Path) -> dict:
+    report = json.loads(path.read_text())
+    assert report["world_size"] == 2
+    return report
+
+
+def test_sharded_networks_have_the_right_gradients_without_a_penalty(tmp_path):
+    cases = ("channels last", "generator", "discriminator", "both", "average", "penalty, kept")
+    run_ok(*torchrun(2, 29591), SCRIPT, tmp_path / "report.json", *cases)
+    report = report_of(tmp_path / "report.json")
+    for name in ("generator", "discriminator", "both"):
+        assert report[name] < 1e-12
+    assert "non-contiguous" in report["channels last"], NEWS
+    assert "mixed torch.Tensor and DTensor" in report["average"], NEWS
+    assert "no gradient for discriminator/" in report["penalty, kept"], NEWS
+
+
+def test_the_double_backward_of_the_penalty_does_not_work(tmp_path):
+    """It reads weights that were freed after the first backward: the process may well crash."""
+    result = run(*torchrun(2, 29592), SCRIPT, tmp_path / "report.json", "penalty")
+    crashed = result.returncode != 0
+    assert crashed or isinstance(report_of(tmp_path / "report.json")["penalty"], str), NEWS

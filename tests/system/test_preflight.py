@@ -1,0 +1,174 @@
+"""Ranks that fit together and ranks that do not, each a real process with its own surroundings."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from t2vgan.config import load_config
+from t2vgan.manifest import load_manifest
+from t2vgan.preflight.storage import checkpoint_bytes
+from tests.system.commands import ROOT, environment, faulty, python, python_ok, run, torchrun, train
+
+PREFLIGHT = "--preflight"
+CHECKS = (
+    "devices", "all-reduce", "clocks", "software", "config", "tracking", "shared folder", "shards",
+    "free space",
+)  # fmt: skip
+
+
+def start_ranks(
+    port: int, *commands: Sequence[object], root: Path = ROOT
+) -> list[subprocess.CompletedProcess]:
+    """Run a command as each rank, as two nodes do; the last one in `root`."""
+    processes = []
+    for rank, command in enumerate(commands):
+        folder = root if rank == len(commands) - 1 else ROOT
+        env = environment(
+            RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(len(commands)),
+            LOCAL_WORLD_SIZE=str(len(commands)), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+            PYTHONPATH=str(folder),
+        )  # fmt: skip
+        processes.append(
+            subprocess.Popen(
+                list(map(str, command)),
+                cwd=folder,
+                env=env,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
+    outputs = [process.communicate(timeout=120) for process in processes]
+    return [
+        subprocess.CompletedProcess(process.args, process.returncode, *output)
+        for process, output in zip(processes, outputs, strict=True)
+    ]
+
+
+def rows(output: str) -> dict[str, tuple[str, str]]:
+    """Return the table's rows: check -> (verdict, what was found)."""
+    cells = [line.strip("│ ").split("│") for line in output.splitlines() if line.startswith("│")]
+    return {name.strip(): (verdict.strip(), text.strip()) for name, verdict, text in cells}
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_all_is_well(world_size, circles, tmp_path):
+    run_dir = tmp_path / "run"
+    command = train(circles, run_dir, PREFLIGHT)
+    launcher = (sys.executable,) if world_size == 1 else torchrun(2, 29581)
+    result = run(*launcher, *command)
+    assert result.returncode == 0, result.stdout + result.stderr
+    table = rows(result.stdout)
+    assert tuple(table) == CHECKS
+    assert {verdict for verdict, _ in table.values()} == {"fit"}
+    assert "6 shards" in table["shards"][1]
+    assert "6 checksums" in table["shards"][1], "every shard on one rank or another"
+    assert not run_dir.exists(), "nothing stays"
+    if world_size == 2:
+        assert "gloo" in table["all-reduce"][1]
+        assert "GB/s" in table["all-reduce"][1]
+
+
+def test_another_config_on_a_rank(circles, tmp_path):
+    """Named by the preflight, and by the run itself, which stops at once on both ranks."""
+    one = (sys.executable, *train(circles, tmp_path / "run"))
+    other = (sys.executable, *train(circles, tmp_path / "run", "--train.generator-lr", 0.1))
+    for result in start_ranks(29582, (*one, PREFLIGHT), (*other, PREFLIGHT)):
+        assert result.returncode == 2
+    expected = "--train.generator_lr is 0.002, but 0.1 on rank 1"
+    first, second = start_ranks(29583, one, other)
+    for result in (first, second):
+        assert result.returncode == 2, result.stderr
+        assert "Traceback" not in result.stderr
+        assert f"error: the ranks do not agree: {expected}" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_code_on_a_rank(circles, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT / "t2vgan", copy / "t2vgan")
+    shutil.copy(ROOT / "train.py", copy)
+    with open(copy / "t2vgan" / "losses.py", "a") as file:
+        file.write("# somebody's experiment\n")
+    command = (sys.executable, *train(circles, tmp_path / "run", PREFLIGHT))
+    first, _ = start_ranks(29584, command, command, root=copy)
+    assert first.returncode == 2
+    verdict, text = rows(first.stdout)["software"]
+    assert verdict == "NOT FIT"
+    assert text.startswith("code t2vgan/losses.py is ")
+    assert text.endswith("on rank 1")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another file system at the same place needs root")
+def test_a_folder_that_only_looks_shared(circles, tmp_path):
+    """In rank 1's own mount namespace another file system lies over the run's folder."""
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    command = (sys.executable, *train(circles, run_dir, PREFLIGHT))
+    cover = f'mount -t tmpfs tmpfs "{run_dir}" && exec "$@"'
+    alone = ("unshare", "--mount", "sh", "-c", cover, "sh", *command)
+    first, second = start_ranks(29585, command, alone)
+    assert (first.returncode, second.returncode) == (2, 2), first.stderr + second.stderr
+    verdict, text = rows(first.stdout)["shared folder"]
+    assert verdict == "NOT FIT"
+    assert "rank 0 does not see what rank 1 writes" in text
+    assert list(run_dir.iterdir()) == []
+
+
+def test_data_that_one_rank_lacks_or_has_damaged(circles, tmp_path):
+    """The run stops on both ranks at once, though one of them has all it needs."""
+    damaged = Path(shutil.copytree(circles, tmp_path / "damaged"))
+    shard = damaged / load_manifest(damaged).shards[1].name
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    good = (sys.executable, *train(circles, tmp_path / "run"))
+    bad = (sys.executable, *train(damaged, tmp_path / "run"))
+    first, _ = start_ranks(29586, (*good, PREFLIGHT), (*bad, PREFLIGHT))
+    verdict, text = rows(first.stdout)["shards"]
+    assert first.returncode == 2
+    assert verdict == "NOT FIT"
+    assert text.startswith(f"rank 1: {shard}: expected sha256")
+
+    missing = (sys.executable, *train(tmp_path / "nowhere", tmp_path / "run"))
+    for result in start_ranks(29587, good, missing):
+        assert result.returncode == 2, result.stderr
+        assert f"error: rank 1: data folder {tmp_path / 'nowhere'} does not exist" in result.stderr
+
+
+def test_a_clock_that_is_wrong_is_a_warning(circles, tmp_path):
+    """Rank 1's clock is an hour off, one way and the other."""
+    good = (sys.executable, *train(circles, tmp_path / "run", PREFLIGHT))
+    bad = (sys.executable, *faulty("jumping clock", circles, tmp_path / "run", PREFLIGHT))
+    first, second = start_ranks(29588, good, bad)
+    assert (first.returncode, second.returncode) == (0, 0), first.stdout + second.stderr
+    verdict, text = rows(first.stdout)["clocks"]
+    assert verdict == "warning"
+    assert text.startswith(("rank 1 is +3600", "rank 1 is -3600"))
+
+
+def test_a_batch_that_does_not_divide_a_disk_without_room_and_no_key(circles, small_disk):
+    command = train(circles, small_disk / "run", PREFLIGHT, "--tracking", "wandb")
+    wide = ("--model.channels", 64, "--model.hidden-size", 512, "--train.global-batch-size", 10)
+    result = python(*command, *wide, HOME=str(small_disk), NETRC=str(small_disk / "none"))
+    assert result.returncode == 2
+    table = rows(result.stdout)
+    assert table["config"][0] == "NOT FIT"
+    assert "10 = 2 * 4 + 2" in table["config"][1]
+    assert table["free space"][0] == "NOT FIT"
+    assert table["tracking"] == ("warning", "wandb has no key: it would be recorded offline")
+    assert "not fit: config, free space on 1 process" in result.stdout
+
+
+def test_the_room_that_checkpoints_take_is_what_they_take(circles, tmp_path):
+    run_dir = tmp_path / "run"
+    python_ok(*train(circles, run_dir, "--train.num-steps", 2))
+    (folder,) = (run_dir / "checkpoints").iterdir()
+    found = sum(path.stat().st_size for path in folder.iterdir())
+    expected = checkpoint_bytes(load_config(run_dir / "config.json"), load_manifest(circles))
+    assert 0.6 * found < expected < found, "the rest is names and headers: the model is tiny"

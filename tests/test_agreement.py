@@ -1,0 +1,64 @@
+"""What differs between ranks is named: fact, values, ranks."""
+
+import pytest
+
+from t2vgan.agreement import check_agreement, describe_config, describe_software, find_differences
+from t2vgan.config import Config
+from t2vgan.errors import UserError
+from t2vgan.presets import PRESETS
+
+
+class Ranks:
+    """Stands for several processes, each with its facts."""
+
+    def __init__(self, *facts):
+        self.gather_objects = lambda own: list(facts)
+
+
+def test_the_odd_rank_is_named_with_both_values():
+    same = {"torch": "2.14", "--train.seed": "0"}
+    assert find_differences([same] * 4) == []
+    by_rank = [same, same | {"--train.seed": "1"}, same, same | {"torch": "2.11"}]
+    assert find_differences(by_rank) == [
+        "torch is 2.14, but 2.11 on rank 3",
+        "--train.seed is 0, but 1 on rank 1",
+    ]
+
+
+def test_the_majority_is_right_even_against_the_main_rank():
+    facts = [{"numpy": "1"}, *[{"numpy": "2"}] * 9]
+    assert find_differences(facts) == ["numpy is 2, but 1 on rank 0"]
+    assert find_differences(facts[::-1]) == ["numpy is 2, but 1 on rank 9"]
+
+
+def test_what_a_rank_lacks_differs_too():
+    assert find_differences([{"code train.py": "ab"}, {}]) == [
+        "code train.py is ab, but missing on rank 1"
+    ]
+
+
+def test_many_ranks_and_facts_stay_one_line():
+    one, other = ({f"code {name}.py": value for name in "abcde"} for value in ("1", "2"))
+    with pytest.raises(UserError) as caught:
+        check_agreement(Ranks(*[one] * 30, *[other] * 20), one)
+    message = str(caught.value)
+    assert "code a.py is 1, but 2 on rank 30, 31, 32, 33, 34, 35, 36, 37 ...; code b.py" in message
+    assert "(and 2 others)" in message
+    assert "\n" not in message
+
+
+def test_any_option_shows_but_those_of_a_node_alone():
+    config = Config()
+    facts = describe_config(config)
+    train = config.train.model_copy(update={"seed": 1})
+    data = config.data.model_copy(update={"path": "/elsewhere"})
+    assert describe_config(config.model_copy(update={"data": data, "num_cpu_threads": 3})) == facts
+    changed = describe_config(config.model_copy(update={"train": train}))
+    assert find_differences([facts, changed]) == ["--train.seed is 0, but 1 on rank 1"]
+    presets = [describe_config(PRESETS["quickstart"]), describe_config(PRESETS["notebook"])]
+    assert "--model.kind is clip_gan, but notebook_gan on rank 1" in find_differences(presets)
+
+
+def test_our_sources_are_among_the_facts():
+    facts = describe_software()
+    assert {"python", "torch", "code train.py", "code t2vgan/preflight/link.py"} <= set(facts)

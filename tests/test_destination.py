@@ -1,0 +1,71 @@
+"""Builds whose shards go to object storage: the same bytes, resumable, whatever goes wrong."""
+
+import itertools
+
+import pytest
+
+from data_tools import destination
+from data_tools.build_shards import build
+from t2vgan.errors import UserError
+from tests.object_storage import BUCKET, client, objects, remove_objects
+from tests.test_data_tools import LARGE_PLAN, PLAN, files_in
+
+URL = f"s3://{BUCKET}/out"
+
+
+@pytest.fixture(autouse=True)
+def empty_bucket(storage):
+    remove_objects(storage, "out")
+    destination._remote.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("expected")
+    build(PLAN, folder, num_workers=1)
+    return files_in(folder)
+
+
+def test_the_same_files_arrive_through_faults(storage, expected):
+    kinds = itertools.cycle(["busy", None, "cut", None, "busy", "busy"])
+    storage.fault = lambda method, path: next(kinds)
+    build(PLAN, URL, num_workers=1)
+    assert objects(storage, "out") == expected
+    assert storage.faults.keys() == {"busy", "cut"}
+
+
+def test_what_is_finished_is_left_alone(storage, expected, capsys):
+    build(PLAN, URL, num_workers=1)
+    storage.requests.clear()
+    build(PLAN, URL, num_workers=1)
+    assert f"{URL} is already complete: 50 clips" in capsys.readouterr().out
+    assert not [path for method, path in storage.requests if method not in ("GET", "HEAD")]
+
+
+def test_a_damaged_or_lost_shard_is_made_again(storage, expected):
+    build(PLAN, URL, num_workers=1)
+    names = sorted(name for name in expected if name.endswith(".tar"))
+    client(storage).put_object(Bucket=BUCKET, Key=f"out/{names[0]}", Body=b"damaged")
+    client(storage).delete_object(Bucket=BUCKET, Key=f"out/{names[1]}")
+    storage.requests.clear()
+    build(PLAN, URL, num_workers=1)
+    assert objects(storage, "out") == expected
+    sent = {path for method, path in storage.requests if method == "PUT" and path.endswith(".tar")}
+    assert sent == {f"/{BUCKET}/out/{name}" for name in names[:2]}
+
+
+def test_another_build_there_is_refused(storage):
+    build(PLAN, URL, num_workers=1)
+    with pytest.raises(UserError, match=rf"{URL} holds a build with num_clips=50, not"):
+        build(LARGE_PLAN, URL, num_workers=1)
+
+
+def test_shards_that_nobody_recorded_are_not_overwritten(storage):
+    client(storage).put_object(Bucket=BUCKET, Key=f"out/{PLAN.shard_name(0)}", Body=b"mine")
+    with pytest.raises(UserError, match=rf"{URL}/circles-00000.tar exists, but nothing records"):
+        build(PLAN, URL, num_workers=1)
+
+
+def test_the_web_is_read_only():
+    with pytest.raises(UserError, match="--out http://host/x: the web cannot be written to"):
+        build(PLAN, "http://host/x", num_workers=1)

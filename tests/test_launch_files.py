@@ -1,0 +1,108 @@
+"""The files of launch/ agree with each other, with the programs they start, and with their docs."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+import train
+from data_tools.pack_videos import PackOptions
+from t2vgan import cli
+from t2vgan.config import check_batch_arithmetic
+
+ROOT = Path(__file__).parents[1]
+LAUNCH = ROOT / "launch"
+
+
+def documents(name: str) -> list[dict]:
+    return list(yaml.safe_load_all((LAUNCH / name).read_text()))
+
+
+def container(job: dict) -> dict:
+    (found,) = job["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def environment(found: dict) -> dict[str, str | None]:
+    return {entry["name"]: entry.get("value") for entry in found["env"]}
+
+
+def test_every_file_is_in_the_table_or_beside_one_that_is():
+    table = (LAUNCH / "README.md").read_text()
+    files = {path for path in LAUNCH.rglob("*") if path.is_file()} - {LAUNCH / "README.md"}
+    assert len(files) == 15
+    missing = {path.name for path in files if path.name not in table}
+    assert missing == {"Containerfile"}
+
+
+@pytest.mark.parametrize("path", sorted(LAUNCH.glob("accelerate/*.yaml")), ids=lambda p: p.stem)
+def test_accelerate_reads_its_files(path):
+    """It refuses unknown keys by itself; a GPU for each process is ours to check."""
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(path))
+    gpus = getattr(config, "gpu_ids", None)
+    if gpus:
+        assert len(gpus.split(",")) * config.num_machines == config.num_processes
+
+
+@pytest.mark.parametrize("path", sorted(LAUNCH.glob("slurm/*.sbatch")), ids=lambda p: p.stem)
+def test_batch_files_are_shell(path):
+    subprocess.run(["bash", "-n", path], check=True)
+
+
+def test_the_jobs_of_kubernetes_train_with_a_world_size_that_divides():
+    service, job = documents("kubernetes/train.yaml")
+    pod, spec = job["spec"]["template"]["spec"], job["spec"]
+    found = container(job)
+    variables = environment(found)
+    program, *arguments = found["args"]
+    assert program == "train.py"
+    command = train.read(arguments)
+    assert command.exit_code_when_stopped == 75
+    world_size = int(variables["WORLD_SIZE"])
+    assert world_size == spec["completions"] == spec["parallelism"]
+    check_batch_arithmetic(command.config, world_size)
+    job_name, service_name = job["metadata"]["name"], service["metadata"]["name"]
+    assert variables["MASTER_ADDR"] == f"{job_name}-0.{service_name}"
+    assert pod["subdomain"] == service_name
+    assert service["spec"]["selector"] == {"job-name": job_name}
+    assert int(variables["MASTER_PORT"]) == service["spec"]["ports"][0]["port"]
+
+
+def test_the_job_of_kubeflow_trains_with_a_world_size_that_divides():
+    (job,) = documents("kubernetes/trainjob.yaml")
+    trainer = job["spec"]["trainer"]
+    command = train.read(trainer["args"][1:])
+    check_batch_arithmetic(command.config, trainer["numNodes"] * trainer["numProcPerNode"])
+    assert trainer["numProcPerNode"] == int(trainer["resourcesPerNode"]["limits"]["nvidia.com/gpu"])
+
+
+def test_the_pods_that_pack_are_as_many_as_they_think():
+    (job,) = documents("kubernetes/shards.yaml")
+    count = int(environment(container(job))["JOB_COMPLETION_COUNT"])
+    assert count == job["spec"]["completions"] == job["spec"]["parallelism"]
+    module, *arguments = container(job)["args"][1:]
+    options = cli.parse(PackOptions, prog=module, args=arguments)
+    (merge,) = documents("kubernetes/merge.yaml")
+    assert container(merge)["args"][-1] == str(options.out)
+
+
+def test_all_pods_use_the_volume_that_is_made_for_them():
+    (volume,) = documents("kubernetes/volume.yaml")
+    texts = [path.read_text() for path in LAUNCH.glob("kubernetes/*.yaml")]
+    claims = {name for text in texts for name in re.findall(r"claimName: (\w+)", text)}
+    assert claims == {volume["metadata"]["name"]}
+
+
+def test_skypilots_run_is_a_command_of_train_py():
+    import json
+
+    from jsonschema import validate
+
+    (task,) = documents("skypilot/train.yaml")
+    validate(task, json.loads((ROOT / "tests/system/skypilot_task.schema.json").read_text()))
+    arguments = [task["envs"]["PRESET"], *task["envs"]["OPTIONS"].split()]
+    check_batch_arithmetic(train.read(arguments).config, 8)
