@@ -19,7 +19,7 @@ from data_tools.scenes import shapes
 from t2vgan.config import ClipGanConfig
 from t2vgan.distributed import Processes
 from t2vgan.evaluation.evaluate import evaluate
-from t2vgan.media import save_clip, slug
+from t2vgan.media import save_clip
 from t2vgan.models import build_generator
 from t2vgan.shards import Geometry, load_manifest
 from t2vgan.text import Vocabulary
@@ -78,11 +78,14 @@ def time_it(work: Callable[[], object]) -> tuple[float, float]:
 
 def write_videos(folder: Path, num_clips: int, geometry: Geometry) -> None:
     """Write clips of the scene, no two of them and none of the data's the same."""
+    lines = []
     for start in range(0, num_clips, CHUNK):
         places = range(start, min(start + CHUNK, num_clips))
         clips = shapes.render_clips(places, 1, geometry)
         for place, frames, prompt in zip(places, clips.frames, clips.prompts, strict=True):
-            save_clip(folder / f"{slug(prompt)}-{place}.webp", frames)
+            save_clip(folder / f"{place}.webp", frames)
+            lines.append(f"{place}.webp\t{prompt}\n")
+    (folder / "prompts.txt").write_text("".join(lines))
 
 
 def write_weights(path: Path, data: Path, geometry: Geometry) -> None:

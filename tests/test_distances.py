@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from t2vgan.evaluation.distances import frechet_distance, frechet_of_moments, kernel_distance
-from t2vgan.evaluation.distribution import measure_distance
+from t2vgan.evaluation.distribution import comparable_clips, measure_distance
 
 
 def test_frechet_of_gaussians_with_common_axes_is_that_of_each_axis():
@@ -100,3 +100,9 @@ def test_too_few_clips_give_no_distance():
     assert measure_distance(frechet_distance, features[:15], features) is None
     assert measure_distance(frechet_distance, features[:16], features[:31]) is None
     assert measure_distance(frechet_distance, features[:16], features[:32]) is not None
+
+
+def test_a_choice_of_prompts_is_compared_by_one_clip_each():
+    prompts, usable = ["b", "a", "b", "a", "c"], np.array([False, True, True, True, True])
+    assert comparable_clips(prompts, usable, ["a", "b", "c"]).tolist() == [1, 2, 3, 4]
+    assert comparable_clips(prompts, usable, ["a", "b", "c", "d"]).tolist() == [1, 2, 4]

@@ -1,6 +1,6 @@
 """Generated clips as a whole beside real ones: do they come from the same distribution?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -53,6 +53,21 @@ def measure_distribution(
         fvd_weights_sha256=fvd_sha256,
         fvd_protocol=fvd_sha256 and PROTOCOL,
     )
+
+
+def comparable_clips(
+    prompts: Sequence[str], usable: np.ndarray, all_prompts: Iterable[str]
+) -> np.ndarray:
+    """Return the places of the usable clips (N,) bool that distances compare with real ones.
+
+    All, if they show all prompts. Of a choice of prompts the first clip each, for several clips of
+    one prompt are alike as real clips of many prompts are not: a perfect generator would be far.
+    """
+    places = np.flatnonzero(usable)
+    shown = [prompts[place] for place in places.tolist()]
+    if set(all_prompts) <= set(shown):
+        return places
+    return places[[shown.index(prompt) for prompt in dict.fromkeys(shown)]]
 
 
 def measure_distance(

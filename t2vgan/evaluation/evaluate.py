@@ -18,6 +18,7 @@ from t2vgan.evaluation.controls import Controls, measure_controls
 from t2vgan.evaluation.copies import MIN_REAL_CLIPS, NearCopies, find_near_copies
 from t2vgan.evaluation.distribution import (
     Distribution,
+    comparable_clips,
     measure_distribution,
     what_is_missing,
 )
@@ -125,7 +126,8 @@ def evaluate(
     ceiling = score_track(real_view.track, real_prompts)
     is_readable = np.array([report.problem is None for report in reports])
     is_held_out = np.isin(np.array(source.prompts), source.held_out)
-    compared = view.select(is_readable & ~is_held_out)
+    usable = is_readable & ~is_held_out
+    compared = view.select(comparable_clips(source.prompts, usable, manifest.prompts))
     distribution = measure_distribution(
         compared,
         real_view,

@@ -4,29 +4,33 @@ import json
 
 import pytest
 
+from data_tools.build_plan import BuildPlan
+from data_tools.build_shards import build
+from data_tools.scenes import circles
+from t2vgan.media import save_clip, slug
+from t2vgan.shards import Geometry
 from tests.system.commands import python_ok, run, run_ok, torchrun
 
 pytestmark = pytest.mark.system
 
 
+GEOMETRY = Geometry(num_frames=6, height=32, width=48)
+NUM_VIDEOS = 140  # three chunks of work
+
+
 @pytest.fixture(scope="module")
-def videos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("videos")
-    prompts = [
-        part
-        for prompt in ("circle moving up-right", "circle shrinking", "circle moving left")
-        for part in ("--prompt", prompt)
-    ]
-    python_ok("generate.py", *prompts, "--num-videos", 60, "--num-frames", 6, "--format", "webp",
-              "--out", folder)  # fmt: skip
+def data_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    build(BuildPlan("circles", 120, 60, GEOMETRY, 0), folder, num_workers=1)
     return folder
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "circles"
-    python_ok("-m", "data_tools.build_shards", "circles", "--out", folder, "--num-clips", 300,
-              "--num-frames", 6, "--size", "64x64")  # fmt: skip
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    clips = circles.render_clips(range(NUM_VIDEOS), 5, GEOMETRY)
+    for number, (frames, prompt) in enumerate(zip(clips.frames, clips.prompts, strict=True)):
+        save_clip(folder / f"{slug(prompt)}-{number}.webp", frames)
     return folder
 
 
@@ -36,23 +40,32 @@ def read(path):
     return record, protocol.pop("world_size")
 
 
-def test_two_processes_give_the_numbers_of_one(data, videos, tmp_path):
-    options = ("-m", "t2vgan.evaluation", "--videos", videos, "--data", data, "--device", "cpu")
+def test_two_processes_give_the_numbers_of_one(data_folder, videos, tmp_path):
+    options = (
+        "-m",
+        "t2vgan.evaluation",
+        "--videos",
+        videos,
+        "--data",
+        data_folder,
+        "--device",
+        "cpu",
+    )
     python_ok(*options, "--out", tmp_path / "one.json")
     run_ok(*torchrun(2, 29571), *options, "--out", tmp_path / "two.json")
     one, two = read(tmp_path / "one.json"), read(tmp_path / "two.json")
     assert (one[1], two[1]) == (1, 2)
     assert one[0] == two[0]
-    assert one[0]["videos"]["num_readable"] == 180
-    assert one[0]["near_copies"]["num_training_clips"] == 300
+    assert one[0]["videos"]["num_readable"] == NUM_VIDEOS
+    assert one[0]["near_copies"]["num_training_clips"] == 120
 
 
-def test_what_goes_wrong_on_another_rank_is_one_line(data, videos, tmp_path):
+def test_what_goes_wrong_on_another_rank_is_one_line(data_folder, tmp_path):
     """All videos are missing: every rank hears of it, none waits."""
     (tmp_path / "prompts.txt").write_text(
         "".join(f"lost-{number}.gif\tcircle moving up\n" for number in range(200))
     )
-    options = ("-m", "t2vgan.evaluation", "--videos", tmp_path, "--data", data)
+    options = ("-m", "t2vgan.evaluation", "--videos", tmp_path, "--data", data_folder)
     result = run(*torchrun(2, 29572), *options, "--out", tmp_path / "x.json")
     assert result.returncode != 0
     assert "none can be scored, such as lost-0.gif: no such file" in result.stderr
