@@ -55,9 +55,17 @@ def commands(folder: Path, rehearse: bool) -> dict[str, list[str]]:
     data, runs = folder / "circles", folder / "runs"
     build = ["-m", "data_tools.build_shards", "circles", "--out", str(data)]
     train = ["-m", "benchmarks.quickstart", "--data", str(data), "--out", str(runs)]
+    shapes = ["-m", "data_tools.build_shards", "shapes", "--out", str(folder / "shapes")]
+    shapes += ["--num-frames", "16"]
+    train_shapes = ["-m", "benchmarks.shapes", "--data", str(folder / "shapes")]
+    train_shapes += ["--out", str(folder / "shapes-run")]
     if rehearse:
-        build += ["--num-clips", "800", "--clips-per-shard", "100"]
+        few = ["--num-clips", "800", "--clips-per-shard", "100"]
+        build, shapes = build + few, shapes + few
         train += ["--seeds", "0", f"--options={REHEARSED_TRAINING}"]
+        train_shapes += ["--num-clips", "100", f"--options={REHEARSED_TRAINING}"]
+    else:
+        shapes += ["--num-clips", "50000"]
     return {
         "tests": ["-m", "pytest", "-m", "gpu", "-ra"],
         **{
@@ -66,6 +74,8 @@ def commands(folder: Path, rehearse: bool) -> dict[str, list[str]]:
         },
         "data": build,
         "quickstart": train,
+        "shapes data": shapes,
+        "shapes": train_shapes,
     }
 
 

@@ -66,10 +66,12 @@ def print_results(results: dict[int, dict[str, Any]]) -> None:
     )
 
 
-def train(seed: int, data: Path, run_dir: Path, options: list[str]) -> dict[str, Any]:
+def train(
+    seed: int, data: Path, run_dir: Path, options: list[str], *, preset: str = "quickstart"
+) -> dict[str, Any]:
     """Train one seed from its start and return what its own log says."""
     shutil.rmtree(run_dir, ignore_errors=True)
-    command = [sys.executable, "train.py", "quickstart", "--data.path", data, "--run-dir", run_dir]
+    command = [sys.executable, "train.py", preset, "--data.path", data, "--run-dir", run_dir]
     command += ["--train.seed", seed, *options]
     subprocess.run([str(part) for part in command], cwd=ROOT, check=True)
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

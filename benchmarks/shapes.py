@@ -1,0 +1,60 @@
+"""Moving Shapes from nothing to its scores: time until prompts are obeyed, then the protocol.
+
+`python -m benchmarks.shapes --preset shapes --data data/shapes` on a GPU; on a CPU, `--preset
+shapes-cpu --data data/shapes-32`.
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.measure import benchmark
+from benchmarks.quickstart import ROOT, TARGETS, train
+from benchmarks.record import print_table, write_record
+
+
+def run(
+    preset: str = "shapes",
+    data: Path = Path("data/shapes"),
+    out: Path = Path("runs/benchmark-shapes"),
+    seed: int = 0,
+    num_clips: int = 3000,
+    options: str = "",
+) -> int:
+    """Train a preset once, score its weights, print the table and write the record.
+
+    Args:
+        preset: shapes or shapes-cpu.
+        data: Shards of the shapes scene, of the preset's size.
+        out: Run folder.
+        seed: Seed of the run.
+        num_clips: Clips that the evaluation draws.
+        options: Further options of train.py.
+    """
+    result = train(seed, data, out, shlex.split(options), preset=preset)
+    file = out / "evaluation.json"
+    command = ["-m", "t2vgan.evaluation", "--weights", out, "--data", data]
+    command += ["--num-clips", num_clips, "--out", file]
+    subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True)
+    evaluation = json.loads(file.read_text())
+    scores = evaluation["generated"]
+    print_table(
+        [*(f"s to {target:.0%}" for target in TARGETS), "all right", "held out", "one object"],
+        [
+            [
+                *("never" if s is None else round(s) for s in result["seconds_to"].values()),
+                *(f"{scores[name]:.1%}" for name in ("accuracy", "accuracy_held_out")),
+                f"{scores['one_object']:.2%}",
+            ]
+        ],
+    )
+    device = "cpu" if result["device"].startswith("cpu") else "cuda"
+    record = {"preset": preset, "seed": seed, "training": result, "evaluation": evaluation}
+    print(f"wrote {write_record(preset.replace('-', '_'), record, device=device)}")
+    return 0
+
+
+if __name__ == "__main__":
+    benchmark(run)
