@@ -198,7 +198,7 @@ def test_presets_options_and_values_that_do_not_exist(arguments, expected):
         ),
         (("-m", "data_tools.build_shards", "circles", "--out", "x", "--size", "64"), "--size 64"),
         (("-m", "data_tools.build_shards", "circels", "--out", "x"), "did you mean 'circles'"),
-        (("-m", "data_tools.build_shards", "circles"), "--out PATH"),
+        (("-m", "data_tools.build_shards", "circles"), "--out STR"),
         (("-m", "data_tools.verify_shards", "nowhere"), "nowhere does not exist"),
         (("-m", "data_tools.inspect_shards", "nowhere", "--num-clip", 3), "nearest: --num-clips"),
         (

@@ -23,7 +23,7 @@ def data(tmp_path_factory):
 
 def test_a_run_from_a_url_is_the_run_from_the_folder(tmp_path, data):
     kinds = itertools.cycle([None, "busy", None, "cut", None, "slow"])
-    readings = ("--evaluate-every-steps", 12, "--evaluate-clips-per-prompt", 1)
+    readings = ("--evaluate-every-steps", 12, "--evaluate-num-clips", 19)
     python_ok(*train(data, tmp_path / "local", *readings))
     with object_storage() as proxy:
         client(proxy).create_bucket(Bucket=BUCKET)

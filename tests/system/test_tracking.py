@@ -15,7 +15,7 @@ from benchmarks.same_run import outcome, records
 from tests.system.commands import ROOT, environment, python_ok, run_ok, start, torchrun, train
 from tests.wandb_files import artifacts_of, history_of, offline_runs, run_ids
 
-MINE = ("--sample-every-steps", 4, "--evaluate-every-steps", 6, "--evaluate-clips-per-prompt", 2)
+MINE = ("--sample-every-steps", 4, "--evaluate-every-steps", 6, "--evaluate-num-clips", 38)
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 50_000)
 NO_SERVER = {"WANDB_MODE": "online", "WANDB_API_KEY": "0" * 40, "WANDB_INIT_TIMEOUT": "5"}
 
