@@ -6,6 +6,8 @@ process. Nothing heavy is imported before the command line is understood.
 
 import os
 import sys
+import traceback
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import tyro
@@ -90,8 +92,9 @@ def leave(code: int) -> NoReturn:
     Taking down a process group whose other members are gone may wait for them or abort.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # nobody reads any more
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
@@ -101,3 +104,6 @@ if __name__ == "__main__":
         cli.run(main)
     except SystemExit as stop:
         leave(int(stop.code or 0))
+    except Exception:
+        traceback.print_exc()
+        leave(1)

@@ -4,6 +4,7 @@ Most prompts of a rich data set differ from a clip's in everything, and one diff
 tell them apart; so the rest is never read. One that differs in a single word asks for that word.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -14,16 +15,17 @@ from t2vgan.text import tokenize
 
 MOST_PROMPTS = 200_000  # of more, the index would fill gigabytes; they are drawn from all
 
+Gap = tuple[str | None, ...]
+
 
 class OtherPrompts:
     """Draws for a prompt another one of the data: any, or one that differs in a single word."""
 
     def __init__(self, prompts: Sequence[str], hard_share: float) -> None:
         self.prompts = prompts
-        self.hard_share = hard_share
-        is_hard = hard_share > 0 and len(prompts) <= MOST_PROMPTS
-        self.neighbours = _index(prompts) if is_hard else []
+        self.hard_share = hard_share if len(prompts) <= MOST_PROMPTS else 0.0
         self.ids = {prompt: index for index, prompt in enumerate(prompts)}
+        self.alike = _index(prompts) if self.hard_share else {}
 
     def draw(
         self, prompts: Sequence[str], positions: np.ndarray, *, seed: int, step: int, num_clips: int
@@ -36,30 +38,26 @@ class OtherPrompts:
         others = random.integers(len(self.prompts), size=num_clips)[positions].tolist()
         draws = random.random((num_clips, 3))[positions]
         for clip, (is_hard, place, neighbour) in enumerate(draws.tolist()):
-            groups = self.neighbours[self.ids[prompts[clip]]] if self.neighbours else ()
-            if is_hard < self.hard_share and groups:
-                group = groups[int(place * len(groups))]
-                others[clip] = group[int(neighbour * len(group))]
+            if is_hard < self.hard_share and prompts[clip] in self.ids:
+                own = self.ids[prompts[clip]]
+                groups = [group for key in _gaps(prompts[clip]) if (group := self.alike.get(key))]
+                if groups:
+                    group = groups[int(place * len(groups))]
+                    index = int(neighbour * (len(group) - 1))
+                    others[clip] = group[index + (index >= bisect_left(group, own))]
         return [self.prompts[other] for other in others]
 
 
-def _index(prompts: Sequence[str]) -> list[list[list[int]]]:
-    """Return for each prompt, word by word, the prompts in which only that word is another."""
-    words = [tuple(tokenize(prompt)) for prompt in prompts]
-    alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for number, prompt in enumerate(words):
+def _index(prompts: Sequence[str]) -> dict[Gap, list[int]]:
+    """Return the prompts that are alike but for one word, in order, by what they have in common."""
+    alike: dict[Gap, list[int]] = defaultdict(list)
+    for number, prompt in enumerate(prompts):
         for key in _gaps(prompt):
             alike[key].append(number)
-    return [
-        [
-            [other for other in alike[key] if other != number]
-            for key in _gaps(prompt)
-            if len(alike[key]) > 1
-        ]
-        for number, prompt in enumerate(words)
-    ]
+    return {key: group for key, group in alike.items() if len(group) > 1}
 
 
-def _gaps(words: tuple[str, ...]) -> list[tuple[object, ...]]:
-    """Return the prompt with each of its words left open in turn."""
+def _gaps(prompt: str) -> list[Gap]:
+    """Return a prompt's words with each of them left open in turn."""
+    words = tokenize(prompt)
     return [(*words[:place], None, *words[place + 1 :]) for place in range(len(words))]

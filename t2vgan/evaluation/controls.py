@@ -16,8 +16,9 @@ class AttributeControl(Frozen):
 
     right: float | None
     right_interval: Interval | None
-    chance: float
-    """Expected where prompts are dealt to clips at random."""
+    chance: float | None
+    """Expected where prompts are dealt to clips at random; None for prompts of several objects,
+    which are told apart by one of the attributes."""
 
 
 class Control(Frozen):
@@ -52,7 +53,9 @@ def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Control
 
 def _control(track: Track, prompts: Sequence[str]) -> Control:
     scores = score_track(track, prompts)
-    asked = [attributes for prompt in prompts for attributes in expected_objects(prompt) or ()]
+    expected = [expected_objects(prompt) or () for prompt in prompts]
+    asked = [attributes for objects in expected for attributes in objects]
+    is_single = len(asked) == len(expected)
     return Control(
         accuracy=scores.accuracy,
         accuracy_interval=scores.accuracy_interval,
@@ -60,7 +63,7 @@ def _control(track: Track, prompts: Sequence[str]) -> Control:
             name: AttributeControl(
                 right=score.right,
                 right_interval=score.right_interval,
-                chance=_chance(a[name] for a in asked if name in a),
+                chance=_chance(a[name] for a in asked if name in a) if is_single else None,
             )
             for name, score in scores.per_attribute.items()
         },

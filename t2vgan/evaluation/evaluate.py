@@ -110,14 +110,20 @@ def evaluate(
     start = time.monotonic()
     processes = processes or Processes()
     target = find_device(device, processes)
-    data_set = open_data_set(data)
+    data_set = processes.everywhere(lambda: open_data_set(data))
     manifest = data_set.manifest
     check_prompts([*manifest.prompts, *manifest.held_out_prompts])
-    source = open_source(weights, videos, manifest, num_clips=num_clips, seed=seed, device=target)
+    source = processes.everywhere(
+        lambda: open_source(
+            weights, videos, manifest, num_clips=num_clips, seed=seed, device=target
+        )
+    )
     real = RealClips([data_set], len(source.prompts))
     network, _ = load_features(features, device=target)
     video_network = None if fvd_weights is None else VideoFeatures(fvd_weights, target)
-    eyes = Eyes(tracker_of(manifest.prompts), processes, target, network, video_network)
+    eyes = Eyes(
+        tracker_of([*manifest.prompts, *source.prompts]), processes, target, network, video_network
+    )
 
     view, reports = eyes.look(source.read, len(source.prompts), "generated clips")
     account = source.summarise(reports) if isinstance(source, VideoFolder) else None
@@ -218,7 +224,7 @@ def score_real_clips(data_sets: Sequence[DataSet], num_clips: int) -> Scores:
     """Score the first real clips of some data: what generated ones are compared with."""
     real = RealClips(data_sets, num_clips)
     starts = range(0, real.num_clips, CLIPS_AT_ONCE)
-    track = tracker_of(data_sets[0].manifest.prompts)
+    track = tracker_of(prompt for data_set in data_sets for prompt in data_set.manifest.prompts)
     tracks: list[Track] = []
     prompts: list[str] = []
     for start in starts:

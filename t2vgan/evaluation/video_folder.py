@@ -1,7 +1,7 @@
 """Videos that any system wrote, as clips of the data's geometry.
 
-A video that cannot be scored becomes an empty clip, in which the meter finds nothing: leaving
-videos out or breaking them gains nobody anything.
+A video that cannot be scored becomes an empty clip, in which the meter finds nothing: it counts as
+wrong, and is out of the distances.
 """
 
 import hashlib

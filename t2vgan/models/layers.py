@@ -266,7 +266,8 @@ class ToPixels(nn.Module):
         self.place = PlaceEmbedding(place_size, pixel_channels)
         self.block = ResidualBlock(pixel_channels, code_size=code_size)
         self.to_rgb = nn.Conv2d(pixel_channels, RGB, 3, padding=1)
-        nn.init.zeros_(self.to_rgb.weight)
+        for parameter in self.to_rgb.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self, maps: Tensor, reference: Reference, code: Tensor, *, num_frames: int

@@ -1,8 +1,10 @@
 """Checks of disks: a folder that all ranks share, whole shards, room for checkpoints."""
 
+import os
 import secrets
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ def check_folder(processes: Processes, config: Config) -> Finding:
     folder = config.run_dir
     token = processes.agree(secrets.token_hex(8))
     own = folder / f".preflight-{token}-{processes.rank}"
-    was_there = processes.agree(folder.exists())
+    was_there = processes.agree(os.path.exists(folder))  # False where it may not be looked at
     problem = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +39,8 @@ def check_folder(processes: Processes, config: Config) -> Finding:
     others = range(processes.world_size) if processes.is_main else [0]
     unseen = [rank for rank in others if not written[rank] and not sees(folder, token, rank)]
     blind = processes.gather_objects(unseen)
-    own.unlink(missing_ok=True)
+    with suppress(OSError):  # it was not written where it cannot be removed
+        own.unlink(missing_ok=True)
     processes.gather_objects(None)  # nobody is looking any more
     if processes.is_main and not was_there and folder.exists() and not any(folder.iterdir()):
         folder.rmdir()
@@ -93,7 +96,7 @@ def check_shard_files(processes: Processes, config: Config) -> Finding:
     if different:
         return Finding("shards", UNFIT, name_some(different))
     assert manifest is not None
-    text = f"{count_of(len(manifest.shards), 'shard')} in {config.data.path} on each rank"
+    text = f"{count_of(len(manifest.shards), 'shard')} in {config.data.name} on each rank"
     return Finding("shards", FIT, f"{text}, {sum(n for _, n, _ in ranks)} checksums compared")
 
 

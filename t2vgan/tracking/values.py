@@ -18,7 +18,7 @@ def scalars(record: Record) -> dict[str, float]:
     """Return a record's numbers by the name of their panel, section/name; axes are left out.
 
     Those of kinds other than "train" stand under their kind, those of nested objects under its
-    name too. The numbers of a record of samples only describe its pictures.
+    name too. The numbers of a record of pictures only describe these.
     """
     kind = record["kind"]
     numbers = {name: value for name, value in _numbers(record) if name not in AXES}
@@ -27,7 +27,7 @@ def scalars(record: Record) -> dict[str, float]:
             f"throughput/{name}" if name in THROUGHPUT else name: value
             for name, value in numbers.items()
         }
-    if kind == "samples":
+    if kind in ("data", "samples", "seeds"):
         return {}
     return {f"{kind}/{name}": value for name, value in numbers.items() if name != "seconds"}
 
