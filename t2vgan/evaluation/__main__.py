@@ -25,7 +25,7 @@ def evaluation(
         data: folder of shards: its prompts, and its real clips for the ceiling and the controls
         weights: weights file, or a run folder (its best weights), that draws the clips
         videos: folder of GIF, MP4, AVI, WebP or PNG that any system wrote (docs/evaluation.md)
-        num_clips: clips for weights to draw (default 2,000); of more prompts than clips, half are held out
+        num_clips: clips that weights draw (default 2,000); of too many prompts, half are held out
         out: file for the record
         seed: seed of the drawn clips and of the controls
         device: auto, cpu, cuda, cuda:1, ...
