@@ -68,7 +68,7 @@ class Protocol(Frozen):
     torch_version: str = str(torch.__version__)
     t2vgan_version: str = t2vgan.__version__
     git_commit: str | None = Field(default_factory=git_commit)
-    duration_seconds: float
+    duration_seconds: float = 0.0
 
 
 class Evaluation(Frozen):
@@ -118,13 +118,27 @@ def evaluate(
             weights, videos, manifest, num_clips=num_clips, seed=seed, device=target
         )
     )
-    real = RealClips([data_set], len(source.prompts))
     network, _ = load_features(features, device=target)
     video_network = None if fvd_weights is None else VideoFeatures(fvd_weights, target)
     eyes = Eyes(
         tracker_of([*manifest.prompts, *source.prompts]), processes, target, network, video_network
     )
+    result = _measure(source, data_set, eyes, features_sha256=sha256_of(features), seed=seed)
+    duration = round(time.monotonic() - start, 2)
+    protocol = result.protocol.model_copy(update={"duration_seconds": duration})
+    return result.model_copy(update={"protocol": protocol})
 
+
+def _measure(
+    source: DrawnClips | VideoFolder,
+    data_set: DataSet,
+    eyes: Eyes,
+    *,
+    features_sha256: str,
+    seed: int,
+) -> Evaluation:
+    """Look at all clips, and say everything of them (collective)."""
+    manifest, real = data_set.manifest, RealClips([data_set], len(source.prompts))
     view, reports = eyes.look(source.read, len(source.prompts), "generated clips")
     account = source.summarise(reports) if isinstance(source, VideoFolder) else None
     real_view, real_prompts = eyes.look(real.read, real.num_clips, "real clips")
@@ -137,11 +151,11 @@ def evaluate(
     distribution = measure_distribution(
         compared,
         real_view,
-        features_sha256=sha256_of(features),
-        fvd_sha256=None if video_network is None else video_network.sha256,
+        features_sha256=features_sha256,
+        fvd_sha256=None if eyes.video_network is None else eyes.video_network.sha256,
     )
-    readable = view.thumbnails[is_readable]
-    copies = find_near_copies(readable, real_view.thumbnails, data_set, processes, target)
+    readable, real_ones = view.thumbnails[is_readable], real_view.thumbnails
+    copies = find_near_copies(readable, real_ones, data_set, eyes.processes, eyes.device)
     relative = compare(generated, ceiling)
     return Evaluation(
         protocol=Protocol(
@@ -153,9 +167,8 @@ def evaluate(
             num_real_clips=real.num_clips,
             **manifest.geometry.model_dump(),
             seed=seed,
-            device=_describe(target),
-            world_size=processes.world_size,
-            duration_seconds=round(time.monotonic() - start, 2),
+            device=_describe(eyes.device),
+            world_size=eyes.processes.world_size,
         ),
         videos=account,
         generated=generated,
