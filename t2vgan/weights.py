@@ -55,11 +55,22 @@ def save_weights(path: Path | str, tensors: Mapping[str, Tensor], info: WeightsI
 
     Raises OSError when the disk refuses; whatever `path` held before is then untouched.
     """
-    tensors = to_host(tensors)
-    info_json = info.model_dump_json()
+    write_described(path, tensors, info, format=FORMAT, format_version=FORMAT_VERSION)
+
+
+def write_described(
+    path: Path | str,
+    tensors: Mapping[str, Tensor],
+    info: Frozen,
+    *,
+    format: str,
+    format_version: str,
+) -> None:
+    """Write tensors and what describes them into one file with a checksum of both, atomically."""
+    tensors, info_json = to_host(tensors), info.model_dump_json()
     metadata = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format": format,
+        "format_version": format_version,
         "info": info_json,
         "sha256": digest(tensors, info_json),
     }

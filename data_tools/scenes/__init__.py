@@ -11,12 +11,14 @@ from typing import TypeVar
 import numpy as np
 from pydantic import JsonValue
 
-from t2vgan.seeds import derive_seed
+from t2vgan.seeds import derive_seed, permutation
 
 T = TypeVar("T")
 
 FPS = 10.0
 NUMBERS_PER_CLIP = 16
+HELD_OUT_SHARE = 0.15
+SPLIT_SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +48,11 @@ def clip_numbers(clip_indexes: Sequence[int], *parts: int | str) -> np.ndarray:
 def pick(choices: Sequence[T], numbers: np.ndarray) -> list[T]:
     """Pick a choice by each of N numbers in [0, 1), all choices equally likely."""
     return [choices[index] for index in (numbers * len(choices)).astype(np.int64).tolist()]
+
+
+def hold_out(every: Sequence[T], name: str) -> tuple[list[T], list[T]]:
+    """Split what a scene can show into what its clips show, and the share that is held out."""
+    order = permutation(len(every), SPLIT_SEED, name)
+    chosen = set(order[: round(HELD_OUT_SHARE * len(every))].tolist())
+    train = [one for index, one in enumerate(every) if index not in chosen]
+    return train, [every[index] for index in sorted(chosen)]

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_tools.scenes import RenderedClips, clip_numbers, pick
+from data_tools.scenes import RenderedClips, clip_numbers, hold_out, pick
 from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
 from data_tools.scenes.motions import MOTIONS, Ranges, trace
-from t2vgan.seeds import permutation
 from t2vgan.shards import Geometry
 
 VERSION = "1"
@@ -45,8 +44,6 @@ TEMPLATES = (
     "{motion}: a {shape}, {colour} and {size}",
 )
 ATTRIBUTES = ("shape", "colour", "size", "motion")
-HELD_OUT_SHARE = 0.15
-SPLIT_SEED = 0
 
 Composition = tuple[str, str, str, str]
 
@@ -54,10 +51,7 @@ Composition = tuple[str, str, str, str]
 def split_compositions() -> tuple[list[Composition], list[Composition]]:
     """Return the (shape, colour, size, motion) to train on, and those held out."""
     every: list[Composition] = list(itertools.product(SHAPES, COLOURS, SIZES, MOTIONS))
-    order = permutation(len(every), SPLIT_SEED, "held-out compositions")
-    held_out = set(order[: round(HELD_OUT_SHARE * len(every))].tolist())
-    train = [composition for i, composition in enumerate(every) if i not in held_out]
-    return train, [every[i] for i in sorted(held_out)]
+    return hold_out(every, "held-out compositions")
 
 
 def write(composition: Composition, template: str) -> str:

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_tools.scenes import RenderedClips, clip_numbers, pick
+from data_tools.scenes import SPLIT_SEED, RenderedClips, clip_numbers, hold_out, pick
 from data_tools.scenes.apart import keep_apart
 from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
 from data_tools.scenes.motions import MOTIONS, Paths, Ranges, trace
-from t2vgan.seeds import permutation
 from t2vgan.shards import Geometry
 
 VERSION = "1"
@@ -31,8 +30,6 @@ RANGES = Ranges(
     radius_large=(7.4, 8.6),
 )
 TEMPLATES = ("a {} and a {}", "the {}, the {}")
-HELD_OUT_SHARE = 0.15
-SPLIT_SEED = 0
 NUM_HELD_OUT_PROMPTS = 1000
 
 Look = tuple[str, str]
@@ -45,10 +42,7 @@ def split_pairs() -> tuple[list[tuple[Look, Look]], list[tuple[Look, Look]]]:
     """Return the pairs of looks to train on, and those held out; each in one order of two."""
     looks = itertools.product(COLOURS, SHAPES)
     every = [(a, b) for a, b in itertools.combinations(looks, 2) if a[0] != b[0]]
-    order = permutation(len(every), SPLIT_SEED, "held-out pairs")
-    held_out = set(order[: round(HELD_OUT_SHARE * len(every))].tolist())
-    train = [pair for i, pair in enumerate(every) if i not in held_out]
-    return train, [every[i] for i in sorted(held_out)]
+    return hold_out(every, "held-out pairs")
 
 
 def write(first: Object, second: Object, template: str) -> str:

@@ -17,10 +17,9 @@ import t2vgan
 from t2vgan.config import Frozen, one_line
 from t2vgan.errors import UserError
 from t2vgan.evaluation.copies import evenly
-from t2vgan.files import atomic_path
 from t2vgan.sampling import check_tensors
 from t2vgan.video import to_video
-from t2vgan.weights import digest, read_metadata, read_tensors, to_host, write_tensors
+from t2vgan.weights import digest, read_metadata, read_tensors, write_described
 
 SHIPPED = Path(t2vgan.__file__).parent / "evaluation" / "features-shapes.safetensors"
 FORMAT, FORMAT_VERSION = "t2vgan-features", "1"
@@ -106,15 +105,8 @@ def extract(network: FeatureNetwork, frames: np.ndarray) -> np.ndarray:
 
 def save_features(path: Path | str, network: FeatureNetwork, info: FeaturesInfo) -> None:
     """Write one self-describing file, atomically."""
-    tensors, text = to_host(network.state_dict()), info.model_dump_json()
-    metadata = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "info": text,
-        "sha256": digest(tensors, text),
-    }
-    with atomic_path(path) as temporary:
-        write_tensors(temporary, tensors, metadata)
+    tensors = network.state_dict()
+    write_described(path, tensors, info, format=FORMAT, format_version=FORMAT_VERSION)
 
 
 def load_features(
