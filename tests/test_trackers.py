@@ -1,6 +1,7 @@
 """What wandb and TensorBoard show: their own files, written by them and read back."""
 
 import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.wandb_files import (
     axes_of,
     config_of,
     history_of,
+    is_ended,
     offline_runs,
     run_ids,
 )
@@ -72,6 +74,10 @@ def wandb_run(tmp_path, monkeypatch) -> Path:
     weights = {"kind": "weights", "step": 20, "clips_seen": 320, "is_best": True}
     track(run_dir, "wandb", [TRAIN, write_samples(run_dir), EVALUATION, weights])
     track(run_dir, "wandb", [TRAIN, weights | {"step": 40, "is_best": False}])
+    deadline = time.monotonic() + 60  # wandb's own process writes to the end when it is on turn
+    while not all(is_ended(path) for path in offline_runs(run_dir)):
+        assert time.monotonic() < deadline, "wandb did not end its records"
+        time.sleep(0.1)
     return run_dir
 
 

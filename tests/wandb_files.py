@@ -24,6 +24,11 @@ def read_run(path: Path) -> list[Any]:
     return records
 
 
+def is_ended(path: Path) -> bool:
+    """Return whether a run's record is whole: its exit is written last."""
+    return any(record.HasField("exit") for record in read_run(path))
+
+
 def run_ids(path: Path) -> set[str]:
     return {record.run.run_id for record in read_run(path) if record.HasField("run")}
 
