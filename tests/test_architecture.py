@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BASE = "t2vgan cli errors files schedules seeds"  # anyone may import these
 NETWORKS = "config distributed ema losses micro_batch models"
-LEAVES = """data_order digits distributed ema heartbeat losses manifest media meeting remote run_lock
-    runlog signals tar video webp"""
+LEAVES = """data_order digits distributed ema heartbeat losses manifest media meeting remote
+    run_lock runlog signals tar video webp"""
 ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "distributed": "meeting",
     "config": "remote",

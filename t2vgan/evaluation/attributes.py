@@ -59,8 +59,8 @@ def read_objects(track: Track) -> list[list[Seen]]:
 def bind(expected: Sequence[Mapping[str, str]], objects: Sequence[Seen]) -> list[Seen]:
     """Return what is seen of each object that a clip's prompt expects.
 
-    One expected object is the one in view; of several, each is found by its colour or digit. With more or
-    fewer objects in view than expected, none is found.
+    One expected object is the one in view; of several, each is found by its colour or digit. With
+    more or fewer objects in view than expected, none is found.
     """
     if len(objects) != len(expected):
         return [{} for _ in expected]

@@ -5,10 +5,11 @@ several than one; then frames in which the two touch, or a third is seen, count 
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from t2vgan.digits import read
+from t2vgan.digits import NUM_DIGITS, read
 from t2vgan.evaluation.objects import label, measure_groups, pick_groups
 from t2vgan.evaluation.tracking import Scene, Track, in_chunks
 
@@ -27,49 +28,52 @@ def track_digits(frames: np.ndarray) -> Track:
 
 def _track_chunk(frames: np.ndarray) -> Track:
     scene = Scene.of(frames)
-    num_clips, num_frames, height, width = scene.mask.shape
-    unit, num_pictures = min(height, width), num_clips * num_frames
+    shape = scene.mask.shape[:2]
+    fields, num_seen, chosen = _find(scene)
+    num_seen, chosen = num_seen.reshape(shape), chosen.reshape(*shape, NUM_DIGITS_SHOWN)
+    has_two = (num_seen > 1).sum(axis=1, keepdims=True) > (num_seen == 1).sum(axis=1, keepdims=True)
+    is_pair = has_two & (num_seen == NUM_DIGITS_SHOWN) & (chosen >= 0).all(axis=2)
+    chosen = _follow(chosen, np.stack([fields["x"], fields["y"]], axis=1), is_pair)
+    chosen = _lower_first(chosen, fields["digit"], is_pair)
+    crowd = np.where(num_seen > 0, NUM_DIGITS_SHOWN, 0)  # in clips of two: neither is alone
+    first = np.where(has_two, np.where(is_pair, 1, crowd), num_seen)
+    tracks = [
+        _track(scene, pick_groups(fields, chosen[..., place].ravel()), num_objects)
+        for place, num_objects in enumerate((first, np.where(has_two, first, 0)))
+    ]
+    return replace(tracks[0], further=tuple(tracks[1:]))
+
+
+def _find(scene: Scene) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Return the fields of all digits (K, ...), how many each of F frames shows (one that is too
+    large counts as two), and its two largest (F, 2), -1 where there are fewer."""
+    *_, height, width = scene.mask.shape
+    unit, num_pictures = min(height, width), scene.mask.shape[0] * scene.mask.shape[1]
     wide = label(_grow(scene.mask, max(1, round(NEAR * unit))))
-    ink = np.zeros((num_pictures, height + 1, width), bool)
-    ink[:, :height] = scene.mask.reshape(-1, height, width)
-    groups, fields = measure_groups(
-        frames, scene.contrast, np.where(ink.reshape(-1, width), wide, 0), wide
-    )
+    by_picture = wide.reshape(num_pictures, height + 1, width)[:, :height]
+    labels = np.zeros((num_pictures, height + 1, width), wide.dtype)
+    labels[:, :height] = by_picture * scene.mask.reshape(-1, height, width)
+    groups, fields = measure_groups(scene.frames, scene.contrast, labels.reshape(-1, width), wide)
     radius = np.sqrt(fields["spread"] * groups.size / (2 * np.pi))
     counts = (1 + (radius > MAX_DIGIT_RADIUS * unit)) * groups.is_object
     num_seen = np.bincount(groups.frame_of, counts, minlength=num_pictures).astype(np.int64)
-    chosen = _largest(groups.frame_of, np.where(groups.is_object, groups.size, 0), num_pictures)
+    chosen = _largest(groups.frame_of, groups.size * groups.is_object, num_pictures)
     known = chosen[chosen >= 0]
     pictures = scene.contrast.reshape(num_pictures, height, width)[groups.frame_of[known]]
-    own = wide.reshape(num_pictures, height + 1, width)[groups.frame_of[known], :height]
-    fields["digit"][known] = read(
-        np.where(own == known[:, None, None] + 1, pictures, 0).astype(np.float32)
+    own = by_picture[groups.frame_of[known]] == known[:, None, None] + 1
+    fields["digit"][known] = read(np.where(own, pictures, 0).astype(np.float32))
+    return fields, num_seen, chosen
+
+
+def _track(scene: Scene, fields: dict[str, np.ndarray], num_objects: np.ndarray) -> Track:
+    per_frame: dict[str, Any] = {
+        name: values.reshape(*num_objects.shape, *values.shape[1:])
+        for name, values in fields.items()
+    }
+    height, width = scene.mask.shape[2:]
+    return Track(
+        **per_frame, num_objects=num_objects, flicker=scene.flicker, height=height, width=width
     )
-    seen = num_seen.reshape(num_clips, num_frames)
-    chosen = chosen.reshape(num_clips, num_frames, NUM_DIGITS_SHOWN)
-    has_two = (seen > 1).sum(axis=1) > (seen == 1).sum(axis=1)
-    places = np.stack([fields["x"], fields["y"]], axis=1)
-    chosen = _follow(chosen, places, is_pair=has_two[:, None] & (seen == NUM_DIGITS_SHOWN))
-    alone = np.where(has_two[:, None], np.where(seen == 2, 1, np.minimum(2 * seen, 2)), seen)
-    alone = np.where((chosen < 0).any(axis=2) & has_two[:, None] & (seen > 0), 2, alone)
-    chosen = _lower_first(chosen, fields["digit"], has_two)
-    tracks = []
-    for place in range(NUM_DIGITS_SHOWN):
-        objects = {
-            name: values.reshape(num_clips, num_frames, *values.shape[1:])
-            for name, values in pick_groups(fields, chosen[..., place].ravel()).items()
-        }
-        num_objects = alone if place == 0 else np.where(has_two[:, None], alone, 0)
-        tracks.append(
-            Track(
-                **objects,
-                num_objects=num_objects,
-                flicker=scene.flicker,
-                height=height,
-                width=width,
-            )
-        )
-    return replace(tracks[0], further=tuple(tracks[1:]))
 
 
 def _grow(mask: np.ndarray, reach: int) -> np.ndarray:
@@ -100,7 +104,6 @@ def _largest(frame_of: np.ndarray, size: np.ndarray, num_pictures: int) -> np.nd
 def _follow(chosen: np.ndarray, places: np.ndarray, is_pair: np.ndarray) -> np.ndarray:
     """Order the two groups of each frame (N, T, 2) as nearest to where they were last."""
     chosen = chosen.copy()
-    is_pair = is_pair & (chosen >= 0).all(axis=2)
     last = np.full((len(chosen), NUM_DIGITS_SHOWN, 2), np.nan)
     for time in range(chosen.shape[1]):
         here = places[chosen[:, time]] if len(places) else last
@@ -114,10 +117,10 @@ def _follow(chosen: np.ndarray, places: np.ndarray, is_pair: np.ndarray) -> np.n
     return chosen
 
 
-def _lower_first(chosen: np.ndarray, digit: np.ndarray, has_two: np.ndarray) -> np.ndarray:
-    """Put the track that reads as the lower digit first, in clips of two."""
-    named = np.concatenate([digit, [-1]])[chosen]
-    votes = np.stack([(named == d).sum(axis=1) for d in range(10)], axis=-1)
+def _lower_first(chosen: np.ndarray, digit: np.ndarray, is_pair: np.ndarray) -> np.ndarray:
+    """Let the track that reads as the lower digit come first."""
+    named = np.where(is_pair[..., None], np.concatenate([digit, [-1]])[chosen], -1)
+    votes = np.stack([(named == d).sum(axis=1) for d in range(NUM_DIGITS)], axis=-1)
     first, second = votes.argmax(axis=-1).T
-    swap = has_two & (first > second)
-    return np.where(swap[:, None, None], chosen[..., ::-1], chosen)
+    swap = is_pair & (first > second)[:, None]
+    return np.where(swap[..., None], chosen[..., ::-1], chosen)
