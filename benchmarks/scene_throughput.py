@@ -11,7 +11,7 @@ from data_tools.build_plan import BuildPlan
 from t2vgan.evaluation.scores import score_clips
 from t2vgan.shards import Geometry
 
-SCENES = ("circles", "shapes", "shapes-textured", "shapes-two")
+SCENES = ("circles", "shapes", "shapes-textured", "shapes-two", "digits")
 GEOMETRY = Geometry(num_frames=16, height=64, width=64)
 CLIPS_AT_ONCE = 64
 

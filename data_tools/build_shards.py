@@ -21,7 +21,7 @@ from t2vgan.errors import UserError
 if TYPE_CHECKING:
     from data_tools.build_plan import BuildPlan
 
-SCENES = ("circles", "notebook", "shapes", "shapes-textured", "shapes-two")
+SCENES = ("circles", "notebook", "shapes", "shapes-textured", "shapes-two", "digits")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class BuildOptions:
     """
 
     scene: Positional[str]
-    """circles, notebook (the published positions), shapes, shapes-textured or shapes-two."""
+    """circles, notebook (published positions), shapes, shapes-textured, shapes-two or digits."""
     out: str
     """Folder for the shards and manifest.json, or its URL, such as s3://bucket/folder."""
     num_clips: int = 10_000

@@ -36,7 +36,7 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
         f"shapes-{name}": ("shapes", [prompt_of(**{name: value}) for value in known], known)
         for name, known in values.items()
     }
-    sheets |= {scene: (scene, None, None) for scene in ("shapes-textured", "shapes-two")}
+    sheets |= {scene: (scene, None, None) for scene in ("shapes-textured", "shapes-two", "digits")}
     for name, (scene, prompts, labels) in sheets.items():
         module = BuildPlan(scene, 1, 1, geometry, SEED).module
         num_clips = len(prompts) if prompts else 2 * COLUMNS

@@ -11,6 +11,7 @@ from t2vgan.diary import Diary
 from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.prompts import deal_prompts, unknown_prompts
 from t2vgan.evaluation.scores import Scores, compare, score_clips
+from t2vgan.evaluation.trackers import tracker_of
 from t2vgan.mixture import Mixture
 from t2vgan.samples import (
     prompts_of,
@@ -36,6 +37,8 @@ class Readings:
         self.config, self.processes, self.state = diary.config, diary.processes, diary.state
         self.prompts, self.varied_prompts = prompts_of(manifest), varied_prompts_of(manifest)
         self.can_evaluate = not unknown_prompts(manifest.prompts)
+        if self.can_evaluate and self.config.evaluate_every_steps:
+            tracker_of(manifest.prompts)  # what it needs is missed now, not after hours
 
     def due(self, done: Collection[str] = ()) -> list[str]:
         """Return what is to be drawn at this step, by the kind of its record, less what is done."""

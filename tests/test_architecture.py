@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BASE = "t2vgan cli errors files schedules seeds"  # anyone may import these
 NETWORKS = "config distributed ema losses micro_batch models"
-LEAVES = """data_order distributed ema heartbeat losses manifest media meeting remote run_lock
-    runlog signals tar video webp"""
+LEAVES = """data_order digits distributed ema heartbeat losses manifest media meeting remote
+    run_lock runlog signals tar video webp"""
 ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "distributed": "meeting",
     "config": "remote",
@@ -44,7 +44,7 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "readings": "diary evaluation mixture samples sampling text",
     "tracking": "config runlog",
     "diary": "config distributed evaluation game health run_folder runlog saving tracking",
-    "evaluation": """config data_set distributed media run_folder sampling shards text video
+    "evaluation": """config data_set digits distributed media run_folder sampling shards text video
         weights""",
     "report": "config distributed media sampling video",
     "watch": "runlog",
@@ -54,7 +54,7 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "dry_run": "config distributed run_folder runlog trainer",
     "train": "config dry_run preflight presets trainer",
     "generate": "checkpoint config media presets sampling weights",
-    "data_tools": "manifest media remote shards strips tar",
+    "data_tools": "digits manifest media remote shards strips tar",
 }
 DOORS = {
     "accelerate": "distributed",
@@ -62,11 +62,12 @@ DOORS = {
     "fsspec": "data_tools remote",
     "rich": "preflight watch",
     "safetensors": "weights",
+    "sklearn": "digits",
     "tensorboard": "tracking",
     "wandb": "tracking",
     "webdataset": "data_tools shards stream",
 }
-WITHOUT_TORCH = f"""{BASE} config data_order data_set data_tools heartbeat manifest media
+WITHOUT_TORCH = f"""{BASE} config data_order data_set data_tools digits heartbeat manifest media
     mixed_order mixture presets remote report run_lock runlog shard_cache shard_reader shards
     signals stream strips tar text watch webp""".split()
 

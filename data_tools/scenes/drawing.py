@@ -131,7 +131,7 @@ def draw_objects(
         )
         corners = zip((row - size)[chosen].tolist(), (column - size)[chosen].tolist(), strict=True)
         side = 2 * size + 1
-        views = [_square(flat[i], *next(corners), side) for i in chosen.tolist()]
+        views = [cut_square(flat[i], *next(corners), side) for i in chosen.tolist()]
         paint(views, levels, colour[chosen])
 
 
@@ -139,7 +139,7 @@ def draw_objects(
 View = tuple[np.ndarray, tuple[slice, slice]]
 
 
-def _square(frame: np.ndarray, i: int, j: int, side: int) -> View:
+def cut_square(frame: np.ndarray, i: int, j: int, side: int) -> View:
     """Return the square of a frame with its corner at row i, column j, cut where that ends."""
     height, width = frame.shape[:2]
     top, left, bottom, right = max(i, 0), max(j, 0), min(i + side, height), min(j + side, width)

@@ -1,4 +1,4 @@
-"""The attribute meter: the shape, colour, size and motion of a clip's object, from its pixels.
+"""The attribute meter: the shape, colour, size, digit and motion of a clip's object, from pixels.
 
 Colour is that of the pixels which the object covers, size is its area, shape follows from the
 moments of its outline.
@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 
+from t2vgan.digits import NUM_DIGITS
 from t2vgan.evaluation.motion import NONE, classify, in_view
 from t2vgan.evaluation.objects import Groups, outline_moments
 from t2vgan.evaluation.tracking import Track
@@ -28,6 +29,7 @@ SIZES = ("small", "large")
 LARGE_RADIUS = 0.11  # of the frame's shorter side: the radius of the disc of equal area
 CORNERS = {"square": (45, 4), "triangle": (0, 3), "diamond": (0, 4)}
 """Shape -> angle of the first corner from "up" in degrees, number of corners."""
+DIGITS = tuple(map(str, range(NUM_DIGITS)))
 STAR_TIPS, STAR_WAIST = 5, 0.5
 OUTLINE_SCALES = (0.1, 0.2, 0.2, 0.2)  # how far apart the moments of two shapes are, roughly
 SHAPES = ("circle", *CORNERS, "star")
@@ -57,17 +59,23 @@ def read_objects(track: Track) -> list[list[Seen]]:
 def bind(expected: Sequence[Mapping[str, str]], objects: Sequence[Seen]) -> list[Seen]:
     """Return what is seen of each object that a clip's prompt expects.
 
-    One expected object is the one in view; of several, each is found by its colour. With more or
-    fewer objects in view than expected, none is found.
+    One expected object is the one in view; of several, each is found by its colour or digit. With
+    more or fewer objects in view than expected, none is found.
     """
     if len(objects) != len(expected):
         return [{} for _ in expected]
     if len(expected) == 1:
         return list(objects)
     return [
-        next((seen for seen in objects if seen["colour"] == asked["colour"]), {})
+        next((seen for seen in objects if seen.get(name) == asked[name]), {})
         for asked in expected
+        for name in [identity(asked)]
     ]
+
+
+def identity(asked: Mapping[str, str]) -> str:
+    """Return the attribute by which an object is told from another."""
+    return "digit" if "digit" in asked else "colour"
 
 
 def read_attributes(track: Track, *, centred: bool = True) -> Mapping[str, Sequence[str]]:
@@ -83,6 +91,7 @@ def read_attributes(track: Track, *, centred: bool = True) -> Mapping[str, Seque
         "shape": name(_shapes(_median_over(track.outline, whole))),
         "colour": name(_colours(_median_over(track.core_colour, whole))),
         "size": name(_sizes(track, whole)),
+        "digit": name(_digits(track.digit, whole)),
         "motion": classify(track, centred=centred),
     }
 
@@ -107,6 +116,13 @@ def _sizes(track: Track, whole: np.ndarray) -> np.ndarray:
     mean = log_area.sum(axis=1) / np.maximum(whole.sum(axis=1), 1)
     radius = np.sqrt(np.exp(mean) / np.pi) / track.unit
     return np.where(radius >= LARGE_RADIUS, "large", "small")
+
+
+def _digits(digit: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return the digit that most of the frames (N, T) show, "none" where over half show none."""
+    votes = np.stack([((digit == d) & whole).sum(axis=1) for d in range(NUM_DIGITS)], axis=1)
+    enough = 2 * votes.max(axis=1) >= np.maximum(whole.sum(axis=1), 1)
+    return np.where(enough, np.array(DIGITS)[votes.argmax(axis=1)], NONE)
 
 
 def _median_over(values: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -33,6 +33,9 @@ class Groups:
         self.y, self.x = np.divmod(place, width)
         self.place = (self.frame * height + self.y) * width + self.x
         """Of each pixel in frames without the empty rows."""
+        self.frame_of = np.zeros(self.num_groups, np.int64)
+        self.frame_of[self.label] = self.frame
+        self._least = MIN_OBJECT_AREA * min(height, width) ** 2
 
     def total(self, values: np.ndarray | None = None) -> np.ndarray:
         """Sum values (P,), or ones, over the pixels of each group: (K,)."""
@@ -49,6 +52,11 @@ class Groups:
         """The number of pixels of each group, at least one."""
         return self.total()
 
+    @property
+    def is_object(self) -> np.ndarray:
+        """Which groups are no specks, (K,) bool."""
+        return self.size >= self._least
+
 
 def largest_objects(
     frames: np.ndarray, contrast: np.ndarray, mask: np.ndarray
@@ -60,43 +68,67 @@ def largest_objects(
     import cv2  # here, because `--help` and the trainer's start should not wait for it
 
     height, width = mask.shape[-2:]
+    labels = label(mask)
+    wider = cv2.dilate(labels.astype(np.float32), np.ones((3, 3)))
+    wider.reshape(-1, height + 1, width)[:, height] = 0  # the empty rows stay empty
+    groups, fields = measure_groups(frames, contrast, labels, wider)
     num_frames = mask.shape[0] * mask.shape[1]
-    strip = np.zeros((num_frames, height + 1, width), np.uint8)
+    spread_out = (fields["spread"] > MAX_SPREAD + ROUGHNESS / groups.size) & ~fields["cut"]
+    counts = (1 + spread_out) * groups.is_object
+    num_objects = np.bincount(groups.frame_of, counts, minlength=num_frames).astype(np.int64)
+    by_area = np.argsort(groups.size, kind="stable")
+    largest = np.full(num_frames, -1)
+    largest[groups.frame_of[by_area]] = by_area  # the last assignment, the largest, stays
+    chosen = np.where(num_objects > 0, largest, -1)
+    return {**pick_groups(fields, chosen), "num_objects": num_objects}
+
+
+def label(mask: np.ndarray) -> np.ndarray:
+    """Number the connected pixels of a mask (N, T, H, W): a strip (N * T * (H + 1), W)."""
+    import cv2
+
+    height, width = mask.shape[-2:]
+    strip = np.zeros((mask.shape[0] * mask.shape[1], height + 1, width), np.uint8)
     strip[:, :height] = mask.reshape(-1, height, width)
-    _, labels = cv2.connectedComponents(strip.reshape(-1, width))
+    return cv2.connectedComponents(strip.reshape(-1, width))[1]
+
+
+def measure_groups(
+    frames: np.ndarray, contrast: np.ndarray, labels: np.ndarray, wider: np.ndarray
+) -> tuple[Groups, dict[str, np.ndarray]]:
+    """Measure the groups of a strip of labels, and of wider labels for their soft edges: (K, ...).
+
+    The fields are Track's, and the groups' mean square distance over that of the disc.
+    """
+    height, width = frames.shape[2:4]
     groups = Groups(labels, height)
     colour = frames.reshape(-1, 3).take(groups.place, axis=0)
     centre_x, centre_y = groups.mean(groups.x), groups.mean(groups.y)
     at_edge = np.isin(groups.x, (0, width - 1)) | np.isin(groups.y, (0, height - 1))
-    cut = groups.total(at_edge) > 0
-    wider = cv2.dilate(labels.astype(np.float32), np.ones((3, 3)))
-    wider.reshape(num_frames, height + 1, width)[:, height] = 0  # the empty rows stay empty
-    soft = _soft_fields(frames, contrast, wider)
     distance = groups.mean(groups.x**2 + groups.y**2) - centre_x**2 - centre_y**2 + BLUR
-    spread = 2 * np.pi * distance / groups.size
-    spread_out = (spread > MAX_SPREAD + ROUGHNESS / groups.size) & ~cut
-    counts = (1 + spread_out) * (groups.size >= MIN_OBJECT_AREA * min(height, width) ** 2)
-
-    frame_of = np.zeros(groups.num_groups, np.int64)
-    frame_of[groups.label] = groups.frame
-    num_objects = np.bincount(frame_of, counts, minlength=num_frames).astype(np.int64)
-    by_area = np.argsort(groups.size, kind="stable")
-    largest = np.full(num_frames, -1)
-    largest[frame_of[by_area]] = by_area  # the last assignment, the largest, stays
-
-    def of_largest(values: np.ndarray) -> np.ndarray:
-        missing = np.full((1, *values.shape[1:]), np.nan)
-        return np.concatenate([values, missing])[np.where(num_objects > 0, largest, -1)]
-
-    return {
-        "x": of_largest(centre_x),
-        "y": of_largest(centre_y),
-        "area": of_largest(groups.size),
-        "colour": of_largest(np.stack([groups.mean(c) for c in colour.T], axis=1)),
-        "num_objects": num_objects,
-        "cut": of_largest(cut.astype(float)) == 1,
-        **{name: of_largest(values) for name, values in soft.items()},
+    return groups, {
+        "x": centre_x,
+        "y": centre_y,
+        "area": groups.size,
+        "colour": np.stack([groups.mean(c) for c in colour.T], axis=1),
+        "cut": groups.total(at_edge) > 0,
+        "spread": 2 * np.pi * distance / groups.size,
+        "digit": np.full(groups.num_groups, -1, np.int8),
+        **_soft_fields(frames, contrast, wider),
     }
+
+
+def pick_groups(fields: dict[str, np.ndarray], chosen: np.ndarray) -> dict[str, np.ndarray]:
+    """Return Track's fields of the chosen groups (F,), of which -1 is none."""
+
+    def pick(values: np.ndarray) -> np.ndarray:
+        missing = np.full((1, *values.shape[1:]), np.nan)
+        return np.concatenate([values, missing])[chosen]
+
+    picked = {name: pick(values) for name, values in fields.items() if name != "spread"}
+    picked["cut"] = picked["cut"] == 1
+    picked["digit"] = np.nan_to_num(picked["digit"], nan=-1).astype(np.int8)
+    return picked
 
 
 def _soft_fields(

@@ -1,7 +1,8 @@
 """What a prompt asks for, and which prompts an evaluation shows.
 
 A prompt names a motion and, where it wants to, a shape, a colour and a size of its object; only
-what it names is asked. Two objects stand each after its own article and differ in colour.
+what it names is asked. Two objects stand each after its own article and differ in colour. A digit
+is named by that word, as in "digit 3 moving up and down", and two of them differ.
 """
 
 import re
@@ -9,19 +10,21 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from t2vgan.errors import UserError
-from t2vgan.evaluation.attributes import COLOURS, SHAPES, SIZES
+from t2vgan.evaluation.attributes import COLOURS, DIGITS, SHAPES, SIZES, identity
 from t2vgan.evaluation.motion import expected_motion
 from t2vgan.seeds import permutation
 
 CLIPS_PER_CHOSEN = 4
 MAX_OBJECTS = 2
-ATTRIBUTES = ("shape", "colour", "size", "motion")
+ATTRIBUTES = ("digit", "shape", "colour", "size", "motion")
 VALUES = {
+    **dict.fromkeys(DIGITS, "digit"),
     **dict.fromkeys(SHAPES, "shape"),
     **dict.fromkeys(COLOURS, "colour"),
     **dict.fromkeys(SIZES, "size"),
 }
-OTHER_WORDS = frozenset({"a", "an", "the", "is", "and"})
+OTHER_WORDS = frozenset({"a", "an", "the", "is", "and", "digit"})
+START_OF_DIGIT = re.compile(r"\b(?=digit\b)", re.IGNORECASE)
 START_OF_OBJECT = re.compile(r"\b(?=(?:an?|the)\b)", re.IGNORECASE)
 
 Expected = tuple[dict[str, str], ...]
@@ -31,7 +34,8 @@ Content = tuple[tuple[tuple[str, str], ...], ...]
 @lru_cache(maxsize=1 << 16)
 def expected_objects(prompt: str) -> Expected | None:
     """Return what a prompt asks of each object, attribute -> value; None if it is not known."""
-    before, *phrases = START_OF_OBJECT.split(prompt)
+    start = START_OF_DIGIT if START_OF_DIGIT.search(prompt) else START_OF_OBJECT
+    before, *phrases = start.split(prompt)
     if len(phrases) < 2:
         phrases = [prompt]
     elif before.strip():
@@ -40,8 +44,8 @@ def expected_objects(prompt: str) -> Expected | None:
     known = [attributes for attributes in expected if attributes is not None]
     if len(known) < len(expected) or len(known) > MAX_OBJECTS:
         return None
-    colours = {attributes.get("colour") for attributes in known}
-    if len(known) > 1 and (None in colours or len(colours) < len(known)):
+    names = {attributes.get(identity(attributes)) for attributes in known}
+    if len(known) > 1 and (None in names or len(names) < len(known)):
         return None
     return tuple(known)
 
@@ -52,6 +56,9 @@ def expected_attributes(prompt: str) -> dict[str, str] | None:
     named = {VALUES[word]: word for word in words if word in VALUES}
     if len(named) < sum(word in VALUES for word in words):
         return None  # two colours, say: two objects
+    is_digit = "digit" in words
+    if is_digit != ("digit" in named) or (is_digit and len(named) > 1):
+        return None  # a digit has no shape, and a shape no digit
     rest = [word for word in words if word not in VALUES and word not in OTHER_WORDS]
     motion = expected_motion(" ".join(rest))
     return None if motion is None else named | {"motion": motion}
