@@ -72,7 +72,9 @@ def test_a_clip_is_the_network_on_its_own_prompt_and_seed(generator):
         token_ids, token_mask = map(torch.from_numpy, tokens)
         times = torch.tensor([[0, 0.25, 0.5, 0.75, 1]])
         expected = to_frames(generator(latents, token_ids, token_mask, times))[0].numpy()
-        np.testing.assert_array_equal(clip, expected)
+        # A pass of another size may round one value of many differently: by a level, no more.
+        assert np.abs(clip.astype(int) - expected).max() <= 1
+        assert (clip != expected).mean() < 1e-3
 
 
 class Wrapped(torch.nn.Module):

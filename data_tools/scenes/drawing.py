@@ -124,7 +124,7 @@ def draw_objects(
     reach = np.array([shape.reach for shape in outlines])[which] * radius
     half = np.ceil(reach / SIZE_STEP).astype(np.int64) * SIZE_STEP + 1
     paint = _paint_on_white if on_white else _paint_over
-    for shape_id, size in np.unique(np.stack([which, half]), axis=1).T.tolist():
+    for shape_id, size in sorted(set(zip(which.tolist(), half.tolist(), strict=True))):
         chosen = np.flatnonzero((which == shape_id) & (half == size))
         levels = _levels(
             outlines[shape_id], (column - x)[chosen], (row - y)[chosen], radius[chosen], size

@@ -34,8 +34,8 @@ MOTIONS = {
         **{f"moving {y} {x}": f"{y}-{x}" for y in ("up", "down") for x in ("left", "right")},
         "rotating clockwise": "rotating clockwise",
         "rotating counter clockwise": "rotating counter-clockwise",
-        "moving up down": "bouncing vertically",
-        "moving left right": "bouncing horizontally",
+        "moving up and down": "bouncing vertically",
+        "moving left and right": "bouncing horizontally",
         "shrinking": "shrinking",
         "expanding": "expanding",
         **{f"{kind} {way}": f"{kind} {way}"

@@ -23,9 +23,10 @@ VALUES = {
     **dict.fromkeys(COLOURS, "colour"),
     **dict.fromkeys(SIZES, "size"),
 }
-OTHER_WORDS = frozenset({"a", "an", "the", "is", "and", "digit"})
+OTHER_WORDS = frozenset({"a", "an", "the", "is", "digit"})
 START_OF_DIGIT = re.compile(r"\b(?=digit\b)", re.IGNORECASE)
 START_OF_OBJECT = re.compile(r"\b(?=(?:an?|the)\b)", re.IGNORECASE)
+JOINING = re.compile(r"\band\b(?!\s+(?:down|right)\b)")  # not that of "moving up and down"
 
 Expected = tuple[dict[str, str], ...]
 Content = tuple[tuple[tuple[str, str], ...], ...]
@@ -52,7 +53,7 @@ def expected_objects(prompt: str) -> Expected | None:
 
 def expected_attributes(prompt: str) -> dict[str, str] | None:
     """Return what one object's prompt asks for, attribute -> value; None if it is not known."""
-    words = re.findall(r"[^\W_]+", prompt.lower())
+    words = re.findall(r"[^\W_]+", JOINING.sub(" ", prompt.lower()))
     named = {VALUES[word]: word for word in words if word in VALUES}
     if len(named) < sum(word in VALUES for word in words):
         return None  # two colours, say: two objects
