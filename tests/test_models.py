@@ -285,8 +285,12 @@ def test_a_bag_of_words_has_no_order_and_a_transformer_has():
     torch.manual_seed(0)
     token_ids = torch.tensor([[3, 5, 2, 6], [2, 6, 3, 5]])
     for name, encoder in TEXT_ENCODERS.items():
-        text = encoder(vocabulary_size=VOCABULARY, text_size=16)(token_ids, token_ids > 0)
-        assert torch.allclose(*text, atol=1e-5) == (name == "bag")
+        encoder = encoder(vocabulary_size=VOCABULARY, text_size=16)
+        assert torch.allclose(*encoder(token_ids, token_ids > 0), atol=1e-5)  # at the start, both
+        for key, parameter in encoder.named_parameters():
+            if key == "share":
+                torch.nn.init.ones_(parameter)
+        assert torch.allclose(*encoder(token_ids, token_ids > 0), atol=1e-5) == (name == "bag")
 
 
 @pytest.mark.parametrize("name", TEXT_ENCODERS)

@@ -30,38 +30,47 @@ class TextEncoder(nn.Module):
 
     def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """token_ids (B, L) int64, token_mask (B, L) bool -> text_embedding (B, E)."""
-        words = self.words(token_ids) * token_mask.unsqueeze(-1)  # B L E
+        return self.sum_up(self.words(token_ids), token_mask)
+
+    def sum_up(self, words: Tensor, token_mask: Tensor) -> Tensor:
+        """words (B, L, E), token_mask (B, L) -> (B, E)."""
+        words = words * token_mask.unsqueeze(-1)
         text = self.mlp(words.sum(1) / token_mask.sum(1, keepdim=True).sqrt())  # B E
         return F.rms_norm(text, text.shape[1:])
 
 
-class OrderedTextEncoder(nn.Module):
-    """Embed a prompt by a small transformer, which knows what stands beside what.
+class OrderedTextEncoder(TextEncoder):
+    """Add to the sum of words what a small transformer makes of their order.
 
     A sum of words cannot tell "a red square and a blue circle" from "a blue square and a red
-    circle". Pre-norm layers (Xiong et al., ICML 2020); the mean over words has unit RMS.
+    circle". But it is what learns first: alone, the mean over a transformer's words says at the
+    start little of the prompt and much of what all prompts share (docs/experiments.md). So its
+    share starts at zero. Pre-norm layers (Xiong et al., ICML 2020).
     """
 
     NUM_LAYERS = 2
     HEAD_SIZE = 16
 
     def __init__(self, *, vocabulary_size: int, text_size: int) -> None:
-        super().__init__()
+        super().__init__(vocabulary_size=vocabulary_size, text_size=text_size)
         if text_size % self.HEAD_SIZE:
             raise UserError(f"model.text_size={text_size} must be a multiple of {self.HEAD_SIZE}")
-        self.words = nn.Embedding(vocabulary_size, text_size, padding_idx=0)
         self.places = nn.Embedding(MAX_TOKENS, text_size)
         self.layers = nn.ModuleList(
             TextLayer(text_size, num_heads=text_size // self.HEAD_SIZE)
             for _ in range(self.NUM_LAYERS)
         )
+        self.share = nn.Parameter(torch.zeros(text_size))
 
     def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """token_ids (B, L) int64, token_mask (B, L) bool -> text_embedding (B, E)."""
-        words = self.words(token_ids) + self.places.weight[: token_ids.shape[1]]  # B L E
+        words = self.words(token_ids)  # B L E
+        text = self.sum_up(words, token_mask)  # B E
+        words = words + self.places.weight[: token_ids.shape[1]]
         for layer in self.layers:
             words = layer(words, token_mask)
-        text = (words * token_mask.unsqueeze(-1)).sum(1) / token_mask.sum(1, keepdim=True)  # B E
+        mean = (words * token_mask.unsqueeze(-1)).sum(1) / token_mask.sum(1, keepdim=True)  # B E
+        text = text + self.share * F.rms_norm(mean, mean.shape[1:])
         return F.rms_norm(text, text.shape[1:])
 
 
