@@ -7,7 +7,7 @@ import pytest
 from data_tools.scenes import shapes, shapes_textured, shapes_two
 from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
 from t2vgan.evaluation.attributes import bind
-from t2vgan.evaluation.scores import score_clips
+from t2vgan.evaluation.scores import score_clips, wilson_interval
 from t2vgan.evaluation.tracking import track
 from t2vgan.shards import Geometry
 
@@ -113,6 +113,22 @@ RIGHT_PROMPT = "a red circle moving left and a blue square moving right"
 )
 def test_each_of_two_objects_is_bound_to_its_colour(prompt, right):
     assert accuracy(painted(*TWO), [prompt]) == right
+
+
+def test_an_attribute_of_two_objects_is_right_where_it_is_of_both():
+    wrong = "a red circle moving left and a blue square moving up"
+    scores = score_clips(np.repeat(painted(*TWO), 4, axis=0), [RIGHT_PROMPT] * 3 + [wrong])
+    motion = scores.per_attribute["motion"]
+    assert (motion.right, motion.right_interval) == (0.75, wilson_interval(3, 4))
+    assert motion.confusion == {"left": {"left": 4}, "right": {"right": 3}, "up": {"right": 1}}
+
+
+def test_the_spread_of_two_objects_is_that_of_each():
+    first, (colour, shape, start, end, y) = TWO
+    moved = [painted(first, (colour, shape, start + d, end + d, y)) for d in (0, 0, 4, 4)]
+    spread = score_clips(np.concatenate(moved), [RIGHT_PROMPT] * 4).spread
+    variance = (0 + 0 + 16 / 3 + 0) / 4  # x and y of the first, then of the second: their mean
+    assert spread.start == pytest.approx(np.sqrt(variance) / 64, rel=0.05)
 
 
 def test_two_real_objects_with_their_motions_or_shapes_swapped_are_wrong():

@@ -36,7 +36,7 @@ from t2vgan.files import sha256_of
 from t2vgan.run_folder import git_commit
 from t2vgan.shards import Manifest
 
-PROTOCOL_VERSION = "attributes-4"
+PROTOCOL_VERSION = "attributes-5"
 NUM_CLIPS = 2000  # fewer give intervals too wide to publish
 CLIPS_AT_ONCE = 128
 

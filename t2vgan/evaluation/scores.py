@@ -1,5 +1,6 @@
-"""From tracks and prompts to numbers: accuracy with intervals, one object, drift, diversity."""
+"""From tracks and prompts to numbers: accuracy with intervals, and what varies."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from t2vgan.config import Frozen
-from t2vgan.evaluation.attributes import OUTLINE_SCALES, Seen, bind, read_objects
+from t2vgan.evaluation.attributes import Seen, bind, read_objects
 from t2vgan.evaluation.ideal_paths import path_residuals
-from t2vgan.evaluation.motion import NONE, bridge_gaps, in_view
+from t2vgan.evaluation.motion import NONE
 from t2vgan.evaluation.prompts import (
     Expected,
     check_prompts,
@@ -18,41 +19,19 @@ from t2vgan.evaluation.prompts import (
     scored_attributes,
 )
 from t2vgan.evaluation.trackers import tracker_of
-from t2vgan.evaluation.tracking import Track, join
+from t2vgan.evaluation.tracking import Track
+from t2vgan.evaluation.variation import (
+    Spread,
+    Steadiness,
+    mean_if_any,
+    measure_spread,
+    measure_steadiness,
+)
 
 NORMAL_QUANTILE_95 = 1.959963984540054
 MAX_LISTED_PROMPTS = 100
 SMALLEST_VARIATION = 1e-6  # of real clips; below it is rounding, as in scenes without any
-
-RESIZING = ("shrinking", "expanding")
-
 Interval = tuple[float, float]
-
-
-class Steadiness(Frozen):
-    """How much an object changes within a clip: means over clips of a std over frames.
-
-    Like `Spread`, over clips with training prompts, so that real clips show the same motions.
-    """
-
-    area: float | None
-    """Std of the area over its mean; shrinking and expanding clips and cut objects left out."""
-    colour: float | None
-    """Std of the object's mean colour, RMS over channels, grey levels."""
-    shape: float | None
-    """Std of the outline's moments, RMS over them, in units that tell shapes apart; cut objects
-    left out."""
-
-
-class Spread(Frozen):
-    """How much clips of one prompt differ: std within a prompt, RMS over prompts."""
-
-    start: float | None
-    """Start position, RMS over x and y, over the frame's shorter side."""
-    size: float | None
-    """Object radius, mean over the clip, over the frame's shorter side."""
-    speed: float | None
-    """Length of the object's path through the clip, over the frame's shorter side."""
 
 
 class AttributeScores(Frozen):
@@ -148,9 +127,9 @@ def score_track(
         per_attribute={name: _attribute_scores(name, expected, seen, held_out) for name in names},
         **_by_prompt(prompts, joint, motions),
         one_object=float((num_alone == num_expected[:, None]).mean()),
-        steadiness=_steadiness(trained, trained_prompts),
-        spread=_spread(trained, trained_prompts),
-        path_residual=_mean(
+        steadiness=measure_steadiness(trained, trained_prompts),
+        spread=measure_spread(trained, trained_prompts),
+        path_residual=mean_if_any(
             path_residuals(track.select(followed), [motions[clip] for clip in followed])
         ),
         flicker=float(track.flicker.mean()),
@@ -175,20 +154,22 @@ def _attribute_scores(
     objects: Sequence[Sequence[Seen]],
     held_out: np.ndarray,
 ) -> AttributeScores:
-    """Score one attribute, object by object."""
-    held_out = np.repeat(held_out, [len(clip) for clip in expected])
-    asked = [attributes.get(name) for clip in expected for attributes in clip]
-    seen = [attributes.get(name, NONE) for clip in objects for attributes in clip]
-    is_asked = np.array([value is not None for value in asked])
-    right = np.array([a == s for a, s in zip(asked, seen, strict=True)])
+    """Score one attribute: right in a clip is what is right of all its objects that are asked."""
+    pairs = [
+        [
+            (asked[name], saw.get(name, NONE))
+            for asked, saw in zip(*clip, strict=True)
+            if name in asked
+        ]
+        for clip in zip(expected, objects, strict=True)
+    ]
+    is_asked = np.array([bool(clip) for clip in pairs])
+    right = np.array([all(asked == saw for asked, saw in clip) for clip in pairs])
     share, interval = _share(right[is_asked & ~held_out])
     share_held_out, interval_held_out = _share(right[is_asked & held_out])
-    confusion: dict[str, Counter[str]] = {
-        value: Counter() for value in sorted(value for value in set(asked) if value is not None)
-    }
-    for a, s in zip(asked, seen, strict=True):
-        if a is not None:
-            confusion[a][s] += 1
+    confusion: dict[str, Counter[str]] = {}
+    for asked, saw in sorted(itertools.chain.from_iterable(pairs)):
+        confusion.setdefault(asked, Counter())[saw] += 1
     return AttributeScores(
         right=share,
         right_interval=interval,
@@ -259,64 +240,3 @@ def _share(right: np.ndarray) -> tuple[float, Interval] | tuple[None, None]:
     if not len(right):
         return None, None
     return float(right.mean()), wilson_interval(int(right.sum()), len(right))
-
-
-def _steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
-    expected = [expected_objects(prompt) or () for prompt in prompts]
-    keeps_size = [all(e["motion"] not in RESIZING for e in clip) for clip in expected]
-    num_objects = len(track.objects)
-    track = join(track.objects)
-    whole = (
-        track.alone & ~track.cut & np.tile(np.array(keeps_size, dtype=bool), num_objects)[:, None]
-    )
-    area = _std_over_frames(track.area, whole) / _mean_over_frames(track.area, whole)
-    channels = [_std_over_frames(track.colour[..., c], track.alone) for c in range(3)]
-    moments = [
-        _std_over_frames(track.outline[..., m], track.alone & ~track.cut) / scale
-        for m, scale in enumerate(OUTLINE_SCALES)
-    ]
-    return Steadiness(
-        area=_mean(area),
-        colour=_mean(_root_mean_square(channels)),
-        shape=_mean(_root_mean_square(moments)),
-    )
-
-
-def _spread(track: Track, prompts: np.ndarray) -> Spread:
-    """Measure the clips in which an object can be followed; prompts with one such clip are out."""
-    followed = in_view(track)
-    x, y = bridge_gaps(np.stack([track.x, track.y]), track.alone) / track.unit
-    radius = _mean_over_frames(np.sqrt(track.area / np.pi), track.alone) / track.unit
-    speed = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).sum(axis=1)
-    groups = [np.flatnonzero(followed & (prompts == p)) for p in dict.fromkeys(prompts)]
-    groups = [group for group in groups if len(group) > 1]
-
-    def within_prompt(*values: np.ndarray) -> float | None:
-        variances = [np.var(v[group], ddof=1) for v in values for group in groups]
-        return float(np.sqrt(np.mean(variances))) if groups else None
-
-    return Spread(
-        start=within_prompt(x[:, 0], y[:, 0]),
-        size=within_prompt(radius),
-        speed=within_prompt(speed),
-    )
-
-
-def _mean_over_frames(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return the mean over valid frames of (N, T) values, NaN for clips with fewer than two."""
-    count = valid.sum(axis=1)
-    total = np.where(valid, values, 0).sum(axis=1)
-    return np.where(count > 1, total / np.maximum(count, 1), np.nan)
-
-
-def _std_over_frames(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    centre = _mean_over_frames(values, valid)[:, None]
-    return np.sqrt(_mean_over_frames(np.square(values - centre), valid))
-
-
-def _root_mean_square(values: Sequence[np.ndarray]) -> np.ndarray:
-    return np.sqrt(np.mean(np.square(values), axis=0))
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None
