@@ -1,6 +1,5 @@
-"""Show what a folder of shards holds: `python -m data_tools.inspect_shards DIR`."""
+"""Show what a folder of shards holds: `python -m data_tools.inspect_shards DIR_OR_URL`."""
 
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,10 +7,13 @@ from tyro.conf import Positional
 
 from t2vgan import cli
 from t2vgan.cli import printable
+from t2vgan.errors import UserError
+from t2vgan.remote import as_location, is_url
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from t2vgan.data_set import DataSet
     from t2vgan.shards import Manifest
 
 BAR_WIDTH = 40
@@ -25,7 +27,7 @@ def main() -> None:
 
 
 def inspect_shards(
-    folder: Positional[Path],
+    folder: Positional[str],
     out: Path | None = None,
     num_clips: int = 18,
     num_page_clips: int = 200,
@@ -35,30 +37,34 @@ def inspect_shards(
     The sheet is a PNG and a GIF; on the page, clips play and their prompts can be searched.
 
     Args:
-        folder: The folder with manifest.json and its shards.
-        out: Where contact_sheet.png, .gif and .html go; the folder itself if not given.
+        folder: The folder with manifest.json and its shards, or its URL (s3://bucket/folder).
+        out: Where contact_sheet.png, .gif and .html go; the folder itself if not given. A URL needs
+            it.
         num_clips: Clips on the contact sheet, as many different prompts as possible.
         num_page_clips: Clips on the page.
     """
-    from t2vgan.errors import UserError
-    from t2vgan.shards import check_shards, load_manifest
+    from t2vgan.data_set import open_data_set
 
+    folder = as_location(folder)
     for name, value in (("--num-clips", num_clips), ("--num-page-clips", num_page_clips)):
         if value < 1:
             raise UserError(f"{name} {value}: must be at least 1")
-    manifest = load_manifest(folder)
-    check_shards(folder, manifest)
+    if out is None and is_url(folder):
+        raise UserError(f"--out: name a folder of this machine for the pictures of {folder}")
+    out = out or Path(folder)
+    data_set = open_data_set(folder)
+    manifest = data_set.manifest
     lines = describe(folder, manifest)
     print("\n".join(map(printable, lines)))
-    clips = pick_clips(folder, manifest, max(num_clips, num_page_clips))
+    clips = pick_clips(data_set, max(num_clips, num_page_clips))
     if not clips:
         raise UserError(f"{folder}: no clip can be decoded; run python -m data_tools.verify_shards")
-    written = write_contact_sheet(out or folder, clips[:num_clips], fps=manifest.fps)
-    for path in [*written, write_page(out or folder, clips[:num_page_clips], lines, manifest.fps)]:
+    written = write_contact_sheet(out, clips[:num_clips], fps=manifest.fps)
+    for path in [*written, write_page(out, clips[:num_page_clips], lines, manifest.fps)]:
         print(f"wrote {path}")
 
 
-def describe(folder: Path, manifest: "Manifest") -> list[str]:
+def describe(folder: str, manifest: "Manifest") -> list[str]:
     """Return the report's lines: what was built, its sizes, and how often each prompt occurs."""
     geometry = manifest.geometry
     num_bytes = sum(entry.num_bytes for entry in manifest.shards)
@@ -95,19 +101,18 @@ def _account(manifest: "Manifest") -> list[str]:
     return [f"  input        {manifest.input.num_rows} rows; left out: {reasons or 'nothing'}"]
 
 
-def pick_clips(
-    folder: Path, manifest: "Manifest", num_clips: int
-) -> "list[tuple[str, np.ndarray]]":
+def pick_clips(data_set: "DataSet", num_clips: int) -> "list[tuple[str, np.ndarray]]":
     """Return the first clip of each prompt, then further clips: (prompt, frames (T, H, W, 3)).
 
     Reads no more than it needs: it stops when every prompt has been seen.
     """
-    from t2vgan.shards import decode_sample, read_samples
+    from t2vgan.data_set import read_samples_of
+    from t2vgan.shards import decode_sample
 
+    manifest = data_set.manifest
     first: dict[str, np.ndarray] = {}
     others: list[tuple[str, np.ndarray]] = []
-    samples = chain.from_iterable(read_samples(folder / entry.name) for entry in manifest.shards)
-    for sample in samples:
+    for _, sample in read_samples_of(data_set):
         try:
             frames, prompt = decode_sample(sample, manifest.geometry)
         except ValueError:  # verify_shards names it
