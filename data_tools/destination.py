@@ -69,7 +69,7 @@ class RemoteDestination(Destination):
         if sizes is None:
             raise UserError(f"{self.url}: the web cannot be written to; give a bucket's URL")
         self._names = frozenset(sizes)
-        self.fetch_finished()
+        self.fetch_finished(*{MANIFEST_NAME, FAILURES_NAME} & self._names)
         recorded = [name for name in sizes if name.startswith(JOURNAL_PREFIX)]
         with tempfile.TemporaryDirectory() as journals, ThreadPoolExecutor(CONNECTIONS) as pool:
             texts = pool.map(_remote(self.url).read, recorded)
@@ -78,9 +78,9 @@ class RemoteDestination(Destination):
             if recorded:
                 write_journal(self.folder, task, *read_journals(Path(journals)))
 
-    def fetch_finished(self) -> None:
-        """Bring what a finished build wrote beside its shards into `folder`."""
-        for name in (MANIFEST_NAME, FAILURES_NAME):
+    def fetch_finished(self, *names: str) -> None:
+        """Bring those of these files that are there into `folder`."""
+        for name in names:
             with suppress(FileNotFoundError):
                 (self.folder / name).write_bytes(_remote(self.url).read(name))
 
@@ -153,7 +153,7 @@ def open_finished(location: Path | str) -> Iterator[Destination]:
         return
     with tempfile.TemporaryDirectory(prefix="t2vgan-") as name:
         destination = RemoteDestination(location, Path(name))
-        destination.fetch_finished()
+        destination.fetch_finished(MANIFEST_NAME, FAILURES_NAME)
         yield destination
 
 

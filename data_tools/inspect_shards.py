@@ -1,5 +1,6 @@
 """Show what a folder of shards holds: `python -m data_tools.inspect_shards DIR_OR_URL`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,8 @@ from t2vgan.remote import as_location, is_url
 if TYPE_CHECKING:
     import numpy as np
 
-    from t2vgan.data_set import DataSet
-    from t2vgan.shards import Manifest
+    from data_tools.destination import Destination
+    from t2vgan.shards import EncodedSample, Manifest
 
 BAR_WIDTH = 40
 MAX_PROMPTS = 40
@@ -43,7 +44,8 @@ def inspect_shards(
         num_clips: Clips on the contact sheet, as many different prompts as possible.
         num_page_clips: Clips on the page.
     """
-    from t2vgan.data_set import open_data_set
+    from data_tools.destination import open_finished
+    from t2vgan.shards import check_shards
 
     folder = as_location(folder)
     for name, value in (("--num-clips", num_clips), ("--num-page-clips", num_page_clips)):
@@ -52,11 +54,13 @@ def inspect_shards(
     if out is None and is_url(folder):
         raise UserError(f"--out: name a folder of this machine for the pictures of {folder}")
     out = out or Path(folder)
-    data_set = open_data_set(folder)
-    manifest = data_set.manifest
-    lines = describe(folder, manifest)
-    print("\n".join(map(printable, lines)))
-    clips = pick_clips(data_set, max(num_clips, num_page_clips))
+    with open_finished(folder) as found:
+        manifest = found.manifest()
+        if not is_url(folder):
+            check_shards(folder, manifest)
+        lines = describe(folder, manifest)
+        print("\n".join(map(printable, lines)))
+        clips = pick_clips(found, manifest, max(num_clips, num_page_clips))
     if not clips:
         raise UserError(f"{folder}: no clip can be decoded; run python -m data_tools.verify_shards")
     written = write_contact_sheet(out, clips[:num_clips], fps=manifest.fps)
@@ -101,18 +105,18 @@ def _account(manifest: "Manifest") -> list[str]:
     return [f"  input        {manifest.input.num_rows} rows; left out: {reasons or 'nothing'}"]
 
 
-def pick_clips(data_set: "DataSet", num_clips: int) -> "list[tuple[str, np.ndarray]]":
+def pick_clips(
+    found: "Destination", manifest: "Manifest", num_clips: int
+) -> "list[tuple[str, np.ndarray]]":
     """Return the first clip of each prompt, then further clips: (prompt, frames (T, H, W, 3)).
 
     Reads no more than it needs: it stops when every prompt has been seen.
     """
-    from t2vgan.data_set import read_samples_of
     from t2vgan.shards import decode_sample
 
-    manifest = data_set.manifest
     first: dict[str, np.ndarray] = {}
     others: list[tuple[str, np.ndarray]] = []
-    for _, sample in read_samples_of(data_set):
+    for sample in _samples(found, manifest):
         try:
             frames, prompt = decode_sample(sample, manifest.geometry)
         except ValueError:  # verify_shards names it
@@ -127,6 +131,14 @@ def pick_clips(data_set: "DataSet", num_clips: int) -> "list[tuple[str, np.ndarr
     picked = [*first.items(), *others][:num_clips]
     order = {prompt: place for place, prompt in enumerate(manifest.prompts)}
     return sorted(picked, key=lambda clip: order.get(clip[0], len(order)))
+
+
+def _samples(found: "Destination", manifest: "Manifest") -> "Iterator[EncodedSample]":
+    from t2vgan.shards import samples_of
+
+    for entry in manifest.shards:
+        with found.copy_of(entry.name) as path:
+            yield from samples_of(open(path, "rb"), f"{found}/{entry.name}")  # noqa: SIM115
 
 
 def write_contact_sheet(

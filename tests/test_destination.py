@@ -83,8 +83,7 @@ def test_a_url_is_verified_by_what_lies_there(storage):
     assert "circles-00000.tar" not in result.stdout
 
 
-def test_a_url_is_inspected(storage, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))  # where the cache is
+def test_a_url_is_inspected(storage, tmp_path):
     build(PLAN, URL, num_workers=1)
     result = run("inspect_shards", URL, "--out", tmp_path / "seen")
     assert result.returncode == 0, result.stderr
