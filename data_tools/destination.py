@@ -1,4 +1,4 @@
-"""Where a build's shards go: a folder of this machine, or one behind a URL."""
+"""Where shards lie or go: a folder of this machine, or one behind a URL."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from pathlib import Path
 from data_tools.build_state import FAILURES_NAME, JOURNAL_PREFIX, read_journals, write_journal
 from data_tools.builds import WHOLE, BuildHeader, BuiltShard, Task
 from t2vgan.errors import UserError
+from t2vgan.manifest import MANIFEST_NAME, Manifest, load_manifest, parse_manifest
 from t2vgan.remote import RemoteFolder, as_location, is_url
-from t2vgan.shards import MANIFEST_NAME
 
 CONNECTIONS = 16
 
@@ -25,6 +25,10 @@ class Destination:
 
     def __str__(self) -> str:
         return str(self.folder)
+
+    def manifest(self) -> Manifest:
+        """Return the manifest that is there; UserError if it is missing or damaged."""
+        return load_manifest(self.folder)
 
     def has(self, name: str) -> bool:
         """Return whether a file of this name is there."""
@@ -63,10 +67,9 @@ class RemoteDestination(Destination):
         """Bring what earlier runs noted into `folder`; what they wrote stays where it is."""
         sizes = _remote(self.url).sizes()
         if sizes is None:
-            raise UserError(f"--out {self.url}: the web cannot be written to; give a bucket's URL")
+            raise UserError(f"{self.url}: the web cannot be written to; give a bucket's URL")
         self._names = frozenset(sizes)
-        for name in {MANIFEST_NAME, FAILURES_NAME} & self._names:
-            (self.folder / name).write_bytes(_remote(self.url).read(name))
+        self.fetch_finished(*{MANIFEST_NAME, FAILURES_NAME} & self._names)
         recorded = [name for name in sizes if name.startswith(JOURNAL_PREFIX)]
         with tempfile.TemporaryDirectory() as journals, ThreadPoolExecutor(CONNECTIONS) as pool:
             texts = pool.map(_remote(self.url).read, recorded)
@@ -74,6 +77,21 @@ class RemoteDestination(Destination):
                 (Path(journals) / name).write_bytes(text)
             if recorded:
                 write_journal(self.folder, task, *read_journals(Path(journals)))
+
+    def fetch_finished(self, *names: str) -> None:
+        """Bring those of these files that are there into `folder`."""
+        for name in names:
+            with suppress(FileNotFoundError):
+                (self.folder / name).write_bytes(_remote(self.url).read(name))
+
+    def manifest(self) -> Manifest:
+        where = f"{self.url}/{MANIFEST_NAME}"
+        try:
+            return parse_manifest((self.folder / MANIFEST_NAME).read_bytes(), where)
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.url} has no {MANIFEST_NAME}; give the URL of a folder of finished shards"
+            ) from None
 
     def has(self, name: str) -> bool:
         return name in self._names
@@ -120,6 +138,22 @@ def open_destination(location: Path | str, task: Task = WHOLE) -> Iterator[Desti
     with tempfile.TemporaryDirectory(prefix="t2vgan-") as name:
         destination = RemoteDestination(location, Path(name))
         destination.fetch(task)
+        yield destination
+
+
+@contextmanager
+def open_finished(location: Path | str) -> Iterator[Destination]:
+    """Yield where a finished data set lies, to be read; the web will do.
+
+    A shard's copy is downloaded afresh: what a cache holds would prove nothing of the URL.
+    """
+    location = as_location(location)
+    if not is_url(location):
+        yield Destination(Path(location))
+        return
+    with tempfile.TemporaryDirectory(prefix="t2vgan-") as name:
+        destination = RemoteDestination(location, Path(name))
+        destination.fetch_finished(MANIFEST_NAME, FAILURES_NAME)
         yield destination
 
 

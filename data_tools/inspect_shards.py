@@ -1,6 +1,6 @@
-"""Show what a folder of shards holds: `python -m data_tools.inspect_shards DIR`."""
+"""Show what a folder of shards holds: `python -m data_tools.inspect_shards DIR_OR_URL`."""
 
-from itertools import chain
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,11 +8,14 @@ from tyro.conf import Positional
 
 from t2vgan import cli
 from t2vgan.cli import printable
+from t2vgan.errors import UserError
+from t2vgan.remote import as_location, is_url
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from t2vgan.shards import Manifest
+    from data_tools.destination import Destination
+    from t2vgan.shards import EncodedSample, Manifest
 
 BAR_WIDTH = 40
 MAX_PROMPTS = 40
@@ -25,7 +28,7 @@ def main() -> None:
 
 
 def inspect_shards(
-    folder: Positional[Path],
+    folder: Positional[str],
     out: Path | None = None,
     num_clips: int = 18,
     num_page_clips: int = 200,
@@ -35,30 +38,37 @@ def inspect_shards(
     The sheet is a PNG and a GIF; on the page, clips play and their prompts can be searched.
 
     Args:
-        folder: The folder with manifest.json and its shards.
-        out: Where contact_sheet.png, .gif and .html go; the folder itself if not given.
+        folder: The folder with manifest.json and its shards, or its URL (s3://bucket/folder).
+        out: Where contact_sheet.png, .gif and .html go; the folder itself if not given. A URL needs
+            it.
         num_clips: Clips on the contact sheet, as many different prompts as possible.
         num_page_clips: Clips on the page.
     """
-    from t2vgan.errors import UserError
-    from t2vgan.shards import check_shards, load_manifest
+    from data_tools.destination import open_finished
+    from t2vgan.shards import check_shards
 
+    folder = as_location(folder)
     for name, value in (("--num-clips", num_clips), ("--num-page-clips", num_page_clips)):
         if value < 1:
             raise UserError(f"{name} {value}: must be at least 1")
-    manifest = load_manifest(folder)
-    check_shards(folder, manifest)
-    lines = describe(folder, manifest)
-    print("\n".join(map(printable, lines)))
-    clips = pick_clips(folder, manifest, max(num_clips, num_page_clips))
+    if out is None and is_url(folder):
+        raise UserError(f"--out: name a folder of this machine for the pictures of {folder}")
+    out = out or Path(folder)
+    with open_finished(folder) as found:
+        manifest = found.manifest()
+        if not is_url(folder):
+            check_shards(folder, manifest)
+        lines = describe(folder, manifest)
+        print("\n".join(map(printable, lines)))
+        clips = pick_clips(found, manifest, max(num_clips, num_page_clips))
     if not clips:
         raise UserError(f"{folder}: no clip can be decoded; run python -m data_tools.verify_shards")
-    written = write_contact_sheet(out or folder, clips[:num_clips], fps=manifest.fps)
-    for path in [*written, write_page(out or folder, clips[:num_page_clips], lines, manifest.fps)]:
+    written = write_contact_sheet(out, clips[:num_clips], fps=manifest.fps)
+    for path in [*written, write_page(out, clips[:num_page_clips], lines, manifest.fps)]:
         print(f"wrote {path}")
 
 
-def describe(folder: Path, manifest: "Manifest") -> list[str]:
+def describe(folder: str, manifest: "Manifest") -> list[str]:
     """Return the report's lines: what was built, its sizes, and how often each prompt occurs."""
     geometry = manifest.geometry
     num_bytes = sum(entry.num_bytes for entry in manifest.shards)
@@ -96,18 +106,17 @@ def _account(manifest: "Manifest") -> list[str]:
 
 
 def pick_clips(
-    folder: Path, manifest: "Manifest", num_clips: int
+    found: "Destination", manifest: "Manifest", num_clips: int
 ) -> "list[tuple[str, np.ndarray]]":
     """Return the first clip of each prompt, then further clips: (prompt, frames (T, H, W, 3)).
 
     Reads no more than it needs: it stops when every prompt has been seen.
     """
-    from t2vgan.shards import decode_sample, read_samples
+    from t2vgan.shards import decode_sample
 
     first: dict[str, np.ndarray] = {}
     others: list[tuple[str, np.ndarray]] = []
-    samples = chain.from_iterable(read_samples(folder / entry.name) for entry in manifest.shards)
-    for sample in samples:
+    for sample in _samples(found, manifest):
         try:
             frames, prompt = decode_sample(sample, manifest.geometry)
         except ValueError:  # verify_shards names it
@@ -122,6 +131,14 @@ def pick_clips(
     picked = [*first.items(), *others][:num_clips]
     order = {prompt: place for place, prompt in enumerate(manifest.prompts)}
     return sorted(picked, key=lambda clip: order.get(clip[0], len(order)))
+
+
+def _samples(found: "Destination", manifest: "Manifest") -> "Iterator[EncodedSample]":
+    from t2vgan.shards import samples_of
+
+    for entry in manifest.shards:
+        with found.copy_of(entry.name) as path:
+            yield from samples_of(open(path, "rb"), f"{found}/{entry.name}")  # noqa: SIM115
 
 
 def write_contact_sheet(

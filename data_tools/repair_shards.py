@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from t2vgan import cli
 from t2vgan.errors import UserError
+from t2vgan.remote import as_location, is_url
 
 if TYPE_CHECKING:
     from data_tools.builds import Build
@@ -45,6 +46,11 @@ def repair_shards(
     from data_tools.finishing import complete
     from t2vgan.shards import load_manifest
 
+    if is_url(location := as_location(folder)):
+        raise UserError(
+            f"{location}: repair_shards wants a folder; the command that built it, run again with "
+            f"--out {location}, makes exactly its damaged shards again"
+        )
     manifest = load_manifest(folder)
     out = Destination(folder)
     damaged = [entry for entry in manifest.shards if not intact(out, entry)]

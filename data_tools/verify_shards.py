@@ -1,9 +1,8 @@
-"""Prove a folder of shards whole: `python -m data_tools.verify_shards DIR`."""
+"""Prove a folder of shards whole: `python -m data_tools.verify_shards DIR_OR_URL`."""
 
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
@@ -12,6 +11,7 @@ from t2vgan import cli
 from t2vgan.errors import UserError
 
 if TYPE_CHECKING:
+    from data_tools.destination import Destination
     from t2vgan.shards import EncodedSample, InputCounts, Manifest, ShardEntry
 
 
@@ -20,22 +20,23 @@ def main() -> int:
     return cli.call(verify_shards, prog="python -m data_tools.verify_shards")
 
 
-def verify_shards(folder: Positional[Path]) -> int:
+def verify_shards(folder: Positional[str]) -> int:
     """Check every shard against the manifest and every sample against the format.
 
     Checksums, counts, prompts, unique keys, and that every member decodes. Problems are listed
     one a line, and the exit code is then 1.
 
     Args:
-        folder: The folder with manifest.json and its shards.
+        folder: The folder with manifest.json and its shards, or its URL (s3://bucket/folder).
     """
-    from t2vgan.shards import load_manifest
+    from data_tools.destination import open_finished
 
-    manifest = load_manifest(folder)
     num_problems = 0
-    for problem in Verifier(folder, manifest).problems():
-        num_problems += 1
-        print(problem, flush=True)
+    with open_finished(folder) as out:
+        manifest = out.manifest()
+        for problem in Verifier(out, manifest).problems():
+            num_problems += 1
+            print(problem, flush=True)
     if num_problems:
         print(f"{folder}: {num_problems} problem{'s' if num_problems > 1 else ''}")
         return 1
@@ -46,8 +47,8 @@ def verify_shards(folder: Positional[Path]) -> int:
 class Verifier:
     """Read a whole data set once and name everything that is not as the manifest says."""
 
-    def __init__(self, folder: Path, manifest: "Manifest"):
-        self._folder = folder
+    def __init__(self, out: "Destination", manifest: "Manifest"):
+        self._out = out
         self._manifest = manifest
         self._shard_of_key: dict[str, str] = {}
         self._prompts: Counter[str] = Counter()
@@ -74,7 +75,7 @@ class Verifier:
         from data_tools.videos.keys import place_of_key
 
         try:
-            failures = read_failures(self._folder)
+            failures = read_failures(self._out.folder)
         except UserError as error:
             yield cli.describe(error)
             return
@@ -87,31 +88,32 @@ class Verifier:
             yield f"{len(lost)} rows have neither clips nor a reason: {lost[:10]}"
 
     def _shard_problems(self, entry: "ShardEntry") -> Iterator[str]:
-        from t2vgan.shards import read_samples, verify_checksum
+        from t2vgan.files import sha256_of
+        from t2vgan.shards import samples_of
 
-        path = self._folder / entry.name
+        where, num_samples = f"{self._out}/{entry.name}", 0
         try:
-            verify_checksum(self._folder, entry)
-        except (UserError, OSError) as error:
-            yield cli.describe(error)
-        if not path.is_file():
+            with self._out.copy_of(entry.name) as path:
+                if (found := sha256_of(path)) != entry.sha256:
+                    yield f"{where}: expected sha256 {entry.sha256}, found {found}"
+                for sample in samples_of(open(path, "rb"), where):  # noqa: SIM115 (it closes it)
+                    num_samples += 1
+                    faults = self._faults(sample, entry.name)
+                    yield from (f"{where}: sample {sample.key}: {fault}" for fault in faults)
+        except FileNotFoundError:
+            yield f"{where} is missing; the manifest lists it with {entry.num_bytes} bytes"
             return
-        num_samples = 0
-        try:
-            for sample in read_samples(path):
-                num_samples += 1
-                yield from (f"{path}: sample {sample.key}: {p}" for p in self._faults(sample, path))
         except (UserError, OSError) as error:
             yield cli.describe(error)
         if num_samples != entry.num_samples:
-            yield f"{path}: expected {entry.num_samples} samples, found {num_samples}"
+            yield f"{where}: expected {entry.num_samples} samples, found {num_samples}"
 
-    def _faults(self, sample: "EncodedSample", path: Path) -> Iterator[str]:
+    def _faults(self, sample: "EncodedSample", shard: str) -> Iterator[str]:
         from t2vgan.shards import decode_sample
 
         if (first := self._shard_of_key.get(sample.key)) is not None:
             yield f"key is used before, in {first}"
-        self._shard_of_key[sample.key] = path.name
+        self._shard_of_key[sample.key] = shard
         try:
             _, prompt = decode_sample(sample, self._manifest.geometry)
             self._prompts[prompt] += 1

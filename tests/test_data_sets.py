@@ -12,6 +12,7 @@ import webdataset
 
 from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
+from data_tools.destination import Destination
 from data_tools.verify_shards import Verifier
 from t2vgan.data_set import LocalDataSet
 from t2vgan.errors import UserError
@@ -313,7 +314,7 @@ def read_epoch(folder: Path, manifest: Manifest, *, checked: bool) -> tuple[int,
 def test_every_corruption_is_found_and_none_crashes_the_loader(tmp_path, num_corruptions):
     folder = make_set(tmp_path / "a", [f"clip {i % 3}" for i in range(12)])
     manifest = load_manifest(folder)
-    assert not list(Verifier(folder, manifest).problems())
+    assert not list(Verifier(Destination(folder), manifest).problems())
     assert read_epoch(folder, manifest, checked=True) == (12, 0)
     rng = np.random.default_rng(0)
     outcomes: Counter[str] = Counter()
@@ -325,7 +326,7 @@ def test_every_corruption_is_found_and_none_crashes_the_loader(tmp_path, num_cor
         if damaged == whole:
             continue
         shard.write_bytes(damaged)
-        assert list(Verifier(folder, manifest).problems()), "verify finds it"
+        assert list(Verifier(Destination(folder), manifest).problems()), "verify finds it"
         assert read_epoch(folder, manifest, checked=True) == (12, entry.num_samples)
         try:  # and without checksums: clips that are counted, or no good one left in a window
             num_clips, num_bad = read_epoch(folder, manifest, checked=False)

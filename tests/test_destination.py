@@ -8,7 +8,7 @@ from data_tools import destination
 from data_tools.build_shards import build
 from t2vgan.errors import UserError
 from tests.object_storage import BUCKET, client, objects, remove_objects
-from tests.test_data_tools import LARGE_PLAN, PLAN, files_in
+from tests.test_data_tools import LARGE_PLAN, PLAN, files_in, run
 
 URL = f"s3://{BUCKET}/out"
 
@@ -67,5 +67,37 @@ def test_shards_that_nobody_recorded_are_not_overwritten(storage):
 
 
 def test_the_web_is_read_only():
-    with pytest.raises(UserError, match="--out http://host/x: the web cannot be written to"):
+    with pytest.raises(UserError, match="http://host/x: the web cannot be written to"):
         build(PLAN, "http://host/x", num_workers=1)
+
+
+def test_a_url_is_verified_by_what_lies_there(storage):
+    build(PLAN, URL, num_workers=1)
+    assert f"{URL}: 50 clips in 3 shards, all sound" in run("verify_shards", URL).stdout
+    client(storage).put_object(Bucket=BUCKET, Key="out/circles-00001.tar", Body=b"damaged")
+    client(storage).delete_object(Bucket=BUCKET, Key="out/circles-00002.tar")
+    result = run("verify_shards", URL)
+    assert result.returncode == 1, result.stderr
+    assert f"{URL}/circles-00001.tar: expected sha256" in result.stdout
+    assert f"{URL}/circles-00002.tar is missing" in result.stdout
+    assert "circles-00000.tar" not in result.stdout
+
+
+def test_a_url_is_inspected(storage, tmp_path):
+    build(PLAN, URL, num_workers=1)
+    result = run("inspect_shards", URL, "--out", tmp_path / "seen")
+    assert result.returncode == 0, result.stderr
+    assert f"{URL}: 50 clips in 3 shards" in result.stdout
+    assert (tmp_path / "seen" / "contact_sheet.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("tool", "message"),
+    [("verify_shards", "has no manifest.json"), ("inspect_shards", "--out: name a folder"),
+     ("repair_shards", f"run again with --out {URL}")],
+)  # fmt: skip
+def test_mistakes_about_a_url_are_one_line(storage, tool, message):
+    result = run(tool, URL)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
