@@ -26,6 +26,12 @@ class Destination:
     def __str__(self) -> str:
         return str(self.folder)
 
+    def fetch(self, task: Task) -> None:
+        """Bring what earlier runs noted into `folder`; what they wrote stays where it is."""
+
+    def fetch_finished(self) -> None:
+        """Bring manifest and failures.jsonl into `folder`, where they are there."""
+
     def manifest(self) -> Manifest:
         """Return the manifest that is there; UserError if it is missing or damaged."""
         return load_manifest(self.folder)
@@ -64,12 +70,11 @@ class RemoteDestination(Destination):
         return self.url
 
     def fetch(self, task: Task) -> None:
-        """Bring what earlier runs noted into `folder`; what they wrote stays where it is."""
         sizes = _remote(self.url).sizes()
         if sizes is None:
             raise UserError(f"{self.url}: the web cannot be written to; give a bucket's URL")
         self._names = frozenset(sizes)
-        self.fetch_finished(*{MANIFEST_NAME, FAILURES_NAME} & self._names)
+        self._download(*{MANIFEST_NAME, FAILURES_NAME} & self._names)
         recorded = [name for name in sizes if name.startswith(JOURNAL_PREFIX)]
         with tempfile.TemporaryDirectory() as journals, ThreadPoolExecutor(CONNECTIONS) as pool:
             texts = pool.map(_remote(self.url).read, recorded)
@@ -78,11 +83,14 @@ class RemoteDestination(Destination):
             if recorded:
                 write_journal(self.folder, task, *read_journals(Path(journals)))
 
-    def fetch_finished(self, *names: str) -> None:
-        """Bring those of these files that are there into `folder`."""
-        for name in names:
+    def fetch_finished(self) -> None:
+        for name in (MANIFEST_NAME, FAILURES_NAME):
             with suppress(FileNotFoundError):
-                (self.folder / name).write_bytes(_remote(self.url).read(name))
+                self._download(name)
+
+    def _download(self, *names: str) -> None:
+        for name in names:
+            (self.folder / name).write_bytes(_remote(self.url).read(name))
 
     def manifest(self) -> Manifest:
         where = f"{self.url}/{MANIFEST_NAME}"
@@ -131,12 +139,7 @@ class RemoteDestination(Destination):
 @contextmanager
 def open_destination(location: Path | str, task: Task = WHOLE) -> Iterator[Destination]:
     """Yield a folder's or a URL's destination, with all that earlier runs of the build noted."""
-    location = as_location(location)
-    if not is_url(location):
-        yield Destination(Path(location))
-        return
-    with tempfile.TemporaryDirectory(prefix="t2vgan-") as name:
-        destination = RemoteDestination(location, Path(name))
+    with _locate(location) as destination:
         destination.fetch(task)
         yield destination
 
@@ -147,14 +150,19 @@ def open_finished(location: Path | str) -> Iterator[Destination]:
 
     A shard's copy is downloaded afresh: what a cache holds would prove nothing of the URL.
     """
+    with _locate(location) as destination:
+        destination.fetch_finished()
+        yield destination
+
+
+@contextmanager
+def _locate(location: Path | str) -> Iterator[Destination]:
     location = as_location(location)
     if not is_url(location):
         yield Destination(Path(location))
         return
     with tempfile.TemporaryDirectory(prefix="t2vgan-") as name:
-        destination = RemoteDestination(location, Path(name))
-        destination.fetch_finished(MANIFEST_NAME, FAILURES_NAME)
-        yield destination
+        yield RemoteDestination(location, Path(name))
 
 
 def _journal_of(built: BuiltShard) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from t2vgan.errors import UserError
-from t2vgan.files import atomic_write_bytes, sha256_of
+from t2vgan.files import atomic_write_bytes
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -149,12 +149,3 @@ def check_sizes(where: str, sizes: Mapping[str, int], manifest: Manifest) -> Non
             raise UserError(
                 f"{where}/{entry.name}: expected {entry.num_bytes} bytes, found {found}"
             )
-
-
-def verify_checksum(folder: Path | str, entry: ShardEntry) -> None:
-    """Compare a shard's SHA-256 with the manifest's; UserError names expected and found."""
-    path = Path(folder) / entry.name
-    if not path.is_file():
-        raise UserError(f"{path} is missing; the manifest lists it with {entry.num_bytes} bytes")
-    if (found := sha256_of(path)) != entry.sha256:
-        raise UserError(f"{path}: expected sha256 {entry.sha256}, found {found}")

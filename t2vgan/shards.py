@@ -26,7 +26,6 @@ from t2vgan.manifest import (
     check_shards,
     fingerprint,
     load_manifest,
-    verify_checksum,
     write_manifest,
 )
 from t2vgan.strips import EXTENSIONS, decode_strip, encode_jpeg_strip, encode_strip
@@ -52,7 +51,6 @@ __all__ = [
     "metadata_of",
     "read_samples",
     "samples_of",
-    "verify_checksum",
     "write_manifest",
     "write_shard",
 ]
