@@ -171,9 +171,12 @@ def test_what_is_wrong_with_a_url_is_said(storage, url, monkeypatch):
     with pytest.raises(UserError, match=r"s3://clips/nowhere has no manifest.json; give the URL"):
         open_data_set("s3://clips/nowhere")
     monkeypatch.setattr(remote, "FIRST_WAIT_SECONDS", 0.0)
-    storage.fault = lambda method, path: "busy"
-    with pytest.raises(OSError, match=rf"{url}/manifest.json: 7 attempts failed; last: .*reduce"):
-        open_data_set(url)
+    for busy, said in (("HEAD", "Service Unavailable"), ("GET", "Please reduce your rate")):
+        storage.fault = lambda method, path, busy=busy: "busy" if method == busy else None
+        with pytest.raises(
+            OSError, match=rf"{url}/manifest.json: 7 attempts failed; last: .*{said}"
+        ):
+            open_data_set(url)
 
 
 def test_a_read_that_takes_too_long_costs_its_shard_only(storage, sound, url, cache):
