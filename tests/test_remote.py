@@ -1,8 +1,9 @@
 """Shards read from object storage: the same batches as from a folder, whatever goes wrong."""
 
-import os
+import fcntl
 import threading
 import time
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def test_a_small_cache_stays_small_and_changes_nothing(storage, sound, url, tmp_
     def watch() -> None:
         nonlocal largest
         while not stop.is_set():
-            largest = max(largest, sum(e.stat().st_size for e in os.scandir(tmp_path) if alive(e)))
+            largest = max(largest, size_of(tmp_path))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -108,11 +109,16 @@ def test_a_small_cache_stays_small_and_changes_nothing(storage, sound, url, tmp_
         open_data_set(url, ShardCache(tmp_path / "tiny", 1e-6)).open(0, verify=True)
 
 
-def alive(entry: os.DirEntry) -> bool:
-    try:
-        return bool(entry.stat())
-    except FileNotFoundError:
-        return False
+def size_of(cache: Path) -> int:
+    """Return the bytes in a cache at one moment: its lock keeps room from being made meanwhile."""
+    sizes = {}  # by inode: a download that is finished while we look has two names
+    with open(cache / ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for path in cache.iterdir():
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                sizes[status.st_ino] = status.st_size
+    return sum(sizes.values())
 
 
 def test_the_least_recently_used_shard_goes(storage, sound, url, tmp_path):
