@@ -16,7 +16,7 @@ from benchmarks.record import print_table, write_record
 from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import shapes
-from t2vgan.config import ClipGanConfig
+from t2vgan.config import ClipGanConfig, DataConfig
 from t2vgan.distributed import Processes
 from t2vgan.evaluation.evaluate import evaluate
 from t2vgan.media import save_clip
@@ -45,12 +45,13 @@ def run(num_clips: int = 2000, num_training_clips: int = 10_000, side: int = 64)
         build(BuildPlan("shapes", num_training_clips, 500, geometry, 0), data, num_workers=2)
         write_videos(videos, num_clips, geometry)
         write_weights(weights, data, geometry)
+        read = DataConfig(path=str(data))
         seconds = {
             "a folder of WebP files": time_it(
-                lambda: evaluate(None, data, videos=videos, processes=processes)
+                lambda: evaluate(None, read, videos=videos, processes=processes)
             ),
             "drawn by weights": time_it(
-                lambda: evaluate(weights, data, num_clips=num_clips, processes=processes)
+                lambda: evaluate(weights, read, num_clips=num_clips, processes=processes)
             ),
         }
     print_table(

@@ -124,7 +124,7 @@ class Readings:
     @cached_property
     def scores_of_real_clips(self) -> Scores:
         """The same readings of as many real clips: what diversity is relative to."""
-        return score_real_clips(self.data.parts, self.config.evaluate_num_clips)
+        return score_real_clips(self.data, self.config.evaluate_num_clips)
 
     def generate(
         self, prompts: Sequence[str], seeds: Sequence[int], should_stop: ShouldStop

@@ -1,5 +1,7 @@
 """Near copies, planted among clips that are none."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from t2vgan.evaluation.copies import (
     thumbnails,
 )
 from t2vgan.evaluation.real_clips import RealClips
+from t2vgan.mixture import alone, mix
 from t2vgan.shards import Geometry
 
 GEOMETRY = Geometry(num_frames=10, height=32, width=48)
@@ -29,15 +32,15 @@ def data(tmp_path_factory):
 
 
 def test_planted_copies_are_found_and_new_clips_are_not(data):
-    data_set = open_data_set(data)
-    frames, _ = RealClips([data_set], NUM_TRAINING).read(range(NUM_TRAINING))
+    real = RealClips(alone(open_data_set(data)), NUM_TRAINING)
+    frames, _ = real.read(range(NUM_TRAINING))
     new = circles.render_clips(range(NUM_NEW), 99, GEOMETRY).frames
     rng = np.random.default_rng(0)
     planted = frames[-NUM_PLANTED:].astype(int) + rng.integers(-3, 4, (NUM_PLANTED, 10, 32, 48, 3))
     generated = np.concatenate([new, planted.clip(0, 255).astype(np.uint8)])
     processes = Processes(num_cpu_threads=1)
     copies = find_near_copies(
-        thumbnails(generated), thumbnails(frames), data_set, processes, processes.device
+        thumbnails(generated), thumbnails(frames), real, processes, processes.device
     )
     assert copies.num_training_clips == NUM_TRAINING
     assert copies.share_of_real == pytest.approx(0.01, abs=0.006)
@@ -45,7 +48,26 @@ def test_planted_copies_are_found_and_new_clips_are_not(data):
     assert share_planted <= copies.share <= share_planted + 0.05
     assert copies.share_interval[0] < copies.share < copies.share_interval[1]
     few = thumbnails(frames[:99])
-    assert find_near_copies(few, few, data_set, processes, processes.device) is None
+    assert find_near_copies(few, few, real, processes, processes.device) is None
+
+
+def test_every_part_of_a_mixture_gives_its_share_of_real_clips(data, tmp_path):
+    build(BuildPlan("circles", 60, 20, GEOMETRY, 1), tmp_path, num_workers=1)
+    parts = [open_data_set(folder) for folder in (data, tmp_path)]
+    mixture = mix({"a": (parts[0], Decimal(1)), "b": (parts[1], Decimal(1))})
+    clips, more = RealClips(mixture, 80), RealClips(mixture, 300)
+    assert (clips.num_clips, more.num_clips) == (80, 150 + 60)  # all that b has
+    frames, prompts = clips.read(range(30, 80))
+    for part, own in ((parts[0], slice(0, 10)), (parts[1], slice(10, 50))):
+        start = 30 if part is parts[0] else 0
+        count = own.stop - own.start
+        expected = RealClips(alone(part), 40).read(range(start, start + count))
+        assert (frames[own] == expected[0]).all()
+        assert prompts[own] == expected[1]
+    assert clips.places_in(more).tolist() == [*range(40), *range(150, 190)]
+    assert more.places_in(clips).tolist() == [*range(40), *[-1] * 110, *range(40, 80), *[-1] * 20]
+    found, _ = more.read(clips.places_in(more)[40:])
+    assert (found == frames[10:]).all()
 
 
 def test_the_nearest_is_found_and_no_clip_is_its_own_copy():

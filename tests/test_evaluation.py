@@ -12,13 +12,14 @@ from torch import nn
 from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles
-from t2vgan.config import ClipGanConfig
+from t2vgan.config import ClipGanConfig, DataConfig
 from t2vgan.data_set import LocalDataSet
 from t2vgan.errors import UserError
 from t2vgan.evaluation import drawn_clips
 from t2vgan.evaluation import evaluate as evaluate_module
-from t2vgan.evaluation.evaluate import evaluate
+from t2vgan.evaluation.evaluate import Evaluation, evaluate
 from t2vgan.evaluation.table import format_evaluation
+from t2vgan.mixture import alone
 from t2vgan.models import build_generator
 from t2vgan.sampling import LoadedGenerator, load_generator
 from t2vgan.shards import Geometry, load_manifest
@@ -97,7 +98,7 @@ def test_a_perfect_generator_gets_a_perfect_score(monkeypatch, data, weights):
     real = load_generator(weights)
     oracle = LoadedGenerator(Oracle(real.vocabulary), real.vocabulary, real.info)
     monkeypatch.setattr(drawn_clips, "load_generator", lambda path, device: oracle)
-    result = evaluate(weights, data, num_clips=400)
+    result = evaluate(weights, DataConfig(path=data), num_clips=400)
     assert result.generated.accuracy == result.generated.accuracy_held_out == 1
     assert result.generated.one_object == 1
     assert list(result.generated.per_prompt) == [*load_manifest(data).prompts, HELD_OUT]
@@ -114,7 +115,7 @@ def test_a_perfect_generator_gets_a_perfect_score(monkeypatch, data, weights):
 
 def test_held_out_means_that_the_weights_never_saw_it(data, tmp_path):
     weights = write_weights(tmp_path / "all.safetensors", prompts=PROMPTS)
-    result = evaluate(weights, data, num_clips=19)
+    result = evaluate(weights, DataConfig(path=data), num_clips=19)
     assert result.generated.accuracy_held_out is None
     assert result.generated.accuracy == 0
 
@@ -143,7 +144,9 @@ def test_the_command_writes_the_protocol_with_the_numbers(data, weights, tmp_pat
     assert record["generated"]["accuracy"] == 0
     assert record["ceiling"]["accuracy"] >= 0.99
     assert record["controls"]["shuffled_frames"]["accuracy"] < 0.2
-    again = evaluate(weights, data, num_clips=40, seed=3, device="cpu").model_dump(mode="json")
+    again = evaluate(weights, DataConfig(path=data), num_clips=40, seed=3, device="cpu").model_dump(
+        mode="json"
+    )
     del again["protocol"], record["protocol"]
     assert again == record, "the same seed gives the same numbers"
 
@@ -176,6 +179,7 @@ def test_help_does_not_wait_for_torch():
 )
 def test_what_does_not_fit_is_said_before_any_work(wrong, message, data, weights, tmp_path):
     options = {"weights": weights, "data": data, "num_clips": 19} | wrong
+    options["data"] = DataConfig(path=options["data"])
     if isinstance(options["weights"], dict):
         options["weights"] = write_weights(tmp_path / "other.safetensors", **options["weights"])
     with pytest.raises(UserError) as caught:
@@ -197,9 +201,9 @@ def test_prompts_that_the_meter_cannot_judge_are_listed(monkeypatch, data, weigh
     manifest = load_manifest(data)
     foreign = manifest.model_copy(update={"prompts": {"a dog runs": 3, **manifest.prompts}})
     data_set = LocalDataSet(data, foreign)
-    monkeypatch.setattr(evaluate_module, "open_data_set", lambda folder: data_set)
+    monkeypatch.setattr(evaluate_module, "open_data", lambda data: alone(data_set))
     with pytest.raises(UserError, match="does not know 1 of the prompts: 'a dog runs'"):
-        evaluate(weights, data, num_clips=20)
+        evaluate(weights, DataConfig(path=data), num_clips=20)
 
 
 def test_a_damaged_shard_is_named(data, weights, tmp_path):
@@ -213,4 +217,38 @@ def test_a_damaged_shard_is_named(data, weights, tmp_path):
     content[start : start + 400] = bytes(400)
     shard.write_bytes(content)
     with pytest.raises(UserError, match=rf"{shard.name}: sample \S+: "):
-        evaluate(weights, folder, num_clips=19)
+        evaluate(weights, DataConfig(path=folder), num_clips=19)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    build(BuildPlan("circles", 100, 50, GEOMETRY, 1), folder, num_workers=1)
+    return folder
+
+
+def test_a_mixture_is_judged_by_real_clips_of_every_part(data, small, weights, tmp_path):
+    out = tmp_path / "evaluation.json"
+    done = run_command(
+        "--weights", weights, "--mix", f"{data}=3", f"{small}=1", "--num-clips", 200, "--out", out
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = Evaluation.model_validate_json(out.read_text())
+    assert result.protocol.dataset_builder == "mixture"
+    assert result.protocol.num_real_clips == 200
+    assert result.near_copies.num_training_clips == 500
+    assert result.ceiling.accuracy >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "give either data (a folder or URL) or mix"),
+        (["--data", "a", "--mix", "b=1"], "give either data (a folder or URL) or mix"),
+        (["--mix", "data/cats"], "data.mix 'data/cats' must be PATH=WEIGHT"),
+    ],
+)
+def test_which_data_is_said_once(options, message, weights):
+    done = run_command("--weights", weights, *options)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr

@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from t2vgan import cli
+from t2vgan.config import DataConfig, one_line
+from t2vgan.errors import UserError
+from t2vgan.remote import as_location
 
 
 def evaluation(
     *,
-    data: Path,
+    data: Path | None = None,
+    mix: tuple[str, ...] = (),
     weights: Path | None = None,
     videos: Path | None = None,
     num_clips: int | None = None,
@@ -22,7 +28,8 @@ def evaluation(
     Start it with torchrun or accelerate launch to share the work: the numbers stay the same.
 
     Args:
-        data: folder of shards: its prompts, and its real clips for the ceiling and the controls
+        data: folder or URL of shards: its prompts, and its real clips for ceiling and controls
+        mix: instead, several with their shares, as weights were trained: data/cats=3 data/dogs=1
         weights: weights file, or a run folder (its best weights), that draws the clips
         videos: folder of GIF, MP4, AVI, WebP or PNG that any system wrote (docs/evaluation.md)
         num_clips: clips that weights draw (default 2,000); of too many prompts, half are held out
@@ -32,6 +39,12 @@ def evaluation(
         features: classifier for the distances (default: the one that comes with t2vgan)
         fvd_weights: TorchScript I3D of yours, for FVD; it is a program, so trust it
     """
+    if (data is None) != bool(mix):
+        raise UserError("give either data (a folder or URL) or mix (several, each =WEIGHT)")
+    try:
+        read = DataConfig(mix=mix) if data is None else DataConfig(path=as_location(data))
+    except ValidationError as error:
+        raise UserError(one_line(error)) from None
     from t2vgan.distributed import Processes  # torch: not before the options are right
     from t2vgan.evaluation.evaluate import evaluate
     from t2vgan.evaluation.feature_network import SHIPPED
@@ -41,7 +54,7 @@ def evaluation(
     processes = Processes()
     result = evaluate(
         weights,
-        data,
+        read,
         videos=videos,
         num_clips=num_clips,
         seed=seed,

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from t2vgan.config import Frozen
-from t2vgan.data_set import DataSet
 from t2vgan.distributed import Processes
 from t2vgan.evaluation.ranks import share_clips
 from t2vgan.evaluation.real_clips import RealClips
@@ -34,7 +33,7 @@ class NearCopies(Frozen):
     threshold: float
     """RMS difference of two thumbnails, grey levels."""
     num_training_clips: int
-    """Training clips that were searched: the first of the data folder."""
+    """Training clips that were searched: the first of each part of the data."""
 
 
 def thumbnails(frames: np.ndarray) -> np.ndarray:
@@ -78,23 +77,23 @@ def nearest_distances(
 def find_near_copies(
     generated: np.ndarray,
     real: np.ndarray,
-    data_set: DataSet,
+    real_clips: RealClips,
     processes: Processes,
     device: torch.device,
 ) -> NearCopies | None:
-    """Search the training clips of a data set for those that generated clips copy (collective).
+    """Search the training clips for those that generated clips copy (collective).
 
-    generated (N, D) and real (M, D) are thumbnails, real ones those of its first clips.
+    generated (N, D) and real (M, D) are thumbnails, real ones those of `real_clips`.
     None where real clips are too few to tell what is near.
     """
     if len(real) < MIN_REAL_CLIPS:
         return None
-    training = RealClips([data_set], MAX_TRAINING_CLIPS)
+    training = RealClips(real_clips.data, MAX_TRAINING_CLIPS)
+    own = real_clips.places_in(training)
 
     def search(places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         pool = thumbnails(training.read(places)[0])
-        own_places = np.arange(len(real)) - places[0]
-        return nearest_distances(generated, pool), nearest_distances(real, pool, own_places)
+        return nearest_distances(generated, pool), nearest_distances(real, pool, own - places[0])
 
     parts = share_clips(processes, device, training.num_clips, search, label="training clips")
     from_generated, from_real = (np.min(part, axis=0) for part in zip(*parts, strict=True))

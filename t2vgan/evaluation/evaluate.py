@@ -1,7 +1,6 @@
 """The whole protocol: generated clips, real clips as the ceiling, and controls that must fail."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ import torch
 from pydantic import Field
 
 import t2vgan
-from t2vgan.config import Frozen
-from t2vgan.data_set import DataSet, open_data_set
+from t2vgan.config import DataConfig, Frozen
 from t2vgan.distributed import Processes
 from t2vgan.errors import UserError
 from t2vgan.evaluation.controls import Controls, measure_controls
@@ -33,6 +31,7 @@ from t2vgan.evaluation.tracking import Track, join
 from t2vgan.evaluation.video_folder import VideoFolder, Videos
 from t2vgan.evaluation.views import Eyes
 from t2vgan.files import sha256_of
+from t2vgan.mixture import Mixture, open_data
 from t2vgan.run_folder import git_commit
 from t2vgan.shards import Manifest
 
@@ -57,7 +56,7 @@ class Protocol(Frozen):
     """Those of them whose prompt the weights were not trained on; of a folder's videos, those whose
     prompt asks for what no training prompt of the data asks for."""
     num_real_clips: int
-    """Real clips: the first of the data folder, as many as generated ones if it has them."""
+    """Real clips: as many as generated ones if the data has them, the first of each part of it."""
     num_frames: int
     height: int
     width: int
@@ -90,7 +89,7 @@ class Evaluation(Frozen):
 
 def evaluate(
     weights: Path | str | None,
-    data: Path | str,
+    data: DataConfig,
     *,
     videos: Path | str | None = None,
     num_clips: int | None = None,
@@ -100,7 +99,7 @@ def evaluate(
     fvd_weights: Path | str | None = None,
     processes: Processes | None = None,
 ) -> Evaluation:
-    """Score the clips that weights draw, or a folder of videos, beside a data folder's real clips.
+    """Score the clips that weights draw, or a folder of videos, beside the real clips of some data.
 
     `num_clips` belongs to weights (2,000 without it): a folder is scored whole. Clips are split
     over the ranks, and all return the same (collective). Raises UserError for weights, videos and
@@ -110,8 +109,8 @@ def evaluate(
     start = time.monotonic()
     processes = processes or Processes()
     target = find_device(device, processes)
-    data_set = processes.everywhere(lambda: open_data_set(data))
-    manifest = data_set.manifest
+    mixture = processes.everywhere(lambda: open_data(data))
+    manifest = mixture.manifest
     check_prompts([*manifest.prompts, *manifest.held_out_prompts])
     source = processes.everywhere(
         lambda: open_source(
@@ -123,7 +122,7 @@ def evaluate(
     eyes = Eyes(
         tracker_of([*manifest.prompts, *source.prompts]), processes, target, network, video_network
     )
-    result = _measure(source, data_set, eyes, features_sha256=sha256_of(features), seed=seed)
+    result = _measure(source, mixture, eyes, features_sha256=sha256_of(features), seed=seed)
     duration = round(time.monotonic() - start, 2)
     protocol = result.protocol.model_copy(update={"duration_seconds": duration})
     return result.model_copy(update={"protocol": protocol})
@@ -131,14 +130,14 @@ def evaluate(
 
 def _measure(
     source: DrawnClips | VideoFolder,
-    data_set: DataSet,
+    data: Mixture,
     eyes: Eyes,
     *,
     features_sha256: str,
     seed: int,
 ) -> Evaluation:
     """Look at all clips, and say everything of them (collective)."""
-    manifest, real = data_set.manifest, RealClips([data_set], len(source.prompts))
+    manifest, real = data.manifest, RealClips(data, len(source.prompts))
     view, reports = eyes.look(source.read, len(source.prompts), "generated clips")
     account = source.summarise(reports) if isinstance(source, VideoFolder) else None
     real_view, real_prompts = eyes.look(real.read, real.num_clips, "real clips")
@@ -154,8 +153,9 @@ def _measure(
         features_sha256=features_sha256,
         fvd_sha256=None if eyes.video_network is None else eyes.video_network.sha256,
     )
-    readable, real_ones = view.thumbnails[is_readable], real_view.thumbnails
-    copies = find_near_copies(readable, real_ones, data_set, eyes.processes, eyes.device)
+    copies = find_near_copies(
+        view.thumbnails[is_readable], real_view.thumbnails, real, eyes.processes, eyes.device
+    )
     relative = compare(generated, ceiling)
     return Evaluation(
         protocol=Protocol(
@@ -233,11 +233,11 @@ def _notes(scores: Scores, relative: RelativeToReal, num_real_clips: int) -> lis
     return notes
 
 
-def score_real_clips(data_sets: Sequence[DataSet], num_clips: int) -> Scores:
+def score_real_clips(data: Mixture, num_clips: int) -> Scores:
     """Score the first real clips of some data: what generated ones are compared with."""
-    real = RealClips(data_sets, num_clips)
+    real = RealClips(data, num_clips)
     starts = range(0, real.num_clips, CLIPS_AT_ONCE)
-    track = tracker_of(prompt for data_set in data_sets for prompt in data_set.manifest.prompts)
+    track = tracker_of(data.manifest.prompts)
     tracks: list[Track] = []
     prompts: list[str] = []
     for start in starts:

@@ -49,7 +49,7 @@ def fit(
     _standardise(network, clips, training)
     return network, FeaturesInfo(
         dataset_fingerprints=tuple(
-            data_set.manifest.fingerprint for folder in folders for data_set in folder.data_sets
+            data_set.manifest.fingerprint for folder in folders for data_set in folder.data.parts
         ),
         num_clips=len(training),
         num_epochs=num_epochs,

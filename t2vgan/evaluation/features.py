@@ -31,8 +31,9 @@ def train_features(
     from t2vgan.evaluation.feature_network import save_features  # torch: not for --help
     from t2vgan.evaluation.feature_training import fit
     from t2vgan.evaluation.real_clips import RealClips
+    from t2vgan.mixture import alone
 
-    folders = [RealClips([open_data_set(folder)], num_clips) for folder in data]
+    folders = [RealClips(alone(open_data_set(folder)), num_clips) for folder in data]
     if (found := sum(folder.num_clips for folder in folders)) < MIN_CLIPS:
         raise UserError(f"{found} clips are too few to train features on: give {MIN_CLIPS} or more")
     network, info = fit(folders, num_epochs=num_epochs, seed=seed)

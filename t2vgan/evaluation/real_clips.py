@@ -5,32 +5,51 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from t2vgan.data_set import DataSet, read_samples_of
+from t2vgan.data_set import read_samples_of
 from t2vgan.errors import UserError
+from t2vgan.mixture import Mixture
 from t2vgan.shards import decode_sample
 
 
 class RealClips:
-    """The first `num_clips` clips of some data sets, in their order, or all if there are fewer.
+    """The first clips of some data, `num_clips` in all: of every part its share, or all it has.
 
     While reading it raises UserError for a damaged sample.
     """
 
-    def __init__(self, data_sets: Sequence[DataSet], num_clips: int) -> None:
-        self.data_sets = data_sets
-        total = sum(data_set.manifest.num_samples for data_set in data_sets)
-        self.num_clips = min(num_clips, total)
+    def __init__(self, data: Mixture, num_clips: int) -> None:
+        self.data = data
+        bounds = np.cumsum([0, *data.slots]) * num_clips // sum(data.slots)
+        sizes = [part.manifest.num_samples for part in data.parts]
+        self.counts = np.minimum(np.diff(bounds), sizes)
+        """Clips of each part."""
+        self.starts = np.cumsum([0, *self.counts])
+        """Where the clips of each part begin, and where the last ends."""
+        self.num_clips = int(self.starts[-1])
 
     def read(self, places: Sequence[int]) -> tuple[np.ndarray, list[str]]:
         """Return the frames (n, T, H, W, 3) and prompts of clips at neighbouring places."""
         clips = list(itertools.islice(self._from(places[0]), len(places)))
         return np.stack([frames for frames, _ in clips]), [prompt for _, prompt in clips]
 
+    def places_in(self, other: "RealClips") -> np.ndarray:
+        """Return where each clip is found in another choice of the same data; -1 if nowhere."""
+        return np.concatenate(
+            [
+                np.where(np.arange(own) < others, start + np.arange(own), -1)
+                for own, others, start in zip(
+                    self.counts, other.counts, other.starts[:-1], strict=True
+                )
+            ]
+        )
+
     def _from(self, place: int) -> Iterator[tuple[np.ndarray, str]]:
-        for data_set in self.data_sets:
-            for where, sample in read_samples_of(data_set, skip=place):
+        for part, start, stop in zip(self.data.parts, self.starts, self.starts[1:], strict=False):
+            geometry = part.manifest.geometry
+            skip = max(0, place - int(start))
+            wanted = max(0, int(stop - start) - skip)
+            for where, sample in itertools.islice(read_samples_of(part, skip=skip), wanted):
                 try:
-                    yield decode_sample(sample, data_set.manifest.geometry)
+                    yield decode_sample(sample, geometry)
                 except ValueError as error:
                     raise UserError(f"{where}: sample {sample.key}: {error}") from None
-            place = max(0, place - data_set.manifest.num_samples)
