@@ -58,7 +58,7 @@ def recover(build: Build, out: "Destination", manifest: Manifest) -> dict[int, B
     """Return what became of each shard that a finished build's destination still holds whole."""
     failures: defaultdict[int, list[Failure]] = defaultdict(list)
     first_row = 0
-    rows = iter(read_failures(out.folder))
+    rows = iter(read_failures(out.folder, out))
     failure = next(rows, None)
     entries = {entry.name: entry for entry in manifest.shards}
     built = {}
@@ -92,17 +92,17 @@ class Journal:
     The tasks of a divided build have a journal each.
     """
 
-    def __init__(self, folder: Path, header: BuildHeader, task: Task = WHOLE):
-        self.path = folder / journal_name(task)
+    def __init__(self, out: "Destination", header: BuildHeader, task: Task = WHOLE):
+        self.path = out.folder / journal_name(task)
         self._file = _open_locked(self.path)
         lines = self._whole_lines()
         if lines:
-            refuse_other_arguments(folder, parse_header(lines[0], self.path), header.identity)
+            refuse_other_arguments(out, parse_header(lines[0], self.path), header.identity)
         else:
             self._append(header.model_dump_json())
         self.built = parse_built(lines[1:])
         if task.count == 1:  # of a build that was killed; the lock is ours
-            remove_leftovers(folder)
+            remove_leftovers(out.folder)
 
     def __enter__(self) -> Self:
         return self
@@ -163,7 +163,7 @@ def read_journals(folder: Path) -> tuple[BuildHeader, dict[int, BuiltShard]]:
     return header, built
 
 
-def parse_header(line: bytes, path: Path) -> dict[str, JsonValue]:
+def parse_header(line: bytes, path: Path | str) -> dict[str, JsonValue]:
     """Return the identity that a journal's first line records."""
     try:
         return BuildHeader.model_validate_json(line).identity
@@ -185,15 +185,19 @@ def parse_built(lines: Iterable[bytes]) -> dict[int, BuiltShard]:
     return built
 
 
-def read_failures(folder: Path) -> list[Failure]:
-    """Return the rows that failures.jsonl lists, in the order of the input."""
+def read_failures(folder: Path, where: object = None) -> list[Failure]:
+    """Return the rows that failures.jsonl lists, in the order of the input.
+
+    `where` is what people call the folder, if not by its path.
+    """
     path = folder / FAILURES_NAME
     if not path.exists():
         return []
     try:
         return [Failure.model_validate_json(line) for line in path.read_bytes().splitlines()]
     except ValidationError as error:
-        raise UserError(f"{path} is damaged ({error.errors()[0]['msg']}); remove it") from None
+        told = f"{where or folder}/{FAILURES_NAME}"
+        raise UserError(f"{told} is damaged ({error.errors()[0]['msg']}); remove it") from None
 
 
 def write_failures(folder: Path, built: Iterable[BuiltShard]) -> None:

@@ -1,19 +1,27 @@
 """Where shards lie or go: a folder of this machine, or one behind a URL."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from data_tools.build_state import FAILURES_NAME, JOURNAL_PREFIX, read_journals, write_journal
+from data_tools.build_state import (
+    FAILURES_NAME,
+    JOURNAL_PREFIX,
+    parse_header,
+    read_journals,
+    refuse_other_arguments,
+    write_journal,
+)
 from data_tools.builds import WHOLE, BuildHeader, BuiltShard, Task
 from t2vgan.errors import UserError
-from t2vgan.manifest import MANIFEST_NAME, Manifest, load_manifest, parse_manifest
+from t2vgan.manifest import MANIFEST_NAME, Manifest, fingerprint, load_manifest, parse_manifest
 from t2vgan.remote import RemoteFolder, as_location, is_url
 
 CONNECTIONS = 16
+CLAIM_PREFIX = f"{JOURNAL_PREFIX}-of-"
 
 
 class Destination:
@@ -40,6 +48,9 @@ class Destination:
         """Return whether a file of this name is there."""
         return (self.folder / name).exists()
 
+    def claim(self, header: BuildHeader) -> None:
+        """Keep other builds away until this one is finished; UserError if one was faster."""
+
     @contextmanager
     def copy_of(self, name: str) -> Iterator[Path]:
         """Yield where a shard can be read; FileNotFoundError if it is not there."""
@@ -58,7 +69,8 @@ class Destination:
 class RemoteDestination(Destination):
     """A folder behind a URL; each shard that is finished has a small journal there.
 
-    Nothing locks it: two builds of the same there at once do the work twice, with equal bytes.
+    Nothing can lock it. So a build first writes down what it builds and then looks who else has: of
+    two different builds at most one goes on. Two of the same do the work twice, with equal bytes.
     """
 
     def __init__(self, url: str, folder: Path):
@@ -76,12 +88,21 @@ class RemoteDestination(Destination):
         self._names = frozenset(sizes)
         self._download(*{MANIFEST_NAME, FAILURES_NAME} & self._names)
         recorded = [name for name in sizes if name.startswith(JOURNAL_PREFIX)]
-        with tempfile.TemporaryDirectory() as journals, ThreadPoolExecutor(CONNECTIONS) as pool:
-            texts = pool.map(_remote(self.url).read, recorded)
-            for name, text in zip(recorded, texts, strict=True):
+        with tempfile.TemporaryDirectory() as journals:
+            for name, text in self._read_all(recorded).items():
                 (Path(journals) / name).write_bytes(text)
             if recorded:
                 write_journal(self.folder, task, *read_journals(Path(journals)))
+
+    def _read_all(self, names: Sequence[str]) -> dict[str, bytes]:
+        try:
+            with ThreadPoolExecutor(CONNECTIONS) as pool:
+                return dict(zip(names, pool.map(_remote(self.url).read, names), strict=True))
+        except FileNotFoundError:
+            raise self._just_finished() from None
+
+    def _just_finished(self) -> UserError:
+        return UserError(f"{self.url}: another build has just finished there; run this one again")
 
     def fetch_finished(self) -> None:
         for name in (MANIFEST_NAME, FAILURES_NAME):
@@ -103,6 +124,22 @@ class RemoteDestination(Destination):
 
     def has(self, name: str) -> bool:
         return name in self._names
+
+    def claim(self, header: BuildHeader) -> None:
+        remote = _remote(self.url)
+        own = f"{CLAIM_PREFIX}{fingerprint(header.identity)[:16]}.jsonl"
+        remote.write(own, f"{header.model_dump_json()}\n".encode())
+        names = remote.sizes() or {}
+        others = [name for name in names if name.startswith(CLAIM_PREFIX) and name != own]
+        try:
+            for name, text in self._read_all(others).items():
+                found = parse_header(text, f"{self}/{name}")
+                refuse_other_arguments(self, found, header.identity)
+            if MANIFEST_NAME in names and MANIFEST_NAME not in self._names:
+                raise self._just_finished()
+        except UserError:
+            remote.remove(own)
+            raise
 
     @contextmanager
     def copy_of(self, name: str) -> Iterator[Path]:
@@ -133,7 +170,8 @@ class RemoteDestination(Destination):
                 remote.upload(self.folder / name, name)
         for name in remote.sizes() or ():
             if name.startswith(JOURNAL_PREFIX):
-                remote.remove(name)
+                with suppress(FileNotFoundError):  # another build of the same has just done so
+                    remote.remove(name)
 
 
 @contextmanager

@@ -50,7 +50,8 @@ def complete(
     out.folder.mkdir(parents=True, exist_ok=True)
     manifest = find_build(build, out)
     header = build.header
-    with Journal(out.folder, header, task) as journal:
+    with Journal(out, header, task) as journal:
+        out.claim(header)
         built = recover(build, out, manifest) if manifest else {}
         built = {index: shard for index, shard in built.items() if index not in remake}
         built |= {i: s for i, s in journal.built.items() if intact(out, s.entry)}

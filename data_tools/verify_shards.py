@@ -75,7 +75,7 @@ class Verifier:
         from data_tools.videos.keys import place_of_key
 
         try:
-            failures = read_failures(self._out.folder)
+            failures = read_failures(self._out.folder, self._out)
         except UserError as error:
             yield cli.describe(error)
             return

@@ -19,6 +19,7 @@ from data_tools import build_state
 from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
 from data_tools.builds import BuildStopped, BuiltShard
+from data_tools.destination import Destination
 from data_tools.pool import run_jobs
 from t2vgan.errors import UserError
 from t2vgan.shards import (
@@ -143,7 +144,7 @@ def test_the_same_command_mends_a_damaged_build(data, damage):
 def test_other_arguments_into_the_same_folder_are_refused(data, option, value, message, state):
     if state == "interrupted":
         (data / "manifest.json").unlink()
-        build_state.Journal(data, PLAN.header).close()
+        build_state.Journal(Destination(data), PLAN.header).close()
     before = files_in(data)
     arguments = ["circles", "--out", data, "--seed", "0", *SMALL]
     place = 0 if option == "scene" else arguments.index(option) + 1
@@ -162,7 +163,7 @@ def test_shards_of_unknown_origin_are_not_overwritten(data):
 
 
 def test_two_builds_into_one_folder_cannot_meet(tmp_path):
-    journal = build_state.Journal(tmp_path, PLAN.header)
+    journal = build_state.Journal(Destination(tmp_path), PLAN.header)
     result = run("build_shards", "circles", "--out", tmp_path, *SMALL)
     assert result.returncode == 2
     assert "another build is writing" in result.stderr
@@ -175,7 +176,7 @@ def test_a_shard_is_finished_by_its_checksum_not_by_its_name(tmp_path, data):
     expected = files_in(data)
     entries = load_manifest(data).shards
     (data / "manifest.json").unlink()
-    with build_state.Journal(data, PLAN.header) as journal:
+    with build_state.Journal(Destination(data), PLAN.header) as journal:
         for index in (0, 1):
             prompts = build_state.count_prompts(data / entries[index].name)
             journal.record(BuiltShard(index=index, entry=entries[index], prompts=prompts))

@@ -7,6 +7,7 @@ import pytest
 from data_tools import destination
 from data_tools.build_shards import build
 from t2vgan.errors import UserError
+from t2vgan.manifest import fingerprint
 from tests.object_storage import BUCKET, client, objects, remove_objects
 from tests.test_data_tools import LARGE_PLAN, PLAN, files_in, run
 
@@ -58,6 +59,54 @@ def test_another_build_there_is_refused(storage):
     build(PLAN, URL, num_workers=1)
     with pytest.raises(UserError, match=rf"{URL} holds a build with num_clips=50, not"):
         build(LARGE_PLAN, URL, num_workers=1)
+
+
+def build_once_when(storage, name: str, plan) -> list[str]:
+    """Build `plan` from start to end just before a file of another build arrives; say what came."""
+    told: list[str] = []
+
+    def fault(method: str, path: str) -> None:
+        if (method, path) == ("PUT", f"/{BUCKET}/out/{name}") and not told:
+            told.append("built")
+            try:
+                build(plan, URL, num_workers=1)
+            except UserError as error:
+                told[0] = str(error)
+
+    storage.fault = fault
+    return told
+
+
+def test_two_builds_of_the_same_at_once_do_no_harm(storage, expected):
+    told = build_once_when(storage, PLAN.shard_name(1), PLAN)
+    build(PLAN, URL, num_workers=1)
+    assert told == ["built"]
+    assert objects(storage, "out") == expected
+    assert f"{URL}: 50 clips in 3 shards, all sound" in run("verify_shards", URL).stdout
+
+
+def test_another_build_is_refused_from_the_first_moment(storage, expected):
+    told = build_once_when(storage, PLAN.shard_name(0), LARGE_PLAN)
+    build(PLAN, URL, num_workers=1)
+    assert told[0].startswith(f"{URL} holds a build with num_clips=50, not 6000; choose another")
+    assert objects(storage, "out") == expected
+
+
+def test_of_two_builds_that_start_together_the_slower_one_gives_way(storage, expected):
+    claims = f"{destination.CLAIM_PREFIX}{fingerprint(LARGE_PLAN.header.identity)[:16]}.jsonl"
+    told = build_once_when(storage, claims, PLAN)
+    with pytest.raises(UserError, match=f"{URL}: another build has just finished there"):
+        build(LARGE_PLAN, URL, num_workers=1)
+    assert told == ["built"]
+    assert objects(storage, "out") == expected
+
+
+def test_a_build_that_was_killed_keeps_its_place(storage):
+    destination.RemoteDestination(URL, None).claim(PLAN.header)
+    with pytest.raises(UserError, match=rf"{URL} holds a build with num_clips=50, not"):
+        build(LARGE_PLAN, URL, num_workers=1)
+    assert len(objects(storage, "out")) == 1
+    build(PLAN, URL, num_workers=1)
 
 
 def test_shards_that_nobody_recorded_are_not_overwritten(storage):
