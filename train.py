@@ -17,6 +17,7 @@ from t2vgan import cli
 from t2vgan.config import Config, one_line
 from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
+from t2vgan.signals import find_launcher
 
 
 class Command(BaseModel):
@@ -70,7 +71,7 @@ USAGE = "\n".join(
 
 
 def main() -> int:
-    launcher = os.getppid()  # now: it may die while torch is imported
+    launcher = find_launcher()  # now: it may die while torch is imported
     command = read(sys.argv[1:])
     if command.dry_run:
         from t2vgan.dry_run import dry_run

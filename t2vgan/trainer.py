@@ -32,7 +32,7 @@ from t2vgan.text import Vocabulary, tokenize
 class Trainer:
     """Trains one config in its run_dir; constructing it writes nothing.
 
-    `launcher` is the parent process as it was when this one began; its death stops the run.
+    `launcher` is what `find_launcher` said when this process began; its death stops the run.
     `rollback` goes on from before a run of bad steps, with the data in another order.
     """
 

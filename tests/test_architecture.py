@@ -44,15 +44,15 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "readings": "diary evaluation mixture samples sampling text",
     "tracking": "config runlog",
     "diary": "config distributed evaluation game health run_folder runlog saving tracking",
-    "evaluation": """config data_set digits distributed media run_folder sampling shards text video
-        weights""",
+    "evaluation": """config data_set digits distributed media mixture run_folder sampling shards
+        text video weights""",
     "report": "config distributed media sampling video",
     "watch": "runlog",
     "trainer": f"""{NETWORKS} agreement bad_data checkpoint diary game gauges health heartbeat
         mixed_order negatives rank_check readings run_folder run_lock saving signals stream
         text""",
     "dry_run": "config distributed run_folder runlog trainer",
-    "train": "config dry_run preflight presets trainer",
+    "train": "config dry_run preflight presets signals trainer",
     "generate": "checkpoint config media presets sampling weights",
     "data_tools": "digits manifest media remote shards strips tar",
 }

@@ -5,10 +5,10 @@ import signal
 
 import pytest
 
-from t2vgan.signals import stop_on_signals
+from t2vgan.signals import STOP_SIGNALS, find_launcher, stop_on_signals
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_sets_the_flag_and_handlers_come_back(number):
     before = signal.getsignal(number)
     with stop_on_signals() as stop:
@@ -17,6 +17,32 @@ def test_a_signal_sets_the_flag_and_handlers_come_back(number):
         assert stop.is_set()
         assert stop.reason == signal.Signals(number).name
     assert signal.getsignal(number) == before
+
+
+def test_under_nohup_a_terminal_may_close():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.is_set()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("variables", "launcher"),
+    [({}, None), ({"WORLD_SIZE": "1"}, os.getppid()),
+     ({"ACCELERATE_MIXED_PRECISION": "no"}, os.getppid())],
+)  # fmt: skip
+def test_only_a_launcher_is_watched(variables, launcher, monkeypatch):
+    for name in ("WORLD_SIZE", "ACCELERATE_MIXED_PRECISION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert find_launcher() == launcher
+    with stop_on_signals(find_launcher()) as stop:
+        assert not stop.is_set()
 
 
 def test_a_second_ctrl_c_gives_up():

@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from t2vgan import cli
 from t2vgan.config import DataConfig, one_line
 from t2vgan.errors import UserError
-from t2vgan.remote import as_location
 
 
 def evaluation(
@@ -42,7 +41,7 @@ def evaluation(
     if (data is None) != bool(mix):
         raise UserError("give either data (a folder or URL) or mix (several, each =WEIGHT)")
     try:
-        read = DataConfig(mix=mix) if data is None else DataConfig(path=as_location(data))
+        read = DataConfig(mix=mix) if data is None else DataConfig(path=str(data))
     except ValidationError as error:
         raise UserError(one_line(error)) from None
     from t2vgan.distributed import Processes  # torch: not before the options are right

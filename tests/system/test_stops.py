@@ -14,7 +14,9 @@ import pytest
 from benchmarks.same_run import records
 from tests.system.commands import (
     BIN,
+    ROOT,
     accelerate,
+    environment,
     faulty,
     python,
     python_ok,
@@ -96,6 +98,26 @@ def test_slurms_signal_to_a_launcher_that_orphans_its_worker(number, circles, tm
     process.send_signal(number)
     assert all_gone(workers, seconds=60)
     assert_saved(run_dir, "the launcher died")
+
+
+def test_a_run_under_nohup_outlives_its_shell(circles, tmp_path):
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    command = [sys.executable, *train(circles, run_dir, "--train.num-steps", 12)]
+    with log.open("w") as output:
+        shell = ["sh", "-c", 'nohup "$@" &', "sh", *map(str, command)]
+        subprocess.run(shell, cwd=ROOT, env=environment(), stderr=output, stdout=output, check=True)
+    finished = run_dir / "checkpoints" / "step_00000012"
+    deadline = time.monotonic() + 60
+    while not finished.is_dir() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert finished.is_dir(), log.read_text()
+
+
+def test_a_terminal_that_closes_saves(circles, tmp_path):
+    process = start(sys.executable, *train(circles, tmp_path / "run", *LONG))
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert_saved(tmp_path / "run", "SIGHUP")
 
 
 def test_further_signals_do_not_disturb_the_save(circles, tmp_path):
