@@ -125,11 +125,13 @@ def test_further_signals_do_not_disturb_the_save(circles, tmp_path):
     run_dir = tmp_path / "run"
     process = start(sys.executable, *faulty("slow@checkpoint files:1-99", circles, run_dir, *LONG))
     process.terminate()
-    for _ in range(6):
+    while not list(run_dir.glob("checkpoints/.tmp-*")):  # before, a Ctrl-C would give up
+        assert process.poll() is None
+        time.sleep(0.01)
+    for _ in range(4):
         time.sleep(0.25)
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
     _, output = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert "already saving" in output
