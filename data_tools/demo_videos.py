@@ -10,8 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
 from t2vgan import cli
 from t2vgan.errors import UserError
 
@@ -78,7 +76,7 @@ def scenes() -> list[Scene]:
 
 def main() -> None:
     """Draw what the command line asks for."""
-    tyro.cli(demo_videos, prog="python -m data_tools.demo_videos")
+    cli.call(demo_videos, prog="python -m data_tools.demo_videos")
 
 
 def demo_videos(out: Path, num_videos: int = 300) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
 from tyro.conf import Positional
 
 from t2vgan import cli
@@ -23,7 +22,7 @@ MAX_SHOWN = 20
 
 def main() -> None:
     """Index the folder that the command line names."""
-    tyro.cli(index_shards, prog="python -m data_tools.index_shards")
+    cli.call(index_shards, prog="python -m data_tools.index_shards")
 
 
 def index_shards(

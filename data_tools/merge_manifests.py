@@ -1,6 +1,5 @@
 """Join what the tasks of a divided packing made: `python -m data_tools.merge_manifests DIR`."""
 
-import tyro
 from tyro.conf import Positional
 
 from t2vgan import cli
@@ -8,7 +7,7 @@ from t2vgan import cli
 
 def main() -> None:
     """Merge in the folder that the command line names."""
-    tyro.cli(merge_manifests, prog="python -m data_tools.merge_manifests")
+    cli.call(merge_manifests, prog="python -m data_tools.merge_manifests")
 
 
 def merge_manifests(folder: Positional[str]) -> None:

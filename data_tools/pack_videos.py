@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-import tyro
 from tyro.conf import Positional
 
 from data_tools.arguments import at_least, parse_size
 from t2vgan import cli
 from t2vgan.errors import UserError
-from t2vgan.remote import is_url
+from t2vgan.remote import as_location, is_url
 
 if TYPE_CHECKING:
     from data_tools.builds import BuiltShard, Task
@@ -103,7 +102,7 @@ class PackOptions:
 
 def main() -> int:
     """Pack what the command line asks for."""
-    options = tyro.cli(PackOptions, prog="python -m data_tools.pack_videos")
+    options = cli.parse(PackOptions, prog="python -m data_tools.pack_videos")
     signal.signal(signal.SIGTERM, _exit_on_signal)
     check_options(options)
     if options.engine == "ray":  # whose processes stand in other folders
@@ -156,7 +155,9 @@ def make_plan(options: PackOptions) -> "PackPlan":
     from data_tools.videos.tables import Columns
 
     geometry = parse_size(options.size, options.num_frames, options.storage)
-    source = read_source(options.source, Columns(options.video_column, options.prompt_column))
+    source = read_source(
+        as_location(options.source), Columns(options.video_column, options.prompt_column)
+    )
     clips = ClipSettings(
         geometry=geometry,
         fps=options.fps,
@@ -262,6 +263,7 @@ def engine_of(options: PackOptions) -> "RunJobs":
 
 def absolute(location: str) -> str:
     """Return a path from the root on; a URL as it is."""
+    location = as_location(location)
     return location if is_url(location) else os.path.abspath(location)
 
 

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
 from tyro.conf import Positional
 
 from t2vgan import cli
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Repair the folder that the command line names."""
-    return tyro.cli(repair_shards, prog="python -m data_tools.repair_shards")
+    return cli.call(repair_shards, prog="python -m data_tools.repair_shards")
 
 
 def repair_shards(

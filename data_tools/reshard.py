@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tyro
 from tyro.conf import Positional
 
 from data_tools.arguments import at_least
@@ -45,7 +44,7 @@ class ReshardOptions:
 
 def main() -> None:
     """Reshard what the command line asks for."""
-    options = tyro.cli(ReshardOptions, prog="python -m data_tools.reshard")
+    options = cli.parse(ReshardOptions, prog="python -m data_tools.reshard")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     reshard(options)
 

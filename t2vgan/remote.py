@@ -42,8 +42,19 @@ def scheme_of(location: str) -> str:
 
 
 def as_location(path: Path | str) -> str:
-    """Return a folder's path or URL as text; a Path has cost a URL one of its slashes."""
-    return re.sub(rf"^({'|'.join(REMOTE_SCHEMES)}):/(?!/)", r"\1://", os.fspath(path))
+    """Return a folder's path or URL as text; a Path has cost a URL one of its slashes.
+
+    Raises:
+        UserError: a URL of another kind, which would pass for the path of a folder named "kind:".
+    """
+    text = os.fspath(path)
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", text)
+    if match is None:
+        return text
+    if match.group(1).lower() not in REMOTE_SCHEMES or "::" in text:
+        known = ", ".join(f"{scheme}://" for scheme in REMOTE_SCHEMES)
+        raise UserError(f"{text}: give a folder's path, or a URL of {known}")
+    return f"{match.group(1).lower()}://{text[match.end() :]}"
 
 
 class RemoteFolder:

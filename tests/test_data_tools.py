@@ -354,6 +354,15 @@ TOOLS = sorted(path.stem for path in ROOT.glob("data_tools/*.py") if "__main__" 
 
 
 @pytest.mark.parametrize("tool", TOOLS)
+def test_a_mistyped_option_is_one_line(tool):
+    result = run(tool, "--nonsense", "3")
+    assert result.returncode == 2
+    assert re.fullmatch(
+        r"error: .* \(python -m data_tools\.\w+ --help lists all\)\n", result.stderr
+    )
+
+
+@pytest.mark.parametrize("tool", TOOLS)
 def test_help_is_quick_to_import_and_no_tool_imports_torch(tool):
     heavy = {"torch", "cv2", "numpy", "PIL", "av", "pydantic"}
     code = f"""

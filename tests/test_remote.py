@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from t2vgan import remote
+from t2vgan.config import DataConfig
 from t2vgan.data_order import Segment
 from t2vgan.data_set import DataSet, LocalDataSet, open_data_set, read_samples_of
 from t2vgan.errors import UserError
 from t2vgan.mixture import alone
+from t2vgan.remote import as_location
 from t2vgan.shard_cache import ShardCache
 from t2vgan.shard_reader import BadSample, ShardReader
 from t2vgan.shards import load_manifest
@@ -171,6 +174,23 @@ def test_damage_far_away_is_counted_by_reason(storage, sound, url, tmp_path):
     assert not list(tmp_path.glob("*.tar")), "nothing of it is kept"
     with pytest.raises(UserError, match=r"s3://clips/sound/s-0.tar is missing; the manifest"):
         open_data_set(url)
+
+
+@pytest.mark.parametrize(
+    ("location", "text"),
+    [("data/circles", "data/circles"), ("/a:/b", "/a:/b"), (Path("data") / "x", "data/x"),
+     ("s3://b/x", "s3://b/x"), (Path("s3://b/x"), "s3://b/x"), ("S3:/b/x", "s3://b/x")],
+)  # fmt: skip
+def test_a_location_is_a_path_or_a_url(location, text):
+    assert as_location(location) == text
+
+
+@pytest.mark.parametrize("location", ["file:///x", Path("memory://x"), "ftp://h/x", "s3://a::b"])
+def test_urls_of_other_kinds_are_no_paths(location):
+    with pytest.raises(UserError, match=rf"{location}: give a folder's path, or a URL of http://,"):
+        open_data_set(location)
+    with pytest.raises(ValidationError, match="give a folder's path"):
+        DataConfig(path=location)
 
 
 def test_what_is_wrong_with_a_url_is_said(storage, url, monkeypatch):
