@@ -27,6 +27,8 @@ JOURNAL_PREFIX = ".build_journal"
 JOURNAL_NAME = f"{JOURNAL_PREFIX}.jsonl"
 JOURNAL_PATTERN = f"{JOURNAL_PREFIX}*.jsonl"
 FAILURES_NAME = "failures.jsonl"
+INPUT_LIST = "input_list_sha256"
+OTHER = "choose another --out"
 
 
 def find_build(build: Build, out: "Destination") -> Manifest | None:
@@ -218,11 +220,14 @@ def refuse_other_arguments(
 ) -> None:
     """Raise UserError naming the first argument in which two builds differ, and both values."""
     for name in wanted:
-        if found.get(name) != wanted[name]:
-            raise UserError(
-                f"{folder} holds a build with {name}={found.get(name)}, not {wanted[name]}; "
-                f"choose another --out, or give the same {name} to continue that build"
-            )
+        if found.get(name) == wanted[name]:
+            continue
+        if name == INPUT_LIST:
+            raise UserError(f"{folder} holds another input (a row or a caption differs); {OTHER}")
+        told = f"{folder} holds a build with {name}={found.get(name)}, not {wanted[name]}; {OTHER}"
+        if name == "builder":
+            raise UserError(told)
+        raise UserError(f"{told}, or give the same {name} to continue that build")
 
 
 def intact(out: "Destination", entry: ShardEntry | None) -> bool:

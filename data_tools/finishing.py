@@ -1,5 +1,6 @@
 """Make what is missing of a build, and publish its manifest last."""
 
+import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -59,12 +60,16 @@ def complete(
         missing = [index for index in mine if index not in built]
         with _progress(build, mine, missing) as progress:
             jobs = [build.job(index) for index in missing]
-            for shard in engine(partial(run_job, out), jobs, num_workers=num_workers):
-                journal.record(shard)
-                out.record(header, shard)
-                built[shard.index] = shard
-                progress.update(build.size_of(shard.index))
-                watch(shard)
+            try:
+                for shard in engine(partial(run_job, out), jobs, num_workers=num_workers):
+                    journal.record(shard)
+                    out.record(header, shard)
+                    built[shard.index] = shard
+                    progress.update(build.size_of(shard.index))
+                    watch(shard)
+            except KeyboardInterrupt:
+                progress.write("finished shards stay; the same command continues", sys.stderr)
+                raise
         if task.count == 1:
             publish(out, header, built)
     return built

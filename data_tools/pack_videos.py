@@ -18,6 +18,9 @@ from t2vgan import cli
 from t2vgan.errors import UserError
 from t2vgan.remote import as_location, is_url
 
+NUM_SHARDS, ROWS_PER_SHARD = 8, 100  # where rows_per_shard is left to us
+SIZE_UNIT = 16  # four patches of four pixels: what the default networks want of height and width
+
 if TYPE_CHECKING:
     from data_tools.builds import BuiltShard, Task
     from data_tools.destination import Destination
@@ -64,8 +67,9 @@ class PackOptions:
     """Leave out clips nearly equal to an earlier one of their shard (reshard does it over all)."""
     max_prompt_words: int = 64
     """Cut longer captions; the text encoder reads no more."""
-    rows_per_shard: int = 100
-    """Videos in one shard."""
+    rows_per_shard: int = 0
+    """Videos in one shard; 0 takes 100, or fewer so that a small input makes 8 shards too, which is
+    what training reads side by side."""
     seed: int = 0
     """Seed of the random crops."""
     workers: int = os.cpu_count() or 1
@@ -117,9 +121,9 @@ def main() -> int:
 
 def check_options(options: PackOptions) -> None:
     """Raise UserError for an option outside its range."""
-    at_least(1, options, "num_frames", "rows_per_shard", "workers", "max_prompt_words")
+    at_least(1, options, "num_frames", "workers", "max_prompt_words")
     at_least(1, options, "memory_mb", "max_pixels", "max_file_mb")
-    at_least(0, options, "clips_per_video", "stride", "min_motion", "seed")
+    at_least(0, options, "rows_per_shard", "clips_per_video", "stride", "min_motion", "seed")
     for name in ("fps", "timeout_seconds", "max_seconds"):
         if not 0 < (value := getattr(options, name)) < float("inf"):
             raise UserError(f"--{name.replace('_', '-')} {value}: must be above 0")
@@ -155,9 +159,12 @@ def make_plan(options: PackOptions) -> "PackPlan":
     from data_tools.videos.tables import Columns
 
     geometry = parse_size(options.size, options.num_frames, options.storage)
-    source = read_source(
-        as_location(options.source), Columns(options.video_column, options.prompt_column)
-    )
+    if geometry.height % SIZE_UNIT or geometry.width % SIZE_UNIT:
+        print(f"note: train.py's presets want multiples of {SIZE_UNIT}, not --size {options.size}")
+    location = as_location(options.source)
+    if absolute(options.out) == absolute(location):
+        raise UserError(f"--out {options.out} is the source; name a folder of its own")
+    source = read_source(location, Columns(options.video_column, options.prompt_column))
     clips = ClipSettings(
         geometry=geometry,
         fps=options.fps,
@@ -179,7 +186,8 @@ def make_plan(options: PackOptions) -> "PackPlan":
         max_file_mb=options.max_file_mb,
     )
     settings = PackSettings(clips, Access(source.root, options.allow_local), limits)
-    return PackPlan(source, settings, options.rows_per_shard)
+    few = max(1, len(source.rows) // NUM_SHARDS)
+    return PackPlan(source, settings, options.rows_per_shard or min(few, ROWS_PER_SHARD))
 
 
 def describe(plan: "PackPlan", task: "Task") -> list[str]:
@@ -215,8 +223,9 @@ def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: 
 
     remake = _shards_to_retry(plan, out) if options.retry_failed else set()
     if not remake and is_complete(plan, out):
-        print(f"{out} is already complete: {summary(load_manifest(out.folder))}")
-        return 0
+        manifest = load_manifest(out.folder)
+        print(f"{out} is already complete: {summary(manifest)}")
+        return accounting.judge(manifest, options.max_bad_fraction)
     my_rows = sum(plan.size_of(index) for index in task.indexes(plan.header.num_shards))
     bad_rows = accounting.BadRows(my_rows, options.max_bad_fraction)
     made: list[BuiltShard] = []
@@ -237,7 +246,11 @@ def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: 
         )
     except accounting.TooManyBadRows as error:
         print("\n".join(accounting.table(made, sum(plan.size_of(b.index) for b in made))))
-        print(f"error: {error}; mend the input, or raise it to go on", file=sys.stderr)
+        print("\n".join(accounting.listing(made)))
+        print(
+            f"error: {error}; mend the input and pack it into another --out, or raise it to go on",
+            file=sys.stderr,
+        )
         return 1
     mine = [built[index] for index in task.indexes(plan.header.num_shards)]
     print("\n".join(accounting.table(mine, my_rows)))

@@ -77,6 +77,7 @@ def repair_shards(
 def _packing(
     manifest: "Manifest", source: str, columns: tuple[str | None, str | None], allow_local: bool
 ) -> "Build":
+    from data_tools.build_state import INPUT_LIST
     from data_tools.videos.plan import PackPlan
     from data_tools.videos.settings import Access, ClipSettings, PackSettings
     from data_tools.videos.sources import read_source
@@ -86,6 +87,10 @@ def _packing(
         raise UserError("--source: name the videos that this data set was packed from")
     found = read_source(source, Columns(*columns))
     clips = ClipSettings.from_config(manifest.builder_config, manifest.geometry)
+    if found.sha256 != manifest.builder_config[INPUT_LIST]:
+        raise UserError(
+            f"--source {source}: not the rows and captions that this data set was packed from"
+        )
     settings = PackSettings(clips, Access(found.root, allow_local))
     return PackPlan(found, settings, int(str(manifest.builder_config["rows_per_shard"])))
 

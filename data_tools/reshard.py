@@ -58,6 +58,8 @@ def reshard(options: ReshardOptions) -> None:
 
     at_least(1, options, "clips_per_shard", "workers")
     at_least(0, options, "min_motion", "seed")
+    if not options.folders:
+        raise UserError("name at least one data set: python -m data_tools.reshard DIR --out DIR")
     weights = tuple(options.weights) or (1.0,) * len(options.folders)
     if len(weights) != len(options.folders) or not all(0 < w < float("inf") for w in weights):
         raise UserError(

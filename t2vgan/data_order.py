@@ -40,7 +40,8 @@ class DataOrder:
         if self.num_streams > len(self.counts):
             raise UserError(
                 f"data.num_streams={self.num_streams} must be at most the number of shards ="
-                f" {len(self.counts)}; build smaller shards or use --data.num-streams"
+                f" {len(self.counts)}; build smaller shards (--clips-per-shard,"
+                " --rows-per-shard) or use --data.num-streams"
                 f" {len(self.counts)}"
             )
         if self.stream_length == 0:

@@ -4,7 +4,7 @@ import time
 
 from t2vgan.config import Config, flatten
 from t2vgan.distributed import describe_device, peak_memory_gb
-from t2vgan.run_folder import check_same_run
+from t2vgan.run_folder import CONFIG_NAME, check_same_run
 from t2vgan.runlog import format_duration
 from t2vgan.trainer import Trainer
 
@@ -34,10 +34,11 @@ def describe(trainer: Trainer, changes: list[str]) -> dict[str, list[str]]:
     config, manifest, processes = trainer.config, trainer.manifest, trainer.processes
     geometry, train = manifest.geometry, config.train
     networks = {name: side.network for name, side in trainer.game.players.items()}
+    nothing = "nothing" if (config.run_dir / CONFIG_NAME).exists() else "it was not started yet"
     steps_per_epoch = manifest.num_samples / train.global_batch_size
     return {
         "config": [f"{name:32} {value}" for name, value in flatten(config).items()],
-        "changed since the run was started": changes or ["nothing"],
+        "changed since the run was started": changes or [nothing],
         "parameters": [
             f"{name:14} {sum(p.numel() for p in network.parameters()):,}"
             for name, network in networks.items()

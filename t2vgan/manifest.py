@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -96,13 +97,16 @@ def fingerprint(value: JsonValue) -> str:
 def load_manifest(folder: Path | str) -> Manifest:
     """Read a folder's manifest; raise UserError if it is missing, damaged or of another version."""
     path = Path(folder) / MANIFEST_NAME
-    remedy = f"build one with `python -m data_tools.build_shards circles --out {folder}`"
     if not Path(folder).is_dir():
-        raise UserError(f"data folder {folder} does not exist; {remedy}")
+        command = f"python -m data_tools.build_shards circles --out {shlex.quote(str(folder))}"
+        raise UserError(f"data folder {folder} does not exist; build one with `{command}`")
     try:
         return parse_manifest(path.read_bytes(), str(path))
     except FileNotFoundError:
-        raise UserError(f"data folder {folder} has no {MANIFEST_NAME}; {remedy}") from None
+        raise UserError(
+            f"data folder {folder} has no {MANIFEST_NAME}: it is no finished data set;"
+            " `python -m data_tools.build_shards` or `pack_videos` makes one in a folder of its own"
+        ) from None
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from data_tools.builds import BuiltShard
 from data_tools.videos.plan import FILTERS
 from t2vgan.cli import printable
+from t2vgan.shards import Manifest
+
+MOST_LISTED = 100
 
 
 class TooManyBadRows(Exception):  # noqa: N818 (a limit that the user set)
@@ -28,6 +31,27 @@ class BadRows:
                 f"{self._num_bad} of {self._num_rows} rows failed, more than "
                 f"--max-bad-fraction {self._max_fraction:g} allows"
             )
+
+
+def judge(manifest: Manifest, max_fraction: float) -> int:
+    """Say how many rows of a finished build failed; return its exit code."""
+    assert manifest.input is not None
+    reasons = {name: n for name, n in manifest.input.failures.items() if name not in FILTERS}
+    if not reasons:
+        return 0
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    print(f"of {manifest.input.num_rows} rows failed: {counts} (failures.jsonl names each)")
+    return int(sum(reasons.values()) > max_fraction * manifest.input.num_rows)
+
+
+def listing(built: Iterable[BuiltShard]) -> list[str]:
+    """Return a line for each row that failed by accident; of very many, for the first ones."""
+    failures = [f for shard in built for f in shard.failures if f.reason not in FILTERS]
+    lines = [
+        f"row {f.row} ({printable(f.source)}): {f.reason}: {printable(f.message)}"
+        for f in sorted(failures, key=lambda failure: failure.row)
+    ]
+    return lines[:MOST_LISTED] + ["..."] * (len(lines) > MOST_LISTED)
 
 
 def table(built: Iterable[BuiltShard], num_rows: int) -> list[str]:

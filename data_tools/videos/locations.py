@@ -82,17 +82,19 @@ def _fetch(url: str, offset: int, size: int | None, max_bytes: int) -> bytes:
                 data = file.read(max_bytes + 1)
             _check_size(len(data), max_bytes)
             return data
-        except FileNotFoundError:
-            raise VideoError("missing", f"{url}: no such object") from None
+        except FileNotFoundError as error:
+            if not isinstance(error.__cause__, OSError):  # else nobody answered, as fsspec says it
+                raise VideoError("missing", f"{url}: no such object") from None
+            reason: Exception = error.__cause__
         except ImportError as error:
             raise VideoError("refused", f"{url}: {error}") from None
         except VideoError:
             raise
         except Exception as error:  # each storage has its own kinds
-            if attempt == ATTEMPTS:
-                raise VideoError("unreachable", f"{url}: {error}") from None
+            reason = error
+        if attempt < ATTEMPTS:
             time.sleep(attempt)
-    raise AssertionError("the last attempt returns or raises")
+    raise VideoError("unreachable", f"{url}: {reason}")
 
 
 def _outside(local: str, path: str, access: Access) -> str:

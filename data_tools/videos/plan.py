@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from data_tools.build_state import INPUT_LIST
 from data_tools.builds import (
     BuildHeader,
     BuildStopped,
@@ -44,7 +45,7 @@ class PackPlan:
             builder_config={
                 **self.settings.clips.as_config(),
                 "rows_per_shard": self.rows_per_shard,
-                "input_list_sha256": self.source.sha256,
+                INPUT_LIST: self.source.sha256,
                 "decoder": decoder_version(),
             },
             geometry=self.settings.clips.geometry,

@@ -113,7 +113,10 @@ def _read_list(place: Place, name: str, columns: Columns) -> Source:
             with place.open_text("prompts.txt") as prompts:
                 rows = text_rows(lines.read(), prompts.read(), name)
         else:
-            raise UserError(f"source {name}: must end in .csv, .jsonl, .parquet, .txt or .tar")
+            raise UserError(
+                f"source {name}: must end in .csv, .jsonl, .parquet, .txt or .tar; of videos, give"
+                " their folder"
+            )
     return Source(place.url, rows, name)
 
 
@@ -121,14 +124,15 @@ def _caption_rows(place: Place, names: list[str]) -> Iterator[Row]:
     """Yield a row for each video of a folder, its caption in a .txt of the same name."""
     from tqdm import tqdm
 
-    files = set(names)
+    captions = {str(PurePosixPath(name).with_suffix("")): name for name in reversed(names)
+                if PurePosixPath(name).suffix.lower() == ".txt"}  # fmt: skip
     videos = [n for n in names if PurePosixPath(n).suffix.lower()[1:] in VIDEO_EXTENSIONS]
     for name in tqdm(videos, desc="reading captions", unit=" files", delay=0.5):
-        caption = str(PurePosixPath(name).with_suffix(".txt"))
-        if caption in files and place.is_file(caption):
-            yield Row(name).captioned(place.head(caption))
+        stem = str(PurePosixPath(name).with_suffix(""))
+        if stem in captions and place.is_file(captions[stem]):
+            yield Row(name).captioned(place.head(captions[stem]))
         else:
-            yield Row(name, problem=f"no caption: {caption} is not there")
+            yield Row(name, problem=f"no caption: {stem}.txt is not there")
 
 
 def _tar_rows(place: Place, name: str) -> Iterator[Row]:
