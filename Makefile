@@ -45,7 +45,7 @@ VIDEO_RUN ?= runs/video-demo
 VIDEO_STEPS ?= 300
 video-demo: $(VENV)/.installed
 	test -d data/demo-videos || $(BIN)/python -m data_tools.demo_videos --out data/demo-videos
-	$(BIN)/python -m data_tools.pack_videos data/demo-videos --out data/demo --rows-per-shard 20
+	$(BIN)/python -m data_tools.pack_videos data/demo-videos --out data/demo
 	$(BIN)/python -m data_tools.verify_shards data/demo
 	$(BIN)/python -m data_tools.inspect_shards data/demo --out $(VIDEO_RUN)/data
 	$(BIN)/accelerate launch --config_file launch/accelerate/one_process.yaml \

@@ -91,12 +91,19 @@ def count_prompts(shard: Path) -> dict[str, int]:
 class Journal:
     """The journal of one build, open and locked: two builds into one folder cannot meet.
 
-    The tasks of a divided build have a journal each.
+    The tasks of a divided build have a journal each, and meet; an undivided one is alone.
     """
 
     def __init__(self, out: "Destination", header: BuildHeader, task: Task = WHOLE):
         self.path = out.folder / journal_name(task)
         self._file = _open_locked(self.path)
+        for other in out.folder.glob(JOURNAL_PATTERN):  # each looks after locking its own
+            if other != self.path and JOURNAL_NAME in (self.path.name, other.name):
+                try:
+                    _open_locked(other).close()
+                except UserError:
+                    self.close()
+                    raise
         lines = self._whole_lines()
         if lines:
             refuse_other_arguments(out, parse_header(lines[0], self.path), header.identity)

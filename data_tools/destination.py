@@ -146,7 +146,9 @@ class RemoteDestination(Destination):
         remote = _remote(self.url)
         size = remote.size(name)
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".tmp-") as file:
-            if size is not None:
+            if size is None:  # a web server that does not say
+                file.write(remote.read(name))
+            else:
                 remote.download(name, size, file)
             file.flush()
             yield Path(file.name)

@@ -44,7 +44,8 @@ def complete(
     """Make what is missing of this task's shards, and return what became of each.
 
     The manifest is written when nothing is left to other tasks. `remake` names shards to make
-    again though they are whole. `watch` sees every shard as it is made, and may raise.
+    again though they are whole. `watch` sees every shard of the task, the ones that are there
+    first, and may raise.
 
     Raises UserError when the destination holds another build, or shards that no build here made.
     """
@@ -58,6 +59,12 @@ def complete(
         built |= {i: s for i, s in journal.built.items() if intact(out, s.entry)}
         mine = task.indexes(header.num_shards)
         missing = [index for index in mine if index not in built]
+        for index in mine:
+            if index in built:
+                if task.count > 1 and index not in journal.built:  # where the merge will look
+                    journal.record(built[index])
+                    out.record(header, built[index])
+                watch(built[index])
         with _progress(build, mine, missing) as progress:
             jobs = [build.job(index) for index in missing]
             try:

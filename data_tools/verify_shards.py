@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
@@ -36,7 +37,7 @@ def verify_shards(folder: Positional[str]) -> int:
         manifest = out.manifest()
         for problem in Verifier(out, manifest).problems():
             num_problems += 1
-            print(problem, flush=True)
+            print(cli.printable(problem), flush=True)
     if num_problems:
         print(f"{folder}: {num_problems} problem{'s' if num_problems > 1 else ''}")
         return 1
@@ -84,8 +85,10 @@ class Verifier:
             yield f"{FAILURES_NAME}: expected {counts.failures}, found {dict(found)}"
         rows = {failure.row for failure in failures}
         rows |= {row for key in self._shard_of_key if (row := place_of_key(key)[0]) is not None}
-        if lost := sorted(set(range(counts.num_rows)) - rows):
-            yield f"{len(lost)} rows have neither clips nor a reason: {lost[:10]}"
+        num_lost = counts.num_rows - sum(0 <= row < counts.num_rows for row in rows)
+        if num_lost:
+            first = list(islice((n for n in range(counts.num_rows) if n not in rows), 10))
+            yield f"{num_lost} rows have neither clips nor a reason: {first}"
 
     def _shard_problems(self, entry: "ShardEntry") -> Iterator[str]:
         from t2vgan.files import sha256_of

@@ -98,10 +98,12 @@ def _unbox(box: str) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception's message as one line; an OSError names its file first."""
+    """Return an exception's message as one printable line; an OSError names its file first."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+        told = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    else:
+        told = str(error) or type(error).__name__
+    return printable(" ".join(told.split()))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -103,8 +103,7 @@ class RemoteDataSet(DataSet):
             size = self.folder.size(entry.name)
             check_size(where, entry.num_bytes if size is None else size, entry)
             self.folder.download(entry.name, entry.num_bytes, file)
-            if verify:
-                check_digest(where, digest_of(file), entry)
+            check_digest(where, digest_of(file), entry)  # always: the cache is others' too
 
         return self.cache.open(entry, download, verify=verify)
 

@@ -6,7 +6,7 @@ tell them apart; so the rest is never read. One that differs in a single word as
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -24,8 +24,9 @@ class OtherPrompts:
     def __init__(self, prompts: Sequence[str], hard_share: float) -> None:
         self.prompts = prompts
         self.hard_share = hard_share if len(prompts) <= MOST_PROMPTS else 0.0
-        self.ids = {prompt: index for index, prompt in enumerate(prompts)}
-        self.alike = _index(prompts) if self.hard_share else {}
+        spelt = {tuple(tokenize(prompt)): index for index, prompt in enumerate(prompts)}
+        self.ids = spelt if self.hard_share else {}  # of several spellings one stands for all
+        self.alike = _index(self.ids)
 
     def draw(
         self, prompts: Sequence[str], positions: np.ndarray, *, seed: int, step: int, num_clips: int
@@ -38,9 +39,9 @@ class OtherPrompts:
         others = random.integers(len(self.prompts), size=num_clips)[positions].tolist()
         draws = random.random((num_clips, 3))[positions]
         for clip, (is_hard, place, neighbour) in enumerate(draws.tolist()):
-            if is_hard < self.hard_share and prompts[clip] in self.ids:
-                own = self.ids[prompts[clip]]
-                groups = [group for key in _gaps(prompts[clip]) if (group := self.alike.get(key))]
+            words = tuple(tokenize(prompts[clip])) if is_hard < self.hard_share else ()
+            if (own := self.ids.get(words)) is not None:
+                groups = [group for key in _gaps(words) if (group := self.alike.get(key))]
                 if groups:
                     group = groups[int(place * len(groups))]
                     index = int(neighbour * (len(group) - 1))
@@ -48,16 +49,15 @@ class OtherPrompts:
         return [self.prompts[other] for other in others]
 
 
-def _index(prompts: Sequence[str]) -> dict[Gap, list[int]]:
+def _index(ids: Mapping[tuple[str, ...], int]) -> dict[Gap, list[int]]:
     """Return the prompts that are alike but for one word, in order, by what they have in common."""
     alike: dict[Gap, list[int]] = defaultdict(list)
-    for number, prompt in enumerate(prompts):
-        for key in _gaps(prompt):
+    for words, number in sorted(ids.items(), key=lambda item: item[1]):
+        for key in _gaps(words):
             alike[key].append(number)
     return {key: group for key, group in alike.items() if len(group) > 1}
 
 
-def _gaps(prompt: str) -> list[Gap]:
+def _gaps(words: tuple[str, ...]) -> list[Gap]:
     """Return a prompt's words with each of them left open in turn."""
-    words = tokenize(prompt)
     return [(*words[:place], None, *words[place + 1 :]) for place in range(len(words))]

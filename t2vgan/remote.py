@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 REMOTE_SCHEMES = ("http", "https", "s3", "gs", "gcs", "az", "abfs")
 WEB_SCHEMES = ("http", "https")  # neither listed nor written to
+REFUSALS = (400, 401, 403, 405, 410)  # of a web server: asking again changes nothing
 ATTEMPTS = 7
 FIRST_WAIT_SECONDS = 0.5  # doubles with every attempt: about half a minute in all
 CHUNK_BYTES = 8 << 20  # of a large file, so that a cut connection costs little
@@ -145,6 +146,9 @@ class RemoteFolder:
             except UserError:
                 raise
             except Exception as error:  # each kind of storage has its own
+                if (status := getattr(error, "status", None)) in REFUSALS:  # aiohttp's, of the web
+                    told = f"refused ({status} {getattr(error, 'message', '')})"
+                    raise PermissionError(errno.EACCES, told, where) from None
                 if "locate credentials" in str(error):  # botocore
                     raise UserError(f"{where}: {_say(error)}; set them for this storage") from None
                 if attempt == ATTEMPTS - 1:

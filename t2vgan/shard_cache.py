@@ -122,7 +122,7 @@ def remove_abandoned(folder: Path) -> None:
     """Remove the downloads of processes that were killed: nobody holds their lock."""
     for path in folder.glob(".tmp-*"):
         try:
-            with open(path, "rb") as file:
+            with open(path, "r+b") as file:  # NFS locks what is open for writing
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if is_still(file, path):
                     path.unlink()

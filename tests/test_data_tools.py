@@ -18,7 +18,7 @@ from PIL import Image
 from data_tools import build_state
 from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
-from data_tools.builds import BuildStopped, BuiltShard
+from data_tools.builds import BuildStopped, BuiltShard, Task
 from data_tools.destination import Destination
 from data_tools.pool import run_jobs
 from t2vgan.errors import UserError
@@ -169,6 +169,23 @@ def test_two_builds_into_one_folder_cannot_meet(tmp_path):
     assert "another build is writing" in result.stderr
     journal.close()
     assert run("build_shards", "circles", "--out", tmp_path, *SMALL).returncode == 0
+
+
+def test_tasks_meet_but_a_whole_build_is_alone(tmp_path):
+    out = Destination(tmp_path)
+    whole, first, second = Task(), Task(0, 2), Task(1, 2)
+    for held, others in ((first, [whole]), (whole, [first, second])):
+        with build_state.Journal(out, PLAN.header, held):
+            (tmp_path / ".tmp-half.tar").write_bytes(b"half")
+            for task in others:
+                with pytest.raises(UserError, match="another build is writing"):
+                    build_state.Journal(out, PLAN.header, task)
+            assert (tmp_path / ".tmp-half.tar").exists()
+    with (
+        build_state.Journal(out, PLAN.header, first),
+        build_state.Journal(out, PLAN.header, second),
+    ):
+        pass
 
 
 def test_a_shard_is_finished_by_its_checksum_not_by_its_name(tmp_path, data):

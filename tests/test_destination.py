@@ -1,6 +1,8 @@
 """Builds whose shards go to object storage: the same bytes, resumable, whatever goes wrong."""
 
 import itertools
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -130,6 +132,43 @@ def test_a_url_is_verified_by_what_lies_there(storage):
     assert f"{URL}/circles-00001.tar: expected sha256" in result.stdout
     assert f"{URL}/circles-00002.tar is missing" in result.stdout
     assert "circles-00000.tar" not in result.stdout
+
+
+def test_a_web_server_that_does_not_say_how_long_a_shard_is(expected, tmp_path):
+    build(PLAN, tmp_path, num_workers=1)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write((tmp_path / self.path[1:]).read_bytes())
+
+        do_HEAD = do_GET  # noqa: N815
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        result = run("verify_shards", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert "50 clips in 3 shards, all sound" in result.stdout, result.stdout + result.stderr
+
+
+def test_a_web_server_that_refuses_is_asked_once():
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(403)
+
+        do_HEAD = do_GET  # noqa: N815
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        result = run("verify_shards", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert result.returncode == 2
+    assert "/manifest.json: refused (403 Forbidden)" in result.stderr
+    assert len(asked) == 1
 
 
 def test_a_url_is_inspected(storage, tmp_path):

@@ -39,6 +39,14 @@ def test_hard_ones_differ_in_exactly_one_word_each_word_as_often():
     np.testing.assert_allclose(shares[[1, 2, 5]], 1 / 3, atol=0.12)
 
 
+def test_another_spelling_is_no_other_prompt():
+    spelt = ["A red ball, left.", "a red ball left", "a blue ball left"]
+    others = OtherPrompts(spelt, 1.0).draw(
+        spelt[:1] * 200, np.arange(200), seed=0, step=0, num_clips=200
+    )
+    assert set(others) == {"a blue ball left"}
+
+
 def test_the_share_is_kept_and_the_rest_is_any_prompt():
     prompt = PROMPTS[0]
     others = draw([prompt] * 200, hard_share=0.5)

@@ -44,6 +44,15 @@ def test_two_objects_are_understood_in_their_order_unless_of_one_colour(first, s
 
 
 @pytest.mark.parametrize(
+    ("motion", "meant"),
+    [("down and right", "down-right"), ("down and left", "down-left"), ("up and left", "up-left"),
+     ("up and down", "bouncing vertically"), ("left and right", "bouncing horizontally")],
+)  # fmt: skip
+def test_and_joins_directions_and_bounces(motion, meant):
+    assert expected_objects(f"circle moving {motion}") == ({"shape": "circle", "motion": meant},)
+
+
+@pytest.mark.parametrize(
     "prompt",
     [
         "a red blue circle moving up",

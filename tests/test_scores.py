@@ -9,7 +9,7 @@ import pytest
 from data_tools.scenes import circles
 from t2vgan.errors import UserError
 from t2vgan.evaluation.controls import measure_controls
-from t2vgan.evaluation.scores import compare, score_clips, wilson_interval
+from t2vgan.evaluation.scores import compare, score_clips, score_track, wilson_interval
 from t2vgan.evaluation.tracking import track
 from t2vgan.shards import Geometry
 from tests.painting import TIME, paint
@@ -124,6 +124,15 @@ def test_one_clip_per_prompt_is_no_diversity_and_real_clips_have_all_of_it():
     scores = score_clips(collapsed, prompts)
     assert scores.accuracy == 1, "accuracy alone would not notice"
     assert compare(scores, real_scores).diversity < 1e-6
+
+
+def test_an_unreadable_clip_does_not_flicker():
+    noisy = np.random.default_rng(0).integers(200, 255, RIGHT.shape, np.uint8)
+    clips, prompts = np.stack([noisy, np.zeros_like(RIGHT)]), ["circle moving right"] * 2
+    alone = score_clips(clips[:1], prompts[:1]).flicker
+    assert alone > 1
+    scores = score_track(track(clips), prompts, is_readable=np.array([True, False]))
+    assert scores.flicker == alone
 
 
 def test_clips_without_any_variation_give_no_ratio():

@@ -27,6 +27,9 @@ def resolve(path: str, access: Access) -> str:
         usable = False
     if not usable:
         raise VideoError("refused", f"{path[:100]!r} cannot be the name of a file")
+    inside = "" if is_url(access.root) else _inside(path, access.root)
+    if inside and os.path.isfile(inside):  # whatever its name looks like
+        return inside
     scheme = scheme_of(path)
     if "::" in path or scheme not in ("", *REMOTE_SCHEMES, *LOCAL_SCHEMES):
         raise VideoError("refused", f"{path[:100]!r}: only files, {', '.join(REMOTE_SCHEMES)}")
@@ -38,10 +41,7 @@ def resolve(path: str, access: Access) -> str:
         if path.startswith("/") or ".." in path.split("/"):
             raise VideoError("refused", f"{path[:100]!r} leads out of the source")
         return f"{access.root.rstrip('/')}/{path}"
-    whole = os.path.realpath(os.path.join(access.root, path))
-    if Path(whole).is_relative_to(os.path.realpath(access.root)):
-        return whole
-    return _outside(whole, path, access)
+    return inside or _outside(os.path.realpath(os.path.join(access.root, path)), path, access)
 
 
 def open_bytes(location: str, *, offset: int, size: int | None, max_bytes: int) -> BinaryIO:
@@ -95,6 +95,12 @@ def _fetch(url: str, offset: int, size: int | None, max_bytes: int) -> bytes:
         if attempt < ATTEMPTS:
             time.sleep(attempt)
     raise VideoError("unreachable", f"{url}: {reason}")
+
+
+def _inside(path: str, root: str) -> str:
+    """Return where a path leads, if that is inside the root; else nothing."""
+    whole = os.path.realpath(os.path.join(root, path))
+    return whole if Path(whole).is_relative_to(os.path.realpath(root)) else ""
 
 
 def _outside(local: str, path: str, access: Access) -> str:

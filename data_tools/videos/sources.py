@@ -24,8 +24,7 @@ def read_source(source: str, columns: Columns) -> Source:
     """Return the rows of a source; UserError says which layouts there are."""
     place = Place(source)
     if place.is_file(""):
-        name = PurePosixPath(place.root).name
-        place.root = str(PurePosixPath(place.root).parent)
+        place.root, _, name = place.root.rpartition("/")
         found = _read_list(place, name, columns)
     elif place.is_folder():
         found = _read_folder(place, columns)
@@ -90,6 +89,10 @@ def _read_folder(place: Place, columns: Columns) -> Source:
             return _read_list(place, name, columns)
     names = place.names()
     if tars := [name for name in names if name.endswith(".tar")]:
+        if videos := _videos(names):
+            raise UserError(
+                f"source {place.url} has tars and videos ({tars[0]}, {videos[0]}): give one kind"
+            )
         rows = [row for tar in tars for row in _tar_rows(place, tar)]
         return Source(place.url, rows, f"{len(tars)} tars")
     return Source(place.url, list(_caption_rows(place, names)), "folder")
@@ -126,13 +129,16 @@ def _caption_rows(place: Place, names: list[str]) -> Iterator[Row]:
 
     captions = {str(PurePosixPath(name).with_suffix("")): name for name in reversed(names)
                 if PurePosixPath(name).suffix.lower() == ".txt"}  # fmt: skip
-    videos = [n for n in names if PurePosixPath(n).suffix.lower()[1:] in VIDEO_EXTENSIONS]
-    for name in tqdm(videos, desc="reading captions", unit=" files", delay=0.5):
+    for name in tqdm(_videos(names), desc="reading captions", unit=" files", delay=0.5):
         stem = str(PurePosixPath(name).with_suffix(""))
         if stem in captions and place.is_file(captions[stem]):
             yield Row(name).captioned(place.head(captions[stem]))
         else:
             yield Row(name, problem=f"no caption: {stem}.txt is not there")
+
+
+def _videos(names: list[str]) -> list[str]:
+    return [n for n in names if PurePosixPath(n).suffix.lower()[1:] in VIDEO_EXTENSIONS]
 
 
 def _tar_rows(place: Place, name: str) -> Iterator[Row]:

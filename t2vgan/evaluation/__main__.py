@@ -44,6 +44,8 @@ def evaluation(
         read = DataConfig(mix=mix) if data is None else DataConfig(path=str(data))
     except ValidationError as error:
         raise UserError(one_line(error)) from None
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file")
     from t2vgan.distributed import Processes  # torch: not before the options are right
     from t2vgan.evaluation.evaluate import evaluate
     from t2vgan.evaluation.feature_network import SHIPPED
@@ -63,8 +65,8 @@ def evaluation(
         processes=processes,
     )
     if processes.is_main:
-        atomic_write_bytes(out, result.model_dump_json(indent=2).encode() + b"\n")
         print(format_evaluation(result))
+        atomic_write_bytes(out, result.model_dump_json(indent=2).encode() + b"\n")
         print(f"\n{out} written")
     processes.end()
 

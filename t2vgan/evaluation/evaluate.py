@@ -33,6 +33,7 @@ from t2vgan.evaluation.views import Eyes
 from t2vgan.files import sha256_of
 from t2vgan.mixture import Mixture, open_data
 from t2vgan.run_folder import git_commit
+from t2vgan.seeds import permutation
 from t2vgan.shards import Manifest
 
 PROTOCOL_VERSION = "attributes-5"
@@ -141,15 +142,16 @@ def _measure(
     view, reports = eyes.look(source.read, len(source.prompts), "generated clips")
     account = source.summarise(reports) if isinstance(source, VideoFolder) else None
     real_view, real_prompts = eyes.look(real.read, real.num_clips, "real clips")
-    generated = score_track(view.track, source.prompts, source.held_out)
-    ceiling = score_track(real_view.track, real_prompts)
     is_readable = np.array([report.problem is None for report in reports])
+    generated = score_track(view.track, source.prompts, source.held_out, is_readable)
+    ceiling = score_track(real_view.track, real_prompts)
     is_held_out = np.isin(np.array(source.prompts), source.held_out)
     usable = is_readable & ~is_held_out
     compared = view.select(comparable_clips(source.prompts, usable, manifest.prompts))
+    mixed = permutation(real.num_clips, seed, "real clips")  # else part would follow part
     distribution = measure_distribution(
         compared,
-        real_view,
+        real_view if len(data.parts) == 1 else real_view.select(mixed),
         features_sha256=features_sha256,
         fvd_sha256=None if eyes.video_network is None else eyes.video_network.sha256,
     )

@@ -26,7 +26,9 @@ VALUES = {
 OTHER_WORDS = frozenset({"a", "an", "the", "is", "digit"})
 START_OF_DIGIT = re.compile(r"\b(?=digit\b)", re.IGNORECASE)
 START_OF_OBJECT = re.compile(r"\b(?=(?:an?|the)\b)", re.IGNORECASE)
-JOINING = re.compile(r"\band\b(?!\s+(?:down|right)\b)")  # not that of "moving up and down"
+JOINING = re.compile(  # but not that of the bounces "up and down" and "left and right"
+    r"\band\b(?!(?<=\bup and) down\b|(?<=\bleft and) right\b)"
+)
 
 Expected = tuple[dict[str, str], ...]
 Content = tuple[tuple[tuple[str, str], ...], ...]

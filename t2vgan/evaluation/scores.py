@@ -99,9 +99,15 @@ def score_clips(
 
 
 def score_track(
-    track: Track, prompts: Sequence[str], held_out_prompts: Sequence[str] = ()
+    track: Track,
+    prompts: Sequence[str],
+    held_out_prompts: Sequence[str] = (),
+    is_readable: np.ndarray | None = None,
 ) -> Scores:
-    """Score N tracks against their N prompts, as `score_clips` does."""
+    """Score N tracks against their N prompts, as `score_clips` does.
+
+    `is_readable` (N,) bool tells which tracks are of clips at all: an empty one does not flicker.
+    """
     if len(prompts) != len(track.x):
         raise ValueError(f"{len(track.x)} clips but {len(prompts)} prompts")
     check_prompts(prompts)
@@ -132,7 +138,7 @@ def score_track(
         path_residual=mean_if_any(
             path_residuals(track.select(followed), [motions[clip] for clip in followed])
         ),
-        flicker=float(track.flicker.mean()),
+        flicker=float(track.flicker[slice(None) if is_readable is None else is_readable].mean()),
     )
 
 

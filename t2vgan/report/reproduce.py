@@ -17,21 +17,25 @@ def commands(run: Run) -> Markup:
     """Show the commands from a checkout to this page."""
     folder = shlex.quote(str(run.run_dir))
     asked = table(run.config, "data")
-    data = shlex.quote("DATA" if asked.get("mix") else text(asked, "path") or "DATA")
+    mix = texts(asked, "mix")
+    data = shlex.quote("DATA" if mix else text(asked, "path") or "DATA")
+    protocol = table(run.final_evaluation, "protocol")
     prompts = texts(run.samples[-1], "prompts") if run.samples else []
     prompt = shlex.quote(prompts[-1] if prompts else "circle moving up-right")
-    num_clips = number(table(run.final_evaluation, "protocol"), "num_clips") or NUM_EVALUATED
+    num_clips = number(protocol, "num_clips") or NUM_EVALUATED
     out = shlex.quote(str(run.run_dir / "evaluation.json"))
     evaluate = (
-        f"python -m t2vgan.evaluation --weights {folder} --data {data}"
-        f" --num-clips {num_clips:.0f} --out {out}"
+        f"python -m t2vgan.evaluation --weights {folder}"
+        f" {f'--mix {shlex.join(mix)}' if mix else f'--data {data}'}"
+        f" --num-clips {num_clips:.0f} --seed {number(protocol, 'seed') or 0:.0f} --out {out}"
     )
+    drawn = run.evaluations or text(protocol, "weights_sha256")  # not a folder of videos
     steps = [
         *_checkout(run.environment),
         *_build(run.data, data),
         ("train (the same command again resumes)", _command(run.environment.get("command"))),
         ("generate", f"python generate.py --weights {folder} --prompt {prompt}"),
-        ("evaluate", evaluate if run.evaluations or run.final_evaluation else None),
+        ("evaluate", evaluate if drawn else None),
         ("this page", f"python -m t2vgan.report {folder}"),
     ]
     lines = (f"# {what}\n{command}" for what, command in steps if command)
