@@ -3,6 +3,7 @@
 import difflib
 import functools
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -34,14 +35,27 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except ToldError:
         sys.exit(EXIT_USER_ERROR)
     except (UserError, OSError) as error:
-        print(f"error: {describe(error)}", file=sys.stderr, flush=True)
+        tell(f"error: {describe(error)}")
         sys.exit(EXIT_USER_ERROR)
     except RunStoppedError as error:
-        print(f"stopped: {describe(error)}", file=sys.stderr, flush=True)
+        tell(f"stopped: {describe(error)}")
         sys.exit(EXIT_STOPPED)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
+        tell("interrupted")
         sys.exit(EXIT_INTERRUPTED)
+
+
+def tell(text: str) -> None:
+    """Print a line for the user; where nobody listens any more, do nothing.
+
+    A closed terminal or pipe must not end what runs. Signal handlers may call this too.
+    """
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
+    except RuntimeError:  # a handler in the middle of another line
+        pass
 
 
 def parse(command: Callable[..., Parsed], *, prog: str, **options: Any) -> Parsed:

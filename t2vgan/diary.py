@@ -1,11 +1,10 @@
 """What a run says of itself: records, status lines, events and warnings; on the main rank."""
 
-import sys
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from t2vgan.cli import printable
+from t2vgan.cli import printable, tell
 from t2vgan.config import Config
 from t2vgan.distributed import (
     Processes,
@@ -136,4 +135,4 @@ class Diary:
     def say(self, message: str) -> None:
         """Print a line for the user."""
         if self.processes.is_main:
-            print(printable(message), file=sys.stderr, flush=True)  # it may quote a damaged shard
+            tell(printable(message))  # it may quote a damaged shard

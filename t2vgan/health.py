@@ -71,6 +71,10 @@ class BadStop(BaseModel):
     rollbacks: int
     """How often the run had been rolled back before."""
 
+    def rollbacks_after(self, rollbacks: int) -> int:
+        """Return a run's number of rollbacks after --rollback; asked again, it stays the same."""
+        return max(rollbacks, self.rollbacks + 1)
+
 
 def record_bad_stop(run_dir: Path, state: RunState) -> None:
     stop = BadStop(step=state.step, rollbacks=state.rollbacks)
@@ -90,19 +94,18 @@ def bad_stop(state: RunState, last_checkpoint: int | None) -> RunStoppedError:
     )
 
 
-def rolled_back(run_dir: Path, state: RunState) -> int:
-    """Return the state's number of rollbacks after --rollback; asked again, it stays the same.
+def read_bad_stop(run_dir: Path) -> BadStop:
+    """Return what the run left for --rollback.
 
     Raises:
         UserError: the run did not stop because of bad steps.
     """
     try:
-        stop = BadStop.model_validate_json((run_dir / BAD_STEPS_NAME).read_bytes())
+        return BadStop.model_validate_json((run_dir / BAD_STEPS_NAME).read_bytes())
     except (FileNotFoundError, ValueError):
         raise UserError(
             f"--rollback: {run_dir} did not stop because of bad steps; leave --rollback out"
         ) from None
-    return max(state.rollbacks, stop.rollbacks + 1)
 
 
 class Alarms:

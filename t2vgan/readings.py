@@ -7,7 +7,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from t2vgan.cli import describe
 from t2vgan.diary import Diary
+from t2vgan.errors import UserError
 from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.prompts import deal_prompts, unknown_prompts
 from t2vgan.evaluation.scores import Scores, compare, score_clips
@@ -52,19 +54,17 @@ class Readings:
             if steps and step and (step % steps == 0 or is_last) and kind not in done
         ]
 
-    def take(self, kinds: Collection[str], should_stop: ShouldStop) -> tuple[bool, bool]:
-        """Return whether the weights are the best so far, and whether all was done (collective)."""
+    def take(self, kinds: Collection[str], should_stop: ShouldStop) -> tuple[float | None, bool]:
+        """Return the accuracy if it is the best so far, and whether all was done (collective)."""
         if "samples" in kinds and not self.sample(should_stop):
-            return False, False
+            return None, False
         if "evaluation" not in kinds:
-            return False, True
+            return None, True
         accuracy = self.evaluate(should_stop)
         if accuracy is None:
-            return False, False
+            return None, False
         is_best = accuracy >= self.state.best_accuracy  # of equals the later, which is more varied
-        if is_best:
-            self.state.best_accuracy, self.state.best_step = accuracy, self.state.step
-        return is_best, True
+        return accuracy if is_best else None, True
 
     def record_data(self) -> None:
         """Write down what the run learns from, with real clips to compare its own with."""
@@ -73,7 +73,10 @@ class Readings:
             return
         clips = {}
         if config.sample_every_steps:
-            clips = save_real_clips(config.run_dir, self.data.parts, manifest)
+            try:
+                clips = save_real_clips(config.run_dir, self.data.parts, manifest)
+            except OSError as error:  # a full disk
+                self.diary.warn(f"real clips were not saved ({describe(error)})")
         self.diary.write(
             "data",
             builder=manifest.builder,
@@ -99,10 +102,13 @@ class Readings:
         if self.processes.is_main:
             run_dir, step = self.config.run_dir, self.state.step
             name = f"step_{step:08d}_seeds"
-            record = save_strips(run_dir, name, clips[num_prompts:], varied, self.manifest)
-            self.diary.write("seeds", **record)
-            record = save_samples(run_dir, step, clips[:num_prompts], self.manifest)
-            self.diary.write("samples", **record)
+            try:
+                record = save_strips(run_dir, name, clips[num_prompts:], varied, self.manifest)
+                self.diary.write("seeds", **record)
+                record = save_samples(run_dir, step, clips[:num_prompts], self.manifest)
+                self.diary.write("samples", **record)
+            except OSError as error:  # a full disk
+                self.diary.warn(f"samples of step {step} were not saved ({describe(error)})")
         return True
 
     def evaluate(self, should_stop: ShouldStop) -> float | None:
@@ -118,13 +124,21 @@ class Readings:
         if clips is None:
             return None
         scores = score_clips(clips, prompts, self.manifest.held_out_prompts)
-        self.diary.evaluation(scores, compare(scores, self.scores_of_real_clips).diversity)
+        real = self.scores_of_real_clips
+        self.diary.evaluation(scores, None if real is None else compare(scores, real).diversity)
         return scores.accuracy or 0.0
 
     @cached_property
-    def scores_of_real_clips(self) -> Scores:
-        """The same readings of as many real clips: what diversity is relative to."""
-        return score_real_clips(self.data, self.config.evaluate_num_clips)
+    def scores_of_real_clips(self) -> Scores | None:
+        """The same readings of as many real clips, what diversity is relative to; None if damaged.
+
+        Training may allow for damage: its reader passes over it, and counts it.
+        """
+        try:
+            return score_real_clips(self.data, self.config.evaluate_num_clips)
+        except (UserError, OSError) as error:
+            self.diary.warn(f"no diversity is measured ({describe(error)})")
+            return None
 
     def generate(
         self, prompts: Sequence[str], seeds: Sequence[int], should_stop: ShouldStop

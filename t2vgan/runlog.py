@@ -9,7 +9,6 @@ import json
 import logging
 import math
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from t2vgan.cli import tell
 from t2vgan.files import atomic_path
 
 METRICS_NAME = "metrics.jsonl"
@@ -107,7 +107,7 @@ class RunLog:
     def status(self, **values: Any) -> None:
         """Print a status line; the arguments are those of `format_status`."""
         if self.is_main:
-            print(format_status(**values), file=sys.stderr, flush=True)
+            tell(format_status(**values))
 
     def kinds_at(self, step: int) -> set[str]:
         """Return the kinds of records that this step already has."""

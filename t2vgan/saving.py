@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import BaseModel
+from torch import Tensor
 
 import t2vgan
 from t2vgan.checkpoint.state import (
@@ -76,6 +77,7 @@ class Saver:
         self.pool = ThreadPoolExecutor(1, "saver")
         self.job: Future[float] | None = None
         self.refused: OSError | None = None
+        self.best: tuple[dict[str, Tensor], WeightsInfo] | None = None  # not on disk yet
 
     def save(self, state: RunState, *, is_best: bool = False) -> None:
         """Wait for the save before, copy everything to host memory, and leave the rest behind."""
@@ -113,10 +115,14 @@ class Saver:
     def _publish(self, snapshot: Snapshot, state: RunState, is_best: bool) -> None:
         """Write the weights, then the checkpoint: whatever it promises is there before it."""
         run_dir = self.config.run_dir
-        names = ["weights.safetensors", *(["weights_best.safetensors"] if is_best else [])]
-        for name in names:
-            info = describe_weights(self.config, state, self.manifest, self.vocabulary)
-            save_weights(run_dir / name, snapshot["generator_ema.safetensors"], info)
+        weights = snapshot["generator_ema.safetensors"]
+        info = describe_weights(self.config, state, self.manifest, self.vocabulary)
+        if is_best:
+            self.best = weights, info
+        save_weights(run_dir / "weights.safetensors", weights, info)
+        if self.best:
+            save_weights(run_dir / "weights_best.safetensors", *self.best)
+            self.best = None
         if (metrics := run_dir / METRICS_NAME).exists():
             fsync_path(metrics)
         publish(
@@ -126,6 +132,7 @@ class Saver:
             state.model_dump(mode="json"),
             keep=self.config.keep_checkpoints,
             protect={state.best_step},
+            replace=is_best,  # one of this step does not know that it is the best
         )
 
 

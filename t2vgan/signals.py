@@ -2,10 +2,11 @@
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from t2vgan.cli import tell
 
 # USR1 is what Slurm is usually told to send ahead of its time limit (--signal=USR1@60); HUP is a
 # terminal that closes.
@@ -37,13 +38,13 @@ class StopFlag:
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name
+        is_first, self.reason = not self.reason, self.reason or name
         if self.is_saving:
-            print(f"\n{name}: already saving, one moment", file=sys.stderr)
-        elif not self.reason:
-            print(f"\n{name}: saving after this step (Ctrl-C again gives up)", file=sys.stderr)
+            tell(f"\n{name}: already saving, one moment")
+        elif is_first:
+            tell(f"\n{name}: saving after this step (Ctrl-C again gives up)")
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.reason = self.reason or name
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from t2vgan.distributed import Processes, Tally, is_lost_connection
 from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.game import Game
 from t2vgan.gauges import attach_gauges, compare_ranks
-from t2vgan.health import BadSteps, bad_stop, record_bad_stop, rolled_back
+from t2vgan.health import BadSteps, bad_stop, read_bad_stop, record_bad_stop
 from t2vgan.heartbeat import Heartbeat
 from t2vgan.micro_batch import MicroBatch, prepare_step
 from t2vgan.mixed_order import MixedOrder
@@ -90,6 +90,7 @@ class Trainer:
             word = self.processes.on_main(lambda: alone.enter_context(locked(self.config.run_dir)))
             self.processes.everywhere(lambda: check_shared(self.config.run_dir, word))
             alone.callback(self.diary.end_tracking)
+            alone.callback(self.saver.wait)  # however this ends: what is under way gets there
             with self.heartbeat, self.naming_lost_ranks():
                 changes = self.processes.on_main(lambda: check_same_run(self.config))
                 owed = self.resume()
@@ -100,8 +101,8 @@ class Trainer:
                 self.diary.open(changes)
                 if self.state.step == 0:
                     self.readings.record_data()
-                if self.observe(owed):
-                    self.save(is_best=True)
+                if (best := self.observe(owed)) is not None:
+                    self.save(best=best)
                 self.train()
                 self.finish()
         return self.is_at_end
@@ -160,9 +161,9 @@ class Trainer:
                 notes |= compare_ranks(self.processes, self.stopwatch.read())
             self.read_bad_steps()
             self.diary.metrics(notes)
-        is_best = self.observe(self.readings.due())
-        if is_best or (is_due(step, config.save_every_steps) and not self.is_at_end):
-            self.save(is_best=is_best)
+        best = self.observe(self.readings.due())
+        if best is not None or (is_due(step, config.save_every_steps) and not self.is_at_end):
+            self.save(best=best)
 
     def hear(self, sums: tuple[list[int], list[BadSample]] | None) -> None:
         """Learn from all ranks whether to stop, and which clips were bad (collective)."""
@@ -176,22 +177,23 @@ class Trainer:
 
     # --- what is due now and then ----------------------------------------------------------------
 
-    def observe(self, kinds: Collection[str]) -> bool:
-        """Sample and evaluate; return whether the weights are the best so far (collective).
+    def observe(self, kinds: Collection[str]) -> float | None:
+        """Sample and evaluate; return the accuracy if it is the best so far (collective).
 
         What is not finished when the run is told to stop is done when it resumes.
         """
         if not kinds or self.stopping:
-            return False
+            return None
         with self.clock("sampling or evaluating"):
-            is_best, is_finished = self.readings.take(kinds, self.stop.is_set)
+            best, is_finished = self.readings.take(kinds, self.stop.is_set)
         self.stopping = not is_finished
-        return is_best
+        return best
 
-    def save(self, *, is_best: bool = False, is_final: bool = False) -> None:
+    def save(self, *, best: float | None = None, is_final: bool = False) -> None:
         """Publish a checkpoint and weights while training goes on (collective).
 
-        While updates cannot be applied there is nothing good to save, except at the end.
+        `best` is their accuracy if it is the best so far. While updates cannot be applied there is
+        nothing good to save, except at the end.
         """
         start = time.perf_counter()
         with self.clock("saving", "safety_seconds"):
@@ -200,9 +202,11 @@ class Trainer:
             if self.state.bad_steps_in_a_row and not is_final:
                 return
             check_ranks(self.processes, self.game.modules, self.state.step)
+            if best is not None:
+                self.state.best_accuracy, self.state.best_step = best, self.state.step
             self.state.unread_notes = self.game.unread_notes()
             if self.processes.is_main:
-                self.saver.save(self.state, is_best=is_best)
+                self.saver.save(self.state, is_best=best is not None)
         self.diary.write("checkpoint", stall_seconds=time.perf_counter() - start)
 
     def read_bad_steps(self) -> None:
@@ -226,11 +230,12 @@ class Trainer:
         Returns the readings that its step still owes.
         """
         run_dir, rollback = self.config.run_dir, self.rollback
+        stop = self.processes.on_main(lambda: read_bad_stop(run_dir)) if rollback else None
         step = self.processes.on_main(lambda: find_checkpoint(run_dir, before_bad_steps=rollback))
         if step is not None:
             load_run(self.config, self.game, step, self.state)
-        if rollback:
-            self.state.rollbacks = self.processes.on_main(lambda: rolled_back(run_dir, self.state))
+        if stop is not None:
+            self.state.rollbacks = stop.rollbacks_after(self.state.rollbacks)
         self.order = self.data_order(self.state.rollbacks)
         if step is None:
             return []

@@ -3,7 +3,7 @@
 import pytest
 
 from t2vgan.errors import UserError
-from t2vgan.health import Alarms, BadSteps, record_bad_stop, rolled_back
+from t2vgan.health import Alarms, BadSteps, read_bad_stop, record_bad_stop
 from t2vgan.saving import RunState
 
 
@@ -66,13 +66,14 @@ def test_a_row_of_bad_steps_goes_on_across_readings_and_ends_with_a_good_step():
 def test_rolling_back_again_takes_the_same_order(tmp_path):
     state = new_state()
     with pytest.raises(UserError, match="leave --rollback out"):
-        rolled_back(tmp_path, state)
+        read_bad_stop(tmp_path)
     record_bad_stop(tmp_path, state)
-    assert rolled_back(tmp_path, state) == 1
-    state.rollbacks = 1  # what a checkpoint saved since then says
-    assert rolled_back(tmp_path, state) == 1
+    stop = read_bad_stop(tmp_path)
+    assert stop.rollbacks_after(0) == 1
+    assert stop.rollbacks_after(1) == 1, "a checkpoint saved since then says so"
+    state.rollbacks = 1
     record_bad_stop(tmp_path, state)
-    assert rolled_back(tmp_path, state) == 2
+    assert read_bad_stop(tmp_path).rollbacks_after(1) == 2
 
 
 def test_a_saturated_discriminator_is_said_once_per_spell():

@@ -103,6 +103,38 @@ def test_a_refused_save_is_said_and_the_next_one_is_good(tmp_path, monkeypatch, 
     assert list_steps(tmp_path) == [2]
 
 
+def test_the_best_weights_are_not_lost_with_a_refused_save(tmp_path, monkeypatch):
+    run, save_weights = Run(tmp_path), saving.save_weights
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights")
+
+    monkeypatch.setattr(saving, "save_weights", full)
+    run.train()
+    run.saver.save(run.state, is_best=True)
+    run.saver.wait()
+    monkeypatch.setattr(saving, "save_weights", save_weights)
+    run.train()
+    run.saver.save(run.state)
+    run.saver.finish()
+    assert load_weights(tmp_path / "weights_best.safetensors")[1].step == 1
+    assert load_weights(tmp_path / "weights.safetensors")[1].step == 2
+
+
+def test_a_checkpoint_learns_later_that_it_is_the_best(tmp_path):
+    """As of a run that was resumed where it still owed the evaluation."""
+    run = Run(tmp_path)
+    run.train()
+    run.saver.save(run.state)
+    run.state.best_step, run.state.best_accuracy = 1, 0.5
+    run.saver.save(run.state, is_best=True)
+    run.saver.finish()
+    resumed = Run(tmp_path)
+    load_run(resumed.config, resumed.game, 1, resumed.state)
+    assert (resumed.state.best_step, resumed.state.best_accuracy) == (1, 0.5)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
+
+
 def test_a_defect_while_writing_is_not_swallowed(tmp_path, monkeypatch):
     run = Run(tmp_path)
     monkeypatch.setattr(saving, "publish", lambda *a, **o: 1 / 0)

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
+from t2vgan import cli
 from t2vgan.signals import STOP_SIGNALS, find_launcher, stop_on_signals
 
 
@@ -17,6 +19,16 @@ def test_a_signal_sets_the_flag_and_handlers_come_back(number):
         assert stop.is_set()
         assert stop.reason == signal.Signals(number).name
     assert signal.getsignal(number) == before
+
+
+def test_where_nobody_listens_any_more_a_signal_still_stops(monkeypatch):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    monkeypatch.setattr(sys, "stderr", os.fdopen(write_end, "w"))
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.reason == "SIGINT"
+        cli.tell("and nothing else fails")
 
 
 def test_under_nohup_a_terminal_may_close():

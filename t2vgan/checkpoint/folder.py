@@ -85,8 +85,8 @@ def list_steps(run_dir: Path | str) -> list[int]:
 def published(folder: Path, num_bytes: int) -> Iterator[Path]:
     """Yield a temporary folder; on success seal it with a manifest and give it its final name.
 
-    On any failure the temporary folder is removed. Raises OSError before anything is written
-    when the disk has less than `num_bytes` free.
+    A folder that has the name loses it in the last moment. On any failure the temporary folder is
+    removed. Raises OSError before anything is written when the disk has less than `num_bytes` free.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_free_space(folder, num_bytes)
@@ -99,6 +99,8 @@ def published(folder: Path, num_bytes: int) -> Iterator[Path]:
             fsync_path(path)
         temporary.chmod(0o755)
         fsync_path(temporary)
+        if folder.exists():
+            take_away(folder)
         temporary.rename(folder)
         fsync_path(folder.parent)
     finally:
@@ -132,16 +134,20 @@ def write_manifest(folder: Path, name: str) -> None:
 
 
 def remove_old(run_dir: Path | str, *, keep: int, protect: Collection[int]) -> None:
-    """Remove all but the newest `keep` (never fewer than two) and the protected steps.
-
-    Each one first loses its name, so that a kill in between leaves nothing half-removed under it.
-    """
+    """Remove all but the newest `keep` (never fewer than two) and the protected steps."""
     old_steps = list_steps(run_dir)[: -max(keep, LEAST_KEPT)]
     for step in old_steps:
         if step not in protect:
-            folder = step_folder(run_dir, step)
-            removed = folder.rename(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder.parent))
-            shutil.rmtree(removed, ignore_errors=True)
+            take_away(step_folder(run_dir, step))
+
+
+def take_away(folder: Path) -> None:
+    """Remove a checkpoint.
+
+    It first loses its name, so that a kill in between leaves nothing half-removed under it.
+    """
+    removed = folder.rename(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder.parent))
+    shutil.rmtree(removed, ignore_errors=True)
 
 
 def remove_leftovers(run_dir: Path | str) -> None:

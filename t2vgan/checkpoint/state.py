@@ -44,17 +44,18 @@ def publish(
     *,
     keep: int = checkpoint_folder.LEAST_KEPT,
     protect: Collection[int] = (),
+    replace: bool = False,
 ) -> Path:
     """Write a snapshot as the checkpoint of `step` and return its folder; any thread may.
 
-    A good checkpoint of the same step is kept as it is. Afterwards all but the newest `keep`
-    (never fewer than two), this one and the steps in `protect` are removed.
+    A good checkpoint of the same step is kept as it is, unless told to `replace` it. Afterwards
+    all but the newest `keep` (never fewer than two), this one and those in `protect` are removed.
 
     Raises OSError (disk full, not writable) with every older checkpoint untouched.
     """
     folder = step_folder(run_dir, step)
     checkpoint_folder.remove_leftovers(run_dir)
-    if not checkpoint_folder.accept_or_set_aside(folder):
+    if not checkpoint_folder.accept_or_set_aside(folder) or replace:
         write(folder, snapshot, json.dumps(state, indent=1))
     checkpoint_folder.remove_old(run_dir, keep=keep, protect={step, *protect})
     return folder

@@ -126,7 +126,9 @@ def test_bad_samples_are_named_counted_and_limited(change, reason, data, tmp_pat
     assert reason in result.stderr
 
     run_dir = tmp_path / "lenient"
-    python_ok(*train(data, run_dir, "--data.max-bad-fraction", 0.5))
+    evaluating = ("--evaluate-every-steps", 6, "--evaluate-num-clips", 20)
+    python_ok(*train(data, run_dir, "--data.max-bad-fraction", 0.5, *evaluating))
+    assert [record["diversity"] for record in records(run_dir, "evaluation")] == [None, None]
     counted = records(run_dir, "train")[-1]["data/bad_samples"]
     assert counted == pytest.approx(0.1 * 12 * 8, abs=4)
     assert any(reason in event["message"] for event in records(run_dir, "event"))

@@ -120,6 +120,16 @@ def test_a_terminal_that_closes_saves(circles, tmp_path):
     assert_saved(tmp_path / "run", "SIGHUP")
 
 
+def test_a_pipe_that_closes_loses_nothing(circles, tmp_path):
+    """As Ctrl-C under `| tee`, which dies first."""
+    process = start(sys.executable, *train(circles, tmp_path / "run", *LONG))
+    process.stderr.close()
+    time.sleep(1)  # status lines meet the closed pipe
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+    assert_saved(tmp_path / "run", "SIGINT")
+
+
 def test_further_signals_do_not_disturb_the_save(circles, tmp_path):
     """Each of the checkpoint's files takes 0.3 s here: time to send many signals."""
     run_dir = tmp_path / "run"
@@ -137,6 +147,15 @@ def test_further_signals_do_not_disturb_the_save(circles, tmp_path):
     assert "already saving" in output
     assert_saved(run_dir, "SIGTERM")
     python_ok("-m", "t2vgan.checkpoint", "verify", run_dir)
+
+
+def test_a_disk_that_refuses_samples_does_not_stop_the_run(circles, tmp_path):
+    run_dir = tmp_path / "run"
+    fault = faulty("full@sample files:1-99", circles, run_dir, "--sample-every-steps", 4)
+    python_ok(*fault)
+    assert records(run_dir, "samples") == []
+    warnings = [event["message"] for event in records(run_dir, "event") if event.get("warning")]
+    assert "samples of step 4 were not saved (broken on purpose: No space left" in warnings[0]
 
 
 @pytest.mark.parametrize("place", ["sampling", "evaluation"])
