@@ -1,6 +1,5 @@
 """Make what is missing of a build, and publish its manifest last."""
 
-import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +18,7 @@ from data_tools.build_state import (
 from data_tools.builds import WHOLE, Build, BuildHeader, BuiltShard, ShardJob, ShouldStop, Task
 from data_tools.destination import Destination
 from data_tools.pool import run_jobs
+from t2vgan.cli import tell
 from t2vgan.errors import UserError
 from t2vgan.shards import MANIFEST_NAME, Manifest, load_manifest, write_manifest
 
@@ -65,18 +65,18 @@ def complete(
                     journal.record(built[index])
                     out.record(header, built[index])
                 watch(built[index])
-        with _progress(build, mine, missing) as progress:
-            jobs = [build.job(index) for index in missing]
-            try:
+        try:
+            with _progress(build, mine, missing) as progress:
+                jobs = [build.job(index) for index in missing]
                 for shard in engine(partial(run_job, out), jobs, num_workers=num_workers):
                     journal.record(shard)
                     out.record(header, shard)
                     built[shard.index] = shard
                     progress.update(build.size_of(shard.index))
                     watch(shard)
-            except KeyboardInterrupt:
-                progress.write("finished shards stay; the same command continues", sys.stderr)
-                raise
+        except KeyboardInterrupt:
+            tell("finished shards stay; the same command continues")
+            raise
         if task.count == 1:
             publish(out, header, built)
     return built
