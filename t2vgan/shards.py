@@ -147,7 +147,10 @@ def _decode_movie(data: bytes, geometry: Geometry) -> np.ndarray:
 
 def metadata_of(sample: EncodedSample) -> dict[str, Any]:
     """Return a sample's metadata; ValueError if its .json member is not a JSON object."""
-    metadata = json.loads(sample.members.get("json", b"{}"))
+    try:
+        metadata = json.loads(sample.members.get("json", b"{}"))
+    except (ValueError, RecursionError):
+        raise ValueError("metadata is not JSON") from None
     if not isinstance(metadata, dict):
         raise ValueError("metadata is no JSON object")
     return metadata

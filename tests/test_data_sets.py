@@ -13,6 +13,7 @@ import webdataset
 from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
 from data_tools.destination import Destination
+from data_tools.index_shards import index_shards
 from data_tools.verify_shards import Verifier
 from t2vgan.data_set import LocalDataSet
 from t2vgan.errors import UserError
@@ -158,6 +159,39 @@ def test_indexing_names_what_cannot_be_used(tmp_path):
     assert run("index_shards", tmp_path, "--max-bad-fraction", 0.3).returncode == 0
     assert load_manifest(tmp_path).num_samples == 4
     assert "has a manifest.json already" in run("index_shards", tmp_path).stderr
+
+
+def test_indexing_begins_with_the_first_sample_that_can_be_used(tmp_path, monkeypatch):
+    """Bad ones before it are bad like any other; a film is measured one picture at a time."""
+    frames = np.full((4, 24, 32, 3), 60, np.uint8)
+    for storage in ("strip-webp", "mp4"):
+        good = encode_sample("g", frames, "x", {"num_frames": 4, "fps": 5}, storage=storage).members
+        torn = next(iter(good.values()))[:-200]
+        bad = [{"webp": b"no picture"}, {"mp4": b"no film"}, {"mp4": torn}, {"mp4": b""}, {}]
+        told = {"txt": b"x", "json": b'{"num_frames": 4}'}
+        samples = [EncodedSample(f"a{i}", told | members) for i, members in enumerate(bad)]
+        samples[-1].members["json"] = b"[" * 10**5
+        samples += [EncodedSample(f"b{i}", good) for i in range(20)]
+        write_shard(tmp_path / storage / "a.tar", samples)
+        index_shards(tmp_path / storage, max_bad_fraction=0.2)
+        manifest = load_manifest(tmp_path / storage)
+        assert (manifest.geometry, manifest.prompts) == (GEOMETRY, {"x": 20})
+        (tmp_path / storage / "manifest.json").unlink()
+        with pytest.raises(UserError, match="5 of 25 samples cannot be used"):
+            index_shards(tmp_path / storage)
+    write_shard(tmp_path / "long" / "a.tar", samples[-1:])
+    monkeypatch.setattr("t2vgan.media.clips.MAX_CLIP_PIXELS", 3 * 24 * 32)
+    with pytest.raises(UserError, match="sample b19: clips of more than 2304 pixels"):
+        index_shards(tmp_path / "long")
+
+
+@pytest.mark.parametrize("name", ["my shard.tar", "-a.tar", f"{'a' * 197}.tar", "é.tar"])
+def test_a_name_that_no_manifest_may_hold_is_one_line_before_anything_is_read(tmp_path, name):
+    (tmp_path / name).write_bytes(b"no tar")
+    result = run("index_shards", tmp_path)
+    assert result.returncode == 2
+    assert f"{name}: rename it" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
