@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from t2vgan.shards import EncodedSample, Geometry, ShardEntry
 
-MAX_SHOWN = 20
 MAX_LOOKED_AT = 1000  # samples, for one that tells what a clip is
 
 
@@ -103,8 +102,7 @@ class Indexer:
 
     def refuse_if_bad(self, num_samples: int, max_fraction: float) -> None:
         """Name the samples that cannot be used; raise UserError if they are too many."""
-        for fault in self.faults[:MAX_SHOWN]:
-            print(printable(fault))
+        cli.show_some(self.faults)
         if len(self.faults) > max_fraction * num_samples or not self.prompts:
             raise UserError(
                 f"{len(self.faults)} of {num_samples} samples cannot be used, more than "

@@ -14,6 +14,7 @@ from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
 from data_tools.destination import Destination
 from data_tools.index_shards import index_shards
+from data_tools.reshard import ReshardOptions, reshard
 from data_tools.verify_shards import Verifier
 from t2vgan.data_set import LocalDataSet
 from t2vgan.errors import UserError
@@ -267,6 +268,63 @@ def test_filters_read_what_packing_measured(tmp_path):
     assert prompts_with("--match", "dog") == {"a dog", "two dogs", "a dog again"}
     assert prompts_with("--min-motion", 1) == {"a dog", "two dogs", "a dog again"}
     assert prompts_with("--drop-duplicates") == {"a dog", "a cat", "two dogs"}
+
+
+def test_samples_that_cannot_be_used_are_named_and_left_out(tmp_path, capsys):
+    """Index takes tars with a few bad samples, and reshard what index took."""
+    hashes = [digit * 32 for digit in "01248f"]
+    folder = make_set(
+        tmp_path / "a", [f"clip {i}" for i in range(6)], motion=[5.0] * 6, perceptual_hash=hashes
+    )
+    bad = (
+        {"txt": "caf\xe9".encode("latin-1")},
+        {"txt": b" "},
+        {"json": b"["},
+        {"json": b"[" * 10**5},
+    )
+    hash = {"json": json.dumps({"motion": 5.0, "perceptual_hash": "no hex"}).encode()}
+    samples = list(read_samples(folder / "set-000.tar"))
+    samples += [
+        EncodedSample(f"bad{i}", samples[0].members | b) for i, b in enumerate((*bad, hash))
+    ]
+    write_shard(folder / "set-000.tar", samples)
+    (folder / "manifest.json").unlink()
+    index_shards(folder, num_frames=4, max_bad_fraction=0.5)
+    captions = ["bad0: prompt is not UTF-8", "bad1: prompt is empty"]
+    metadata = ["bad2: metadata is not JSON", "bad3: metadata is not JSON",
+                "bad4: perceptual_hash 'no hex' is no hexadecimal number"]  # fmt: skip
+    for name, num_kept, faults, options in (
+        ("plain", 9, captions, {}),
+        ("moving", 6, captions + metadata, {"min_motion": 1.0, "drop_duplicates": True}),
+    ):
+        capsys.readouterr()
+        reshard(ReshardOptions([folder], str(tmp_path / name), workers=1, **options))
+        printed = capsys.readouterr().out
+        assert re.findall("set-000.tar: sample (.*)", printed) == faults
+        assert f"{len(faults)} samples cannot be used and are left out" in printed
+        assert f"{folder}: {num_kept} of 11 clips" in printed
+        assert len(clips_in(tmp_path / name)) == num_kept
+
+
+def test_small_shards_of_several_data_sets_are_never_empty(tmp_path):
+    sets = [make_set(tmp_path / n, [f"{n}{i}" for i in range(5)], levels=range(5)) for n in "ab"]
+    reshard(ReshardOptions(sets, str(tmp_path / "new"), clips_per_shard=1, workers=1))
+    manifest = load_manifest(tmp_path / "new")
+    assert [entry.num_samples for entry in manifest.shards] == [2] * 5
+    assert sorted(clips_in(tmp_path / "new")) == sorted(
+        clip for folder in sets for clip in clips_in(folder)
+    )
+
+
+def test_a_mix_holds_out_what_no_part_trains_on(tmp_path):
+    sets = []
+    for name, held_out in (("a", ("b0", "x")), ("b", ("y", "x"))):
+        folder = make_set(tmp_path / name, [f"{name}0", f"{name}1"])
+        manifest = load_manifest(folder).model_copy(update={"held_out_prompts": held_out})
+        write_manifest(folder, manifest)
+        sets.append(folder)
+    reshard(ReshardOptions(sets, str(tmp_path / "new"), workers=1))
+    assert load_manifest(tmp_path / "new").held_out_prompts == ("x", "y")
 
 
 def test_mixes_that_make_no_sense_are_one_line(tmp_path, circles):
