@@ -18,7 +18,14 @@ from pydantic import JsonValue, ValidationError
 from data_tools.builds import WHOLE, Build, BuildHeader, BuiltShard, Failure, Task
 from t2vgan.errors import UserError
 from t2vgan.files import atomic_write_bytes, sha256_of
-from t2vgan.shards import MANIFEST_NAME, Manifest, ShardEntry, load_manifest, read_samples
+from t2vgan.shards import (
+    MANIFEST_NAME,
+    Manifest,
+    ShardEntry,
+    load_manifest,
+    prompt_of,
+    read_samples,
+)
 
 if TYPE_CHECKING:
     from data_tools.destination import Destination
@@ -85,7 +92,7 @@ def recover(build: Build, out: "Destination", manifest: Manifest) -> dict[int, B
 
 def count_prompts(shard: Path) -> dict[str, int]:
     """Return how often each prompt occurs in a shard."""
-    return dict(Counter(s.members["txt"].decode().strip() for s in read_samples(shard)))
+    return dict(Counter(map(prompt_of, read_samples(shard))))
 
 
 class Journal:

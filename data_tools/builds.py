@@ -19,6 +19,7 @@ from t2vgan.shards import (
     Manifest,
     ShardEntry,
     fingerprint,
+    prompt_of,
 )
 
 ShouldStop = Callable[[], bool]
@@ -160,5 +161,5 @@ class PromptCounter:
 
     def __iter__(self) -> Iterator[EncodedSample]:
         for sample in self._samples:
-            self.counts[sample.members["txt"].decode().strip()] += 1
+            self.counts[prompt_of(sample)] += 1
             yield sample

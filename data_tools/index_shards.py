@@ -1,8 +1,8 @@
 """Write the manifest of tars that others made: `python -m data_tools.index_shards DIR`."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from t2vgan.shards import EncodedSample, Geometry, ShardEntry
 
-MAX_SHOWN = 20
+MAX_LOOKED_AT = 1000  # samples, for one that tells what a clip is
 
 
 def main() -> None:
@@ -49,7 +49,8 @@ def index_shards(
         raise UserError(f"{folder} holds no .tar; give a folder of webdataset tars")
     if (folder / MANIFEST_NAME).exists():
         raise UserError(f"{folder} has a {MANIFEST_NAME} already; remove it to index the tars anew")
-    geometry, rate = _look(tars[0], num_frames, fps)
+    _check_names(tars)
+    geometry, rate = _look(tars, num_frames, fps)
     indexer = Indexer(geometry)
     shards = tuple(indexer.entries(tars))
     indexer.refuse_if_bad(sum(entry.num_samples for entry in shards), max_bad_fraction)
@@ -101,8 +102,7 @@ class Indexer:
 
     def refuse_if_bad(self, num_samples: int, max_fraction: float) -> None:
         """Name the samples that cannot be used; raise UserError if they are too many."""
-        for fault in self.faults[:MAX_SHOWN]:
-            print(printable(fault))
+        cli.show_some(self.faults)
         if len(self.faults) > max_fraction * num_samples or not self.prompts:
             raise UserError(
                 f"{len(self.faults)} of {num_samples} samples cannot be used, more than "
@@ -119,43 +119,92 @@ class Indexer:
             self.faults.append(f"{path.name}: sample {sample.key}: {error}")
 
 
-def _look(path: Path, num_frames: int | None, fps: float | None) -> "tuple[Geometry, float]":
-    """Return the geometry and rate of the first sample."""
-    from t2vgan.shards import read_samples
+def _check_names(tars: list[Path]) -> None:
+    """Raise UserError for a name that no manifest may hold."""
+    from pydantic import TypeAdapter, ValidationError
 
-    sample = next(iter(read_samples(path)), None)
-    if sample is None:
-        raise UserError(f"{path} holds no samples")
+    from t2vgan.manifest import PlainName
+
+    for path in tars:
+        try:
+            TypeAdapter(PlainName).validate_python(path.name)
+        except ValidationError:
+            raise UserError(
+                f"{printable(str(path))}: rename it; a shard's name holds letters, digits, '.', "
+                "'_' and '-' only, at most 200, and begins with none of '.' and '-'"
+            ) from None
+
+
+def _look(tars: list[Path], num_frames: int | None, fps: float | None) -> "tuple[Geometry, float]":
+    """Return the geometry and rate of the first sample that can be used."""
+    from t2vgan.shards import decode_sample, read_samples
+
+    samples = ((path, sample) for path in tars for sample in read_samples(path))
+    reason = ""
+    for path, sample in islice(samples, MAX_LOOKED_AT):
+        try:
+            told = _told_by(sample)
+            rate = _rate_of(fps or told.get("fps") or 10.0)
+            geometry = _geometry_of(sample, num_frames or told.get("num_frames"))
+            decode_sample(sample, geometry)
+            return geometry, rate
+        except ValueError as error:
+            reason = reason or printable(f"{path}: sample {sample.key}: {error}")
+    raise UserError(reason or f"{tars[0].parent}: its tars hold no samples")
+
+
+def _told_by(sample: "EncodedSample") -> "dict[str, JsonValue]":
+    from t2vgan.shards import metadata_of
+
     try:
-        told = json.loads(sample.members.get("json", b"{}"))
+        return metadata_of(sample)
     except ValueError:
-        told = {}
-    told = told if isinstance(told, dict) else {}
-    rate = fps or told.get("fps") or 10.0
-    if not isinstance(rate, int | float) or not 0 < rate < 1000:
-        raise UserError(f"{path}: fps={rate!r} is no rate; give --fps")
-    return _geometry_of(sample, num_frames or told.get("num_frames"), path), float(rate)
+        return {}
 
 
-def _geometry_of(sample: "EncodedSample", num_frames: object, path: Path) -> "Geometry":
+def _rate_of(fps: object) -> float:
+    if not isinstance(fps, int | float) or not 0 < fps < 1000:
+        raise ValueError(f"fps={fps!r} is no rate; give --fps")
+    return float(fps)
+
+
+def _geometry_of(sample: "EncodedSample", num_frames: object) -> "Geometry":
+    """Return a sample's geometry; ValueError with the reason if it has none."""
+    from t2vgan.media.clips import check_num_pixels
     from t2vgan.shards import Geometry
     from t2vgan.strips import EXTENSIONS, image_size
 
     strip = next((sample.members[e] for e in EXTENSIONS if e in sample.members), None)
     if strip is None and "mp4" in sample.members:
-        from t2vgan.media.movies import decode_movie
-
-        pictures = list(decode_movie(sample.members["mp4"], "mp4"))
-        height, width = pictures[0].shape[:2]
-        return Geometry(num_frames=len(pictures), height=height, width=width)
+        return _geometry_of_film(sample.members["mp4"])
     if strip is None:
-        raise UserError(f"{path}: its first sample has no .mp4 and no film strip")
+        raise ValueError("it has no .mp4 and no film strip")
     if not isinstance(num_frames, int) or num_frames < 1:
-        raise UserError(f"{path}: no .json says num_frames; give --num-frames")
+        raise ValueError("no .json says num_frames; give --num-frames")
     width, height = image_size(strip)
-    if height % num_frames:
-        raise UserError(f"{path}: a strip of {height} rows does not hold {num_frames} frames")
+    check_num_pixels(width * height)
+    if not width or not height or height % num_frames:
+        raise ValueError(f"a strip of {width}x{height} does not hold {num_frames} frames")
     return Geometry(num_frames=num_frames, height=height // num_frames, width=width)
+
+
+def _geometry_of_film(data: bytes) -> "Geometry":
+    from t2vgan.media.clips import within_limits
+    from t2vgan.media.movies import decode_movie
+    from t2vgan.shards import Geometry
+
+    num_frames, height, width = 0, 0, 0
+    try:
+        for picture in within_limits(decode_movie(data, "mp4")):
+            num_frames += 1
+            height, width, _ = picture.shape
+    except UserError:
+        raise
+    except Exception as error:  # decoders meet hostile bytes with a dozen kinds of exception
+        raise ValueError(f"film cannot be decoded ({error})") from None
+    if not num_frames:
+        raise ValueError("film has no frames")
+    return Geometry(num_frames=num_frames, height=height, width=width)
 
 
 if __name__ == "__main__":

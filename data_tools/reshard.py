@@ -80,6 +80,9 @@ def reshard(options: ReshardOptions) -> None:
     plan = choose(options.folders, selection, options.clips_per_shard)
     for folder, manifest, picks in zip(options.folders, plan.manifests, plan.picks, strict=True):
         print(f"{folder}: {len(picks)} of {manifest.num_samples} clips", flush=True)
+    if plan.faults:
+        cli.show_some(plan.faults)
+        print(f"{len(plan.faults)} samples cannot be used and are left out", flush=True)
     with open_destination(options.out) as out:
         if is_complete(plan, out):
             print(f"{out} is already complete: {summary(load_manifest(out.folder))}")

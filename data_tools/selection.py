@@ -8,12 +8,14 @@ from pathlib import Path
 from data_tools.builds import BuildHeader, BuildStopped, BuiltShard, PromptCounter, ShouldStop
 from data_tools.videos.judging import SeenClips
 from t2vgan.errors import UserError
+from t2vgan.manifest import check_alike, held_out_together
 from t2vgan.seeds import permutation
 from t2vgan.shards import (
     EncodedSample,
     Manifest,
     load_manifest,
     metadata_of,
+    prompt_of,
     read_samples,
     write_shard,
 )
@@ -48,12 +50,15 @@ class ReshardPlan:
     """Chosen clips of each data set, in its own order."""
     selection: Selection
     clips_per_shard: int
+    faults: Sequence[str] = ()
+    """Samples that cannot be used, and why."""
     unit = "clips"
 
     @property
     def header(self) -> BuildHeader:
         """What is built."""
         first = self.manifests[0]
+        sizes = [len(picks) for picks in self.picks]
         return BuildHeader(
             builder="reshard",
             builder_version="1",
@@ -65,8 +70,8 @@ class ReshardPlan:
             },
             geometry=first.geometry,
             fps=first.fps,
-            num_shards=-(-sum(map(len, self.picks)) // self.clips_per_shard),
-            held_out_prompts=first.held_out_prompts,
+            num_shards=min(-(-sum(sizes) // self.clips_per_shard), max(sizes)),  # none is empty
+            held_out_prompts=held_out_together(self.manifests),
             prompt_order=tuple(dict.fromkeys(p for m in self.manifests for p in m.prompts)),
         )
 
@@ -133,58 +138,63 @@ class MixedShard:
 def choose(folders: Sequence[Path], selection: Selection, clips_per_shard: int) -> ReshardPlan:
     """Read the prompts and metadata of the data sets, and choose their clips."""
     manifests = tuple(map(load_manifest, folders))
-    for folder, manifest in zip(folders, manifests, strict=True):
-        if (manifest.geometry, manifest.fps) != (manifests[0].geometry, manifests[0].fps):
-            raise UserError(
-                f"{folder} has clips of {_describe(manifest)}, {folders[0]} of "
-                f"{_describe(manifests[0])}; data sets to mix need the same"
-            )
-    seen = SeenClips()
+    check_alike(dict(zip(map(str, folders), manifests, strict=True)))
+    chooser = Chooser(selection)
     shards: list[Path] = []
     picks = []
     for number, (folder, manifest) in enumerate(zip(folders, manifests, strict=True)):
         first = len(shards)
         shards += [folder / entry.name for entry in manifest.shards]
-        kept = list(_kept(shards, first, manifest, selection, seen))
+        kept = list(chooser.kept(shards, first, manifest))
         picks.append(tuple(_weighted(kept, selection.weights[number], selection.seed, number)))
+    faults = chooser.faults
     if not any(picks):
-        raise UserError("no clip is left; loosen --match, --min-motion or --weights")
-    return ReshardPlan(manifests, tuple(shards), tuple(picks), selection, clips_per_shard)
+        bad = f"; {len(faults)} cannot be used, the first: {faults[0]}" if faults else ""
+        raise UserError(f"no clip is left; loosen --match, --min-motion or --weights{bad}")
+    return ReshardPlan(manifests, tuple(shards), tuple(picks), selection, clips_per_shard, faults)
 
 
-def _kept(
-    shards: list[Path], first: int, manifest: Manifest, selection: Selection, seen: SeenClips
-) -> Iterator[tuple[int, int]]:
-    from tqdm import tqdm
+class Chooser:
+    """Reads data sets, keeps the clips that a selection wants, and notes what cannot be used."""
 
-    pattern = re.compile(selection.match)
-    with tqdm(total=manifest.num_samples, desc="choosing", unit=" clips", delay=0.5) as progress:
-        for shard in range(first, len(shards)):
-            for place, sample in enumerate(read_samples(shards[shard])):
-                progress.update()
-                if _keep(sample, shards[shard], pattern, selection, seen):
-                    yield shard, place
+    def __init__(self, selection: Selection):
+        self._selection = selection
+        self._pattern = re.compile(selection.match)
+        self._seen = SeenClips()
+        self.faults: list[str] = []
 
+    def kept(self, shards: list[Path], first: int, manifest: Manifest) -> Iterator[tuple[int, int]]:
+        """Yield shard and place of each clip to keep of the shards from `first` on."""
+        from tqdm import tqdm
 
-def _keep(
-    sample: EncodedSample, path: Path, pattern: re.Pattern, selection: Selection, seen: SeenClips
-) -> bool:
-    prompt = sample.members.get("txt", b"").decode("utf-8", "replace").strip()
-    if not prompt or not pattern.search(prompt):
-        return False
-    if not selection.min_motion and not selection.drop_duplicates:
-        return True
-    metadata = metadata_of(sample)
-    try:
-        moving = metadata["motion"] >= selection.min_motion
-        return moving and (
-            not selection.drop_duplicates or seen.is_new(metadata["perceptual_hash"])
-        )
-    except (KeyError, TypeError):
-        raise UserError(
-            f"{path}: sample {sample.key} has no `motion` and `perceptual_hash` in its .json; "
-            f"only clips that pack_videos made can be filtered by them"
-        ) from None
+        total = manifest.num_samples
+        with tqdm(total=total, desc="choosing", unit=" clips", delay=0.5) as progress:
+            for shard in range(first, len(shards)):
+                for place, sample in enumerate(read_samples(shards[shard])):
+                    progress.update()
+                    if self._keep(sample, shards[shard]):
+                        yield shard, place
+
+    def _keep(self, sample: EncodedSample, path: Path) -> bool:
+        wants = self._selection
+        try:
+            if not self._pattern.search(prompt_of(sample)):
+                return False
+            if not wants.min_motion and not wants.drop_duplicates:
+                return True
+            metadata = metadata_of(sample)
+            moving = metadata["motion"] >= wants.min_motion
+            return moving and (
+                not wants.drop_duplicates or self._seen.is_new(metadata["perceptual_hash"])
+            )
+        except ValueError as error:
+            self.faults.append(f"{path}: sample {sample.key}: {error}")
+            return False
+        except (KeyError, TypeError):
+            raise UserError(
+                f"{path}: sample {sample.key} has no `motion` and `perceptual_hash` in its .json; "
+                f"only clips that pack_videos made can be filtered by them"
+            ) from None
 
 
 def _weighted(kept: list[tuple[int, int]], weight: float, seed: int, number: int) -> Iterator[Pick]:
@@ -193,9 +203,3 @@ def _weighted(kept: list[tuple[int, int]], weight: float, seed: int, number: int
     lucky = set(permutation(len(kept), seed, "weights", number)[:rest].tolist())
     for place, (shard, sample) in enumerate(kept):
         yield from [Pick(shard, sample)] * (whole + (place in lucky))
-
-
-def _describe(manifest: Manifest) -> str:
-    geometry = manifest.geometry
-    size = f"{geometry.height}x{geometry.width}"
-    return f"{geometry.num_frames} frames of {size} at {manifest.fps:g} frames/s"

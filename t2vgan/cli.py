@@ -6,7 +6,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stderr
 from typing import Any, NoReturn, TypeVar
 
@@ -18,6 +18,7 @@ from t2vgan.errors import RunStoppedError, ToldError, UserError
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 3
 EXIT_INTERRUPTED = 130
+MAX_SHOWN = 20
 
 Parsed = TypeVar("Parsed")
 
@@ -124,6 +125,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known names are close to a mistyped one, or which there are."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
     return f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known)}"
+
+
+def show_some(lines: Sequence[str]) -> None:
+    """Print the first of many lines about a stranger's files, and how many more there are."""
+    for line in lines[:MAX_SHOWN]:
+        print(printable(line))
+    if len(lines) > MAX_SHOWN:
+        print(f"and {len(lines) - MAX_SHOWN} more")
 
 
 def printable(text: str) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -153,3 +153,27 @@ def check_sizes(where: str, sizes: Mapping[str, int], manifest: Manifest) -> Non
             raise UserError(
                 f"{where}/{entry.name}: expected {entry.num_bytes} bytes, found {found}"
             )
+
+
+def check_alike(manifests: Mapping[str, Manifest]) -> None:
+    """Raise UserError naming two data sets whose clips differ in size, length or rate."""
+    (first_path, first), *others = manifests.items()
+    for path, manifest in others:
+        if describe_clips(manifest) != describe_clips(first):
+            raise UserError(
+                f"{first_path} has clips of {describe_clips(first)}, {path} of"
+                f" {describe_clips(manifest)}; data sets to mix need the same: pack one of them"
+                " again in the other's size and fps"
+            )
+
+
+def describe_clips(manifest: Manifest) -> str:
+    geometry = manifest.geometry
+    return f"{geometry.num_frames} x {geometry.height} x {geometry.width} at {manifest.fps:g} fps"
+
+
+def held_out_together(manifests: Sequence[Manifest]) -> tuple[str, ...]:
+    """Return the prompts that one data set or another holds out and none trains on."""
+    held_out = dict.fromkeys(p for manifest in manifests for p in manifest.held_out_prompts)
+    trained = {prompt for manifest in manifests for prompt in manifest.prompts}
+    return tuple(prompt for prompt in held_out if prompt not in trained)

@@ -10,8 +10,7 @@ from pydantic import JsonValue
 from t2vgan.config import DataConfig, parse_mix
 from t2vgan.data_order import DataOrder
 from t2vgan.data_set import DataSet, open_data_set
-from t2vgan.errors import UserError
-from t2vgan.manifest import Manifest, fingerprint
+from t2vgan.manifest import Manifest, check_alike, fingerprint, held_out_together
 from t2vgan.mixed_order import MixedOrder, slots_of
 from t2vgan.seeds import derive_seed
 from t2vgan.shard_cache import ShardCache
@@ -68,28 +67,11 @@ def mix(data_sets: Mapping[str, tuple[DataSet, Decimal]]) -> Mixture:
     return Mixture(parts, slots, join([part.manifest for part in parts], slots))
 
 
-def check_alike(manifests: Mapping[str, Manifest]) -> None:
-    """Raise UserError naming two data sets whose clips differ in size, length or rate."""
-    (first_path, first), *others = manifests.items()
-    for path, manifest in others:
-        if describe_clips(manifest) != describe_clips(first):
-            raise UserError(
-                f"data.mix: {first_path} has clips of {describe_clips(first)}, {path} of"
-                f" {describe_clips(manifest)}; pack one of them again in the other's size and fps"
-            )
-
-
-def describe_clips(manifest: Manifest) -> str:
-    geometry = manifest.geometry
-    return f"{geometry.num_frames} x {geometry.height} x {geometry.width} at {manifest.fps:g} fps"
-
-
 def join(manifests: Sequence[Manifest], slots: Sequence[int]) -> Manifest:
     """Return what several data sets are together, in these shares."""
     counts: Counter[str] = Counter()
     for manifest in manifests:
         counts.update(manifest.prompts)
-    held_out = dict.fromkeys(p for manifest in manifests for p in manifest.held_out_prompts)
     config: dict[str, JsonValue] = {
         "parts": [[m.fingerprint, n] for m, n in zip(manifests, slots, strict=True)]
     }
@@ -102,5 +84,5 @@ def join(manifests: Sequence[Manifest], slots: Sequence[int]) -> Manifest:
         fps=manifests[0].fps,
         shards=tuple(shard for manifest in manifests for shard in manifest.shards),
         prompts=dict(counts),
-        held_out_prompts=tuple(prompt for prompt in held_out if prompt not in counts),
+        held_out_prompts=held_out_together(manifests),
     )

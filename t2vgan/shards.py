@@ -49,6 +49,7 @@ __all__ = [
     "fingerprint",
     "load_manifest",
     "metadata_of",
+    "prompt_of",
     "read_samples",
     "samples_of",
     "write_manifest",
@@ -118,15 +119,7 @@ def decode_sample(
     Raises ValueError with the reason: no prompt, an empty one, one that is not UTF-8, neither strip
     nor film, an undecodable one, or one of another geometry.
     """
-    members = sample.members
-    if "txt" not in members:
-        raise ValueError("no prompt (a .txt member)")
-    try:
-        prompt = members["txt"].decode().strip()
-    except UnicodeDecodeError:
-        raise ValueError("prompt is not UTF-8") from None
-    if not prompt:
-        raise ValueError("prompt is empty")
+    members, prompt = sample.members, prompt_of(sample)
     strip = next((members[e] for e in EXTENSIONS if e in members), None)
     if strip is not None:
         return decode_strip(strip, geometry, out=out), prompt
@@ -145,9 +138,25 @@ def _decode_movie(data: bytes, geometry: Geometry) -> np.ndarray:
     return decode_clip(data, "mp4", shape)
 
 
+def prompt_of(sample: EncodedSample) -> str:
+    """Return a sample's prompt; ValueError if there is none, an empty one, or it is not UTF-8."""
+    if "txt" not in sample.members:
+        raise ValueError("no prompt (a .txt member)")
+    try:
+        prompt = sample.members["txt"].decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError("prompt is not UTF-8") from None
+    if not prompt:
+        raise ValueError("prompt is empty")
+    return prompt
+
+
 def metadata_of(sample: EncodedSample) -> dict[str, Any]:
     """Return a sample's metadata; ValueError if its .json member is not a JSON object."""
-    metadata = json.loads(sample.members.get("json", b"{}"))
+    try:
+        metadata = json.loads(sample.members.get("json", b"{}"))
+    except (ValueError, RecursionError):
+        raise ValueError("metadata is not JSON") from None
     if not isinstance(metadata, dict):
         raise ValueError("metadata is no JSON object")
     return metadata

@@ -13,6 +13,8 @@ import webdataset
 from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
 from data_tools.destination import Destination
+from data_tools.index_shards import index_shards
+from data_tools.reshard import ReshardOptions, reshard
 from data_tools.verify_shards import Verifier
 from t2vgan.data_set import LocalDataSet
 from t2vgan.errors import UserError
@@ -160,6 +162,39 @@ def test_indexing_names_what_cannot_be_used(tmp_path):
     assert "has a manifest.json already" in run("index_shards", tmp_path).stderr
 
 
+def test_indexing_begins_with_the_first_sample_that_can_be_used(tmp_path, monkeypatch):
+    """Bad ones before it are bad like any other; a film is measured one picture at a time."""
+    frames = np.full((4, 24, 32, 3), 60, np.uint8)
+    for storage in ("strip-webp", "mp4"):
+        good = encode_sample("g", frames, "x", {"num_frames": 4, "fps": 5}, storage=storage).members
+        torn = next(iter(good.values()))[:-200]
+        bad = [{"webp": b"no picture"}, {"mp4": b"no film"}, {"mp4": torn}, {"mp4": b""}, {}]
+        told = {"txt": b"x", "json": b'{"num_frames": 4}'}
+        samples = [EncodedSample(f"a{i}", told | members) for i, members in enumerate(bad)]
+        samples[-1].members["json"] = b"[" * 10**5
+        samples += [EncodedSample(f"b{i}", good) for i in range(20)]
+        write_shard(tmp_path / storage / "a.tar", samples)
+        index_shards(tmp_path / storage, max_bad_fraction=0.2)
+        manifest = load_manifest(tmp_path / storage)
+        assert (manifest.geometry, manifest.prompts) == (GEOMETRY, {"x": 20})
+        (tmp_path / storage / "manifest.json").unlink()
+        with pytest.raises(UserError, match="5 of 25 samples cannot be used"):
+            index_shards(tmp_path / storage)
+    write_shard(tmp_path / "long" / "a.tar", samples[-1:])
+    monkeypatch.setattr("t2vgan.media.clips.MAX_CLIP_PIXELS", 3 * 24 * 32)
+    with pytest.raises(UserError, match="sample b19: clips of more than 2304 pixels"):
+        index_shards(tmp_path / "long")
+
+
+@pytest.mark.parametrize("name", ["my shard.tar", "-a.tar", f"{'a' * 197}.tar", "é.tar"])
+def test_a_name_that_no_manifest_may_hold_is_one_line_before_anything_is_read(tmp_path, name):
+    (tmp_path / name).write_bytes(b"no tar")
+    result = run("index_shards", tmp_path)
+    assert result.returncode == 2
+    assert f"{name}: rename it" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [
@@ -233,6 +268,63 @@ def test_filters_read_what_packing_measured(tmp_path):
     assert prompts_with("--match", "dog") == {"a dog", "two dogs", "a dog again"}
     assert prompts_with("--min-motion", 1) == {"a dog", "two dogs", "a dog again"}
     assert prompts_with("--drop-duplicates") == {"a dog", "a cat", "two dogs"}
+
+
+def test_samples_that_cannot_be_used_are_named_and_left_out(tmp_path, capsys):
+    """Index takes tars with a few bad samples, and reshard what index took."""
+    hashes = [digit * 32 for digit in "01248f"]
+    folder = make_set(
+        tmp_path / "a", [f"clip {i}" for i in range(6)], motion=[5.0] * 6, perceptual_hash=hashes
+    )
+    bad = (
+        {"txt": "caf\xe9".encode("latin-1")},
+        {"txt": b" "},
+        {"json": b"["},
+        {"json": b"[" * 10**5},
+    )
+    hash = {"json": json.dumps({"motion": 5.0, "perceptual_hash": "no hex"}).encode()}
+    samples = list(read_samples(folder / "set-000.tar"))
+    samples += [
+        EncodedSample(f"bad{i}", samples[0].members | b) for i, b in enumerate((*bad, hash))
+    ]
+    write_shard(folder / "set-000.tar", samples)
+    (folder / "manifest.json").unlink()
+    index_shards(folder, num_frames=4, max_bad_fraction=0.5)
+    captions = ["bad0: prompt is not UTF-8", "bad1: prompt is empty"]
+    metadata = ["bad2: metadata is not JSON", "bad3: metadata is not JSON",
+                "bad4: perceptual_hash 'no hex' is no hexadecimal number"]  # fmt: skip
+    for name, num_kept, faults, options in (
+        ("plain", 9, captions, {}),
+        ("moving", 6, captions + metadata, {"min_motion": 1.0, "drop_duplicates": True}),
+    ):
+        capsys.readouterr()
+        reshard(ReshardOptions([folder], str(tmp_path / name), workers=1, **options))
+        printed = capsys.readouterr().out
+        assert re.findall("set-000.tar: sample (.*)", printed) == faults
+        assert f"{len(faults)} samples cannot be used and are left out" in printed
+        assert f"{folder}: {num_kept} of 11 clips" in printed
+        assert len(clips_in(tmp_path / name)) == num_kept
+
+
+def test_small_shards_of_several_data_sets_are_never_empty(tmp_path):
+    sets = [make_set(tmp_path / n, [f"{n}{i}" for i in range(5)], levels=range(5)) for n in "ab"]
+    reshard(ReshardOptions(sets, str(tmp_path / "new"), clips_per_shard=1, workers=1))
+    manifest = load_manifest(tmp_path / "new")
+    assert [entry.num_samples for entry in manifest.shards] == [2] * 5
+    assert sorted(clips_in(tmp_path / "new")) == sorted(
+        clip for folder in sets for clip in clips_in(folder)
+    )
+
+
+def test_a_mix_holds_out_what_no_part_trains_on(tmp_path):
+    sets = []
+    for name, held_out in (("a", ("b0", "x")), ("b", ("y", "x"))):
+        folder = make_set(tmp_path / name, [f"{name}0", f"{name}1"])
+        manifest = load_manifest(folder).model_copy(update={"held_out_prompts": held_out})
+        write_manifest(folder, manifest)
+        sets.append(folder)
+    reshard(ReshardOptions(sets, str(tmp_path / "new"), workers=1))
+    assert load_manifest(tmp_path / "new").held_out_prompts == ("x", "y")
 
 
 def test_mixes_that_make_no_sense_are_one_line(tmp_path, circles):

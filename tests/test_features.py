@@ -1,5 +1,8 @@
 """The features that distances are measured in, the network that ships."""
 
+from dataclasses import dataclass
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from data_tools.scenes import shapes
 from t2vgan.errors import UserError
 from t2vgan.evaluation.distances import frechet_distance, kernel_distance
 from t2vgan.evaluation.feature_network import SHIPPED, extract, load_features, prepare
+from t2vgan.evaluation.feature_training import fit
 from t2vgan.evaluation.fvd import VideoFeatures
 from t2vgan.shards import Geometry
 
@@ -69,6 +73,40 @@ def test_clips_of_any_size_fit():
     checked = np.zeros((1, 8, 64, 64, 3), np.uint8)
     checked[:, :, ::2] = 200
     assert (prepare(checked) == 100).all(), "larger pictures are averaged"
+
+
+@dataclass
+class NoiseClips:
+    """Real clips of these prompts that all show noise."""
+
+    prompts: list[str]
+    data = SimpleNamespace(parts=())
+
+    @property
+    def num_clips(self) -> int:
+        return len(self.prompts)
+
+    def read(self, places):
+        shape = (len(places), 8, 32, 32, 3)
+        frames = np.random.default_rng(places[0]).integers(0, 256, shape, dtype=np.uint8)
+        return frames, [self.prompts[place] for place in places]
+
+
+def test_an_attribute_that_few_prompts_ask_for_leaves_the_weights_finite():
+    rare = ["red circle moving left", "blue circle moving left"]
+    prompts = rare + ["circle moving left", "circle moving right"] * 120
+    network, info = fit([NoiseClips(prompts)], num_epochs=1, seed=0)
+    assert all(weights.isfinite().all() for weights in network.state_dict().values())
+    assert "motion" in info.accuracy
+
+
+def test_prompts_without_any_attribute_of_one_object_are_skipped():
+    two = "a red circle moving left and a blue star moving right"
+    prompts = ["circle moving left", "circle moving right"] + [two] * 240
+    network, _ = fit([NoiseClips(prompts)], num_epochs=1, seed=0)
+    assert all(weights.isfinite().all() for weights in network.state_dict().values())
+    with pytest.raises(UserError, match="vary in no attribute"):
+        fit([NoiseClips([two] * 200)], num_epochs=1, seed=0)
 
 
 class ToyI3D(torch.nn.Module):

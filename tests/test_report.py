@@ -5,9 +5,11 @@ import io
 import json
 import re
 import shlex
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -492,6 +494,51 @@ def test_a_wrong_picture_is_named_and_left_out(run_dir, changes, reason):
     assert len(page.with_class("clip")) == len(PROMPTS)
 
 
+def test_pictures_beyond_pillows_limit_are_shown(run_dir, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    html, page = report_of(run_dir)
+    assert len(sheet_of(html, 1).with_class("clip")) == MAX_MOMENTS * len(PROMPTS)
+    assert page.with_class("problems") == []
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_a_picture_that_claims_to_be_huge_is_named_and_not_decoded(run_dir):
+    bomb, absurd = add_samples(run_dir, 200, suffix="png"), add_samples(run_dir, 300)
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    content = bytearray((run_dir / bomb["file"]).read_bytes())
+    content[12:33] = header + struct.pack(">I", zlib.crc32(header))
+    (run_dir / bomb["file"]).write_bytes(content)
+    write_metrics(run_dir, [add_samples(run_dir, 100), bomb, absurd | {"num_frames": 10**9}])
+    html, page = report_of(run_dir)
+    assert "samples of step 200: the picture is (60000, 60000), its record says" in html
+    assert "samples of step 300: a picture of (16000000000, 48) is too large" in html
+    assert len(page.with_class("clip")) == len(PROMPTS)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1e308, -1e308, 10**308, 10**400, -(10**400)],
+    ids=["1e308", "-1e308", "i308", "i400", "-i400"],
+)
+def test_numbers_at_the_ends_of_floats_are_tolerated(run_dir, tmp_path, value):
+    """Everywhere: in a clock, in every curve, in an interval and in a confusion matrix."""
+    losses = {key: value for key in train_record(0) if key not in clock(0) and key != "kind"}
+    confusion = {"right": value, "confusion": {"a": {"a": value, "b": 1e308}}}
+    scores = {"accuracy_interval": [value, value], "per_attribute": {"shape": confusion}}
+    records = [
+        *(train_record(step) for step in range(2)),
+        *(train_record(step) | losses for step in range(2, 4)),
+        train_record(4) | dict.fromkeys(losses, -value),
+        train_record(0) | dict.fromkeys(("step", "clips_seen", "seconds"), value),
+        evaluation_record(4, 1.0, 0.9) | scores,
+    ]
+    write_metrics(run_dir, records)
+    (run_dir / "evaluation.json").write_text(json.dumps(evaluation_record(4, 1.0, value) | scores))
+    _, page = report_of(run_dir)
+    assert all(0 <= float(dot["cy"]) <= 200 for dot in page.with_class("dot"))
+    write_comparison([run_dir, make_run(tmp_path / "other")], tmp_path / "two.html")
+
+
 @pytest.mark.parametrize("suffix", ["webp", "png"])
 def test_a_truncated_picture_is_named_and_left_out(run_dir, suffix):
     record = add_samples(run_dir, 200, suffix=suffix)
@@ -616,7 +663,9 @@ def test_chart_puts_values_where_the_axes_say():
     assert first_line == "M42.0 166.0M350.0 8.0"  # the missing value is a gap, not a bridge
 
 
-@pytest.mark.parametrize("values", [[0.0], [-3.0, -3.0], [1e-9, 2e-9], [1e12, 0.0], [5.0, 5.0]])
+@pytest.mark.parametrize(
+    "values", [[0.0], [-3.0, -3.0], [1e-9, 2e-9], [1e12, 0.0], [5.0, 5.0], [5e-324]]
+)
 @pytest.mark.parametrize("log", [False, True])
 def test_any_values_can_be_drawn(values, log):
     x = [0.0] * len(values)

@@ -43,8 +43,14 @@ class SeenClips:
         self._by_band: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
 
     def is_new(self, hash: str) -> bool:
-        """Return whether no clip so far was nearly the same, and remember this one if so."""
-        value = int(hash, 16)
+        """Return whether no clip so far was nearly the same, and remember this one if so.
+
+        Raises ValueError when the hash is no hexadecimal number.
+        """
+        try:
+            value = int(hash, 16)
+        except ValueError:
+            raise ValueError(f"perceptual_hash {hash!r} is no hexadecimal number") from None
         bands = [(band, value >> 16 * band & 0xFFFF) for band in range(8)]
         for band in bands:
             for seen in self._by_band.get(band, ()):

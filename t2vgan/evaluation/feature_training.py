@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from t2vgan.errors import UserError
 from t2vgan.evaluation.feature_network import (
     BATCH_SIZE,
     NUM_FEATURES,
@@ -33,10 +34,15 @@ def fit(
 ) -> tuple[FeatureNetwork, FeaturesInfo]:
     """Train on the clips of several data folders, all but a tenth, and measure on that tenth.
 
-    Raises UserError for prompts that the grammar does not know.
+    Raises UserError for prompts that the grammar does not know, and where no attribute varies.
     """
     clips, prompts = _read_all(folders)
     labels, values = _labels(prompts)
+    if not labels:
+        raise UserError(
+            "data: prompts of one object vary in no attribute, and those of two are passed over;"
+            " add data whose prompts vary, such as the scenes `shapes`"
+        )
     order = permutation(len(clips), seed, "feature validation")
     num_validation = max(1, round(VALIDATION_SHARE * len(clips)))
     validation, training = order[:num_validation], order[num_validation:]
@@ -98,8 +104,11 @@ def _train(
     for number, batch in enumerate(tqdm(batches, desc="train", unit=" steps")):
         for group in optimizer.param_groups:
             group["lr"] = cosine(number / len(batches), start=LEARNING_RATE, end=0)
+        asked = [name for name in labels if (labels[name][batch] != NOT_ASKED).any()]
+        if not asked:  # no loss, and the mean of none is NaN
+            continue
         features = network(to_video(clips[batch]))
-        losses = [F.cross_entropy(heads[name](features), labels[name][batch]) for name in labels]
+        losses = [F.cross_entropy(heads[name](features), labels[name][batch]) for name in asked]
         optimizer.zero_grad()
         torch.stack(losses).sum().backward()
         optimizer.step()
@@ -124,13 +133,14 @@ def _accuracy(
     labels: dict[str, Tensor],
     places: np.ndarray,
 ) -> dict[str, float]:
-    """Return how often each attribute is named rightly, where the prompt asks for it."""
+    """Return how often each attribute is named rightly, where a prompt asks for it."""
     features = _features(network, clips, places)
     shares = {}
     for name, head in heads.items():
         wanted = labels[name][places]
         right = head(features).argmax(dim=1)[wanted != NOT_ASKED] == wanted[wanted != NOT_ASKED]
-        shares[name] = round(right.float().mean().item(), 4)
+        if len(right):
+            shares[name] = round(right.float().mean().item(), 4)
     return shares
 
 

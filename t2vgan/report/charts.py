@@ -16,6 +16,7 @@ WIDTH, HEIGHT = 360, 200
 LEFT, RIGHT, TOP, BOTTOM = 42, WIDTH - 10, 8, HEIGHT - 34  # the plot inside the picture
 MAX_POINTS = 120
 MAX_DOTS = 30
+SMALLEST = 1e-300  # below it steps and logarithms have no digits left
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def line_chart(
     must be a number.
     """
     drawn = [value for values in series.values() for value in values if value is not None]
-    log = chart.log and min(drawn) > 0
+    log = chart.log and min(drawn) > SMALLEST
     plot = Plot(
         buckets=_buckets(x, series, notes),
         names=list(series),
@@ -72,7 +73,7 @@ def line_chart(
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Return at most `most` + 1 round numbers (steps of 1, 2 or 5) inside [low, high]."""
-    rough = (high - low) / most
+    rough = max((high - low) / most, SMALLEST)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * size for size in (1, 2, 5, 10) if power * size >= 0.999 * rough)
     first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)

@@ -8,7 +8,8 @@ separate animated pictures do not.
 import base64
 import io
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PICTURE_BYTES = 750_000  # 9 of these in base64 are 9 MB of page
+MAX_PIXELS = 2**28  # a gigabyte while it is read
 LOSSLESS = {"lossless": True, "method": 2, "quality": 50}
 QUALITIES = (85, 60, 30, 5)  # tried in turn where a picture is too heavy without loss
 DEFAULT_FPS = 10
@@ -108,14 +110,28 @@ def _read(record: Record, path: Path, name: str, prompts: Collection[str]) -> St
     if not listed or min(frames, height, width) < 1:
         raise ValueError("the record lacks prompts, num_frames, height or width")
     expected = (frames * width, len(listed) * height)
-    with Image.open(path, formats=["WEBP", "PNG"]) as image:
+    if expected[0] * expected[1] > MAX_PIXELS:
+        raise ValueError(f"a picture of {expected} is too large for the page")
+    with _any_size(), Image.open(path, formats=["WEBP", "PNG"]) as image:
         if image.size != expected:
             raise ValueError(f"the picture is {image.size}, its record says {expected}")
         chosen = [index for index, prompt in enumerate(listed) if prompt in prompts]
         if not chosen:
             raise ValueError("shows none of the prompts of the last samples")
-        picture = _encode(_rows(image.convert("RGB"), chosen, height))
+        picture = _encode(_rows(image, chosen, height))
     return Strips(name, record, number_rows([listed[index] for index in chosen]), picture)
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Lift Pillow's own limit, which long clips exceed: the record says what size to decode."""
+    from PIL import Image
+
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def number_rows(prompts: Sequence[str]) -> list[Row]:
@@ -129,7 +145,7 @@ def number_rows(prompts: Sequence[str]) -> list[Row]:
 
 
 def _rows(image: "Image.Image", chosen: Sequence[int], height: int) -> "Image.Image":
-    """Return a picture of the chosen rows of height `height`."""
+    """Return an RGB picture of the chosen rows of height `height`."""
     from PIL import Image
 
     picture = Image.new("RGB", (image.width, len(chosen) * height))

@@ -1,7 +1,6 @@
 """What a run left in its folder, read with tolerance: a damaged piece is named, never fatal."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from t2vgan.errors import UserError
 Record = Mapping[str, Any]
 
 CLOCKS = ("step", "clips_seen", "seconds")  # every record has them
+LARGEST = 1e300  # beyond it sums and the ranges of axes overflow
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,8 @@ def read_run(run_dir: Path) -> Run:
 
 
 def number(record: Record, key: str) -> float | None:
-    """Return a finite number from a record, else None."""
-    value = record.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
+    """Return a number from a record, finite and not beyond LARGEST, else None."""
+    return _number(record.get(key))
 
 
 def text(record: Record, *keys: str) -> str | None:
@@ -122,7 +119,7 @@ def find(record: Record, path: str) -> float | None:
 def interval(record: Record, key: str) -> tuple[float, float] | None:
     """Return the two numbers of a confidence interval, else None."""
     match record.get(key):
-        case [int() | float() as low, int() | float() as high]:
+        case [low, high] if None not in (_number(low), _number(high)):
             return low, high
     return None
 
@@ -131,6 +128,12 @@ def table(record: Record, key: str) -> Record:
     """Return a record's inner object; empty if there is none."""
     value = record.get(key)
     return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= LARGEST else None
 
 
 def _read_metrics(path: Path, problems: list[str]) -> list[Record]:
