@@ -486,7 +486,10 @@ def test_shards_that_disagree_with_the_manifest_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (None, "has no manifest.json; build one with `python -m data_tools.build_shards"),
+        (
+            None,
+            "has no manifest.json: it is no finished data set; `python -m data_tools.build_shards",
+        ),
         ("{", "is not JSON"),
         ("[]", "format_version is None"),
         ('{"format_version": 99}', "format_version is 99, this program reads 1"),

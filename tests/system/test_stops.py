@@ -155,7 +155,7 @@ def test_a_disk_that_refuses_samples_does_not_stop_the_run(circles, tmp_path):
     python_ok(*fault)
     assert records(run_dir, "samples") == []
     warnings = [event["message"] for event in records(run_dir, "event") if event.get("warning")]
-    assert "samples of step 4 were not saved (broken on purpose: No space left" in warnings[0]
+    assert "samples of step 4 were not saved (broken on purpose: No space left" in warnings[1]
 
 
 @pytest.mark.parametrize("place", ["sampling", "evaluation"])
