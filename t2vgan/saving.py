@@ -50,7 +50,7 @@ class RunState(BaseModel):
     """How often --rollback chose another order of the data."""
     best_accuracy: float = -1.0
     best_step: int = -1
-    loss_scales: dict[str, dict[str, float]] = {}
+    loss_scales: dict[str, dict[str, int | float]] = {}
     """Of each network, in float16; empty otherwise."""
     unread_notes: dict[str, list[list[float]]] = {}
     """Each rank's sums for the next line of metrics."""
