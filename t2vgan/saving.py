@@ -153,7 +153,8 @@ def load_run(config: Config, game: Game, step: int, state: RunState) -> None:
     for name in RunState.model_fields:
         setattr(state, name, getattr(saved, name))
     for name, player in players.items():
-        player.scaler.load_state_dict(state.loss_scales[name])
+        if scale := state.loss_scales.get(name):
+            player.scaler.load_state_dict(scale)
     game.restore_notes(state.unread_notes)
 
 

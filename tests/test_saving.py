@@ -98,6 +98,19 @@ def test_a_float16_run_goes_on_as_if_it_had_not_stopped(tmp_path):
         assert resumed.game.players[name].scaler.state_dict() == player.scaler.state_dict()
 
 
+@pytest.mark.parametrize(("before", "after"), [("no", "fp16"), ("fp16", "no")])
+def test_precision_may_change_on_resuming(before, after, tmp_path):
+    run = Run(tmp_path, before)
+    run.train()
+    run.saver.save(run.state)
+    run.saver.finish()
+    resumed = Run(tmp_path, after)
+    load_run(resumed.config, resumed.game, 1, resumed.state)
+    assert torch.equal(resumed.weights(), run.weights())
+    resumed.train()
+    assert not torch.equal(resumed.weights(), run.weights())
+
+
 def test_a_refused_save_is_said_and_the_next_one_is_good(tmp_path, monkeypatch, caplog):
     run = Run(tmp_path)
     publish = saving.publish
