@@ -223,6 +223,15 @@ class Config(Frozen):
     num_cpu_threads: NonNegative = 0
     """Threads per process for arithmetic on a CPU; 0 shares the cores among the processes."""
 
+    @model_validator(mode="after")
+    def check_mismatched(self) -> "Config":
+        if self.model.kind == "notebook_gan" and self.train.mismatched_weight:
+            raise ValueError(
+                f"train.mismatched_weight={self.train.mismatched_weight} must be 0 with the"
+                " notebook's discriminator, which reads no prompts"
+            )
+        return self
+
 
 def check_batch_arithmetic(config: Config, world_size: int) -> int:
     """Return the clips per process per backward pass.
