@@ -44,7 +44,7 @@ class RunState(BaseModel):
     bad_clips: dict[str, int] = {}
     """Clips that could not be used, over all ranks, by reason."""
     bad_steps: dict[str, int] = {}
-    """Updates that were not applied, by network."""
+    """Updates that were not applied, by network; float16's overflows not counted."""
     bad_steps_in_a_row: int = 0
     rollbacks: int = 0
     """How often --rollback chose another order of the data."""
