@@ -107,7 +107,7 @@ class ClipGanConfig(Frozen):
     """Feature maps on the finest grid; the two coarser grids have twice and four times as many."""
     num_references: Positive = 2
     """Moving frames of reference that the generator draws in: at least one per object."""
-    patch_size: Positive = 4
+    patch_size: Annotated[int, Field(ge=1, le=16)] = 4
     """Pixels per side of a patch; height and width must be multiples of four patches."""
     pixel_channels: NonNegative = 0
     """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
