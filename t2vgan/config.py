@@ -107,7 +107,7 @@ class ClipGanConfig(Frozen):
     """Feature maps on the finest grid; the two coarser grids have twice and four times as many."""
     num_references: Positive = 2
     """Moving frames of reference that the generator draws in: at least one per object."""
-    patch_size: Positive = 4
+    patch_size: Annotated[int, Field(ge=1, le=16)] = 4
     """Pixels per side of a patch; height and width must be multiples of four patches."""
     pixel_channels: NonNegative = 0
     """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
@@ -222,6 +222,15 @@ class Config(Frozen):
     """Longest wait for another process: to come, and after the first step (it has half an hour)."""
     num_cpu_threads: NonNegative = 0
     """Threads per process for arithmetic on a CPU; 0 shares the cores among the processes."""
+
+    @model_validator(mode="after")
+    def check_mismatched(self) -> "Config":
+        if self.model.kind == "notebook_gan" and self.train.mismatched_weight:
+            raise ValueError(
+                f"train.mismatched_weight={self.train.mismatched_weight} must be 0 with the"
+                " notebook's discriminator, which reads no prompts"
+            )
+        return self
 
 
 def check_batch_arithmetic(config: Config, world_size: int) -> int:

@@ -30,26 +30,25 @@ class Player:
     scaler: torch.amp.GradScaler
     """Its own: in float16 an overflow of one network must not touch the other's scale."""
     bad: list[Tensor] = field(default_factory=list)
-    """For each update since `read_bad`: whether it was not applied; on the device."""
+    """For each update since `Game.read_bad`: whether this rank found it bad; on the device."""
 
-    def step(self) -> None:
+    def step(self, loss: Tensor) -> None:
         """Apply the gradients, unless one is not finite: decided on the device, without a sync.
 
-        Gradients were averaged over ranks, so all ranks decide alike.
+        Gradients were averaged over ranks, so all ranks decide alike. Such an update is bad, except
+        where it only overflowed because the loss was scaled up: from time to time the scaler raises
+        its scale until that happens. A gradient that is at fault itself brings the scale down to 1.
         """
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         largest = torch.nn.utils.get_total_norm(gradients, norm_type=float("inf"))
-        self.bad.append(largest.isfinite().logical_not())
+        overflows = largest.isfinite().logical_not()
+        is_scaled_up = self.scaler.scale(torch.ones_like(largest)) > 1
+        self.bad.append(overflows & ~is_scaled_up | ~loss.isfinite())
         if not self.scaler.is_enabled():  # else it looks for itself, and adapts its scale
-            self.optimizer.found_inf = self.bad[-1].float()  # type: ignore[attr-defined]  # Adam's
+            self.optimizer.found_inf = overflows.float()  # type: ignore[attr-defined]  # Adam's
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-
-    def read_bad(self) -> list[bool]:
-        """Return and forget the flags; waits for the device."""
-        flags, self.bad = self.bad, []
-        return torch.stack(flags).tolist() if flags else []
 
     def set_schedule(self, *, learning_rate: float, betas: tuple[float, float]) -> None:
         for group in self.optimizer.param_groups:
@@ -138,12 +137,14 @@ class Game:
 
     def update(self, player: Player, loss: Callable[[MicroBatch], Tensor]) -> None:
         """Take one optimizer step on the loss's mean over the global batch."""
+        means = []
         for index, micro_batch in enumerate(self.batch, start=1):
             is_last = index == len(self.batch)
             with self.processes.accumulate(player.wrapped, is_last=is_last):
                 mean = nan_unless_finite(loss(micro_batch).mean()) / len(self.batch)
                 player.scaler.scale(mean).backward()
-        player.step()
+            means.append(mean.detach())
+        player.step(torch.stack(means).sum())
 
     def discriminator_loss(self, batch: MicroBatch) -> Tensor:
         """Return (B,): the objective, prompts and latents told apart, in some steps R1 + R2.
@@ -281,6 +282,18 @@ class Game:
         sums = self.processes.mean(torch.stack([self.totals[name] for name in names]))
         self.totals = {}
         return dict(zip(names, (sums[:, 0] / sums[:, 1]).tolist(), strict=True))
+
+    def read_bad(self) -> dict[str, list[bool]]:
+        """Return and forget, for each network's updates, whether any rank found them bad.
+
+        Collective; waits for the device.
+        """
+        found = {}
+        for name, player in self.players.items():
+            flags, player.bad = player.bad, []
+            shares = self.processes.mean(torch.stack(flags).float()) if flags else torch.empty(0)
+            found[name] = (shares > 0).tolist()
+        return found
 
     def unread_notes(self) -> dict[str, list[list[float]]]:
         """Return every rank's (sum, count) of each note, for a checkpoint (collective)."""

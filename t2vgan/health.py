@@ -23,8 +23,8 @@ COLLAPSED_DIVERSITY = 0.1  # of that of real clips
 class BadSteps:
     """Steps in which an update was not applied, because loss or gradient was not finite.
 
-    The decision is the device's (Player.step) and the same on all ranks; it is read at the log
-    interval and at saves.
+    Found on the device (Player.step), and read at the log interval and at saves, the same on all
+    ranks. In float16 an overflow of the scaled loss is no such step.
     """
 
     def __init__(self, game: Game, state: RunState, max_in_a_row: int) -> None:
@@ -39,8 +39,9 @@ class BadSteps:
 
         Waits for the device.
         """
-        state, names = self.state, sorted(self.game.players)
-        flags = zip(*(self.game.players[name].read_bad() for name in names), strict=True)
+        state, found = self.state, self.game.read_bad()
+        names = sorted(found)
+        flags = zip(*(found[name] for name in names), strict=True)
         messages: list[str] = []
         for (step, keys), bad in zip(self.steps, flags, strict=True):
             sides = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]

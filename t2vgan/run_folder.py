@@ -17,6 +17,11 @@ from t2vgan.files import atomic_write_bytes
 CONFIG_NAME = "config.json"
 RUN_NAME = "run.json"
 
+LAUNCHERS = {  # by a variable that they set; the first starts its processes as the second does
+    "ACCELERATE_MIXED_PRECISION": "accelerate launch",
+    "TORCHELASTIC_RUN_ID": "torchrun",
+}
+
 # Changing any other option would change what is trained, and the run would be neither the old one
 # nor a new one.
 CHANGEABLE = frozenset(
@@ -85,7 +90,7 @@ def describe_environment(*, device: str, world_size: int, precision: str) -> dic
     from importlib.metadata import version
 
     return {
-        "command": shlex.join(["accelerate", "launch", *sys.argv]),
+        "command": command_line(),
         "device": device,
         "cpu_cores": len(os.sched_getaffinity(0)),
         "world_size": world_size,
@@ -96,6 +101,12 @@ def describe_environment(*, device: str, world_size: int, precision: str) -> dic
         "t2vgan": t2vgan.__version__,
         "git_commit": git_commit(),
     }
+
+
+def command_line() -> str:
+    """Return what was run; of a launcher its name, since its own options are not told."""
+    names = [name for variable, name in LAUNCHERS.items() if variable in os.environ]
+    return f"{names[0]} {shlex.join(sys.argv)}" if names else shlex.join(sys.orig_argv)
 
 
 def git_commit() -> str | None:

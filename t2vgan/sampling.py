@@ -22,6 +22,7 @@ from t2vgan.weights import WeightsInfo, load_weights
 # video alone costs a whole pass, so that large clips do not share one.
 CPU_PASS = (8, 2**19)
 ACCELERATOR_PASS = (64, 2**22)
+MAX_CLIP_PIXELS = 2**28  # 3 GB as a video in float32; one pass draws a whole clip
 NUM_PROBES = 4
 
 
@@ -92,9 +93,16 @@ def choose_batch_size(loaded: LoadedGenerator, num_frames: int) -> int:
     only through its place, where kernels may treat a tensor's last rows unlike the first. Passes
     with the same clip in every place tell; where places differ, each clip has its own pass. Several
     passes, because rows that are computed otherwise often come out the same.
+
+    Raises UserError for clips that are too large to draw, whatever the weights claim to make.
     """
     device = next(loaded.generator.parameters()).device
-    pixels = num_frames * loaded.info.height * loaded.info.width
+    height, width = loaded.info.height, loaded.info.width
+    if (pixels := num_frames * height * width) > MAX_CLIP_PIXELS:
+        raise UserError(
+            f"clips of {num_frames} frames of {height}x{width} are too large: at most"
+            f" {MAX_CLIP_PIXELS:,} pixels are drawn at once; ask for fewer frames (--num-frames)"
+        )
     most, pixels_a_pass = CPU_PASS if device.type == "cpu" else ACCELERATOR_PASS
     size = 1 << max(1, min(most, pixels_a_pass // pixels)).bit_length() - 1
     if size == 1:

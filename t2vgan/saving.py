@@ -45,13 +45,13 @@ class RunState(BaseModel):
     bad_clips: dict[str, int] = {}
     """Clips that could not be used, over all ranks, by reason."""
     bad_steps: dict[str, int] = {}
-    """Updates that were not applied, by network."""
+    """Updates that were not applied, by network; float16's overflows not counted."""
     bad_steps_in_a_row: int = 0
     rollbacks: int = 0
     """How often --rollback chose another order of the data."""
     best_accuracy: float = -1.0
     best_step: int = -1
-    loss_scales: dict[str, dict[str, float]] = {}
+    loss_scales: dict[str, dict[str, int | float]] = {}
     """Of each network, in float16; empty otherwise."""
     unread_notes: dict[str, list[list[float]]] = {}
     """Each rank's sums for the next line of metrics."""
@@ -160,7 +160,8 @@ def load_run(config: Config, game: Game, step: int, state: RunState) -> None:
     for name in RunState.model_fields:
         setattr(state, name, getattr(saved, name))
     for name, player in players.items():
-        player.scaler.load_state_dict(state.loss_scales[name])
+        if scale := state.loss_scales.get(name):
+            player.scaler.load_state_dict(scale)
     game.restore_notes(state.unread_notes)
 
 

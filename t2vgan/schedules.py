@@ -5,9 +5,10 @@ import math
 
 def cosine(progress: float, *, start: float, end: float, hold: float = 0.0) -> float:
     """Return `start` until `hold`, then half a cosine down (or up) to `end` at 1."""
+    progress = min(progress, 1.0)
     if progress <= hold:
         return start
-    fall = (min(progress, 1.0) - hold) / (1.0 - hold)
+    fall = (progress - hold) / (1.0 - hold)
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * fall))
 
 

@@ -46,6 +46,13 @@ def test_values_outside_their_rule_are_refused(values):
         TrainConfig(**values)
 
 
+def test_the_notebooks_discriminator_cannot_tell_prompts_apart():
+    notebook = PRESETS["notebook"]
+    told_apart = notebook.train.model_copy(update={"mismatched_weight": 1.0})
+    with pytest.raises(ValidationError, match=r"train.mismatched_weight=1.0 must be 0 with"):
+        Config(model=notebook.model, train=told_apart)
+
+
 def test_micro_batch_is_the_share_of_a_process_unless_given():
     assert check_batch_arithmetic(config(), world_size=4) == 8
     assert check_batch_arithmetic(config(micro=2), world_size=4) == 2

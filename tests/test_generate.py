@@ -20,7 +20,7 @@ from t2vgan.config import ClipGanConfig
 from t2vgan.media import load_clip
 from t2vgan.models import build_generator
 from t2vgan.text import Vocabulary
-from t2vgan.weights import WeightsInfo, save_weights
+from t2vgan.weights import WeightsInfo, load_weights, save_weights
 
 ROOT = Path(__file__).parents[1]
 MODEL = ClipGanConfig(latent_size=4, text_size=8, hidden_size=16, channels=4, patch_size=2)
@@ -287,6 +287,16 @@ def test_weights_that_cannot_be_used(run_dir, tmp_path):
     result = run("--prompt", PROMPTS[0], "--weights", tmp_path / "run", cwd=tmp_path)
     assert_one_line(result, "run*holds neither")
     assert not (tmp_path / "videos").exists()
+
+
+def test_weights_that_claim_endless_clips(run_dir, tmp_path):
+    tensors, info = load_weights(run_dir)
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, tensors, info.model_copy(update={"num_frames": 10**15}))
+    result = run("--prompt", PROMPTS[0], "--weights", path, cwd=tmp_path)
+    assert_one_line(result, f"clips of {10**15} frames of 16x24 are too large*--num-frames")
+    assert not (tmp_path / "videos").exists()
+    succeed("--prompt", PROMPTS[0], "--weights", path, "--num-frames", 3, cwd=tmp_path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -11,20 +11,14 @@ class Sides:
     """Stands in for a game whose flags are known."""
 
     def __init__(self, **flags: list[bool]):
-        self.players = {name: Flags(values) for name, values in flags.items()}
+        self.flags = flags
         self.processes = self
 
     def gather_objects(self, value):
         return [value, ["from rank 1"]]
 
-
-class Flags:
-    def __init__(self, values):
-        self.values = values
-
     def read_bad(self):
-        values, self.values = self.values, []
-        return values
+        return self.flags
 
 
 def read(state: RunState, first_step: int, max_in_a_row: int = 3, **flags: list[bool]):

@@ -10,6 +10,7 @@ from t2vgan.errors import UserError
 from t2vgan.models import build_generator
 from t2vgan.sampling import (
     CPU_PASS,
+    MAX_CLIP_PIXELS,
     LoadedGenerator,
     choose_batch_size,
     draw_latents,
@@ -130,7 +131,13 @@ def test_clips_share_a_pass_where_that_changes_nothing():
     most_clips, most_pixels = CPU_PASS
     assert choose_batch_size(loaded, 10) == most_clips == 8
     assert choose_batch_size(loaded, most_pixels // (64 * 64 * 3)) == 2  # halves, not thirds
-    assert choose_batch_size(loaded, 10**9) == 1
+    assert choose_batch_size(loaded, MAX_CLIP_PIXELS // (64 * 64)) == 1
+
+
+def test_clips_that_are_too_large_are_refused():
+    """Weights may come from anywhere and claim to make any number of frames."""
+    with pytest.raises(UserError, match=r"clips of 65537 frames of 64x64 are too large: at most"):
+        choose_batch_size(load("default"), MAX_CLIP_PIXELS // (64 * 64) + 1)
 
 
 def test_clips_do_not_share_a_pass_where_places_differ():

@@ -31,9 +31,9 @@ VOCABULARY = Vocabulary(tuple("abcdefghi"))
 
 
 class Run:
-    def __init__(self, run_dir):
+    def __init__(self, run_dir, precision="no"):
         train = TrainConfig(
-            frames_per_clip=K, global_batch_size=B, precision="no", recovered_latents=R
+            frames_per_clip=K, global_batch_size=B, precision=precision, recovered_latents=R
         )
         self.config = Config(run_dir=run_dir, model=MODEL, train=train)
         processes = Processes(num_cpu_threads=1)
@@ -81,6 +81,34 @@ def test_training_goes_on_while_the_snapshot_is_written(tmp_path, monkeypatch):
         assert info.step == 2
         ema = resumed.game.ema.model.state_dict()
         assert all(torch.equal(tensors[key], ema[key]) for key in ema)
+
+
+def test_a_float16_run_goes_on_as_if_it_had_not_stopped(tmp_path):
+    run = Run(tmp_path, "fp16")
+    run.train(2)
+    run.saver.save(run.state)
+    run.train(2)
+    run.saver.finish()
+
+    resumed = Run(tmp_path, "fp16")
+    load_run(resumed.config, resumed.game, 2, resumed.state)
+    resumed.train(2)
+    assert torch.equal(resumed.weights(), run.weights())
+    for name, player in run.game.players.items():
+        assert resumed.game.players[name].scaler.state_dict() == player.scaler.state_dict()
+
+
+@pytest.mark.parametrize(("before", "after"), [("no", "fp16"), ("fp16", "no")])
+def test_precision_may_change_on_resuming(before, after, tmp_path):
+    run = Run(tmp_path, before)
+    run.train()
+    run.saver.save(run.state)
+    run.saver.finish()
+    resumed = Run(tmp_path, after)
+    load_run(resumed.config, resumed.game, 1, resumed.state)
+    assert torch.equal(resumed.weights(), run.weights())
+    resumed.train()
+    assert not torch.equal(resumed.weights(), run.weights())
 
 
 def test_a_refused_save_is_said_and_the_next_one_is_good(tmp_path, monkeypatch, caplog):

@@ -15,6 +15,12 @@ def test_cosine_holds_then_falls_by_half_a_cosine():
     assert cosine(1.0, start=2.0, end=1.0, hold=1.0) == 2.0
 
 
+def test_after_the_end_a_cosine_stays_as_it_is_there():
+    """A dry run tries its steps however short the run is."""
+    assert cosine(1.5, start=2.0, end=1.0) == cosine(1.0, start=2.0, end=1.0)
+    assert cosine(1.5, start=2.0, end=1.0, hold=1.0) == 2.0
+
+
 def test_log_linear_multiplies_by_equal_factors():
     assert log_linear(0.0, start=8.0, end=2.0, until=0.5) == 8.0
     assert log_linear(0.25, start=8.0, end=2.0, until=0.5) == pytest.approx(4.0)

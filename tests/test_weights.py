@@ -208,6 +208,10 @@ def rewrite(path: Path, **changes: str | None) -> None:
         ({"info": INFO.model_dump_json().replace('"clip_gan"', '"os.system"')}, "os.system"),
         ({"info": INFO.model_dump_json().replace('"height":64', '"height":-64')}, "height=-64"),
         ({"info": INFO.model_dump_json().replace("12.5", "NaN")}, "fps"),
+        (
+            {"info": INFO.model_dump_json().replace('"patch_size":4', '"patch_size":17')},
+            "patch_size=17: must be less than or equal to 16",
+        ),
         ({"info": INFO.model_dump_json().replace('"step":4000', '"step":4001')}, "damaged"),
         ({"sha256": None}, "damaged"),
     ],

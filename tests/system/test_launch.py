@@ -36,6 +36,7 @@ def test_accelerates_files_start_what_they_say(file, options, expected, circles,
     found = json.loads((tmp_path / "run" / "run.json").read_text())
     world_size, precision = expected
     assert found["world_size"] == world_size
+    assert found["command"].startswith("accelerate launch train.py quickstart --data.path ")
     assert re.fullmatch(precision, found["precision"])
     assert f"{world_size} process" in result.stderr
     assert "(no GPU found)" in result.stderr

@@ -1,5 +1,6 @@
 """Training as users start, stop, resume and spread it."""
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -35,6 +36,8 @@ def test_a_run_leaves_what_it_promises(one_process):
     assert {"config.json", "run.json", "metrics.jsonl", "weights.safetensors"} <= {
         path.name for path in one_process.iterdir()
     }
+    command = json.loads((one_process / "run.json").read_text())["command"]
+    assert command.startswith(f"{sys.executable} train.py quickstart --data.path ")
     lines = records(one_process, "train")
     assert [line["step"] for line in lines] == [2, 4, 6, 8, 10, 12]
     assert [line["clips_seen"] for line in lines] == [8 * line["step"] for line in lines]

@@ -36,10 +36,11 @@ def warnings(run_dir: Path) -> list[str]:
 # --- numbers --------------------------------------------------------------------------------------
 
 
-def test_a_bad_step_on_one_rank_is_left_out_on_all(circles, tmp_path):
+@pytest.mark.parametrize("precision", ["no", "fp16"])
+def test_a_bad_step_on_one_rank_is_left_out_on_all(precision, circles, tmp_path):
     """The comparison of ranks at each step would stop the run if they disagreed."""
     run_dir = tmp_path / "run"
-    options = ("--check-ranks-every-steps", 1)
+    options = ("--check-ranks-every-steps", 1, "--train.precision", precision)
     run_ok(*torchrun(2, 29561), *faulty("inf@generator loss:3:1", circles, run_dir, *options))
     assert '"world_size": 2' in (run_dir / "run.json").read_text()
     (warning,) = warnings(run_dir)
