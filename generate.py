@@ -82,11 +82,22 @@ def main() -> None:
 
     loaded = load(options)
     loaded.vocabulary.encode(prompts, allow_unknown=options.allow_unknown)  # before any file
+    warn_of_long(prompts)
     num_frames = options.num_frames or loaded.info.num_frames
     for job, frames in with_progress(generate(loaded, jobs, num_frames, options), len(jobs)):
         for format in formats:
             save(job, frames, format=format, fps=options.fps)
     report(jobs, formats, options.out)
+
+
+def warn_of_long(prompts: Sequence[str]) -> None:
+    """Say which prompts are longer than what is read of them."""
+    from t2vgan.text import MAX_TOKENS, words_of
+
+    for prompt in prompts:
+        if (count := len(words_of(prompt))) > MAX_TOKENS:
+            told = f"{prompt[:60]!r}... has {count} words; the first {MAX_TOKENS} are read"
+            print(f"warning: prompt {told}", file=sys.stderr)
 
 
 def load(options: Options) -> "LoadedGenerator":

@@ -17,7 +17,7 @@ from pydantic import JsonValue, ValidationError
 
 from data_tools.builds import WHOLE, Build, BuildHeader, BuiltShard, Failure, Task
 from t2vgan.errors import UserError
-from t2vgan.files import atomic_write_bytes, sha256_of
+from t2vgan.files import atomic_write_bytes, remove_leftovers, sha256_of
 from t2vgan.shards import (
     MANIFEST_NAME,
     Manifest,
@@ -221,12 +221,6 @@ def write_failures(folder: Path, built: Iterable[BuiltShard]) -> None:
     failures = [f for shard in sorted(built, key=lambda s: s.index) for f in shard.failures]
     text = "".join(f"{json.dumps(f.model_dump(), ensure_ascii=False)}\n" for f in failures)
     atomic_write_bytes(folder / FAILURES_NAME, text.encode())
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of builds that were killed; nobody may be writing here."""
-    for leftover in folder.glob(".tmp-*"):
-        leftover.unlink()
 
 
 def refuse_other_arguments(

@@ -12,7 +12,6 @@ from data_tools.build_state import (
     intact,
     read_journals,
     recover,
-    remove_leftovers,
     write_failures,
 )
 from data_tools.builds import WHOLE, Build, BuildHeader, BuiltShard, ShardJob, ShouldStop, Task
@@ -20,6 +19,7 @@ from data_tools.destination import Destination
 from data_tools.pool import run_jobs
 from t2vgan.cli import tell
 from t2vgan.errors import UserError
+from t2vgan.files import remove_leftovers
 from t2vgan.shards import MANIFEST_NAME, Manifest, load_manifest, write_manifest
 
 if TYPE_CHECKING:

@@ -28,6 +28,13 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of writers that were killed; nobody may be writing here."""
+    for leftover in folder.glob(".tmp-*"):
+        if not leftover.is_dir():
+            leftover.unlink(missing_ok=True)
+
+
 def atomic_write_bytes(path: Path | str, data: bytes) -> None:
     """Write a small file in one piece."""
     with atomic_path(path) as temporary:

@@ -14,6 +14,12 @@ from t2vgan.manifest import Manifest, check_alike, fingerprint, held_out_togethe
 from t2vgan.mixed_order import MixedOrder, slots_of
 from t2vgan.seeds import derive_seed
 from t2vgan.shard_cache import ShardCache
+from t2vgan.text import has_words
+
+INDEX_ANEW = (
+    "remove manifest.json and write it anew with `python -m data_tools.index_shards`, which leaves"
+    " out clips whose captions have no words"
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,23 @@ class Mixture:
 def open_data(data: DataConfig) -> Mixture:
     """Open all that a run reads.
 
-    Raises UserError when a data set is not as it should, or when two do not fit each other.
+    Raises UserError when a data set is not as it should, when two do not fit each other, and when
+    there is a prompt that nobody can read.
     """
     weights = parse_mix(data.mix) or {data.path: Decimal(1)}
     cache = ShardCache(data.cache_path, data.cache_gigabytes)
-    return mix({path: (open_data_set(path, cache), weight) for path, weight in weights.items()})
+    mixture = mix({path: (open_data_set(path, cache), weight) for path, weight in weights.items()})
+    check_prompts(mixture.manifest, data.name)
+    return mixture
+
+
+def check_prompts(manifest: Manifest, name: str) -> None:
+    """Raise UserError unless there are prompts, and each has words."""
+    if not manifest.prompts:
+        raise UserError(f"{name}: the manifest counts no prompts; {INDEX_ANEW}")
+    for prompt in (*manifest.prompts, *manifest.held_out_prompts):
+        if not has_words(prompt):
+            raise UserError(f"{name}: the manifest's prompt {prompt!r} has no words; {INDEX_ANEW}")
 
 
 def alone(data_set: DataSet) -> Mixture:

@@ -38,6 +38,8 @@ class Readings:
         self.manifest = manifest = data.manifest
         self.config, self.processes, self.state = diary.config, diary.processes, diary.state
         self.prompts, self.varied_prompts = prompts_of(manifest), varied_prompts_of(manifest)
+        asked = [*self.prompts, *manifest.held_out_prompts]
+        vocabulary.encode(asked, allow_unknown=True)  # those of unknown words only are missed now
         self.can_evaluate = not unknown_prompts(manifest.prompts)
         if self.can_evaluate and self.config.evaluate_every_steps:
             tracker_of(manifest.prompts)  # what it needs is missed now, not after hours

@@ -30,6 +30,7 @@ from t2vgan.manifest import (
 )
 from t2vgan.strips import EXTENSIONS, decode_strip, encode_jpeg_strip, encode_strip
 from t2vgan.tar import READ_BUFFER_BYTES, ShardError, read_members, write_members
+from t2vgan.text import has_words
 
 __all__ = [
     "FORMAT_VERSION",
@@ -85,8 +86,8 @@ def encode_sample(
     """
     if not KEY_PATTERN.fullmatch(key):
         raise ValueError(f"key {key!r} may only hold letters, digits, '_' and '-', 1 to 80 of them")
-    if not prompt.strip():
-        raise ValueError(f"sample {key}: the prompt is empty")
+    if not has_words(prompt):
+        raise ValueError(f"sample {key}: the prompt has no words")
     text = METADATA_ENCODER.encode(metadata)
     extension, data = _encode_frames(frames, storage, quality, metadata.get("fps"))
     members = {extension: data, "txt": prompt.encode(), "json": text.encode()}
@@ -116,7 +117,7 @@ def decode_sample(
 ) -> tuple[np.ndarray, str]:
     """Decode one clip into frames (T, H, W, 3) uint8 RGB and its prompt; `out` as in decode_strip.
 
-    Raises ValueError with the reason: no prompt, an empty one, one that is not UTF-8, neither strip
+    Raises ValueError with the reason: no prompt, one without words or not in UTF-8, neither strip
     nor film, an undecodable one, or one of another geometry.
     """
     members, prompt = sample.members, prompt_of(sample)
@@ -139,15 +140,15 @@ def _decode_movie(data: bytes, geometry: Geometry) -> np.ndarray:
 
 
 def prompt_of(sample: EncodedSample) -> str:
-    """Return a sample's prompt; ValueError if there is none, an empty one, or it is not UTF-8."""
+    """Return a sample's prompt; ValueError if it is missing, without words, or not UTF-8."""
     if "txt" not in sample.members:
         raise ValueError("no prompt (a .txt member)")
     try:
         prompt = sample.members["txt"].decode().strip()
     except UnicodeDecodeError:
         raise ValueError("prompt is not UTF-8") from None
-    if not prompt:
-        raise ValueError("prompt is empty")
+    if not has_words(prompt):
+        raise ValueError("prompt has no words")
     return prompt
 
 

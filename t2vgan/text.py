@@ -17,8 +17,19 @@ UNKNOWN = "<unknown>"  # stands for every word that is too rare to be told apart
 
 
 def tokenize(prompt: str) -> list[str]:
-    """Split a prompt into lower-case words; hyphens separate, so that "up-right" shares "up"."""
+    """Return a prompt's first MAX_TOKENS words in lower case; the others are read by nobody.
+
+    Hyphens separate, so that "up-right" shares "up".
+    """
+    return words_of(prompt)[:MAX_TOKENS]
+
+
+def words_of(prompt: str) -> list[str]:
     return re.findall(r"\w+", prompt.lower())
+
+
+def has_words(prompt: str) -> bool:
+    return re.search(r"\w", prompt) is not None
 
 
 @dataclass(frozen=True)
@@ -62,9 +73,9 @@ class Vocabulary:
         L is the longest prompt's number of words, or `length` if that is larger.
 
         Raises:
-            UserError: a prompt is empty or too long, or has words that the model never saw and
-                `allow_unknown` is false (which words, and the nearest known ones). Else they are
-                read as UNKNOWN, or passed over by a vocabulary without it.
+            UserError: a prompt is empty, or has words that the model never saw and `allow_unknown`
+                is false (which words, and the nearest known ones). Else they are read as UNKNOWN,
+                or passed over by a vocabulary without it.
         """
         rows = [self._encode_one(prompt, allow_unknown) for prompt in prompts]
         token_ids = np.full((len(rows), max(length, *map(len, rows))), PADDING_ID, dtype=np.int64)
@@ -76,8 +87,6 @@ class Vocabulary:
         words = tokenize(prompt)
         if not words:
             raise UserError(f"prompt {prompt!r} has no words; give one such as {self._example()!r}")
-        if len(words) > MAX_TOKENS:
-            raise UserError(f"prompt has {len(words)} words; at most {MAX_TOKENS} are read")
         unknown = [word for word in words if word not in self.ids]
         if unknown and not allow_unknown:
             raise UserError(

@@ -11,6 +11,7 @@ from t2vgan.config import Config, check_batch_arithmetic
 from t2vgan.diary import Diary
 from t2vgan.distributed import Processes, Tally, is_lost_connection
 from t2vgan.errors import RunStoppedError, UserError
+from t2vgan.files import remove_leftovers
 from t2vgan.game import Game
 from t2vgan.gauges import attach_gauges, compare_ranks
 from t2vgan.health import BadSteps, bad_stop, read_bad_stop, record_bad_stop
@@ -87,7 +88,7 @@ class Trainer:
     def run(self) -> bool:
         """Train to the last step or until told to stop; return whether the run is complete."""
         with stop_on_signals(self.launcher) as self.stop, ExitStack() as alone:
-            word = self.processes.on_main(lambda: alone.enter_context(locked(self.config.run_dir)))
+            word = self.processes.on_main(lambda: self.take_folder(alone))
             self.processes.everywhere(lambda: check_shared(self.config.run_dir, word))
             alone.callback(self.diary.end_tracking)
             alone.callback(self.saver.wait)  # however this ends: what is under way gets there
@@ -223,6 +224,17 @@ class Trainer:
         return bad_stop(self.state, max(list_steps(self.config.run_dir), default=None))
 
     # --- beginning and end -----------------------------------------------------------------------
+
+    def take_folder(self, alone: ExitStack) -> str:
+        """Lock the run_dir and clear what killed writers left in it; for the main rank.
+
+        Returns the word that the lock file holds.
+        """
+        run_dir = self.config.run_dir
+        word = alone.enter_context(locked(run_dir))
+        for folder in (run_dir, run_dir / "samples"):
+            remove_leftovers(folder)
+        return word
 
     def resume(self) -> list[str]:
         """Load the newest good checkpoint, the same on every rank; without one, start at step 0.

@@ -15,11 +15,11 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "distributed": "meeting",
     "config": "remote",
     "strips": "manifest webp",
-    "shards": "manifest media strips tar",
+    "shards": "manifest media strips tar text",
     "shard_cache": "manifest",
     "data_set": "manifest remote shard_cache shards tar",
     "mixed_order": "data_order",
-    "mixture": "config data_order data_set manifest mixed_order shard_cache",
+    "mixture": "config data_order data_set manifest mixed_order shard_cache text",
     "shard_reader": "data_order data_set shards",
     "stream": "data_order mixed_order mixture shard_reader shards",
     "presets": "config",
@@ -53,7 +53,7 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
         text""",
     "dry_run": "config distributed run_folder runlog trainer",
     "train": "config dry_run preflight presets signals trainer",
-    "generate": "checkpoint config media presets sampling weights",
+    "generate": "checkpoint config media presets sampling text weights",
     "data_tools": "digits manifest media remote shards strips tar",
 }
 DOORS = {

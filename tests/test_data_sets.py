@@ -151,14 +151,17 @@ def test_indexing_names_what_cannot_be_used(tmp_path):
         encode_sample(f"a{i}", np.zeros((4, 24, 32, 3), np.uint8), "x", {"num_frames": 4})
         for i in range(4)
     ]
+    samples[1].members["txt"] = b"..."
     samples[2].members["webp"] = b"torn"
     write_shard(tmp_path / "a.tar", samples)
     result = run("index_shards", tmp_path)
     assert result.returncode == 2
+    assert "a.tar: sample a1: prompt has no words" in result.stdout
     assert "a.tar: sample a2: strip is not a WebP" in result.stdout
-    assert "1 of 4 samples cannot be used" in result.stderr
-    assert run("index_shards", tmp_path, "--max-bad-fraction", 0.3).returncode == 0
+    assert "2 of 4 samples cannot be used" in result.stderr
+    assert run("index_shards", tmp_path, "--max-bad-fraction", 0.5).returncode == 0
     assert load_manifest(tmp_path).num_samples == 4
+    assert load_manifest(tmp_path).prompts == {"x": 2}
     assert "has a manifest.json already" in run("index_shards", tmp_path).stderr
 
 

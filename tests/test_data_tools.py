@@ -450,7 +450,7 @@ def test_verify_lists_every_problem(data):
     manifest = load_manifest(data)
     first, second = (list(read_samples(data / e.name)) for e in manifest.shards[:2])
     second[3].members["webp"] = second[3].members["webp"][:50]
-    second[4].members["txt"] = b""
+    second[4].members["txt"] = b"..."
     second[5].members["json"] = b"{"
     second[6] = EncodedSample(first[0].key, second[6].members)
     replace_shard(data, 1, second)
@@ -460,7 +460,7 @@ def test_verify_lists_every_problem(data):
     result = run("verify_shards", data)
     assert result.returncode == 1
     assert "sample 00000023: strip cannot be decoded" in result.stdout
-    assert "sample 00000024: prompt is empty" in result.stdout
+    assert "sample 00000024: prompt has no words" in result.stdout
     assert "sample 00000025: metadata is not JSON" in result.stdout
     assert "sample 00000000: key is used before, in circles-00000.tar" in result.stdout
     assert "circles-00002.tar: expected sha256" in result.stdout

@@ -205,6 +205,16 @@ def test_without_weights_it_uses_those_that_come_with_t2vgan(tmp_path):
     assert x[1] > x[0]  # and right
 
 
+def test_of_a_long_prompt_the_first_words_are_read(run_dir, tmp_path):
+    options = ("--weights", run_dir, "--format", "gif")
+    words = " ".join(["circle"] * 64)
+    long = succeed("--prompt", f"{words} moving down", *options, "--out", tmp_path / "long")
+    assert "circ'... has 66 words; the first 64 are read" in long.stderr
+    short = succeed("--prompt", words, *options, "--out", tmp_path / "short")
+    assert "warning" not in short.stderr
+    assert [*files_in(tmp_path / "long").values()] == [*files_in(tmp_path / "short").values()]
+
+
 # --- what bad input gets -----------------------------------------------------------------------
 
 

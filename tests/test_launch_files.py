@@ -1,7 +1,9 @@
 """The files of launch/ agree with each other, with the programs they start, and with their docs."""
 
 import re
+import shlex
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import train
 from data_tools.pack_videos import PackOptions
 from t2vgan import cli
 from t2vgan.config import check_batch_arithmetic
+from t2vgan.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "launch"
@@ -46,6 +49,34 @@ def test_accelerate_reads_its_files(path):
     gpus = getattr(config, "gpu_ids", None)
     if gpus:
         assert len(gpus.split(",")) * config.num_machines == config.num_processes
+
+
+@pytest.mark.parametrize("path", sorted(LAUNCH.glob("accelerate/*.yaml")), ids=lambda p: p.stem)
+def test_accelerates_processes_divide_the_streams(path):
+    """Of its own example, or of every preset where it has none."""
+    world_size = yaml.safe_load(path.read_text())["num_processes"]
+    examples = [command for program, command in commands_in(path) if "accelerate" in program]
+    for arguments in examples or [[preset] for preset in PRESETS]:
+        check_batch_arithmetic(train.read(arguments).config, world_size)
+
+
+def commands_in(path: Path) -> list[tuple[list[str], list[str]]]:
+    """Return the commands in a file's comments that train: before and after the program's name."""
+    text = re.sub(r"\\\n# *", "", path.read_text())
+    words = [shlex.split(line) for line in re.findall(r"^#   (.*)$", text, re.MULTILINE)]
+    names = ("train.py", "launch/slurm/train.sbatch")
+    found = [(line, place) for line in words for place in range(len(line)) if line[place] in names]
+    return [(line[:place], line[place + 1 :]) for line, place in found]
+
+
+def test_slurms_processes_divide_the_streams():
+    examples = commands_in(LAUNCH / "slurm/train.sbatch")
+    sizes = []
+    for program, arguments in examples:
+        told = dict(pairwise(program))
+        sizes.append(int(told.get("--nodes", 1)) * int(told.get("--ntasks-per-node", 1)))
+        check_batch_arithmetic(train.read(arguments).config, sizes[-1])
+    assert sizes == [1, 32]
 
 
 @pytest.mark.parametrize("path", sorted(LAUNCH.glob("slurm/*.sbatch")), ids=lambda p: p.stem)

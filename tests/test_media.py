@@ -27,6 +27,7 @@ from t2vgan.media import (
     to_data_uri,
 )
 from t2vgan.media import clips as clips_module
+from t2vgan.media.sheets import wrap
 
 WHITE, BLUE, RED = (255, 255, 255), (0, 0, 255), (255, 0, 0)
 MOVIES = ("mp4", "avi")
@@ -490,3 +491,15 @@ def test_media_imports_no_torch():
     heavy = ("torch", "cv2", "av", "PIL")
     script = f"import sys, t2vgan.media; sys.exit(any(name in sys.modules for name in {heavy}))"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_long_label_is_cut_in_a_few_looks():
+    looks = []
+
+    def length(text: str) -> float:
+        looks.append(text)
+        return len(text)
+
+    lines = wrap("circle moving up-right " * 70, 12, length)
+    assert lines == ["circle", "moving", "up-right ci…"]
+    assert len(looks) <= 3 * 210, "a few for each word"

@@ -15,7 +15,7 @@ from t2vgan.config import DataConfig
 from t2vgan.data_order import DataOrder
 from t2vgan.data_set import LocalDataSet
 from t2vgan.errors import UserError
-from t2vgan.manifest import Geometry
+from t2vgan.manifest import Geometry, load_manifest
 from t2vgan.mixed_order import MixedOrder, slots_of
 from t2vgan.mixture import Mixture, mix, open_data
 from t2vgan.shards import EncodedSample, encode_sample, write_manifest, write_shard
@@ -200,6 +200,21 @@ def test_clips_of_another_kind_are_refused(mixture):
 def test_wrong_entries_are_explained(entries, message):
     with pytest.raises(ValidationError, match=message):
         DataConfig(mix=entries)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompts": {}}, "the manifest counts no prompts; remove manifest.json"),
+        ({"prompts": {"a cat": 3, "... -- !": 1}}, r"prompt '\.\.\. -- !' has no words; remove"),
+        ({"held_out_prompts": ("!",)}, "prompt '!' has no words"),
+    ],
+)
+def test_prompts_that_nobody_can_read_are_refused_before_training(tmp_path, changes, message):
+    path = make_data_set(tmp_path, "cat", 4, 10)
+    write_manifest(path, load_manifest(path).model_copy(update=changes))
+    with pytest.raises(UserError, match=f"cat: .*{message}"):
+        open_data(DataConfig(path=path))
 
 
 def test_urls_keep_their_slashes():

@@ -237,7 +237,8 @@ def test_keys_that_a_tar_reader_would_split_are_refused(key):
     ("change", "reason"),
     [
         ({"txt": None}, "no prompt"),
-        ({"txt": b"  \n"}, "prompt is empty"),
+        ({"txt": b"  \n"}, "prompt has no words"),
+        ({"txt": "… -- !".encode()}, "prompt has no words"),
         ({"txt": b"\xff\xfe"}, "prompt is not UTF-8"),
         ({"webp": None}, "no film strip"),
         ({"webp": b""}, "not a WebP"),

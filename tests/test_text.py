@@ -58,9 +58,13 @@ def test_a_prompt_of_unknown_words_only_is_refused_even_when_allowed(vocabulary)
         vocabulary.encode(["zebra"], allow_unknown=True)
 
 
-def test_an_endless_prompt_is_refused(vocabulary):
-    with pytest.raises(UserError, match=f"at most {MAX_TOKENS}"):
-        vocabulary.encode(["circle " * 1000])
+def test_of_an_endless_prompt_the_first_words_are_read():
+    """By all alike: no word beyond them is in the vocabulary, nor makes two prompts different."""
+    prompt = "circle " * MAX_TOKENS
+    assert tokenize(prompt + "moving " * 1000) == tokenize(prompt)
+    vocabulary = Vocabulary.from_prompts([prompt + "moving up"])
+    assert vocabulary.words == ("circle",)
+    assert vocabulary.encode([prompt + "moving up"])[1].sum() == MAX_TOKENS
 
 
 def test_rare_words_share_one_token_that_is_trained():

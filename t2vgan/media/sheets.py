@@ -1,5 +1,6 @@
 """Many clips in one picture: film strips to keep, contact sheets to look at."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -147,6 +148,9 @@ def shorten(text: str, width: int, length: Callable[[str], float]) -> str:
     """Return text that is at most `width` pixels long, cut and ended by an ellipsis if need be."""
     if length(text) <= width:
         return text
-    while text and length(f"{text}…") > width:
-        text = text[:-1].rstrip()
-    return f"{text}…"
+
+    def cut(num_letters: int) -> str:
+        return f"{text[:num_letters].rstrip()}…"
+
+    too_many = bisect_left(range(len(text)), True, key=lambda n: length(cut(n)) > width)
+    return cut(max(0, too_many - 1))

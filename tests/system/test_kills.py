@@ -50,6 +50,16 @@ def uninterrupted(circles, tmp_path_factory):
     return outcome(run_dir)
 
 
+def test_what_a_killed_writer_left_is_cleared(circles, tmp_path):
+    run_dir = tmp_path / "run"
+    (run_dir / "samples").mkdir(parents=True)
+    leftovers = [run_dir / ".tmp-5eed.safetensors", run_dir / "samples" / ".tmp-5eed.png"]
+    for leftover in leftovers:
+        leftover.write_bytes(b"half")
+    python_ok(*train(circles, run_dir, "--train.num-steps", 2))
+    assert not list(run_dir.glob("**/.tmp-*"))
+
+
 @pytest.mark.parametrize("life", LIVES)
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(
     life, uninterrupted, circles, tmp_path

@@ -134,6 +134,17 @@ def test_bad_samples_are_named_counted_and_limited(change, reason, data, tmp_pat
     assert any(reason in event["message"] for event in records(run_dir, "event"))
 
 
+def test_of_a_long_caption_the_first_words_are_read(data, tmp_path):
+    def with_a_long_caption(sample: EncodedSample) -> EncodedSample:
+        return EncodedSample(sample.key, sample.members | {"txt": sample.members["txt"] * 70})
+
+    rewrite(data, with_a_long_caption, share=1)
+    manifest = load_manifest(data)
+    prompts = {prompt * 70: count for prompt, count in manifest.prompts.items()}
+    write_manifest(data, manifest.model_copy(update={"prompts": prompts}))
+    python_ok(*train(data, tmp_path / "run", "--sample-every-steps", 6))
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
