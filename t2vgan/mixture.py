@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from t2vgan.config import DataConfig, parse_mix
 from t2vgan.data_order import DataOrder
 from t2vgan.data_set import DataSet, open_data_set
+from t2vgan.errors import UserError
 from t2vgan.manifest import Manifest, check_alike, fingerprint, held_out_together
 from t2vgan.mixed_order import MixedOrder, slots_of
 from t2vgan.seeds import derive_seed

@@ -293,7 +293,7 @@ def test_samples_that_cannot_be_used_are_named_and_left_out(tmp_path, capsys):
     write_shard(folder / "set-000.tar", samples)
     (folder / "manifest.json").unlink()
     index_shards(folder, num_frames=4, max_bad_fraction=0.5)
-    captions = ["bad0: prompt is not UTF-8", "bad1: prompt is empty"]
+    captions = ["bad0: prompt is not UTF-8", "bad1: prompt has no words"]
     metadata = ["bad2: metadata is not JSON", "bad3: metadata is not JSON",
                 "bad4: perceptual_hash 'no hex' is no hexadecimal number"]  # fmt: skip
     for name, num_kept, faults, options in (
