@@ -262,6 +262,15 @@ def check_batch_arithmetic(config: Config, world_size: int) -> int:
     return micro
 
 
+def check_frames(config: Config, num_frames: int) -> None:
+    """Raise UserError if more frames are asked for than the data's clips have."""
+    if config.train.frames_per_clip > num_frames:
+        raise UserError(
+            f"train.frames_per_clip={config.train.frames_per_clip} must be at most the"
+            f" {num_frames} frames of the clips in {config.data.name}"
+        )
+
+
 def _multiple(value: int, factor: int) -> int:
     return max(1, value // factor) * factor
 

@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager
 from t2vgan.agreement import check_start
 from t2vgan.bad_data import check_bad_clips, count_bad_clips
 from t2vgan.checkpoint.folder import list_steps
-from t2vgan.config import Config, check_batch_arithmetic
+from t2vgan.config import Config, check_batch_arithmetic, check_frames
 from t2vgan.diary import Diary
 from t2vgan.distributed import Processes, Tally, is_lost_connection
-from t2vgan.errors import RunStoppedError, UserError
+from t2vgan.errors import RunStoppedError
 from t2vgan.files import remove_leftovers
 from t2vgan.game import Game
 from t2vgan.gauges import attach_gauges, compare_ranks
@@ -58,11 +58,7 @@ class Trainer:
             lambda: check_batch_arithmetic(config, self.processes.world_size)
         )
         geometry = self.manifest.geometry
-        if config.train.frames_per_clip > geometry.num_frames:
-            raise UserError(
-                f"train.frames_per_clip={config.train.frames_per_clip} must be at most the"
-                f" {geometry.num_frames} frames of the clips in {config.data.name}"
-            )
+        check_frames(config, geometry.num_frames)
         self.game = Game(
             config.model,
             config.train,

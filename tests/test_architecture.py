@@ -39,8 +39,8 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "negatives": "text",
     "rank_check": "distributed",
     "agreement": "config distributed mixture rank_check tracking",
-    "preflight": """agreement config data_set distributed manifest mixture models text
-        tracking""",
+    "preflight": """agreement config data_set distributed manifest mixture models run_folder
+        text tracking""",
     "readings": "diary evaluation mixture samples sampling text",
     "tracking": "config runlog",
     "diary": "config distributed evaluation game health run_folder runlog saving tracking",

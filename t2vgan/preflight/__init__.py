@@ -12,14 +12,14 @@ from t2vgan.distributed import Processes, is_lost_connection
 from t2vgan.errors import UserError
 from t2vgan.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
 from t2vgan.preflight.machines import check_clocks, check_devices, check_link
-from t2vgan.preflight.settings import check_config, check_software, check_tracker
+from t2vgan.preflight.settings import check_config, check_run, check_software, check_tracker
 from t2vgan.preflight.storage import check_folder, check_shard_files, check_space
 
 TIMEOUT_SECONDS = 60
 CHECKS = (
     *(check_devices, check_link, check_clocks),
     *(check_software, check_config, check_tracker),
-    *(check_folder, check_shard_files, check_space),
+    *(check_folder, check_shard_files, check_run, check_space),
 )
 COLOURS = {FIT: "green", WARNING: "yellow", UNFIT: "bold red"}
 WIDTH_IN_FILES = 1000  # a line for each check, to be searched

@@ -4,10 +4,13 @@ import os
 
 from t2vgan.agreement import describe_config, describe_software, find_differences, name_some
 from t2vgan.cli import describe
-from t2vgan.config import Config, check_batch_arithmetic
+from t2vgan.config import Config, check_batch_arithmetic, check_frames
 from t2vgan.distributed import Processes
 from t2vgan.errors import UserError
+from t2vgan.mixture import open_data
 from t2vgan.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
+from t2vgan.preflight.storage import build_networks
+from t2vgan.run_folder import check_same_run
 from t2vgan.tracking import check_tracking, has_wandb_key
 
 
@@ -35,6 +38,26 @@ def check_config(processes: Processes, config: Config) -> Finding:
         return Finding("config", UNFIT, describe(error))
     text = f"{count_of(processes.world_size, 'process', 'processes')}, {micro} clips each a pass"
     return Finding("config", FIT, text)
+
+
+def check_run(processes: Processes, config: Config) -> Finding:
+    """Fit options, data, networks and the run's folder together, as training does at its start."""
+    try:
+        changes = processes.on_main(lambda: fit_together(config))
+    except (UserError, OSError) as error:
+        return Finding("run", UNFIT, describe(error))
+    return Finding("run", FIT, "; ".join(changes) or "options, data, networks and run_dir fit")
+
+
+def fit_together(config: Config) -> list[str]:
+    """Return what changed since the run was started; UserError if train.py would refuse it."""
+    changes = check_same_run(config)
+    data = open_data(config.data)
+    streams, window = config.data.num_streams, config.data.shuffle_window
+    data.order(num_streams=streams, shuffle_window=window, seed=config.train.seed)
+    check_frames(config, data.manifest.geometry.num_frames)
+    build_networks(config, data.manifest)
+    return changes
 
 
 def check_tracker(processes: Processes, config: Config) -> Finding:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from t2vgan.agreement import find_differences, name_some
 from t2vgan.cli import describe
 from t2vgan.config import Config
@@ -122,6 +124,14 @@ def measure_space(config: Config) -> tuple[int, int]:
 
 def checkpoint_bytes(config: Config, manifest: Manifest) -> int:
     """Return the size of a checkpoint: networks, the average, and Adam's two moments of each."""
+    generator, discriminator = (
+        sum(p.numel() for p in network.parameters()) for network in build_networks(config, manifest)
+    )
+    return 4 * (4 * generator + 3 * discriminator)
+
+
+def build_networks(config: Config, manifest: Manifest) -> tuple[nn.Module, nn.Module]:
+    """Return a generator and a discriminator as a run trains them; UserError if none can be."""
     geometry = manifest.geometry
     sizes: dict[str, Any] = {
         "height": geometry.height,
@@ -135,5 +145,4 @@ def checkpoint_bytes(config: Config, manifest: Manifest) -> int:
         frames_per_clip=config.train.frames_per_clip,
         recovered_latents=config.train.recovered_latents,
     )
-    count = {n: sum(p.numel() for p in n.parameters()) for n in (generator, discriminator)}
-    return 4 * (4 * count[generator] + 3 * count[discriminator])
+    return generator, discriminator

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from t2vgan.config import load_config
+from t2vgan.config import Config, load_config
 from t2vgan.manifest import load_manifest
+from t2vgan.preflight.finding import FIT, UNFIT
+from t2vgan.preflight.settings import check_run
 from t2vgan.preflight.storage import checkpoint_bytes
+from t2vgan.run_folder import write_run_files
 from tests.system.commands import ROOT, environment, faulty, python, python_ok, run, torchrun, train
+from train import read
 
 PREFLIGHT = "--preflight"
 CHECKS = (
     "devices", "all-reduce", "clocks", "software", "config", "tracking", "shared folder", "shards",
-    "free space",
+    "run", "free space",
 )  # fmt: skip
 
 
@@ -165,6 +169,35 @@ def test_a_batch_that_does_not_divide_a_disk_without_room_and_no_key(circles, sm
     assert table["free space"][0] == "NOT FIT"
     assert table["tracking"] == ("warning", "wandb has no key: it would be recorded offline")
     assert "not fit: config, free space on 1 process" in result.stdout
+
+
+class Alone:
+    """Stands for one process."""
+
+    def on_main(self, work):
+        return work()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--data.num-streams", 8), "data.num_streams=8 must be at most the number of shards = 6"),
+        (("--train.frames-per-clip", 9), "train.frames_per_clip=9 must be at most the 6 frames"),
+        (("--model.patch-size", 5), "height=32 must be a multiple of"),
+        (("--train.seed", 1), "was started with other options (train.seed: 0 -> 1)"),
+    ],
+)
+def test_what_training_would_refuse(options, expected, circles, tmp_path):
+    def config(run_dir: Path, *options: object) -> Config:
+        return read([str(part) for part in train(circles, run_dir, *options)[1:]]).config
+
+    write_run_files(config(tmp_path / "started"), {})
+    run_dir = tmp_path / ("started" if "--train.seed" in options else "new")
+    finding = check_run(Alone(), config(run_dir, *options))
+    assert (finding.name, finding.verdict) == ("run", UNFIT)
+    assert expected in finding.text
+    longer = check_run(Alone(), config(tmp_path / "started", "--train.num-steps", 20))
+    assert (longer.verdict, longer.text) == (FIT, "train.num_steps: 12 -> 20")
 
 
 def test_the_room_that_checkpoints_take_is_what_they_take(circles, tmp_path):
