@@ -8,19 +8,20 @@ from collections.abc import Sequence
 
 from t2vgan.cli import EXIT_USER_ERROR
 from t2vgan.config import Config
-from t2vgan.distributed import Processes, is_lost_connection
+from t2vgan.distributed import STARTUP_TIMEOUT, Processes, is_lost_connection
 from t2vgan.errors import UserError
 from t2vgan.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
 from t2vgan.preflight.machines import check_clocks, check_devices, check_link
 from t2vgan.preflight.settings import check_config, check_run, check_software, check_tracker
 from t2vgan.preflight.storage import check_folder, check_shard_files, check_space
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 60.0
+STORAGE_TIMEOUT = STARTUP_TIMEOUT  # a rank may be reading one large shard from far away
 CHECKS = (
     *(check_devices, check_link, check_clocks),
     *(check_software, check_config, check_tracker),
-    *(check_folder, check_shard_files, check_run, check_space),
 )
+STORAGE_CHECKS = (check_folder, check_shard_files, check_run, check_space)
 COLOURS = {FIT: "green", WARNING: "yellow", UNFIT: "bold red"}
 WIDTH_IN_FILES = 1000  # a line for each check, to be searched
 
@@ -29,14 +30,18 @@ def preflight(config: Config) -> int:
     """Check everything, print a table, and return the exit code: 2 if it is not fit to train."""
     start = time.perf_counter()
     processes = Processes(num_cpu_threads=config.num_cpu_threads)
-    processes.set_timeout(TIMEOUT_SECONDS)
+    timeout = TIMEOUT_SECONDS
     try:
+        processes.set_timeout(timeout)
         findings = [check(processes, config) for check in CHECKS]
+        timeout = STORAGE_TIMEOUT.total_seconds()
+        processes.set_timeout(timeout)
+        findings += [check(processes, config) for check in STORAGE_CHECKS]
     except RuntimeError as error:
         if not is_lost_connection(error):
             raise
         raise UserError(
-            f"another process is gone, or did not answer for {TIMEOUT_SECONDS} s"
+            f"another process is gone, or did not answer for {timeout:.0f} s"
             f" ({str(error).splitlines()[0]}); see its own output"
         ) from error
     if processes.is_main:

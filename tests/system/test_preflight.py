@@ -147,6 +147,29 @@ def test_data_that_one_rank_lacks_or_has_damaged(circles, tmp_path):
     assert f": data folder {tmp_path / 'nowhere'} does not exist" in told
 
 
+SLOW_READER = """
+import os, sys, time
+import train
+from t2vgan import preflight
+from t2vgan.data_set import LocalDataSet
+preflight.TIMEOUT_SECONDS = 10
+really_open = LocalDataSet.open
+def slowly(*arguments, **options):
+    time.sleep(30)
+    return really_open(*arguments, **options)
+if os.environ["RANK"] == "1":
+    LocalDataSet.open = slowly
+sys.exit(train.main())
+"""
+
+
+def test_a_rank_that_reads_a_large_shard_is_waited_for(circles, tmp_path):
+    arguments = train(circles, tmp_path / "run", PREFLIGHT)[1:]
+    command = (sys.executable, "-c", SLOW_READER, *arguments)
+    for result in start_ranks(29589, command, command):
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_a_clock_that_is_wrong_is_a_warning(circles, tmp_path):
     """Rank 1's clock is an hour off, one way and the other."""
     good = (sys.executable, *train(circles, tmp_path / "run", PREFLIGHT))
