@@ -61,7 +61,7 @@ class ReshardPlan:
         sizes = [len(picks) for picks in self.picks]
         return BuildHeader(
             builder="reshard",
-            builder_version="1",
+            builder_version="2",
             builder_config={
                 **asdict(self.selection),
                 "weights": list(self.selection.weights),

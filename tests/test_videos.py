@@ -467,6 +467,23 @@ def test_motion_is_the_mean_change():
     assert motion_of(frames) == 30, "up by 30, down by 30: never wrapped around"
 
 
+def test_a_small_object_elsewhere_is_another_clip():
+    rng = np.random.default_rng(0)
+    seen, y, x = SeenClips(), *np.mgrid[:64, :64]
+    num_new = 0
+    for _ in range(100):
+        start, stop = rng.uniform(8, 56, (2, 2))
+        centres = start + (stop - start) * np.linspace(0, 1, 16)[:, None]  # T 2
+        distances = np.hypot(y - centres[:, :1, None], x - centres[:, 1:, None])  # T H W
+        clip = np.where(distances < 3, 255, 0).astype(np.uint8)[..., None].repeat(3, -1)
+        num_new += seen.is_new(perceptual_hash(clip))
+        assert not seen.is_new(perceptual_hash(clip))
+    assert num_new >= 98
+    plain = perceptual_hash(np.zeros((8, 64, 64, 3), np.uint8))
+    assert seen.is_new(plain), "nothing tells one plain clip from another"
+    assert seen.is_new(plain)
+
+
 def test_near_duplicates_are_known_and_others_are_not(tmp_path):
     rng = np.random.default_rng(0)
     seen = SeenClips()

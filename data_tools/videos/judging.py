@@ -6,6 +6,7 @@ import numpy as np
 
 HASH_SIDE = 8
 MAX_DIFFERENT_BITS = 6  # of 128: re-encoding changes about two
+BITS_PER_DIFFERENCE = 10  # a small object on plain ground sets few, and moves by changing them
 
 
 def motion_of(frames: np.ndarray) -> float:
@@ -36,7 +37,8 @@ class SeenClips:
     """Perceptual hashes of the clips so far.
 
     Of eight bands, two hashes that differ in at most six bits share at least two whole: only clips
-    that share a band are compared.
+    that share a band are compared. The fewer bits are set in either, the fewer may differ; two plain
+    pictures, which set none, are never called the same.
     """
 
     def __init__(self) -> None:
@@ -54,7 +56,9 @@ class SeenClips:
         bands = [(band, value >> 16 * band & 0xFFFF) for band in range(8)]
         for band in bands:
             for seen in self._by_band.get(band, ()):
-                if (value ^ seen).bit_count() <= MAX_DIFFERENT_BITS:
+                num_set = (value | seen).bit_count()
+                limit = min(MAX_DIFFERENT_BITS, num_set // BITS_PER_DIFFERENCE)
+                if num_set and (value ^ seen).bit_count() <= limit:
                     return False
         for band in bands:
             self._by_band[band].append(value)

@@ -23,7 +23,7 @@ from data_tools.videos.settings import PackSettings, VideoError
 from t2vgan.shards import EncodedSample, metadata_of, write_shard
 
 BUILDER = "videos"
-VERSION = "1"  # raised whenever the same rows give other bytes
+VERSION = "2"  # raised whenever the same rows give other bytes
 FILTERS = ("static", "duplicate")  # reasons that are a wish, not an accident
 
 
