@@ -37,7 +37,7 @@ class SeenClips:
     """Perceptual hashes of the clips so far.
 
     Of eight bands, two hashes that differ in at most six bits share at least two whole: only clips
-    that share a band are compared. The fewer bits are set in either, the fewer may differ; two plain
+    that share a band are compared. The fewer bits are set in either, the fewer may differ; plain
     pictures, which set none, are never called the same.
     """
 
