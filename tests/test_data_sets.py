@@ -256,7 +256,8 @@ def test_mixes_follow_their_weights_in_every_shard(tmp_path):
 
 
 def test_filters_read_what_packing_measured(tmp_path):
-    far = [f"{i:032x}" for i in (0, 2**64 - 1, 2**128 - 2**64, 1)]  # the last is nearly the first
+    low, high, odd = 2**64 - 1, 2**128 - 2**64, int("5" * 32, 16)
+    far = [f"{i:032x}" for i in (low, high, odd, low - 1)]  # the last is nearly the first
     folder = make_set(
         tmp_path / "a", ["a dog", "a cat", "two dogs", "a dog again"],
         motion=[5.0, 0.1, 3.0, 4.0], perceptual_hash=far,

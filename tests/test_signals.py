@@ -12,13 +12,16 @@ from t2vgan.signals import STOP_SIGNALS, find_launcher, stop_on_signals
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_sets_the_flag_and_handlers_come_back(number):
-    before = signal.getsignal(number)
-    with stop_on_signals() as stop:
-        assert not stop.is_set()
-        os.kill(os.getpid(), number)
-        assert stop.is_set()
-        assert stop.reason == signal.Signals(number).name
-    assert signal.getsignal(number) == before
+    before = signal.signal(number, signal.SIG_DFL)  # these tests may run under nohup themselves
+    try:
+        with stop_on_signals() as stop:
+            assert not stop.is_set()
+            os.kill(os.getpid(), number)
+            assert stop.is_set()
+            assert stop.reason == signal.Signals(number).name
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 def test_where_nobody_listens_any_more_a_signal_still_stops(monkeypatch):
