@@ -53,7 +53,7 @@ def gradients_of(game: Game, parts: list[MicroBatch], step: int) -> dict[str, Te
         player.optimizer.zero_grad(set_to_none=True)
 
     for side, player in game.players.items():
-        player.step = lambda side=side, player=player: keep(side, player)  # type: ignore
+        player.step = lambda loss, side=side, player=player: keep(side, player)  # type: ignore
     game.play(parts, step)
     return found
 
