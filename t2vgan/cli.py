@@ -49,10 +49,12 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 def tell(text: str) -> None:
     """Print a line for the user; where nobody listens any more, do nothing.
 
-    A closed terminal or pipe must not end what runs. Signal handlers may call this too.
+    A closed terminal or pipe must not end what runs. Signal handlers may call this too. Text and
+    line end go out as one: several ranks share a terminal.
     """
     try:
-        print(text, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
     except (OSError, ValueError):
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
     except RuntimeError:  # a handler in the middle of another line
