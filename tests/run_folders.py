@@ -118,3 +118,25 @@ def make_run(folder: Path) -> Path:
     environment = {"command": command, "device": "cpu", "git_commit": "c0ffee"}
     (folder / "run.json").write_text(json.dumps(environment))
     return folder
+
+
+def make_evaluation(file: Path) -> Path:
+    """Write the evaluation of somebody else's videos: no run, and data of its own."""
+    protocol = {
+        "version": "attributes-5",
+        "dataset_builder": "<shapes>",
+        "dataset_fingerprint": "abc",
+        "num_clips": 2000,
+        "num_frames": 16,
+        "height": 32,
+        "width": 48,
+    }
+    record = {
+        "protocol": protocol,
+        "generated": evaluation_record(0, 0.4, 0.7) | {"accuracy_held_out_interval": [0.6, 0.8]},
+        "relative_to_real": {"diversity": 0.25, "drift_area": None},
+        "ceiling": {"accuracy": 0.999},
+        "distribution": {"frechet": {"generated": 3.0, "floor": 1.5}},
+    }
+    file.write_text(json.dumps(record))
+    return file

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from t2vgan.errors import UserError
-from t2vgan.report import write_comparison, write_report
+from t2vgan.report import open_comparison, write_comparison, write_report
 from t2vgan.report.charts import Chart, line_chart, log_ticks, ticks
 from t2vgan.report.comparison import MAX_RUNS
 from t2vgan.report.markup import duration, percent, short, stopwatch, tag
@@ -37,6 +37,7 @@ from tests.run_folders import (
     add_samples,
     clock,
     evaluation_record,
+    make_evaluation,
     make_run,
     strips,
     train_record,
@@ -331,7 +332,7 @@ def two_runs(run_dir) -> list[Path]:
 
 
 def test_runs_are_compared_number_by_number(two_runs, tmp_path):
-    html = write_comparison(two_runs, tmp_path / "two.html").read_text()
+    html = write_comparison(open_comparison(two_runs), tmp_path / "two.html").read_text()
     page = Page(html)
     assert page.texts["h2"] == [
         "Final numbers", "Last samples", "Curves", "Settings that differ"
@@ -339,7 +340,8 @@ def test_runs_are_compared_number_by_number(two_runs, tmp_path):
     labels = [f"{folder.parent.name}/{folder.name}" for folder in two_runs]
     assert page.texts["table"][0].startswith("".join(labels)), "names that tell them apart"
     numbers = {row[0]: row[1:] for row in cells_of(html.split("<section>")[1])}
-    assert numbers["training prompts"] == ["90\N{NO-BREAK SPACE}%", "20\N{NO-BREAK SPACE}%"]
+    shares = [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in numbers["training prompts"]]
+    assert shares == ["90 %85 % to 95 %", "20 %85 % to 95 %"]
     assert numbers["steps"] == ["1,000", "600"]
     assert numbers["time to 95\N{NO-BREAK SPACE}%"] == ["50 s", "\N{EN DASH}"]
     assert page.texts["b"][:3] == [f"{n}\N{NO-BREAK SPACE}%" for n in (90, 60, 90)], "the best"
@@ -354,7 +356,7 @@ def test_runs_are_compared_number_by_number(two_runs, tmp_path):
 
 
 def test_lines_of_runs_join_their_own_points(two_runs, tmp_path):
-    html = write_comparison(two_runs, tmp_path / "two.html").read_text()
+    html = write_comparison(open_comparison(two_runs), tmp_path / "two.html").read_text()
     loss = html.split("Loss: generator")[-1].split("</figure>")[0]
     first, second = re.findall(r'<path class="line s\d" d="([^"]*)"', loss)
     assert (first.count("L"), second.count("L")) == (10, 4), (
@@ -363,14 +365,57 @@ def test_lines_of_runs_join_their_own_points(two_runs, tmp_path):
 
 
 def test_runs_that_cannot_be_compared_are_the_users_mistake(two_runs, tmp_path):
-    out = tmp_path / "no.html"
     with pytest.raises(UserError, match="named twice"):
-        write_comparison([two_runs[0], two_runs[0] / "."], out)
-    with pytest.raises(UserError, match=r"9 runs.*holds 8"):
-        write_comparison([make_run(tmp_path / f"run{n}") for n in range(9)], out)
+        open_comparison([two_runs[0], two_runs[0] / "."])
+    with pytest.raises(UserError, match=r"9 are named.*holds 8"):
+        open_comparison([make_run(tmp_path / f"run{n}") for n in range(9)])
     with pytest.raises(UserError, match=r"gone holds no metrics\.jsonl"):
-        write_comparison([two_runs[0], tmp_path / "gone"], out)
-    assert not out.exists()
+        open_comparison([two_runs[0], tmp_path / "gone"])
+    with pytest.raises(UserError, match=r"config\.json is no evaluation"):
+        open_comparison([two_runs[0], two_runs[0] / "config.json"])
+
+
+@pytest.fixture
+def theirs(tmp_path) -> Path:
+    return make_evaluation(tmp_path / "theirs.json")
+
+
+def test_an_evaluation_without_a_run_stands_beside_runs(two_runs, theirs, tmp_path):
+    comparison = open_comparison([two_runs[0], theirs])
+    html = write_comparison(comparison, tmp_path / "page.html").read_text()
+    numbers = {row[0]: row[1:] for row in cells_of(html.split("<section>")[1])}
+    plain = {name: [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in row]
+             for name, row in numbers.items()}  # fmt: skip
+    assert plain["training prompts"] == ["90 %85 % to 95 %", "40 %85 % to 95 %"]
+    assert plain["held-out prompts"] == ["50 %", "70 %60 % to 80 %"]
+    assert plain["diversity, real = 1"] == ["0.8", "0.25"]
+    assert plain["real clips (ceiling)"] == ["\N{EN DASH}", "99.9 %"]
+    assert plain["Fréchet distance, real clips"] == ["\N{EN DASH}", "1.5"]
+    assert plain["data"] == ["\N{EN DASH}", "&lt;shapes&gt; 16x32x48"]
+    assert plain["steps"] == ["1,000", "\N{EN DASH}"]
+    assert not {"drift of area, real = 1", "FVD"} & plain.keys(), "what none was measured by"
+    assert "2 evaluations" in Page(html).texts["h1"]
+    assert "Settings that differ" in Page(html).texts["h2"]
+    heading, first, *_ = comparison.lines()
+    assert heading.endswith(" theirs")
+    assert first.split("  ")[-1].strip() == "40 % (85 % to 95 %)"
+
+
+def test_evaluations_alone_are_a_page_of_numbers(theirs, tmp_path):
+    older = json.loads(theirs.read_text())
+    older["protocol"] |= {"version": "attributes-4"}
+    (tmp_path / "ours").mkdir()
+    ours = tmp_path / "ours" / "evaluation.json"
+    ours.write_text(json.dumps(older))
+    comparison = open_comparison([ours, theirs])
+    page = Page(write_comparison(comparison, tmp_path / "page.html").read_text())
+    assert page.texts["h2"] == ["Final numbers"]
+    assert page.texts["li"] == [
+        "The evaluations are of different protocols: each stands beside its own."
+    ]
+    heading, *_, warning = comparison.lines()
+    assert heading.split() == ["ours", "theirs"]
+    assert warning == page.texts["li"][0]
 
 
 def test_warnings_stand_at_the_top_the_last_first(run_dir):
@@ -536,7 +581,9 @@ def test_numbers_at_the_ends_of_floats_are_tolerated(run_dir, tmp_path, value):
     (run_dir / "evaluation.json").write_text(json.dumps(evaluation_record(4, 1.0, value) | scores))
     _, page = report_of(run_dir)
     assert all(0 <= float(dot["cy"]) <= 200 for dot in page.with_class("dot"))
-    write_comparison([run_dir, make_run(tmp_path / "other")], tmp_path / "two.html")
+    comparison = open_comparison([run_dir, make_run(tmp_path / "other")])
+    write_comparison(comparison, tmp_path / "two.html")
+    assert list(comparison.lines())
 
 
 @pytest.mark.parametrize("suffix", ["webp", "png"])
@@ -622,7 +669,7 @@ def test_command_without_a_run_says_what_it_needs():
     command = [sys.executable, "-m", "t2vgan.report"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: run_dirs: none is named")
+    assert done.stderr.startswith("error: runs: none is named")
 
 
 def test_command_compares_several_runs(two_runs, tmp_path):
@@ -630,6 +677,8 @@ def test_command_compares_several_runs(two_runs, tmp_path):
     command = [sys.executable, "-m", "t2vgan.report", *two_runs, "--out", out]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    words = " ".join(done.stdout.split())
+    assert "training prompts 90 % (85 % to 95 %) 20 % (85 % to 95 %)" in words
     assert f"{out} (" in done.stdout
     assert "2 runs compared" in out.read_text()
 

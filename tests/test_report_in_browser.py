@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from t2vgan.report import write_comparison, write_report
+from t2vgan.report import open_comparison, write_comparison, write_report
 from tests.browsing import CHROMIUM, Browser, browser
-from tests.run_folders import make_run
+from tests.run_folders import make_evaluation, make_run
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which .ci/run installs")
 WIDTHS = {"phone": 375, "desk": 1200}
@@ -33,12 +33,14 @@ def chromium(tmp_path_factory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, Path]:
-    """A page of a run whose names and prompts are hostile, and one that compares two such runs."""
+    """A page of a run whose names and prompts are hostile, and a comparison of more such things."""
     folder = tmp_path_factory.mktemp("runs")
     one = make_run(folder / "<img src=x onerror=alert(1)>")
     other = folder / "other"
     shutil.copytree(one, other)
-    comparison = write_comparison([one, other], folder / "comparison.html")
+    theirs = make_evaluation(folder / "theirs.json")
+    compared = open_comparison([one, other, theirs])
+    comparison = write_comparison(compared, folder / "comparison.html")
     return {"run": write_report(one), "comparison": comparison}
 
 

@@ -2,7 +2,7 @@
 
     records.py      run_dir -> Run, read with tolerance
     page.py         Run -> the page: its sections in order
-    comparison.py   many Runs -> one page
+    comparison.py   many Runs -> one page; standings.py their evaluations, number by number
     pictures.py     film strips, light enough for a page; sheet.py lays them out, moving
     attributes.py   accuracy attribute by attribute, confusion matrices
     curves.py       which numbers become which chart; charts.py draws them as SVG
@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from t2vgan.files import atomic_write_bytes
-from t2vgan.report.comparison import render_comparison
+from t2vgan.report.comparison import Comparison, render_comparison
 from t2vgan.report.page import render_page
-from t2vgan.report.records import read_run
+from t2vgan.report.records import Run, read_evaluation, read_run
 
-__all__ = ["write_comparison", "write_report"]
+__all__ = ["open_comparison", "write_comparison", "write_report"]
 
 
 def write_report(run_dir: Path | str) -> Path:
@@ -37,11 +37,20 @@ def write_report(run_dir: Path | str) -> Path:
     return report
 
 
-def write_comparison(run_dirs: Sequence[Path | str], out: Path | str) -> Path:
-    """Write a page that compares two runs or more, and return its path.
-
-    Raises `UserError` when a folder holds no metrics, is named twice, or they are more than eight.
-    """
-    runs = [read_run(Path(run_dir)) for run_dir in run_dirs]
-    atomic_write_bytes(out, render_comparison(runs).encode())
+def write_comparison(comparison: Comparison, out: Path | str) -> Path:
+    """Write a page that compares runs, and return its path."""
+    atomic_write_bytes(out, render_comparison(comparison).encode())
     return Path(out)
+
+
+def open_comparison(paths: Sequence[Path | str]) -> Comparison:
+    """Read run folders, and evaluations without a run, to compare them.
+
+    Raises `UserError` when a folder holds no metrics, a file is no evaluation, one is named twice,
+    or they are more than eight.
+    """
+
+    def read(path: Path) -> Run:
+        return read_evaluation(path) if path.is_file() else read_run(path)
+
+    return Comparison([read(Path(path)) for path in paths])

@@ -1,4 +1,4 @@
-"""`python -m t2vgan.report RUN_DIR [RUN_DIR ...]`: a page of one run, or of several compared."""
+"""`python -m t2vgan.report RUN [RUN ...]`: a page of one run, or of several compared."""
 
 from pathlib import Path
 
@@ -6,23 +6,27 @@ import tyro
 
 from t2vgan import cli
 from t2vgan.errors import UserError
-from t2vgan.report import write_comparison, write_report
+from t2vgan.report import open_comparison, write_comparison, write_report
 
 
 def report(
-    run_dirs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("comparison.html")
+    runs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("comparison.html")
 ) -> None:
-    """Write a run's report page, RUN_DIR/report.html; of several runs, a page that compares them.
+    """Write a run's report page, RUN/report.html; of several, compare them on a page and here.
 
     Args:
-        run_dirs: folders of training runs, at least one
-        out: where the comparison of several runs goes
+        runs: folders of training runs, or records that python -m t2vgan.evaluation wrote
+        out: where the comparison goes
     """
-    if not run_dirs:
-        raise UserError(
-            "run_dirs: none is named; name the folder of a run, such as runs/quickstart"
-        )
-    path = write_report(run_dirs[0]) if len(run_dirs) == 1 else write_comparison(run_dirs, out)
+    if not runs:
+        raise UserError("runs: none is named; name the folder of a run, such as runs/quickstart")
+    if len(runs) == 1 and not runs[0].is_file():
+        path = write_report(runs[0])
+    else:
+        comparison = open_comparison(runs)
+        for line in comparison.lines():
+            print(cli.printable(line))
+        path = write_comparison(comparison, out)
     print(f"{path} ({path.stat().st_size / 1e6:.2g} MB): open it in any browser")
 
 

@@ -1,4 +1,7 @@
-"""Several runs on one page: final numbers, last clips, curves over each other, settings apart."""
+"""Several runs on one page: final numbers, last clips, curves over each other, settings apart.
+
+A run here may be an evaluation alone: somebody else's videos have no training to show.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,31 +12,55 @@ from t2vgan.report.charts import Chart, line_chart
 from t2vgan.report.curves import EVALUATION_CHARTS, TRAIN_CHARTS
 from t2vgan.report.markup import ABSENT, Markup, count, duration, join, percent, short, tag
 from t2vgan.report.page import PAUSE, TARGET_ACCURACY, document, headline, on_target, section
-from t2vgan.report.records import Record, Run, find, number, table
+from t2vgan.report.records import EVALUATION_NAME, Record, Run, find, table
 from t2vgan.report.reproduce import flat
 from t2vgan.report.scores import scores_of
 from t2vgan.report.sheet import runs_sheet
+from t2vgan.report.standings import as_markup, as_text, mixed_protocols, standings
 
-ACCURACIES = ["training prompts", "held-out prompts"]
 MAX_RUNS = 8  # as many as there are colours that can be told apart
 NOT_COMPARED = {"run_dir", "command"}  # the command is its settings
 
 
-def render_comparison(runs: Sequence[Run]) -> str:
-    """Return the page that compares runs; UserError where they are too many, or one comes twice."""
-    folders = [run.run_dir.resolve() for run in runs]
-    if len(set(folders)) < len(folders):
-        raise UserError("run_dirs: one run is named twice; name each once")
-    if len(runs) > MAX_RUNS:
-        raise UserError(f"run_dirs: {len(runs)} runs, but a page holds {MAX_RUNS}; name fewer")
-    labels = label_runs(folders)
-    problems = [
+class Comparison:
+    """Runs with the names that tell them apart.
+
+    Raises:
+        UserError: they are too many, or one comes twice.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        folders = [run.run_dir.resolve() for run in runs]
+        if len(set(folders)) < len(folders):
+            raise UserError("runs: one is named twice; name each once")
+        if len(runs) > MAX_RUNS:
+            raise UserError(f"runs: {len(runs)} are named, but a page holds {MAX_RUNS}; name fewer")
+        self.runs = runs
+        self.labels = label_runs(folders)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the final numbers as text, and what there is to know about them."""
+        yield from as_text(standings(self.runs), self.labels)
+        yield from mixed_protocols(self.runs)
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """Return the page that compares runs."""
+    runs, labels = comparison.runs, comparison.labels
+    problems = mixed_protocols(runs)
+    problems += [
         f"{label}: {problem}"
         for run, label in zip(runs, labels, strict=True)
         for problem in run.problems
     ]
     clips = runs_sheet(runs, labels, problems)
-    title = f"{len(runs)} runs compared"
+    is_trained = [run.is_trained for run in runs]
+    title = f"{len(runs)} runs compared" if all(is_trained) else f"{len(runs)} evaluations"
+    training = (
+        section("Last samples", clips or tag("p", "No run has samples yet.", class_="absent")),
+        section("Curves", _key(labels), tag("div", *_charts(runs, labels), class_="charts")),
+        section("Settings that differ", _settings(runs, labels)),
+    )
     body = join(
         tag("header", tag("p", "t2vgan", class_="eyebrow"), tag("h1", title)),
         tag("ul", *(tag("li", problem) for problem in problems), class_="problems")
@@ -41,15 +68,15 @@ def render_comparison(runs: Sequence[Run]) -> str:
         else None,
         PAUSE if clips else None,
         section("Final numbers", _final_numbers(runs, labels)),
-        section("Last samples", clips or tag("p", "No run has samples yet.", class_="absent")),
-        section("Curves", _key(labels), tag("div", *_charts(runs, labels), class_="charts")),
-        section("Settings that differ", _settings(runs, labels)),
+        *(training if any(is_trained) else ()),
     )
     return document(f"{title} · t2vgan", body)
 
 
 def label_runs(folders: Sequence[Path]) -> list[str]:
-    """Name each folder by its last parts, as many as tell it from the others."""
+    """Name each folder or record by its last parts, as many as tell it from the others."""
+    folders = [path.parent if path.name == EVALUATION_NAME else path for path in folders]
+    folders = [path.with_suffix("") if path.suffix == ".json" else path for path in folders]
     most = max(len(folder.parts) for folder in folders)
     for size in range(1, most + 1):
         labels = [str(Path(*folder.parts[-size:])) for folder in folders]
@@ -67,15 +94,8 @@ def _name(label: str, index: int) -> Markup:
 
 
 def _final_numbers(runs: Sequence[Run], labels: Sequence[str]) -> Markup:
-    """Tabulate what each run reached, a column a run; the best share of a row stands out."""
-    columns = [_shares_of(run) for run in runs]
-    rows = []
-    for name in ACCURACIES + _attributes(runs) + ["one object"]:
-        shares = [column.get(name) for column in columns]
-        measured = [share for share in shares if share is not None]
-        best = max(measured) if len(measured) > 1 else None
-        cells = (tag("b", percent(s)) if s and s == best else join(percent(s)) for s in shares)
-        rows.append(_row(name, *cells))
+    """Tabulate what each run reached, a column a run, and what it took."""
+    rows = [_row(name, *map(as_markup, cells)) for name, cells in standings(runs).items()]
     costs = [_cost(run) for run in runs]
     rows += [_row(name, *(cost[name] for cost in costs)) for name in costs[0]]
     numbers = tag("table", _head(labels), tag("tbody", *rows), class_="numbers")
@@ -98,32 +118,15 @@ def _attributes(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _shares_of(run: Run) -> dict[str, float | None]:
-    """Return the shares of the evaluation that has the last word."""
-    scores = scores_of(run.final_evaluation)
-    if number(scores, "accuracy") is None:
-        scores = run.evaluations[-1] if run.evaluations else {}
-    attributes = table(scores, "per_attribute")
-    return {
-        **{name: find(attributes, f"{name}.right") for name in attributes},
-        **dict(zip(ACCURACIES, headline(run)[:2], strict=True)),
-        "one object": number(scores, "one_object"),
-    }
-
-
 def _cost(run: Run) -> dict[str, str]:
-    """Return how varied the clips are, and what the run took."""
+    """Return what the run took."""
     last, reached = run.last, on_target(run)
-    diversity = find(run.final_evaluation, "relative_to_real.diversity")
-    if diversity is None and run.evaluations:
-        diversity = number(run.evaluations[-1], "diversity")
     return {
-        "diversity": ABSENT if diversity is None else short(diversity),
         "measured": headline(run)[2],
         f"time to {percent(TARGET_ACCURACY)}": duration(reached["seconds"]) if reached else ABSENT,
-        "training time": duration(last["seconds"]),
-        "steps": count(last["step"]),
-        "clips seen": count(last["clips_seen"]),
+        "training time": duration(last["seconds"]) if last["seconds"] else ABSENT,
+        "steps": count(last["step"]) if last["step"] else ABSENT,
+        "clips seen": count(last["clips_seen"]) if last["clips_seen"] else ABSENT,
         "clips/s": short(last["clips_seen"] / last["seconds"]) if last["seconds"] else ABSENT,
     }
 
@@ -173,11 +176,12 @@ def _over_each_other(
 def _settings(runs: Sequence[Run], labels: Sequence[str]) -> Markup:
     """Tabulate the settings and surroundings in which the runs are not alike."""
     columns = [{**dict(flat(run.config)), **dict(flat(run.environment))} for run in runs]
-    names = dict.fromkeys(name for column in columns for name in column)
+    trained = [column for run, column in zip(runs, columns, strict=True) if run.is_trained]
+    names = dict.fromkeys(name for column in trained for name in column)
     rows = [
         _row(name, *(column.get(name, ABSENT) for column in columns))
         for name in names
-        if name not in NOT_COMPARED and len({column.get(name) for column in columns}) > 1
+        if name not in NOT_COMPARED and len({column.get(name) for column in trained}) > 1
     ]
     if not rows:
         return tag("p", "None: the runs were started alike.", class_="absent")

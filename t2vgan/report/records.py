@@ -10,6 +10,7 @@ from t2vgan.errors import UserError
 
 Record = Mapping[str, Any]
 
+EVALUATION_NAME = "evaluation.json"
 CLOCKS = ("step", "clips_seen", "seconds")  # every record has them
 LARGEST = 1e300  # beyond it sums and the ranges of axes overflow
 
@@ -33,6 +34,11 @@ class Run:
     @property
     def name(self) -> str:
         return self.run_dir.resolve().name
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is a run at all, and not an evaluation alone."""
+        return bool(self.config or self.train or self.evaluations or self.samples or self.events)
 
     @property
     def last(self) -> Record:
@@ -80,7 +86,7 @@ def read_run(run_dir: Path) -> Run:
         run_dir=run_dir,
         config=_read_json(run_dir / "config.json", problems),
         environment=_read_json(run_dir / "run.json", problems),
-        final_evaluation=_read_json(run_dir / "evaluation.json", problems),
+        final_evaluation=_read_json(run_dir / EVALUATION_NAME, problems),
         data=by_kind["data"][-1] if by_kind["data"] else {},
         train=by_kind["train"],
         samples=by_kind["samples"],
@@ -88,6 +94,35 @@ def read_run(run_dir: Path) -> Run:
         evaluations=by_kind["evaluation"],
         events=by_kind["event"],
         problems=problems,
+    )
+
+
+def read_evaluation(file: Path) -> Run:
+    """Read a record of `python -m t2vgan.evaluation` as a run of which nothing else is known.
+
+    UserError if it is none.
+    """
+    record = _read_json(file, [])
+    if number(table(record, "generated"), "accuracy") is None:
+        raise UserError(
+            f"{file} is no evaluation; python -m t2vgan.evaluation --videos DIR --data DATA"
+            " --out FILE writes one"
+        )
+    protocol = table(record, "protocol")
+    clocks = {"step": "weights_step", "clips_seen": "weights_clips_seen"}
+    return Run(
+        run_dir=file,
+        config={},
+        environment={},
+        final_evaluation=record,
+        data={clock: number(protocol, name) or 0 for clock, name in clocks.items()}
+        | {"seconds": 0},
+        train=[],
+        samples=[],
+        seeds=[],
+        evaluations=[],
+        events=[],
+        problems=[],
     )
 
 
