@@ -58,11 +58,11 @@ def open_data(data: DataConfig) -> Mixture:
     weights = parse_mix(data.mix) or {data.path: Decimal(1)}
     cache = ShardCache(data.cache_path, data.cache_gigabytes)
     mixture = mix({path: (open_data_set(path, cache), weight) for path, weight in weights.items()})
-    check_prompts(mixture.manifest, data.name)
+    check_words(mixture.manifest, data.name)
     return mixture
 
 
-def check_prompts(manifest: Manifest, name: str) -> None:
+def check_words(manifest: Manifest, name: str) -> None:
     """Raise UserError unless there are prompts, and each has words."""
     if not manifest.prompts:
         raise UserError(f"{name}: the manifest counts no prompts; {INDEX_ANEW}")
