@@ -121,22 +121,28 @@ def make_run(folder: Path) -> Path:
 
 
 def make_evaluation(file: Path) -> Path:
-    """Write the evaluation of somebody else's videos: no run, and data of its own."""
+    """Write the evaluation of somebody else's videos, and its picture: no run, other data."""
     protocol = {
         "version": "attributes-5",
         "dataset_builder": "<shapes>",
         "dataset_fingerprint": "abc",
         "num_clips": 2000,
-        "num_frames": 16,
-        "height": 32,
-        "width": 48,
+        "num_frames": FRAMES,
+        "height": HEIGHT,
+        "width": WIDTH,
     }
+    strips(2, seed=1).save(file.with_suffix(".png"))
     record = {
         "protocol": protocol,
         "generated": evaluation_record(0, 0.4, 0.7) | {"accuracy_held_out_interval": [0.6, 0.8]},
         "relative_to_real": {"diversity": 0.25, "drift_area": None},
         "ceiling": {"accuracy": 0.999},
         "distribution": {"frechet": {"generated": 3.0, "floor": 1.5}},
+        "shown": {
+            "file": file.with_suffix(".png").name,
+            "prompts": [PROMPTS[0], HELD_OUT],
+            "held_out_prompts": [HELD_OUT],
+        },
     }
     file.write_text(json.dumps(record))
     return file

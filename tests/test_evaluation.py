@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from data_tools.build_plan import BuildPlan
@@ -144,10 +145,15 @@ def test_the_command_writes_the_protocol_with_the_numbers(data, weights, tmp_pat
     assert record["generated"]["accuracy"] == 0
     assert record["ceiling"]["accuracy"] >= 0.99
     assert record["controls"]["shuffled_frames"]["accuracy"] < 0.2
+    shown = record.pop("shown")
+    assert shown["file"] == "evaluation.png"
+    assert shown["held_out_prompts"] == shown["prompts"][-1:] == ["circle moving up-right"]
+    assert len(shown["prompts"]) == 8 + 1
+    assert Image.open(out.parent / shown["file"]).size == (10 * 48, 9 * 32)
     again = evaluate(weights, DataConfig(path=data), num_clips=40, seed=3, device="cpu").model_dump(
         mode="json"
     )
-    del again["protocol"], record["protocol"]
+    del again["protocol"], record["protocol"], again["shown"]
     assert again == record, "the same seed gives the same numbers"
 
 

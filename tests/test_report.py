@@ -335,7 +335,7 @@ def test_runs_are_compared_number_by_number(two_runs, tmp_path):
     html = write_comparison(open_comparison(two_runs), tmp_path / "two.html").read_text()
     page = Page(html)
     assert page.texts["h2"] == [
-        "Final numbers", "Last samples", "Curves", "Settings that differ"
+        "Final numbers", "Samples", "Curves", "Settings that differ"
     ]  # fmt: skip
     labels = [f"{folder.parent.name}/{folder.name}" for folder in two_runs]
     assert page.texts["table"][0].startswith("".join(labels)), "names that tell them apart"
@@ -391,11 +391,14 @@ def test_an_evaluation_without_a_run_stands_beside_runs(two_runs, theirs, tmp_pa
     assert plain["diversity, real = 1"] == ["0.8", "0.25"]
     assert plain["real clips (ceiling)"] == ["\N{EN DASH}", "99.9 %"]
     assert plain["Fréchet distance, real clips"] == ["\N{EN DASH}", "1.5"]
-    assert plain["data"] == ["\N{EN DASH}", "&lt;shapes&gt; 16x32x48"]
+    assert plain["data"] == ["\N{EN DASH}", f"&lt;shapes&gt; {FRAMES}x{HEIGHT}x{WIDTH}"]
     assert plain["steps"] == ["1,000", "\N{EN DASH}"]
     assert not {"drift of area, real = 1", "FVD"} & plain.keys(), "what none was measured by"
     assert "2 evaluations" in Page(html).texts["h1"]
-    assert "Settings that differ" in Page(html).texts["h2"]
+    assert Page(html).texts["h2"][1:] == ["Samples", "Curves", "Settings that differ"]
+    clips = [clip["title"] for clip in sheet_of(html, 1).with_class("clip")]
+    assert len(clips) == len(PROMPTS) + 2
+    assert clips[1] == f"{PROMPTS[0]}, theirs"
     heading, first, *_ = comparison.lines()
     assert heading.endswith(" theirs")
     assert first.split("  ")[-1].strip() == "40 % (85 % to 95 %)"
@@ -409,7 +412,8 @@ def test_evaluations_alone_are_a_page_of_numbers(theirs, tmp_path):
     ours.write_text(json.dumps(older))
     comparison = open_comparison([ours, theirs])
     page = Page(write_comparison(comparison, tmp_path / "page.html").read_text())
-    assert page.texts["h2"] == ["Final numbers"]
+    assert len(page.with_class("clip")) == 2, "ours names a picture that is not there"
+    assert page.texts["h2"] == ["Final numbers", "Samples"]
     assert page.texts["li"] == [
         "The evaluations are of different protocols: each stands beside its own."
     ]

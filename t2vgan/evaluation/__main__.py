@@ -32,7 +32,7 @@ def evaluation(
         weights: weights file, or a run folder (its best weights), that draws the clips
         videos: folder of GIF, MP4, AVI, WebP or PNG that any system wrote (docs/evaluation.md)
         num_clips: clips that weights draw (default 2,000); of too many prompts, half are held out
-        out: file for the record
+        out: file for the record; some of the clips go into a PNG beside it, for the report
         seed: seed of the drawn clips and of the controls
         device: auto, cpu, cuda, cuda:1, ...
         features: classifier for the distances (default: the one that comes with t2vgan)
@@ -62,6 +62,7 @@ def evaluation(
         device=device,
         features=features or SHIPPED,
         fvd_weights=fvd_weights,
+        picture=out.with_name(f"{out.name.removesuffix('.json')}.png"),
         processes=processes,
     )
     if processes.is_main:

@@ -26,6 +26,7 @@ from t2vgan.evaluation.fvd import VideoFeatures
 from t2vgan.evaluation.prompts import check_prompts
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.scores import RelativeToReal, Scores, compare, score_track
+from t2vgan.evaluation.shown_clips import ShownClips, save_shown_clips
 from t2vgan.evaluation.trackers import tracker_of
 from t2vgan.evaluation.tracking import Track, join
 from t2vgan.evaluation.video_folder import VideoFolder, Videos
@@ -84,6 +85,8 @@ class Evaluation(Frozen):
     controls: Controls
     distribution: Distribution
     near_copies: NearCopies | None
+    shown: ShownClips | None = None
+    """A few of the generated clips, in a picture beside the record."""
     notes: list[str]
     """What could not be measured, and why."""
 
@@ -98,14 +101,15 @@ def evaluate(
     device: str = "auto",
     features: Path | str = SHIPPED,
     fvd_weights: Path | str | None = None,
+    picture: Path | None = None,
     processes: Processes | None = None,
 ) -> Evaluation:
     """Score the clips that weights draw, or a folder of videos, beside the real clips of some data.
 
     `num_clips` belongs to weights (2,000 without it): a folder is scored whole. Clips are split
-    over the ranks, and all return the same (collective). Raises UserError for weights, videos and
-    data that do not fit each other, prompts of the data that the meter does not know, and too few
-    clips.
+    over the ranks, and all return the same (collective). Some of the generated clips go into
+    `picture`, a PNG file. Raises UserError for weights, videos and data that do not fit each other,
+    prompts of the data that the meter does not know, and too few clips.
     """
     start = time.monotonic()
     processes = processes or Processes()
@@ -123,7 +127,9 @@ def evaluate(
     eyes = Eyes(
         tracker_of([*manifest.prompts, *source.prompts]), processes, target, network, video_network
     )
-    result = _measure(source, mixture, eyes, features_sha256=sha256_of(features), seed=seed)
+    result = _measure(
+        source, mixture, eyes, features_sha256=sha256_of(features), seed=seed, picture=picture
+    )
     duration = round(time.monotonic() - start, 2)
     protocol = result.protocol.model_copy(update={"duration_seconds": duration})
     return result.model_copy(update={"protocol": protocol})
@@ -136,6 +142,7 @@ def _measure(
     *,
     features_sha256: str,
     seed: int,
+    picture: Path | None,
 ) -> Evaluation:
     """Look at all clips, and say everything of them (collective)."""
     manifest, real = data.manifest, RealClips(data, len(source.prompts))
@@ -179,6 +186,9 @@ def _measure(
         controls=measure_controls(real_view.track, real_prompts, seed),
         distribution=distribution,
         near_copies=copies,
+        shown=None
+        if picture is None
+        else eyes.processes.on_main(lambda: save_shown_clips(picture, source, is_readable)),
         notes=[
             *_notes(generated, relative, real.num_clips),
             *what_is_missing(distribution, compared, real_view),

@@ -57,7 +57,6 @@ def render_comparison(comparison: Comparison) -> str:
     is_trained = [run.is_trained for run in runs]
     title = f"{len(runs)} runs compared" if all(is_trained) else f"{len(runs)} evaluations"
     training = (
-        section("Last samples", clips or tag("p", "No run has samples yet.", class_="absent")),
         section("Curves", _key(labels), tag("div", *_charts(runs, labels), class_="charts")),
         section("Settings that differ", _settings(runs, labels)),
     )
@@ -68,6 +67,7 @@ def render_comparison(comparison: Comparison) -> str:
         else None,
         PAUSE if clips else None,
         section("Final numbers", _final_numbers(runs, labels)),
+        section("Samples", clips or tag("p", "No run has samples yet.", class_="absent")),
         *(training if any(is_trained) else ()),
     )
     return document(f"{title} · t2vgan", body)

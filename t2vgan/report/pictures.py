@@ -90,8 +90,8 @@ def read_strips(
 
 
 def picture_path(run: Run, record: Record) -> Path | None:
-    """Return the picture's path, if there is one; only a file inside the run is ever read."""
-    folder = run.run_dir.resolve()
+    """Return the picture's path, if there is one; only files of its own folder are ever read."""
+    folder = run.folder.resolve()
     try:
         path = (folder / str(record.get("file") or "")).resolve()
         return path if path.is_relative_to(folder) and path.is_file() else None

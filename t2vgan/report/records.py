@@ -36,9 +36,14 @@ class Run:
         return self.run_dir.resolve().name
 
     @property
+    def folder(self) -> Path:
+        """Where its pictures lie."""
+        return self.run_dir.parent if self.run_dir.is_file() else self.run_dir
+
+    @property
     def is_trained(self) -> bool:
         """Whether there is a run at all, and not an evaluation alone."""
-        return bool(self.config or self.train or self.evaluations or self.samples or self.events)
+        return not self.run_dir.is_file()
 
     @property
     def last(self) -> Record:
@@ -108,17 +113,20 @@ def read_evaluation(file: Path) -> Run:
             f"{file} is no evaluation; python -m t2vgan.evaluation --videos DIR --data DATA"
             " --out FILE writes one"
         )
-    protocol = table(record, "protocol")
-    clocks = {"step": "weights_step", "clips_seen": "weights_clips_seen"}
+    protocol, shown = table(record, "protocol"), table(record, "shown")
+    clocks = {
+        "step": number(protocol, "weights_step") or 0,
+        "clips_seen": number(protocol, "weights_clips_seen") or 0,
+        "seconds": 0,
+    }
     return Run(
         run_dir=file,
         config={},
         environment={},
         final_evaluation=record,
-        data={clock: number(protocol, name) or 0 for clock, name in clocks.items()}
-        | {"seconds": 0},
+        data=clocks,
         train=[],
-        samples=[],
+        samples=[{**protocol, **shown, **clocks, "kind": "samples"}] if shown else [],
         seeds=[],
         evaluations=[],
         events=[],
