@@ -14,10 +14,10 @@ from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
 from data_tools.scenes.motions import MOTIONS, Ranges, trace
 from t2vgan.shards import Geometry
 
-VERSION = "1"
+VERSION = "2"
 SIZES: dict[str, Ranges] = {
     "small": Ranges(
-        radius=(4.5, 5.5),
+        radius=(4.5, 6.2),
         offset=5,
         displacement=(26, 34),
         swing=(12, 16),
@@ -27,7 +27,7 @@ SIZES: dict[str, Ranges] = {
         radius_large=(6.6, 7.4),
     ),
     "large": Ranges(
-        radius=(8.5, 9.5),
+        radius=(7.8, 9.8),
         offset=5,
         displacement=(26, 34),
         swing=(12, 16),

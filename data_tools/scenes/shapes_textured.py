@@ -11,7 +11,7 @@ from t2vgan.shards import Geometry
 
 __all__ = ["HELD_OUT_PROMPTS", "PROMPTS", "VERSION", "render_clips"]
 
-VERSION = "1"
+VERSION = "2"
 
 
 def render_clips(
