@@ -4,12 +4,14 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from torch import Tensor
 
 import t2vgan
+from t2vgan.checkpoint.folder import list_steps, read_state, step_folder
 from t2vgan.checkpoint.state import (
     Snapshot,
     latest_step,
@@ -143,6 +145,23 @@ def find_checkpoint(run_dir: Path, *, before_bad_steps: bool) -> int | None:
     )
 
 
+def newest_state(run_dir: Path) -> dict[str, JsonValue]:
+    """Return what the newest readable checkpoint says besides tensors; empty where none is."""
+    for step in reversed(list_steps(run_dir)):
+        with suppress(OSError, ValueError):
+            return read_state(step_folder(run_dir, step))
+    return {}
+
+
+def check_same_data(config: Config, fingerprint: str, trained_on: object) -> None:
+    """Raise UserError unless the data's fingerprint is that of a checkpoint."""
+    if fingerprint != trained_on:
+        raise UserError(
+            f"{config.data.name} is not the data that {config.run_dir} was trained on; use that"
+            " data, or start another run with --run-dir"
+        )
+
+
 def load_run(config: Config, game: Game, step: int, state: RunState) -> None:
     """Restore the checkpoint of a step into the networks, the optimizers and the state.
 
@@ -152,11 +171,7 @@ def load_run(config: Config, game: Game, step: int, state: RunState) -> None:
     players = game.players
     optimizers = {name: player.optimizer for name, player in players.items()}
     saved = RunState.model_validate(load_checkpoint(config.run_dir, step, game.modules, optimizers))
-    if saved.data_fingerprint != state.data_fingerprint:
-        raise UserError(
-            f"{config.data.name} is not the data that {config.run_dir} was trained on; use that"
-            " data, or start another run with --run-dir"
-        )
+    check_same_data(config, state.data_fingerprint, saved.data_fingerprint)
     for name in RunState.model_fields:
         setattr(state, name, getattr(saved, name))
     for name, player in players.items():

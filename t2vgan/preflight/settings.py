@@ -11,6 +11,7 @@ from t2vgan.mixture import open_data
 from t2vgan.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
 from t2vgan.preflight.storage import build_networks
 from t2vgan.run_folder import check_same_run
+from t2vgan.saving import check_same_data, newest_state
 from t2vgan.tracking import check_tracking, has_wandb_key
 
 
@@ -57,6 +58,8 @@ def fit_together(config: Config) -> list[str]:
     data.order(num_streams=streams, shuffle_window=window, seed=config.train.seed)
     check_frames(config, data.manifest.geometry.num_frames)
     build_networks(config, data.manifest)
+    if state := newest_state(config.run_dir):
+        check_same_data(config, data.manifest.fingerprint, state.get("data_fingerprint"))
     return changes
 
 

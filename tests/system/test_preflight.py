@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from t2vgan.config import Config, load_config
-from t2vgan.manifest import load_manifest
+from t2vgan.manifest import load_manifest, write_manifest
 from t2vgan.preflight.finding import FIT, UNFIT
 from t2vgan.preflight.settings import check_run
 from t2vgan.preflight.storage import checkpoint_bytes
@@ -221,6 +221,25 @@ def test_what_training_would_refuse(options, expected, circles, tmp_path):
     assert expected in finding.text
     longer = check_run(Alone(), config(tmp_path / "started", "--train.num-steps", 20))
     assert (longer.verdict, longer.text) == (FIT, "train.num_steps: 12 -> 20")
+
+
+def test_data_that_the_run_was_not_trained_on(circles, tmp_path):
+    run_dir, other = tmp_path / "run", tmp_path / "other"
+    python_ok(*train(circles, run_dir, "--train.num-steps", 2))
+    shutil.copytree(circles, other)
+    manifest = load_manifest(other)
+    write_manifest(other, manifest.model_copy(update={"fps": manifest.fps + 1}))
+
+    def preflight(data: Path) -> tuple[str, str]:
+        arguments = train(data, run_dir, "--train.num-steps", 2)[1:]
+        finding = check_run(Alone(), read([str(part) for part in arguments]).config)
+        return finding.verdict, finding.text
+
+    verdict, text = preflight(other)
+    assert (verdict, "is not the data that" in text) == (UNFIT, True), text
+    (folder,) = (run_dir / "checkpoints").iterdir()
+    (folder / "state.json").write_text("{")
+    assert preflight(other)[0] == FIT, "a damaged checkpoint is set aside"
 
 
 def test_the_room_that_checkpoints_take_is_what_they_take(circles, tmp_path):
