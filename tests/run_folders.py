@@ -1,5 +1,6 @@
 """Run folders for the tests of the report, written record by record."""
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -131,7 +132,8 @@ def make_evaluation(file: Path) -> Path:
         "height": HEIGHT,
         "width": WIDTH,
     }
-    strips(2, seed=1).save(file.with_suffix(".png"))
+    picture = file.with_suffix(".png")
+    strips(2, seed=1).save(picture)
     record = {
         "protocol": protocol,
         "generated": evaluation_record(0, 0.4, 0.7) | {"accuracy_held_out_interval": [0.6, 0.8]},
@@ -139,7 +141,8 @@ def make_evaluation(file: Path) -> Path:
         "ceiling": {"accuracy": 0.999},
         "distribution": {"frechet": {"generated": 3.0, "floor": 1.5}},
         "shown": {
-            "file": file.with_suffix(".png").name,
+            "file": picture.name,
+            "sha256": hashlib.sha256(picture.read_bytes()).hexdigest(),
             "prompts": [PROMPTS[0], HELD_OUT],
             "held_out_prompts": [HELD_OUT],
         },

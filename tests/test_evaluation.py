@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from t2vgan.errors import UserError
 from t2vgan.evaluation import drawn_clips
 from t2vgan.evaluation import evaluate as evaluate_module
 from t2vgan.evaluation.evaluate import Evaluation, evaluate
+from t2vgan.evaluation.shown_clips import choose, show_clips
 from t2vgan.evaluation.table import format_evaluation
 from t2vgan.mixture import alone
 from t2vgan.models import build_generator
@@ -146,15 +148,48 @@ def test_the_command_writes_the_protocol_with_the_numbers(data, weights, tmp_pat
     assert record["ceiling"]["accuracy"] >= 0.99
     assert record["controls"]["shuffled_frames"]["accuracy"] < 0.2
     shown = record.pop("shown")
-    assert shown["file"] == "evaluation.png"
+    assert shown["file"] == "evaluation-clips.png"
     assert shown["held_out_prompts"] == shown["prompts"][-1:] == ["circle moving up-right"]
     assert len(shown["prompts"]) == 8 + 1
-    assert Image.open(out.parent / shown["file"]).size == (10 * 48, 9 * 32)
     again = evaluate(weights, DataConfig(path=data), num_clips=40, seed=3, device="cpu").model_dump(
         mode="json"
     )
     del again["protocol"], record["protocol"], again["shown"]
     assert again == record, "the same seed gives the same numbers"
+
+
+class Filmed:
+    """Clips of one grey level each, by place."""
+
+    prompts = tuple("abcabcde")
+    held_out = ("e",)
+
+    def read(self, places):
+        levels = np.array(places, dtype=np.uint8)[:, None, None, None, None]
+        return np.tile(levels, (1, 3, 4, 5, 3)), []
+
+
+def test_the_picture_shows_the_first_readable_clip_of_each_prompt(tmp_path):
+    is_readable = np.array([1, 0, 1, 1, 1, 1, 0, 1], dtype=bool)
+    shown, problems = show_clips(tmp_path / "x.png", Filmed(), is_readable)
+    assert problems == []
+    assert (set(shown.prompts[:-1]), shown.prompts[-1]) == (set("abc"), "e")
+    rows = np.asarray(Image.open(tmp_path / "x.png")).reshape(-1, 4, 3 * 5, 3)
+    first = {"a": 0, "b": 4, "c": 2, "e": 7}
+    assert [set(row.flat) for row in rows] == [{first[prompt]} for prompt in shown.prompts]
+
+
+def test_a_picture_that_cannot_be_written_is_a_note(tmp_path):
+    (tmp_path / "x.png").mkdir()
+    shown, (note,) = show_clips(tmp_path / "x.png", Filmed(), np.ones(8, dtype=bool))
+    assert shown is None
+    assert note.startswith("picture: ")
+
+
+def test_two_systems_show_the_same_prompts():
+    ours = [f"prompt {number}" for number in range(1000)]
+    theirs = [f"prompt {number}" for number in range(1500, 0, -1)]
+    assert len(set(choose(ours, 8)) & set(choose(theirs, 8))) >= 4
 
 
 def test_help_does_not_wait_for_torch():

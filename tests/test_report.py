@@ -13,6 +13,7 @@ import zlib
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -369,8 +370,13 @@ def test_runs_that_cannot_be_compared_are_the_users_mistake(two_runs, tmp_path):
         open_comparison([two_runs[0], two_runs[0] / "."])
     with pytest.raises(UserError, match=r"9 are named.*holds 8"):
         open_comparison([make_run(tmp_path / f"run{n}") for n in range(9)])
-    with pytest.raises(UserError, match=r"gone holds no metrics\.jsonl"):
+    with pytest.raises(UserError, match="gone is not there"):
         open_comparison([two_runs[0], tmp_path / "gone"])
+    with pytest.raises(UserError, match=r"holds no metrics\.jsonl"):
+        open_comparison([two_runs[0], tmp_path])
+    evaluation = make_evaluation(two_runs[0] / "evaluation.json")
+    with pytest.raises(UserError, match="named twice"):
+        open_comparison([two_runs[0], evaluation])
     with pytest.raises(UserError, match=r"config\.json is no evaluation"):
         open_comparison([two_runs[0], two_runs[0] / "config.json"])
 
@@ -390,36 +396,98 @@ def test_an_evaluation_without_a_run_stands_beside_runs(two_runs, theirs, tmp_pa
     assert plain["held-out prompts"] == ["50 %", "70 %60 % to 80 %"]
     assert plain["diversity, real = 1"] == ["0.8", "0.25"]
     assert plain["real clips (ceiling)"] == ["\N{EN DASH}", "99.9 %"]
-    assert plain["Fréchet distance, real clips"] == ["\N{EN DASH}", "1.5"]
+    assert plain["Frechet distance, real clips"] == ["\N{EN DASH}", "1.5"]
     assert plain["data"] == ["\N{EN DASH}", f"&lt;shapes&gt; {FRAMES}x{HEIGHT}x{WIDTH}"]
     assert plain["steps"] == ["1,000", "\N{EN DASH}"]
     assert not {"drift of area, real = 1", "FVD"} & plain.keys(), "what none was measured by"
-    assert "2 evaluations" in Page(html).texts["h1"]
+    assert plain["measured"] == ["at step 1,000", "final evaluation"]
+    assert plain["clips scored"] == ["80", "80"]
+    assert Page(html).texts["h1"] == ["Evaluations side by side"]
+    assert Page(html).texts["li"] == [
+        "The numbers are of different data: each stands beside its own."
+    ]
     assert Page(html).texts["h2"][1:] == ["Samples", "Curves", "Settings that differ"]
     clips = [clip["title"] for clip in sheet_of(html, 1).with_class("clip")]
     assert len(clips) == len(PROMPTS) + 2
-    assert clips[1] == f"{PROMPTS[0]}, theirs"
+    assert clips[1] == f"{PROMPTS[0]}, theirs.json"
     heading, first, *_ = comparison.lines()
-    assert heading.endswith(" theirs")
+    assert heading.endswith(" theirs.json")
     assert first.split("  ")[-1].strip() == "40 % (85 % to 95 %)"
 
 
+def edit(file: Path, **changes) -> Path:
+    """Change some of a record's objects."""
+    record = json.loads(file.read_text())
+    for name, change in changes.items():
+        record[name] |= change
+    file.write_text(json.dumps(record))
+    return file
+
+
 def test_evaluations_alone_are_a_page_of_numbers(theirs, tmp_path):
-    older = json.loads(theirs.read_text())
-    older["protocol"] |= {"version": "attributes-4"}
     (tmp_path / "ours").mkdir()
-    ours = tmp_path / "ours" / "evaluation.json"
-    ours.write_text(json.dumps(older))
+    ours = make_evaluation(tmp_path / "ours" / "evaluation.json")
+    edit(ours, protocol={"version": "attributes-4"}, generated={"accuracy": 0.0})
     comparison = open_comparison([ours, theirs])
-    page = Page(write_comparison(comparison, tmp_path / "page.html").read_text())
-    assert len(page.with_class("clip")) == 2, "ours names a picture that is not there"
+    html = write_comparison(comparison, tmp_path / "page.html").read_text()
+    page = Page(html)
     assert page.texts["h2"] == ["Final numbers", "Samples"]
     assert page.texts["li"] == [
-        "The evaluations are of different protocols: each stands beside its own."
+        "The numbers are of different protocols: each stands beside its own."
     ]
+    assert page.texts["b"][0] == "40\N{NO-BREAK SPACE}%", "better than none at all"
+    assert len(page.with_class("clip")) == 4
+    assert "training time" not in html
     heading, *_, warning = comparison.lines()
-    assert heading.split() == ["ours", "theirs"]
+    assert heading.split() == ["ours", "theirs.json"]
     assert warning == page.texts["li"][0]
+
+
+def test_an_evaluation_of_held_out_prompts_alone_is_one(theirs):
+    edit(theirs, generated={"accuracy": None})
+    lines = [" ".join(line.split()) for line in open_comparison([theirs]).lines()]
+    assert "held-out prompts 70 % (60 % to 80 %)" in lines
+
+
+def break_between_chunks(picture: Path, broken: Path) -> None:
+    """Cut a PNG's data in two, with a chunk between them that has no lawful name."""
+    whole = picture.read_bytes()
+    at = whole.index(b"IDAT")
+    size = int.from_bytes(whole[at - 4 : at], "big")
+    data, after = whole[at + 4 : at + 4 + size], whole[at + 8 + size :]
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + name + data + crc32(name + data).to_bytes(4, "big")
+
+    half = size // 2
+    pieces = chunk(b"IDAT", data[:half]), chunk(b"\0\0\0\0", b""), chunk(b"IDAT", data[half:])
+    broken.write_bytes(whole[: at - 4] + b"".join(pieces) + after)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"file": "gone.png"}, "its picture is missing"),
+        ({"file": "../theirs.png"}, "its picture is missing"),
+        ({"file": "other.png"}, "other.png is not the picture that was made with this record"),
+        ({"sha256": None, "file": "broken.png"}, "broken PNG file"),
+    ],
+)
+def test_another_picture_is_not_shown_as_theirs(theirs, change, reason, tmp_path):
+    strips(2, seed=9).save(tmp_path / "other.png")
+    break_between_chunks(tmp_path / "other.png", tmp_path / "broken.png")
+    edit(theirs, shown=change)
+    html = write_comparison(open_comparison([theirs]), tmp_path / "page.html").read_text()
+    page = Page(html)
+    assert page.with_class("clip") == []
+    (problem,) = page.texts["li"]
+    assert problem.startswith("theirs.json: ")
+    assert reason in problem
+
+
+def test_text_that_no_file_can_hold_is_replaced(theirs, tmp_path):
+    edit(theirs, protocol={"version": "\ud800"})
+    assert write_comparison(open_comparison([theirs]), tmp_path / "page.html").stat().st_size
 
 
 def test_warnings_stand_at_the_top_the_last_first(run_dir):
@@ -642,7 +710,7 @@ def test_a_report_that_fails_leaves_the_old_one(run_dir, monkeypatch):
 
 
 def test_no_metrics_is_the_users_mistake(tmp_path):
-    with pytest.raises(UserError, match=r"no metrics\.jsonl.*runs/quickstart"):
+    with pytest.raises(UserError, match=r"is not there.*runs/quickstart"):
         write_report(tmp_path / "nothing")
     (tmp_path / "metrics.jsonl").write_text("\n{\n")
     with pytest.raises(UserError, match="no readable record"):
@@ -665,7 +733,7 @@ def test_command_answers_a_missing_folder_in_one_line(tmp_path):
     command = [sys.executable, "-m", "t2vgan.report", tmp_path / "gone"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: run_dir=")
+    assert done.stderr.startswith(f"error: {tmp_path / 'gone'} is not there")
     assert done.stderr.count("\n") == 1
 
 

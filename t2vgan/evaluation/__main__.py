@@ -32,7 +32,7 @@ def evaluation(
         weights: weights file, or a run folder (its best weights), that draws the clips
         videos: folder of GIF, MP4, AVI, WebP or PNG that any system wrote (docs/evaluation.md)
         num_clips: clips that weights draw (default 2,000); of too many prompts, half are held out
-        out: file for the record; some of the clips go into a PNG beside it, for the report
+        out: file for the record; some of the clips go beside it, into NAME-clips.png
         seed: seed of the drawn clips and of the controls
         device: auto, cpu, cuda, cuda:1, ...
         features: classifier for the distances (default: the one that comes with t2vgan)
@@ -62,13 +62,13 @@ def evaluation(
         device=device,
         features=features or SHIPPED,
         fvd_weights=fvd_weights,
-        picture=out.with_name(f"{out.name.removesuffix('.json')}.png"),
+        picture=out.with_name(f"{out.name.removesuffix('.json')}-clips.png"),
         processes=processes,
     )
     if processes.is_main:
         print(format_evaluation(result))
         atomic_write_bytes(out, result.model_dump_json(indent=2).encode() + b"\n")
-        print(f"\n{out} written")
+        print(f"\n{out}{f' and {result.shown.file}' if result.shown else ''} written")
     processes.end()
 
 

@@ -26,7 +26,7 @@ from t2vgan.evaluation.fvd import VideoFeatures
 from t2vgan.evaluation.prompts import check_prompts
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.scores import RelativeToReal, Scores, compare, score_track
-from t2vgan.evaluation.shown_clips import ShownClips, save_shown_clips
+from t2vgan.evaluation.shown_clips import ShownClips, show_clips
 from t2vgan.evaluation.trackers import tracker_of
 from t2vgan.evaluation.tracking import Track, join
 from t2vgan.evaluation.video_folder import VideoFolder, Videos
@@ -166,6 +166,11 @@ def _measure(
         view.thumbnails[is_readable], real_view.thumbnails, real, eyes.processes, eyes.device
     )
     relative = compare(generated, ceiling)
+    shown, problems = (
+        (None, [])
+        if picture is None
+        else eyes.processes.on_main(lambda: show_clips(picture, source, is_readable))
+    )
     return Evaluation(
         protocol=Protocol(
             **_origin(source),
@@ -186,10 +191,9 @@ def _measure(
         controls=measure_controls(real_view.track, real_prompts, seed),
         distribution=distribution,
         near_copies=copies,
-        shown=None
-        if picture is None
-        else eyes.processes.on_main(lambda: save_shown_clips(picture, source, is_readable)),
+        shown=shown,
         notes=[
+            *problems,
             *_notes(generated, relative, real.num_clips),
             *what_is_missing(distribution, compared, real_view),
         ],

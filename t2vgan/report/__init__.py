@@ -33,13 +33,13 @@ def write_report(run_dir: Path | str) -> Path:
     """
     run_dir = Path(run_dir)
     report = run_dir / "report.html"
-    atomic_write_bytes(report, render_page(read_run(run_dir)).encode())
+    atomic_write_bytes(report, render_page(read_run(run_dir)).encode(errors="replace"))
     return report
 
 
 def write_comparison(comparison: Comparison, out: Path | str) -> Path:
     """Write a page that compares runs, and return its path."""
-    atomic_write_bytes(out, render_comparison(comparison).encode())
+    atomic_write_bytes(out, render_comparison(comparison).encode(errors="replace"))
     return Path(out)
 
 

@@ -24,9 +24,9 @@ def report(
         path = write_report(runs[0])
     else:
         comparison = open_comparison(runs)
+        path = write_comparison(comparison, out)
         for line in comparison.lines():
             print(cli.printable(line))
-        path = write_comparison(comparison, out)
     print(f"{path} ({path.stat().st_size / 1e6:.2g} MB): open it in any browser")
 
 

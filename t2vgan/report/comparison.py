@@ -11,12 +11,12 @@ from t2vgan.errors import UserError
 from t2vgan.report.charts import Chart, line_chart
 from t2vgan.report.curves import EVALUATION_CHARTS, TRAIN_CHARTS
 from t2vgan.report.markup import ABSENT, Markup, count, duration, join, percent, short, tag
-from t2vgan.report.page import PAUSE, TARGET_ACCURACY, document, headline, on_target, section
+from t2vgan.report.page import PAUSE, TARGET_ACCURACY, document, on_target, section
 from t2vgan.report.records import EVALUATION_NAME, Record, Run, find, table
 from t2vgan.report.reproduce import flat
 from t2vgan.report.scores import scores_of
 from t2vgan.report.sheet import runs_sheet
-from t2vgan.report.standings import as_markup, as_text, mixed_protocols, standings
+from t2vgan.report.standings import as_markup, as_text, standings, what_differs
 
 MAX_RUNS = 8  # as many as there are colours that can be told apart
 NOT_COMPARED = {"run_dir", "command"}  # the command is its settings
@@ -30,7 +30,7 @@ class Comparison:
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        folders = [run.run_dir.resolve() for run in runs]
+        folders = [_without_record(run.run_dir.resolve()) for run in runs]
         if len(set(folders)) < len(folders):
             raise UserError("runs: one is named twice; name each once")
         if len(runs) > MAX_RUNS:
@@ -41,13 +41,13 @@ class Comparison:
     def lines(self) -> Iterator[str]:
         """Yield the final numbers as text, and what there is to know about them."""
         yield from as_text(standings(self.runs), self.labels)
-        yield from mixed_protocols(self.runs)
+        yield from what_differs(self.runs)
 
 
 def render_comparison(comparison: Comparison) -> str:
     """Return the page that compares runs."""
     runs, labels = comparison.runs, comparison.labels
-    problems = mixed_protocols(runs)
+    problems = what_differs(runs)
     problems += [
         f"{label}: {problem}"
         for run, label in zip(runs, labels, strict=True)
@@ -55,7 +55,7 @@ def render_comparison(comparison: Comparison) -> str:
     ]
     clips = runs_sheet(runs, labels, problems)
     is_trained = [run.is_trained for run in runs]
-    title = f"{len(runs)} runs compared" if all(is_trained) else f"{len(runs)} evaluations"
+    title = f"{len(runs)} runs compared" if all(is_trained) else "Evaluations side by side"
     training = (
         section("Curves", _key(labels), tag("div", *_charts(runs, labels), class_="charts")),
         section("Settings that differ", _settings(runs, labels)),
@@ -75,14 +75,17 @@ def render_comparison(comparison: Comparison) -> str:
 
 def label_runs(folders: Sequence[Path]) -> list[str]:
     """Name each folder or record by its last parts, as many as tell it from the others."""
-    folders = [path.parent if path.name == EVALUATION_NAME else path for path in folders]
-    folders = [path.with_suffix("") if path.suffix == ".json" else path for path in folders]
     most = max(len(folder.parts) for folder in folders)
     for size in range(1, most + 1):
         labels = [str(Path(*folder.parts[-size:])) for folder in folders]
         if len(set(labels)) == len(labels):
             break
     return labels
+
+
+def _without_record(path: Path) -> Path:
+    """Return the folder that RUN/evaluation.json stands for."""
+    return path.parent if path.name == EVALUATION_NAME else path
 
 
 def _key(labels: Sequence[str]) -> Markup:
@@ -97,7 +100,9 @@ def _final_numbers(runs: Sequence[Run], labels: Sequence[str]) -> Markup:
     """Tabulate what each run reached, a column a run, and what it took."""
     rows = [_row(name, *map(as_markup, cells)) for name, cells in standings(runs).items()]
     costs = [_cost(run) for run in runs]
-    rows += [_row(name, *(cost[name] for cost in costs)) for name in costs[0]]
+    for name in costs[0]:
+        taken = [cost[name] for cost in costs]
+        rows += [_row(name, *taken)] if set(taken) != {ABSENT} else []
     numbers = tag("table", _head(labels), tag("tbody", *rows), class_="numbers")
     return _scroll(numbers, "final numbers")
 
@@ -122,7 +127,6 @@ def _cost(run: Run) -> dict[str, str]:
     """Return what the run took."""
     last, reached = run.last, on_target(run)
     return {
-        "measured": headline(run)[2],
         f"time to {percent(TARGET_ACCURACY)}": duration(reached["seconds"]) if reached else ABSENT,
         "training time": duration(last["seconds"]) if last["seconds"] else ABSENT,
         "steps": count(last["step"]) if last["step"] else ABSENT,

@@ -7,7 +7,7 @@ from t2vgan.report import reproduce
 from t2vgan.report.attributes import attributes_section
 from t2vgan.report.curves import curves
 from t2vgan.report.markup import Markup, count, duration, join, percent, shorten, tag
-from t2vgan.report.records import Record, Run, number, table, text
+from t2vgan.report.records import Record, Run, is_evaluation, number, table, text
 from t2vgan.report.scores import evaluation_table, prompt_table, scores_of
 from t2vgan.report.sheet import moments_sheet, seeds_sheet
 from t2vgan.report.style import STYLE
@@ -111,7 +111,7 @@ def _verdict(accuracy: float | None, held_out: float | None, seconds: float) -> 
 def headline(run: Run) -> tuple[float | None, float | None, str]:
     """Return accuracy, held-out accuracy and their source; evaluation.json has the last word."""
     final = scores_of(run.final_evaluation)
-    if number(final, "accuracy") is not None:
+    if is_evaluation(run.final_evaluation):
         return number(final, "accuracy"), number(final, "accuracy_held_out"), "final evaluation"
     if run.evaluations:
         last = run.evaluations[-1]

@@ -6,6 +6,7 @@ separate animated pictures do not.
 """
 
 import base64
+import hashlib
 import io
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2vgan.report.markup import Markup, shorten, tag
-from t2vgan.report.records import Record, Run, number, texts
+from t2vgan.report.records import Record, Run, number, text, texts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,7 +85,7 @@ def read_strips(
         return None
     try:
         return _read(record, path, name, prompts)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError) as error:  # SyntaxError is Pillow's for a broken PNG
         problems.append(f"{record['kind']} of step {record['step']}: {error}")
         return None
 
@@ -112,6 +113,9 @@ def _read(record: Record, path: Path, name: str, prompts: Collection[str]) -> St
     expected = (frames * width, len(listed) * height)
     if expected[0] * expected[1] > MAX_PIXELS:
         raise ValueError(f"a picture of {expected} is too large for the page")
+    checksum = text(record, "sha256")
+    if checksum and hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
+        raise ValueError(f"{path.name} is not the picture that was made with this record")
     with _any_size(), Image.open(path, formats=["WEBP", "PNG"]) as image:
         if image.size != expected:
             raise ValueError(f"the picture is {image.size}, its record says {expected}")

@@ -17,9 +17,14 @@ LARGEST = 1e300  # beyond it sums and the ranges of axes overflow
 
 @dataclass(frozen=True)
 class Run:
-    """One run's files. Every list of records is in the order of training."""
+    """One run's files. Every list of records is in the order of training.
 
-    run_dir: Path
+    Of somebody else's system there is an evaluation alone.
+    """
+
+    run_dir: Path  # or the file of an evaluation alone
+    folder: Path  # its pictures lie in there
+    is_trained: bool  # here: there is more than an evaluation
     config: Record  # config.json
     environment: Record  # run.json: hardware, versions, command, git commit
     final_evaluation: Record  # evaluation.json, written after training with more clips
@@ -34,16 +39,6 @@ class Run:
     @property
     def name(self) -> str:
         return self.run_dir.resolve().name
-
-    @property
-    def folder(self) -> Path:
-        """Where its pictures lie."""
-        return self.run_dir.parent if self.run_dir.is_file() else self.run_dir
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether there is a run at all, and not an evaluation alone."""
-        return not self.run_dir.is_file()
 
     @property
     def last(self) -> Record:
@@ -75,9 +70,9 @@ def read_run(run_dir: Path) -> Run:
     """Read a run's files; `UserError` if the folder holds no training record at all."""
     metrics = run_dir / "metrics.jsonl"
     if not metrics.is_file():
+        what = "holds no metrics.jsonl" if run_dir.exists() else "is not there"
         raise UserError(
-            f"run_dir={run_dir} holds no metrics.jsonl; name the folder of a training run, "
-            "such as runs/quickstart"
+            f"{run_dir} {what}; name the folder of a training run, such as runs/quickstart"
         )
     problems: list[str] = []
     records = _read_metrics(metrics, problems)
@@ -89,6 +84,8 @@ def read_run(run_dir: Path) -> Run:
         raise UserError(f"{metrics} holds no readable record; train the run first")
     return Run(
         run_dir=run_dir,
+        folder=run_dir,
+        is_trained=True,
         config=_read_json(run_dir / "config.json", problems),
         environment=_read_json(run_dir / "run.json", problems),
         final_evaluation=_read_json(run_dir / EVALUATION_NAME, problems),
@@ -108,7 +105,7 @@ def read_evaluation(file: Path) -> Run:
     UserError if it is none.
     """
     record = _read_json(file, [])
-    if number(table(record, "generated"), "accuracy") is None:
+    if not is_evaluation(record):
         raise UserError(
             f"{file} is no evaluation; python -m t2vgan.evaluation --videos DIR --data DATA"
             " --out FILE writes one"
@@ -121,6 +118,8 @@ def read_evaluation(file: Path) -> Run:
     }
     return Run(
         run_dir=file,
+        folder=file.parent,
+        is_trained=False,
         config={},
         environment={},
         final_evaluation=record,
@@ -132,6 +131,12 @@ def read_evaluation(file: Path) -> Run:
         events=[],
         problems=[],
     )
+
+
+def is_evaluation(record: Record) -> bool:
+    """Whether evaluation.json says how accurate clips are, on prompts of either kind."""
+    scores = table(record, "generated") or record
+    return any(number(scores, key) is not None for key in ("accuracy", "accuracy_held_out"))
 
 
 def number(record: Record, key: str) -> float | None:

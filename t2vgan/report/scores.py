@@ -55,7 +55,8 @@ def evaluation_table(run: Run) -> Markup | None:
     head = tag("thead", tag("tr", tag("td"), *names))
     scores = tag("div", tag("table", head, tag("tbody", *rows)), class_="scroll")
     protocol = {"protocol": table(run.final_evaluation, "protocol")}
-    others = {key: run.final_evaluation[key] for key in run.final_evaluation if key != "protocol"}
+    apart = {"protocol", "shown"}
+    others = {key: run.final_evaluation[key] for key in run.final_evaluation if key not in apart}
     notes = [tag("p", note) for note in texts(run.final_evaluation, "notes")]
     return join(scores, *notes, facts(dict(_remainder({**others, **protocol}))))
 

@@ -90,9 +90,12 @@ def runs_sheet(runs: Sequence[Run], labels: Sequence[str], problems: list[str]) 
     for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
         present = [record for record in run.samples if picture_path(run, record)]
         if not present:
+            problems += [f"{label}: its picture is missing"] if run.samples else []
             continue
         prompts = _shown_prompts(present[-1:], run, ROOM_OF_MANY)
-        strips = read_strips(run, present[-1], f"r{index}", prompts, problems)
+        found: list[str] = []
+        strips = read_strips(run, present[-1], f"r{index}", prompts, found)
+        problems += [f"{label}: {problem}" for problem in found]
         if strips:
             columns.append((strips, label, index))
     if not columns:

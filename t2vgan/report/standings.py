@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from t2vgan.report.markup import ABSENT, Markup, count, join, percent, short, tag
-from t2vgan.report.records import Record, Run, interval, number, table, text
+from t2vgan.report.page import headline
+from t2vgan.report.records import Record, Run, interval, is_evaluation, number, table, text
 from t2vgan.report.scores import scores_of
 
 ACCURACIES = {
@@ -18,13 +19,14 @@ MEASURES = {
     "drift of colour": "relative_to_real.drift_colour",
     "drift of outline": "relative_to_real.drift_shape",
     "off the ideal path, pixels": "generated.path_residual",
+    "off the ideal path, real = 1": "relative_to_real.path_residual",
     "flicker, grey levels": "generated.flicker",
     "diversity, real = 1": "relative_to_real.diversity",
     "diversity of start": "relative_to_real.diversity_start",
     "diversity of size": "relative_to_real.diversity_size",
     "diversity of speed": "relative_to_real.diversity_speed",
-    "Fréchet distance": "distribution.frechet.generated",
-    "Fréchet distance, real clips": "distribution.frechet.floor",
+    "Frechet distance": "distribution.frechet.generated",
+    "Frechet distance, real clips": "distribution.frechet.floor",
     "kernel distance": "distribution.kernel.generated",
     "kernel distance, real clips": "distribution.kernel.floor",
     "FVD": "distribution.fvd.generated",
@@ -38,7 +40,7 @@ REFERENCES = {
     "real clips, frames shuffled": "controls.shuffled_frames.accuracy",
 }
 COUNTS = {
-    "clips scored": "protocol.num_clips",
+    "clips scored": "generated.num_clips",
     "of held-out prompts": "protocol.num_held_out_clips",
 }
 
@@ -69,19 +71,31 @@ def standings(runs: Sequence[Run]) -> Rows:
     for paths, show in ((MEASURES, short), (REFERENCES, percent), (COUNTS, count)):
         rows |= {name: _row(evaluations, path, show) for name, path in paths.items()}
     protocols = [table(evaluation, "protocol") for evaluation in evaluations]
+    rows["measured"] = [Cell(text=headline(run)[2]) for run in runs]
     rows["data"] = [Cell(text=_data(protocol)) for protocol in protocols]
     rows["protocol"] = [Cell(text=text(protocol, "version") or ABSENT) for protocol in protocols]
     return {name: row for name, row in rows.items() if any(cell.text != ABSENT for cell in row)}
 
 
-def mixed_protocols(runs: Sequence[Run]) -> list[str]:
-    """Say what makes numbers of the runs' evaluations hard to compare."""
-    protocols = [table(run.final_evaluation, "protocol") for run in runs if run.final_evaluation]
-    notes = []
-    for key, what in (("version", "protocols"), ("dataset_fingerprint", "data")):
-        if len({text(protocol, key) for protocol in protocols}) > 1:
-            notes.append(f"The evaluations are of different {what}: each stands beside its own.")
-    return notes
+def what_differs(runs: Sequence[Run]) -> list[str]:
+    """Say what makes numbers of the runs hard to compare."""
+    evaluations = [run.final_evaluation for run in runs]
+    facts = {
+        "protocols": [text(table(e, "protocol"), "version") for e in evaluations],
+        "data": [
+            text(table(run.final_evaluation, "protocol"), "dataset_fingerprint")
+            or text(run.data, "fingerprint")
+            for run in runs
+        ],
+        "classifiers": [text(table(e, "distribution"), "features_sha256") for e in evaluations],
+        "networks for FVD": [
+            text(table(e, "distribution"), "fvd_weights_sha256") for e in evaluations
+        ],
+    }
+    different = [what for what, found in facts.items() if len(set(found) - {None}) > 1]
+    if not different:
+        return []
+    return [f"The numbers are of different {', '.join(different)}: each stands beside its own."]
 
 
 def as_markup(cell: Cell) -> Markup:
@@ -99,16 +113,16 @@ def as_text(rows: Rows, labels: Sequence[str]) -> Iterator[str]:
         max(map(len, (label, *(row[at] for row in cells.values()))))
         for at, label in enumerate(labels)
     ]
-    first = max(map(len, ("", *rows)))
+    first = max(map(len, rows), default=0)
     for name, row in {"": list(labels), **cells}.items():
         columns = (f"  {cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-        yield f"{name:{first}}{''.join(columns)}".replace("\N{NO-BREAK SPACE}", " ")
+        line = f"{name:{first}}{''.join(columns)}"
+        yield line.replace("\N{NO-BREAK SPACE}", " ").replace(ABSENT, "-")
 
 
 def _last_word(run: Run) -> Record:
-    scores = scores_of(run.final_evaluation)
-    if number(scores, "accuracy") is not None or not run.evaluations:
-        return {**run.final_evaluation, "generated": scores}
+    if is_evaluation(run.final_evaluation) or not run.evaluations:
+        return {**run.final_evaluation, "generated": scores_of(run.final_evaluation)}
     last = run.evaluations[-1]
     return {"generated": last, "relative_to_real": {"diversity": last.get("diversity")}}
 
@@ -138,9 +152,9 @@ def _row(evaluations: Sequence[Record], path: str, show: Callable[[float], str])
 
 
 def _mark_best(row: Sequence[Cell]) -> list[Cell]:
-    values = [cell.value for cell in row if cell.value]
-    best = max(values) if len(values) > 1 else None
-    return [replace(cell, is_best=best is not None and cell.value == best) for cell in row]
+    values = [cell.value for cell in row if cell.value is not None]
+    best = max(values) if len(values) > 1 else 0
+    return [replace(cell, is_best=best > 0 and cell.value == best) for cell in row]
 
 
 def _data(protocol: Record) -> str:
