@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from data_tools.build_state import (
+from data_tools.builds import WHOLE, BuildHeader, BuiltShard, Task
+from data_tools.journal import (
     FAILURES_NAME,
     JOURNAL_PREFIX,
     parse_header,
@@ -15,7 +16,6 @@ from data_tools.build_state import (
     refuse_other_arguments,
     write_journal,
 )
-from data_tools.builds import WHOLE, BuildHeader, BuiltShard, Task
 from t2vgan.errors import UserError
 from t2vgan.manifest import MANIFEST_NAME, Manifest, fingerprint, load_manifest, parse_manifest
 from t2vgan.remote import RemoteFolder, as_location, is_url

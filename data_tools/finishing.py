@@ -5,17 +5,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from data_tools.build_state import (
-    JOURNAL_PATTERN,
-    Journal,
-    find_build,
-    intact,
-    read_journals,
-    recover,
-    write_failures,
-)
+from data_tools.build_state import find_build, intact, recover
 from data_tools.builds import WHOLE, Build, BuildHeader, BuiltShard, ShardJob, ShouldStop, Task
 from data_tools.destination import Destination
+from data_tools.journal import JOURNAL_PATTERN, Journal, read_journals, write_failures
 from data_tools.pool import run_jobs
 from t2vgan.cli import tell
 from t2vgan.errors import UserError
@@ -52,7 +45,7 @@ def complete(
     out.folder.mkdir(parents=True, exist_ok=True)
     manifest = find_build(build, out)
     header = build.header
-    with Journal(out, header, task) as journal:
+    with Journal(out.folder, header, task, where=out) as journal:
         out.claim(header)
         built = recover(build, out, manifest) if manifest else {}
         built = {index: shard for index, shard in built.items() if index not in remake}

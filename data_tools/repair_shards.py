@@ -77,7 +77,7 @@ def repair_shards(
 def _packing(
     manifest: "Manifest", source: str, columns: tuple[str | None, str | None], allow_local: bool
 ) -> "Build":
-    from data_tools.build_state import INPUT_LIST
+    from data_tools.journal import INPUT_LIST
     from data_tools.videos.plan import PackPlan
     from data_tools.videos.settings import Access, ClipSettings, PackSettings
     from data_tools.videos.sources import read_source

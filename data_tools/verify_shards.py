@@ -72,7 +72,7 @@ class Verifier:
 
     def _account_problems(self, counts: "InputCounts") -> Iterator[str]:
         """Yield what does not add up: every row has clips, or is listed with a reason."""
-        from data_tools.build_state import FAILURES_NAME, read_failures
+        from data_tools.journal import FAILURES_NAME, read_failures
         from data_tools.videos.keys import place_of_key
 
         try:

@@ -15,11 +15,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from data_tools import build_state
 from data_tools.build_plan import BuildPlan
 from data_tools.build_shards import build
+from data_tools.build_state import count_prompts
 from data_tools.builds import BuildStopped, BuiltShard, Task
-from data_tools.destination import Destination
+from data_tools.journal import JOURNAL_NAME, Journal
 from data_tools.pool import run_jobs
 from t2vgan.errors import UserError
 from t2vgan.shards import (
@@ -144,7 +144,7 @@ def test_the_same_command_mends_a_damaged_build(data, damage):
 def test_other_arguments_into_the_same_folder_are_refused(data, option, value, message, state):
     if state == "interrupted":
         (data / "manifest.json").unlink()
-        build_state.Journal(Destination(data), PLAN.header).close()
+        Journal(data, PLAN.header).close()
     before = files_in(data)
     arguments = ["circles", "--out", data, "--seed", "0", *SMALL]
     place = 0 if option == "scene" else arguments.index(option) + 1
@@ -163,7 +163,7 @@ def test_shards_of_unknown_origin_are_not_overwritten(data):
 
 
 def test_two_builds_into_one_folder_cannot_meet(tmp_path):
-    journal = build_state.Journal(Destination(tmp_path), PLAN.header)
+    journal = Journal(tmp_path, PLAN.header)
     result = run("build_shards", "circles", "--out", tmp_path, *SMALL)
     assert result.returncode == 2
     assert "another build is writing" in result.stderr
@@ -172,18 +172,17 @@ def test_two_builds_into_one_folder_cannot_meet(tmp_path):
 
 
 def test_tasks_meet_but_a_whole_build_is_alone(tmp_path):
-    out = Destination(tmp_path)
     whole, first, second = Task(), Task(0, 2), Task(1, 2)
     for held, others in ((first, [whole]), (whole, [first, second])):
-        with build_state.Journal(out, PLAN.header, held):
+        with Journal(tmp_path, PLAN.header, held):
             (tmp_path / ".tmp-half.tar").write_bytes(b"half")
             for task in others:
                 with pytest.raises(UserError, match="another build is writing"):
-                    build_state.Journal(out, PLAN.header, task)
+                    Journal(tmp_path, PLAN.header, task)
             assert (tmp_path / ".tmp-half.tar").exists()
     with (
-        build_state.Journal(out, PLAN.header, first),
-        build_state.Journal(out, PLAN.header, second),
+        Journal(tmp_path, PLAN.header, first),
+        Journal(tmp_path, PLAN.header, second),
     ):
         pass
 
@@ -193,11 +192,11 @@ def test_a_shard_is_finished_by_its_checksum_not_by_its_name(tmp_path, data):
     expected = files_in(data)
     entries = load_manifest(data).shards
     (data / "manifest.json").unlink()
-    with build_state.Journal(Destination(data), PLAN.header) as journal:
+    with Journal(data, PLAN.header) as journal:
         for index in (0, 1):
-            prompts = build_state.count_prompts(data / entries[index].name)
+            prompts = count_prompts(data / entries[index].name)
             journal.record(BuiltShard(index=index, entry=entries[index], prompts=prompts))
-    with (data / build_state.JOURNAL_NAME).open("ab") as file:
+    with (data / JOURNAL_NAME).open("ab") as file:
         file.write(b'{"name": "circles-00002.tar", "num_sam')
     (data / "circles-00001.tar").write_bytes(b"damaged")
     (data / ".tmp-left-by-a-kill.tar").write_bytes(b"half")
@@ -230,7 +229,7 @@ def start_large_build(folder: Path, workers: int) -> tuple[subprocess.Popen, lis
 
 def recorded_shards(folder: Path) -> list[Path]:
     """Return the shards that the journal of a build knows to be finished."""
-    journal = folder / build_state.JOURNAL_NAME
+    journal = folder / JOURNAL_NAME
     content = journal.read_text() if journal.exists() else ""
     whole_lines = content[: content.rfind("\n") + 1].splitlines()
     return [folder / json.loads(line)["entry"]["name"] for line in whole_lines[1:]]

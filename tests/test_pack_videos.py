@@ -22,7 +22,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from data_tools.build_state import read_failures
+from data_tools.journal import read_failures
 from data_tools.videos.clips import RowTask
 from data_tools.videos.keys import place_of_key
 from data_tools.videos.rows import Row

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from data_tools.build_state import INPUT_LIST
 from data_tools.builds import (
     BuildHeader,
     BuildStopped,
@@ -14,6 +13,7 @@ from data_tools.builds import (
     PromptCounter,
     ShouldStop,
 )
+from data_tools.journal import INPUT_LIST
 from data_tools.videos.clips import RowTask
 from data_tools.videos.judging import SeenClips
 from data_tools.videos.keys import place_of_key
