@@ -76,6 +76,15 @@ def check_same_run(config: Config) -> list[str]:
     return list(changed.values())
 
 
+def check_same_data(config: Config, fingerprint: str, trained_on: object) -> None:
+    """Raise UserError unless the data's fingerprint is that of a checkpoint."""
+    if fingerprint != trained_on:
+        raise UserError(
+            f"{config.data.name} is not the data that {config.run_dir} was trained on; use that"
+            " data, or start another run with --run-dir"
+        )
+
+
 def write_run_files(config: Config, environment: dict[str, Any]) -> None:
     """Write config.json, and run.json for readers who ask how this was made."""
     atomic_write_bytes(

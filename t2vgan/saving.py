@@ -4,14 +4,12 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel
 from torch import Tensor
 
 import t2vgan
-from t2vgan.checkpoint.folder import list_steps, read_state, step_folder
 from t2vgan.checkpoint.state import (
     Snapshot,
     latest_step,
@@ -21,10 +19,10 @@ from t2vgan.checkpoint.state import (
 )
 from t2vgan.cli import describe
 from t2vgan.config import Config
-from t2vgan.errors import UserError
 from t2vgan.files import fsync_path
 from t2vgan.game import Game
 from t2vgan.manifest import Manifest
+from t2vgan.run_folder import check_same_data
 from t2vgan.runlog import METRICS_NAME
 from t2vgan.text import Vocabulary
 from t2vgan.weights import WeightsInfo, save_weights
@@ -143,23 +141,6 @@ def find_checkpoint(run_dir: Path, *, before_bad_steps: bool) -> int | None:
     return latest_step(
         run_dir, lambda state: not (before_bad_steps and state.get("bad_steps_in_a_row"))
     )
-
-
-def newest_state(run_dir: Path) -> dict[str, JsonValue]:
-    """Return what the newest readable checkpoint says besides tensors; empty where none is."""
-    for step in reversed(list_steps(run_dir)):
-        with suppress(OSError, ValueError):
-            return read_state(step_folder(run_dir, step))
-    return {}
-
-
-def check_same_data(config: Config, fingerprint: str, trained_on: object) -> None:
-    """Raise UserError unless the data's fingerprint is that of a checkpoint."""
-    if fingerprint != trained_on:
-        raise UserError(
-            f"{config.data.name} is not the data that {config.run_dir} was trained on; use that"
-            " data, or start another run with --run-dir"
-        )
 
 
 def load_run(config: Config, game: Game, step: int, state: RunState) -> None:

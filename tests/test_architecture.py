@@ -32,15 +32,15 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "game": NETWORKS,
     "samples": "data_set manifest media shards",
     "sampling": "config models text video weights",
-    "saving": "checkpoint config game manifest runlog text weights",
+    "saving": "checkpoint config game manifest run_folder runlog text weights",
     "bad_data": "config saving stream",
     "gauges": "distributed game",
     "health": "game saving",
     "negatives": "text",
     "rank_check": "distributed",
     "agreement": "config distributed mixture rank_check tracking",
-    "preflight": """agreement config data_set distributed manifest mixture models run_folder
-        text tracking""",
+    "preflight": """agreement checkpoint config data_set distributed manifest mixture models
+        run_folder text tracking""",
     "readings": "diary evaluation mixture samples sampling text",
     "tracking": "config runlog",
     "diary": "config distributed evaluation game health run_folder runlog saving tracking",

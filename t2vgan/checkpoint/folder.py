@@ -206,6 +206,14 @@ def read_state(folder: Path) -> dict[str, JsonValue]:
     return json.loads((folder / STATE_NAME).read_bytes())
 
 
+def newest_state(run_dir: Path) -> dict[str, JsonValue]:
+    """Return what the newest readable checkpoint says besides tensors; empty where none is."""
+    for step in reversed(list_steps(run_dir)):
+        with suppress(OSError, ValueError):
+            return read_state(step_folder(run_dir, step))
+    return {}
+
+
 def checksum_of(fields: dict[str, JsonValue]) -> str:
     """Return the SHA-256 of a manifest's fields, its own checksum left out."""
     covered = {key: value for key, value in fields.items() if key != "sha256"}

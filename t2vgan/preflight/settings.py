@@ -3,6 +3,7 @@
 import os
 
 from t2vgan.agreement import describe_config, describe_software, find_differences, name_some
+from t2vgan.checkpoint.folder import newest_state
 from t2vgan.cli import describe
 from t2vgan.config import Config, check_batch_arithmetic, check_frames
 from t2vgan.distributed import Processes
@@ -10,8 +11,7 @@ from t2vgan.errors import UserError
 from t2vgan.mixture import open_data
 from t2vgan.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
 from t2vgan.preflight.storage import build_networks
-from t2vgan.run_folder import check_same_run
-from t2vgan.saving import check_same_data, newest_state
+from t2vgan.run_folder import check_same_data, check_same_run
 from t2vgan.tracking import check_tracking, has_wandb_key
 
 
