@@ -51,9 +51,9 @@ def test_two_processes_give_the_numbers_of_one(data_folder, videos, tmp_path):
         "--device",
         "cpu",
     )
-    python_ok(*options, "--out", tmp_path / "one.json")
-    run_ok(*torchrun(2, 29571), *options, "--out", tmp_path / "two.json")
-    one, two = read(tmp_path / "one.json"), read(tmp_path / "two.json")
+    python_ok(*options, "--out", tmp_path / "one" / "record.json")
+    run_ok(*torchrun(2, 29571), *options, "--out", tmp_path / "two" / "record.json")
+    one, two = read(tmp_path / "one" / "record.json"), read(tmp_path / "two" / "record.json")
     assert (one[1], two[1]) == (1, 2)
     assert one[0] == two[0]
     assert one[0]["videos"]["num_readable"] == NUM_VIDEOS
