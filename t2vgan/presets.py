@@ -65,10 +65,10 @@ PRESETS = {
         data=DataConfig(path="data/shapes-32"),
         model=ClipGanConfig(patch_size=2, pixel_channels=8, pooled_features=True),
         train=TrainConfig(
-            num_steps=14_000,
+            num_steps=11_000,
             hard_mismatched_share=0.5,
             gamma_start=2.5,  # a quarter of the pixels, a quarter of the penalty
-            gamma_end=0.5,
+            gamma_end=0.1,
             precision="no",
         ),
         sample_every_steps=1000,
