@@ -86,7 +86,7 @@ def journal_name(task: Task) -> str:
     """Return the file name of a task's journal."""
     if task.count == 1:
         return JOURNAL_NAME
-    return f".build_journal-{task.index}-of-{task.count}.jsonl"
+    return f"{JOURNAL_PREFIX}-{task.index}-of-{task.count}.jsonl"
 
 
 def write_journal(
