@@ -68,7 +68,7 @@ def test_the_notebook_networks_have_the_published_sizes():
     sizes = {"height": 64, "width": 64, "vocabulary_size": 19}
     generator = build_generator(NotebookGanConfig(), **sizes)
     discriminator = build_discriminator(
-        NotebookGanConfig(), **sizes, frames_per_clip=1, recovered_latents=0
+        NotebookGanConfig(), **sizes, frames_per_clip=1, recovered_latents=0, look_latents=0
     )
     assert num_parameters(generator) == 2_477_251
     assert num_parameters(discriminator) == 675_265

@@ -34,7 +34,7 @@ def build_discriminator(
     vocabulary_size: int,
     frames_per_clip: int,
     recovered_latents: int,
-    look_latents: int = 0,
+    look_latents: int,
 ) -> nn.Module:
     """Return the discriminator that `model` describes, for clips of `frames_per_clip` frames.
 
