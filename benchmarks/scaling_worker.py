@@ -47,7 +47,7 @@ def describe(trainer: Trainer) -> dict[str, Any]:
 def take_steps(trainer: Trainer, loader: ClipLoader, num_steps: int) -> None:
     for _ in range(num_steps):
         trainer.train_step(next(loader))
-    trainer.game.read_notes()
+    trainer.game.notes.read()
 
 
 def timed(trainer: Trainer, loader: ClipLoader, num_steps: int) -> dict[str, Any]:

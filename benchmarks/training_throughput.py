@@ -40,7 +40,7 @@ def run(turns: int = 9, steps_per_turn: int = 12, threads: int = 0) -> None:
             def ours(num_steps: int = steps_per_turn) -> None:
                 for _ in range(num_steps):
                     trainer.train_step(next(loader))
-                trainer.game.read_notes()  # waits for the device
+                trainer.game.notes.read()  # waits for the device
 
             def theirs(num_steps: int = steps_per_turn) -> None:
                 plain.run(num_steps)

@@ -69,8 +69,8 @@ def time_steps(trainer: Trainer) -> float:
     with trainer.loader() as loader:
         for step in range(STEPS_TRIED + 1):
             if step == 1:  # the first one warms up
-                trainer.game.read_notes()
+                trainer.game.notes.read()
                 start = time.perf_counter()
             trainer.train_step(next(loader))
-        trainer.game.read_notes()  # waits for the device
+        trainer.game.notes.read()  # waits for the device
     return (time.perf_counter() - start) / STEPS_TRIED

@@ -1,6 +1,6 @@
 """The adversarial game: two networks, their losses, and the step that updates both."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatc
 from t2vgan.micro_batch import MicroBatch
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.layers import Recovered, full
+from t2vgan.notes import Notes
 from t2vgan.schedules import cosine, log_linear
 from t2vgan.seeds import derive_seed
 
@@ -90,7 +91,7 @@ class Game:
         self.penalty_weight = 0.0
         self.recovery_weight = 0.0
         self.batch: Sequence[MicroBatch] = ()
-        self.totals: dict[str, Tensor] = {}
+        self.notes = Notes(processes)
         self.kept_fakes: Tensor | None = None
 
     def _player(self, network: nn.Module, learning_rate: float) -> Player:
@@ -159,18 +160,18 @@ class Game:
         with nullcontext() if penalised else self.autocast():
             (real_logits, fake_logits, *other_logits), recovered = self.judge(video, batch)
         loss = self.objective.discriminator(real_logits, fake_logits)
-        self.note("loss/discriminator", loss)
-        self.note("logits/real", real_logits)
-        self.note("logits/fake", fake_logits)
+        self.notes.add("loss/discriminator", loss)
+        self.notes.add("logits/real", real_logits)
+        self.notes.add("logits/fake", fake_logits)
         if other_logits:
             is_other = (batch.token_ids != batch.other_ids).any(1)
             told_apart = mismatched(real_logits, other_logits[0], is_other)
-            self.note("loss/mismatched", told_apart)
+            self.notes.add("loss/mismatched", told_apart)
             loss = loss + self.train.mismatched_weight * told_apart
         loss = loss + self.recovery(recovered, batch.discriminator_latents)
         if penalised:
             r1, r2 = gradient_penalty(torch.cat([real_logits, fake_logits]), video).chunk(2)
-            self.note("penalty", r1 + r2)
+            self.notes.add("penalty", r1 + r2)
             loss = loss + self.penalty_weight / 2 * (r1 + r2)
         return loss
 
@@ -215,7 +216,7 @@ class Game:
             fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
         real_logits = self.real_logits_for_generator(batch)
         loss = self.objective.generator(real_logits, full(fake_logits))
-        self.note("loss/generator", loss)
+        self.notes.add("loss/generator", loss)
         return loss + self.recovery(recovered, batch.generator_latents)
 
     def recovery(self, recovered: Recovered, latents: Tensor) -> Tensor:
@@ -226,7 +227,7 @@ class Game:
         for name, read, true in (("", recovered.clip, of_clip), ("look_", recovered.look, of_look)):
             if read.numel():
                 part = latent_recovery(read, true)
-                self.note(f"recovery/{name}loss", part)
+                self.notes.add(f"recovery/{name}loss", part)
                 loss = loss + self.recovery_weight * part
         return loss
 
@@ -238,7 +239,7 @@ class Game:
         with self.autocast():
             return full(self.discriminator.network(batch.real_video, *batch.conditions)[0])
 
-    # --- schedules, precision, notes -------------------------------------------------------------
+    # --- schedules, precision, bad updates --------------------------------------------------------
 
     def schedule(self, step: int) -> dict[str, float]:
         """Return the scheduled values of a step, by the name they are logged under."""
@@ -276,18 +277,6 @@ class Game:
             return nullcontext()
         return torch.autocast(self.processes.device.type, self.precision)
 
-    def note(self, name: str, values: Tensor) -> None:
-        """Add values to the mean that the next `read_notes` returns; no device sync."""
-        sums = torch.stack([values.detach().mean(), torch.ones((), device=values.device)])
-        self.totals[name] = self.totals[name] + sums if name in self.totals else sums
-
-    def read_notes(self) -> dict[str, float]:
-        """Return the means over ranks and over the steps since the last call (collective)."""
-        names = sorted(self.totals)
-        sums = self.processes.mean(torch.stack([self.totals[name] for name in names]))
-        self.totals = {}
-        return dict(zip(names, (sums[:, 0] / sums[:, 1]).tolist(), strict=True))
-
     def read_bad(self) -> dict[str, list[bool]]:
         """Return and forget, for each network's updates, whether any rank found them bad.
 
@@ -299,21 +288,6 @@ class Game:
             shares = self.processes.mean(torch.stack(flags).float()) if flags else torch.empty(0)
             found[name] = (shares > 0).tolist()
         return found
-
-    def unread_notes(self) -> dict[str, list[list[float]]]:
-        """Return every rank's (sum, count) of each note, for a checkpoint (collective)."""
-        own = {name: sums.tolist() for name, sums in self.totals.items()}
-        every = self.processes.gather_objects(own)
-        return {name: [sums[name] for sums in every] for name in own}
-
-    def restore_notes(self, saved: Mapping[str, list[list[float]]]) -> None:
-        """Go on from saved notes; where the world size changed, from their mean over ranks."""
-        parameter = next(self.generator.network.parameters())
-        self.totals = {}
-        for name, by_rank in saved.items():
-            sums = torch.tensor(by_rank, dtype=parameter.dtype, device=parameter.device)
-            same = len(by_rank) == self.processes.world_size
-            self.totals[name] = sums[self.processes.rank] if same else sums.mean(0)
 
 
 def nan_unless_finite(loss: Tensor) -> Tensor:

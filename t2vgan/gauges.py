@@ -28,7 +28,7 @@ def note_gradient_norms(game: Game) -> None:
             norm = torch.nn.utils.get_total_norm(gradients)
             if player.scaler.is_enabled():  # it leaves the scale for the optimizer to divide by
                 norm = norm / player.optimizer.grad_scale  # type: ignore[attr-defined]
-            game.note(f"gradient_norm/{name}", norm)
+            game.notes.add(f"gradient_norm/{name}", norm)
 
         player.optimizer.register_step_pre_hook(note)
 

@@ -158,7 +158,7 @@ def load_run(config: Config, game: Game, step: int, state: RunState) -> None:
     for name, player in players.items():
         if scale := state.loss_scales.get(name):
             player.scaler.load_state_dict(scale)
-    game.restore_notes(state.unread_notes)
+    game.notes.restore(state.unread_notes)
 
 
 def describe_weights(

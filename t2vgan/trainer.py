@@ -154,7 +154,7 @@ class Trainer:
                 check_ranks(self.processes, self.game.modules, step)
         if is_due(step, config.log_every_steps) or self.is_at_end:
             with self.clock("logging", "seconds"):
-                notes = self.game.read_notes()  # waits for the device: part of training time
+                notes = self.game.notes.read()  # waits for the device: part of training time
                 notes |= compare_ranks(self.processes, self.stopwatch.read())
             self.read_bad_steps()
             self.diary.metrics(notes)
@@ -201,7 +201,7 @@ class Trainer:
             check_ranks(self.processes, self.game.modules, self.state.step)
             if best is not None:
                 self.state.best_accuracy, self.state.best_step = best, self.state.step
-            self.state.unread_notes = self.game.unread_notes()
+            self.state.unread_notes = self.game.notes.unread()
             if self.processes.is_main:
                 self.saver.save(self.state, is_best=best is not None)
         self.diary.write("checkpoint", stall_seconds=time.perf_counter() - start)

@@ -199,7 +199,7 @@ def test_without_recovered_latents_the_discriminator_has_no_such_head(processes)
     assert game.discriminator.network.recover is None
     assert game.discriminator.network.look is None
     game.play([batch], 1)
-    assert not {"recovery/loss", "recovery/look_loss"} & set(game.read_notes())
+    assert not {"recovery/loss", "recovery/look_loss"} & set(game.notes.read())
 
 
 def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
@@ -225,10 +225,10 @@ def test_the_penalty_adds_gamma_over_two_times_r1_plus_r2(processes):
     game, batch = make_game(processes), make_batch()
     game.penalty_weight = 0.0
     plain = game.discriminator_loss(batch)
-    game.totals.clear()
+    game.notes.totals.clear()
     game.penalty_weight = 6.0
     penalised = game.discriminator_loss(batch)
-    r1_plus_r2 = game.read_notes()["penalty"]
+    r1_plus_r2 = game.notes.read()["penalty"]
     assert r1_plus_r2 > 0
     added = (penalised - plain).mean().item()
     assert added == pytest.approx(6.0 / 2 * r1_plus_r2, rel=1e-9)
@@ -243,14 +243,6 @@ def test_schedules_reach_the_optimizers(processes):
     (group,) = game.generator.optimizer.param_groups
     assert group["lr"] == pytest.approx(2e-3)
     assert group["betas"] == pytest.approx((0.1, 0.85))
-
-
-def test_notes_are_means_over_steps(processes):
-    game = make_game(processes)
-    game.note("x", torch.tensor([1.0, 3.0]))
-    game.note("x", torch.tensor([6.0, 6.0]))
-    assert game.read_notes() == {"x": pytest.approx(4.0)}
-    assert game.totals == {}
 
 
 def test_the_average_follows_the_generator(processes):
@@ -356,19 +348,6 @@ def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(pro
     game.update(game.discriminator, game.discriminator_loss)
     assert not torch.equal(weights(game.discriminator.network), before)
     assert game.read_bad()["discriminator"] == [False]
-
-
-def test_notes_survive_a_save_between_two_readings(processes):
-    game, resumed = make_game(processes), make_game(processes)
-    for value in (0.1, 0.2, 0.7):
-        game.note("x", torch.tensor([value], dtype=torch.float64))
-    saved = game.unread_notes()
-    resumed.restore_notes(saved)
-    for both in (game, resumed):
-        both.note("x", torch.tensor([0.3], dtype=torch.float64))
-    assert resumed.read_notes() == game.read_notes()
-    resumed.restore_notes({"x": [[1.0, 2.0], [3.0, 2.0]]})  # saved by two ranks
-    assert resumed.read_notes() == {"x": 1.0}
 
 
 # --- gradient truth -------------------------------------------------------------------------------

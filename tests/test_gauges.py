@@ -31,7 +31,7 @@ def test_the_norm_is_that_of_the_gradients_applied(game):
         player.optimizer.register_step_pre_hook(keep)
     for step in range(3):
         game.play([make_batch(step)], step)
-    notes = game.read_notes()
+    notes = game.notes.read()
     for name, norms in applied.items():
         assert len(norms) == 3
         assert notes[f"gradient_norm/{name}"] == pytest.approx(sum(norms) / 3, rel=1e-5)
@@ -40,13 +40,13 @@ def test_the_norm_is_that_of_the_gradients_applied(game):
 def test_a_loss_scale_does_not_show(game):
     note_gradient_norms(game)
     game.play([make_batch(0)], 1)
-    plain = game.read_notes()
+    plain = game.notes.read()
     other = make_game(game.processes)
     for player in other.players.values():
         player.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=True)
     note_gradient_norms(other)
     other.play([make_batch(0)], 1)
-    scaled = other.read_notes()
+    scaled = other.notes.read()
     for name in game.players:
         key = f"gradient_norm/{name}"
         assert scaled[key] == pytest.approx(plain[key], rel=1e-3)

@@ -51,7 +51,7 @@ def test_steps_with_and_without_penalty_stay_finite_and_move_both_networks(preci
     after = [p.detach() for side in game.modules.values() for p in side.parameters()]
     assert all(torch.isfinite(p).all() for p in after)
     assert sum(not torch.equal(a, b) for a, b in zip(after, before, strict=True)) > len(after) / 2
-    assert all(torch.isfinite(torch.tensor(value)) for value in game.read_notes().values())
+    assert all(torch.isfinite(torch.tensor(value)) for value in game.notes.read().values())
 
 
 def test_an_overflow_of_one_network_leaves_the_others_scale_alone():

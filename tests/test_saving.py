@@ -60,8 +60,8 @@ def test_training_goes_on_while_the_snapshot_is_written(tmp_path, monkeypatch):
     publish = saving.publish
     monkeypatch.setattr(saving, "publish", lambda *a, **o: may_write.wait(60) and publish(*a, **o))
     run.train(2)
-    run.game.note("x", torch.tensor([0.5]))
-    run.state.unread_notes = run.game.unread_notes()
+    run.game.notes.add("x", torch.tensor([0.5]))
+    run.state.unread_notes = run.game.notes.unread()
     before = run.weights()
     run.saver.save(run.state, is_best=True)
     run.train(2)  # in the meantime
@@ -75,7 +75,7 @@ def test_training_goes_on_while_the_snapshot_is_written(tmp_path, monkeypatch):
     load_run(resumed.config, resumed.game, 2, resumed.state)
     assert torch.equal(resumed.weights(), before)
     assert resumed.state.step == 2
-    assert resumed.game.read_notes()["x"] == 0.5
+    assert resumed.game.notes.read()["x"] == 0.5
     for name in ("weights.safetensors", "weights_best.safetensors"):
         tensors, info = load_weights(tmp_path / name)
         assert info.step == 2
