@@ -25,8 +25,7 @@ OURS = {
     "all frames instead of four": "--train.frames-per-clip 16",
     "no layers at full resolution": "--model.pixel-channels 0",
     "no pooled features": "--model.no-pooled-features",
-    "no recovered latents": "--train.recovered-latents 0 --train.look-latents 0",
-    "no latents read from single frames": "--train.look-latents 0",
+    "no recovered latents": "--train.recovered-latents 0",
 }
 ATTRIBUTES = ("shape", "colour", "size", "motion")
 
