@@ -144,11 +144,8 @@ class TrainConfig(Frozen):
     """Share of those other prompts that differ from the clip's in a single word, where some do."""
     recovered_latents: NonNegative = 8
     """Of each fake's latents, how many the discriminator learns to read back; 0 leaves it out."""
-    look_latents: NonNegative = 0
-    """How many more it learns to read back from every single frame: what a clip keeps, such as a
-    size. Needs pooled features."""
     recovery_weight: Annotated[float, Field(ge=0)] = 3.0
-    """Final weight of either reading, for both networks: what keeps clips of one prompt different.
+    """Final weight of that reading, for both networks: what keeps clips of one prompt different.
     It rises from 0 as the learning rates fall: first the prompts, then the variety."""
     fresh_latents: bool = True
     """Draw new latents for the generator's update instead of those of the discriminator's."""

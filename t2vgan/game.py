@@ -13,7 +13,7 @@ from t2vgan.ema import Ema
 from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
 from t2vgan.micro_batch import MicroBatch
 from t2vgan.models import build_discriminator, build_generator
-from t2vgan.models.layers import Recovered, full
+from t2vgan.models.layers import full
 from t2vgan.notes import Notes
 from t2vgan.schedules import cosine, log_linear
 from t2vgan.seeds import derive_seed
@@ -81,7 +81,6 @@ class Game:
             **sizes,
             frames_per_clip=train.frames_per_clip,
             recovered_latents=train.recovered_latents,
-            look_latents=train.look_latents,
         )
         self.latent_shape: tuple[int, ...] = generator.latent_shape(train.frames_per_clip)
         self.generator = self._player(generator, train.generator_lr)
@@ -189,11 +188,11 @@ class Game:
         self.kept_fakes = fake_video if keep else None
         return fake_video.detach()
 
-    def judge(self, video: Tensor, batch: MicroBatch) -> tuple[Sequence[Tensor], Recovered]:
+    def judge(self, video: Tensor, batch: MicroBatch) -> tuple[Sequence[Tensor], Tensor]:
         """Return logits (B,) of B real clips and of B fakes that follow them in `video`.
 
         Where the mismatched term is on, a third (B,): the real clips with other prompts. And the
-        latents recovered from the fakes.
+        latents recovered from the fakes, (B, R).
         """
         token_ids = [batch.token_ids, batch.token_ids]
         token_mask = [batch.token_mask, batch.token_mask]
@@ -205,7 +204,7 @@ class Game:
             video, torch.cat(token_ids), torch.cat(token_mask), times
         )
         num_clips = len(batch.real_video)
-        return full(logits).split(num_clips), Recovered(*(part[num_clips:] for part in recovered))
+        return full(logits).split(num_clips), recovered[num_clips:]
 
     def generator_loss(self, batch: MicroBatch) -> Tensor:
         """Return (B,): each fake against the real clip of the same prompt."""
@@ -219,17 +218,13 @@ class Game:
         self.notes.add("loss/generator", loss)
         return loss + self.recovery(recovered, batch.generator_latents)
 
-    def recovery(self, recovered: Recovered, latents: Tensor) -> Tensor:
+    def recovery(self, recovered: Tensor, latents: Tensor) -> Tensor:
         """Return (B,): both networks' common task, latents that can be read back from the clips."""
-        loss = torch.zeros(len(latents), device=latents.device)
-        sizes = (self.train.recovered_latents, self.train.look_latents)
-        of_clip, of_look = latents[:, : sum(sizes)].split(sizes, dim=1)
-        for name, read, true in (("", recovered.clip, of_clip), ("look_", recovered.look, of_look)):
-            if read.numel():
-                part = latent_recovery(read, true)
-                self.notes.add(f"recovery/{name}loss", part)
-                loss = loss + self.recovery_weight * part
-        return loss
+        if not self.train.recovered_latents:
+            return torch.zeros(len(recovered), device=recovered.device)
+        loss = latent_recovery(recovered, latents)
+        self.notes.add("recovery/loss", loss)
+        return self.recovery_weight * loss
 
     @torch.no_grad()
     def real_logits_for_generator(self, batch: MicroBatch) -> Tensor:

@@ -76,18 +76,15 @@ def mismatched(real_logits: Tensor, mismatched_logits: Tensor, is_other: Tensor)
 
 
 def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
-    """Return the mean squared error of latents as read back from the fakes.
+    """Return the mean squared error of the first R latents, as read back from the fakes.
 
     InfoGAN, Chen et al., NeurIPS 2016, equation 5, for normal codes of fixed variance: its minimum
     over both networks is the largest information that clips can carry about their latents. A
     generator that draws one clip per prompt stays at 1, the latents' own variance.
 
-    Shapes: recovered (B, R) from whole clips or (B, K, R) from each of their frames, latents (B, R)
-    -> (B,).
+    Shapes: recovered (B, R), latents (B, Z) with Z >= R -> (B,).
     """
-    if recovered.dim() > latents.dim():
-        latents = latents.unsqueeze(1)
-    return (recovered - latents).square().flatten(1).mean(1)
+    return (recovered - latents[:, : recovered.shape[1]]).square().mean(1)
 
 
 def gradient_penalty(logits: Tensor, video: Tensor) -> Tensor:

@@ -31,7 +31,6 @@ RICH = SMALL.model_copy(
 )
 # All sizes differ, so that no permuted tensor passes by accident.
 B, L, K, H, W, R, VOCABULARY = 7, 3, 4, 32, 48, 2, 11
-LOOK = 3
 
 
 def prompts() -> tuple[Tensor, Tensor]:
@@ -48,7 +47,7 @@ def small_generator(model: ClipGanConfig = SMALL) -> nn.Module:
     return build_generator(model, height=H, width=W, vocabulary_size=VOCABULARY)
 
 
-def small_discriminator(model: ClipGanConfig = SMALL, *, look_latents: int = 0) -> nn.Module:
+def small_discriminator(model: ClipGanConfig = SMALL) -> nn.Module:
     return build_discriminator(
         model,
         height=H,
@@ -56,7 +55,6 @@ def small_discriminator(model: ClipGanConfig = SMALL, *, look_latents: int = 0) 
         vocabulary_size=VOCABULARY,
         frames_per_clip=K,
         recovered_latents=R,
-        look_latents=look_latents,
     )
 
 
@@ -68,7 +66,7 @@ def test_the_notebook_networks_have_the_published_sizes():
     sizes = {"height": 64, "width": 64, "vocabulary_size": 19}
     generator = build_generator(NotebookGanConfig(), **sizes)
     discriminator = build_discriminator(
-        NotebookGanConfig(), **sizes, frames_per_clip=1, recovered_latents=0, look_latents=0
+        NotebookGanConfig(), **sizes, frames_per_clip=1, recovered_latents=0
     )
     assert num_parameters(generator) == 2_477_251
     assert num_parameters(discriminator) == 675_265
@@ -97,8 +95,7 @@ def test_clip_gan_shapes(model):
     assert video.shape == (B, 3, K, H, W)
     logits, recovered = small_discriminator(model)(video, token_ids, token_mask, times())
     assert logits.shape == (B,)
-    assert recovered.clip.shape == (B, R)
-    assert recovered.look.shape == (B, K, 0)
+    assert recovered.shape == (B, R)
 
 
 def test_a_transformer_needs_whole_heads():
@@ -108,44 +105,17 @@ def test_a_transformer_needs_whole_heads():
 
 def test_no_more_latents_are_recovered_than_there_are():
     sizes = {"height": H, "width": W, "vocabulary_size": VOCABULARY, "frames_per_clip": K}
-    with pytest.raises(
-        UserError, match=r"recovered_latents=4 and .*look_latents=2 .* at most .* 5"
-    ):
-        build_discriminator(RICH, **sizes, recovered_latents=4, look_latents=2)
-    with pytest.raises(UserError, match=r"look_latents=2 are read from pooled features: add"):
-        build_discriminator(SMALL, **sizes, recovered_latents=0, look_latents=2)
-    with pytest.raises(UserError, match=r"look_latents=1 must be 0 with the notebook's"):
-        build_discriminator(
-            NotebookGanConfig(), height=64, width=64, vocabulary_size=VOCABULARY,
-            frames_per_clip=1, recovered_latents=0, look_latents=1,
-        )  # fmt: skip
-
-
-def test_a_look_is_read_from_each_frame_alone():
-    torch.manual_seed(0)
-    discriminator = small_discriminator(RICH, look_latents=LOOK).double()
-    video = torch.randn(B, 3, K, H, W, dtype=torch.float64)
-    token_ids, token_mask = prompts()
-    moments = times().double()
-    look = discriminator(video, token_ids, token_mask, moments)[1].look
-    assert look.shape == (B, K, LOOK)
-    video[2, :, 1] += 1
-    changed = discriminator(video, token_ids.flip(0), token_mask.flip(0), moments)[1].look
-    differs = (changed - look).abs().amax(-1) > 1e-9
-    assert differs.nonzero().tolist() == [[2, 1]]
+    with pytest.raises(UserError, match=r"recovered_latents=6 must be at most .* 5"):
+        build_discriminator(SMALL, **sizes, recovered_latents=6)
 
 
 def test_heads_are_in_float32_where_the_trunk_is_not():
     """bfloat16 would round a logit near 16 to a multiple of 1/8."""
     token_ids, token_mask = prompts()
     with torch.autocast("cpu", torch.bfloat16):
-        discriminator = small_discriminator(RICH, look_latents=LOOK)
-        logits, recovered = discriminator(
-            torch.randn(B, 3, K, H, W), token_ids, token_mask, times()
-        )
-    for part in (logits, *recovered):
-        assert part.dtype == torch.float32
-        assert (part != part.bfloat16()).any()
+        judged = small_discriminator()(torch.randn(B, 3, K, H, W), token_ids, token_mask, times())
+    assert [part.dtype for part in judged] == [torch.float32] * 2
+    assert (judged[0] != judged[0].bfloat16()).any()
 
 
 def test_a_frame_does_not_depend_on_which_other_frames_are_drawn():

@@ -1,9 +1,9 @@
 """Networks. Each generator draws a video, each discriminator judges one.
 
 `generator(latents, token_ids, token_mask, times) -> video (B, 3, K, H, W)` and
-`discriminator(video, token_ids, token_mask, times) -> logits (B,), Recovered`, where times (B, K)
-runs from 0 at a clip's first frame to 1 at its last, and `generator.latent_shape(num_frames)` says
-what one clip's latents look like.
+`discriminator(video, token_ids, token_mask, times) -> logits (B,), recovered latents (B, R)`, where
+times (B, K) runs from 0 at a clip's first frame to 1 at its last, and
+`generator.latent_shape(num_frames)` says what one clip's latents look like.
 """
 
 import torch
@@ -34,12 +34,10 @@ def build_discriminator(
     vocabulary_size: int,
     frames_per_clip: int,
     recovered_latents: int,
-    look_latents: int,
 ) -> nn.Module:
     """Return the discriminator that `model` describes, for clips of `frames_per_clip` frames.
 
-    It also reads back the first `recovered_latents` of a fake's latents from the whole clip, and
-    the next `look_latents` from each frame.
+    It also reads back the first `recovered_latents` of a fake's latents.
     """
     discriminator: nn.Module
     if isinstance(model, ClipGanConfig):
@@ -50,7 +48,6 @@ def build_discriminator(
             vocabulary_size=vocabulary_size,
             frames_per_clip=frames_per_clip,
             recovered_latents=recovered_latents,
-            look_latents=look_latents,
         )
     else:
         discriminator = NotebookDiscriminator(
@@ -58,6 +55,5 @@ def build_discriminator(
             width=width,
             frames_per_clip=frames_per_clip,
             recovered_latents=recovered_latents,
-            look_latents=look_latents,
         )
     return discriminator.to(memory_format=torch.channels_last)

@@ -20,7 +20,6 @@ from t2vgan.models.layers import (
     FromPixels,
     MovingCoordinates,
     PlaceEmbedding,
-    Recovered,
     ResidualBlock,
     TimeFeatures,
     ToPatches,
@@ -117,8 +116,6 @@ class Discriminator(nn.Module):
     their times. Both take the prompt by projection (Miyato and Koyama, ICLR 2018): a prompt that
     reaches only the clip's head leaves what one frame could tell (its colour, say) unlearned. A
     third head reads the first latents back from all frames (InfoGAN, Chen et al., NeurIPS 2016).
-    What moves many pixels, place and way, fills those; so a fourth reads the next ones from every
-    frame alone, wherever things are in it: there is room for what stays the same, such as a size.
 
     Heads are in float32: losses look at small differences, and bfloat16 keeps 8 bits.
     """
@@ -132,19 +129,12 @@ class Discriminator(nn.Module):
         vocabulary_size: int,
         frames_per_clip: int,
         recovered_latents: int,
-        look_latents: int,
     ) -> None:
         super().__init__()
-        if recovered_latents + look_latents > model.latent_size:
+        if recovered_latents > model.latent_size:
             raise UserError(
-                f"train.recovered_latents={recovered_latents} and"
-                f" train.look_latents={look_latents} together must be at most model.latent_size ="
+                f"train.recovered_latents={recovered_latents} must be at most model.latent_size ="
                 f" {model.latent_size}"
-            )
-        if look_latents and not model.pooled_features:
-            raise UserError(
-                f"train.look_latents={look_latents} are read from pooled features: add"
-                " --model.pooled-features, or use --train.look-latents 0"
             )
         rows, columns = grid_of(model, height, width)
         channels, hidden = model.channels, model.hidden_size
@@ -174,21 +164,20 @@ class Discriminator(nn.Module):
         )
         self.clip_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.recover = nn.Linear(hidden, recovered_latents) if recovered_latents else None
-        self.look = nn.Linear(hidden, look_latents) if look_latents else None
 
     def forward(
         self, video: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
-    ) -> tuple[Tensor, Recovered]:
+    ) -> tuple[Tensor, Tensor]:
         """Judge each clip with its prompt, and perhaps with further prompts too.
 
-        video (B, 3, K, H, W), times (B, K), token_ids and token_mask (M, L) -> logits (M,) and the
-        latents recovered from B clips. Prompt i belongs to clip i mod B: where M is more than B,
-        the trunk still sees each clip once.
+        video (B, 3, K, H, W), times (B, K), token_ids and token_mask (M, L) -> logits (M,) and
+        recovered latents (B, R). Prompt i belongs to clip i mod B: where M is more than B, the
+        trunk still sees each clip once.
         """
         expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
         if tuple(video.shape) != expected:
             raise ValueError(f"video has shape {tuple(video.shape)}, expected {expected}")
-        frames, pooled = self.frame_features(video)  # B K hidden
+        frames = self.frame_features(video)  # B K hidden
         timed = frames * (1 + self.time(self.time_features(times)))
         clip = self.clip(timed.flatten(1))  # B hidden
         with torch.autocast(video.device.type, enabled=False):
@@ -196,26 +185,20 @@ class Discriminator(nn.Module):
             frame_logits = self.frame_head(frames, token_ids, token_mask)  # M K
             clip_logits = self.clip_head(clip.unsqueeze(1), token_ids, token_mask)  # M 1
             recovered = clip[:, :0] if self.recover is None else self.recover(clip)  # B R
-            look = frames[..., :0] if self.look is None else self.look(full(pooled))  # B K L
-        return clip_logits.squeeze(1) + frame_logits.mean(1), Recovered(recovered, look)
+        return clip_logits.squeeze(1) + frame_logits.mean(1), recovered
 
-    def frame_features(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """video (B, 3, K, H, W) -> features and the pooled share of them, both (B, K, hidden).
-
-        Each frame is seen alone. Without pooled features that share is zero.
-        """
+    def frame_features(self, video: Tensor) -> Tensor:
+        """video (B, 3, K, H, W) -> (B, K, hidden), each frame seen alone."""
         maps = self.from_patches(video)  # (B K) C h w
         if self.from_pixels is not None:
             maps = maps + self.from_pixels(video)
         maps = self.fine(maps)
         maps = self.middle(self.to_middle(F.silu(maps)))  # (B K) 2C h/2 w/2
         maps = F.silu(self.coarse(self.to_coarse(F.silu(maps))))  # (B K) 4C h/4 w/4
-        layout = F.silu(self.layout(maps.flatten(1)))  # (B K) hidden
-        pooled = torch.zeros_like(layout)
+        features = F.silu(self.layout(maps.flatten(1)))  # (B K) hidden
         if self.anywhere is not None:
-            pooled = F.silu(self.anywhere(maps)).mean((2, 3))
-        clips = (len(video), video.shape[2])
-        return (layout + pooled).unflatten(0, clips), pooled.unflatten(0, clips)
+            features = features + F.silu(self.anywhere(maps)).mean((2, 3))
+        return rearrange(features, "(b k) h -> b k h", k=video.shape[2])
 
 
 class ProjectionHead(nn.Module):

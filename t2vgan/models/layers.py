@@ -14,15 +14,6 @@ from t2vgan.text import MAX_TOKENS
 RGB = 3
 
 
-class Recovered(NamedTuple):
-    """What a discriminator reads of the latents that fakes were drawn from."""
-
-    clip: Tensor
-    """(B, R), from all frames together."""
-    look: Tensor
-    """(B, K, L), from each frame alone."""
-
-
 class TextEncoder(nn.Module):
     """Embed a prompt: its words' embeddings, summed, over the root of their number, then an MLP.
 

@@ -10,7 +10,6 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from t2vgan.errors import UserError
-from t2vgan.models.layers import Recovered
 
 LATENT_SIZE = 100
 TEXT_SIZE = 10
@@ -55,21 +54,14 @@ class NotebookDiscriminator(nn.Module):
     """A frame -> logits; the sigmoid is part of the loss, which is the same number."""
 
     def __init__(
-        self,
-        *,
-        height: int,
-        width: int,
-        frames_per_clip: int,
-        recovered_latents: int,
-        look_latents: int,
+        self, *, height: int, width: int, frames_per_clip: int, recovered_latents: int
     ) -> None:
         super().__init__()
         check_frame_size(height, width)
-        if recovered_latents or look_latents:
+        if recovered_latents:
             raise UserError(
-                f"train.recovered_latents={recovered_latents} and"
-                f" train.look_latents={look_latents} must be 0 with the notebook's discriminator,"
-                " which reads no latents"
+                f"train.recovered_latents={recovered_latents} must be 0 with the notebook's"
+                " discriminator, which reads no latents"
             )
         if frames_per_clip != 1:
             raise UserError(
@@ -83,8 +75,8 @@ class NotebookDiscriminator(nn.Module):
 
     def forward(
         self, video: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
-    ) -> tuple[Tensor, Recovered]:
-        """video (B, 3, 1, 64, 64) -> logits (B,), no recovered latents.
+    ) -> tuple[Tensor, Tensor]:
+        """video (B, 3, 1, 64, 64) -> logits (B,), recovered latents (B, 0).
 
         Prompt and times are ignored, as published.
         """
@@ -95,9 +87,7 @@ class NotebookDiscriminator(nn.Module):
         maps = F.leaky_relu(self.to_16(maps), 0.2)  # B 128 16 16
         maps = F.leaky_relu(self.to_8(maps), 0.2)  # B 256 8 8
         logits = self.head(maps.flatten(1)).squeeze(1)  # B
-        return logits, Recovered(
-            logits.new_zeros(len(video), 0), logits.new_zeros(len(video), 1, 0)
-        )
+        return logits, logits.new_zeros(len(logits), 0)
 
 
 def check_frame_size(height: int, width: int) -> None:

@@ -144,6 +144,5 @@ def build_networks(config: Config, manifest: Manifest) -> tuple[nn.Module, nn.Mo
         **sizes,
         frames_per_clip=config.train.frames_per_clip,
         recovered_latents=config.train.recovered_latents,
-        look_latents=config.train.look_latents,
     )
     return generator, discriminator

@@ -45,10 +45,7 @@ TRAIN_CHARTS = (
     ),
     Chart("Half-life of averaged weights", {"ema/halflife": "half-life"}, unit="clips", low=0),
     Chart("Adam's beta2", {"beta2": "beta2"}),
-    Chart(
-        "Loss of recovered latents",
-        {"recovery/loss": "of clips", "recovery/look_loss": "of single frames"},
-    ),
+    Chart("Loss of recovered latents", {"recovery/loss": "loss"}),
     Chart("Weight of recovered latents", {"recovery/weight": "weight"}, low=0),
     Chart("Throughput", {"clips_per_second": "throughput"}, unit="clips/s", low=0),
     Chart("Peak memory", {"memory_gb": "memory"}, unit="GB", low=0),
