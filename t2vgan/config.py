@@ -109,6 +109,8 @@ class ClipGanConfig(Frozen):
     """Moving frames of reference that the generator draws in: at least one per object."""
     patch_size: Annotated[int, Field(ge=1, le=16)] = 4
     """Pixels per side of a patch; height and width must be multiples of four patches."""
+    steady_look: bool = False
+    """What a clip shows is drawn once; time only moves it, and zooms it at a steady rate."""
     pixel_channels: NonNegative = 0
     """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
 
@@ -147,6 +149,9 @@ class TrainConfig(Frozen):
     recovery_weight: Annotated[float, Field(ge=0)] = 3.0
     """Final weight of that reading, for both networks: what keeps clips of one prompt different.
     It rises from 0 as the learning rates fall: first the prompts, then the variety."""
+    spread_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Final weight of drawing two clips of one prompt apart, for the generator; it rises from 0 as
+    the recovery weight does."""
     fresh_latents: bool = True
     """Draw new latents for the generator's update instead of those of the discriminator's."""
     generator_lr: Rate = 2e-3
@@ -185,6 +190,15 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"train.gamma_start={self.gamma_start} and train.gamma_end={self.gamma_end} must be"
                 " positive; use --train.penalty-every-steps 0 for no penalty"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_spread(self) -> "TrainConfig":
+        if self.spread_weight and not self.fresh_latents:
+            raise ValueError(
+                f"train.spread_weight={self.spread_weight} compares clips of other latents: use"
+                " --train.fresh-latents, or --train.spread-weight 0"
             )
         return self
 

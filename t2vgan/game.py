@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from t2vgan.config import ModelConfig, TrainConfig
 from t2vgan.distributed import Processes, choose_precision
 from t2vgan.ema import Ema
-from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
+from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched, spread
 from t2vgan.micro_batch import MicroBatch
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.layers import full
@@ -89,6 +89,7 @@ class Game:
         self.clips_seen = 0
         self.penalty_weight = 0.0
         self.recovery_weight = 0.0
+        self.spread_weight = 0.0
         self.batch: Sequence[MicroBatch] = ()
         self.notes = Notes(processes)
         self.kept_fakes: Tensor | None = None
@@ -216,6 +217,12 @@ class Game:
         real_logits = self.real_logits_for_generator(batch)
         loss = self.objective.generator(real_logits, full(fake_logits))
         self.notes.add("loss/generator", loss)
+        if self.spread_weight > 0:
+            with torch.no_grad(), self.autocast():
+                others = self.generator.network(batch.discriminator_latents, *batch.conditions)
+            apart = spread(full(fake_video), full(others))
+            self.notes.add("spread/loss", apart)
+            loss = loss + self.spread_weight * apart
         return loss + self.recovery(recovered, batch.generator_latents)
 
     def recovery(self, recovered: Tensor, latents: Tensor) -> Tensor:
@@ -241,6 +248,7 @@ class Game:
         train = self.train
         progress = step / train.num_steps
         decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)
+        rise = cosine(progress, start=0.0, end=1.0, hold=train.lr_hold)
         gamma = 0.0
         if train.penalty_every_steps:
             gamma = log_linear(
@@ -251,9 +259,8 @@ class Game:
             "lr/discriminator": train.discriminator_lr * decay,
             "beta2": cosine(progress, start=train.beta2_start, end=train.beta2_end),
             "gamma": gamma,
-            "recovery/weight": cosine(
-                progress, start=0.0, end=train.recovery_weight, hold=train.lr_hold
-            ),
+            "recovery/weight": train.recovery_weight * rise,
+            "spread/weight": train.spread_weight * rise,
             "ema/halflife": self.ema.halflife(step * train.global_batch_size),
         }
 
@@ -264,6 +271,7 @@ class Game:
             player.set_schedule(learning_rate=schedule[f"lr/{name}"], betas=betas)
         every = self.train.penalty_every_steps
         self.recovery_weight = schedule["recovery/weight"]
+        self.spread_weight = schedule["spread/weight"]
         self.penalty_weight = every * schedule["gamma"] if every and step % every == 0 else 0.0
 
     def autocast(self) -> AbstractContextManager[object]:

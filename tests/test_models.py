@@ -14,6 +14,7 @@ from t2vgan.models.layers import (
     FromPixels,
     MovingCoordinates,
     PlaceEmbedding,
+    SteadyCoordinates,
     ToPixels,
     cosine_basis,
     join_patches,
@@ -29,6 +30,7 @@ RICH = SMALL.model_copy(
         "text_size": 16,
     }
 )
+STEADY = RICH.model_copy(update={"steady_look": True})
 # All sizes differ, so that no permuted tensor passes by accident.
 B, L, K, H, W, R, VOCABULARY = 7, 3, 4, 32, 48, 2, 11
 
@@ -86,7 +88,7 @@ def test_notebook_frames_have_their_own_latents_and_do_not_see_each_other():
     assert moved.flatten(3).any(-1).any(1).tolist() == [[False, True, False], [False] * 3]
 
 
-@pytest.mark.parametrize("model", [SMALL, RICH], ids=["small", "rich"])
+@pytest.mark.parametrize("model", [SMALL, RICH, STEADY], ids=["small", "rich", "steady"])
 def test_clip_gan_shapes(model):
     token_ids, token_mask = prompts()
     generator = small_generator(model)
@@ -118,9 +120,10 @@ def test_heads_are_in_float32_where_the_trunk_is_not():
     assert (judged[0] != judged[0].bfloat16()).any()
 
 
-def test_a_frame_does_not_depend_on_which_other_frames_are_drawn():
+@pytest.mark.parametrize("model", [SMALL, STEADY], ids=["small", "steady"])
+def test_a_frame_does_not_depend_on_which_other_frames_are_drawn(model):
     torch.manual_seed(0)
-    generator = small_generator().double()
+    generator = small_generator(model).double()
     token_ids, token_mask = prompts()
     latents = torch.randn(B, *generator.latent_shape(K), dtype=torch.float64)
     moments = times().double()
@@ -130,10 +133,11 @@ def test_a_frame_does_not_depend_on_which_other_frames_are_drawn():
         torch.testing.assert_close(alone[:, :, 0], together[:, :, k])
 
 
+@pytest.mark.parametrize("model", [SMALL, STEADY], ids=["small", "steady"])
 @pytest.mark.parametrize("argument", ["latents", "token_ids", "times"])
-def test_the_generator_listens_to_every_input(argument):
+def test_the_generator_listens_to_every_input(argument, model):
     torch.manual_seed(0)
-    generator = small_generator()
+    generator = small_generator(model)
     token_ids, token_mask = prompts()
     inputs = {
         "latents": torch.randn(B, *generator.latent_shape(K)),
@@ -236,6 +240,34 @@ def test_moving_a_reference_moves_the_waves_with_it():
     across, before = moved.waves(1, 8), still.waves(1, 8)
     torch.testing.assert_close(across[:, 2:], before[:, :-2])  # to the right
     torch.testing.assert_close(moved.waves(0, 8), still.waves(0, 8))  # not down
+
+
+def test_a_steady_reference_zooms_straight_from_the_first_frame_to_the_last():
+    coordinates = SteadyCoordinates(code_size=1, num_references=2)
+    breadths = torch.tensor([0.5, 1.0, 0.8, 2.0])  # first of both references, then last
+    with torch.no_grad():
+        coordinates.to_breadth.weight.zero_()
+        coordinates.to_breadth.bias.copy_(breadths.log2().clamp(-0.999999, 0.999999).atanh())
+    reference = coordinates(torch.randn(3, 1), torch.randn(1, 1), torch.tensor([[0.0, 0.25, 1.0]]))
+    expected = torch.tensor([[0.5, 1.0], [0.575, 1.25], [0.8, 2.0]])  # K R
+    torch.testing.assert_close(1 / reference.zoom.flatten(1), expected, atol=1e-4, rtol=0)
+    assert reference.shift.shape == (3, 1, 2, 2)
+
+
+def test_time_does_nothing_to_a_steady_look_but_move_and_zoom_it():
+    torch.manual_seed(0)
+    generator = small_generator(STEADY)
+    nn.init.normal_(generator.to_pixels.to_rgb.weight)
+    token_ids, token_mask = prompts()
+    latents = torch.randn(B, *generator.latent_shape(K))
+    video = generator(latents, token_ids, token_mask, times())
+    assert (video[:, :, 0] - video[:, :, 1]).abs().amax((1, 2, 3)).min() > 1e-4
+    for layer in (generator.coordinates.to_shift, generator.coordinates.to_breadth):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    video = generator(latents, token_ids, token_mask, times())
+    torch.testing.assert_close(video, video[:, :, :1].expand_as(video))
+    assert (video[0] - video[1]).abs().max() > 1e-4
 
 
 def test_places_mapped_by_axis_are_places_mapped_cell_by_cell():

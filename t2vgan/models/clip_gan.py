@@ -21,6 +21,7 @@ from t2vgan.models.layers import (
     MovingCoordinates,
     PlaceEmbedding,
     ResidualBlock,
+    SteadyCoordinates,
     TimeFeatures,
     ToPatches,
     ToPixels,
@@ -56,7 +57,8 @@ class Generator(nn.Module):
         self.coarse = ResidualBlock(2 * channels, code_size=hidden)
         self.middle = ResidualBlock(2 * channels, code_size=hidden)
         self.to_fine = nn.Conv2d(2 * channels, channels, 1)
-        self.coordinates = MovingCoordinates(code_size=hidden, num_references=model.num_references)
+        coordinates = SteadyCoordinates if model.steady_look else MovingCoordinates
+        self.coordinates = coordinates(code_size=hidden, num_references=model.num_references)
         self.place = PlaceEmbedding(self.coordinates.size, channels)
         self.fine = ResidualBlock(channels, code_size=hidden)
         self.finest = ResidualBlock(channels, code_size=hidden)
@@ -84,29 +86,42 @@ class Generator(nn.Module):
 
         latents (B, Z), token_ids (B, L), token_mask (B, L), times (B, K) -> video (B, 3, K, H, W).
         """
-        code = self.frame_codes(latents, token_ids, token_mask, times)  # (B K) hidden
-        maps = self.layout(code).view(-1, *self.coarsest)  # (B K) 2C h/4 w/4
-        maps = self.coarse(maps.contiguous(memory_format=torch.channels_last), code)
-        maps = self.middle(double(maps), code)  # (B K) 2C h/2 w/2
-        reference = self.coordinates(code)
-        maps = double(self.to_fine(maps))  # (B K) C h w
+        num_frames = times.shape[1]
+        content = self.content_of(latents, token_ids, token_mask)  # B hidden
+        code = self.frame_codes(content, times)  # (B K) hidden
+        if isinstance(self.coordinates, SteadyCoordinates):
+            look = self.frame(content)  # B hidden
+            reference = self.coordinates(code, look, times)
+            maps = self.coarse_maps(look).repeat_interleave(num_frames, 0)
+            code = look.repeat_interleave(num_frames, 0)
+        else:
+            reference = self.coordinates(code)
+            maps = self.coarse_maps(code)  # (B K) C h/2 w/2
+        maps = double(maps)  # (B K) C h w
         maps = maps + self.place(reference, *maps.shape[2:])
         maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
-        num_frames = times.shape[1]
         video = self.to_patches(maps, num_frames=num_frames)  # B 3 K H W
         if self.to_pixels is not None:
             video = video + self.to_pixels(maps, reference, code, num_frames=num_frames)
         return video
 
-    def frame_codes(
-        self, latents: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
-    ) -> Tensor:
-        """Mix what the clip is with when the frame is: -> (B*K, hidden)."""
+    def content_of(self, latents: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """Mix latents and prompt: what the clip is, (B, hidden)."""
         text = self.text_encoder(token_ids, token_mask)  # B E
-        content = self.content(torch.cat([latents, text], dim=1)).unsqueeze(1)  # B 1 hidden
+        return self.content(torch.cat([latents, text], dim=1))
+
+    def frame_codes(self, content: Tensor, times: Tensor) -> Tensor:
+        """Mix what the clip is, (B, hidden), with when the frame is: -> (B*K, hidden)."""
+        content = content.unsqueeze(1)  # B 1 hidden
         time = self.time(self.time_features(times))  # B K hidden
         codes = self.frame(content + 2 * content.sigmoid() * time)  # B K hidden
         return rearrange(codes, "b k h -> (b k) h")
+
+    def coarse_maps(self, code: Tensor) -> Tensor:
+        """Codes (N, hidden) -> maps at fixed places (N, C, h/2, w/2)."""
+        maps = self.layout(code).view(-1, *self.coarsest)  # N 2C h/4 w/4
+        maps = self.coarse(maps.contiguous(memory_format=torch.channels_last), code)
+        return self.to_fine(self.middle(double(maps), code))
 
 
 class Discriminator(nn.Module):

@@ -139,8 +139,8 @@ class ResidualBlock(nn.Module):
         return maps + 0.5 * self.second(inner)
 
 
-class MovingCoordinates(nn.Module):
-    """Where rows and columns lie, as waves, in frames of reference that the code moves and zooms.
+class Coordinates(nn.Module):
+    """Where rows and columns lie, as waves, in frames of reference that move and zoom.
 
     A network that sees only fixed coordinates must redraw an object to move it; here it moves the
     reference (StyleGAN3, Karras et al., NeurIPS 2021, section 3.2). Two objects, two references.
@@ -151,10 +151,9 @@ class MovingCoordinates(nn.Module):
     MAX_ZOOM = 2.0
     frequencies: Tensor
 
-    def __init__(self, *, code_size: int, num_references: int) -> None:
+    def __init__(self, num_references: int) -> None:
         super().__init__()
         self.num_references = num_references
-        self.to_reference = nn.Linear(code_size, 3 * num_references)
         frequencies = torch.tensor(self.FREQUENCIES) * (math.pi / 2)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
@@ -163,12 +162,44 @@ class MovingCoordinates(nn.Module):
         """Features of one cell: for each reference, sine and cosine of two axes."""
         return self.num_references * 2 * 2 * len(self.FREQUENCIES)
 
+
+class MovingCoordinates(Coordinates):
+    """Each frame's code says where its references are and how much they zoom."""
+
+    def __init__(self, *, code_size: int, num_references: int) -> None:
+        super().__init__(num_references)
+        self.to_reference = nn.Linear(code_size, 3 * num_references)
+
     def forward(self, code: Tensor) -> "Reference":
         """code (N, code_size) -> N frames of reference, for grids of any size."""
         reference = self.to_reference(code).tanh().view(len(code), 1, self.num_references, 3)
         zoom = self.MAX_ZOOM ** reference[..., :1]  # N 1 R 1
         shift = self.MAX_SHIFT * reference[..., 1:]  # N 1 R 2, y before x
         return Reference(zoom, shift, self.frequencies)
+
+
+class SteadyCoordinates(Coordinates):
+    """Each frame's code says where its references are, the clip's code how much they zoom.
+
+    How broad things are runs straight from a clip's first frame to its last.
+    """
+
+    def __init__(self, *, code_size: int, num_references: int) -> None:
+        super().__init__(num_references)
+        self.to_shift = nn.Linear(code_size, 2 * num_references)
+        self.to_breadth = nn.Linear(code_size, 2 * num_references)
+
+    def forward(self, code: Tensor, look: Tensor, times: Tensor) -> "Reference":
+        """code (B*K, code_size), look (B, code_size), times (B, K) -> B*K frames of reference."""
+        shift = self.MAX_SHIFT * self.to_shift(code).tanh()  # (B K) 2R
+        breadth = self.MAX_ZOOM ** self.to_breadth(look).tanh()  # B 2R
+        first, last = breadth.unsqueeze(1).chunk(2, dim=2)
+        zoom = 1 / (first + (last - first) * times.unsqueeze(2))  # B K R
+        return Reference(
+            zoom.view(-1, 1, self.num_references, 1),
+            shift.view(-1, 1, self.num_references, 2),
+            self.frequencies,
+        )
 
 
 class Reference(NamedTuple):
