@@ -13,6 +13,7 @@ from t2vgan.losses import gradient_penalty, spread
 from t2vgan.micro_batch import MicroBatch
 
 MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
+STEADY = MODEL.model_copy(update={"steady_look": True})
 B, K, H, W, R, VOCABULARY = 8, 3, 16, 32, 2, 11
 SIZES = {"height": H, "width": W, "vocabulary_size": VOCABULARY}
 
@@ -22,7 +23,7 @@ def processes() -> Processes:
     return Processes(num_cpu_threads=1)
 
 
-def make_game(processes, **options) -> Game:
+def make_game(processes, *, model=MODEL, **options) -> Game:
     defaults = {
         "frames_per_clip": K,
         "global_batch_size": B,
@@ -30,7 +31,7 @@ def make_game(processes, **options) -> Game:
         "num_steps": 100,
         "recovered_latents": R,
     }
-    game = Game(MODEL, TrainConfig(**(defaults | options)), processes, **SIZES)
+    game = Game(model, TrainConfig(**(defaults | options)), processes, **SIZES)
     for module in game.modules.values():  # float64: what must be equal is equal to 14 digits
         module.double()
     return game
