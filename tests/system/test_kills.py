@@ -139,4 +139,4 @@ def test_gradients_are_those_of_one_process_with_the_whole_batch(
     for key, expected in whole.items():
         found = gradients[world_size][key.replace("1", str(accumulation), 1)]
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12, err_msg=key)
-    assert np.abs(whole[f"1/{kind}/discriminator/look.weight"]).max() > 1e-3
+    assert np.abs(whole[f"1/{kind}/discriminator/recover.weight"]).max() > 1e-3
