@@ -125,6 +125,10 @@ class NotebookGanConfig(Frozen):
 ModelConfig = Annotated[ClipGanConfig | NotebookGanConfig, Field(discriminator="kind")]
 
 
+RETIRED = {"look_latents": 0}
+"""Options of training that earlier versions wrote down -> the value that did nothing."""
+
+
 class TrainConfig(Frozen):
     """The recipe: losses, optimizers and schedules. One step is one update of each network."""
 
@@ -183,6 +187,14 @@ class TrainConfig(Frozen):
     """The half-life is at most this share of the clips seen so far; 0 switches the ramp off."""
     precision: Literal["auto", "bf16", "fp16", "no"] = "auto"
     """auto: bfloat16 where the device is fast in it, else float32 (float16 on older GPUs)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def leave_out_retired(cls, fields: Any) -> Any:
+        """Let runs of earlier versions go on whose retired options were off."""
+        if not isinstance(fields, dict):
+            return fields
+        return {k: v for k, v in fields.items() if k not in RETIRED or v != RETIRED[k]}
 
     @model_validator(mode="after")
     def check_gamma(self) -> "TrainConfig":

@@ -78,6 +78,15 @@ def test_flatten_names_options_as_the_command_line_does():
     assert "train" not in flat
 
 
+def test_runs_of_earlier_versions_go_on_if_what_is_retired_was_off(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"train": {"look_latents": 0, "seed": 3}}')
+    assert load_config(path) == Config(train=TrainConfig(seed=3))
+    path.write_text('{"train": {"look_latents": 2}}')
+    with pytest.raises(UserError, match=r"train.look_latents=2: Extra inputs .* new --run-dir"):
+        load_config(path)
+
+
 def test_a_damaged_config_file_is_one_line(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"train": {"seed": -1}}')
