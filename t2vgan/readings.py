@@ -26,6 +26,7 @@ from t2vgan.sampling import generate_clips
 from t2vgan.text import Vocabulary
 
 SAMPLING_BATCH_SIZE = 20
+MIN_REAL_CLIPS = 1000  # fewer do not tell how much clips of one prompt vary
 
 ShouldStop = Callable[[], bool]
 
@@ -132,12 +133,13 @@ class Readings:
 
     @cached_property
     def scores_of_real_clips(self) -> Scores | None:
-        """The same readings of as many real clips, what diversity is relative to; None if damaged.
+        """The same readings of real clips, what diversity is relative to; None if damaged.
 
         Training may allow for damage: its reader passes over it, and counts it.
         """
         try:
-            return score_real_clips(self.data, self.config.evaluate_num_clips)
+            num_clips = max(self.config.evaluate_num_clips, MIN_REAL_CLIPS)
+            return score_real_clips(self.data, num_clips)
         except (UserError, OSError) as error:
             self.diary.warn(f"no diversity is measured ({describe(error)})")
             return None

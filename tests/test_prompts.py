@@ -14,6 +14,7 @@ from t2vgan.evaluation.prompts import (
     CLIPS_PER_CHOSEN,
     deal_prompts,
     expected_objects,
+    in_one_wording,
     scored_attributes,
 )
 
@@ -29,6 +30,14 @@ def test_every_template_of_every_composition_is_understood():
         motion = expected_motion(motion)
         expected = {"shape": shape, "colour": colour, "size": size, "motion": motion}
         assert expected_objects(prompt) == (expected,)
+
+
+def test_prompts_that_ask_for_the_same_are_put_in_one_wording():
+    one, other = list(shapes.TRAINING)[:2]
+    prompts = [shapes.write(who, t) for t in shapes.TEMPLATES for who in (one, other)]
+    prompts += ["fog over a lake", "fog over a sea", *prompts]
+    worded = [*prompts[:2] * len(shapes.TEMPLATES), "fog over a lake", "fog over a sea"]
+    assert in_one_wording(prompts) == worded + worded[:-2]
 
 
 @given(first=OBJECTS, second=OBJECTS, template=st.sampled_from(shapes_two.TEMPLATES))

@@ -72,6 +72,16 @@ def content(expected: Expected) -> Content:
     return tuple(sorted(tuple(sorted(attributes.items())) for attributes in expected))
 
 
+def in_one_wording(prompts: Iterable[str]) -> list[str]:
+    """Return each prompt in the words of the first one that asks for the same, if it is known."""
+    first: dict[Content, str] = {}
+    return [
+        first.setdefault(content(expected), prompt) if expected else prompt
+        for prompt in prompts
+        for expected in (expected_objects(prompt),)
+    ]
+
+
 def unknown_prompts(prompts: Iterable[str]) -> list[str]:
     """Return the distinct prompts, in order, that `expected_objects` does not know."""
     return [prompt for prompt in dict.fromkeys(prompts) if expected_objects(prompt) is None]
