@@ -111,8 +111,20 @@ class ClipGanConfig(Frozen):
     """Pixels per side of a patch; height and width must be multiples of four patches."""
     steady_look: bool = False
     """What a clip shows is drawn once; time only moves it, and zooms it at a steady rate."""
+    camera_variation: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How far a clip's first three latents zoom (std of the logarithm) and pan (of half frames) all
+    that it shows: clips of one prompt then differ from the first step on; 0: not at all."""
     pixel_channels: NonNegative = 0
     """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
+
+    @model_validator(mode="after")
+    def check_camera(self) -> "ClipGanConfig":
+        if self.camera_variation and self.latent_size < 3:
+            raise ValueError(
+                f"model.camera_variation={self.camera_variation} takes 3 latents, more than"
+                f" model.latent_size={self.latent_size}; use --model.camera-variation 0"
+            )
+        return self
 
 
 class NotebookGanConfig(Frozen):

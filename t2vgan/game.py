@@ -13,7 +13,7 @@ from t2vgan.ema import Ema
 from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched, spread
 from t2vgan.micro_batch import MicroBatch
 from t2vgan.models import build_discriminator, build_generator
-from t2vgan.models.layers import full
+from t2vgan.models.maps import full
 from t2vgan.notes import Notes
 from t2vgan.schedules import cosine, log_linear
 from t2vgan.seeds import derive_seed

@@ -13,20 +13,18 @@ from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig
 from t2vgan.errors import UserError
+from t2vgan.models.coordinates import Camera, MovingCoordinates, PlaceEmbedding, SteadyCoordinates
 from t2vgan.models.layers import (
     RGB,
     TEXT_ENCODERS,
     FromPatches,
     FromPixels,
-    MovingCoordinates,
-    PlaceEmbedding,
     ResidualBlock,
-    SteadyCoordinates,
     TimeFeatures,
     ToPatches,
     ToPixels,
-    full,
 )
+from t2vgan.models.maps import double, full
 
 
 class Generator(nn.Module):
@@ -39,6 +37,7 @@ class Generator(nn.Module):
         rows, columns = grid_of(model, height, width)
         channels, hidden = model.channels, model.hidden_size
         self.latent_size = model.latent_size
+        self.camera_variation = model.camera_variation
         self.coarsest = (2 * channels, rows // 4, columns // 4)
         self.text_encoder = TEXT_ENCODERS[model.text_encoder](
             vocabulary_size=vocabulary_size, text_size=model.text_size
@@ -97,13 +96,24 @@ class Generator(nn.Module):
         else:
             reference = self.coordinates(code)
             maps = self.coarse_maps(code)  # (B K) C h/2 w/2
-        maps = double(maps)  # (B K) C h w
+        camera = self.camera(latents, num_frames)
+        if camera is None:
+            maps = double(maps)  # (B K) C h w
+        else:
+            reference = reference.panned_by(camera)
+            maps = camera.pan_over(maps)  # (B K) C h w
         maps = maps + self.place(reference, *maps.shape[2:])
         maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
         video = self.to_patches(maps, num_frames=num_frames)  # B 3 K H W
         if self.to_pixels is not None:
             video = video + self.to_pixels(maps, reference, code, num_frames=num_frames)
-        return video
+        return video if camera is None else camera.zoom_into(video)
+
+    def camera(self, latents: Tensor, num_frames: int) -> Camera | None:
+        """Return what B clips are seen by, or None for eyes that do not move."""
+        if not self.camera_variation:
+            return None
+        return Camera.held_by(latents, variation=self.camera_variation, num_frames=num_frames)
 
     def content_of(self, latents: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Mix latents and prompt: what the clip is, (B, hidden)."""
@@ -239,11 +249,6 @@ class ProjectionHead(nn.Module):
             text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # M 1 E
             logits = logits + (self.projection(features)[clips] * text).sum(-1) * self.scale
         return logits
-
-
-def double(maps: Tensor) -> Tensor:
-    """Repeat every cell twice in both directions: (N, C, h, w) -> (N, C, 2h, 2w)."""
-    return F.interpolate(maps, scale_factor=2, mode="nearest")
 
 
 def grid_of(model: ClipGanConfig, height: int, width: int) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """The parts our networks are made of."""
 
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +8,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from t2vgan.errors import UserError
+from t2vgan.models.coordinates import PlaceEmbedding, Reference
+from t2vgan.models.maps import join_patches, maps_first, maps_last, split_patches
 from t2vgan.text import MAX_TOKENS
 
 RGB = 3
@@ -139,99 +140,6 @@ class ResidualBlock(nn.Module):
         return maps + 0.5 * self.second(inner)
 
 
-class Coordinates(nn.Module):
-    """Where rows and columns lie, as waves, in frames of reference that move and zoom.
-
-    A network that sees only fixed coordinates must redraw an object to move it; here it moves the
-    reference (StyleGAN3, Karras et al., NeurIPS 2021, section 3.2). Two objects, two references.
-    """
-
-    FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
-    MAX_SHIFT = 1.5  # half frames: objects may leave
-    MAX_ZOOM = 2.0
-    frequencies: Tensor
-
-    def __init__(self, num_references: int) -> None:
-        super().__init__()
-        self.num_references = num_references
-        frequencies = torch.tensor(self.FREQUENCIES) * (math.pi / 2)
-        self.register_buffer("frequencies", frequencies, persistent=False)
-
-    @property
-    def size(self) -> int:
-        """Features of one cell: for each reference, sine and cosine of two axes."""
-        return self.num_references * 2 * 2 * len(self.FREQUENCIES)
-
-
-class MovingCoordinates(Coordinates):
-    """Each frame's code says where its references are and how much they zoom."""
-
-    def __init__(self, *, code_size: int, num_references: int) -> None:
-        super().__init__(num_references)
-        self.to_reference = nn.Linear(code_size, 3 * num_references)
-
-    def forward(self, code: Tensor) -> "Reference":
-        """code (N, code_size) -> N frames of reference, for grids of any size."""
-        reference = self.to_reference(code).tanh().view(len(code), 1, self.num_references, 3)
-        zoom = self.MAX_ZOOM ** reference[..., :1]  # N 1 R 1
-        shift = self.MAX_SHIFT * reference[..., 1:]  # N 1 R 2, y before x
-        return Reference(zoom, shift, self.frequencies)
-
-
-class SteadyCoordinates(Coordinates):
-    """Each frame's code says where its references are, the clip's code how much they zoom.
-
-    How broad things are runs straight from a clip's first frame to its last.
-    """
-
-    def __init__(self, *, code_size: int, num_references: int) -> None:
-        super().__init__(num_references)
-        self.to_shift = nn.Linear(code_size, 2 * num_references)
-        self.to_breadth = nn.Linear(code_size, 2 * num_references)
-
-    def forward(self, code: Tensor, look: Tensor, times: Tensor) -> "Reference":
-        """code (B*K, code_size), look (B, code_size), times (B, K) -> B*K frames of reference."""
-        shift = self.MAX_SHIFT * self.to_shift(code).tanh()  # (B K) 2R
-        breadth = self.MAX_ZOOM ** self.to_breadth(look).tanh()  # B 2R
-        first, last = breadth.unsqueeze(1).chunk(2, dim=2)
-        zoom = 1 / (first + (last - first) * times.unsqueeze(2))  # B K R
-        return Reference(
-            zoom.view(-1, 1, self.num_references, 1),
-            shift.view(-1, 1, self.num_references, 2),
-            self.frequencies,
-        )
-
-
-class Reference(NamedTuple):
-    """Frames of reference of N images."""
-
-    zoom: Tensor
-    shift: Tensor
-    frequencies: Tensor
-
-    def waves(self, axis: int, length: int) -> Tensor:
-        """Return the features of an axis's cells, (N, length, size / 2): 0 is y, 1 is x."""
-        cells = (torch.arange(length, device=self.zoom.device) + 0.5) / length * 2 - 1
-        places = (cells[:, None, None] - self.shift[..., axis : axis + 1]) * self.zoom  # N l R 1
-        angles = places * self.frequencies  # N l R F
-        return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(2)
-
-
-class PlaceEmbedding(nn.Linear):
-    """A linear map of every cell's coordinates.
-
-    Each feature belongs to one axis, so rows and columns are mapped apart and then added: far less
-    work than mapping every cell, with the same weights.
-    """
-
-    def forward(self, reference: Reference, rows: int, columns: int) -> Tensor:  # type: ignore[override]
-        """N frames of reference -> (N, C, rows, columns)."""
-        by_axis = rearrange(self.weight, "c (r a f) -> a c (r f)", a=2, r=reference.zoom.shape[2])
-        down = F.linear(reference.waves(0, rows), by_axis[0], self.bias)  # N h C
-        across = F.linear(reference.waves(1, columns), by_axis[1])  # N w C
-        return maps_first(down.unsqueeze(2) + across.unsqueeze(1))
-
-
 class FromPatches(nn.Module):
     """Embed every patch of every frame, in a basis where fine detail counts less."""
 
@@ -332,34 +240,3 @@ def cosine_basis(patch_size: int) -> Tensor:
     damping = 1 / (1 + index[:, None] + index)
     basis = torch.einsum("ui,vj,uv->uvij", waves, waves, damping)
     return torch.block_diag(*[rearrange(basis, "u v i j -> (u v) (i j)")] * RGB)
-
-
-def full(tensor: Tensor) -> Tensor:
-    """Return half-precision values as float32; others as they are."""
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
-
-
-def split_patches(video: Tensor, patch_size: int) -> Tensor:
-    """Cut every frame into patches: (B, C, T, H, W) -> (B*T, H/p, W/p, C*p*p), channels last."""
-    return rearrange(video, "b c t (h p) (w q) -> (b t) h w (c p q)", p=patch_size, q=patch_size)
-
-
-def join_patches(patches: Tensor, patch_size: int, num_frames: int) -> Tensor:
-    """Undo `split_patches`: (B*T, h, w, C*p*p) -> (B, C, T, H, W)."""
-    return rearrange(
-        patches,
-        "(b t) h w (c p q) -> b c t (h p) (w q)",
-        t=num_frames,
-        p=patch_size,
-        q=patch_size,
-    )
-
-
-def maps_first(maps: Tensor) -> Tensor:
-    """View (N, h, w, C) as (N, C, h, w): the channels_last memory format, without a copy."""
-    return maps.permute(0, 3, 1, 2)
-
-
-def maps_last(maps: Tensor) -> Tensor:
-    """View (N, C, h, w) as (N, h, w, C)."""
-    return maps.permute(0, 2, 3, 1)

@@ -1,0 +1,42 @@
+"""Feature maps, patches and frames: one tensor, seen in different ways."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+
+def full(tensor: Tensor) -> Tensor:
+    """Return half-precision values as float32; others as they are."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def split_patches(video: Tensor, patch_size: int) -> Tensor:
+    """Cut every frame into patches: (B, C, T, H, W) -> (B*T, H/p, W/p, C*p*p), channels last."""
+    return rearrange(video, "b c t (h p) (w q) -> (b t) h w (c p q)", p=patch_size, q=patch_size)
+
+
+def join_patches(patches: Tensor, patch_size: int, num_frames: int) -> Tensor:
+    """Undo `split_patches`: (B*T, h, w, C*p*p) -> (B, C, T, H, W)."""
+    return rearrange(
+        patches,
+        "(b t) h w (c p q) -> b c t (h p) (w q)",
+        t=num_frames,
+        p=patch_size,
+        q=patch_size,
+    )
+
+
+def maps_first(maps: Tensor) -> Tensor:
+    """View (N, h, w, C) as (N, C, h, w): the channels_last memory format, without a copy."""
+    return maps.permute(0, 3, 1, 2)
+
+
+def maps_last(maps: Tensor) -> Tensor:
+    """View (N, C, h, w) as (N, h, w, C)."""
+    return maps.permute(0, 2, 3, 1)
+
+
+def double(maps: Tensor) -> Tensor:
+    """Repeat every cell twice in both directions: (N, C, h, w) -> (N, C, 2h, 2w)."""
+    return F.interpolate(maps, scale_factor=2, mode="nearest")
