@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from t2vgan.config import (
+    ClipGanConfig,
     Config,
     DataConfig,
     TrainConfig,
@@ -51,6 +52,14 @@ def test_the_notebooks_discriminator_cannot_tell_prompts_apart():
     told_apart = notebook.train.model_copy(update={"mismatched_weight": 1.0})
     with pytest.raises(ValidationError, match=r"train.mismatched_weight=1.0 must be 0 with"):
         Config(model=notebook.model, train=told_apart)
+
+
+def test_a_camera_takes_three_latents():
+    assert ClipGanConfig(camera_variation=0.1, latent_size=3).latent_size == 3
+    with pytest.raises(
+        ValidationError, match=r"variation=0.1 takes 3 .* more than .*=2; use"
+    ):
+        ClipGanConfig(camera_variation=0.1, latent_size=2)
 
 
 def test_micro_batch_is_the_share_of_a_process_unless_given():
