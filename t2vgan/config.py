@@ -137,7 +137,7 @@ class NotebookGanConfig(Frozen):
 ModelConfig = Annotated[ClipGanConfig | NotebookGanConfig, Field(discriminator="kind")]
 
 
-RETIRED = {"look_latents": 0}
+RETIRED = {"look_latents": 0, "spread_weight": 0}
 """Options of training that earlier versions wrote down -> the value that did nothing."""
 
 
@@ -165,9 +165,6 @@ class TrainConfig(Frozen):
     recovery_weight: Annotated[float, Field(ge=0)] = 3.0
     """Final weight of that reading, for both networks: what keeps clips of one prompt different.
     It rises from 0 as the learning rates fall: first the prompts, then the variety."""
-    spread_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Final weight of drawing two clips of one prompt apart, for the generator; it rises from 0 as
-    the recovery weight does."""
     fresh_latents: bool = True
     """Draw new latents for the generator's update instead of those of the discriminator's."""
     generator_lr: Rate = 2e-3
@@ -214,15 +211,6 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"train.gamma_start={self.gamma_start} and train.gamma_end={self.gamma_end} must be"
                 " positive; use --train.penalty-every-steps 0 for no penalty"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def check_spread(self) -> "TrainConfig":
-        if self.spread_weight and not self.fresh_latents:
-            raise ValueError(
-                f"train.spread_weight={self.spread_weight} compares clips of other latents: use"
-                " --train.fresh-latents, or --train.spread-weight 0"
             )
         return self
 

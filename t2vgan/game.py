@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from t2vgan.config import ModelConfig, TrainConfig
 from t2vgan.distributed import Processes, choose_precision
 from t2vgan.ema import Ema
-from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched, spread
+from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
 from t2vgan.micro_batch import MicroBatch
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.maps import full
@@ -89,7 +89,6 @@ class Game:
         self.clips_seen = 0
         self.penalty_weight = 0.0
         self.recovery_weight = 0.0
-        self.spread_weight = 0.0
         self.batch: Sequence[MicroBatch] = ()
         self.notes = Notes(processes)
         self.kept_fakes: Tensor | None = None
@@ -217,12 +216,6 @@ class Game:
         real_logits = self.real_logits_for_generator(batch)
         loss = self.objective.generator(real_logits, full(fake_logits))
         self.notes.add("loss/generator", loss)
-        if self.spread_weight > 0:
-            with torch.no_grad(), self.autocast():
-                others = self.generator.network(batch.discriminator_latents, *batch.conditions)
-            apart = spread(full(fake_video), full(others))
-            self.notes.add("spread/loss", apart)
-            loss = loss + self.spread_weight * apart
         return loss + self.recovery(recovered, batch.generator_latents)
 
     def recovery(self, recovered: Tensor, latents: Tensor) -> Tensor:
@@ -260,7 +253,6 @@ class Game:
             "beta2": cosine(progress, start=train.beta2_start, end=train.beta2_end),
             "gamma": gamma,
             "recovery/weight": train.recovery_weight * rise,
-            "spread/weight": train.spread_weight * rise,
             "ema/halflife": self.ema.halflife(step * train.global_batch_size),
         }
 
@@ -271,7 +263,6 @@ class Game:
             player.set_schedule(learning_rate=schedule[f"lr/{name}"], betas=betas)
         every = self.train.penalty_every_steps
         self.recovery_weight = schedule["recovery/weight"]
-        self.spread_weight = schedule["spread/weight"]
         self.penalty_weight = every * schedule["gamma"] if every and step % every == 0 else 0.0
 
     def autocast(self) -> AbstractContextManager[object]:

@@ -10,9 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LEAST_DISTANCE = 1e-4
-"""Added to a distance before its logarithm is taken; the darkest grey is 8e-3 from black."""
-
 
 @dataclass(frozen=True)
 class Objective:
@@ -88,19 +85,6 @@ def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
     Shapes: recovered (B, R), latents (B, Z) with Z >= R -> (B,).
     """
     return (recovered - latents[:, : recovered.shape[1]]).square().mean(1)
-
-
-def spread(video: Tensor, others: Tensor) -> Tensor:
-    """Return -log of the mean distance between two clips of the same prompt, pixel by pixel.
-
-    Mode seeking (Mao et al., CVPR 2019, equation 3), of the logarithm: the gradient falls with the
-    distance, so that a prompt whose clips are all alike is pulled apart and one whose clips differ
-    is left in peace. The mean logarithm of distances is how entropy is estimated from neighbours
-    (Kozachenko and Leonenko, 1987).
-
-    Shapes: video and others (B, 3, K, H, W) -> (B,).
-    """
-    return -((video - others).abs().flatten(1).mean(1) + LEAST_DISTANCE).log()
 
 
 def gradient_penalty(logits: Tensor, video: Tensor) -> Tensor:

@@ -56,9 +56,7 @@ def test_the_notebooks_discriminator_cannot_tell_prompts_apart():
 
 def test_a_camera_takes_three_latents():
     assert ClipGanConfig(camera_variation=0.1, latent_size=3).latent_size == 3
-    with pytest.raises(
-        ValidationError, match=r"variation=0.1 takes 3 .* more than .*=2; use"
-    ):
+    with pytest.raises(ValidationError, match=r"variation=0.1 takes 3 .* more than .*=2; use"):
         ClipGanConfig(camera_variation=0.1, latent_size=2)
 
 
@@ -89,7 +87,7 @@ def test_flatten_names_options_as_the_command_line_does():
 
 def test_runs_of_earlier_versions_go_on_if_what_is_retired_was_off(tmp_path):
     path = tmp_path / "config.json"
-    path.write_text('{"train": {"look_latents": 0, "seed": 3}}')
+    path.write_text('{"train": {"look_latents": 0, "spread_weight": 0.0, "seed": 3}}')
     assert load_config(path) == Config(train=TrainConfig(seed=3))
     path.write_text('{"train": {"look_latents": 2}}')
     with pytest.raises(UserError, match=r"train.look_latents=2: Extra inputs .* new --run-dir"):

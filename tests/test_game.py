@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.distributed import Processes
 from t2vgan.game import Game
-from t2vgan.losses import gradient_penalty, spread
+from t2vgan.losses import gradient_penalty
 from t2vgan.micro_batch import MicroBatch
 
 MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
@@ -177,36 +177,13 @@ def test_each_side_reads_the_latents_of_its_own_fakes(processes):
         torch.testing.assert_close(added, expected)
 
 
-def test_the_generator_draws_its_fakes_away_from_those_of_the_discriminator(processes):
-    game, plain, batch = make_game(processes), make_game(processes), make_batch()
-    game.spread_weight = 0.3
-    torch.testing.assert_close(game.discriminator_loss(batch), plain.discriminator_loss(batch))
-    draw = game.generator.network
-    others = draw(batch.discriminator_latents, *batch.conditions).detach()
-    expected = 0.3 * spread(draw(batch.generator_latents, *batch.conditions), others)
-    ours, theirs = game.generator_loss(batch), plain.generator_loss(batch)
-    torch.testing.assert_close(ours - theirs, expected)
-    gradients = [
-        torch.autograd.grad(loss.sum(), network.layout.weight)[0]
-        for loss, network in ((ours, draw), (theirs, plain.generator.network), (expected, draw))
-    ]
-    torch.testing.assert_close(gradients[0] - gradients[1], gradients[2])
-
-
 def test_variety_counts_as_the_learning_rates_fall(processes):
-    game = make_game(processes, recovery_weight=3.0, spread_weight=0.3, lr_hold=0.4, lr_final=0.05)
-    recovery, apart = [], []
+    game = make_game(processes, recovery_weight=3.0, lr_hold=0.4, lr_final=0.05)
+    recovery = []
     for step in (0, 40, 70, 100):
         game.set_schedule(step)
         recovery.append(game.recovery_weight)
-        apart.append(game.spread_weight)
     assert recovery == pytest.approx([0, 0, 1.5, 3])
-    assert apart == pytest.approx([0, 0, 0.15, 0.3])
-
-
-def test_clips_of_the_same_latents_cannot_be_drawn_apart():
-    with pytest.raises(ValueError, match=r"spread_weight=0.3 compares .* --train.fresh-latents"):
-        TrainConfig(spread_weight=0.3, fresh_latents=False)
 
 
 def test_without_recovered_latents_the_discriminator_has_no_such_head(processes):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched, spread
+from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
 
 REAL = torch.tensor([1.5, -0.5, 0.0], dtype=torch.float64)
 FAKE = torch.tensor([-1.0, 2.0, 0.0], dtype=torch.float64)
@@ -73,21 +73,6 @@ def test_latent_recovery_is_the_mean_squared_error_of_the_first_latents():
     recovered = torch.tensor([[1.0, 2.0], [0.0, -1.0]])
     latents = torch.tensor([[1.0, 0.0, 9.0], [3.0, -1.0, 9.0]])
     assert latent_recovery(recovered, latents).tolist() == [2.0, 4.5]
-
-
-def test_spread_is_the_logarithm_of_the_distance_and_pulls_the_near_ones_hardest():
-    others = torch.zeros(3, 3, 2, 4, 4, dtype=torch.float64)
-    video = torch.zeros_like(others, requires_grad=True)
-    with torch.no_grad():
-        video[0] = 0.5
-        video[1, :, :, :2] = -0.02  # half of the pixels: 0.01 in the mean
-    values = spread(video, others)
-    expected = [-math.log(0.5 + 1e-4), -math.log(0.01 + 1e-4), -math.log(1e-4)]
-    assert values.tolist() == pytest.approx(expected)
-    values.sum().backward()
-    far, near = video.grad[0, 0, 0, 0, 0].item(), video.grad[1, 0, 0, 0, 0].item()
-    assert far == pytest.approx(-1 / (0.5 + 1e-4) / 96)
-    assert near == pytest.approx(1 / (0.01 + 1e-4) / 96)
 
 
 def test_gradient_penalty_of_a_linear_discriminator_is_its_squared_weight():

@@ -15,7 +15,7 @@ from t2vgan.micro_batch import MicroBatch
 from tests.test_game import STEADY, cut, make_batch, make_game
 
 BATCH_SIZE = 16
-OPTIONS = {"model": STEADY, "spread_weight": 0.3}
+OPTIONS = {"model": STEADY}
 STEPS = {"penalty": 96, "plain": 97}  # of 100: late, when what is for variety counts too
 
 
