@@ -26,7 +26,7 @@ from t2vgan.sampling import generate_clips
 from t2vgan.text import Vocabulary
 
 SAMPLING_BATCH_SIZE = 20
-MIN_REAL_CLIPS = 1000  # fewer do not tell how much clips of one prompt vary
+NUM_REAL_CLIPS = 1000  # at least: fewer do not tell how much clips of one prompt vary
 
 ShouldStop = Callable[[], bool]
 
@@ -139,7 +139,7 @@ class Readings:
         Training may allow for damage: its reader passes over it, and counts it.
         """
         try:
-            num_clips = max(self.config.evaluate_num_clips, MIN_REAL_CLIPS)
+            num_clips = max(self.config.evaluate_num_clips, NUM_REAL_CLIPS)
             return score_real_clips(self.data, num_clips)
         except (UserError, OSError) as error:
             self.diary.warn(f"no diversity is measured ({describe(error)})")

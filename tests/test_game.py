@@ -13,7 +13,7 @@ from t2vgan.losses import gradient_penalty
 from t2vgan.micro_batch import MicroBatch
 
 MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
-STEADY = MODEL.model_copy(update={"steady_look": True, "camera_variation": 0.1})
+FILMED = MODEL.model_copy(update={"steady_look": True, "camera_variation": 0.1})
 B, K, H, W, R, VOCABULARY = 8, 3, 16, 32, 2, 11
 SIZES = {"height": H, "width": W, "vocabulary_size": VOCABULARY}
 

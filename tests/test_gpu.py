@@ -11,10 +11,16 @@ from t2vgan.micro_batch import MicroBatch
 pytestmark = pytest.mark.gpu
 
 B, K, H, W, VOCABULARY = 8, 3, 32, 48, 11
-MODEL = ClipGanConfig(latent_size=5, text_size=8, hidden_size=32, channels=8)
+PLAIN = ClipGanConfig(latent_size=5, text_size=8, hidden_size=32, channels=8)
+FILMED = PLAIN.model_copy(
+    update={
+        "steady_look": True, "camera_variation": 0.1, "pixel_channels": 8, "pooled_features": True
+    }
+)  # fmt: skip
+BOTH = pytest.mark.parametrize("model", [PLAIN, FILMED], ids=["plain", "filmed"])
 
 
-def make_game(processes: Processes, precision: str) -> Game:
+def make_game(processes: Processes, precision: str, model: ClipGanConfig = PLAIN) -> Game:
     train = TrainConfig(
         frames_per_clip=K,
         global_batch_size=B,
@@ -22,7 +28,7 @@ def make_game(processes: Processes, precision: str) -> Game:
         recovered_latents=5,
         precision=precision,
     )
-    return Game(MODEL, train, processes, height=H, width=W, vocabulary_size=VOCABULARY)
+    return Game(model, train, processes, height=H, width=W, vocabulary_size=VOCABULARY)
 
 
 def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
@@ -41,10 +47,11 @@ def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
     return MicroBatch(**{name: value.to(device) for name, value in whole.items()})
 
 
+@BOTH
 @pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
-def test_steps_with_and_without_penalty_stay_finite_and_move_both_networks(precision):
+def test_steps_with_and_without_penalty_stay_finite_and_move_both_networks(precision, model):
     processes = Processes()
-    game = make_game(processes, precision)
+    game = make_game(processes, precision, model)
     before = [p.detach().clone() for side in game.modules.values() for p in side.parameters()]
     for step in range(6):
         game.play([make_batch(processes.device, step)], step)
@@ -66,10 +73,11 @@ def test_an_overflow_of_one_network_leaves_the_others_scale_alone():
     assert game.generator.scaler.get_scale() == scales["generator"]
 
 
-def test_float32_equals_the_cpu():
+@BOTH
+def test_float32_equals_the_cpu(model):
     torch.backends.cudnn.allow_tf32 = False
     processes = Processes()
-    game = make_game(processes, "no")
+    game = make_game(processes, "no", model)
     batch = make_batch(torch.device("cpu"))
     with torch.no_grad():
         on_gpu = game.ema.model(

@@ -16,7 +16,7 @@ from t2vgan.models.coordinates import (
     SteadyCoordinates,
 )
 from t2vgan.models.layers import TEXT_ENCODERS, FromPixels, ToPixels, cosine_basis
-from t2vgan.models.maps import join_patches, split_patches
+from t2vgan.models.maps import join_patches, middles, split_patches
 
 SMALL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
 RICH = SMALL.model_copy(
@@ -29,6 +29,9 @@ RICH = SMALL.model_copy(
 )
 STEADY = RICH.model_copy(update={"steady_look": True})
 FILMED = STEADY.model_copy(update={"camera_variation": 0.1})
+SMALL_FILMED = SMALL.model_copy(update={"camera_variation": 0.1})
+KINDS = {"small": SMALL, "small filmed": SMALL_FILMED, "steady": STEADY, "filmed": FILMED}
+CPU = torch.device("cpu")
 # All sizes differ, so that no permuted tensor passes by accident.
 B, L, K, H, W, R, VOCABULARY = 7, 3, 4, 32, 48, 2, 11
 
@@ -86,9 +89,7 @@ def test_notebook_frames_have_their_own_latents_and_do_not_see_each_other():
     assert moved.flatten(3).any(-1).any(1).tolist() == [[False, True, False], [False] * 3]
 
 
-@pytest.mark.parametrize(
-    "model", [SMALL, RICH, STEADY, FILMED], ids=["small", "rich", "steady", "filmed"]
-)
+@pytest.mark.parametrize("model", [*KINDS.values(), RICH], ids=[*KINDS, "rich"])
 def test_clip_gan_shapes(model):
     token_ids, token_mask = prompts()
     generator = small_generator(model)
@@ -122,7 +123,7 @@ def test_heads_are_in_float32_where_the_trunk_is_not():
         assert (part != part.bfloat16()).any()
 
 
-@pytest.mark.parametrize("model", [SMALL, STEADY, FILMED], ids=["small", "steady", "filmed"])
+@pytest.mark.parametrize("model", KINDS.values(), ids=KINDS)
 def test_a_frame_does_not_depend_on_which_other_frames_are_drawn(model):
     torch.manual_seed(0)
     generator = small_generator(model).double()
@@ -135,7 +136,7 @@ def test_a_frame_does_not_depend_on_which_other_frames_are_drawn(model):
         torch.testing.assert_close(alone[:, :, 0], together[:, :, k])
 
 
-@pytest.mark.parametrize("model", [SMALL, STEADY, FILMED], ids=["small", "steady", "filmed"])
+@pytest.mark.parametrize("model", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("argument", ["latents", "token_ids", "times"])
 def test_the_generator_listens_to_every_input(argument, model):
     torch.manual_seed(0)
@@ -272,59 +273,64 @@ def test_time_does_nothing_to_a_steady_look_but_move_and_zoom_it():
     assert (video[0] - video[1]).abs().max() > 1e-4
 
 
-def cells(length: int) -> Tensor:
-    """Where the middles of cells lie, from -1 to 1."""
-    return (torch.arange(length) + 0.5) / length * 2 - 1
+def grid(height: int, width: int) -> Tensor:
+    """y, x and their product at every cell, (3, H, W)."""
+    y, x = torch.meshgrid(middles(height, CPU), middles(width, CPU), indexing="ij")
+    return torch.stack([y, x, x * y])
 
 
-def test_a_camera_pans_and_zooms_what_it_shows():
+INSIDE = (..., slice(6, -6), slice(6, -6))  # outside, the border goes on
+
+
+@pytest.mark.parametrize("zoom", [1.25, 0.9])
+def test_a_camera_pans_and_zooms_what_it_shows(zoom):
+    camera = Camera(pan=torch.tensor([[0.2, -0.1]]), zoom=torch.tensor([[zoom]]))
+    panned = camera.double_and_pan(grid(20, 30)[None])[0]  # 3 40 60
+    by = torch.tensor([0.2, -0.1]).view(2, 1, 1)
+    torch.testing.assert_close(panned[:2][INSIDE], (grid(40, 60)[:2] - by)[INSIDE])
+    zoomed = camera.zoom_into(grid(40, 60)[None, :, None])[0, :, 0]
+    expected = grid(40, 60) / torch.tensor([zoom, zoom, zoom**2]).view(3, 1, 1)
+    torch.testing.assert_close(zoomed[INSIDE], expected[INSIDE], atol=4e-3, rtol=0)  # cubic
+
+
+def test_a_camera_knows_places_exactly_in_mixed_precision():
     camera = Camera(pan=torch.tensor([[0.2, -0.1]]), zoom=torch.tensor([[1.25]]))
-    y, x = torch.meshgrid(cells(20), cells(30), indexing="ij")
-    panned = camera.pan_over(torch.stack([y, x])[None])[0]  # 2 40 60
-    y, x = torch.meshgrid(cells(40), cells(60), indexing="ij")
-    inside = (slice(5, -5), slice(5, -5))  # the border goes on outside
-    torch.testing.assert_close(panned[0][inside], (y - 0.2)[inside])
-    torch.testing.assert_close(panned[1][inside], (x + 0.1)[inside])
-    zoomed = camera.zoom_into(torch.stack([y, x, x * y])[None, :, None])[0, :, 0]
-    for seen, expected in zip(zoomed, (y / 1.25, x / 1.25, x * y / 1.25**2), strict=True):
-        torch.testing.assert_close(seen[inside], expected[inside], atol=4e-3, rtol=0)  # cubic
+    maps = grid(40, 60)[None]
+    expected = camera.double_and_pan(maps), camera.zoom_into(maps.unsqueeze(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = camera.double_and_pan(maps), camera.zoom_into(maps.unsqueeze(2))
+    torch.testing.assert_close(seen, expected)
 
 
 def test_the_first_latents_hold_the_camera_still_over_a_clip():
     latents = torch.tensor([[1.0, 2.0, -3.0, 9.0], [0.0, 0.0, 1.0, 9.0]])
     camera = Camera.held_by(latents, variation=0.1, num_frames=2)
-    torch.testing.assert_close(
-        camera.zoom, torch.tensor([[1.1052]] * 2 + [[1.0]] * 2), atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(camera.zoom, torch.tensor([[math.exp(0.1)]] * 2 + [[1.0]] * 2))
     torch.testing.assert_close(camera.pan, torch.tensor([[0.2, -0.3]] * 2 + [[0.0, 0.1]] * 2))
 
 
 def test_a_camera_moves_all_that_a_generator_draws():
     torch.manual_seed(0)
-    generator = small_generator(FILMED)
+    height, width, patch = 96, 112, FILMED.patch_size
+    generator = build_generator(FILMED, height=height, width=width, vocabulary_size=VOCABULARY)
     nn.init.normal_(generator.to_pixels.to_rgb.weight)
     with torch.no_grad():
         generator.content[0].weight[:, : FILMED.latent_size] = 0  # nothing else reads the latents
-    height = width = 96  # away from the borders there must be something left
-    generator.coarsest = (generator.coarsest[0], height // 16, width // 16)
-    generator.layout = nn.Linear(FILMED.hidden_size, math.prod(generator.coarsest))
-    generator.double()
-    token_ids, token_mask = (part[:1] for part in prompts())
-    moments = times()[:1].double()
+    conditions = *(part[:1] for part in prompts()), times()[:1]
 
     def draw(*first: float) -> Tensor:
-        latents = torch.zeros(1, FILMED.latent_size, dtype=torch.float64)
-        latents[0, :3] = torch.tensor(first)
-        return generator(latents, token_ids, token_mask, moments)
+        latents = torch.zeros(1, FILMED.latent_size)
+        latents[0, :3] = torch.tensor(first) / FILMED.camera_variation
+        return generator(latents, *conditions)
 
-    cell = 2 / (height / FILMED.patch_size)  # half frames
-    still, panned, zoomed = draw(0, 0, 0), draw(0, 0, 20 * cell), draw(2, 0, 0)
-    moved, inside = 2 * FILMED.patch_size, slice(28, -28)  # to the right
-    before = still[..., inside, 28 - moved : -28 - moved]
-    torch.testing.assert_close(panned[..., inside, inside], before, atol=1e-5, rtol=0)
-    eye = Camera(pan=torch.zeros(K, 2), zoom=torch.full((K, 1), math.exp(0.2)).double())
-    torch.testing.assert_close(zoomed, eye.zoom_into(still), atol=1e-5, rtol=0)
-    assert (still - zoomed).abs().max() > 1e-3
+    still = draw(0, 0, 0)
+    panned = draw(0, -2 * patch / height, 4 * patch / width)  # a patch up, two to the right
+    assert (still - panned).abs().max() > 1e-3
+    moved = still.roll((-patch, 2 * patch), dims=(3, 4))
+    far = slice(28, -28)  # from the border: 4 convolutions of patches, 3 of pixels, the pan
+    torch.testing.assert_close(panned[..., far, far], moved[..., far, far], atol=1e-4, rtol=0)
+    eye = Camera(pan=torch.zeros(K, 2), zoom=torch.full((K, 1), math.exp(0.2)))
+    torch.testing.assert_close(draw(0.2, 0, 0), eye.zoom_into(still), atol=1e-4, rtol=0)
 
 
 def test_places_mapped_by_axis_are_places_mapped_cell_by_cell():

@@ -9,7 +9,13 @@ import pytest
 from data_tools.scenes import circles
 from t2vgan.errors import UserError
 from t2vgan.evaluation.controls import measure_controls
-from t2vgan.evaluation.scores import compare, score_clips, score_track, wilson_interval
+from t2vgan.evaluation.scores import (
+    compare,
+    score_clips,
+    score_real_track,
+    score_track,
+    wilson_interval,
+)
 from t2vgan.evaluation.tracking import track
 from t2vgan.shards import Geometry
 from tests.painting import TIME, paint
@@ -108,6 +114,15 @@ def test_spread_is_the_std_within_a_prompt():
     assert spread.size < 0.001
     with_lost_clip = score_clips(np.stack([*rights, *downs, EMPTY]), [*prompts, prompts[0]])
     assert with_lost_clip.spread == spread, "a clip without an object has no position"
+
+
+def test_real_clips_of_one_content_vary_whatever_their_wording():
+    frames = np.stack([paint(x + 30 * TIME, 30) for x in (10, 16)])
+    prompts = ["circle moving right", "the circle is moving right"]
+    assert score_clips(frames, prompts).spread.start is None
+    spread = score_real_track(track(frames), prompts).spread
+    assert spread == score_clips(frames, prompts[:1] * 2).spread
+    assert spread.start is not None
 
 
 def test_one_clip_per_prompt_is_no_diversity_and_real_clips_have_all_of_it():

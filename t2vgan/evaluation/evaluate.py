@@ -23,9 +23,9 @@ from t2vgan.evaluation.distribution import (
 from t2vgan.evaluation.drawn_clips import DrawnClips
 from t2vgan.evaluation.feature_network import SHIPPED, load_features
 from t2vgan.evaluation.fvd import VideoFeatures
-from t2vgan.evaluation.prompts import check_prompts, in_one_wording
+from t2vgan.evaluation.prompts import check_prompts
 from t2vgan.evaluation.real_clips import RealClips
-from t2vgan.evaluation.scores import RelativeToReal, Scores, compare, score_track
+from t2vgan.evaluation.scores import RelativeToReal, Scores, compare, score_real_track, score_track
 from t2vgan.evaluation.shown_clips import ShownClips, show_clips
 from t2vgan.evaluation.trackers import tracker_of
 from t2vgan.evaluation.tracking import Track, join
@@ -151,7 +151,7 @@ def _measure(
     real_view, real_prompts = eyes.look(real.read, real.num_clips, "real clips")
     is_readable = np.array([report.problem is None for report in reports])
     generated = score_track(view.track, source.prompts, source.held_out, is_readable)
-    ceiling = score_track(real_view.track, real_prompts)
+    ceiling = score_real_track(real_view.track, real_prompts)
     is_held_out = np.isin(np.array(source.prompts), source.held_out)
     usable = is_readable & ~is_held_out
     compared = view.select(comparable_clips(source.prompts, usable, manifest.prompts))
@@ -250,11 +250,7 @@ def _notes(scores: Scores, relative: RelativeToReal, num_real_clips: int) -> lis
 
 
 def score_real_clips(data: Mixture, num_clips: int) -> Scores:
-    """Score the first real clips of some data: what generated ones are compared with.
-
-    How much clips of one prompt vary shows only where a prompt has several, which few have among a
-    thousand Moving Shapes: clips whose prompts ask for the same in other words count as such here.
-    """
+    """Score the first real clips of some data: what generated ones are compared with."""
     real = RealClips(data, num_clips)
     starts = range(0, real.num_clips, CLIPS_AT_ONCE)
     track = tracker_of(data.manifest.prompts)
@@ -264,7 +260,7 @@ def score_real_clips(data: Mixture, num_clips: int) -> Scores:
         frames, some = real.read(range(start, min(start + CLIPS_AT_ONCE, real.num_clips)))
         tracks.append(track(frames))
         prompts += some
-    return score_track(join(tracks), in_one_wording(prompts))
+    return score_real_track(join(tracks), prompts)
 
 
 def find_device(name: str, processes: Processes) -> torch.device:

@@ -75,11 +75,11 @@ def content(expected: Expected) -> Content:
 def in_one_wording(prompts: Iterable[str]) -> list[str]:
     """Return each prompt in the words of the first one that asks for the same, if it is known."""
     first: dict[Content, str] = {}
-    return [
-        first.setdefault(content(expected), prompt) if expected else prompt
-        for prompt in prompts
-        for expected in (expected_objects(prompt),)
-    ]
+    worded = []
+    for prompt in prompts:
+        expected = expected_objects(prompt)
+        worded.append(first.setdefault(content(expected), prompt) if expected else prompt)
+    return worded
 
 
 def unknown_prompts(prompts: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ from t2vgan.evaluation.prompts import (
     Expected,
     check_prompts,
     expected_objects,
+    in_one_wording,
     scored_attributes,
 )
 from t2vgan.evaluation.trackers import tracker_of
@@ -140,6 +141,15 @@ def score_track(
         ),
         flicker=float(track.flicker[slice(None) if is_readable is None else is_readable].mean()),
     )
+
+
+def score_real_track(track: Track, prompts: Sequence[str]) -> Scores:
+    """Score the tracks of real clips, what those of generated ones are compared with.
+
+    How much clips of one prompt vary shows only where a prompt has several, which few have among a
+    thousand Moving Shapes: clips whose prompts ask for the same in other words count as such here.
+    """
+    return score_track(track, in_one_wording(prompts))
 
 
 def _all_right(

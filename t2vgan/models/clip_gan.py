@@ -101,7 +101,7 @@ class Generator(nn.Module):
             maps = double(maps)  # (B K) C h w
         else:
             reference = reference.panned_by(camera)
-            maps = camera.pan_over(maps)  # (B K) C h w
+            maps = camera.double_and_pan(maps)  # (B K) C h w
         maps = maps + self.place(reference, *maps.shape[2:])
         maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
         video = self.to_patches(maps, num_frames=num_frames)  # B 3 K H W

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from t2vgan.models.maps import full, maps_first
+from t2vgan.models.maps import maps_first, middles, resample
 
 
 class Coordinates(nn.Module):
@@ -82,12 +82,12 @@ class Reference(NamedTuple):
     frequencies: Tensor
 
     def panned_by(self, camera: "Camera") -> "Reference":
-        """Return them as N cameras that do not zoom see them."""
+        """Return them panned; what the cameras zoom, they zoom later."""
         return self._replace(shift=self.shift + camera.pan[:, None, None, :])
 
     def waves(self, axis: int, length: int) -> Tensor:
         """Return the features of an axis's cells, (N, length, size / 2): 0 is y, 1 is x."""
-        cells = (torch.arange(length, device=self.zoom.device) + 0.5) / length * 2 - 1
+        cells = middles(length, self.zoom.device)
         places = (cells[:, None, None] - self.shift[..., axis : axis + 1]) * self.zoom  # N l R 1
         angles = places * self.frequencies  # N l R F
         return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(2)
@@ -109,7 +109,7 @@ class Camera(NamedTuple):
 
     @classmethod
     def held_by(cls, latents: Tensor, *, variation: float, num_frames: int) -> "Camera":
-        """Return the cameras of B clips, which hold still.
+        """Return a camera for each of K frames of B clips, the same throughout a clip.
 
         latents (B, Z >= 3) of unit variance; `variation` is the std of the pan and of the zoom's
         logarithm.
@@ -117,16 +117,18 @@ class Camera(NamedTuple):
         moves = variation * latents[:, :3].repeat_interleave(num_frames, 0)  # (B K) 3
         return cls(pan=moves[:, 1:], zoom=moves[:, :1].exp())
 
-    def pan_over(self, maps: Tensor) -> Tensor:
-        """maps (N, C, h, w) -> what is seen of them, not zoomed, (N, C, 2h, 2w)."""
-        return resample(maps, torch.ones_like(self.pan), -self.pan, scale=2)
+    def double_and_pan(self, maps: Tensor) -> Tensor:
+        """maps (N, C, h, w) -> (N, C, 2h, 2w); smooth, for a pan by less than a cell."""
+        size = (2 * maps.shape[2], 2 * maps.shape[3])
+        panned = resample(maps, torch.ones_like(self.pan), -self.pan, size=size, mode="bilinear")
+        return panned.contiguous(memory_format=torch.channels_last)
 
     def zoom_into(self, video: Tensor) -> Tensor:
         """video (B, 3, K, H, W) -> the same, zoomed."""
-        frames = rearrange(video, "b c k h w -> (b k) c h w")
-        slope = (1 / self.zoom).expand(-1, 2)
-        frames = resample(frames, slope, torch.zeros_like(self.pan), mode="bicubic")
-        return rearrange(frames, "(b k) c h w -> b c k h w", k=video.shape[2])
+        images = rearrange(video, "b c k h w -> (b k) c h w")
+        slope, size = (1 / self.zoom).expand(-1, 2), video.shape[3:]
+        images = resample(images, slope, torch.zeros_like(slope), size=size, mode="bicubic")
+        return rearrange(images, "(b k) c h w -> b c k h w", k=video.shape[2])
 
 
 class PlaceEmbedding(nn.Linear):
@@ -142,19 +144,3 @@ class PlaceEmbedding(nn.Linear):
         down = F.linear(reference.waves(0, rows), by_axis[0], self.bias)  # N h C
         across = F.linear(reference.waves(1, columns), by_axis[1])  # N w C
         return maps_first(down.unsqueeze(2) + across.unsqueeze(1))
-
-
-def resample(
-    maps: Tensor, slope: Tensor, start: Tensor, *, scale: int = 1, mode: str = "bilinear"
-) -> Tensor:
-    """Return maps whose place p, from -1 to 1, shows place slope * p + start of the given ones.
-
-    In float32: bfloat16 knows places to a quarter of a pixel only. Where there is nothing to show,
-    the border goes on.
-
-    Shapes: maps (N, C, h, w), slope and start (N, 2), y before x -> (N, C, scale * h, scale * w).
-    """
-    affine = torch.cat([slope.flip(1).diag_embed(), start.flip(1).unsqueeze(2)], dim=2)  # N 2 3
-    size = [*maps.shape[:2], scale * maps.shape[2], scale * maps.shape[3]]
-    grid = F.affine_grid(affine, size, align_corners=False)
-    return F.grid_sample(full(maps), grid, mode, padding_mode="border", align_corners=False)

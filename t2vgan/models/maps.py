@@ -1,5 +1,7 @@
 """Feature maps, patches and frames: one tensor, seen in different ways."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -40,3 +42,26 @@ def maps_last(maps: Tensor) -> Tensor:
 def double(maps: Tensor) -> Tensor:
     """Repeat every cell twice in both directions: (N, C, h, w) -> (N, C, 2h, 2w)."""
     return F.interpolate(maps, scale_factor=2, mode="nearest")
+
+
+def middles(length: int, device: torch.device) -> Tensor:
+    """Return where the middles of an axis's cells lie, (length,): from -1 to 1."""
+    return (torch.arange(length, device=device) + 0.5) / length * 2 - 1
+
+
+def resample(
+    maps: Tensor, slope: Tensor, start: Tensor, *, size: Sequence[int], mode: str
+) -> Tensor:
+    """Return maps that show at place p, from -1 to 1, what was at place slope * p + start.
+
+    Outside, the border goes on. In float32: bfloat16 knows places to a quarter of a pixel only, so
+    the grid is not made by products of matrices, which autocast would round.
+
+    Shapes: maps (N, C, h, w), slope and start (N, 2), y before x, size (H, W) -> (N, C, H, W).
+    """
+    y, x = (
+        slope[:, axis, None] * middles(length, maps.device) + start[:, axis, None]
+        for axis, length in enumerate(size)
+    )  # N H, N W
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=3)  # N H W 2
+    return F.grid_sample(full(maps), grid, mode, padding_mode="border", align_corners=False)
