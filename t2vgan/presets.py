@@ -48,6 +48,8 @@ PRESETS = {
             patch_size=2,
             pixel_channels=16,
             pooled_features=True,
+            steady_look=True,
+            camera_variation=0.12,
         ),
         train=TrainConfig(
             num_steps=20_000,
@@ -63,12 +65,19 @@ PRESETS = {
     "shapes-cpu": Config(
         run_dir=Path("runs/shapes-cpu"),
         data=DataConfig(path="data/shapes-32"),
-        model=ClipGanConfig(patch_size=2, pixel_channels=8, pooled_features=True),
+        model=ClipGanConfig(
+            patch_size=2,
+            pixel_channels=8,
+            pooled_features=True,
+            steady_look=True,
+            camera_variation=0.12,
+        ),
         train=TrainConfig(
-            num_steps=11_000,
+            num_steps=12_500,
             hard_mismatched_share=0.5,
             gamma_start=2.5,  # a quarter of the pixels, a quarter of the penalty
             gamma_end=0.1,
+            ema_halflife_clips=20_000.0,
             precision="no",
         ),
         sample_every_steps=1000,
