@@ -27,6 +27,7 @@ from t2vgan.media import (
     to_data_uri,
 )
 from t2vgan.media import clips as clips_module
+from t2vgan.media.animations import palettize
 from t2vgan.media.sheets import wrap
 
 WHITE, BLUE, RED = (255, 255, 255), (0, 0, 255), (255, 0, 0)
@@ -197,6 +198,18 @@ def test_a_crowded_gif_palette_keeps_the_plain_colours_exact():
     np.testing.assert_array_equal(decoded[plain], frames[plain])
     assert psnr(decoded[:, :8], frames[:, :8]) > 18
     assert psnr(decoded[:, 8:], frames[:, 8:]) > 40
+
+
+def test_a_crowded_gif_palette_has_room_for_small_objects():
+    rng = np.random.default_rng(0)
+    frames = rng.integers(236, 256, (4, 256, 256, 3), dtype=np.uint8)  # whites that hardly differ
+    objects = {(255, 0, 255): 20, (255, 0, 40): 60, (0, 255, 255): 100}
+    for colour, place in objects.items():
+        shades = np.array(colour) + rng.integers(-20, 21, (4, 6, 6, 3))
+        frames[:, place : place + 6, place : place + 6] = shades.clip(0, 255)
+    palette, indexed = palettize(frames)
+    error = np.abs(palette[indexed].astype(int) - frames).max()
+    assert error < 64, "a magenta object is not drawn red"
 
 
 @pytest.mark.parametrize("format", FORMATS)

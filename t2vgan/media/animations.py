@@ -127,12 +127,16 @@ def palettize(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_palette(frames: np.ndarray, *, num_colours: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a median-cut palette (256, 3) of `num_colours` and the frames as indexes into it."""
+    """Return an octree's palette (256, 3) of `num_colours` and the frames as indexes into it.
+
+    A median cut gives whites that hardly differ more colours than small objects, which then turn
+    out in each other's.
+    """
     from PIL import Image
 
     pixels = Image.fromarray(frames.reshape(-1, frames.shape[2], 3))
     quantized = pixels.quantize(
-        num_colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+        num_colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
     )
     chosen = np.array(quantized.getpalette(), dtype=np.uint8).reshape(-1, 3)[:num_colours]
     palette = np.zeros((256, 3), dtype=np.uint8)
