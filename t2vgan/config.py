@@ -113,7 +113,7 @@ class ClipGanConfig(Frozen):
     """What a clip shows is drawn once; time only moves it, and zooms it at a steady rate."""
     camera_variation: Annotated[float, Field(ge=0, le=1)] = 0.0
     """What a clip's first three latents do to all that it shows: std of its zoom's logarithm and of
-    its pan in half frames. Clips of one prompt then differ from the first step on; 0: no camera."""
+    its pan in half frames. It rises from 0 as the learning rates fall; 0: no camera."""
     pixel_channels: NonNegative = 0
     """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from t2vgan.config import ModelConfig, TrainConfig
+from t2vgan.config import ClipGanConfig, ModelConfig, TrainConfig
 from t2vgan.distributed import Processes, choose_precision
 from t2vgan.ema import Ema
 from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
@@ -70,6 +70,7 @@ class Game:
         vocabulary_size: int,
     ) -> None:
         self.train = train
+        self.camera_variation = model.camera_variation if isinstance(model, ClipGanConfig) else 0.0
         self.processes = processes
         self.precision = choose_precision(train.precision, processes.device)
         self.objective = OBJECTIVES[train.loss]
@@ -247,6 +248,7 @@ class Game:
             gamma = log_linear(
                 progress, start=train.gamma_start, end=train.gamma_end, until=train.gamma_until
             )
+        camera = {"camera/std": self.camera_variation * rise} if self.camera_variation else {}
         return {
             "lr/generator": train.generator_lr * decay,
             "lr/discriminator": train.discriminator_lr * decay,
@@ -254,6 +256,7 @@ class Game:
             "gamma": gamma,
             "recovery/weight": train.recovery_weight * rise,
             "ema/halflife": self.ema.halflife(step * train.global_batch_size),
+            **camera,
         }
 
     def set_schedule(self, step: int) -> None:
@@ -263,6 +266,8 @@ class Game:
             player.set_schedule(learning_rate=schedule[f"lr/{name}"], betas=betas)
         every = self.train.penalty_every_steps
         self.recovery_weight = schedule["recovery/weight"]
+        if "camera/std" in schedule:
+            self.generator.network.get_buffer("camera_std").fill_(schedule["camera/std"])
         self.penalty_weight = every * schedule["gamma"] if every and step % every == 0 else 0.0
 
     def autocast(self) -> AbstractContextManager[object]:

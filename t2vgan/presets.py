@@ -49,7 +49,7 @@ PRESETS = {
             pixel_channels=16,
             pooled_features=True,
             steady_look=True,
-            camera_variation=0.12,
+            camera_variation=0.1,
         ),
         train=TrainConfig(
             num_steps=20_000,
@@ -70,7 +70,7 @@ PRESETS = {
             pixel_channels=8,
             pooled_features=True,
             steady_look=True,
-            camera_variation=0.12,
+            camera_variation=0.1,
         ),
         train=TrainConfig(
             num_steps=12_500,

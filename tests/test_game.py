@@ -178,12 +178,20 @@ def test_each_side_reads_the_latents_of_its_own_fakes(processes):
 
 
 def test_variety_counts_as_the_learning_rates_fall(processes):
-    game = make_game(processes, recovery_weight=3.0, lr_hold=0.4, lr_final=0.05)
-    recovery = []
+    game = make_game(processes, model=FILMED, recovery_weight=3.0, lr_hold=0.4, lr_final=0.05)
+    recovery, camera = [], []
     for step in (0, 40, 70, 100):
         game.set_schedule(step)
         recovery.append(game.recovery_weight)
+        camera.append(game.generator.network.camera_std.item())
     assert recovery == pytest.approx([0, 0, 1.5, 3])
+    assert camera == pytest.approx([0, 0, 0.05, 0.1])
+
+
+def test_the_average_films_as_the_generator_does(processes):
+    game = make_game(processes, model=FILMED, lr_hold=0.4)
+    game.play([make_batch()], 70)
+    assert game.ema.model.camera_std.item() == pytest.approx(0.05)
 
 
 def test_without_recovered_latents_the_discriminator_has_no_such_head(processes):

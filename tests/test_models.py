@@ -304,7 +304,7 @@ def test_a_camera_knows_places_exactly_in_mixed_precision():
 
 def test_the_first_latents_hold_the_camera_still_over_a_clip():
     latents = torch.tensor([[1.0, 2.0, -3.0, 9.0], [0.0, 0.0, 1.0, 9.0]])
-    camera = Camera.held_by(latents, variation=0.1, num_frames=2)
+    camera = Camera.held_by(latents, std=torch.tensor(0.1), num_frames=2)
     torch.testing.assert_close(camera.zoom, torch.tensor([[math.exp(0.1)]] * 2 + [[1.0]] * 2))
     torch.testing.assert_close(camera.pan, torch.tensor([[0.2, -0.3]] * 2 + [[0.0, 0.1]] * 2))
 

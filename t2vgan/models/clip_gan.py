@@ -30,6 +30,9 @@ from t2vgan.models.maps import double, full
 class Generator(nn.Module):
     """latents, prompt, times -> video."""
 
+    camera_std: Tensor | None
+    """(): what clips' cameras vary by; a run raises it from 0 to `camera_variation`."""
+
     def __init__(
         self, model: ClipGanConfig, *, height: int, width: int, vocabulary_size: int
     ) -> None:
@@ -37,7 +40,8 @@ class Generator(nn.Module):
         rows, columns = grid_of(model, height, width)
         channels, hidden = model.channels, model.hidden_size
         self.latent_size = model.latent_size
-        self.camera_variation = model.camera_variation
+        variation = model.camera_variation
+        self.register_buffer("camera_std", torch.tensor(variation) if variation else None)
         self.coarsest = (2 * channels, rows // 4, columns // 4)
         self.text_encoder = TEXT_ENCODERS[model.text_encoder](
             vocabulary_size=vocabulary_size, text_size=model.text_size
@@ -111,9 +115,9 @@ class Generator(nn.Module):
 
     def camera(self, latents: Tensor, num_frames: int) -> Camera | None:
         """Return what B clips are seen by, or None for eyes that do not move."""
-        if not self.camera_variation:
+        if self.camera_std is None:
             return None
-        return Camera.held_by(latents, variation=self.camera_variation, num_frames=num_frames)
+        return Camera.held_by(latents, std=self.camera_std, num_frames=num_frames)
 
     def content_of(self, latents: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Mix latents and prompt: what the clip is, (B, hidden)."""

@@ -96,8 +96,8 @@ class Reference(NamedTuple):
 class Camera(NamedTuple):
     """How far all that N frames show is panned, and then zoomed about their middle.
 
-    With cameras that their latents hold, clips of one prompt differ in place, size and speed from
-    the first step on. A generator left to itself draws one clip per prompt by the time it obeys;
+    With cameras that their latents hold, clips of one prompt differ in place, size and speed by
+    construction. A generator left to itself draws one clip per prompt by the time it obeys;
     latents that are read back vary its places and speeds, but not its sizes: convolutions draw an
     object of one size wherever the frames of reference say (docs/experiments.md).
     """
@@ -108,13 +108,12 @@ class Camera(NamedTuple):
     """(N, 1): 2 shows all twice as large."""
 
     @classmethod
-    def held_by(cls, latents: Tensor, *, variation: float, num_frames: int) -> "Camera":
+    def held_by(cls, latents: Tensor, *, std: Tensor, num_frames: int) -> "Camera":
         """Return a camera for each of K frames of B clips, the same throughout a clip.
 
-        latents (B, Z >= 3) of unit variance; `variation` is the std of the pan and of the zoom's
-        logarithm.
+        latents (B, Z >= 3) of unit variance; std (): of the pan and of the zoom's logarithm.
         """
-        moves = variation * latents[:, :3].repeat_interleave(num_frames, 0)  # (B K) 3
+        moves = std * latents[:, :3].repeat_interleave(num_frames, 0)  # (B K) 3
         return cls(pan=moves[:, 1:], zoom=moves[:, :1].exp())
 
     def double_and_pan(self, maps: Tensor) -> Tensor:
