@@ -1,9 +1,10 @@
 """What a run is: frozen, validated settings. Every field is also a `--section.field` option."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -86,8 +87,26 @@ def parse_mix(entries: tuple[str, ...]) -> dict[str, Decimal]:
     return weights
 
 
-class ClipGanConfig(Frozen):
+class Options(Frozen):
+    """Options that earlier versions had more of: those are left out where they did nothing."""
+
+    RETIRED: ClassVar[Mapping[str, Any]] = {}
+    """Option that is gone -> the value that did nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def leave_out_retired(cls, fields: Any) -> Any:
+        """Let runs and weights of earlier versions go on that did without."""
+        if not isinstance(fields, dict):
+            return fields
+        retired = cls.RETIRED
+        return {k: v for k, v in fields.items() if k not in retired or v != retired[k]}
+
+
+class ClipGanConfig(Options):
     """Our network: one latent per clip, time as an input, the prompt in every head."""
+
+    RETIRED = {"steady_look": False}
 
     kind: Literal["clip_gan"] = "clip_gan"
     """Which network this is."""
@@ -106,19 +125,26 @@ class ClipGanConfig(Frozen):
     channels: Positive = 16
     """Feature maps on the finest grid; the two coarser grids have twice and four times as many."""
     num_references: Positive = 2
-    """Moving frames of reference that the generator draws in: at least one per object."""
+    """Moving frames of reference that the generator draws in, one per object at least, where it has
+    no sprites."""
     patch_size: Annotated[int, Field(ge=1, le=16)] = 4
     """Pixels per side of a patch; height and width must be multiples of four patches."""
-    steady_look: bool = False
-    """What a clip shows is drawn once; time only moves it, and zooms it at a steady rate."""
+    num_sprites: NonNegative = 0
+    """Pictures that a clip draws once and time only moves, over a plain ground: one per object. 0:
+    every frame is drawn anew, in frames of reference."""
     camera_variation: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """What a clip's first three latents do to all that it shows: std of its zoom's logarithm and of
-    its pan in half frames. It rises from 0 as the learning rates fall; 0: no camera."""
+    """What a clip's first three latents do to all its sprites: std of their zoom's logarithm and of
+    their pan in half frames. It rises from 0 as the learning rates fall; 0: no camera."""
     pixel_channels: NonNegative = 0
     """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
 
     @model_validator(mode="after")
     def check_camera(self) -> "ClipGanConfig":
+        if self.camera_variation and not self.num_sprites:
+            raise ValueError(
+                f"model.camera_variation={self.camera_variation} moves sprites, but"
+                " model.num_sprites=0; use --model.camera-variation 0"
+            )
         if self.camera_variation and self.latent_size < 3:
             raise ValueError(
                 f"model.camera_variation={self.camera_variation} takes 3 latents, more than"
@@ -137,12 +163,10 @@ class NotebookGanConfig(Frozen):
 ModelConfig = Annotated[ClipGanConfig | NotebookGanConfig, Field(discriminator="kind")]
 
 
-RETIRED = {"look_latents": 0, "spread_weight": 0}
-"""Options of training that earlier versions wrote down -> the value that did nothing."""
-
-
-class TrainConfig(Frozen):
+class TrainConfig(Options):
     """The recipe: losses, optimizers and schedules. One step is one update of each network."""
+
+    RETIRED = {"look_latents": 0, "spread_weight": 0}
 
     seed: NonNegative = 0
     """Everything random in a run derives from it."""
@@ -196,14 +220,6 @@ class TrainConfig(Frozen):
     """The half-life is at most this share of the clips seen so far; 0 switches the ramp off."""
     precision: Literal["auto", "bf16", "fp16", "no"] = "auto"
     """auto: bfloat16 where the device is fast in it, else float32 (float16 on older GPUs)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def leave_out_retired(cls, fields: Any) -> Any:
-        """Let runs of earlier versions go on whose retired options were off."""
-        if not isinstance(fields, dict):
-            return fields
-        return {k: v for k, v in fields.items() if k not in RETIRED or v != RETIRED[k]}
 
     @model_validator(mode="after")
     def check_gamma(self) -> "TrainConfig":

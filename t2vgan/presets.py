@@ -48,7 +48,7 @@ PRESETS = {
             patch_size=2,
             pixel_channels=16,
             pooled_features=True,
-            steady_look=True,
+            num_sprites=1,
             camera_variation=0.1,
         ),
         train=TrainConfig(
@@ -69,7 +69,7 @@ PRESETS = {
             patch_size=2,
             pixel_channels=8,
             pooled_features=True,
-            steady_look=True,
+            num_sprites=1,
             camera_variation=0.1,
         ),
         train=TrainConfig(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig
 from t2vgan.errors import UserError
-from t2vgan.models.coordinates import Camera, MovingCoordinates, PlaceEmbedding, SteadyCoordinates
+from t2vgan.models.coordinates import FixedCoordinates, MovingCoordinates, PlaceEmbedding
 from t2vgan.models.layers import (
     RGB,
     TEXT_ENCODERS,
@@ -25,6 +25,7 @@ from t2vgan.models.layers import (
     ToPixels,
 )
 from t2vgan.models.maps import double, full
+from t2vgan.models.sprites import Sprites
 
 
 class Generator(nn.Module):
@@ -60,12 +61,21 @@ class Generator(nn.Module):
         self.coarse = ResidualBlock(2 * channels, code_size=hidden)
         self.middle = ResidualBlock(2 * channels, code_size=hidden)
         self.to_fine = nn.Conv2d(2 * channels, channels, 1)
-        coordinates = SteadyCoordinates if model.steady_look else MovingCoordinates
-        self.coordinates = coordinates(code_size=hidden, num_references=model.num_references)
+        self.sprites: Sprites | None = None
+        self.coordinates: FixedCoordinates | MovingCoordinates
+        out_channels = RGB
+        if model.num_sprites:
+            self.sprites = Sprites(code_size=hidden, num_sprites=model.num_sprites)
+            self.coordinates = FixedCoordinates()
+            out_channels = self.sprites.num_channels
+        else:
+            self.coordinates = MovingCoordinates(
+                code_size=hidden, num_references=model.num_references
+            )
         self.place = PlaceEmbedding(self.coordinates.size, channels)
         self.fine = ResidualBlock(channels, code_size=hidden)
         self.finest = ResidualBlock(channels, code_size=hidden)
-        self.to_patches = ToPatches(model.patch_size, channels)
+        self.to_patches = ToPatches(model.patch_size, channels, out_channels=out_channels)
         self.to_pixels = (
             ToPixels(
                 model.patch_size,
@@ -73,6 +83,7 @@ class Generator(nn.Module):
                 pixel_channels=model.pixel_channels,
                 place_size=self.coordinates.size,
                 code_size=hidden,
+                out_channels=out_channels,
             )
             if model.pixel_channels
             else None
@@ -92,32 +103,23 @@ class Generator(nn.Module):
         num_frames = times.shape[1]
         content = self.content_of(latents, token_ids, token_mask)  # B hidden
         code = self.frame_codes(content, times)  # (B K) hidden
-        if isinstance(self.coordinates, SteadyCoordinates):
-            look = self.frame(content)  # B hidden
-            reference = self.coordinates(code, look, times)
-            maps = self.coarse_maps(look).repeat_interleave(num_frames, 0)
-            code = look.repeat_interleave(num_frames, 0)
-        else:
-            reference = self.coordinates(code)
-            maps = self.coarse_maps(code)  # (B K) C h/2 w/2
-        camera = self.camera(latents, num_frames)
-        if camera is None:
-            maps = double(maps)  # (B K) C h w
-        else:
-            reference = reference.panned_by(camera)
-            maps = camera.double_and_pan(maps)  # (B K) C h w
+        if self.sprites is None:
+            return self.draw(code, num_frames=num_frames)
+        look = self.frame(content)  # B hidden
+        drawing = self.draw(look, num_frames=1).squeeze(2)  # B 4R H W
+        camera = None if self.camera_std is None else self.camera_std * latents[:, :3]  # B 3
+        return self.sprites(drawing, code, look, times, camera)
+
+    def draw(self, code: Tensor, *, num_frames: int) -> Tensor:
+        """Codes (B*K, hidden) -> all pixels of what they describe, (B, C, K, H, W)."""
+        reference = self.coordinates(code)
+        maps = double(self.coarse_maps(code))  # (B K) C h w
         maps = maps + self.place(reference, *maps.shape[2:])
         maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
-        video = self.to_patches(maps, num_frames=num_frames)  # B 3 K H W
+        video = self.to_patches(maps, num_frames=num_frames)  # B C K H W
         if self.to_pixels is not None:
             video = video + self.to_pixels(maps, reference, code, num_frames=num_frames)
-        return video if camera is None else camera.zoom_into(video)
-
-    def camera(self, latents: Tensor, num_frames: int) -> Camera | None:
-        """Return what B clips are seen by, or None for eyes that do not move."""
-        if self.camera_std is None:
-            return None
-        return Camera.held_by(latents, std=self.camera_std, num_frames=num_frames)
+        return video
 
     def content_of(self, latents: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Mix latents and prompt: what the clip is, (B, hidden)."""

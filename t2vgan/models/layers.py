@@ -163,16 +163,16 @@ class ToPatches(nn.Module):
 
     basis: Tensor
 
-    def __init__(self, patch_size: int, channels: int) -> None:
+    def __init__(self, patch_size: int, channels: int, *, out_channels: int = RGB) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.linear = nn.Linear(channels, RGB * patch_size**2)
-        self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
+        self.linear = nn.Linear(channels, out_channels * patch_size**2)
+        self.register_buffer("basis", cosine_basis(patch_size, out_channels), persistent=False)
 
     def forward(self, maps: Tensor, *, num_frames: int) -> Tensor:
-        """maps (B*T, C, h, w) -> video (B, 3, T, h*p, w*p)."""
+        """maps (B*T, C, h, w) -> video (B, out_channels, T, h*p, w*p)."""
         weight, bias = self.basis.T @ self.linear.weight, self.basis.T @ self.linear.bias
-        patches = F.linear(maps_last(maps), weight, bias)  # (B T) h w 3pp
+        patches = F.linear(maps_last(maps), weight, bias)  # (B T) h w Opp
         return join_patches(patches, self.patch_size, num_frames)
 
 
@@ -207,28 +207,29 @@ class ToPixels(nn.Module):
         pixel_channels: int,
         place_size: int,
         code_size: int,
+        out_channels: int = RGB,
     ) -> None:
         super().__init__()
         self.patch_size = patch_size
         self.spread = nn.Conv2d(channels, pixel_channels * patch_size**2, 1)
         self.place = PlaceEmbedding(place_size, pixel_channels)
         self.block = ResidualBlock(pixel_channels, code_size=code_size)
-        self.to_rgb = nn.Conv2d(pixel_channels, RGB, 3, padding=1)
+        self.to_rgb = nn.Conv2d(pixel_channels, out_channels, 3, padding=1)
         for parameter in self.to_rgb.parameters():
             nn.init.zeros_(parameter)
 
     def forward(
         self, maps: Tensor, reference: Reference, code: Tensor, *, num_frames: int
     ) -> Tensor:
-        """maps (B*T, C, h, w), code (B*T, code_size) -> video (B, 3, T, h*p, w*p)."""
+        """maps (B*T, C, h, w), code (B*T, code_size) -> video (B, out_channels, T, h*p, w*p)."""
         pixels = F.pixel_shuffle(self.spread(maps), self.patch_size)  # (B T) P H W
         pixels = pixels + self.place(reference, *pixels.shape[2:])
         pixels = self.block(pixels.contiguous(memory_format=torch.channels_last), code)
         return rearrange(self.to_rgb(F.silu(pixels)), "(b t) c h w -> b c t h w", t=num_frames)
 
 
-def cosine_basis(patch_size: int) -> Tensor:
-    """Return the waves of an RGB patch, one a row, (3*p*p, 3*p*p), damped by 1 / (1 + u + v).
+def cosine_basis(patch_size: int, channels: int = RGB) -> Tensor:
+    """Return the waves of a patch, one a row, (C*p*p, C*p*p), damped by 1 / (1 + u + v).
 
     The rows of the two-dimensional DCT-II are orthonormal. Damping them is a preconditioner: a
     step of Adam then changes smooth parts of a patch more than pixel noise, which otherwise
@@ -239,4 +240,4 @@ def cosine_basis(patch_size: int) -> Tensor:
     waves = waves * torch.where(index == 0, 1.0, 2.0).div(patch_size).sqrt()[:, None]
     damping = 1 / (1 + index[:, None] + index)
     basis = torch.einsum("ui,vj,uv->uvij", waves, waves, damping)
-    return torch.block_diag(*[rearrange(basis, "u v i j -> (u v) (i j)")] * RGB)
+    return torch.block_diag(*[rearrange(basis, "u v i j -> (u v) (i j)")] * channels)

@@ -49,13 +49,10 @@ def middles(length: int, device: torch.device) -> Tensor:
     return (torch.arange(length, device=device) + 0.5) / length * 2 - 1
 
 
-def resample(
-    maps: Tensor, slope: Tensor, start: Tensor, *, size: Sequence[int], mode: str
-) -> Tensor:
+def resample(maps: Tensor, slope: Tensor, start: Tensor, *, size: Sequence[int]) -> Tensor:
     """Return maps that show at place p, from -1 to 1, what was at place slope * p + start.
 
-    Outside, the border goes on. In float32: bfloat16 knows places to a quarter of a pixel only, so
-    the grid is not made by products of matrices, which autocast would round.
+    Bilinear; outside is nothing.
 
     Shapes: maps (N, C, h, w), slope and start (N, 2), y before x, size (H, W) -> (N, C, H, W).
     """
@@ -64,4 +61,4 @@ def resample(
         for axis, length in enumerate(size)
     )  # N H, N W
     grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=3)  # N H W 2
-    return F.grid_sample(full(maps), grid, mode, padding_mode="border", align_corners=False)
+    return F.grid_sample(maps, grid, "bilinear", padding_mode="zeros", align_corners=False)

@@ -1,0 +1,90 @@
+"""Pictures that a clip draws once and then moves."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from t2vgan.models.layers import RGB
+from t2vgan.models.maps import full, resample
+
+RGBA = RGB + 1
+
+
+class Sprites(nn.Module):
+    """Lay each clip's pictures on a plain ground, in every frame where that frame's code says.
+
+    What is drawn once cannot change its outline or its colour from frame to frame: time only moves
+    it, and zooms it at a steady rate. A picture has an alpha channel; later ones cover earlier ones
+    (sprites: Jojic and Frey, CVPR 2001; placed by bilinear sampling, so that gradients say where
+    to: Jaderberg et al., NeurIPS 2015).
+
+    The ground has one colour. One that is drawn takes the objects too, and they stand still on it
+    (docs/experiments.md).
+    """
+
+    BREADTH = 0.5  # of a picture, in frames, where its code is zero
+    MAX_ZOOM = 2.0
+    MAX_SHIFT = 1.5  # half frames: objects may leave
+    FINENESS = 2  # samples along a side of a pixel, averaged: outlines stay smooth as they move
+
+    def __init__(self, *, code_size: int, num_sprites: int) -> None:
+        super().__init__()
+        self.num_sprites = num_sprites
+        self.to_shift = nn.Linear(code_size, 2 * num_sprites)
+        self.to_breadth = nn.Linear(code_size, 2 * num_sprites)
+        self.to_ground = nn.Linear(code_size, RGB)
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of a clip's drawing: colours and alpha of each sprite."""
+        return RGBA * self.num_sprites
+
+    def forward(
+        self, drawing: Tensor, code: Tensor, look: Tensor, times: Tensor, camera: Tensor | None
+    ) -> Tensor:
+        """Show what B clips have drawn in K frames each, in float32: bfloat16 would shake it.
+
+        drawing (B, num_channels, H, W), code (B*K, code_size), look (B, code_size), times (B, K)
+        and camera (B, 3), a clip's log zoom about the frame's middle and its pan, y before x, in
+        half frames -> video (B, 3, K, H, W).
+        """
+        num_frames = times.shape[1]
+        with torch.autocast(drawing.device.type, enabled=False):
+            drawing, code, look = full(drawing), full(code), full(look)
+            breadth, shift = self.places(code, look, times)  # N R, N R 2
+            if camera is not None:
+                camera = camera.repeat_interleave(num_frames, 0)  # N 3
+                zoom = camera[:, :1].exp()
+                breadth = zoom * breadth
+                shift = zoom.unsqueeze(2) * (shift + camera[:, None, 1:])
+            frames = self.to_ground(look)[:, :, None, None].repeat_interleave(num_frames, 0)
+            for index, sprite in enumerate(drawing.split(RGBA, dim=1)):
+                colour, alpha = sprite.split((RGB, 1), dim=1)
+                alpha = alpha.sigmoid()
+                picture = torch.cat([alpha * colour, alpha], dim=1)  # B 4 H W
+                picture = picture.repeat_interleave(num_frames, 0)  # N 4 H W
+                colour, alpha = self.place(picture, breadth[:, index], shift[:, index])
+                frames = frames * (1 - alpha) + colour
+        return rearrange(frames, "(b k) c h w -> b c k h w", k=num_frames)
+
+    def places(self, code: Tensor, look: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how broad sprites are, in frames (B*K, R), and where, in half frames (B*K, R, 2).
+
+        Breadths run straight from a clip's first frame to its last; places are y before x.
+        """
+        first, last = (self.MAX_ZOOM ** self.to_breadth(look).tanh()).unsqueeze(1).chunk(2, dim=2)
+        breadth = self.BREADTH * (first + (last - first) * times.unsqueeze(2))  # B K R
+        shift = self.MAX_SHIFT * self.to_shift(code).tanh()  # (B K) 2R
+        return breadth.flatten(0, 1), shift.unflatten(1, (self.num_sprites, 2))
+
+    def place(self, picture: Tensor, breadth: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Return colours times alpha (N, 3, H, W) and alpha (N, 1, H, W) of pictures in place.
+
+        picture (N, 4, H, W), clear outside; breadth (N,), shift (N, 2).
+        """
+        height, width = (self.FINENESS * length for length in picture.shape[2:])
+        slope = (1 / breadth).unsqueeze(1).expand(-1, 2)
+        placed = resample(picture, slope, -shift * slope, size=(height, width))
+        colour, alpha = F.avg_pool2d(placed, self.FINENESS).split((RGB, 1), dim=1)
+        return colour, alpha
