@@ -54,10 +54,12 @@ def test_the_notebooks_discriminator_cannot_tell_prompts_apart():
         Config(model=notebook.model, train=told_apart)
 
 
-def test_a_camera_takes_three_latents():
-    assert ClipGanConfig(camera_variation=0.1, latent_size=3).latent_size == 3
+def test_a_camera_takes_three_latents_and_sprites():
+    assert ClipGanConfig(camera_variation=0.1, num_sprites=1, latent_size=3).latent_size == 3
     with pytest.raises(ValidationError, match=r"variation=0.1 takes 3 .* more than .*=2; use"):
-        ClipGanConfig(camera_variation=0.1, latent_size=2)
+        ClipGanConfig(camera_variation=0.1, num_sprites=1, latent_size=2)
+    with pytest.raises(ValidationError, match=r"variation=0.1 moves sprites, but .*=0; use"):
+        ClipGanConfig(camera_variation=0.1)
 
 
 def test_micro_batch_is_the_share_of_a_process_unless_given():
@@ -87,7 +89,8 @@ def test_flatten_names_options_as_the_command_line_does():
 
 def test_runs_of_earlier_versions_go_on_if_what_is_retired_was_off(tmp_path):
     path = tmp_path / "config.json"
-    path.write_text('{"train": {"look_latents": 0, "spread_weight": 0.0, "seed": 3}}')
+    train = '{"look_latents": 0, "spread_weight": 0.0, "seed": 3}'
+    path.write_text(f'{{"model": {{"kind": "clip_gan", "steady_look": false}}, "train": {train}}}')
     assert load_config(path) == Config(train=TrainConfig(seed=3))
     path.write_text('{"train": {"look_latents": 2}}')
     with pytest.raises(UserError, match=r"train.look_latents=2: Extra inputs .* new --run-dir"):

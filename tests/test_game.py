@@ -13,7 +13,7 @@ from t2vgan.losses import gradient_penalty
 from t2vgan.micro_batch import MicroBatch
 
 MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
-FILMED = MODEL.model_copy(update={"steady_look": True, "camera_variation": 0.1})
+SPRITES = MODEL.model_copy(update={"num_sprites": 2, "camera_variation": 0.1})
 B, K, H, W, R, VOCABULARY = 8, 3, 16, 32, 2, 11
 SIZES = {"height": H, "width": W, "vocabulary_size": VOCABULARY}
 
@@ -178,7 +178,7 @@ def test_each_side_reads_the_latents_of_its_own_fakes(processes):
 
 
 def test_variety_counts_as_the_learning_rates_fall(processes):
-    game = make_game(processes, model=FILMED, recovery_weight=3.0, lr_hold=0.4, lr_final=0.05)
+    game = make_game(processes, model=SPRITES, recovery_weight=3.0, lr_hold=0.4, lr_final=0.05)
     recovery, camera = [], []
     for step in (0, 40, 70, 100):
         game.set_schedule(step)
@@ -188,8 +188,8 @@ def test_variety_counts_as_the_learning_rates_fall(processes):
     assert camera == pytest.approx([0, 0, 0.05, 0.1])
 
 
-def test_the_average_films_as_the_generator_does(processes):
-    game = make_game(processes, model=FILMED, lr_hold=0.4)
+def test_the_average_has_the_generators_camera(processes):
+    game = make_game(processes, model=SPRITES, lr_hold=0.4)
     game.play([make_batch()], 70)
     assert game.ema.model.camera_std.item() == pytest.approx(0.05)
 

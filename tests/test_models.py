@@ -9,14 +9,10 @@ from torch import Tensor, nn
 from t2vgan.config import ClipGanConfig, NotebookGanConfig
 from t2vgan.errors import UserError
 from t2vgan.models import build_discriminator, build_generator
-from t2vgan.models.coordinates import (
-    Camera,
-    MovingCoordinates,
-    PlaceEmbedding,
-    SteadyCoordinates,
-)
+from t2vgan.models.coordinates import MovingCoordinates, PlaceEmbedding
 from t2vgan.models.layers import TEXT_ENCODERS, FromPixels, ToPixels, cosine_basis
-from t2vgan.models.maps import join_patches, middles, split_patches
+from t2vgan.models.maps import join_patches, middles, resample, split_patches
+from t2vgan.models.sprites import Sprites
 
 SMALL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
 RICH = SMALL.model_copy(
@@ -27,10 +23,9 @@ RICH = SMALL.model_copy(
         "text_size": 16,
     }
 )
-STEADY = RICH.model_copy(update={"steady_look": True})
-FILMED = STEADY.model_copy(update={"camera_variation": 0.1})
-SMALL_FILMED = SMALL.model_copy(update={"camera_variation": 0.1})
-KINDS = {"small": SMALL, "small filmed": SMALL_FILMED, "steady": STEADY, "filmed": FILMED}
+SPRITES = SMALL.model_copy(update={"num_sprites": 1})
+FILMED = RICH.model_copy(update={"num_sprites": 2, "camera_variation": 0.1})
+KINDS = {"small": SMALL, "rich": RICH, "sprites": SPRITES, "filmed sprites": FILMED}
 CPU = torch.device("cpu")
 # All sizes differ, so that no permuted tensor passes by accident.
 B, L, K, H, W, R, VOCABULARY = 7, 3, 4, 32, 48, 2, 11
@@ -245,92 +240,140 @@ def test_moving_a_reference_moves_the_waves_with_it():
     torch.testing.assert_close(moved.waves(0, 8), still.waves(0, 8))  # not down
 
 
-def test_a_steady_reference_zooms_straight_from_the_first_frame_to_the_last():
-    coordinates = SteadyCoordinates(code_size=1, num_references=2)
-    breadths = torch.tensor([0.5, 1.0, 0.8, 2.0])  # first of both references, then last
-    with torch.no_grad():
-        coordinates.to_breadth.weight.zero_()
-        coordinates.to_breadth.bias.copy_(breadths.log2().clamp(-0.999999, 0.999999).atanh())
-    reference = coordinates(torch.randn(3, 1), torch.randn(1, 1), torch.tensor([[0.0, 0.25, 1.0]]))
-    expected = torch.tensor([[0.5, 1.0], [0.575, 1.25], [0.8, 2.0]])  # K R
-    torch.testing.assert_close(1 / reference.zoom.flatten(1), expected, atol=1e-4, rtol=0)
-    assert reference.shift.shape == (3, 1, 2, 2)
-
-
-def test_time_does_nothing_to_a_steady_look_but_move_and_zoom_it():
-    torch.manual_seed(0)
-    generator = small_generator(STEADY)
-    nn.init.normal_(generator.to_pixels.to_rgb.weight)
-    token_ids, token_mask = prompts()
-    latents = torch.randn(B, *generator.latent_shape(K))
-    video = generator(latents, token_ids, token_mask, times())
-    assert (video[:, :, 0] - video[:, :, 1]).abs().amax((1, 2, 3)).min() > 1e-4
-    for layer in (generator.coordinates.to_shift, generator.coordinates.to_breadth):
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    video = generator(latents, token_ids, token_mask, times())
-    torch.testing.assert_close(video, video[:, :, :1].expand_as(video))
-    assert (video[0] - video[1]).abs().max() > 1e-4
-
-
 def grid(height: int, width: int) -> Tensor:
     """y, x and their product at every cell, (3, H, W)."""
     y, x = torch.meshgrid(middles(height, CPU), middles(width, CPU), indexing="ij")
     return torch.stack([y, x, x * y])
 
 
-INSIDE = (..., slice(6, -6), slice(6, -6))  # outside, the border goes on
+def test_resampled_maps_show_what_lies_elsewhere_and_nothing_outside():
+    slope, start = torch.tensor([[0.5, 0.25]]), torch.tensor([[0.3, -0.2]])
+    seen = resample(grid(20, 30)[None], slope, start, size=(8, 10))[0]
+    y, x, _ = grid(8, 10)
+    y, x = 0.5 * y + 0.3, 0.25 * x - 0.2
+    torch.testing.assert_close(
+        seen, torch.stack([y, x, x * y])
+    )  # linear, so interpolation is exact
+    beside = resample(
+        torch.ones(1, 1, 4, 4), torch.ones(1, 2), torch.tensor([[0.0, 2.5]]), size=(4, 4)
+    )
+    assert (beside == 0).all()
 
 
-@pytest.mark.parametrize("zoom", [1.25, 0.9])
-def test_a_camera_pans_and_zooms_what_it_shows(zoom):
-    camera = Camera(pan=torch.tensor([[0.2, -0.1]]), zoom=torch.tensor([[zoom]]))
-    panned = camera.double_and_pan(grid(20, 30)[None])[0]  # 3 40 60
-    by = torch.tensor([0.2, -0.1]).view(2, 1, 1)
-    torch.testing.assert_close(panned[:2][INSIDE], (grid(40, 60)[:2] - by)[INSIDE])
-    zoomed = camera.zoom_into(grid(40, 60)[None, :, None])[0, :, 0]
-    expected = grid(40, 60) / torch.tensor([zoom, zoom, zoom**2]).view(3, 1, 1)
-    torch.testing.assert_close(zoomed[INSIDE], expected[INSIDE], atol=4e-3, rtol=0)  # cubic
+def still_sprites(num_sprites: int) -> Sprites:
+    """Sprites whose codes are all zero: in the middle, of the usual breadth, on black."""
+    sprites = Sprites(code_size=1, num_sprites=num_sprites)
+    for parameter in sprites.parameters():
+        nn.init.zeros_(parameter)
+    return sprites
 
 
-def test_a_camera_knows_places_exactly_in_mixed_precision():
-    camera = Camera(pan=torch.tensor([[0.2, -0.1]]), zoom=torch.tensor([[1.25]]))
-    maps = grid(40, 60)[None]
-    expected = camera.double_and_pan(maps), camera.zoom_into(maps.unsqueeze(2))
-    with torch.autocast("cpu", torch.bfloat16):
-        seen = camera.double_and_pan(maps), camera.zoom_into(maps.unsqueeze(2))
-    torch.testing.assert_close(seen, expected)
+def opaque(*colour: float, height: int = H, width: int = W) -> Tensor:
+    """One drawing of a sprite that fills its canvas, (1, 4, H, W)."""
+    return torch.tensor([*colour, 100.0]).view(1, 4, 1, 1).expand(-1, -1, height, width)
 
 
-def test_the_first_latents_hold_the_camera_still_over_a_clip():
-    latents = torch.tensor([[1.0, 2.0, -3.0, 9.0], [0.0, 0.0, 1.0, 9.0]])
-    camera = Camera.held_by(latents, std=torch.tensor(0.1), num_frames=2)
-    torch.testing.assert_close(camera.zoom, torch.tensor([[math.exp(0.1)]] * 2 + [[1.0]] * 2))
-    torch.testing.assert_close(camera.pan, torch.tensor([[0.2, -0.3]] * 2 + [[0.0, 0.1]] * 2))
+def show(sprites: Sprites, drawing: Tensor, *, camera: Tensor | None = None) -> Tensor:
+    """Draw two frames, the first and the last, (3, 2, H, W)."""
+    code, look = torch.zeros(2, 1), torch.zeros(1, 1)
+    return sprites(drawing, code, look, torch.tensor([[0.0, 1.0]]), camera)[0]
 
 
-def test_a_camera_moves_all_that_a_generator_draws():
+def rectangle(y: slice, x: slice, *colour: float) -> Tensor:
+    frame = torch.zeros(3, H, W)
+    frame[:, y, x] = torch.tensor(colour).view(3, 1, 1)
+    return frame
+
+
+def assert_shows(frame: Tensor, expected: Tensor) -> None:
+    """Equal but for a border of a pixel, which is smooth."""
+    edge = nn.functional.max_pool2d(expected, 3, 1, 1) != -nn.functional.max_pool2d(
+        -expected, 3, 1, 1
+    )
+    torch.testing.assert_close(frame.where(~edge, 0), expected.where(~edge, 0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(frame.sum((1, 2)), expected.sum((1, 2)), rtol=0.02, atol=1e-3)
+
+
+def test_a_sprite_covers_half_a_frame_and_goes_where_its_code_says():
+    sprites = still_sprites(1)
+    nn.init.constant_(sprites.to_ground.bias, -0.5)
+    ground = torch.full((3, H, W), -0.5)
+    middle = rectangle(slice(8, 24), slice(12, 36), 1.5, 1.0, 0.5)  # H, W = 32, 48
+    assert_shows(show(sprites, opaque(1.0, 0.5, 0.0))[:, 0] - ground, middle)
+    down, right = 4 * 2 / H, 6 * 2 / W  # in half frames
+    with torch.no_grad():
+        sprites.to_shift.bias.copy_((torch.tensor([down, right]) / sprites.MAX_SHIFT).atanh())
+    moved = middle.roll((4, 6), dims=(1, 2))
+    assert_shows(show(sprites, opaque(1.0, 0.5, 0.0))[:, 1] - ground, moved)
+
+
+def test_a_sprite_zooms_straight_from_the_first_frame_to_the_last():
+    sprites = still_sprites(2)
+    breadths = torch.tensor([0.5, 1.0, 0.8, 2.0])  # first of both sprites, then last
+    with torch.no_grad():
+        sprites.to_breadth.bias.copy_(breadths.log2().clamp(-0.999999, 0.999999).atanh())
+    breadth, shift = sprites.places(
+        torch.zeros(3, 1), torch.zeros(1, 1), torch.tensor([[0, 0.25, 1]])
+    )
+    expected = torch.tensor([[0.5, 1.0], [0.575, 1.25], [0.8, 2.0]])  # K R
+    torch.testing.assert_close(breadth / sprites.BREADTH, expected, atol=1e-4, rtol=0)
+    assert (shift == torch.zeros(3, 2, 2)).all()
+
+
+def test_later_sprites_cover_earlier_ones_and_clear_ones_cover_nothing():
+    red, green = opaque(1.0, 0.0, 0.0), opaque(0.0, 1.0, 0.0)
+    expected = rectangle(slice(8, 24), slice(12, 36), 0.0, 1.0, 0.0)
+    sprites = still_sprites(2)
+    assert_shows(show(sprites, torch.cat([red, green], 1))[:, 0], expected)
+    clear = torch.cat([red[:, :3], -red[:, 3:]], 1)
+    assert_shows(show(sprites, torch.cat([green, clear], 1))[:, 0], expected)
+
+
+def test_a_camera_pans_and_then_zooms_all_sprites():
+    camera = torch.tensor([[math.log(1.25), -2 * 2 / H, 4 * 2 / W]])  # two pixels up, four right
+    seen = show(still_sprites(1), opaque(1.0, 1.0, 1.0), camera=camera)
+    assert_shows(seen[:, 0], rectangle(slice(3, 23), slice(14, 44), 1.0, 1.0, 1.0))
+    assert torch.equal(seen[:, 0], seen[:, 1])
+
+
+def test_the_first_latents_are_the_camera():
     torch.manual_seed(0)
-    height, width, patch = 96, 112, FILMED.patch_size
-    generator = build_generator(FILMED, height=height, width=width, vocabulary_size=VOCABULARY)
-    nn.init.normal_(generator.to_pixels.to_rgb.weight)
+    generator = small_generator(FILMED)
     with torch.no_grad():
         generator.content[0].weight[:, : FILMED.latent_size] = 0  # nothing else reads the latents
-    conditions = *(part[:1] for part in prompts()), times()[:1]
+    conditions, seen = (*prompts(), times()), []
+    generator.sprites.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[-1]))
+    latents = torch.randn(B, FILMED.latent_size)
+    video = generator(latents, *conditions)
+    torch.testing.assert_close(seen[0], FILMED.camera_variation * latents[:, :3])
+    assert (generator(latents * torch.tensor([1, 1, 1, 0, 0]), *conditions) == video).all()
+    assert (generator(0 * latents, *conditions) - video).abs().max() > 1e-3
 
-    def draw(*first: float) -> Tensor:
-        latents = torch.zeros(1, FILMED.latent_size)
-        latents[0, :3] = torch.tensor(first) / FILMED.camera_variation
-        return generator(latents, *conditions)
 
-    still = draw(0, 0, 0)
-    panned = draw(0, -2 * patch / height, 4 * patch / width)  # a patch up, two to the right
-    assert (still - panned).abs().max() > 1e-3
-    moved = still.roll((-patch, 2 * patch), dims=(3, 4))
-    far = slice(28, -28)  # from the border: 4 convolutions of patches, 3 of pixels, the pan
-    torch.testing.assert_close(panned[..., far, far], moved[..., far, far], atol=1e-4, rtol=0)
-    eye = Camera(pan=torch.zeros(K, 2), zoom=torch.full((K, 1), math.exp(0.2)))
-    torch.testing.assert_close(draw(0.2, 0, 0), eye.zoom_into(still), atol=1e-4, rtol=0)
+def test_sprites_stay_where_they_are_in_mixed_precision():
+    torch.manual_seed(0)
+    sprites = Sprites(code_size=3, num_sprites=2)
+    drawing, code, look = torch.randn(2, 8, H, W), torch.randn(6, 3), torch.randn(2, 3)
+    moments, camera = torch.rand(2, 3), 0.1 * torch.randn(2, 3)
+    expected = sprites(drawing, code, look, moments, camera)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(sprites(drawing, code, look, moments, camera), expected)
+
+
+def test_time_does_nothing_to_sprites_but_move_and_zoom_them():
+    torch.manual_seed(0)
+    generator = small_generator(FILMED)
+    nn.init.normal_(generator.to_pixels.to_rgb.weight)
+    latents = torch.randn(B, *generator.latent_shape(K))
+    conditions = *prompts(), times()
+    video = generator(latents, *conditions)
+    assert (video[:, :, 0] - video[:, :, 1]).abs().amax((1, 2, 3)).min() > 1e-4
+    for layer in (generator.sprites.to_shift, generator.sprites.to_breadth):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    video = generator(latents, *conditions)
+    torch.testing.assert_close(video, video[:, :, :1].expand_as(video))
+    assert (video[0] - video[1]).abs().max() > 1e-4
 
 
 def test_places_mapped_by_axis_are_places_mapped_cell_by_cell():

@@ -20,7 +20,7 @@ from torch.distributed.tensor import DTensor
 from t2vgan.distributed import Processes
 from t2vgan.game import Game
 from tests.system.gradients import BATCH_SIZE, STEPS, gradients_of, whole_batch
-from tests.test_game import FILMED, make_game
+from tests.test_game import SPRITES, make_game
 
 BOTH = ("generator", "discriminator")
 
@@ -57,8 +57,8 @@ def whole(tensor: Tensor) -> Tensor:
 
 def gradient_error(local, mesh, *sides: str, step: int, keep: bool = False) -> float:
     """Return the largest error of the sharded networks' gradients over the largest gradient."""
-    expected = gradients_of(make_game(Alone(), model=FILMED), [whole_batch()], step)
-    game = make_game(Alone(), model=FILMED)
+    expected = gradients_of(make_game(Alone(), model=SPRITES), [whole_batch()], step)
+    game = make_game(Alone(), model=SPRITES)
     shard(game, sides, mesh, keep=keep)
     game.ema.update = lambda *_: None
     found = gradients_of(game, [local], step)

@@ -12,7 +12,7 @@ from torch import Tensor
 from t2vgan.distributed import Processes
 from t2vgan.game import Game, Player
 from t2vgan.micro_batch import MicroBatch
-from tests.test_game import FILMED, cut, make_batch, make_game
+from tests.test_game import SPRITES, cut, make_batch, make_game
 
 BATCH_SIZE = 16
 STEPS = {"penalty": 96, "plain": 97}  # of 100: late, when what is for variety counts too
@@ -26,7 +26,7 @@ def main() -> None:
     found = {}
     for num_micro_batches in (1, 2, 4):
         for name, step in STEPS.items():
-            game = make_game(processes, model=FILMED)
+            game = make_game(processes, model=SPRITES)
             parts = cut(local, share // num_micro_batches)
             assert len(parts) == num_micro_batches
             gradients = gradients_of(game, parts, step)
