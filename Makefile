@@ -1,5 +1,5 @@
 # make quickstart   from a fresh clone to videos that obey their prompts, on any machine
-# make shapes       the same for Moving Shapes, on two CPU cores, in an hour and a half
+# make shapes       the same for Moving Shapes, on two CPU cores, in an hour
 # make video-demo   from a folder of odd video files to a report, with a few minutes of training
 # make test         the tests that take minutes; make test-system: whole commands, longer
 # make check        formatting, lint, types

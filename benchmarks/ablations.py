@@ -26,7 +26,7 @@ OURS = {
     "no layers at full resolution": "--model.pixel-channels 0",
     "no pooled features": "--model.no-pooled-features",
     "no recovered latents": "--train.recovered-latents 0",
-    "no sprites": "--model.num-sprites 0 --model.camera-variation 0",
+    "no sprites, no camera": "--model.num-sprites 0 --model.camera-variation 0",
     "no camera": "--model.camera-variation 0",
 }
 ATTRIBUTES = ("shape", "colour", "size", "motion")

@@ -88,7 +88,7 @@ def parse_mix(entries: tuple[str, ...]) -> dict[str, Decimal]:
 
 
 class Options(Frozen):
-    """Options that earlier versions had more of: those are left out where they did nothing."""
+    """Settings of which earlier versions had more: those are ignored where they were off."""
 
     RETIRED: ClassVar[Mapping[str, Any]] = {}
     """Option that is gone -> the value that did nothing."""
@@ -129,7 +129,7 @@ class ClipGanConfig(Options):
     no sprites."""
     patch_size: Annotated[int, Field(ge=1, le=16)] = 4
     """Pixels per side of a patch; height and width must be multiples of four patches."""
-    num_sprites: NonNegative = 0
+    num_sprites: Annotated[int, Field(ge=0, le=16)] = 0
     """Pictures that a clip draws once and time only moves, over a plain ground: one per object. 0:
     every frame is drawn anew, in frames of reference."""
     camera_variation: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -143,7 +143,7 @@ class ClipGanConfig(Options):
         if self.camera_variation and not self.num_sprites:
             raise ValueError(
                 f"model.camera_variation={self.camera_variation} moves sprites, but"
-                " model.num_sprites=0; use --model.camera-variation 0"
+                " model.num_sprites=0; use --model.num-sprites 1, or --model.camera-variation 0"
             )
         if self.camera_variation and self.latent_size < 3:
             raise ValueError(

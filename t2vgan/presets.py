@@ -73,7 +73,7 @@ PRESETS = {
             camera_variation=0.1,
         ),
         train=TrainConfig(
-            num_steps=12_500,
+            num_steps=10_000,
             hard_mismatched_share=0.5,
             gamma_start=2.5,  # a quarter of the pixels, a quarter of the penalty
             gamma_end=0.1,
@@ -100,7 +100,7 @@ PRESETS = {
 DESCRIPTIONS = {
     "quickstart": "18 prompts of a moving circle; minutes on two CPU cores",
     "shapes": "Moving Shapes at 64x64: shape, colour, size and motion as the prompt says; one GPU",
-    "shapes-cpu": "Moving Shapes at 32x32; an hour and a half on two CPU cores",
+    "shapes-cpu": "Moving Shapes at 32x32; an hour on two CPU cores",
     "video": "your own videos, packed by data_tools.pack_videos; wider, for a GPU",
     "notebook": "the published notebook's recipe: single frames, BCE, no averaging",
 }

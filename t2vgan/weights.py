@@ -140,7 +140,9 @@ def parse_info(file: Path, metadata: dict[str, str]) -> WeightsInfo:
     try:
         return WeightsInfo.model_validate_json(metadata.get("info", ""))
     except ValidationError as error:
-        raise UserError(f"weights {file}: bad description: {one_line(error)}") from None
+        raise UserError(
+            f"weights {file}: bad description: {one_line(error)}; use the t2vgan that wrote it"
+        ) from None
 
 
 def digest(tensors: Mapping[str, Tensor], info_json: str) -> str:

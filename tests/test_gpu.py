@@ -12,12 +12,12 @@ pytestmark = pytest.mark.gpu
 
 B, K, H, W, VOCABULARY = 8, 3, 32, 48, 11
 PLAIN = ClipGanConfig(latent_size=5, text_size=8, hidden_size=32, channels=8)
-FILMED = PLAIN.model_copy(
+SPRITES = PLAIN.model_copy(
     update={
         "num_sprites": 2, "camera_variation": 0.1, "pixel_channels": 8, "pooled_features": True
     }
 )  # fmt: skip
-BOTH = pytest.mark.parametrize("model", [PLAIN, FILMED], ids=["plain", "filmed"])
+BOTH = pytest.mark.parametrize("model", [PLAIN, SPRITES], ids=["plain", "sprites"])
 
 
 def make_game(processes: Processes, precision: str, model: ClipGanConfig = PLAIN) -> Game:

@@ -4,6 +4,8 @@ A clip has one latent, shared by its frames; time is an input, so any frame can 
 training shows only a few frames of a clip (StyleGAN-V, Skorokhodov et al., CVPR 2022, section 3).
 Frames enter and leave as patches, so that all arithmetic is on grids coarser than the pixels. The
 generator ends without tanh: white is exactly +1, where tanh saturates and its gradient dies.
+
+With sprites the generator draws what a clip shows once, and only places it in each frame.
 """
 
 import torch
@@ -32,7 +34,7 @@ class Generator(nn.Module):
     """latents, prompt, times -> video."""
 
     camera_std: Tensor | None
-    """(): what clips' cameras vary by; a run raises it from 0 to `camera_variation`."""
+    """Std of what clips' cameras do, (); a run raises it from 0 to `camera_variation`."""
 
     def __init__(
         self, model: ClipGanConfig, *, height: int, width: int, vocabulary_size: int
@@ -101,8 +103,9 @@ class Generator(nn.Module):
         latents (B, Z), token_ids (B, L), token_mask (B, L), times (B, K) -> video (B, 3, K, H, W).
         """
         num_frames = times.shape[1]
-        content = self.content_of(latents, token_ids, token_mask)  # B hidden
-        code = self.frame_codes(content, times)  # (B K) hidden
+        with torch.autocast(latents.device.type, enabled=False):  # bfloat16 would shake objects
+            content = self.content_of(latents, token_ids, token_mask)  # B hidden
+            code = self.frame_codes(content, times)  # (B K) hidden
         if self.sprites is None:
             return self.draw(code, num_frames=num_frames)
         look = self.frame(content)  # B hidden
@@ -116,10 +119,10 @@ class Generator(nn.Module):
         maps = double(self.coarse_maps(code))  # (B K) C h w
         maps = maps + self.place(reference, *maps.shape[2:])
         maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
-        video = self.to_patches(maps, num_frames=num_frames)  # B C K H W
+        drawing = self.to_patches(maps, num_frames=num_frames)  # B C K H W
         if self.to_pixels is not None:
-            video = video + self.to_pixels(maps, reference, code, num_frames=num_frames)
-        return video
+            drawing = drawing + self.to_pixels(maps, reference, code, num_frames=num_frames)
+        return drawing
 
     def content_of(self, latents: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Mix latents and prompt: what the clip is, (B, hidden)."""

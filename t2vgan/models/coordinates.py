@@ -12,15 +12,9 @@ from t2vgan.models.maps import maps_first, middles
 
 
 class Coordinates(nn.Module):
-    """Where rows and columns lie, as waves, in frames of reference.
-
-    A network that sees only fixed coordinates must redraw an object to move it; here it moves the
-    reference (StyleGAN3, Karras et al., NeurIPS 2021, section 3.2). Two objects, two references.
-    """
+    """Where rows and columns lie, as waves, in frames of reference."""
 
     FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
-    MAX_SHIFT = 1.5  # half frames: objects may leave
-    MAX_ZOOM = 2.0
     frequencies: Tensor
 
     def __init__(self, num_references: int) -> None:
@@ -36,7 +30,14 @@ class Coordinates(nn.Module):
 
 
 class MovingCoordinates(Coordinates):
-    """Each frame's code says where its references are and how much they zoom."""
+    """Each frame's code says where its references are and how much they zoom.
+
+    A network that sees only fixed coordinates must redraw an object to move it; here it moves the
+    reference (StyleGAN3, Karras et al., NeurIPS 2021, section 3.2). Two objects, two references.
+    """
+
+    MAX_SHIFT = 1.5  # half frames: objects may leave
+    MAX_ZOOM = 2.0
 
     def __init__(self, *, code_size: int, num_references: int) -> None:
         super().__init__(num_references)
@@ -58,7 +59,7 @@ class FixedCoordinates(Coordinates):
 
     def forward(self, code: Tensor) -> "Reference":
         """Return one frame of reference for all codes."""
-        one = torch.ones(1, 1, 1, 1, device=code.device)
+        one = torch.ones(1, 1, 1, 1, device=self.frequencies.device)
         return Reference(one, torch.zeros_like(one).expand(-1, -1, -1, 2), self.frequencies)
 
 

@@ -154,7 +154,8 @@ class FromPatches(nn.Module):
     def forward(self, video: Tensor) -> Tensor:
         """video (B, 3, T, H, W) -> maps (B*T, C, H/p, W/p)."""
         patches = split_patches(video, self.patch_size)  # (B T) h w 3pp
-        maps = F.linear(patches, self.linear.weight @ self.basis, self.linear.bias)
+        by_colour = self.linear.weight.unflatten(1, (RGB, len(self.basis)))  # C 3 pp
+        maps = F.linear(patches, (by_colour @ self.basis).flatten(1), self.linear.bias)
         return maps_first(maps)
 
 
@@ -167,12 +168,14 @@ class ToPatches(nn.Module):
         super().__init__()
         self.patch_size = patch_size
         self.linear = nn.Linear(channels, out_channels * patch_size**2)
-        self.register_buffer("basis", cosine_basis(patch_size, out_channels), persistent=False)
+        self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
 
     def forward(self, maps: Tensor, *, num_frames: int) -> Tensor:
         """maps (B*T, C, h, w) -> video (B, out_channels, T, h*p, w*p)."""
-        weight, bias = self.basis.T @ self.linear.weight, self.basis.T @ self.linear.bias
-        patches = F.linear(maps_last(maps), weight, bias)  # (B T) h w Opp
+        of_patch = (-1, len(self.basis))  # out_channels pp
+        weight = self.basis.T @ self.linear.weight.unflatten(0, of_patch)
+        bias = self.linear.bias.unflatten(0, of_patch) @ self.basis
+        patches = F.linear(maps_last(maps), weight.flatten(0, 1), bias.flatten())  # (B T) h w Opp
         return join_patches(patches, self.patch_size, num_frames)
 
 
@@ -194,7 +197,7 @@ class FromPixels(nn.Module):
 
 
 class ToPixels(nn.Module):
-    """Draw what is finer than a patch: at each pixel, in the frames of reference.
+    """Draw what is finer than a patch: at each pixel, which knows where it lies.
 
     It starts as zero, so that a network first learns what patches can show.
     """
@@ -214,8 +217,8 @@ class ToPixels(nn.Module):
         self.spread = nn.Conv2d(channels, pixel_channels * patch_size**2, 1)
         self.place = PlaceEmbedding(place_size, pixel_channels)
         self.block = ResidualBlock(pixel_channels, code_size=code_size)
-        self.to_rgb = nn.Conv2d(pixel_channels, out_channels, 3, padding=1)
-        for parameter in self.to_rgb.parameters():
+        self.to_colours = nn.Conv2d(pixel_channels, out_channels, 3, padding=1)
+        for parameter in self.to_colours.parameters():
             nn.init.zeros_(parameter)
 
     def forward(
@@ -225,11 +228,11 @@ class ToPixels(nn.Module):
         pixels = F.pixel_shuffle(self.spread(maps), self.patch_size)  # (B T) P H W
         pixels = pixels + self.place(reference, *pixels.shape[2:])
         pixels = self.block(pixels.contiguous(memory_format=torch.channels_last), code)
-        return rearrange(self.to_rgb(F.silu(pixels)), "(b t) c h w -> b c t h w", t=num_frames)
+        return rearrange(self.to_colours(F.silu(pixels)), "(b t) c h w -> b c t h w", t=num_frames)
 
 
-def cosine_basis(patch_size: int, channels: int = RGB) -> Tensor:
-    """Return the waves of a patch, one a row, (C*p*p, C*p*p), damped by 1 / (1 + u + v).
+def cosine_basis(patch_size: int) -> Tensor:
+    """Return the waves of a patch of one colour, one a row, (p*p, p*p), damped by 1 / (1 + u + v).
 
     The rows of the two-dimensional DCT-II are orthonormal. Damping them is a preconditioner: a
     step of Adam then changes smooth parts of a patch more than pixel noise, which otherwise
@@ -240,4 +243,4 @@ def cosine_basis(patch_size: int, channels: int = RGB) -> Tensor:
     waves = waves * torch.where(index == 0, 1.0, 2.0).div(patch_size).sqrt()[:, None]
     damping = 1 / (1 + index[:, None] + index)
     basis = torch.einsum("ui,vj,uv->uvij", waves, waves, damping)
-    return torch.block_diag(*[rearrange(basis, "u v i j -> (u v) (i j)")] * channels)
+    return rearrange(basis, "u v i j -> (u v) (i j)")

@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from t2vgan.models.layers import RGB
@@ -49,42 +48,40 @@ class Sprites(nn.Module):
         and camera (B, 3), a clip's log zoom about the frame's middle and its pan, y before x, in
         half frames -> video (B, 3, K, H, W).
         """
-        num_frames = times.shape[1]
         with torch.autocast(drawing.device.type, enabled=False):
             drawing, code, look = full(drawing), full(code), full(look)
-            breadth, shift = self.places(code, look, times)  # N R, N R 2
+            breadth, shift = self.places(code, look, times)  # B K R, B K R 2
             if camera is not None:
-                camera = camera.repeat_interleave(num_frames, 0)  # N 3
-                zoom = camera[:, :1].exp()
-                breadth = zoom * breadth
-                shift = zoom.unsqueeze(2) * (shift + camera[:, None, 1:])
-            frames = self.to_ground(look)[:, :, None, None].repeat_interleave(num_frames, 0)
+                zoom = camera[:, None, None, :1].exp()  # B 1 1 1
+                breadth = zoom.squeeze(3) * breadth
+                shift = zoom * (shift + camera[:, None, None, 1:])
+            video = self.to_ground(look)[:, :, None, None, None]  # B 3 1 1 1
             for index, sprite in enumerate(drawing.split(RGBA, dim=1)):
-                colour, alpha = sprite.split((RGB, 1), dim=1)
-                alpha = alpha.sigmoid()
-                picture = torch.cat([alpha * colour, alpha], dim=1)  # B 4 H W
-                picture = picture.repeat_interleave(num_frames, 0)  # N 4 H W
-                colour, alpha = self.place(picture, breadth[:, index], shift[:, index])
-                frames = frames * (1 - alpha) + colour
-        return rearrange(frames, "(b k) c h w -> b c k h w", k=num_frames)
+                colour, alpha = self.place(sprite, breadth[:, :, index], shift[:, :, index])
+                video = video * (1 - alpha) + colour
+        return video
 
     def places(self, code: Tensor, look: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how broad sprites are, in frames (B*K, R), and where, in half frames (B*K, R, 2).
+        """Return how broad sprites are, in frames, and where, in half frames: (B, K, R), and by 2.
 
         Breadths run straight from a clip's first frame to its last; places are y before x.
         """
         first, last = (self.MAX_ZOOM ** self.to_breadth(look).tanh()).unsqueeze(1).chunk(2, dim=2)
         breadth = self.BREADTH * (first + (last - first) * times.unsqueeze(2))  # B K R
         shift = self.MAX_SHIFT * self.to_shift(code).tanh()  # (B K) 2R
-        return breadth.flatten(0, 1), shift.unflatten(1, (self.num_sprites, 2))
+        return breadth, shift.view(*breadth.shape, 2)
 
-    def place(self, picture: Tensor, breadth: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Return colours times alpha (N, 3, H, W) and alpha (N, 1, H, W) of pictures in place.
+    def place(self, sprite: Tensor, breadth: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a sprite in place: colours times alpha (B, 3, K, H, W), and alpha (B, 1, K, H, W).
 
-        picture (N, 4, H, W), clear outside; breadth (N,), shift (N, 2).
+        sprite (B, 4, H, W), breadth (B, K), shift (B, K, 2).
         """
-        height, width = (self.FINENESS * length for length in picture.shape[2:])
-        slope = (1 / breadth).unsqueeze(1).expand(-1, 2)
+        colour, alpha = sprite.split((RGB, 1), dim=1)
+        alpha = alpha.sigmoid()
+        picture = torch.cat([alpha * colour, alpha], dim=1)
+        height, width = (self.FINENESS * length for length in sprite.shape[2:])
+        slope = (1 / breadth).unsqueeze(2).expand(-1, -1, 2)
         placed = resample(picture, slope, -shift * slope, size=(height, width))
-        colour, alpha = F.avg_pool2d(placed, self.FINENESS).split((RGB, 1), dim=1)
+        placed = F.avg_pool2d(placed, self.FINENESS).unflatten(2, (breadth.shape[1], -1))
+        colour, alpha = placed.split((RGB, 1), dim=1)
         return colour, alpha

@@ -47,6 +47,7 @@ TRAIN_CHARTS = (
     Chart("Adam's beta2", {"beta2": "beta2"}),
     Chart("Loss of recovered latents", {"recovery/loss": "loss"}),
     Chart("Weight of recovered latents", {"recovery/weight": "weight"}, low=0),
+    Chart("Variation of the camera", {"camera/std": "std"}, low=0),
     Chart("Throughput", {"clips_per_second": "throughput"}, unit="clips/s", low=0),
     Chart("Peak memory", {"memory_gb": "memory"}, unit="GB", low=0),
     Chart("Bad samples replaced", {"data/bad_samples": "bad samples"}, low=0, high=5),
