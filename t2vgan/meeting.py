@@ -249,6 +249,10 @@ def introduce_all(store: Any, place: Place, own: Member) -> list[Member]:
             words = [store.get(f"member/{rank}").decode() for rank in range(place.world_size)]
             store.set("members", json.dumps(words))
         words = json.loads(store.get("members"))
+        if place.rank == 0:  # the store goes with this process: not before all have read
+            store.wait([f"heard/{rank}" for rank in range(1, place.world_size)])
+        else:
+            store.set(f"heard/{place.rank}", "")
     except dist.DistError as error:
         raise UserError(
             f"not all of {place.world_size} processes came to {place.host}:{place.port} in time"
