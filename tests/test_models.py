@@ -267,9 +267,9 @@ def still_sprites(num_sprites: int) -> Sprites:
     return sprites
 
 
-def opaque(*colour: float, height: int = H, width: int = W) -> Tensor:
+def opaque(*colour: float) -> Tensor:
     """One drawing of a sprite that fills its canvas, (1, 4, H, W)."""
-    return torch.tensor([*colour, 100.0]).view(1, 4, 1, 1).expand(-1, -1, height, width)
+    return torch.tensor([*colour, 100.0]).view(1, 4, 1, 1).expand(-1, -1, H, W)
 
 
 def show(sprites: Sprites, drawing: Tensor, *, camera: Tensor | None = None) -> Tensor:
