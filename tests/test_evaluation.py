@@ -281,6 +281,21 @@ def test_a_mixture_is_judged_by_real_clips_of_every_part(data, small, weights, t
     assert result.ceiling.accuracy >= 0.99
 
 
+def test_the_floor_of_a_mixture_lies_between_sets_of_all_parts(monkeypatch, data, tmp_path):
+    other = tmp_path / "notebook"
+    build(BuildPlan("notebook", 200, 100, GEOMETRY, 0), other, num_workers=1)
+    prompts = tuple(dict.fromkeys([*PROMPTS, *load_manifest(other).prompts]))
+    weights = write_weights(tmp_path / "weights.safetensors", prompts=prompts)
+
+    def floor() -> float:
+        mixture = DataConfig(mix=(f"{data}=1", f"{other}=1"))
+        return evaluate(weights, mixture, num_clips=300).distribution.frechet.floor
+
+    of_all_parts = floor()
+    monkeypatch.setattr(evaluate_module, "permutation", lambda count, *_: np.arange(count))
+    assert floor() > 5 * of_all_parts
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
