@@ -307,16 +307,18 @@ def test_a_sprite_covers_half_a_frame_and_goes_where_its_code_says():
 
 
 def test_a_sprite_zooms_straight_from_the_first_frame_to_the_last():
-    sprites = still_sprites(2)
-    breadths = torch.tensor([0.5, 1.0, 0.8, 2.0])  # first of both sprites, then last
+    sprites = still_sprites(3)
     with torch.no_grad():
-        sprites.to_breadth.bias.copy_(breadths.log2().clamp(-0.999999, 0.999999).atanh())
+        sprites.to_breadth.bias.copy_(torch.tensor([-20.0, 0.0, 20.0]))
+        sprites.to_growth.bias.copy_(torch.tensor([20.0, -20.0, 0.1]))
     breadth, shift = sprites.places(
         torch.zeros(3, 1), torch.zeros(1, 1), torch.tensor([[0, 0.25, 1]])
     )
-    expected = torch.tensor([[0.5, 1.0], [0.575, 1.25], [0.8, 2.0]])  # K R
-    torch.testing.assert_close(breadth[0] / sprites.BREADTH, expected, atol=1e-4, rtol=0)
-    assert torch.equal(shift, torch.zeros(1, 3, 2, 2))
+    middle = sprites.BREADTH * torch.tensor([0.5, 1.0, 2.0])
+    growth = torch.tensor([[0.25, 1.75, 1.0], [0.625, 1.375, 1.0], [1.75, 0.25, 1.0]])  # K R
+    torch.testing.assert_close(breadth[0], middle * growth, rtol=1e-3, atol=0)
+    assert breadth[0, 2, 2] > breadth[0, 0, 2], "what is hardly asked for is hardly done"
+    assert torch.equal(shift, torch.zeros(1, 3, 3, 2))
 
 
 def test_a_small_sprite_keeps_its_area_as_it_moves_by_parts_of_a_pixel():
@@ -381,7 +383,7 @@ def test_time_does_nothing_to_sprites_but_move_and_zoom_them():
     conditions = *prompts(), times()
     video = generator(latents, *conditions)
     assert (video[:, :, 0] - video[:, :, 1]).abs().amax((1, 2, 3)).min() > 1e-4
-    for layer in (generator.sprites.to_shift, generator.sprites.to_breadth):
+    for layer in (generator.sprites.to_shift, generator.sprites.to_growth):
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
     video = generator(latents, *conditions)

@@ -14,7 +14,7 @@ class Sprites(nn.Module):
     """Lay each clip's pictures on a plain ground, in every frame where that frame's code says.
 
     What is drawn once cannot change its outline or its colour from frame to frame: time only moves
-    it, and zooms it at a steady rate. A picture has an alpha channel; later ones cover earlier ones
+    it, and zooms it steadily. A picture has an alpha channel; later ones cover earlier ones
     (sprites: Jojic and Frey, CVPR 2001; placed by bilinear sampling, so that gradients say where
     to: Jaderberg et al., NeurIPS 2015).
 
@@ -24,6 +24,7 @@ class Sprites(nn.Module):
 
     BREADTH = 0.5  # of a picture, in frames, where its code is zero
     MAX_ZOOM = 2.0
+    MAX_GROWTH = 0.75  # of the breadth, from the middle of a clip to its last frame
     MAX_SHIFT = 1.5  # half frames: objects may leave
     FINENESS = 2  # samples along a side of a pixel, averaged: outlines stay smooth as they move
 
@@ -31,7 +32,8 @@ class Sprites(nn.Module):
         super().__init__()
         self.num_sprites = num_sprites
         self.to_shift = nn.Linear(code_size, 2 * num_sprites)
-        self.to_breadth = nn.Linear(code_size, 2 * num_sprites)
+        self.to_breadth = nn.Linear(code_size, num_sprites)
+        self.to_growth = nn.Linear(code_size, num_sprites)
         self.to_ground = nn.Linear(code_size, RGB)
 
     @property
@@ -64,10 +66,13 @@ class Sprites(nn.Module):
     def places(self, code: Tensor, look: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
         """Return how broad sprites are, in frames, and where, in half frames: (B, K, R), and by 2.
 
-        Breadths run straight from a clip's first frame to its last; places are y before x.
+        Breadths run straight from a clip's first frame to its last. The cube keeps a growth small
+        that nothing asks for: no discriminator sees the few per cent that codes are off by.
         """
-        first, last = (self.MAX_ZOOM ** self.to_breadth(look).tanh()).unsqueeze(1).chunk(2, dim=2)
-        breadth = self.BREADTH * (first + (last - first) * times.unsqueeze(2))  # B K R
+        breadth = self.BREADTH * self.MAX_ZOOM ** self.to_breadth(look).tanh()  # B R
+        growth = self.MAX_GROWTH * self.to_growth(look).tanh() ** 3  # B R
+        since_middle = 2 * times - 1  # B K
+        breadth = breadth.unsqueeze(1) * (1 + growth.unsqueeze(1) * since_middle.unsqueeze(2))
         shift = self.MAX_SHIFT * self.to_shift(code).tanh()  # (B K) 2R
         return breadth, shift.view(*breadth.shape, 2)
 
