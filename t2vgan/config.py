@@ -206,6 +206,10 @@ class TrainConfig(Options):
     sudden gradient makes a step of up to lr / sqrt(1 - beta2)."""
     beta2_end: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """The same at the end; a cosine between, as in R3GAN."""
+    gradient_clip: Annotated[float, Field(ge=0)] = 4.0
+    """Scale a network's gradient down to so many times its usual norm: the root mean square of the
+    last ones, over as many as Adam remembers; 0 never. At least the root of `penalty_every_steps`,
+    or it weakens a penalty that comes only in some steps."""
     penalty_every_steps: NonNegative = 8
     """Apply R1 and R2 every so many steps, weighted by that number; 0 never."""
     gamma_start: Annotated[float, Field(ge=0)] = 10.0

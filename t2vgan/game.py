@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -15,45 +14,9 @@ from t2vgan.micro_batch import MicroBatch
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.maps import full
 from t2vgan.notes import Notes
+from t2vgan.player import Player
 from t2vgan.schedules import cosine, log_linear
 from t2vgan.seeds import derive_seed
-
-
-@dataclass
-class Player:
-    """One side of the game: a network, what wraps it, and what trains it."""
-
-    network: nn.Module
-    """The network itself: for the other side's update, and for saving."""
-    wrapped: nn.Module
-    """The same network, its gradients averaged over ranks: for its own update."""
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    """Its own: in float16 an overflow of one network must not touch the other's scale."""
-    bad: list[Tensor] = field(default_factory=list)
-    """For each update since `Game.read_bad`: whether this rank found it bad; on the device."""
-
-    def step(self, loss: Tensor) -> None:
-        """Apply the gradients, unless one is not finite: decided on the device, without a sync.
-
-        Gradients were averaged over ranks, so all ranks decide alike. Such an update is bad, except
-        where it only overflowed because the loss was scaled up: from time to time the scaler raises
-        its scale until that happens. A gradient that is at fault itself brings the scale down to 1.
-        """
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        largest = torch.nn.utils.get_total_norm(gradients, norm_type=float("inf"))
-        overflows = largest.isfinite().logical_not()
-        is_scaled_up = self.scaler.scale(torch.ones_like(largest)) > 1
-        self.bad.append(overflows & ~is_scaled_up | ~loss.isfinite())
-        if not self.scaler.is_enabled():  # else it looks for itself, and adapts its scale
-            self.optimizer.found_inf = overflows.float()  # type: ignore[attr-defined]  # Adam's
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-
-    def set_schedule(self, *, learning_rate: float, betas: tuple[float, float]) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"], group["betas"] = learning_rate, betas
 
 
 class Game:
@@ -84,8 +47,8 @@ class Game:
             recovered_latents=train.recovered_latents,
         )
         self.latent_shape: tuple[int, ...] = generator.latent_shape(train.frames_per_clip)
-        self.generator = self._player(generator, train.generator_lr)
-        self.discriminator = self._player(discriminator, train.discriminator_lr)
+        self.generator = self._player("generator", generator, train.generator_lr)
+        self.discriminator = self._player("discriminator", discriminator, train.discriminator_lr)
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
         self.clips_seen = 0
         self.penalty_weight = 0.0
@@ -94,7 +57,7 @@ class Game:
         self.notes = Notes(processes)
         self.kept_fakes: Tensor | None = None
 
-    def _player(self, network: nn.Module, learning_rate: float) -> Player:
+    def _player(self, name: str, network: nn.Module, learning_rate: float) -> Player:
         network = network.to(self.processes.device)
         optimizer = torch.optim.Adam(
             network.parameters(),
@@ -105,7 +68,14 @@ class Game:
         scaler = torch.amp.GradScaler(
             self.processes.device.type, enabled=self.precision == torch.float16
         )
-        return Player(network, self.processes.wrap(network), optimizer, scaler)
+        return Player(
+            name=name,
+            network=network,
+            wrapped=self.processes.wrap(network),
+            optimizer=optimizer,
+            scaler=scaler,
+            gradient_clip=self.train.gradient_clip,
+        )
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -118,7 +88,7 @@ class Game:
 
     @property
     def players(self) -> dict[str, Player]:
-        return {"generator": self.generator, "discriminator": self.discriminator}
+        return {player.name: player for player in (self.generator, self.discriminator)}
 
     # --- the step --------------------------------------------------------------------------------
 
@@ -146,7 +116,8 @@ class Game:
                 mean = nan_unless_finite(loss(micro_batch).mean()) / len(self.batch)
                 player.scaler.scale(mean).backward()
             means.append(mean.detach())
-        player.step(torch.stack(means).sum())
+        norm = player.step(torch.stack(means).sum())
+        self.notes.add(f"gradient_norm/{player.name}", norm)
 
     def discriminator_loss(self, batch: MicroBatch) -> Tensor:
         """Return (B,): the objective, prompts and latents told apart, in some steps R1 + R2.

@@ -1,4 +1,4 @@
-"""Gauges on a running game: how large its gradients are, and which rank is slow."""
+"""Which rank is slow: a stopwatch on each, and their comparison."""
 
 import statistics
 import time
@@ -9,28 +9,6 @@ import torch
 from torch import nn
 
 from t2vgan.distributed import Processes
-from t2vgan.game import Game, Player
-
-
-def attach_gauges(game: Game) -> "Stopwatch":
-    """Watch a game from now on: its gradient norms become notes, a stopwatch times this rank."""
-    note_gradient_norms(game)
-    networks = [player.network for player in game.players.values()]
-    return Stopwatch(networks, game.processes.device)
-
-
-def note_gradient_norms(game: Game) -> None:
-    """Have the game note each network's gradient norm in every update, without a device sync."""
-    for name, player in game.players.items():
-
-        def note(*_: Any, name: str = name, player: Player = player) -> None:
-            gradients = [p.grad for p in player.network.parameters() if p.grad is not None]
-            norm = torch.nn.utils.get_total_norm(gradients)
-            if player.scaler.is_enabled():  # it leaves the scale for the optimizer to divide by
-                norm = norm / player.optimizer.grad_scale  # type: ignore[attr-defined]
-            game.notes.add(f"gradient_norm/{name}", norm)
-
-        player.optimizer.register_step_pre_hook(note)
 
 
 class Stopwatch:

@@ -30,6 +30,7 @@ PRESETS = {
             beta1=0.5,
             beta2_start=0.999,
             beta2_end=0.999,
+            gradient_clip=0.0,
             penalty_every_steps=0,
             ema_halflife_clips=1e-3,  # no averaging: the copy is the network
         ),

@@ -13,7 +13,7 @@ from t2vgan.distributed import Processes, Tally, is_lost_connection
 from t2vgan.errors import RunStoppedError
 from t2vgan.files import remove_leftovers
 from t2vgan.game import Game
-from t2vgan.gauges import attach_gauges, compare_ranks
+from t2vgan.gauges import Stopwatch, compare_ranks
 from t2vgan.health import BadSteps, bad_stop, read_bad_stop, record_bad_stop
 from t2vgan.heartbeat import Heartbeat
 from t2vgan.micro_batch import MicroBatch, prepare_step
@@ -67,7 +67,8 @@ class Trainer:
             width=geometry.width,
             vocabulary_size=len(self.vocabulary),
         )
-        self.stopwatch = attach_gauges(self.game)
+        networks = [player.network for player in self.game.players.values()]
+        self.stopwatch = Stopwatch(networks, self.processes.device)
         self.state = RunState(data_fingerprint=self.manifest.fingerprint)
         self.diary = Diary(config, self.game, self.processes, self.state)
         self.readings = Readings(self.diary, self.data, self.vocabulary)

@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BASE = "t2vgan cli errors files schedules seeds"  # anyone may import these
 NETWORKS = "config distributed ema losses micro_batch models"
-LEAVES = """data_order digits distributed ema heartbeat losses manifest media meeting remote
-    run_lock runlog signals tar video webp"""
+LEAVES = """data_order digits distributed ema heartbeat losses manifest media meeting player
+    remote run_lock runlog signals tar video webp"""
 ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "distributed": "meeting",
     "config": "remote",
@@ -30,12 +30,12 @@ ARROWS = dict.fromkeys(f"{BASE} {LEAVES}".split(), "") | {
     "run_folder": "config",
     "micro_batch": "negatives stream text video",
     "notes": "distributed",
-    "game": f"{NETWORKS} notes",
+    "game": f"{NETWORKS} notes player",
     "samples": "data_set manifest media shards",
     "sampling": "config models text video weights",
     "saving": "checkpoint config game manifest run_folder runlog text weights",
     "bad_data": "config saving stream",
-    "gauges": "distributed game",
+    "gauges": "distributed",
     "health": "game saving",
     "negatives": "text",
     "rank_check": "distributed",

@@ -11,6 +11,7 @@ from t2vgan.distributed import Processes
 from t2vgan.game import Game
 from t2vgan.losses import gradient_penalty
 from t2vgan.micro_batch import MicroBatch
+from t2vgan.player import Player
 
 MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
 SPRITES = MODEL.model_copy(update={"num_sprites": 2, "camera_variation": 0.1})
@@ -242,6 +243,25 @@ def test_schedules_reach_the_optimizers(processes):
     (group,) = game.generator.optimizer.param_groups
     assert group["lr"] == pytest.approx(2e-3)
     assert group["betas"] == pytest.approx((0.1, 0.85))
+
+
+def test_the_gradients_norms_are_noted(processes, monkeypatch):
+    game, norms = make_game(processes), {}
+    for name, player in game.players.items():
+
+        def step(loss, name=name, player=player) -> Tensor:
+            gradients = [p.grad for p in player.network.parameters() if p.grad is not None]
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            norms.setdefault(name, []).append(flat.norm().item())
+            return Player.step(player, loss)
+
+        monkeypatch.setattr(player, "step", step)
+    for number in range(3):
+        game.play([make_batch(number)], number)
+    notes = game.notes.read()
+    for name, found in norms.items():
+        assert len(found) == 3
+        assert notes[f"gradient_norm/{name}"] == pytest.approx(sum(found) / 3)
 
 
 def test_the_average_follows_the_generator(processes):

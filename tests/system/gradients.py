@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from t2vgan.distributed import Processes
-from t2vgan.game import Game, Player
+from t2vgan.game import Game
 from t2vgan.micro_batch import MicroBatch
+from t2vgan.player import Player
 from tests.test_game import SPRITES, cut, make_batch, make_game
 
 BATCH_SIZE = 16
@@ -46,11 +47,12 @@ def gradients_of(game: Game, parts: list[MicroBatch], step: int) -> dict[str, Te
     """Return what would be applied, instead of applying it."""
     found: dict[str, Tensor] = {}
 
-    def keep(side: str, player: Player) -> None:
+    def keep(side: str, player: Player) -> Tensor:
         for key, parameter in player.network.named_parameters():
             if parameter.grad is not None:
                 found[f"{side}/{key}"] = parameter.grad.clone(memory_format=torch.contiguous_format)
         player.optimizer.zero_grad(set_to_none=True)
+        return torch.zeros(())
 
     for side, player in game.players.items():
         player.step = lambda loss, side=side, player=player: keep(side, player)  # type: ignore
