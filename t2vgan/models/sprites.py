@@ -26,7 +26,7 @@ class Sprites(nn.Module):
     MAX_ZOOM = 2.0
     MAX_GROWTH = 0.75  # of the breadth, from the middle of a clip to its last frame
     MAX_SHIFT = 1.5  # half frames: objects may leave
-    FINENESS = 2  # samples along a side of a pixel, averaged: outlines stay smooth as they move
+    FINENESS = 3  # samples along a side of a pixel, averaged: outlines stay smooth as they move
 
     def __init__(self, *, code_size: int, num_sprites: int) -> None:
         super().__init__()
