@@ -27,6 +27,7 @@ class Sprites(nn.Module):
     MAX_GROWTH = 0.75  # of the breadth, from the middle of a clip to its last frame
     MAX_SHIFT = 1.5  # half frames: objects may leave
     FINENESS = 3  # samples along a side of a pixel, averaged: outlines stay smooth as they move
+    TRAINING_FINENESS = 2  # half as dear; sprites smaller than half a frame flicker a little
 
     def __init__(self, *, code_size: int, num_sprites: int) -> None:
         super().__init__()
@@ -84,9 +85,10 @@ class Sprites(nn.Module):
         colour, alpha = sprite.split((RGB, 1), dim=1)
         alpha = alpha.sigmoid()
         picture = torch.cat([alpha * colour, alpha], dim=1)
-        height, width = (self.FINENESS * length for length in sprite.shape[2:])
+        fineness = self.TRAINING_FINENESS if self.training else self.FINENESS
+        height, width = (fineness * length for length in sprite.shape[2:])
         slope = (1 / breadth).unsqueeze(2).expand(-1, -1, 2)
         placed = resample(picture, slope, -shift * slope, size=(height, width))
-        placed = F.avg_pool2d(placed, self.FINENESS).unflatten(2, (breadth.shape[1], -1))
+        placed = F.avg_pool2d(placed, fineness).unflatten(2, (breadth.shape[1], -1))
         colour, alpha = placed.split((RGB, 1), dim=1)
         return colour, alpha
