@@ -11,6 +11,7 @@ PRESETS = {
         model=ClipGanConfig(num_sprites=1, camera_variation=0.15),
         train=TrainConfig(
             num_steps=4000,
+            recovered_latents=4,
             recovery_weight=2.5,
             gamma_end=0.3,
             ema_halflife_clips=10_000.0,
