@@ -8,15 +8,8 @@ PRESETS = {
     "quickstart": Config(
         run_dir=Path("runs/quickstart"),
         data=DataConfig(path="data/circles"),
-        model=ClipGanConfig(num_sprites=1, camera_variation=0.15),
-        train=TrainConfig(
-            num_steps=4000,
-            recovered_latents=4,
-            recovery_weight=1.5,
-            gamma_end=0.3,
-            ema_halflife_clips=10_000.0,
-            precision="no",  # too small to gain by bfloat16
-        ),
+        model=ClipGanConfig(),
+        train=TrainConfig(num_steps=4000, precision="no"),  # too small to gain by bfloat16
     ),
     "notebook": Config(
         run_dir=Path("runs/notebook"),
