@@ -28,7 +28,7 @@ class Player:
             group["lr"], group["betas"] = learning_rate, betas
 
     def step(self, loss: Tensor) -> Tensor:
-        """Apply the gradients, unless one is not finite: decided on the device, without a sync.
+        """Apply the gradients, unless their norm is not finite: decided on the device, without a sync.
 
         Gradients were averaged over ranks, so all ranks decide alike. Such an update is bad, except
         where it only overflowed because the loss was scaled up: from time to time the scaler raises

@@ -99,6 +99,20 @@ def test_a_first_update_that_was_bad_limits_nothing():
     assert torch.stack(player.bad).tolist() == [True, False, False]
 
 
+@pytest.mark.parametrize("scale", [0.0, 1024.0])
+def test_an_overflow_is_left_out_and_what_follows_is_not(scale):
+    player, twin = make_player(scale=scale), make_player()
+    for norm in USUAL:
+        step(player, norm)
+        step(twin, norm)
+    assert not math.isfinite(step(player, math.inf))
+    torch.testing.assert_close(weights(player), weights(twin), rtol=1e-6, atol=1e-9)
+    for norm in (3.0, 1e6):
+        step(player, norm)
+        step(twin, norm)
+    torch.testing.assert_close(weights(player), weights(twin), rtol=1e-6, atol=1e-9)
+
+
 def test_what_is_usual_outlives_a_checkpoint_to_the_last_bit():
     player, other = make_player(), make_player()
     for norm in USUAL:
