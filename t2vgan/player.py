@@ -28,9 +28,9 @@ class Player:
             group["lr"], group["betas"] = learning_rate, betas
 
     def step(self, loss: Tensor) -> Tensor:
-        """Apply the gradients, unless their norm is not finite: decided on the device, without a sync.
+        """Apply the gradients if their norm is finite: decided on the device, without a sync.
 
-        Gradients were averaged over ranks, so all ranks decide alike. Such an update is bad, except
+        Gradients were averaged over ranks, so all ranks decide alike. Else an update is bad, except
         where it only overflowed because the loss was scaled up: from time to time the scaler raises
         its scale until that happens. A gradient that is at fault itself brings the scale down to 1.
 
