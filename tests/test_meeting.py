@@ -15,23 +15,26 @@ FORK = multiprocessing.get_context("fork")
 TIMEOUT = 4.0
 
 
-def come(variables: dict[str, str], answers) -> None:
+def come(variables: dict[str, str], answers, all_said) -> None:
     os.environ.update(variables)
     try:
         answers.put(meet(timeout_seconds=TIMEOUT, collective_timeout=timedelta(seconds=30)))
-    except UserError as error:
+        all_said.wait()  # who has met stays: others may still be reading rank 0's store
+    except Exception as error:  # also one that nobody expected: it is told, not waited for
         answers.put(error)
 
 
 def meeting(*processes: dict[str, str]) -> list:
     """Let real processes meet, each with the variables of its launcher; return what they say."""
+    all_said = FORK.Event()
     found = []
     for variables in processes:
         answers = FORK.SimpleQueue()
-        process = FORK.Process(target=come, args=(variables, answers))
+        process = FORK.Process(target=come, args=(variables, answers, all_said))
         process.start()
         found.append((process, answers))
     said = [answers.get() for _, answers in found]
+    all_said.set()
     for process, _ in found:
         process.join()
     return said
