@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import tyro
 
-from t2vgan import cli
 from t2vgan.errors import UserError
 from t2vgan.media import FORMATS, save_clip, save_frame_folder, slug
+from t2vgan.utils import cli
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from t2vgan.sampling import LoadedGenerator
+    from t2vgan.pipeline import LoadedGenerator
 
 PRETRAINED = Path("circles")  # shipped with the package
 MAX_FRAMES = 2048  # one forward pass draws a whole clip
@@ -92,7 +92,7 @@ def main() -> None:
 
 def warn_of_long(prompts: Sequence[str]) -> None:
     """Say which prompts are longer than what is read of them."""
-    from t2vgan.text import MAX_TOKENS, words_of
+    from t2vgan.tokenizer import MAX_TOKENS, words_of
 
     for prompt in prompts:
         if (count := len(words_of(prompt))) > MAX_TOKENS:
@@ -106,7 +106,7 @@ def load(options: Options) -> "LoadedGenerator":
     print(f"loading {weights}", file=sys.stderr, flush=True)
     import torch
 
-    from t2vgan.sampling import load_generator
+    from t2vgan.pipeline import load_generator
 
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: PyTorch finds no CUDA device here; try --device cpu")
@@ -119,7 +119,7 @@ def generate(
     loaded: "LoadedGenerator", jobs: Sequence[Job], num_frames: int, options: Options
 ) -> Iterator[tuple[Job, "np.ndarray"]]:
     """Yield each job with its frames (T, H, W, 3), a bounded number of clips at a time."""
-    from t2vgan.sampling import choose_batch_size, generate_clips
+    from t2vgan.pipeline import choose_batch_size, generate_clips
 
     batch_size = choose_batch_size(loaded, num_frames)
     pixels = num_frames * loaded.info.height * loaded.info.width
@@ -203,7 +203,7 @@ def read_prompts(options: Options) -> list[str]:
 
 def known_prompts(options: Options) -> str:
     """Say what the weights were trained on."""
-    from t2vgan.weights import load_weights_info
+    from t2vgan.checkpoint.weights import load_weights_info
 
     info = load_weights_info(options.weights or PRETRAINED)
     some = ", ".join(map(repr, info.prompts[:4]))

@@ -13,11 +13,11 @@ from typing import Annotated, NoReturn
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from t2vgan import cli
 from t2vgan.config import Config, one_line
 from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
-from t2vgan.signals import find_launcher
+from t2vgan.training.signals import find_launcher
+from t2vgan.utils import cli
 
 
 class Command(BaseModel):
@@ -74,14 +74,14 @@ def main() -> int:
     launcher = find_launcher()  # now: it may die while torch is imported
     command = read(sys.argv[1:])
     if command.dry_run:
-        from t2vgan.dry_run import dry_run
+        from t2vgan.training.dry_run import dry_run
 
         return dry_run(command.config)
     if command.preflight:
-        from t2vgan.preflight import preflight
+        from t2vgan.training.preflight import preflight
 
         return preflight(command.config)
-    from t2vgan.trainer import Trainer
+    from t2vgan.training.trainer import Trainer
 
     trainer = Trainer(command.config, launcher=launcher, rollback=command.rollback)
     return 0 if trainer.run() else command.exit_code_when_stopped

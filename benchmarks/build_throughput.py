@@ -20,11 +20,11 @@ import numpy as np
 from benchmarks.measure import Turn, benchmark, print_summary, summarise, take_turns, time_turn
 from benchmarks.notebook_dataset import write_dataset
 from benchmarks.record import print_table, write_record
-from data_tools.build_plan import BuildPlan
+from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles
-from t2vgan.shards import Geometry
-from t2vgan.strips import decode_strip, encode_strip
+from t2vgan.data.film_strip import decode_strip, encode_strip
+from t2vgan.data.shards import Geometry
 
 GEOMETRY = Geometry(num_frames=10, height=64, width=64)
 CLIPS_PER_SHARD = 500
@@ -129,7 +129,7 @@ def strip_encoders() -> dict[str, Callable[[np.ndarray], bytes]]:
         return encode
 
     return {
-        "WebP lossless, t2vgan.webp": encode_strip,
+        "WebP lossless, t2vgan.data.webp": encode_strip,
         "WebP lossless, OpenCV": opencv(".webp", cv2.IMWRITE_WEBP_QUALITY, 101),
         **{
             f"WebP lossless, Pillow, method {m}, effort {e}": pillow(m, e)

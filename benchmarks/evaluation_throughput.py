@@ -13,17 +13,17 @@ import torch
 from benchmarks.generate_throughput import make_generator
 from benchmarks.measure import benchmark, processor_seconds
 from benchmarks.record import print_table, write_record
-from data_tools.build_plan import BuildPlan
+from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import shapes
+from t2vgan.checkpoint.weights import save_weights
 from t2vgan.config import ClipGanConfig, DataConfig
-from t2vgan.distributed import Processes
+from t2vgan.data.shards import Geometry, load_manifest
+from t2vgan.distributed.context import Processes
 from t2vgan.evaluation.evaluate import evaluate
 from t2vgan.media import save_clip
 from t2vgan.models import build_generator
-from t2vgan.shards import Geometry, load_manifest
-from t2vgan.text import Vocabulary
-from t2vgan.weights import save_weights
+from t2vgan.tokenizer import Vocabulary
 
 CHUNK = 250
 

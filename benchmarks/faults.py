@@ -32,8 +32,8 @@ from tqdm import tqdm
 from benchmarks import faulty_train
 from benchmarks.record import print_table, write_record
 from benchmarks.same_run import distance, load_networks, newest_checkpoint, outcome, records
-from t2vgan import cli
 from t2vgan.presets import PRESETS
+from t2vgan.utils import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = (

@@ -21,8 +21,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 import train
-from t2vgan import cli, diary, game, readings, runlog, samples, saving, stream, trainer
-from t2vgan.checkpoint import folder, state
+from t2vgan.checkpoint import state_dict as state
+from t2vgan.checkpoint import storage as folder
+from t2vgan.data import loader as stream
+from t2vgan.gan import adversarial as game
+from t2vgan.tracking import metrics_log as runlog
+from t2vgan.training import checkpointer as saving
+from t2vgan.training import evaluator as readings
+from t2vgan.training import run_logger as diary
+from t2vgan.training import sample_grids as samples
+from t2vgan.training import trainer
+from t2vgan.utils import cli
 
 PLACES: dict[str, tuple[Any, str]] = {
     "data": (stream.ClipLoader, "__next__"),

@@ -16,11 +16,11 @@ import torch
 from benchmarks.measure import benchmark, print_summary, summarise, take_turns
 from benchmarks.record import write_record
 from t2vgan import __version__
+from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import ClipGanConfig
 from t2vgan.models import build_generator
-from t2vgan.sampling import LoadedGenerator, choose_batch_size, generate_clips
-from t2vgan.text import Vocabulary
-from t2vgan.weights import WeightsInfo, save_weights
+from t2vgan.pipeline import LoadedGenerator, choose_batch_size, generate_clips
+from t2vgan.tokenizer import Vocabulary
 
 NUM_FRAMES, HEIGHT, WIDTH = 10, 64, 64
 PROMPTS = ("circle moving diagonally up-right", "circle rotating counter-clockwise")

@@ -17,11 +17,11 @@ import webdataset
 from benchmarks.measure import benchmark, print_summary, summarise, take_turns
 from benchmarks.record import write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
-from t2vgan.data_set import LocalDataSet
-from t2vgan.manifest import Manifest, load_manifest
-from t2vgan.mixture import alone
-from t2vgan.shards import decode_strip, read_samples
-from t2vgan.stream import ClipLoader
+from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.loader import ClipLoader
+from t2vgan.data.manifest import Manifest, load_manifest
+from t2vgan.data.mixture import alone
+from t2vgan.data.shards import decode_strip, read_samples
 
 BATCH_SIZE = 16
 NUM_STREAMS = 8

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from benchmarks.record import print_table
-from t2vgan import cli
+from t2vgan.utils import cli
 
 Ways = Mapping[str, Callable[..., object]]
 

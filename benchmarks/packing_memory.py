@@ -12,9 +12,9 @@ import psutil
 from benchmarks.films import write_film, write_list
 from benchmarks.measure import benchmark
 from benchmarks.record import print_table, write_record
-from data_tools.builds import BuiltShard
-from data_tools.destination import Destination
-from data_tools.finishing import complete
+from data_tools.build.destination import Destination
+from data_tools.build.protocol import BuiltShard
+from data_tools.build.runner import complete
 from data_tools.pack_videos import PackOptions, make_plan
 
 NUM_FILMS = 20

@@ -16,8 +16,8 @@ import av
 from benchmarks.films import write_film, write_list
 from benchmarks.measure import benchmark, print_summary, summarise, take_turns
 from benchmarks.record import write_record
-from data_tools.destination import Destination
-from data_tools.finishing import complete
+from data_tools.build.destination import Destination
+from data_tools.build.runner import complete
 from data_tools.pack_videos import PackOptions, make_plan
 from data_tools.videos.plan import PackPlan, sandbox_for
 

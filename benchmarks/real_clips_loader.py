@@ -26,14 +26,14 @@ import webdataset
 from benchmarks.films import write_film, write_list
 from benchmarks.measure import benchmark, print_summary, summarise, take_turns
 from benchmarks.record import write_record
-from data_tools.destination import Destination
-from data_tools.finishing import complete
+from data_tools.build.destination import Destination
+from data_tools.build.runner import complete
 from data_tools.pack_videos import PackOptions, make_plan
-from t2vgan.data_set import LocalDataSet, read_samples_of
-from t2vgan.manifest import Geometry, load_manifest
-from t2vgan.mixture import Mixture, alone
-from t2vgan.shards import EncodedSample, decode_sample
-from t2vgan.stream import ClipLoader
+from t2vgan.data.dataset import LocalDataSet, read_samples_of
+from t2vgan.data.loader import ClipLoader
+from t2vgan.data.manifest import Geometry, load_manifest
+from t2vgan.data.mixture import Mixture, alone
+from t2vgan.data.shards import EncodedSample, decode_sample
 
 BATCH_SIZE = 16
 NUM_STREAMS = 8

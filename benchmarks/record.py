@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from t2vgan.files import atomic_write_bytes
+from t2vgan.utils.files import atomic_write_bytes
 
 RESULTS_FOLDER = Path(os.environ.get("BENCHMARK_RESULTS", Path(__file__).parent / "results"))
 PACKAGES = (

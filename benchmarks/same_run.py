@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from t2vgan.files import sha256_of
+from t2vgan.utils.files import sha256_of
 
 NETWORKS = ("generator", "discriminator", "generator_ema")
 KINDS = ("train", "samples", "evaluation")  # events and saves are of processes, not of training

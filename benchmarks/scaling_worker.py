@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from t2vgan.distributed import Processes
-from t2vgan.preflight.link import measure_link
+from t2vgan.data.loader import ClipLoader
+from t2vgan.distributed.context import Processes
 from t2vgan.presets import PRESETS
-from t2vgan.stream import ClipLoader
-from t2vgan.trainer import Trainer
+from t2vgan.training.preflight.link import measure_link
+from t2vgan.training.trainer import Trainer
 
 WARM_UP_STEPS = 3
 

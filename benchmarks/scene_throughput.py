@@ -7,9 +7,9 @@ from pathlib import Path
 
 from benchmarks.measure import benchmark, print_summary, summarise, take_turns
 from benchmarks.record import print_table, write_record
-from data_tools.build_plan import BuildPlan
+from data_tools.build.scene_build import BuildPlan
+from t2vgan.data.shards import Geometry
 from t2vgan.evaluation.scores import score_clips
-from t2vgan.shards import Geometry
 
 SCENES = ("circles", "shapes", "shapes-textured", "shapes-two", "digits")
 GEOMETRY = Geometry(num_frames=16, height=64, width=64)

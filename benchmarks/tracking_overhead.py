@@ -19,9 +19,9 @@ from benchmarks.record import print_table, write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
 from t2vgan import tracking
 from t2vgan.presets import PRESETS
-from t2vgan.runlog import Record
-from t2vgan.tracking.outbox import Outbox, Tracker
-from t2vgan.trainer import Trainer
+from t2vgan.tracking.background import Outbox, Tracker
+from t2vgan.tracking.metrics_log import Record
+from t2vgan.training.trainer import Trainer
 
 TRACKERS = ("wandb", "tensorboard")
 QUICKSTART = PRESETS["quickstart"]

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from data_tools.arguments import at_least, parse_size
-from t2vgan import cli
+from data_tools.build.options import at_least, parse_size
 from t2vgan.errors import UserError
+from t2vgan.utils import cli
 
 if TYPE_CHECKING:
-    from data_tools.build_plan import BuildPlan
+    from data_tools.build.scene_build import BuildPlan
 
 SCENES = ("circles", "notebook", "shapes", "shapes-textured", "shapes-two", "digits")
 
@@ -66,7 +66,7 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
         raise UserError(f"unknown scene {options.scene!r}, known: {', '.join(SCENES)}{hint}")
     at_least(1, options, "num_clips", "clips_per_shard", "num_frames", "workers")
     geometry = parse_size(options.size, options.num_frames)
-    from data_tools.build_plan import BuildPlan
+    from data_tools.build.scene_build import BuildPlan
 
     return BuildPlan(
         scene=options.scene,
@@ -82,9 +82,9 @@ def build(plan: "BuildPlan", location: Path | str, *, num_workers: int) -> None:
 
     Raises UserError when the folder holds another build, or shards that no build here made.
     """
-    from data_tools.destination import open_destination
-    from data_tools.finishing import complete, is_complete, summary
-    from t2vgan.shards import load_manifest
+    from data_tools.build.destination import open_destination
+    from data_tools.build.runner import complete, is_complete, summary
+    from t2vgan.data.shards import load_manifest
 
     with open_destination(location) as out:
         if is_complete(plan, out):

@@ -10,8 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2vgan import cli
 from t2vgan.errors import UserError
+from t2vgan.utils import cli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

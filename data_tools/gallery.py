@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from t2vgan import cli
+from t2vgan.utils import cli
 
 SIDE, NUM_FRAMES, SEED = 64, 16, 0
 COLUMNS = 4
@@ -20,10 +20,10 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
     Args:
         out: The folder for the GIFs.
     """
-    from data_tools.build_plan import BuildPlan
+    from data_tools.build.scene_build import BuildPlan
     from data_tools.scenes import FPS, shapes
+    from t2vgan.data.shards import Geometry
     from t2vgan.media import contact_sheet, save_clip
-    from t2vgan.shards import Geometry
 
     geometry = Geometry(num_frames=NUM_FRAMES, height=SIDE, width=SIDE)
     values = {

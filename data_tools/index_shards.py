@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from t2vgan import cli
-from t2vgan.cli import printable
 from t2vgan.errors import UserError
+from t2vgan.utils import cli
+from t2vgan.utils.console import printable
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from t2vgan.shards import EncodedSample, Geometry, ShardEntry
+    from t2vgan.data.shards import EncodedSample, Geometry, ShardEntry
 
 MAX_LOOKED_AT = 1000  # samples, for one that tells what a clip is
 
@@ -42,7 +42,7 @@ def index_shards(
         fps: Frames per second, where no .json tells; 10 if nothing does.
         max_bad_fraction: Refuse when more than this share of the samples cannot be used.
     """
-    from t2vgan.shards import MANIFEST_NAME, Manifest, fingerprint, write_manifest
+    from t2vgan.data.shards import MANIFEST_NAME, Manifest, fingerprint, write_manifest
 
     tars = sorted(folder.glob("*.tar"))
     if not tars:
@@ -84,8 +84,8 @@ class Indexer:
         """Yield the manifest entry of each tar that holds samples."""
         from tqdm import tqdm
 
-        from t2vgan.files import sha256_of
-        from t2vgan.shards import ShardEntry, read_samples
+        from t2vgan.data.shards import ShardEntry, read_samples
+        from t2vgan.utils.files import sha256_of
 
         with tqdm(desc="indexing", unit=" clips", delay=0.5) as progress:
             for path in tars:
@@ -102,7 +102,7 @@ class Indexer:
 
     def refuse_if_bad(self, num_samples: int, max_fraction: float) -> None:
         """Name the samples that cannot be used; raise UserError if they are too many."""
-        cli.show_some(self.faults)
+        console.show_some(self.faults)
         if len(self.faults) > max_fraction * num_samples or not self.prompts:
             raise UserError(
                 f"{len(self.faults)} of {num_samples} samples cannot be used, more than "
@@ -110,7 +110,7 @@ class Indexer:
             )
 
     def _look_at(self, sample: "EncodedSample", path: Path) -> None:
-        from t2vgan.shards import decode_sample
+        from t2vgan.data.shards import decode_sample
 
         try:
             _, prompt = decode_sample(sample, self._geometry)
@@ -123,7 +123,7 @@ def _check_names(tars: list[Path]) -> None:
     """Raise UserError for a name that no manifest may hold."""
     from pydantic import TypeAdapter, ValidationError
 
-    from t2vgan.manifest import PlainName
+    from t2vgan.data.manifest import PlainName
 
     for path in tars:
         try:
@@ -137,7 +137,7 @@ def _check_names(tars: list[Path]) -> None:
 
 def _look(tars: list[Path], num_frames: int | None, fps: float | None) -> "tuple[Geometry, float]":
     """Return the geometry and rate of the first sample that can be used."""
-    from t2vgan.shards import decode_sample, read_samples
+    from t2vgan.data.shards import decode_sample, read_samples
 
     samples = ((path, sample) for path in tars for sample in read_samples(path))
     reason = ""
@@ -154,7 +154,7 @@ def _look(tars: list[Path], num_frames: int | None, fps: float | None) -> "tuple
 
 
 def _told_by(sample: "EncodedSample") -> "dict[str, JsonValue]":
-    from t2vgan.shards import metadata_of
+    from t2vgan.data.shards import metadata_of
 
     try:
         return metadata_of(sample)
@@ -170,9 +170,9 @@ def _rate_of(fps: object) -> float:
 
 def _geometry_of(sample: "EncodedSample", num_frames: object) -> "Geometry":
     """Return a sample's geometry; ValueError with the reason if it has none."""
+    from t2vgan.data.film_strip import EXTENSIONS, image_size
+    from t2vgan.data.shards import Geometry
     from t2vgan.media.clips import check_num_pixels
-    from t2vgan.shards import Geometry
-    from t2vgan.strips import EXTENSIONS, image_size
 
     strip = next((sample.members[e] for e in EXTENSIONS if e in sample.members), None)
     if strip is None and "mp4" in sample.members:
@@ -189,9 +189,9 @@ def _geometry_of(sample: "EncodedSample", num_frames: object) -> "Geometry":
 
 
 def _geometry_of_film(data: bytes) -> "Geometry":
+    from t2vgan.data.shards import Geometry
     from t2vgan.media.clips import within_limits
     from t2vgan.media.movies import decode_movie
-    from t2vgan.shards import Geometry
 
     num_frames, height, width = 0, 0, 0
     try:

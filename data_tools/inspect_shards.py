@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from t2vgan import cli
-from t2vgan.cli import printable
 from t2vgan.errors import UserError
-from t2vgan.remote import as_location, is_url
+from t2vgan.utils import cli
+from t2vgan.utils.console import printable
+from t2vgan.utils.urls import as_location, is_url
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from data_tools.destination import Destination
-    from t2vgan.shards import EncodedSample, Manifest
+    from data_tools.build.destination import Destination
+    from t2vgan.data.shards import EncodedSample, Manifest
 
 BAR_WIDTH = 40
 MAX_PROMPTS = 40
@@ -44,8 +44,8 @@ def inspect_shards(
         num_clips: Clips on the contact sheet, as many different prompts as possible.
         num_page_clips: Clips on the page.
     """
-    from data_tools.destination import open_finished
-    from t2vgan.shards import check_shards
+    from data_tools.build.destination import open_finished
+    from t2vgan.data.shards import check_shards
 
     folder = as_location(folder)
     for name, value in (("--num-clips", num_clips), ("--num-page-clips", num_page_clips)):
@@ -112,7 +112,7 @@ def pick_clips(
 
     Reads no more than it needs: it stops when every prompt has been seen.
     """
-    from t2vgan.shards import decode_sample
+    from t2vgan.data.shards import decode_sample
 
     first: dict[str, np.ndarray] = {}
     others: list[tuple[str, np.ndarray]] = []
@@ -134,7 +134,7 @@ def pick_clips(
 
 
 def _samples(found: "Destination", manifest: "Manifest") -> "Iterator[EncodedSample]":
-    from t2vgan.shards import samples_of
+    from t2vgan.data.shards import samples_of
 
     for entry in manifest.shards:
         with found.copy_of(entry.name) as path:
@@ -163,8 +163,8 @@ def write_page(
     folder: Path, clips: "list[tuple[str, np.ndarray]]", summary: list[str], fps: float
 ) -> Path:
     """Write the clips as a page for the browser."""
-    from data_tools.clip_page import clip_page
-    from t2vgan.files import atomic_write_bytes
+    from data_tools.build.clip_page import clip_page
+    from t2vgan.utils.files import atomic_write_bytes
 
     page = clip_page(f"Clips of {folder.name or 'the data set'}", clips, summary, fps=fps)
     path = folder / "contact_sheet.html"

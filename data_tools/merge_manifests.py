@@ -2,7 +2,7 @@
 
 from tyro.conf import Positional
 
-from t2vgan import cli
+from t2vgan.utils import cli
 
 
 def main() -> None:
@@ -16,8 +16,8 @@ def merge_manifests(folder: Positional[str]) -> None:
     Args:
         folder: The --out of the tasks, a folder or a URL.
     """
-    from data_tools.destination import open_destination
-    from data_tools.finishing import merge_journals, summary
+    from data_tools.build.destination import open_destination
+    from data_tools.build.runner import merge_journals, summary
 
     with open_destination(folder) as out:
         print(f"{out}: {summary(merge_journals(out))}")

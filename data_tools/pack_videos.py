@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from data_tools.arguments import at_least, parse_size
-from t2vgan import cli
+from data_tools.build.options import at_least, parse_size
 from t2vgan.errors import UserError
-from t2vgan.remote import as_location, is_url
+from t2vgan.utils import cli
+from t2vgan.utils.urls import as_location, is_url
 
 NUM_SHARDS, ROWS_PER_SHARD = 8, 100  # where rows_per_shard is left to us
 SIZE_UNIT = 16  # four patches of four pixels: what the default networks want of height and width
 
 if TYPE_CHECKING:
-    from data_tools.builds import BuiltShard, Task
-    from data_tools.destination import Destination
-    from data_tools.finishing import RunJobs
+    from data_tools.build.destination import Destination
+    from data_tools.build.protocol import BuiltShard, Task
+    from data_tools.build.runner import RunJobs
     from data_tools.videos.plan import PackPlan
 
 
@@ -137,7 +137,7 @@ def check_options(options: PackOptions) -> None:
 
 def task_of(options: PackOptions) -> "Task":
     """Return which part of the shards is ours, from the options or the cluster's variables."""
-    from data_tools.builds import Task
+    from data_tools.build.protocol import Task
 
     index = _number(options.task_index, "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
     count = _number(options.task_count, "SLURM_ARRAY_TASK_COUNT", "JOB_COMPLETION_COUNT")
@@ -192,7 +192,7 @@ def make_plan(options: PackOptions) -> "PackPlan":
 
 def describe(plan: "PackPlan", task: "Task") -> list[str]:
     """Return the plan's lines."""
-    from t2vgan.shards import fingerprint
+    from t2vgan.data.shards import fingerprint
 
     header = plan.header
     mine = task.indexes(header.num_shards)
@@ -209,7 +209,7 @@ def describe(plan: "PackPlan", task: "Task") -> list[str]:
 
 def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
     """Pack what is missing, print the account, and return the exit code."""
-    from data_tools.destination import open_destination
+    from data_tools.build.destination import open_destination
 
     with open_destination(options.out, task) as out:
         return pack_into(out, plan, options, task)
@@ -217,9 +217,9 @@ def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
 
 def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: "Task") -> int:
     """Pack what is missing there, print the account, and return the exit code."""
-    from data_tools.finishing import complete, is_complete, summary
+    from data_tools.build.runner import complete, is_complete, summary
     from data_tools.videos import accounting
-    from t2vgan.shards import load_manifest
+    from t2vgan.data.shards import load_manifest
 
     remake = _shards_to_retry(plan, out) if options.retry_failed else set()
     if not remake and is_complete(plan, out):
@@ -266,8 +266,8 @@ def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: 
 
 def engine_of(options: PackOptions) -> "RunJobs":
     """Return what runs the jobs."""
-    from data_tools.pool import run_jobs
-    from data_tools.ray_engine import run_jobs_on_ray
+    from data_tools.build.ray_pool import run_jobs_on_ray
+    from data_tools.build.worker_pool import run_jobs
 
     if options.engine == "local":
         return run_jobs
@@ -281,7 +281,7 @@ def absolute(location: str) -> str:
 
 
 def _shards_to_retry(plan: "PackPlan", out: "Destination") -> set[int]:
-    from data_tools.build_state import find_build, recover
+    from data_tools.build.resume import find_build, recover
     from data_tools.videos.accounting import shards_to_retry
 
     manifest = find_build(plan, out) if out.folder.is_dir() else None

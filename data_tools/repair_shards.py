@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from t2vgan import cli
 from t2vgan.errors import UserError
-from t2vgan.remote import as_location, is_url
+from t2vgan.utils import cli
+from t2vgan.utils.urls import as_location, is_url
 
 if TYPE_CHECKING:
-    from data_tools.builds import Build
-    from t2vgan.shards import Manifest
+    from data_tools.build.protocol import Build
+    from t2vgan.data.shards import Manifest
 
 
 def main() -> int:
@@ -40,10 +40,10 @@ def repair_shards(
         allow_local: As it was given to pack_videos.
         workers: Processes.
     """
-    from data_tools.build_state import intact
-    from data_tools.destination import Destination
-    from data_tools.finishing import complete
-    from t2vgan.shards import load_manifest
+    from data_tools.build.destination import Destination
+    from data_tools.build.resume import intact
+    from data_tools.build.runner import complete
+    from t2vgan.data.shards import load_manifest
 
     if is_url(location := as_location(folder)):
         raise UserError(
@@ -77,7 +77,7 @@ def repair_shards(
 def _packing(
     manifest: "Manifest", source: str, columns: tuple[str | None, str | None], allow_local: bool
 ) -> "Build":
-    from data_tools.journal import INPUT_LIST
+    from data_tools.build.journal import INPUT_LIST
     from data_tools.videos.plan import PackPlan
     from data_tools.videos.settings import Access, ClipSettings, PackSettings
     from data_tools.videos.sources import read_source
@@ -96,7 +96,7 @@ def _packing(
 
 
 def _rendering(manifest: "Manifest") -> "Build":
-    from data_tools.build_plan import BuildPlan
+    from data_tools.build.scene_build import BuildPlan
     from data_tools.build_shards import SCENES
 
     if manifest.builder not in SCENES:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from data_tools.arguments import at_least
-from t2vgan import cli
+from data_tools.build.options import at_least
 from t2vgan.errors import UserError
+from t2vgan.utils import cli
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ def main() -> None:
 
 def reshard(options: ReshardOptions) -> None:
     """Check the options, choose the clips, and write what is missing of their shards."""
-    from data_tools.destination import open_destination
-    from data_tools.finishing import complete, is_complete, summary
-    from data_tools.selection import Selection, choose
-    from t2vgan.shards import load_manifest
+    from data_tools.build.destination import open_destination
+    from data_tools.build.reshard_plan import Selection, choose
+    from data_tools.build.runner import complete, is_complete, summary
+    from t2vgan.data.shards import load_manifest
 
     at_least(1, options, "clips_per_shard", "workers")
     at_least(0, options, "min_motion", "seed")
@@ -81,7 +81,7 @@ def reshard(options: ReshardOptions) -> None:
     for folder, manifest, picks in zip(options.folders, plan.manifests, plan.picks, strict=True):
         print(f"{folder}: {len(picks)} of {manifest.num_samples} clips", flush=True)
     if plan.faults:
-        cli.show_some(plan.faults)
+        console.show_some(plan.faults)
         print(f"{len(plan.faults)} samples cannot be used and are left out", flush=True)
     with open_destination(options.out) as out:
         if is_complete(plan, out):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from t2vgan import cli
 from t2vgan.errors import UserError
+from t2vgan.utils import cli
 
 if TYPE_CHECKING:
-    from data_tools.destination import Destination
-    from t2vgan.shards import EncodedSample, InputCounts, Manifest, ShardEntry
+    from data_tools.build.destination import Destination
+    from t2vgan.data.shards import EncodedSample, InputCounts, Manifest, ShardEntry
 
 
 def main() -> int:
@@ -30,14 +30,14 @@ def verify_shards(folder: Positional[str]) -> int:
     Args:
         folder: The folder with manifest.json and its shards, or its URL (s3://bucket/folder).
     """
-    from data_tools.destination import open_finished
+    from data_tools.build.destination import open_finished
 
     num_problems = 0
     with open_finished(folder) as out:
         manifest = out.manifest()
         for problem in Verifier(out, manifest).problems():
             num_problems += 1
-            print(cli.printable(problem), flush=True)
+            print(console.printable(problem), flush=True)
     if num_problems:
         print(f"{folder}: {num_problems} problem{'s' if num_problems > 1 else ''}")
         return 1
@@ -72,13 +72,13 @@ class Verifier:
 
     def _account_problems(self, counts: "InputCounts") -> Iterator[str]:
         """Yield what does not add up: every row has clips, or is listed with a reason."""
-        from data_tools.journal import FAILURES_NAME, read_failures
+        from data_tools.build.journal import FAILURES_NAME, read_failures
         from data_tools.videos.keys import place_of_key
 
         try:
             failures = read_failures(self._out.folder, self._out)
         except UserError as error:
-            yield cli.describe(error)
+            yield console.describe(error)
             return
         found = Counter(failure.reason for failure in failures)
         if found != counts.failures:
@@ -91,8 +91,8 @@ class Verifier:
             yield f"{num_lost} rows have neither clips nor a reason: {first}"
 
     def _shard_problems(self, entry: "ShardEntry") -> Iterator[str]:
-        from t2vgan.files import sha256_of
-        from t2vgan.shards import samples_of
+        from t2vgan.data.shards import samples_of
+        from t2vgan.utils.files import sha256_of
 
         where, num_samples = f"{self._out}/{entry.name}", 0
         try:
@@ -107,12 +107,12 @@ class Verifier:
             yield f"{where} is missing; the manifest lists it with {entry.num_bytes} bytes"
             return
         except (UserError, OSError) as error:
-            yield cli.describe(error)
+            yield console.describe(error)
         if num_samples != entry.num_samples:
             yield f"{where}: expected {entry.num_samples} samples, found {num_samples}"
 
     def _faults(self, sample: "EncodedSample", shard: str) -> Iterator[str]:
-        from t2vgan.shards import decode_sample
+        from t2vgan.data.shards import decode_sample
 
         if (first := self._shard_of_key.get(sample.key)) is not None:
             yield f"key is used before, in {first}"

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from t2vgan.errors import UserError
-from t2vgan.remote import as_location
+from t2vgan.utils.urls import as_location
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]

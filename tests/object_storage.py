@@ -187,7 +187,7 @@ def storage(running_storage, monkeypatch) -> Proxy:
     """A server whose clients in this process, and in its children, wait little between attempts."""
     from s3fs import S3FileSystem
 
-    from t2vgan import remote
+    from t2vgan.data import remote
 
     S3FileSystem.clear_instance_cache()  # of other servers
     for name, value in variables(running_storage).items():

@@ -2,8 +2,13 @@
 
 import pytest
 
-from t2vgan.agreement import check_agreement, describe_config, describe_software, find_differences
 from t2vgan.config import Config
+from t2vgan.distributed.consistency import (
+    check_agreement,
+    describe_config,
+    describe_software,
+    find_differences,
+)
 from t2vgan.errors import UserError
 from t2vgan.presets import PRESETS
 

@@ -74,7 +74,7 @@ WITHOUT_TORCH = f"""{BASE} config data_order data_set data_tools digits heartbea
 
 
 def room_of(name: str) -> str:
-    """Return the room of a module: t2vgan.media.clips is in media, data_tools.pool in its own."""
+    """Return the room of a module: t2vgan.media.clips is in media, data_tools.build.worker_pool in its own."""
     parts = name.split(".")
     return parts[1] if parts[0] == "t2vgan" and len(parts) > 1 else parts[0]
 

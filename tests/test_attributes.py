@@ -6,10 +6,10 @@ import pytest
 
 from data_tools.scenes import shapes, shapes_textured, shapes_two
 from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
-from t2vgan.evaluation.attributes import bind
+from t2vgan.data.shards import Geometry
+from t2vgan.evaluation.prompt_accuracy.attributes import bind
+from t2vgan.evaluation.prompt_accuracy.object_paths import track
 from t2vgan.evaluation.scores import score_clips, wilson_interval
-from t2vgan.evaluation.tracking import track
-from t2vgan.shards import Geometry
 
 NUM_FRAMES = 16
 

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from t2vgan.checkpoint import folder as checkpoint_folder
-from t2vgan.checkpoint.state import latest_step, load_checkpoint, publish, take_snapshot
+from t2vgan.checkpoint import storage as checkpoint_folder
+from t2vgan.checkpoint.state_dict import latest_step, load_checkpoint, publish, take_snapshot
 from t2vgan.errors import UserError
 
 STATE = {"step": 10, "clips_seen": 160, "seconds": 0.1 + 0.2, "best": None, "scaler": [65536.0]}

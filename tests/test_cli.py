@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from t2vgan import cli
 from t2vgan.errors import UserError
+from t2vgan.utils import cli
 
 
 @dataclass

@@ -5,20 +5,20 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from data_tools.build_plan import BuildPlan
+from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles
-from t2vgan.data_set import open_data_set
-from t2vgan.distributed import Processes
-from t2vgan.evaluation.copies import (
+from t2vgan.data.dataset import open_data_set
+from t2vgan.data.mixture import alone, mix
+from t2vgan.data.shards import Geometry
+from t2vgan.distributed.context import Processes
+from t2vgan.evaluation.distribution.near_copies import (
     find_near_copies,
     judge_distances,
     nearest_distances,
     thumbnails,
 )
 from t2vgan.evaluation.real_clips import RealClips
-from t2vgan.mixture import alone, mix
-from t2vgan.shards import Geometry
 
 GEOMETRY = Geometry(num_frames=10, height=32, width=48)
 NUM_TRAINING, NUM_NEW, NUM_PLANTED = 400, 150, 50

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import webdataset
 
-from data_tools.build_plan import BuildPlan
+from data_tools.build.destination import Destination
+from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
-from data_tools.destination import Destination
 from data_tools.index_shards import index_shards
 from data_tools.reshard import ReshardOptions, reshard
 from data_tools.verify_shards import Verifier
-from t2vgan.data_set import LocalDataSet
-from t2vgan.errors import UserError
-from t2vgan.mixture import alone
-from t2vgan.shards import (
+from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.loader import ClipLoader
+from t2vgan.data.mixture import alone
+from t2vgan.data.shards import (
     EncodedSample,
     Geometry,
     Manifest,
@@ -31,7 +31,7 @@ from t2vgan.shards import (
     write_manifest,
     write_shard,
 )
-from t2vgan.stream import ClipLoader
+from t2vgan.errors import UserError
 from tests.filming import counting, numbers_of, write_film
 from tests.test_data_tools import files_in, run
 

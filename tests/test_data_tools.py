@@ -15,14 +15,13 @@ import psutil
 import pytest
 from PIL import Image
 
-from data_tools.build_plan import BuildPlan
+from data_tools.build.journal import JOURNAL_NAME, Journal
+from data_tools.build.protocol import BuildStopped, BuiltShard, Task
+from data_tools.build.resume import count_prompts
+from data_tools.build.scene_build import BuildPlan
+from data_tools.build.worker_pool import run_jobs
 from data_tools.build_shards import build
-from data_tools.build_state import count_prompts
-from data_tools.builds import BuildStopped, BuiltShard, Task
-from data_tools.journal import JOURNAL_NAME, Journal
-from data_tools.pool import run_jobs
-from t2vgan.errors import UserError
-from t2vgan.shards import (
+from t2vgan.data.shards import (
     EncodedSample,
     Geometry,
     decode_sample,
@@ -31,6 +30,7 @@ from t2vgan.shards import (
     write_manifest,
     write_shard,
 )
+from t2vgan.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 SMALL = ["--num-clips", "50", "--clips-per-shard", "20", "--num-frames", "4", "--size", "24x32"]

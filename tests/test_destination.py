@@ -6,10 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from data_tools import destination
+from data_tools.build import destination
 from data_tools.build_shards import build
+from t2vgan.data.manifest import fingerprint
 from t2vgan.errors import UserError
-from t2vgan.manifest import fingerprint
 from tests.object_storage import BUCKET, client, objects, remove_objects
 from tests.test_data_tools import LARGE_PLAN, PLAN, files_in, run
 

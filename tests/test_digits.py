@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from data_tools.build_plan import BuildPlan
+from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import digits
-from t2vgan import digits as pictures
+from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import ClipGanConfig
+from t2vgan.data import digit_glyphs as pictures
+from t2vgan.data.shards import Geometry
 from t2vgan.errors import UserError
-from t2vgan.evaluation.attributes import bind
-from t2vgan.evaluation.controls import measure_controls
-from t2vgan.evaluation.digit_tracking import track_digits
-from t2vgan.evaluation.prompts import expected_objects
+from t2vgan.evaluation.prompt_accuracy.attributes import bind
+from t2vgan.evaluation.prompt_accuracy.controls import measure_controls
+from t2vgan.evaluation.prompt_accuracy.digit_paths import track_digits
+from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
+from t2vgan.evaluation.prompt_accuracy.select import tracker_of
 from t2vgan.evaluation.scores import score_clips
-from t2vgan.evaluation.trackers import tracker_of
 from t2vgan.models import build_generator
-from t2vgan.shards import Geometry
-from t2vgan.text import Vocabulary
-from t2vgan.weights import WeightsInfo, save_weights
+from t2vgan.tokenizer import Vocabulary
 
 ROOT = Path(__file__).parents[1]
 GEOMETRY = Geometry(num_frames=16, height=64, width=64)

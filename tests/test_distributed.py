@@ -2,8 +2,9 @@
 
 import torch
 
-from t2vgan import distributed
-from t2vgan.distributed import Processes, choose_precision, is_lost_connection
+from t2vgan.distributed import context as distributed
+from t2vgan.distributed.context import Processes, is_lost_connection
+from t2vgan.distributed.device import choose_precision
 
 
 def test_precision_by_name_and_by_hardware(monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from t2vgan.ema import Ema
+from t2vgan.gan.ema import Ema
 
 
 def constant(value: float) -> nn.Linear:

@@ -11,24 +11,24 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data_tools.build_plan import BuildPlan
+from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles
+from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import ClipGanConfig, DataConfig
-from t2vgan.data_set import LocalDataSet
+from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.mixture import alone
+from t2vgan.data.shards import Geometry, load_manifest
 from t2vgan.errors import UserError
-from t2vgan.evaluation import drawn_clips
 from t2vgan.evaluation import evaluate as evaluate_module
+from t2vgan.evaluation import generated_clips as drawn_clips
+from t2vgan.evaluation.clip_sheet import choose, show_clips
 from t2vgan.evaluation.evaluate import Evaluation, evaluate
-from t2vgan.evaluation.shown_clips import choose, show_clips
 from t2vgan.evaluation.table import format_evaluation
-from t2vgan.mixture import alone
 from t2vgan.models import build_generator
-from t2vgan.sampling import LoadedGenerator, load_generator
-from t2vgan.shards import Geometry, load_manifest
-from t2vgan.text import Vocabulary
+from t2vgan.pipeline import LoadedGenerator, load_generator
+from t2vgan.tokenizer import Vocabulary
 from t2vgan.video import to_video
-from t2vgan.weights import WeightsInfo, save_weights
 
 ROOT = Path(__file__).parents[1]
 GEOMETRY = Geometry(num_frames=10, height=32, width=48)

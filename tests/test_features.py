@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from data_tools.scenes import shapes
+from t2vgan.data.shards import Geometry
 from t2vgan.errors import UserError
-from t2vgan.evaluation.distances import frechet_distance, kernel_distance
-from t2vgan.evaluation.feature_network import SHIPPED, extract, load_features, prepare
-from t2vgan.evaluation.feature_training import fit
-from t2vgan.evaluation.fvd import VideoFeatures
-from t2vgan.shards import Geometry
+from t2vgan.evaluation.distribution.distances import frechet_distance, kernel_distance
+from t2vgan.evaluation.distribution.feature_network import SHIPPED, extract, load_features, prepare
+from t2vgan.evaluation.distribution.feature_training import fit
+from t2vgan.evaluation.distribution.fvd import VideoFeatures
 
 GEOMETRY = Geometry(num_frames=16, height=32, width=32)
 

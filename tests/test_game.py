@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig, TrainConfig
-from t2vgan.distributed import Processes
-from t2vgan.game import Game
-from t2vgan.losses import gradient_penalty
-from t2vgan.micro_batch import MicroBatch
-from t2vgan.player import Player
+from t2vgan.distributed.context import Processes
+from t2vgan.gan.adversarial import Game
+from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.losses import gradient_penalty
+from t2vgan.gan.optimizer import Player
 
 MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
 SPRITES = MODEL.model_copy(update={"num_sprites": 2, "camera_variation": 0.1})

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from t2vgan.gauges import Stopwatch, compare_ranks
+from t2vgan.distributed.stragglers import Stopwatch, compare_ranks
 
 
 class Sleeper(nn.Module):

@@ -16,11 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
+from t2vgan.checkpoint.weights import WeightsInfo, load_weights, save_weights
 from t2vgan.config import ClipGanConfig
 from t2vgan.media import load_clip
 from t2vgan.models import build_generator
-from t2vgan.text import Vocabulary
-from t2vgan.weights import WeightsInfo, load_weights, save_weights
+from t2vgan.tokenizer import Vocabulary
 
 ROOT = Path(__file__).parents[1]
 MODEL = ClipGanConfig(latent_size=4, text_size=8, hidden_size=16, channels=4, patch_size=2)
@@ -65,7 +65,7 @@ def run_cold(*arguments, threads=1, **options):
 
 
 WARM = multiprocessing.get_context("forkserver")
-WARM.set_forkserver_preload(["t2vgan.sampling"])
+WARM.set_forkserver_preload(["t2vgan.pipeline"])
 
 
 def run(*arguments, cwd=ROOT, max_file_bytes=None):

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from t2vgan.config import ClipGanConfig, TrainConfig
-from t2vgan.distributed import Processes, choose_precision
-from t2vgan.game import Game
-from t2vgan.micro_batch import MicroBatch
+from t2vgan.distributed.context import Processes
+from t2vgan.distributed.device import choose_precision
+from t2vgan.gan.adversarial import Game
+from t2vgan.gan.batch import MicroBatch
 
 pytestmark = pytest.mark.gpu
 

@@ -3,8 +3,9 @@
 import pytest
 
 from t2vgan.errors import UserError
-from t2vgan.health import Alarms, BadSteps, read_bad_stop, record_bad_stop
-from t2vgan.saving import RunState
+from t2vgan.training.collapse import Alarms
+from t2vgan.training.nonfinite import BadSteps, read_bad_stop, record_bad_stop
+from t2vgan.training.state import RunState
 
 
 class Sides:

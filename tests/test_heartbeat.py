@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from t2vgan import heartbeat
-from t2vgan.heartbeat import Heartbeat, heartbeat_path
+from t2vgan.distributed import heartbeat
+from t2vgan.distributed.heartbeat import Heartbeat, heartbeat_path
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from t2vgan.evaluation.ideal_paths import path_residuals
-from t2vgan.evaluation.tracking import track
+from t2vgan.evaluation.prompt_accuracy.ideal_paths import path_residuals
+from t2vgan.evaluation.prompt_accuracy.object_paths import track
 from tests.painting import TIME, paint
 
 T = np.linspace(0, 1, 16)

@@ -11,9 +11,9 @@ import yaml
 
 import train
 from data_tools.pack_videos import PackOptions
-from t2vgan import cli
 from t2vgan.config import check_batch_arithmetic
 from t2vgan.presets import PRESETS
+from t2vgan.utils import cli
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "launch"

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from t2vgan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
+from t2vgan.gan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
 
 REAL = torch.tensor([1.5, -0.5, 0.0], dtype=torch.float64)
 FAKE = torch.tensor([-1.0, 2.0, 0.0], dtype=torch.float64)

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
+from t2vgan.distributed.rendezvous import Member, Place, check_members, meet, read_place
 from t2vgan.errors import ToldError, UserError
-from t2vgan.meeting import Member, Place, check_members, meet, read_place
 
 FORK = multiprocessing.get_context("fork")
 TIMEOUT = 4.0

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from t2vgan.micro_batch import MicroBatch, choose_frames, draw_latents, prepare_step
-from t2vgan.negatives import OtherPrompts
-from t2vgan.stream import Batch
-from t2vgan.text import Vocabulary
+from t2vgan.data.loader import Batch
+from t2vgan.gan.batch import MicroBatch, choose_frames, draw_latents, prepare_step
+from t2vgan.gan.mismatched_prompts import OtherPrompts
+from t2vgan.tokenizer import Vocabulary
 
 NUM_FRAMES, HEIGHT, WIDTH, GLOBAL = 7, 4, 6, 8
 PROMPTS = [

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from t2vgan.config import DataConfig
-from t2vgan.data_order import DataOrder
-from t2vgan.data_set import LocalDataSet
+from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.loader import ClipLoader
+from t2vgan.data.manifest import Geometry, load_manifest
+from t2vgan.data.mixture import Mixture, mix, open_data
+from t2vgan.data.mixture_sampler import MixedOrder, slots_of
+from t2vgan.data.sampler import DataOrder
+from t2vgan.data.shards import EncodedSample, encode_sample, write_manifest, write_shard
 from t2vgan.errors import UserError
-from t2vgan.manifest import Geometry, load_manifest
-from t2vgan.mixed_order import MixedOrder, slots_of
-from t2vgan.mixture import Mixture, mix, open_data
-from t2vgan.shards import EncodedSample, encode_sample, write_manifest, write_shard
-from t2vgan.stream import ClipLoader
 from tests.test_stream import make_manifest
 
 NUM_STREAMS = 2

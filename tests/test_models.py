@@ -10,9 +10,10 @@ from t2vgan.config import ClipGanConfig, NotebookGanConfig
 from t2vgan.errors import UserError
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.coordinates import MovingCoordinates, PlaceEmbedding
-from t2vgan.models.layers import TEXT_ENCODERS, FromPixels, ToPixels, cosine_basis
-from t2vgan.models.maps import join_patches, middles, resample, split_patches
+from t2vgan.models.layers import FromPixels, ToPixels, cosine_basis
+from t2vgan.models.patches import join_patches, middles, resample, split_patches
 from t2vgan.models.sprites import Sprites
+from t2vgan.models.text_encoders import TEXT_ENCODERS
 
 SMALL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
 RICH = SMALL.model_copy(

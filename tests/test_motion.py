@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from data_tools.scenes import circles
-from t2vgan.evaluation.motion import classify, classify_motion, expected_motion
-from t2vgan.evaluation.prompts import unknown_prompts
-from t2vgan.evaluation.tracking import track
-from t2vgan.shards import Geometry
+from t2vgan.data.shards import Geometry
+from t2vgan.evaluation.prompt_accuracy.motion import classify, classify_motion, expected_motion
+from t2vgan.evaluation.prompt_accuracy.object_paths import track
+from t2vgan.evaluation.prompt_accuracy.prompts import unknown_prompts
 from tests.painting import TIME, paint
 
 EVERY_MOTION = {

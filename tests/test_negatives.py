@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from t2vgan.negatives import OtherPrompts
-from t2vgan.text import tokenize
+from t2vgan.gan.mismatched_prompts import OtherPrompts
+from t2vgan.tokenizer import tokenize
 
 PROMPTS = [
     f"a {size} {colour} ball moving {way}"

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from t2vgan.distributed import Processes
-from t2vgan.notes import Notes
+from t2vgan.distributed.context import Processes
+from t2vgan.gan.metrics import Notes
 
 
 @pytest.fixture(scope="module")

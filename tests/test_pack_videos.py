@@ -22,7 +22,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from data_tools.journal import read_failures
+from data_tools.build.journal import read_failures
 from data_tools.videos.clips import RowTask
 from data_tools.videos.keys import place_of_key
 from data_tools.videos.rows import Row
@@ -30,8 +30,8 @@ from data_tools.videos.sandbox import Sandbox
 from data_tools.videos.settings import Access, ClipSettings, Limits, PackSettings, VideoError
 from data_tools.videos.sources import read_source
 from data_tools.videos.tables import Columns
+from t2vgan.data.shards import Geometry, decode_sample, load_manifest, read_samples
 from t2vgan.errors import UserError
-from t2vgan.shards import Geometry, decode_sample, load_manifest, read_samples
 from tests.filming import Film, counting, numbers_of, write_film
 from tests.test_data_tools import ROOT, command, files_in, run
 from tests.test_videos import CLIPS

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from t2vgan.player import Player
+from t2vgan.gan.optimizer import Player
 
 BETA2 = 0.8
 LEARNING_RATE = 0.1

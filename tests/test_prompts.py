@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from data_tools.scenes import shapes, shapes_two
 from data_tools.scenes.drawing import COLOURS, SHAPES
 from data_tools.scenes.motions import MOTIONS
-from t2vgan.evaluation.motion import expected_motion
-from t2vgan.evaluation.prompts import (
+from t2vgan.evaluation.prompt_accuracy.motion import expected_motion
+from t2vgan.evaluation.prompt_accuracy.prompts import (
     CLIPS_PER_CHOSEN,
     deal_prompts,
     expected_objects,

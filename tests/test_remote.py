@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from t2vgan import remote
 from t2vgan.config import DataConfig
-from t2vgan.data_order import Segment
-from t2vgan.data_set import DataSet, LocalDataSet, open_data_set, read_samples_of
+from t2vgan.data import remote
+from t2vgan.data.dataset import DataSet, LocalDataSet, open_data_set, read_samples_of
+from t2vgan.data.loader import ClipLoader
+from t2vgan.data.mixture import alone
+from t2vgan.data.sampler import Segment
+from t2vgan.data.shard_cache import ShardCache
+from t2vgan.data.shard_reader import BadSample, ShardReader
+from t2vgan.data.shards import load_manifest
 from t2vgan.errors import UserError
-from t2vgan.mixture import alone
-from t2vgan.remote import as_location
-from t2vgan.shard_cache import ShardCache
-from t2vgan.shard_reader import BadSample, ShardReader
-from t2vgan.shards import load_manifest
-from t2vgan.stream import ClipLoader
+from t2vgan.utils.urls import as_location
 from tests.object_storage import BUCKET, client, put_folder
 from tests.test_shard_reader import write_sound
 

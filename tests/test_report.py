@@ -23,10 +23,10 @@ from t2vgan.errors import UserError
 from t2vgan.report import open_comparison, write_comparison, write_report
 from t2vgan.report.charts import Chart, line_chart, log_ticks, ticks
 from t2vgan.report.comparison import MAX_RUNS
-from t2vgan.report.markup import duration, percent, short, stopwatch, tag
+from t2vgan.report.contact_sheets import MAX_MOMENTS, ROOM, choose_evenly
+from t2vgan.report.html import duration, percent, short, stopwatch, tag
 from t2vgan.report.pictures import MAX_PICTURE_BYTES
 from t2vgan.report.records import read_run
-from t2vgan.report.sheet import MAX_MOMENTS, ROOM, choose_evenly
 from tests.run_folders import (
     FRAMES,
     HEIGHT,

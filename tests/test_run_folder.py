@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from t2vgan.run_folder import LAUNCHERS, describe_environment
+from t2vgan.utils.environment import LAUNCHERS, describe_environment
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from t2vgan.errors import UserError
-from t2vgan.run_lock import locked
+from t2vgan.training.run_lock import locked
 
 
 def hold(run_dir, said, ends) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from t2vgan.runlog import RunLog, format_count, format_status, read_records
+from t2vgan.tracking.metrics_log import RunLog, format_count, format_status, read_records
 
 
 def write_steps(log: RunLog, steps, kind="train") -> None:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2vgan.data_set import LocalDataSet
-from t2vgan.manifest import Geometry, Manifest
+from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.manifest import Geometry, Manifest
+from t2vgan.data.shards import EncodedSample, encode_sample, write_shard
 from t2vgan.media import split_film_strips
-from t2vgan.samples import (
+from t2vgan.training.sample_grids import (
     MAX_HELD_OUT_PROMPTS,
     MAX_PROMPTS,
     MAX_VARIED_HELD_OUT_PROMPTS,
@@ -17,7 +18,6 @@ from t2vgan.samples import (
     save_real_clips,
     varied_prompts_of,
 )
-from t2vgan.shards import EncodedSample, encode_sample, write_shard
 
 GEOMETRY = Geometry(num_frames=3, height=4, width=6)
 PROMPTS = ["red", "green", "blue"]
@@ -81,7 +81,7 @@ def test_a_damaged_shard_is_passed_over(data, tmp_path):
 
 def test_the_search_ends_where_it_would_take_long(data, tmp_path, monkeypatch):
     folder, manifest = data
-    monkeypatch.setattr("t2vgan.samples.MAX_BYTES_SEARCHED", 1)
+    monkeypatch.setattr("t2vgan.training.sample_grids.MAX_BYTES_SEARCHED", 1)
     assert save_real_clips(tmp_path / "run", [LocalDataSet(folder, manifest)], manifest) == {}, (
         "only the damaged clip"
     )

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import ClipGanConfig, NotebookGanConfig
 from t2vgan.errors import UserError
 from t2vgan.models import build_generator
-from t2vgan.sampling import (
+from t2vgan.pipeline import (
     CPU_PASS,
     MAX_CLIP_PIXELS,
     LoadedGenerator,
@@ -17,8 +18,7 @@ from t2vgan.sampling import (
     generate_clips,
     load_generator,
 )
-from t2vgan.text import MAX_TOKENS, Vocabulary
-from t2vgan.weights import WeightsInfo, save_weights
+from t2vgan.tokenizer import MAX_TOKENS, Vocabulary
 
 TINY = ClipGanConfig(latent_size=4, text_size=8, hidden_size=16, channels=4, patch_size=2)
 ODD = ClipGanConfig(latent_size=5, text_size=9, hidden_size=17, channels=3, patch_size=3)

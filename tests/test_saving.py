@@ -8,17 +8,18 @@ import threading
 import pytest
 import torch
 
-from t2vgan import saving
 from t2vgan.checkpoint.__main__ import checkpoint as look
-from t2vgan.checkpoint.folder import list_steps, step_folder
+from t2vgan.checkpoint.storage import list_steps, step_folder
+from t2vgan.checkpoint.weights import load_weights
 from t2vgan.config import Config, TrainConfig
-from t2vgan.distributed import Processes
+from t2vgan.data.manifest import Geometry, Manifest, ShardEntry
+from t2vgan.distributed.context import Processes
 from t2vgan.errors import UserError
-from t2vgan.game import Game
-from t2vgan.manifest import Geometry, Manifest, ShardEntry
-from t2vgan.saving import RunState, Saver, load_run
-from t2vgan.text import Vocabulary
-from t2vgan.weights import load_weights
+from t2vgan.gan.adversarial import Game
+from t2vgan.tokenizer import Vocabulary
+from t2vgan.training import checkpointer as saving
+from t2vgan.training.checkpointer import Saver, load_run
+from t2vgan.training.state import RunState
 from tests.test_game import MODEL, B, K, R, make_batch
 
 MANIFEST = Manifest(

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from data_tools.build_plan import BuildPlan
+from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles, clip_numbers, notebook, shapes, shapes_textured, shapes_two
 from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_discs, draw_objects
 from data_tools.scenes.textures import textures
-from t2vgan.shards import Geometry, load_manifest
+from t2vgan.data.shards import Geometry, load_manifest
 
 GEOMETRY = Geometry(num_frames=10, height=64, width=64)
 WIDE = Geometry(num_frames=16, height=48, width=80)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from t2vgan.schedules import cosine, log_linear
+from t2vgan.gan.schedules import cosine, log_linear
 
 
 def test_cosine_holds_then_falls_by_half_a_cosine():

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from data_tools.scenes import circles
+from t2vgan.data.shards import Geometry
 from t2vgan.errors import UserError
-from t2vgan.evaluation.controls import measure_controls
+from t2vgan.evaluation.prompt_accuracy.controls import measure_controls
+from t2vgan.evaluation.prompt_accuracy.object_paths import track
 from t2vgan.evaluation.scores import (
     compare,
     score_clips,
@@ -16,8 +18,6 @@ from t2vgan.evaluation.scores import (
     score_track,
     wilson_interval,
 )
-from t2vgan.evaluation.tracking import track
-from t2vgan.shards import Geometry
 from tests.painting import TIME, paint
 
 GEOMETRY = Geometry(num_frames=10, height=32, width=48)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from t2vgan.seeds import derive_seed, permutation, random_generator
+from t2vgan.utils.seeds import derive_seed, permutation, random_generator
 
 
 def test_draws_never_change():

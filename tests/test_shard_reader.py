@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from t2vgan.data_order import Segment
-from t2vgan.data_set import LocalDataSet
-from t2vgan.mixture import alone
-from t2vgan.shard_reader import BadSample, ShardReader
-from t2vgan.shards import EncodedSample, Manifest, encode_sample, write_shard
-from t2vgan.stream import ClipLoader
+from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.loader import ClipLoader
+from t2vgan.data.mixture import alone
+from t2vgan.data.sampler import Segment
+from t2vgan.data.shard_reader import BadSample, ShardReader
+from t2vgan.data.shards import EncodedSample, Manifest, encode_sample, write_shard
 from tests.test_stream import make_manifest
 
 NUM_SHARDS, NUM_EACH = 4, 10

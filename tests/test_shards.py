@@ -15,12 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_tools.destination import Destination
+from data_tools.build.destination import Destination
 from data_tools.verify_shards import Verifier
-from t2vgan import shards
-from t2vgan.errors import UserError
-from t2vgan.files import sha256_of
-from t2vgan.shards import (
+from t2vgan.data import shards
+from t2vgan.data.shards import (
     EncodedSample,
     Geometry,
     Manifest,
@@ -33,8 +31,10 @@ from t2vgan.shards import (
     read_samples,
     write_shard,
 )
-from t2vgan.tar import MAX_MEMBER_BYTES, read_members
-from t2vgan.webp import encode_flat
+from t2vgan.data.tar import MAX_MEMBER_BYTES, read_members
+from t2vgan.data.webp import encode_flat
+from t2vgan.errors import UserError
+from t2vgan.utils.files import sha256_of
 
 GEOMETRY = Geometry(num_frames=3, height=5, width=7)
 
@@ -532,7 +532,7 @@ def test_missing_folder_names_the_remedy(tmp_path):
 
 def test_torch_is_not_imported():
     code = (
-        "import sys, t2vgan.shards as s, numpy as np;"
+        "import sys, t2vgan.data.shards as s, numpy as np;"
         "g = s.Geometry(num_frames=2, height=4, width=4);"
         "s.decode_strip(s.encode_strip(np.zeros((2, 4, 4, 3), np.uint8)), g);"
         "assert 'torch' not in sys.modules"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from t2vgan.evaluation.prompts import deal_prompts
+from t2vgan.checkpoint.weights import find_weights, shipped_weights
+from t2vgan.evaluation.prompt_accuracy.prompts import deal_prompts
 from t2vgan.evaluation.scores import score_clips
-from t2vgan.sampling import generate_clips, load_generator
-from t2vgan.weights import find_weights, shipped_weights
+from t2vgan.pipeline import generate_clips, load_generator
 
 NUM_CLIPS = 64
 

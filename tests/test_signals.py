@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from t2vgan import cli
-from t2vgan.signals import STOP_SIGNALS, find_launcher, stop_on_signals
+from t2vgan.training.signals import STOP_SIGNALS, find_launcher, stop_on_signals
+from t2vgan.utils import cli
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -31,7 +31,7 @@ def test_where_nobody_listens_any_more_a_signal_still_stops(monkeypatch):
     with stop_on_signals() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.reason == "SIGINT"
-        cli.tell("and nothing else fails")
+        console.tell("and nothing else fails")
 
 
 def test_under_nohup_a_terminal_may_close():

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2vgan.data_order import DataOrder
-from t2vgan.data_set import LocalDataSet
-from t2vgan.errors import UserError
-from t2vgan.mixture import alone
-from t2vgan.shard_reader import ShardReader
-from t2vgan.shards import (
+from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.loader import Batch, ClipLoader, decode_or_replace
+from t2vgan.data.mixture import alone
+from t2vgan.data.sampler import DataOrder
+from t2vgan.data.shard_reader import ShardReader
+from t2vgan.data.shards import (
     EncodedSample,
     Geometry,
     Manifest,
@@ -22,7 +22,7 @@ from t2vgan.shards import (
     write_manifest,
     write_shard,
 )
-from t2vgan.stream import Batch, ClipLoader, decode_or_replace
+from t2vgan.errors import UserError
 
 GEOMETRY = Geometry(num_frames=2, height=4, width=6)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from t2vgan.errors import UserError
-from t2vgan.text import MAX_TOKENS, UNKNOWN, Vocabulary, tokenize
+from t2vgan.tokenizer import MAX_TOKENS, UNKNOWN, Vocabulary, tokenize
 
 PROMPTS = ("circle moving up-left", "circle moving diagonally up-right", "circle shrinking")
 

@@ -12,7 +12,7 @@ from t2vgan.config import Config
 from t2vgan.errors import UserError
 from t2vgan.media import contact_sheet, film_strips, save_clip
 from t2vgan.tracking import check_tracking, has_wandb_key, start_tracking
-from t2vgan.tracking.values import prompt_rows, scalars
+from t2vgan.tracking.scalars import prompt_rows, scalars
 from tests.wandb_files import (
     artifacts_of,
     axes_of,

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_tools.scenes import circles
-from t2vgan.evaluation.motion import bridge_gaps, count_turns, fit_line
-from t2vgan.evaluation.tracking import join, track
-from t2vgan.shards import Geometry
+from t2vgan.data.shards import Geometry
+from t2vgan.evaluation.prompt_accuracy.motion import bridge_gaps, count_turns, fit_line
+from t2vgan.evaluation.prompt_accuracy.object_paths import join, track
 from tests.painting import paint
 
 

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from t2vgan.data.shards import Geometry, Manifest
 from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_list import find_prompts
 from t2vgan.evaluation.video_folder import VideoError, VideoFolder, fit_geometry, held_out_prompts
 from t2vgan.media import save_clip, save_frame_folder
-from t2vgan.shards import Geometry, Manifest
 from tests.painting import TIME, paint
 
 RIGHT, DOWN, HELD_OUT = "circle moving right", "circle moving down", "circle moving up"

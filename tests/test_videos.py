@@ -19,7 +19,7 @@ from data_tools.videos.locations import open_bytes, resolve
 from data_tools.videos.prompts import clean_prompt
 from data_tools.videos.rows import Row
 from data_tools.videos.settings import Access, ClipSettings, Limits, PackSettings, VideoError
-from t2vgan.shards import Geometry, decode_sample
+from t2vgan.data.shards import Geometry, decode_sample
 from tests.filming import Film, counting, numbers_of, write_film
 
 GEOMETRY = Geometry(num_frames=4, height=32, width=32)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from t2vgan.runlog import RunLog
+from t2vgan.tracking.metrics_log import RunLog
 from t2vgan.watch.curve import draw_curves, resample
 from t2vgan.watch.follow import Follower
 from t2vgan.watch.view import draw, state

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from t2vgan.checkpoint.weights import WeightsInfo, load_weights, load_weights_info, save_weights
 from t2vgan.config import ClipGanConfig, NotebookGanConfig
 from t2vgan.errors import UserError
-from t2vgan.weights import WeightsInfo, load_weights, load_weights_info, save_weights
 
 INFO = WeightsInfo(
     model=ClipGanConfig(latent_size=7),

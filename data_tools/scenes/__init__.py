@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import JsonValue
 
-from t2vgan.seeds import derive_seed, permutation
+from t2vgan.utils.seeds import derive_seed, permutation
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_tools.scenes.motions import REFERENCE_SIDE, Paths
-from t2vgan.shards import Geometry
+from t2vgan.data.shards import Geometry
 
 NUM_PLACES = 32  # that are tried; the first good one is taken, or else the best
 DISTANCE = (20, 38)  # between the middles of two paths, pixels of the reference frame

@@ -17,8 +17,8 @@ from data_tools.scenes import RenderedClips, clip_numbers, hold_out, pick
 from data_tools.scenes.apart import keep_apart
 from data_tools.scenes.ink import draw_ink
 from data_tools.scenes.motions import MOTIONS, REFERENCE_SIDE, Paths, Ranges, trace
-from t2vgan.digits import NUM_DIGITS, drawn_half
-from t2vgan.shards import Geometry
+from t2vgan.data.digit_glyphs import NUM_DIGITS, drawn_half
+from t2vgan.data.shards import Geometry
 
 VERSION = "1"
 ALONE = Ranges(

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from data_tools.scenes import RenderedClips, clip_numbers, pick
 from data_tools.scenes.drawing import COLOURS, WHITE
-from t2vgan.shards import Geometry
+from t2vgan.data.shards import Geometry
 
 VERSION = "1"
 HELD_OUT_PROMPTS = ("circle moving up-right",)

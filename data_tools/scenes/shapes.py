@@ -12,7 +12,7 @@ import numpy as np
 from data_tools.scenes import RenderedClips, clip_numbers, hold_out, pick
 from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
 from data_tools.scenes.motions import MOTIONS, Ranges, trace
-from t2vgan.shards import Geometry
+from t2vgan.data.shards import Geometry
 
 VERSION = "2"
 SIZES: dict[str, Ranges] = {

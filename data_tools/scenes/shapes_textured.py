@@ -7,7 +7,7 @@ import numpy as np
 from data_tools.scenes import RenderedClips
 from data_tools.scenes.shapes import HELD_OUT_PROMPTS, PROMPTS, render_over
 from data_tools.scenes.textures import textures
-from t2vgan.shards import Geometry
+from t2vgan.data.shards import Geometry
 
 __all__ = ["HELD_OUT_PROMPTS", "PROMPTS", "VERSION", "render_clips"]
 

@@ -16,7 +16,7 @@ from data_tools.scenes import SPLIT_SEED, RenderedClips, clip_numbers, hold_out,
 from data_tools.scenes.apart import keep_apart
 from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
 from data_tools.scenes.motions import MOTIONS, Paths, Ranges, trace
-from t2vgan.shards import Geometry
+from t2vgan.data.shards import Geometry
 
 VERSION = "1"
 RANGES = Ranges(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_tools.scenes import clip_numbers
-from t2vgan.shards import Geometry
+from t2vgan.data.shards import Geometry
 
 NUM_WAVES = 4
 BRIGHTNESS = (215, 235)  # of the whole, grey levels

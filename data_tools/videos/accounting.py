@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from data_tools.builds import BuiltShard
+from data_tools.build.protocol import BuiltShard
 from data_tools.videos.plan import FILTERS
-from t2vgan.cli import printable
-from t2vgan.shards import Manifest
+from t2vgan.data.shards import Manifest
+from t2vgan.utils.console import printable
 
 MOST_LISTED = 100
 

@@ -22,8 +22,8 @@ from data_tools.videos.locations import open_bytes, resolve
 from data_tools.videos.prompts import clean_prompt
 from data_tools.videos.rows import Row
 from data_tools.videos.settings import ClipSettings, PackSettings, VideoError
-from t2vgan.seeds import random_generator
-from t2vgan.shards import EncodedSample, encode_sample
+from t2vgan.data.shards import EncodedSample, encode_sample
+from t2vgan.utils.seeds import random_generator
 
 if TYPE_CHECKING:
     import av

@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_tools.videos.settings import Fit
-from t2vgan.shards import Geometry
+from t2vgan.data.shards import Geometry
 
 
 def rotate(picture: np.ndarray, degrees: int) -> np.ndarray:

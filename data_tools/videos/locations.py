@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from data_tools.videos.settings import Access, VideoError
-from t2vgan.remote import REMOTE_SCHEMES, is_url, scheme_of
+from t2vgan.utils.urls import REMOTE_SCHEMES, is_url, scheme_of
 
 LOCAL_SCHEMES = ("file", "local")
 ATTEMPTS = 3

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from t2vgan.shards import Geometry
+from t2vgan.data.shards import Geometry
 
 Fit = Literal["crop", "random-crop", "pad"]
 Storage = Literal["strip-jpg", "strip-webp", "mp4"]

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 
 from data_tools.videos.rows import MAX_CAPTION_BYTES, VIDEO_EXTENSIONS, Row, Source
 from data_tools.videos.tables import Columns, csv_rows, jsonl_rows, parquet_rows, text_rows
+from t2vgan.data.tar import Member, ShardError, read_members
 from t2vgan.errors import UserError
-from t2vgan.remote import is_url
-from t2vgan.tar import Member, ShardError, read_members
+from t2vgan.utils.urls import is_url
 
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "videos.txt")
 LAYOUTS = (

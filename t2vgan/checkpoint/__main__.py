@@ -10,8 +10,7 @@ from typing import Literal
 from tqdm import tqdm
 from tyro.conf import Positional
 
-from t2vgan import cli
-from t2vgan.checkpoint.folder import (
+from t2vgan.checkpoint.storage import (
     DamagedError,
     checkpoints_folder,
     list_steps,
@@ -21,6 +20,7 @@ from t2vgan.checkpoint.folder import (
     verify,
 )
 from t2vgan.errors import UserError
+from t2vgan.utils import cli
 
 
 def checkpoint(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from t2vgan import cli
 from t2vgan.config import DataConfig, one_line
 from t2vgan.errors import UserError
+from t2vgan.utils import cli
 
 
 def evaluation(
@@ -46,11 +46,11 @@ def evaluation(
         raise UserError(one_line(error)) from None
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file")
-    from t2vgan.distributed import Processes  # torch: not before the options are right
+    from t2vgan.distributed.context import Processes  # torch: not before the options are right
+    from t2vgan.evaluation.distribution.feature_network import SHIPPED
     from t2vgan.evaluation.evaluate import evaluate
-    from t2vgan.evaluation.feature_network import SHIPPED
     from t2vgan.evaluation.table import format_evaluation
-    from t2vgan.files import atomic_write_bytes
+    from t2vgan.utils.files import atomic_write_bytes
 
     processes = Processes()
     result = evaluate(

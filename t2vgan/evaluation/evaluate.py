@@ -10,32 +10,32 @@ from pydantic import Field
 
 import t2vgan
 from t2vgan.config import DataConfig, Frozen
-from t2vgan.distributed import Processes
+from t2vgan.data.mixture import Mixture, open_data
+from t2vgan.data.shards import Manifest
+from t2vgan.distributed.context import Processes
 from t2vgan.errors import UserError
-from t2vgan.evaluation.controls import Controls, measure_controls
-from t2vgan.evaluation.copies import MIN_REAL_CLIPS, NearCopies, find_near_copies
-from t2vgan.evaluation.distribution import (
+from t2vgan.evaluation.clip_features import Eyes
+from t2vgan.evaluation.clip_sheet import ShownClips, show_clips
+from t2vgan.evaluation.distribution.distribution import (
     Distribution,
     comparable_clips,
     measure_distribution,
     what_is_missing,
 )
-from t2vgan.evaluation.drawn_clips import DrawnClips
-from t2vgan.evaluation.feature_network import SHIPPED, load_features
-from t2vgan.evaluation.fvd import VideoFeatures
-from t2vgan.evaluation.prompts import check_prompts
+from t2vgan.evaluation.distribution.feature_network import SHIPPED, load_features
+from t2vgan.evaluation.distribution.fvd import VideoFeatures
+from t2vgan.evaluation.distribution.near_copies import MIN_REAL_CLIPS, NearCopies, find_near_copies
+from t2vgan.evaluation.generated_clips import DrawnClips
+from t2vgan.evaluation.prompt_accuracy.controls import Controls, measure_controls
+from t2vgan.evaluation.prompt_accuracy.object_paths import Track, join
+from t2vgan.evaluation.prompt_accuracy.prompts import check_prompts
+from t2vgan.evaluation.prompt_accuracy.select import tracker_of
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.scores import RelativeToReal, Scores, compare, score_real_track, score_track
-from t2vgan.evaluation.shown_clips import ShownClips, show_clips
-from t2vgan.evaluation.trackers import tracker_of
-from t2vgan.evaluation.tracking import Track, join
 from t2vgan.evaluation.video_folder import VideoFolder, Videos
-from t2vgan.evaluation.views import Eyes
-from t2vgan.files import sha256_of
-from t2vgan.mixture import Mixture, open_data
-from t2vgan.run_folder import git_commit
-from t2vgan.seeds import permutation
-from t2vgan.shards import Manifest
+from t2vgan.utils.environment import git_commit
+from t2vgan.utils.files import sha256_of
+from t2vgan.utils.seeds import permutation
 
 PROTOCOL_VERSION = "attributes-5"
 NUM_CLIPS = 2000  # fewer give intervals too wide to publish

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from t2vgan.data_set import read_samples_of
+from t2vgan.data.dataset import read_samples_of
+from t2vgan.data.mixture import Mixture
+from t2vgan.data.shards import decode_sample
 from t2vgan.errors import UserError
-from t2vgan.mixture import Mixture
-from t2vgan.shards import decode_sample
 
 
 class RealClips:

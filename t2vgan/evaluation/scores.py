@@ -9,25 +9,25 @@ from typing import Any
 import numpy as np
 
 from t2vgan.config import Frozen
-from t2vgan.evaluation.attributes import Seen, bind, read_objects
-from t2vgan.evaluation.ideal_paths import path_residuals
-from t2vgan.evaluation.motion import NONE
-from t2vgan.evaluation.prompts import (
-    Expected,
-    check_prompts,
-    expected_objects,
-    in_one_wording,
-    scored_attributes,
-)
-from t2vgan.evaluation.trackers import tracker_of
-from t2vgan.evaluation.tracking import Track
-from t2vgan.evaluation.variation import (
+from t2vgan.evaluation.prompt_accuracy.attributes import Seen, bind, read_objects
+from t2vgan.evaluation.prompt_accuracy.diversity import (
     Spread,
     Steadiness,
     mean_if_any,
     measure_spread,
     measure_steadiness,
 )
+from t2vgan.evaluation.prompt_accuracy.ideal_paths import path_residuals
+from t2vgan.evaluation.prompt_accuracy.motion import NONE
+from t2vgan.evaluation.prompt_accuracy.object_paths import Track
+from t2vgan.evaluation.prompt_accuracy.prompts import (
+    Expected,
+    check_prompts,
+    expected_objects,
+    in_one_wording,
+    scored_attributes,
+)
+from t2vgan.evaluation.prompt_accuracy.select import tracker_of
 
 NORMAL_QUANTILE_95 = 1.959963984540054
 MAX_LISTED_PROMPTS = 100

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from t2vgan.evaluation.controls import Control
-from t2vgan.evaluation.distribution import Distance
+from t2vgan.evaluation.distribution.distribution import Distance
 from t2vgan.evaluation.evaluate import Evaluation
-from t2vgan.evaluation.prompts import expected_objects
+from t2vgan.evaluation.prompt_accuracy.controls import Control
+from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
 from t2vgan.evaluation.scores import Interval, Scores, motions_of, wilson_interval
 from t2vgan.evaluation.video_folder import Videos
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from t2vgan.cli import describe, printable
 from t2vgan.config import Frozen
+from t2vgan.data.shards import Geometry, Manifest
 from t2vgan.errors import UserError
-from t2vgan.evaluation.copies import evenly
+from t2vgan.evaluation.distribution.near_copies import evenly
+from t2vgan.evaluation.prompt_accuracy.prompts import Content, content, expected_objects
 from t2vgan.evaluation.prompt_list import find_prompts
-from t2vgan.evaluation.prompts import Content, content, expected_objects
 from t2vgan.media import load_clip, load_film_strip, load_frame_folder
-from t2vgan.shards import Geometry, Manifest
+from t2vgan.utils.console import describe, printable
 
 
 class Videos(Frozen):

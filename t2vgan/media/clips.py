@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from t2vgan.errors import UserError
-from t2vgan.files import atomic_write_bytes, fsync_path
 from t2vgan.media.animations import encode_gif, encode_webp
 from t2vgan.media.movies import decode_movie, encode_movie
 from t2vgan.media.sheets import film_strips
+from t2vgan.utils.files import atomic_write_bytes, fsync_path
 
 FORMATS = ("gif", "mp4", "avi", "webp", "png")
 LOADABLE_FORMATS = ("gif", "mp4", "avi", "webp")

@@ -18,7 +18,6 @@ from t2vgan.errors import UserError
 from t2vgan.models.coordinates import FixedCoordinates, MovingCoordinates, PlaceEmbedding
 from t2vgan.models.layers import (
     RGB,
-    TEXT_ENCODERS,
     FromPatches,
     FromPixels,
     ResidualBlock,
@@ -26,8 +25,9 @@ from t2vgan.models.layers import (
     ToPatches,
     ToPixels,
 )
-from t2vgan.models.maps import double, full
+from t2vgan.models.patches import double, full
 from t2vgan.models.sprites import Sprites
+from t2vgan.models.text_encoders import TEXT_ENCODERS
 
 
 class Generator(nn.Module):

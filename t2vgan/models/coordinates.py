@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from t2vgan.models.maps import maps_first, middles
+from t2vgan.models.patches import maps_first, middles
 
 
 class Coordinates(nn.Module):

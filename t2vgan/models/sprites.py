@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2vgan.models.layers import RGB
-from t2vgan.models.maps import full, resample
+from t2vgan.models.patches import full, resample
 
 RGBA = RGB + 1
 

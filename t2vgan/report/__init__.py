@@ -17,10 +17,10 @@ moving pictures are CSS animations.
 from collections.abc import Sequence
 from pathlib import Path
 
-from t2vgan.files import atomic_write_bytes
 from t2vgan.report.comparison import Comparison, render_comparison
 from t2vgan.report.page import render_page
 from t2vgan.report.records import Run, read_evaluation, read_run
+from t2vgan.utils.files import atomic_write_bytes
 
 __all__ = ["open_comparison", "write_comparison", "write_report"]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import tyro
 
-from t2vgan import cli
 from t2vgan.errors import UserError
 from t2vgan.report import open_comparison, write_comparison, write_report
+from t2vgan.utils import cli
 
 
 def report(
@@ -26,7 +26,7 @@ def report(
         comparison = open_comparison(runs)
         path = write_comparison(comparison, out)
         for line in comparison.lines():
-            print(cli.printable(line))
+            print(console.printable(line))
     print(f"{path} ({path.stat().st_size / 1e6:.2g} MB): open it in any browser")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from t2vgan.report.charts import Chart
 from t2vgan.report.curves import draw_charts
-from t2vgan.report.markup import Markup, count, join, percent, tag, track
+from t2vgan.report.html import Markup, count, join, percent, tag, track
 from t2vgan.report.records import Record, Run, interval, number, table
 from t2vgan.report.scores import scores_of
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 
-from t2vgan.report.markup import Markup, join, percent, short, tag
+from t2vgan.report.html import Markup, join, percent, short, tag
 
 WIDTH, HEIGHT = 360, 200
 LEFT, RIGHT, TOP, BOTTOM = 42, WIDTH - 10, 8, HEIGHT - 34  # the plot inside the picture

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from t2vgan.errors import UserError
 from t2vgan.report.charts import Chart, line_chart
+from t2vgan.report.comparison_table import as_markup, as_text, standings, what_differs
+from t2vgan.report.contact_sheets import runs_sheet
 from t2vgan.report.curves import EVALUATION_CHARTS, TRAIN_CHARTS
-from t2vgan.report.markup import ABSENT, Markup, count, duration, join, percent, short, tag
+from t2vgan.report.html import ABSENT, Markup, count, duration, join, percent, short, tag
 from t2vgan.report.page import PAUSE, TARGET_ACCURACY, document, on_target, section
 from t2vgan.report.records import EVALUATION_NAME, Record, Run, find, table
 from t2vgan.report.reproduce import flat
 from t2vgan.report.scores import scores_of
-from t2vgan.report.sheet import runs_sheet
-from t2vgan.report.standings import as_markup, as_text, standings, what_differs
 
 MAX_RUNS = 8  # as many as there are colours that can be told apart
 NOT_COMPARED = {"run_dir", "command"}  # the command is its settings

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from t2vgan.report.charts import Chart, line_chart
-from t2vgan.report.markup import Markup, count, duration
+from t2vgan.report.html import Markup, count, duration
 from t2vgan.report.records import CLOCKS, Record, Run, find
 
 EVALUATION_CHARTS = (

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from t2vgan import __version__
 from t2vgan.report import reproduce
 from t2vgan.report.attributes import attributes_section
+from t2vgan.report.contact_sheets import moments_sheet, seeds_sheet
 from t2vgan.report.curves import curves
-from t2vgan.report.markup import Markup, count, duration, join, percent, shorten, tag
+from t2vgan.report.html import Markup, count, duration, join, percent, shorten, tag
 from t2vgan.report.records import Record, Run, is_evaluation, number, table, text
 from t2vgan.report.scores import evaluation_table, prompt_table, scores_of
-from t2vgan.report.sheet import moments_sheet, seeds_sheet
 from t2vgan.report.style import STYLE
 
 TARGET_ACCURACY = 0.95

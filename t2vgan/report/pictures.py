@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2vgan.report.markup import Markup, shorten, tag
+from t2vgan.report.html import Markup, shorten, tag
 from t2vgan.report.records import Record, Run, number, text, texts
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from t2vgan.report.markup import Markup, tag
+from t2vgan.report.html import Markup, tag
 from t2vgan.report.records import Record, Run, number, table, text, texts
 from t2vgan.report.scores import facts
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from t2vgan.report.markup import ABSENT, Markup, count, join, percent, short, tag, track
+from t2vgan.report.html import ABSENT, Markup, count, join, percent, short, tag, track
 from t2vgan.report.records import Record, Run, interval, number, table, texts
 
 BY_PROMPT = {"per_prompt", "clips_per_prompt", "confusion"}

@@ -5,8 +5,8 @@ from typing import Any
 
 from t2vgan.config import Config
 from t2vgan.errors import UserError
-from t2vgan.tracking.key import has_wandb_key
-from t2vgan.tracking.outbox import Outbox, Tracker
+from t2vgan.tracking.background import Outbox, Tracker
+from t2vgan.tracking.wandb_key import has_wandb_key
 
 __all__ = ["Outbox", "check_tracking", "has_wandb_key", "start_tracking"]
 

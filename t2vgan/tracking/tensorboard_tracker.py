@@ -7,8 +7,8 @@ from typing import Any
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from t2vgan.runlog import Record
-from t2vgan.tracking.values import PROMPT_COLUMNS, prompt_rows, scalars
+from t2vgan.tracking.metrics_log import Record
+from t2vgan.tracking.scalars import PROMPT_COLUMNS, prompt_rows, scalars
 
 FOLDER_NAME = "tensorboard"
 

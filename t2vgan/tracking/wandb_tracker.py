@@ -12,11 +12,11 @@ from typing import Any
 
 import wandb
 
-from t2vgan.cli import describe
-from t2vgan.files import replace_file
-from t2vgan.runlog import Record
-from t2vgan.tracking.key import has_wandb_key
-from t2vgan.tracking.values import PROMPT_COLUMNS, prompt_rows, scalars
+from t2vgan.tracking.metrics_log import Record
+from t2vgan.tracking.scalars import PROMPT_COLUMNS, prompt_rows, scalars
+from t2vgan.tracking.wandb_key import has_wandb_key
+from t2vgan.utils.console import describe
+from t2vgan.utils.files import replace_file
 
 ID_NAME = "wandb_id"
 DEFAULTS = {

@@ -8,8 +8,8 @@ import tyro
 from rich.console import Console
 from rich.live import Live
 
-from t2vgan import cli
 from t2vgan.errors import UserError
+from t2vgan.utils import cli
 from t2vgan.watch.follow import Follower
 from t2vgan.watch.view import draw
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from rich.text import Text
 
-from t2vgan.runlog import format_count
+from t2vgan.tracking.metrics_log import format_count
 
 COLOURS = ("cyan", "magenta", "yellow")
 BLANK = 0x2800  # Unicode's braille patterns begin here

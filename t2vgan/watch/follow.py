@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2vgan.runlog import METRICS_NAME, Record
+from t2vgan.tracking.metrics_log import METRICS_NAME, Record
 
 SILENT_AFTER_SECONDS = 30.0  # network folders show news late
 

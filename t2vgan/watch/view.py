@@ -9,8 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from t2vgan.cli import printable
-from t2vgan.runlog import Record, format_count, format_duration
+from t2vgan.tracking.metrics_log import Record, format_count, format_duration
+from t2vgan.utils.console import printable
 from t2vgan.watch.curve import Values, draw_curves
 from t2vgan.watch.follow import Picture
 

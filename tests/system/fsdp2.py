@@ -17,8 +17,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from t2vgan.distributed import Processes
-from t2vgan.game import Game
+from t2vgan.distributed.context import Processes
+from t2vgan.gan.adversarial import Game
 from tests.system.gradients import BATCH_SIZE, STEPS, gradients_of, whole_batch
 from tests.test_game import SPRITES, make_game
 

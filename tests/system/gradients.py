@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from t2vgan.distributed import Processes
-from t2vgan.game import Game
-from t2vgan.micro_batch import MicroBatch
-from t2vgan.player import Player
+from t2vgan.distributed.context import Processes
+from t2vgan.gan.adversarial import Game
+from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.optimizer import Player
 from tests.test_game import SPRITES, cut, make_batch, make_game
 
 BATCH_SIZE = 16

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from data_tools.build_plan import BuildPlan
+from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles
+from t2vgan.data.shards import Geometry
 from t2vgan.media import save_clip, slug
-from t2vgan.shards import Geometry
 from tests.system.commands import python_ok, run, run_ok, torchrun
 
 pytestmark = pytest.mark.system

@@ -3,7 +3,7 @@
 import pytest
 
 from t2vgan.errors import UserError
-from t2vgan.evaluation.feature_network import load_features
+from t2vgan.evaluation.distribution.feature_network import load_features
 from tests.system.commands import python, python_ok
 
 pytestmark = pytest.mark.system
@@ -13,7 +13,7 @@ def test_the_command_trains_a_file_that_loads_and_damage_is_noticed(tmp_path):
     data, out = tmp_path / "data", tmp_path / "features.safetensors"
     python_ok("-m", "data_tools.build_shards", "circles", "--out", data, "--num-clips", 600,
               "--num-frames", 8, "--size", "32x32")  # fmt: skip
-    train = ("-m", "t2vgan.evaluation.features", "--data", data, "--out", out)
+    train = ("-m", "t2vgan.evaluation.distribution.features", "--data", data, "--out", out)
     assert "of clips not trained on" in python_ok(*train, "--num-epochs", 1).stdout
     _, info = load_features(out)
     assert (info.num_clips, info.num_epochs, list(info.accuracy)) == (540, 1, ["motion"])

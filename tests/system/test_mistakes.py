@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.same_run import records
-from t2vgan.files import sha256_of
-from t2vgan.shards import EncodedSample, load_manifest, read_samples, write_manifest, write_shard
+from t2vgan.data.shards import (
+    EncodedSample,
+    load_manifest,
+    read_samples,
+    write_manifest,
+    write_shard,
+)
+from t2vgan.utils.files import sha256_of
 from tests.system.commands import ROOT, environment, python, python_ok, train
 
 

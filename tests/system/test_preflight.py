@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from t2vgan.config import Config, load_config
-from t2vgan.manifest import load_manifest, write_manifest
-from t2vgan.preflight.finding import FIT, UNFIT
-from t2vgan.preflight.settings import check_run
-from t2vgan.preflight.storage import checkpoint_bytes
-from t2vgan.run_folder import write_run_files
+from t2vgan.data.manifest import load_manifest, write_manifest
+from t2vgan.training.preflight.finding import FIT, UNFIT
+from t2vgan.training.preflight.settings import check_run
+from t2vgan.training.preflight.storage import checkpoint_bytes
+from t2vgan.training.run_dir import write_run_files
 from tests.system.commands import ROOT, environment, faulty, python, python_ok, run, torchrun, train
 from train import read
 
@@ -104,7 +104,7 @@ def test_other_code_on_a_rank(circles, tmp_path):
     assert first.returncode == 2
     verdict, text = rows(first.stdout)["software"]
     assert verdict == "NOT FIT"
-    assert text.startswith("code t2vgan/losses.py is ")
+    assert text.startswith("code t2vgan/gan/losses.py is ")
     assert text.endswith("on rank 1")
 
 
@@ -150,8 +150,8 @@ def test_data_that_one_rank_lacks_or_has_damaged(circles, tmp_path):
 SLOW_READER = """
 import os, sys, time
 import train
-from t2vgan import preflight
-from t2vgan.data_set import LocalDataSet
+from t2vgan.training import preflight
+from t2vgan.data.dataset import LocalDataSet
 preflight.TIMEOUT_SECONDS = 10
 really_open = LocalDataSet.open
 def slowly(*arguments, **options):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from ray.cluster_utils import Cluster
 
-from data_tools.ray_engine import run_jobs_on_ray
+from data_tools.build.ray_pool import run_jobs_on_ray
 from tests.filming import counting, write_film
 from tests.system.commands import python, python_ok
 from tests.test_data_tools import files_in

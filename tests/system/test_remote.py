@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from t2vgan.checkpoint.folder import list_steps
+from t2vgan.checkpoint.storage import list_steps
 from tests.object_storage import BUCKET, client, object_storage, put_folder, variables
 from tests.system.commands import python_ok, start, train
 from tests.test_data_tools import run as run_tool

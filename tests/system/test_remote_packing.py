@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from data_tools.journal import JOURNAL_PREFIX
+from data_tools.build.journal import JOURNAL_PREFIX
 from tests.filming import counting, write_film
 from tests.object_storage import BUCKET, client, object_storage, objects, put_folder, variables
 from tests.system.commands import ROOT, environment, python, python_ok

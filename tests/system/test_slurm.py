@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.same_run import outcome, records
-from t2vgan.manifest import load_manifest
+from t2vgan.data.manifest import load_manifest
 from tests.system.commands import python_ok, run_ok, torchrun, train
 from tests.system.network import bandwidth
 from tests.system.slurm import Slurm, cluster, is_installed, wait_until

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from benchmarks.same_run import outcome, records
-from t2vgan.manifest import load_manifest
+from t2vgan.data.manifest import load_manifest
 from tests.system.commands import (
     faulty,
     python,

@@ -1,0 +1,216 @@
+"""Where shards lie or go: a folder of this machine, or one behind a URL."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+from data_tools.build.journal import (
+    FAILURES_NAME,
+    JOURNAL_PREFIX,
+    parse_header,
+    read_journals,
+    refuse_other_arguments,
+    write_journal,
+)
+from data_tools.build.protocol import WHOLE, BuildHeader, BuiltShard, Task
+from t2vgan.data.manifest import MANIFEST_NAME, Manifest, fingerprint, load_manifest, parse_manifest
+from t2vgan.data.remote import RemoteFolder
+from t2vgan.errors import UserError
+from t2vgan.utils.urls import as_location, is_url
+
+CONNECTIONS = 16
+CLAIM_PREFIX = f"{JOURNAL_PREFIX}-of-"
+
+
+class Destination:
+    """A folder of this machine: shards are made where they stay."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        """Where manifest, journals and failures.jsonl lie while the build goes on."""
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def fetch(self, task: Task) -> None:
+        """Bring what earlier runs noted into `folder`; what they wrote stays where it is."""
+
+    def fetch_finished(self) -> None:
+        """Bring manifest and failures.jsonl into `folder`, where they are there."""
+
+    def manifest(self) -> Manifest:
+        """Return the manifest that is there; UserError if it is missing or damaged."""
+        return load_manifest(self.folder)
+
+    def has(self, name: str) -> bool:
+        """Return whether a file of this name is there."""
+        return (self.folder / name).exists()
+
+    def claim(self, header: BuildHeader) -> None:
+        """Keep other builds away until this one is finished; UserError if one was faster."""
+
+    @contextmanager
+    def copy_of(self, name: str) -> Iterator[Path]:
+        """Yield where a shard can be read; FileNotFoundError if it is not there."""
+        yield self.folder / name
+
+    def deliver(self, name: str, built: BuiltShard) -> None:
+        """Bring a shard that was made in `folder` to where it stays."""
+
+    def record(self, header: BuildHeader, built: BuiltShard) -> None:
+        """Note what became of a shard where a later run of the build will look."""
+
+    def publish(self) -> None:
+        """Bring what lies in `folder` to where it stays, the manifest last."""
+
+
+class RemoteDestination(Destination):
+    """A folder behind a URL; each shard that is finished has a small journal there.
+
+    Nothing can lock it. So a build first writes down what it builds and then looks who else has: of
+    two different builds at most one goes on. Two of the same do the work twice, with equal bytes.
+    """
+
+    def __init__(self, url: str, folder: Path):
+        super().__init__(folder)
+        self.url = url
+        self._names: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return self.url
+
+    def fetch(self, task: Task) -> None:
+        sizes = _remote(self.url).sizes()
+        if sizes is None:
+            raise UserError(f"{self.url}: the web cannot be written to; give a bucket's URL")
+        self._names = frozenset(sizes)
+        self._download(*{MANIFEST_NAME, FAILURES_NAME} & self._names)
+        recorded = [name for name in sizes if name.startswith(JOURNAL_PREFIX)]
+        with tempfile.TemporaryDirectory() as journals:
+            for name, text in self._read_all(recorded).items():
+                (Path(journals) / name).write_bytes(text)
+            if recorded:
+                write_journal(self.folder, task, *read_journals(Path(journals)))
+
+    def _read_all(self, names: Sequence[str]) -> dict[str, bytes]:
+        try:
+            with ThreadPoolExecutor(CONNECTIONS) as pool:
+                return dict(zip(names, pool.map(_remote(self.url).read, names), strict=True))
+        except FileNotFoundError:
+            raise self._just_finished() from None
+
+    def _just_finished(self) -> UserError:
+        return UserError(f"{self.url}: another build has just finished there; run this one again")
+
+    def fetch_finished(self) -> None:
+        for name in (MANIFEST_NAME, FAILURES_NAME):
+            with suppress(FileNotFoundError):
+                self._download(name)
+
+    def _download(self, *names: str) -> None:
+        for name in names:
+            (self.folder / name).write_bytes(_remote(self.url).read(name))
+
+    def manifest(self) -> Manifest:
+        where = f"{self.url}/{MANIFEST_NAME}"
+        try:
+            return parse_manifest((self.folder / MANIFEST_NAME).read_bytes(), where)
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.url} has no {MANIFEST_NAME}; give the URL of a folder of finished shards"
+            ) from None
+
+    def has(self, name: str) -> bool:
+        return name in self._names
+
+    def claim(self, header: BuildHeader) -> None:
+        remote = _remote(self.url)
+        own = f"{CLAIM_PREFIX}{fingerprint(header.identity)[:16]}.jsonl"
+        remote.write(own, f"{header.model_dump_json()}\n".encode())
+        names = remote.sizes() or {}
+        others = [name for name in names if name.startswith(CLAIM_PREFIX) and name != own]
+        try:
+            for name, text in self._read_all(others).items():
+                found = parse_header(text, f"{self}/{name}")
+                refuse_other_arguments(self, found, header.identity)
+            if MANIFEST_NAME in names and MANIFEST_NAME not in self._names:
+                raise self._just_finished()
+        except UserError:
+            remote.remove(own)
+            raise
+
+    @contextmanager
+    def copy_of(self, name: str) -> Iterator[Path]:
+        remote = _remote(self.url)
+        size = remote.size(name)
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".tmp-") as file:
+            if size is None:  # a web server that does not say
+                file.write(remote.read(name))
+            else:
+                remote.download(name, size, file)
+            file.flush()
+            yield Path(file.name)
+
+    def deliver(self, name: str, built: BuiltShard) -> None:
+        if built.entry is None:
+            with suppress(FileNotFoundError):
+                _remote(self.url).remove(name)
+            return
+        _remote(self.url).upload(self.folder / name, name)
+        (self.folder / name).unlink()
+
+    def record(self, header: BuildHeader, built: BuiltShard) -> None:
+        text = f"{header.model_dump_json()}\n{built.model_dump_json()}\n"
+        _remote(self.url).write(_journal_of(built), text.encode())
+
+    def publish(self) -> None:
+        remote = _remote(self.url)
+        for name in (FAILURES_NAME, MANIFEST_NAME):
+            if (self.folder / name).exists():
+                remote.upload(self.folder / name, name)
+        for name in remote.sizes() or ():
+            if name.startswith(JOURNAL_PREFIX):
+                with suppress(FileNotFoundError):  # another build of the same has just done so
+                    remote.remove(name)
+
+
+@contextmanager
+def open_destination(location: Path | str, task: Task = WHOLE) -> Iterator[Destination]:
+    """Yield a folder's or a URL's destination, with all that earlier runs of the build noted."""
+    with _locate(location) as destination:
+        destination.fetch(task)
+        yield destination
+
+
+@contextmanager
+def open_finished(location: Path | str) -> Iterator[Destination]:
+    """Yield where a finished data set lies, to be read; the web will do.
+
+    A shard's copy is downloaded afresh: what a cache holds would prove nothing of the URL.
+    """
+    with _locate(location) as destination:
+        destination.fetch_finished()
+        yield destination
+
+
+@contextmanager
+def _locate(location: Path | str) -> Iterator[Destination]:
+    location = as_location(location)
+    if not is_url(location):
+        yield Destination(Path(location))
+        return
+    with tempfile.TemporaryDirectory(prefix="t2vgan-") as name:
+        yield RemoteDestination(location, Path(name))
+
+
+def _journal_of(built: BuiltShard) -> str:
+    return f"{JOURNAL_PREFIX}-{built.index:06d}.jsonl"
+
+
+@lru_cache(maxsize=4)
+def _remote(url: str) -> RemoteFolder:
+    """Return this process's client."""
+    return RemoteFolder(url)

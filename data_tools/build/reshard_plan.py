@@ -1,0 +1,211 @@
+"""Which clips of which data sets go into which new shard."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from data_tools.build.protocol import (
+    BuildHeader,
+    BuildStopped,
+    BuiltShard,
+    PromptCounter,
+    ShouldStop,
+)
+from data_tools.videos.judging import SeenClips
+from t2vgan.data.manifest import check_alike, held_out_together
+from t2vgan.data.shards import (
+    EncodedSample,
+    Manifest,
+    load_manifest,
+    metadata_of,
+    prompt_of,
+    read_samples,
+    write_shard,
+)
+from t2vgan.errors import UserError
+from t2vgan.utils.seeds import permutation
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is kept of the data sets, and how often."""
+
+    weights: tuple[float, ...]
+    match: str
+    min_motion: float
+    drop_duplicates: bool
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One clip: its shard's place among all shards of all data sets, and its place in that."""
+
+    shard: int
+    sample: int
+
+
+@dataclass(frozen=True)
+class ReshardPlan:
+    """A build of clips that are there already."""
+
+    manifests: tuple[Manifest, ...]
+    shards: tuple[Path, ...]
+    picks: tuple[tuple[Pick, ...], ...]
+    """Chosen clips of each data set, in its own order."""
+    selection: Selection
+    clips_per_shard: int
+    faults: Sequence[str] = ()
+    """Samples that cannot be used, and why."""
+    unit = "clips"
+
+    @property
+    def header(self) -> BuildHeader:
+        """What is built."""
+        first = self.manifests[0]
+        sizes = [len(picks) for picks in self.picks]
+        return BuildHeader(
+            builder="reshard",
+            builder_version="2",
+            builder_config={
+                **asdict(self.selection),
+                "weights": list(self.selection.weights),
+                "clips_per_shard": self.clips_per_shard,
+                "data_sets": [manifest.fingerprint for manifest in self.manifests],
+            },
+            geometry=first.geometry,
+            fps=first.fps,
+            num_shards=min(-(-sum(sizes) // self.clips_per_shard), max(sizes)),  # none is empty
+            held_out_prompts=held_out_together(self.manifests),
+            prompt_order=tuple(dict.fromkeys(p for m in self.manifests for p in m.prompts)),
+        )
+
+    def shard_name(self, index: int) -> str:
+        """Return the file name of a shard."""
+        return f"clips-{index:06d}.tar"
+
+    def picks_of(self, index: int) -> list[Pick]:
+        """Return a shard's clips in reading order: an equal span of every data set."""
+        num_shards = self.header.num_shards
+        found: list[Pick] = []
+        for picks in self.picks:
+            start = index * len(picks) // num_shards
+            found += picks[start : (index + 1) * len(picks) // num_shards]
+        return found
+
+    def size_of(self, index: int) -> int:
+        """Return the number of clips of a shard."""
+        return len(self.picks_of(index))
+
+    def job(self, index: int) -> "MixedShard":
+        """Return the work of one shard."""
+        return MixedShard(
+            index, self.shard_name(index), self.picks_of(index), self.shards, self.selection.seed
+        )
+
+
+@dataclass(frozen=True)
+class MixedShard:
+    """One shard of chosen clips."""
+
+    index: int
+    name: str
+    picks: list[Pick]
+    shards: tuple[Path, ...]
+    seed: int
+
+    def run(self, folder: Path, should_stop: ShouldStop) -> BuiltShard:
+        """Copy the clips, in an order drawn for the shard."""
+        samples = list(self._samples(should_stop))
+        order = permutation(len(samples), self.seed, "reshard", self.index)
+        counter = PromptCounter(samples[place] for place in order)
+        entry = write_shard(folder / self.name, counter)
+        return BuiltShard(
+            index=self.index, entry=entry, prompts=dict(sorted(counter.counts.items()))
+        )
+
+    def _samples(self, should_stop: ShouldStop) -> Iterator[EncodedSample]:
+        at, place = -1, 0
+        samples: Iterator[EncodedSample] = iter(())
+        current: EncodedSample | None = None
+        for number, pick in enumerate(self.picks):
+            if should_stop():
+                raise BuildStopped
+            if pick.shard != at or pick.sample < place - 1:
+                samples = read_samples(self.shards[pick.shard], skip=pick.sample)
+                at, place = pick.shard, pick.sample
+            while place <= pick.sample:
+                current, place = next(samples), place + 1
+            assert current is not None
+            yield EncodedSample(f"{self.index:06d}-{number:06d}", current.members)
+
+
+def choose(folders: Sequence[Path], selection: Selection, clips_per_shard: int) -> ReshardPlan:
+    """Read the prompts and metadata of the data sets, and choose their clips."""
+    manifests = tuple(map(load_manifest, folders))
+    check_alike(dict(zip(map(str, folders), manifests, strict=True)))
+    chooser = Chooser(selection)
+    shards: list[Path] = []
+    picks = []
+    for number, (folder, manifest) in enumerate(zip(folders, manifests, strict=True)):
+        first = len(shards)
+        shards += [folder / entry.name for entry in manifest.shards]
+        kept = list(chooser.kept(shards, first, manifest))
+        picks.append(tuple(_weighted(kept, selection.weights[number], selection.seed, number)))
+    faults = chooser.faults
+    if not any(picks):
+        bad = f"; {len(faults)} cannot be used, the first: {faults[0]}" if faults else ""
+        raise UserError(f"no clip is left; loosen --match, --min-motion or --weights{bad}")
+    return ReshardPlan(manifests, tuple(shards), tuple(picks), selection, clips_per_shard, faults)
+
+
+class Chooser:
+    """Reads data sets, keeps the clips that a selection wants, and notes what cannot be used."""
+
+    def __init__(self, selection: Selection):
+        self._selection = selection
+        self._pattern = re.compile(selection.match)
+        self._seen = SeenClips()
+        self.faults: list[str] = []
+
+    def kept(self, shards: list[Path], first: int, manifest: Manifest) -> Iterator[tuple[int, int]]:
+        """Yield shard and place of each clip to keep of the shards from `first` on."""
+        from tqdm import tqdm
+
+        total = manifest.num_samples
+        with tqdm(total=total, desc="choosing", unit=" clips", delay=0.5) as progress:
+            for shard in range(first, len(shards)):
+                for place, sample in enumerate(read_samples(shards[shard])):
+                    progress.update()
+                    if self._keep(sample, shards[shard]):
+                        yield shard, place
+
+    def _keep(self, sample: EncodedSample, path: Path) -> bool:
+        wants = self._selection
+        try:
+            if not self._pattern.search(prompt_of(sample)):
+                return False
+            if not wants.min_motion and not wants.drop_duplicates:
+                return True
+            metadata = metadata_of(sample)
+            moving = metadata["motion"] >= wants.min_motion
+            return moving and (
+                not wants.drop_duplicates or self._seen.is_new(metadata["perceptual_hash"])
+            )
+        except ValueError as error:
+            self.faults.append(f"{path}: sample {sample.key}: {error}")
+            return False
+        except (KeyError, TypeError):
+            raise UserError(
+                f"{path}: sample {sample.key} has no `motion` and `perceptual_hash` in its .json; "
+                f"only clips that pack_videos made can be filtered by them"
+            ) from None
+
+
+def _weighted(kept: list[tuple[int, int]], weight: float, seed: int, number: int) -> Iterator[Pick]:
+    """Yield every clip `weight` times; of a fraction, the clips that a draw by the seed names."""
+    whole, rest = divmod(round(weight * len(kept)), len(kept)) if kept else (0, 0)
+    lucky = set(permutation(len(kept), seed, "weights", number)[:rest].tolist())
+    for place, (shard, sample) in enumerate(kept):
+        yield from [Pick(shard, sample)] * (whole + (place in lucky))

@@ -1,0 +1,90 @@
+"""What is finished of a build at its destination: all of it, or which shards."""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from data_tools.build.destination import Destination
+from data_tools.build.journal import JOURNAL_PATTERN, read_failures, refuse_other_arguments
+from data_tools.build.protocol import Build, BuiltShard, Failure
+from t2vgan.data.shards import (
+    MANIFEST_NAME,
+    Manifest,
+    ShardEntry,
+    load_manifest,
+    prompt_of,
+    read_samples,
+)
+from t2vgan.errors import UserError
+from t2vgan.utils.files import sha256_of
+
+
+def find_build(build: Build, out: Destination) -> Manifest | None:
+    """Return the manifest of this very build if its destination has one, whole or damaged.
+
+    Raises UserError when that belongs to another build, or holds shards under the build's names
+    that no build recorded.
+    """
+    folder = out.folder
+    wanted = build.header.identity
+    if (folder / MANIFEST_NAME).exists():
+        manifest = load_manifest(folder)
+        found = {
+            "builder": manifest.builder,
+            "builder_version": manifest.builder_version,
+            **manifest.builder_config,
+        }
+        refuse_other_arguments(out, found, wanted)
+        return manifest
+    if not any(folder.glob(JOURNAL_PATTERN)) and out.has(build.shard_name(0)):
+        raise UserError(
+            f"{out}/{build.shard_name(0)} exists, but nothing records who built it; "
+            f"choose an empty --out, or remove the shards"
+        )
+    return None
+
+
+def recover(build: Build, out: Destination, manifest: Manifest) -> dict[int, BuiltShard]:
+    """Return what became of each shard that a finished build's destination still holds whole."""
+    failures: defaultdict[int, list[Failure]] = defaultdict(list)
+    first_row = 0
+    rows = iter(read_failures(out.folder, out))
+    failure = next(rows, None)
+    entries = {entry.name: entry for entry in manifest.shards}
+    built = {}
+    for index in range(build.header.num_shards):
+        first_row += build.size_of(index)
+        while failure is not None and failure.row < first_row:
+            failures[index].append(failure)
+            failure = next(rows, None)
+        entry = entries.get(build.shard_name(index))
+        if entry is None and not failures[index]:
+            continue
+        if entry is None or intact(out, entry):
+            prompts = {}
+            if entry is not None:
+                with out.copy_of(entry.name) as path:
+                    prompts = count_prompts(path)
+            built[index] = BuiltShard(
+                index=index, entry=entry, prompts=prompts, failures=tuple(failures[index])
+            )
+    return built
+
+
+def count_prompts(shard: Path) -> dict[str, int]:
+    """Return how often each prompt occurs in a shard."""
+    return dict(Counter(map(prompt_of, read_samples(shard))))
+
+
+def intact(out: Destination, entry: ShardEntry | None) -> bool:
+    """Return whether a shard is there with the size and checksum of its entry."""
+    if entry is None:
+        return True
+    try:
+        with out.copy_of(entry.name) as path:
+            return (
+                path.is_file()
+                and path.stat().st_size == entry.num_bytes
+                and sha256_of(path) == entry.sha256
+            )
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,153 @@
+"""Make what is missing of a build, and publish its manifest last."""
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from data_tools.build.destination import Destination
+from data_tools.build.journal import JOURNAL_PATTERN, Journal, read_journals, write_failures
+from data_tools.build.protocol import (
+    WHOLE,
+    Build,
+    BuildHeader,
+    BuiltShard,
+    ShardJob,
+    ShouldStop,
+    Task,
+)
+from data_tools.build.resume import find_build, intact, recover
+from data_tools.build.worker_pool import run_jobs
+from t2vgan.data.shards import MANIFEST_NAME, Manifest, load_manifest, write_manifest
+from t2vgan.errors import UserError
+from t2vgan.utils.console import tell
+from t2vgan.utils.files import remove_leftovers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tqdm import tqdm
+
+RunJobs = Callable[..., "Iterator[BuiltShard]"]
+Watch = Callable[[BuiltShard], None]
+
+
+def complete(
+    build: Build,
+    out: Destination,
+    *,
+    num_workers: int,
+    task: Task = WHOLE,
+    remake: Collection[int] = (),
+    watch: Watch = lambda built: None,
+    engine: RunJobs = run_jobs,
+) -> dict[int, BuiltShard]:
+    """Make what is missing of this task's shards, and return what became of each.
+
+    The manifest is written when nothing is left to other tasks. `remake` names shards to make
+    again though they are whole. `watch` sees every shard of the task, the ones that are there
+    first, and may raise.
+
+    Raises UserError when the destination holds another build, or shards that no build here made.
+    """
+    out.folder.mkdir(parents=True, exist_ok=True)
+    manifest = find_build(build, out)
+    header = build.header
+    with Journal(out.folder, header, task, where=out) as journal:
+        out.claim(header)
+        built = recover(build, out, manifest) if manifest else {}
+        built = {index: shard for index, shard in built.items() if index not in remake}
+        built |= {i: s for i, s in journal.built.items() if intact(out, s.entry)}
+        mine = task.indexes(header.num_shards)
+        missing = [index for index in mine if index not in built]
+        for index in mine:
+            if index in built:
+                if task.count > 1 and index not in journal.built:  # where the merge will look
+                    journal.record(built[index])
+                    out.record(header, built[index])
+                watch(built[index])
+        try:
+            with _progress(build, mine, missing) as progress:
+                jobs = [build.job(index) for index in missing]
+                for shard in engine(partial(run_job, out), jobs, num_workers=num_workers):
+                    journal.record(shard)
+                    out.record(header, shard)
+                    built[shard.index] = shard
+                    progress.update(build.size_of(shard.index))
+                    watch(shard)
+        except KeyboardInterrupt:
+            tell("finished shards stay; the same command continues")
+            raise
+        if task.count == 1:
+            publish(out, header, built)
+    return built
+
+
+def run_job(out: Destination, job: ShardJob, should_stop: ShouldStop) -> BuiltShard:
+    """Run a job in whatever process this is, and bring its shard to where it stays."""
+    built = job.run(out.folder, should_stop)
+    out.deliver(job.name, built)
+    return built
+
+
+def is_complete(build: Build, out: Destination) -> bool:
+    """Return whether a destination holds this very build, whole."""
+    if not out.folder.is_dir():
+        return False
+    manifest = find_build(build, out)
+    return manifest is not None and all(intact(out, entry) for entry in manifest.shards)
+
+
+def merge_journals(out: Destination) -> Manifest:
+    """Publish the manifest of a build whose tasks have all finished.
+
+    Raises UserError naming shards that are missing or damaged.
+    """
+    folder = out.folder
+    if (folder / MANIFEST_NAME).exists() and not any(folder.glob(JOURNAL_PATTERN)):
+        return load_manifest(folder)
+    header, built = read_journals(folder)
+    sound = {index for index, shard in built.items() if intact(out, shard.entry)}
+    if missing := [index for index in range(header.num_shards) if index not in sound]:
+        shown = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+        raise UserError(
+            f"{out}: {len(missing)} of {header.num_shards} shards are missing or damaged "
+            f"(numbers {shown}); run the tasks that make them again, then merge"
+        )
+    remove_leftovers(folder)
+    return publish(out, header, built)
+
+
+def publish(out: Destination, header: BuildHeader, built: dict[int, BuiltShard]) -> Manifest:
+    """Write failures.jsonl (of a list) and the manifest, then remove the journals."""
+    folder = out.folder
+    if header.num_rows is not None:
+        write_failures(folder, built.values())
+    if not any(shard.entry for shard in built.values()):
+        raise UserError(f"{out}: no clip could be made, so that there is no data set")
+    manifest = header.make_manifest(built.values())
+    write_manifest(folder, manifest)
+    out.publish()
+    for journal in folder.glob(JOURNAL_PATTERN):
+        journal.unlink()
+    return manifest
+
+
+def summary(manifest: Manifest) -> str:
+    """Return a data set's counts in one line."""
+    num_bytes = sum(entry.num_bytes for entry in manifest.shards)
+    return (
+        f"{manifest.num_samples} clips, {len(manifest.prompts)} prompts, "
+        f"{len(manifest.shards)} shards, {num_bytes / 1e6:.1f} MB"
+    )
+
+
+@contextmanager
+def _progress(build: Build, mine: Sequence[int], missing: Sequence[int]) -> "Iterator[tqdm]":
+    from tqdm import tqdm
+
+    total = sum(map(build.size_of, mine))
+    label = f"building {build.header.builder}"
+    done = total - sum(map(build.size_of, missing))
+    with tqdm(total=total, initial=done, desc=label, unit=f" {build.unit}", delay=0.5) as bar:
+        yield bar

@@ -1,0 +1,106 @@
+"""A build of rendered scenes: which clips go into which shard, and all that they depend on."""
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from data_tools.build.protocol import (
+    BuildHeader,
+    BuildStopped,
+    BuiltShard,
+    PromptCounter,
+    ShouldStop,
+)
+from data_tools.scenes import FPS
+from t2vgan.data.shards import EncodedSample, Geometry, encode_sample, write_shard
+
+CLIPS_PER_RENDER = 64  # spreads NumPy's overhead; more gains nothing
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """The arguments that decide the bytes of a data set. Workers are not among them."""
+
+    scene: str
+    num_clips: int
+    clips_per_shard: int
+    geometry: Geometry
+    seed: int
+    unit = "clips"
+
+    @property
+    def module(self) -> ModuleType:
+        """The scene's module."""
+        return importlib.import_module(f"data_tools.scenes.{self.scene.replace('-', '_')}")
+
+    @property
+    def header(self) -> BuildHeader:
+        """What is built; the arguments have the names that they have on the command line."""
+        return BuildHeader(
+            builder=self.scene,
+            builder_version=self.module.VERSION,
+            builder_config={
+                "num_clips": self.num_clips,
+                "clips_per_shard": self.clips_per_shard,
+                "num_frames": self.geometry.num_frames,
+                "size": f"{self.geometry.height}x{self.geometry.width}",
+                "seed": self.seed,
+            },
+            geometry=self.geometry,
+            fps=FPS,
+            num_shards=-(-self.num_clips // self.clips_per_shard),
+            held_out_prompts=tuple(self.module.HELD_OUT_PROMPTS),
+            prompt_order=tuple(self.module.PROMPTS),
+        )
+
+    def shard_name(self, index: int) -> str:
+        """Return the file name of a shard."""
+        return f"{self.scene}-{index:05d}.tar"
+
+    def clip_indexes(self, index: int) -> range:
+        """Return the clips of a shard; the last may hold fewer."""
+        first = index * self.clips_per_shard
+        return range(first, min(first + self.clips_per_shard, self.num_clips))
+
+    def size_of(self, index: int) -> int:
+        """Return the number of clips of a shard."""
+        return len(self.clip_indexes(index))
+
+    def job(self, index: int) -> "SceneShard":
+        """Return the work of one shard."""
+        return SceneShard(self, index)
+
+
+@dataclass(frozen=True)
+class SceneShard:
+    """One shard of a scene."""
+
+    plan: BuildPlan
+    index: int
+
+    @property
+    def name(self) -> str:
+        """The shard's file name."""
+        return self.plan.shard_name(self.index)
+
+    def run(self, folder: Path, should_stop: ShouldStop) -> BuiltShard:
+        """Render, encode and write the shard; raise BuildStopped, leaving nothing, when asked."""
+        samples = PromptCounter(self._samples(should_stop))
+        entry = write_shard(folder / self.name, samples)
+        return BuiltShard(index=self.index, entry=entry, prompts=samples.counts)
+
+    def _samples(self, should_stop: ShouldStop) -> Iterator[EncodedSample]:
+        plan = self.plan
+        indexes = plan.clip_indexes(self.index)
+        common = {**plan.geometry.model_dump(), "fps": FPS, "source": plan.scene}
+        for start in range(0, len(indexes), CLIPS_PER_RENDER):
+            if should_stop():
+                raise BuildStopped
+            chunk = indexes[start : start + CLIPS_PER_RENDER]
+            clips = plan.module.render_clips(chunk, plan.seed, plan.geometry)
+            for clip, frames, prompt, attributes in zip(
+                chunk, clips.frames, clips.prompts, clips.attributes, strict=True
+            ):
+                yield encode_sample(f"{clip:08d}", frames, prompt, {**common, **attributes})

@@ -1,0 +1,247 @@
+"""Folders of a run's steps that are either whole and verified, or not there at all.
+
+    run_dir/checkpoints/
+        step_00001000/        complete when it got this name; MANIFEST.json holds its checksums
+        damaged-step_.../     found changed since, and set aside
+        unwanted-step_.../    good, but set aside by --rollback, which goes on from before it
+        .tmp-.../             being written or removed; a leftover after a kill
+
+This file knows bytes and names only. What the files mean is state.py's affair.
+"""
+
+import errno
+import hashlib
+import json
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain, count
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, ValidationError
+
+from t2vgan.errors import UserError
+from t2vgan.utils.files import fsync_path, sha256_of
+
+FORMAT = "t2vgan-checkpoint"
+FORMAT_VERSION = 1
+MANIFEST_NAME = "MANIFEST.json"
+STATE_NAME = "state.json"
+LEAST_KEPT = 2  # the newest may be found damaged
+TEMPORARY_PREFIX = ".tmp-"
+FREE_SPACE_MARGIN = 1 << 20  # bytes: headers, the manifest, folder entries
+
+logger = logging.getLogger(__name__)
+
+
+class DamagedError(Exception):
+    """A checkpoint whose bytes are not the ones that were written; the text says which."""
+
+
+class FileEntry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_bytes: int
+    sha256: str
+
+
+class FileList(BaseModel):
+    """What MANIFEST.json says; `sha256` covers the manifest's own other fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str
+    format_version: int
+    name: str
+    files: dict[Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")], FileEntry]
+    sha256: str
+
+
+# --- names -------------------------------------------------------------------------------------
+
+
+def checkpoints_folder(run_dir: Path | str) -> Path:
+    return Path(run_dir) / "checkpoints"
+
+
+def step_folder(run_dir: Path | str, step: int) -> Path:
+    return checkpoints_folder(run_dir) / f"step_{step:08d}"
+
+
+def list_steps(run_dir: Path | str) -> list[int]:
+    """Return the steps that have a published checkpoint, verified or not, oldest first."""
+    names = (path.name for path in checkpoints_folder(run_dir).glob("step_*"))
+    return sorted(int(match[1]) for name in names if (match := re.fullmatch(r"step_(\d+)", name)))
+
+
+# --- write -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def published(folder: Path, num_bytes: int) -> Iterator[Path]:
+    """Yield a temporary folder; on success seal it with a manifest and give it its final name.
+
+    A folder that has the name loses it in the last moment. On any failure the temporary folder is
+    removed. Raises OSError before anything is written when the disk has less than `num_bytes` free.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_free_space(folder, num_bytes)
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder.parent))
+    try:
+        yield temporary
+        write_manifest(temporary, folder.name)
+        for path in temporary.iterdir():
+            path.chmod(0o644)
+            fsync_path(path)
+        temporary.chmod(0o755)
+        fsync_path(temporary)
+        if folder.exists():
+            take_away(folder)
+        temporary.rename(folder)
+        fsync_path(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_free_space(folder: Path, num_bytes: int) -> None:
+    needed = num_bytes + FREE_SPACE_MARGIN
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed:
+        reason = (
+            f"no space left for this checkpoint: it needs {needed / 1e6:.1f} MB and "
+            f"{free / 1e6:.1f} MB are free; older checkpoints are untouched"
+        )
+        raise OSError(errno.ENOSPC, reason, str(folder))
+
+
+def write_manifest(folder: Path, name: str) -> None:
+    """Write the sizes and checksums of a folder's files into MANIFEST.json."""
+    fields: dict[str, JsonValue] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "files": {
+            path.name: {"num_bytes": path.stat().st_size, "sha256": sha256_of(path)}
+            for path in sorted(folder.iterdir())
+        },
+    }
+    fields["sha256"] = checksum_of(fields)
+    (folder / MANIFEST_NAME).write_text(json.dumps(fields, indent=1))
+
+
+def remove_old(run_dir: Path | str, *, keep: int, protect: Collection[int]) -> None:
+    """Remove all but the newest `keep` (never fewer than two) and the protected steps."""
+    old_steps = list_steps(run_dir)[: -max(keep, LEAST_KEPT)]
+    for step in old_steps:
+        if step not in protect:
+            take_away(step_folder(run_dir, step))
+
+
+def take_away(folder: Path) -> None:
+    """Remove a checkpoint.
+
+    It first loses its name, so that a kill in between leaves nothing half-removed under it.
+    """
+    removed = folder.rename(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder.parent))
+    shutil.rmtree(removed, ignore_errors=True)
+
+
+def remove_leftovers(run_dir: Path | str) -> None:
+    """Remove what a killed save or a killed removal left behind."""
+    for leftover in checkpoints_folder(run_dir).glob(f"{TEMPORARY_PREFIX}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+# --- read --------------------------------------------------------------------------------------
+
+
+def verify(folder: Path) -> None:
+    """Compare every byte of a checkpoint with its manifest.
+
+    Raises DamagedError naming the file that differs, and UserError for another format version.
+    """
+    try:
+        manifest = read_manifest(folder)
+        for name, entry in manifest.files.items():
+            path = folder / name
+            if not path.is_file():
+                raise DamagedError(f"{name} is missing")
+            num_bytes = path.stat().st_size
+            if num_bytes != entry.num_bytes:
+                raise DamagedError(f"{name} has {num_bytes} bytes instead of {entry.num_bytes}")
+            if sha256_of(path) != entry.sha256:
+                raise DamagedError(f"{name} has another checksum than when it was written")
+    except FileNotFoundError as error:  # another rank has just set it aside
+        raise DamagedError(f"{error.filename} is missing") from None
+
+
+def read_manifest(folder: Path) -> FileList:
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise DamagedError(f"{MANIFEST_NAME} is missing")
+    try:
+        fields = json.loads(path.read_bytes())
+        sealed = fields["sha256"] == checksum_of(fields) and fields["name"] == folder.name
+    except (ValueError, KeyError, TypeError, RecursionError):
+        sealed = False
+    if not sealed:
+        raise DamagedError(f"{MANIFEST_NAME} is not what was written for {folder.name}")
+    if fields.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{folder}: checkpoint format version {fields.get('format_version')}, but this t2vgan "
+            f"reads {FORMAT_VERSION}; use the t2vgan that wrote it, or another run_dir"
+        )
+    try:
+        return FileList.model_validate(fields)
+    except ValidationError as error:
+        raise DamagedError(f"{MANIFEST_NAME}: {error.errors()[0]['msg']}") from None
+
+
+def read_state(folder: Path) -> dict[str, JsonValue]:
+    """Return what a checkpoint says besides tensors."""
+    return json.loads((folder / STATE_NAME).read_bytes())
+
+
+def newest_state(run_dir: Path) -> dict[str, JsonValue]:
+    """Return what the newest readable checkpoint says besides tensors; empty where none is."""
+    for step in reversed(list_steps(run_dir)):
+        with suppress(OSError, ValueError):
+            return read_state(step_folder(run_dir, step))
+    return {}
+
+
+def checksum_of(fields: dict[str, JsonValue]) -> str:
+    """Return the SHA-256 of a manifest's fields, its own checksum left out."""
+    covered = {key: value for key, value in fields.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
+
+
+def accept_or_set_aside(folder: Path) -> bool:
+    """Return whether a good checkpoint has this name; a damaged one is named and loses it."""
+    if not folder.exists():
+        return False
+    try:
+        verify(folder)
+    except DamagedError as damage:
+        aside = set_aside(folder, "damaged")
+        logger.warning("checkpoint %s is damaged: %s; set aside as %s", folder, damage, aside.name)
+        return False
+    return True
+
+
+def set_aside(folder: Path, why: str) -> Path:
+    """Take a checkpoint's name from it; return the new one."""
+    aside = free_name(folder.with_name(f"{why}-{folder.name}"))
+    with suppress(FileNotFoundError):  # another rank was faster
+        folder.rename(aside)
+    return aside
+
+
+def free_name(path: Path) -> Path:
+    """Return `path`, or the first of `path-2`, `path-3`, ... that does not exist."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(name for name in chain([path], numbered) if not name.exists())

@@ -1,0 +1,59 @@
+"""TODO."""
+
+import os
+import resource
+
+import torch
+
+from t2vgan.distributed.context import Processes
+
+
+def choose_precision(requested: str, device: torch.device) -> torch.dtype:
+    """Return the autocast type; float32 means none.
+
+    "auto" takes what accelerate's launch file asks for (`mixed_precision`), else bfloat16 only
+    where the hardware computes in it: CPUs without AMX or AVX512-BF16 convert every operand and are
+    many times slower than in float32.
+    """
+    named = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
+    if requested != "auto":
+        return named[requested]
+    launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # its "no" is only its default
+    if launcher in ("bf16", "fp16"):
+        return named[launcher]
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast else torch.float16
+    return torch.bfloat16 if cpu_computes_bfloat16() else torch.float32
+
+
+def cpu_computes_bfloat16() -> bool:
+    """Return whether this CPU multiplies bfloat16 matrices in hardware."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a GPU's name, or the CPU's number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def describe_processes(processes: Processes, precision: str) -> str:
+    """Return one line on how a run computes, and on what it might have expected instead."""
+    number = "1 process" if processes.world_size == 1 else f"{processes.world_size} processes"
+    text = f"{number} on {describe_device(processes.device)}, {precision}"
+    num_gpus = torch.cuda.device_count()
+    if processes.device.type == "cpu" and not num_gpus:
+        return f"{text} (no GPU found)"
+    if processes.device.type == "cuda" and processes.world_size == 1 < num_gpus:
+        return f"{text} (of {num_gpus} GPUs; launch/accelerate/multi_gpu.yaml uses all)"
+    return text
+
+
+def peak_memory_gb() -> float:
+    """Return the most memory used so far: the GPU's, or on a CPU the process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

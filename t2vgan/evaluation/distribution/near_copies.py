@@ -1,0 +1,113 @@
+"""Near copies: which generated clips lie as close to a training clip as hardly any real clip does.
+
+Clips are compared as thumbnails. How close is too close follows from the data: the distance that
+only one real clip in a hundred keeps from its nearest neighbour among the other real clips.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from t2vgan.config import Frozen
+from t2vgan.distributed.context import Processes
+from t2vgan.evaluation.real_clips import RealClips
+from t2vgan.evaluation.scores import Interval, wilson_interval
+from t2vgan.evaluation.sharding import share_clips
+
+THUMBNAIL_FRAMES, THUMBNAIL_SIDE = 4, 12
+CLOSE_QUANTILE = 0.01  # of the distances of real clips from their nearest neighbours
+NUM_DECIMALS = 3  # of distances in grey levels
+MAX_TRAINING_CLIPS = 20_000  # that are searched
+MIN_REAL_CLIPS = 100  # below, that quantile means nothing
+
+
+class NearCopies(Frozen):
+    """Generated clips that repeat a training clip."""
+
+    share: float
+    """Of the generated clips: nearer to a training clip than `threshold`, or as near."""
+    share_interval: Interval
+    share_of_real: float
+    """Of the real clips, as near to another one: about 1 %, more where the data repeats itself."""
+    threshold: float
+    """RMS difference of two thumbnails, grey levels."""
+    num_training_clips: int
+    """Training clips that were searched: the first of each part of the data."""
+
+
+def thumbnails(frames: np.ndarray) -> np.ndarray:
+    """Return frames (N, T, H, W, 3) uint8 as (N, D) float32: four frames of 12x12 pixels each.
+
+    The frames lie evenly from the first to the last, pixels are averaged by area.
+    """
+    import cv2
+
+    times = evenly(frames.shape[1], THUMBNAIL_FRAMES)
+    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    small = [
+        cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        for picture in frames[:, times].reshape(-1, *frames.shape[2:])
+    ]
+    return np.stack(small).reshape(len(frames), -1).astype(np.float32)
+
+
+def evenly(num_frames: int, wanted: int) -> np.ndarray:
+    """Return the places of `wanted` frames, evenly from the first of `num_frames` to the last."""
+    return np.rint(np.linspace(0, num_frames - 1, wanted)).astype(np.int64)
+
+
+def nearest_distances(
+    queries: np.ndarray, pool: np.ndarray, same: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the RMS distance of each of (N, D) thumbnails from the nearest of (M, D), (N,).
+
+    `same` (N,) is each query's own place in the pool, out of range where it has none: no clip is a
+    copy of itself. Rounded, so that equal clips are at distance 0 exactly.
+    """
+    queries, pool = queries.astype(np.float64), pool.astype(np.float64)
+    squares = np.sum(queries**2, axis=1)[:, None] + np.sum(pool**2, axis=1) - 2 * queries @ pool.T
+    if same is not None:
+        rows = np.flatnonzero((same >= 0) & (same < len(pool)))
+        squares[rows, same[rows]] = np.inf
+    nearest = np.maximum(squares.min(axis=1), 0) / queries.shape[1]
+    return np.sqrt(nearest).round(NUM_DECIMALS)
+
+
+def find_near_copies(
+    generated: np.ndarray,
+    real: np.ndarray,
+    real_clips: RealClips,
+    processes: Processes,
+    device: torch.device,
+) -> NearCopies | None:
+    """Search the training clips for those that generated clips copy (collective).
+
+    generated (N, D) and real (M, D) are thumbnails, real ones those of `real_clips`.
+    None where real clips are too few to tell what is near.
+    """
+    if len(real) < MIN_REAL_CLIPS:
+        return None
+    training = RealClips(real_clips.data, MAX_TRAINING_CLIPS)
+    own = real_clips.places_in(training)
+
+    def search(places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        pool = thumbnails(training.read(places)[0])
+        return nearest_distances(generated, pool), nearest_distances(real, pool, own - places[0])
+
+    parts = share_clips(processes, device, training.num_clips, search, label="training clips")
+    from_generated, from_real = (np.min(part, axis=0) for part in zip(*parts, strict=True))
+    return judge_distances(from_generated, from_real, training.num_clips)
+
+
+def judge_distances(generated: np.ndarray, real: np.ndarray, num_training_clips: int) -> NearCopies:
+    """Judge distances (N,) and (M,) of generated and real clips from their nearest neighbours."""
+    threshold = float(np.quantile(real, CLOSE_QUANTILE, method="lower"))
+    num_close = int(np.count_nonzero(generated <= threshold))
+    return NearCopies(
+        share=num_close / len(generated),
+        share_interval=wilson_interval(num_close, len(generated)),
+        share_of_real=float(np.mean(real <= threshold)),
+        threshold=threshold,
+        num_training_clips=num_training_clips,
+    )

@@ -1,0 +1,112 @@
+"""What varies in clips: an object within its clip, and clips within a prompt."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from t2vgan.config import Frozen
+from t2vgan.evaluation.prompt_accuracy.attributes import OUTLINE_SCALES
+from t2vgan.evaluation.prompt_accuracy.motion import bridge_gaps, in_view
+from t2vgan.evaluation.prompt_accuracy.object_paths import Track, join
+from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
+
+RESIZING = ("shrinking", "expanding")
+
+
+class Steadiness(Frozen):
+    """How much an object changes within a clip: means over clips of a std over frames.
+
+    Like `Spread`, over clips with training prompts, so that real clips show the same motions.
+    """
+
+    area: float | None
+    """Std of the area over its mean; shrinking and expanding clips and cut objects left out."""
+    colour: float | None
+    """Std of the object's mean colour, RMS over channels, grey levels."""
+    shape: float | None
+    """Std of the outline's moments, RMS over them, in units that tell shapes apart; cut objects
+    left out."""
+
+
+class Spread(Frozen):
+    """How much clips of one prompt differ: std within a prompt, RMS over prompts."""
+
+    start: float | None
+    """Start position, RMS over x and y, over the frame's shorter side."""
+    size: float | None
+    """Object radius, mean over the clip, over the frame's shorter side."""
+    speed: float | None
+    """Length of the object's path through the clip, over the frame's shorter side."""
+
+
+def measure_steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
+    """Measure every object of N clips and their prompts."""
+    expected = [expected_objects(prompt) or () for prompt in prompts]
+    keeps_size = [all(e["motion"] not in RESIZING for e in clip) for clip in expected]
+    num_objects = len(track.objects)
+    track = join(track.objects)
+    whole = (
+        track.alone & ~track.cut & np.tile(np.array(keeps_size, dtype=bool), num_objects)[:, None]
+    )
+    area = _std_over_frames(track.area, whole) / _mean_over_frames(track.area, whole)
+    channels = [_std_over_frames(track.colour[..., c], track.alone) for c in range(3)]
+    moments = [
+        _std_over_frames(track.outline[..., m], track.alone & ~track.cut) / scale
+        for m, scale in enumerate(OUTLINE_SCALES)
+    ]
+    return Steadiness(
+        area=mean_if_any(area),
+        colour=mean_if_any(_root_mean_square(channels)),
+        shape=mean_if_any(_root_mean_square(moments)),
+    )
+
+
+def measure_spread(track: Track, prompts: np.ndarray) -> Spread:
+    """Measure the objects that can be followed, each among its like in clips of its prompt.
+
+    Prompts with one such clip are out.
+    """
+    num_objects, num_clips = len(track.objects), len(prompts)
+    kinds = np.repeat(np.arange(num_objects), num_clips)  # they stand in one order in all clips
+    track, prompts = join(track.objects), np.tile(prompts, num_objects)
+    followed = in_view(track)
+    x, y = bridge_gaps(np.stack([track.x, track.y]), track.alone) / track.unit
+    radius = _mean_over_frames(np.sqrt(track.area / np.pi), track.alone) / track.unit
+    speed = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).sum(axis=1)
+    groups = [
+        np.flatnonzero(followed & (prompts == prompt) & (kinds == kind))
+        for prompt in dict.fromkeys(prompts)
+        for kind in range(num_objects)
+    ]
+    groups = [group for group in groups if len(group) > 1]
+
+    def within_prompt(*values: np.ndarray) -> float | None:
+        variances = [np.var(v[group], ddof=1) for v in values for group in groups]
+        return float(np.sqrt(np.mean(variances))) if groups else None
+
+    return Spread(
+        start=within_prompt(x[:, 0], y[:, 0]),
+        size=within_prompt(radius),
+        speed=within_prompt(speed),
+    )
+
+
+def _mean_over_frames(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return the mean over valid frames of (N, T) values, NaN for clips with fewer than two."""
+    count = valid.sum(axis=1)
+    total = np.where(valid, values, 0).sum(axis=1)
+    return np.where(count > 1, total / np.maximum(count, 1), np.nan)
+
+
+def _std_over_frames(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    centre = _mean_over_frames(values, valid)[:, None]
+    return np.sqrt(_mean_over_frames(np.square(values - centre), valid))
+
+
+def _root_mean_square(values: Sequence[np.ndarray]) -> np.ndarray:
+    return np.sqrt(np.mean(np.square(values), axis=0))
+
+
+def mean_if_any(values: np.ndarray) -> float | None:
+    """Return the mean of the values that are not NaN."""
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None

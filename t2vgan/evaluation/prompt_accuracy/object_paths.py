@@ -1,0 +1,163 @@
+"""From pixels to one object's path: where is it in each frame, how large, what colour, is it alone?
+
+Nothing here knows how a clip was made. The background is taken to be nearly uniform (the clip's
+median colour); what differs from it clearly is an object.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from t2vgan.evaluation.prompt_accuracy.objects import largest_objects
+
+OBJECT_CONTRAST = 96  # grey levels from the background in at least one channel, of 255
+CLIPS_AT_ONCE = 16  # keeps every intermediate array in the processor's cache
+BACKGROUND_STRIDE = 8  # every 8th pixel in y and x is enough to know the background
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One object of each of N clips through T frames, and the clips' other objects beside it.
+
+    `x`, `y` (pixels, pixel centres at whole numbers), `area` (pixels), `colour` (0..255) and what
+    follows from its coverage are NaN in a frame without an object.
+    """
+
+    x: np.ndarray  # (N, T)
+    y: np.ndarray  # (N, T)
+    area: np.ndarray  # (N, T)
+    colour: np.ndarray  # (N, T, 3)
+    coverage: np.ndarray  # (N, T) area in pixels, those of the soft edge counted in part
+    core_colour: np.ndarray  # (N, T, 3) colour of the pixels that the object covers
+    outline: np.ndarray  # (N, T, 4) moments that tell shapes apart, see objects.OUTLINE
+    digit: np.ndarray  # (N, T) int8 the digit that is seen; -1 where none is, or none is sought
+    num_objects: np.ndarray  # (N, T) int; an object too spread out to be one counts as two
+    cut: np.ndarray  # (N, T) bool: the object touches the frame's edge
+    flicker: np.ndarray  # (N,) mean change of the background between frames, grey levels
+    height: int
+    width: int
+    further: tuple["Track", ...] = ()  # one for each further object that clips may show
+
+    @property
+    def objects(self) -> tuple["Track", ...]:
+        """The tracks of all objects."""
+        return (replace(self, further=()), *self.further)
+
+    @property
+    def alone(self) -> np.ndarray:
+        """Whether a frame holds exactly one object, (N, T) bool."""
+        return self.num_objects == 1
+
+    @property
+    def unit(self) -> int:
+        """The length in pixels that thresholds are fractions of: the frame's shorter side."""
+        return min(self.height, self.width)
+
+    def reorder_frames(self, order: np.ndarray) -> "Track":
+        """Return the track of the same clips with frames in another order, (N, T) indices."""
+        rows = np.arange(len(order))[:, None]
+        return self._change(lambda name, array: array if name == "flicker" else array[rows, order])
+
+    def select(self, clips: np.ndarray) -> "Track":
+        """Return the track of some of the clips: (N,) bool, or indices."""
+        return self._change(lambda name, array: array[clips])
+
+    def _change(self, change: Callable[[str, np.ndarray], np.ndarray]) -> "Track":
+        arrays = {name: change(name, getattr(self, name)) for name in ARRAYS}
+        further = tuple(part._change(change) for part in self.further)
+        return replace(self, further=further, **arrays)  # type: ignore[arg-type]  # all arrays
+
+
+ARRAYS = tuple(f.name for f in fields(Track) if f.name not in ("height", "width", "further"))
+
+
+def track(frames: np.ndarray) -> Track:
+    """Find the largest object in every frame of (N, T, H, W, 3) uint8 clips."""
+    return in_chunks(_track_chunk, frames)
+
+
+def in_chunks(track_chunk: Callable[[np.ndarray], Track], frames: np.ndarray) -> Track:
+    """Track (N, T, H, W, 3) uint8 clips a few at a time."""
+    if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
+        raise ValueError(f"frames must be uint8 (N, T, H, W, 3), not {frames.dtype} {frames.shape}")
+    return join([track_chunk(chunk) for chunk in _chunks(frames)])
+
+
+def join(tracks: Sequence[Track]) -> Track:
+    """Return the tracks of several batches of clips, of one geometry, as one."""
+    arrays = {name: np.concatenate([getattr(part, name) for part in tracks]) for name in ARRAYS}
+    further = tuple(map(join, zip(*(part.further for part in tracks), strict=True)))
+    return replace(tracks[0], further=further, **arrays)  # type: ignore[arg-type]  # all arrays
+
+
+def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(frames), CLIPS_AT_ONCE):
+        yield frames[start : start + CLIPS_AT_ONCE]
+
+
+def _track_chunk(frames: np.ndarray) -> Track:
+    scene = Scene.of(frames)
+    return scene.track(scene.contrast, scene.mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the frames of a few clips show before any object is picked."""
+
+    frames: np.ndarray  # (N, T, H, W, 3) uint8
+    background: np.ndarray  # (N, 3) the clip's median colour
+    contrast: np.ndarray  # (N, T, H, W) uint8, with the background
+    mask: np.ndarray  # (N, T, H, W) bool, pixels of objects
+    flicker: np.ndarray  # (N,)
+
+    @classmethod
+    def of(cls, frames: np.ndarray) -> "Scene":
+        """Tell objects from the background."""
+        sparse = frames[:, :, ::BACKGROUND_STRIDE, ::BACKGROUND_STRIDE]  # (N, T, h, w, 3)
+        background = _median(sparse.reshape(len(frames), -1, 3))
+        contrast = _contrast(frames, background)
+        mask = contrast >= OBJECT_CONTRAST
+        flicker = _flicker(sparse, mask[:, :, ::BACKGROUND_STRIDE, ::BACKGROUND_STRIDE])
+        return cls(frames, background, contrast, mask, flicker)
+
+    def track(self, contrast: np.ndarray, mask: np.ndarray) -> Track:
+        """Follow the largest object of a mask (N, T, H, W), its edges as soft as the contrast."""
+        num_clips, num_frames, height, width, _ = self.frames.shape
+        objects = largest_objects(self.frames, contrast, mask)
+        per_frame: dict[str, Any] = {
+            name: values.reshape(num_clips, num_frames, *values.shape[1:])
+            for name, values in objects.items()
+        }
+        return Track(
+            **per_frame,
+            flicker=self.flicker,
+            height=height,
+            width=width,
+        )
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Return the (lower) median over axis 1 of uint8 (N, M, 3), as uint8 (N, 3)."""
+    middle = (values.shape[1] - 1) // 2
+    return np.partition(values.swapaxes(1, 2), middle, axis=2)[:, :, middle]
+
+
+def _contrast(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Return each pixel's largest channel distance from its clip's background, (N, T, H, W)."""
+    num_clips, num_frames, height, width, _ = frames.shape
+    rows = frames.reshape(num_clips, num_frames * height, width * 3)
+    background = np.tile(background, width)[:, None]  # whole rows: short axes are slow in NumPy
+    distance = np.maximum(rows, background)
+    distance -= np.minimum(rows, background)
+    contrast = np.maximum(distance[..., 0::3], distance[..., 1::3])
+    return np.maximum(contrast, distance[..., 2::3], out=contrast).reshape(frames.shape[:-1])
+
+
+def _flicker(sparse: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the mean absolute change of background pixels from frame to frame, (N,)."""
+    change = np.abs(np.diff(sparse.astype(np.float32), axis=1))
+    still = ~(mask[:, 1:] | mask[:, :-1])
+    num_values = np.maximum(3 * np.count_nonzero(still, axis=(1, 2, 3)), 1)
+    return np.einsum("nthwc,nthw->n", change, still.astype(np.float32)) / num_values

@@ -1,0 +1,131 @@
+"""What a prompt asks for, and which prompts an evaluation shows.
+
+A prompt names a motion and, where it wants to, a shape, a colour and a size of its object; only
+what it names is asked. Two objects stand each after its own article and differ in colour. A digit
+is named by that word, as in "digit 3 moving up and down", and two of them differ.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from t2vgan.errors import UserError
+from t2vgan.evaluation.prompt_accuracy.attributes import COLOURS, DIGITS, SHAPES, SIZES, identity
+from t2vgan.evaluation.prompt_accuracy.motion import expected_motion
+from t2vgan.utils.seeds import permutation
+
+CLIPS_PER_CHOSEN = 4
+MAX_OBJECTS = 2
+ATTRIBUTES = ("digit", "shape", "colour", "size", "motion")
+VALUES = {
+    **dict.fromkeys(DIGITS, "digit"),
+    **dict.fromkeys(SHAPES, "shape"),
+    **dict.fromkeys(COLOURS, "colour"),
+    **dict.fromkeys(SIZES, "size"),
+}
+OTHER_WORDS = frozenset({"a", "an", "the", "is", "digit"})
+START_OF_DIGIT = re.compile(r"\b(?=digit\b)", re.IGNORECASE)
+START_OF_OBJECT = re.compile(r"\b(?=(?:an?|the)\b)", re.IGNORECASE)
+JOINING = re.compile(  # but not that of the bounces "up and down" and "left and right"
+    r"\band\b(?!(?<=\bup and) down\b|(?<=\bleft and) right\b)"
+)
+
+Expected = tuple[dict[str, str], ...]
+Content = tuple[tuple[tuple[str, str], ...], ...]
+
+
+@lru_cache(maxsize=1 << 16)
+def expected_objects(prompt: str) -> Expected | None:
+    """Return what a prompt asks of each object, attribute -> value; None if it is not known."""
+    start = START_OF_DIGIT if START_OF_DIGIT.search(prompt) else START_OF_OBJECT
+    before, *phrases = start.split(prompt)
+    if len(phrases) < 2:
+        phrases = [prompt]
+    elif before.strip():
+        return None
+    expected = [expected_attributes(phrase) for phrase in phrases]
+    known = [attributes for attributes in expected if attributes is not None]
+    if len(known) < len(expected) or len(known) > MAX_OBJECTS:
+        return None
+    names = {attributes.get(identity(attributes)) for attributes in known}
+    if len(known) > 1 and (None in names or len(names) < len(known)):
+        return None
+    return tuple(known)
+
+
+def expected_attributes(prompt: str) -> dict[str, str] | None:
+    """Return what one object's prompt asks for, attribute -> value; None if it is not known."""
+    words = re.findall(r"[^\W_]+", JOINING.sub(" ", prompt.lower()))
+    named = {VALUES[word]: word for word in words if word in VALUES}
+    if len(named) < sum(word in VALUES for word in words):
+        return None  # two colours, say: two objects
+    is_digit = "digit" in words
+    if is_digit != ("digit" in named) or (is_digit and len(named) > 1):
+        return None  # a digit has no shape, and a shape no digit
+    rest = [word for word in words if word not in VALUES and word not in OTHER_WORDS]
+    motion = expected_motion(" ".join(rest))
+    return None if motion is None else named | {"motion": motion}
+
+
+def content(expected: Expected) -> Content:
+    """Return what is asked for as one value, whatever the order of its objects."""
+    return tuple(sorted(tuple(sorted(attributes.items())) for attributes in expected))
+
+
+def in_one_wording(prompts: Iterable[str]) -> list[str]:
+    """Return each prompt in the words of the first one that asks for the same, if it is known."""
+    first: dict[Content, str] = {}
+    worded = []
+    for prompt in prompts:
+        expected = expected_objects(prompt)
+        worded.append(first.setdefault(content(expected), prompt) if expected else prompt)
+    return worded
+
+
+def unknown_prompts(prompts: Iterable[str]) -> list[str]:
+    """Return the distinct prompts, in order, that `expected_objects` does not know."""
+    return [prompt for prompt in dict.fromkeys(prompts) if expected_objects(prompt) is None]
+
+
+def check_prompts(prompts: Sequence[str]) -> None:
+    """Raise UserError, naming them, if there are prompts the grammar does not know."""
+    if unknown := unknown_prompts(prompts):
+        listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        raise UserError(
+            f"the meter does not know {len(unknown)} of the prompts: {listed}; it scores the"
+            " prompts of rendered scenes (docs/evaluation.md)"
+        )
+
+
+def scored_attributes(prompts: Iterable[str]) -> list[str]:
+    """Return motion and the attributes in which prompts differ: one circle is like another."""
+    values: dict[str, set[str]] = {name: set() for name in ATTRIBUTES}
+    for prompt in set(prompts):
+        for expected in expected_objects(prompt) or ():
+            for name, value in expected.items():
+                values[name].add(value)
+    return [name for name in ATTRIBUTES if len(values[name]) > 1 or name == "motion"]
+
+
+def deal_prompts(
+    training: Sequence[str], held_out: Sequence[str], num_clips: int, *, seed: int
+) -> list[str]:
+    """Return the prompt of each of `num_clips` clips.
+
+    Where there are clips for all prompts, clip i shows prompt i mod P of the P prompts, training
+    first, so that none has over one clip more than another. Else the clips are dealt in this way to
+    a choice of prompts, drawn from the seed: half of them training prompts and half held out, and
+    as many as have `CLIPS_PER_CHOSEN` clips each, since variety shows only within a prompt.
+    """
+    if num_clips < len(training) + len(held_out):
+        num_prompts = -(-num_clips // CLIPS_PER_CHOSEN)
+        num_held_out = min(num_prompts // 2, len(held_out))
+        training = _choose(training, num_prompts - num_held_out, seed)
+        held_out = _choose(held_out, num_held_out, seed)
+    prompts = [*training, *held_out]
+    return [prompts[index % len(prompts)] for index in range(num_clips)]
+
+
+def _choose(prompts: Sequence[str], number: int, seed: int) -> list[str]:
+    order = permutation(len(prompts), seed, "dealt prompts")
+    return [prompts[index] for index in order[:number]]

@@ -1,0 +1,95 @@
+"""TODO."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from t2vgan.errors import UserError
+from t2vgan.tokenizer import MAX_TOKENS
+
+
+class TextEncoder(nn.Module):
+    """Embed a prompt: its words' embeddings, summed, over the root of their number, then an MLP.
+
+    The result has unit RMS from the first step on: prompts that start as faint differences beside
+    the latents are ignored by both networks for long.
+    """
+
+    def __init__(self, *, vocabulary_size: int, text_size: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary_size, text_size, padding_idx=0)
+        self.mlp = nn.Sequential(
+            nn.Linear(text_size, text_size), nn.SiLU(), nn.Linear(text_size, text_size)
+        )
+
+    def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """token_ids (B, L) int64, token_mask (B, L) bool -> text_embedding (B, E)."""
+        return self.sum_up(self.words(token_ids), token_mask)
+
+    def sum_up(self, words: Tensor, token_mask: Tensor) -> Tensor:
+        """words (B, L, E), token_mask (B, L) -> (B, E)."""
+        words = words * token_mask.unsqueeze(-1)
+        text = self.mlp(words.sum(1) / token_mask.sum(1, keepdim=True).sqrt())  # B E
+        return F.rms_norm(text, text.shape[1:])
+
+
+class OrderedTextEncoder(TextEncoder):
+    """Add to the sum of words what a small transformer makes of their order.
+
+    A sum of words cannot tell "a red square and a blue circle" from "a blue square and a red
+    circle". But it is what learns first: alone, the mean over a transformer's words says at the
+    start little of the prompt and much of what all prompts share (docs/experiments.md). So its
+    share starts at zero. Pre-norm layers (Xiong et al., ICML 2020).
+    """
+
+    NUM_LAYERS = 2
+    HEAD_SIZE = 16
+
+    def __init__(self, *, vocabulary_size: int, text_size: int) -> None:
+        super().__init__(vocabulary_size=vocabulary_size, text_size=text_size)
+        if text_size % self.HEAD_SIZE:
+            raise UserError(f"model.text_size={text_size} must be a multiple of {self.HEAD_SIZE}")
+        self.places = nn.Embedding(MAX_TOKENS, text_size)
+        self.layers = nn.ModuleList(
+            TextLayer(text_size, num_heads=text_size // self.HEAD_SIZE)
+            for _ in range(self.NUM_LAYERS)
+        )
+        self.share = nn.Parameter(torch.zeros(text_size))
+
+    def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """token_ids (B, L) int64, token_mask (B, L) bool -> text_embedding (B, E)."""
+        words = self.words(token_ids)  # B L E
+        text = self.sum_up(words, token_mask)  # B E
+        words = words + self.places.weight[: token_ids.shape[1]]
+        for layer in self.layers:
+            words = layer(words, token_mask)
+        mean = (words * token_mask.unsqueeze(-1)).sum(1) / token_mask.sum(1, keepdim=True)  # B E
+        text = text + self.share * F.rms_norm(mean, mean.shape[1:])
+        return F.rms_norm(text, text.shape[1:])
+
+
+class TextLayer(nn.Module):
+    """Attention among a prompt's words, then an MLP on each word, both beside a skip."""
+
+    def __init__(self, text_size: int, *, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.to_heads = nn.Linear(text_size, 3 * text_size)
+        self.from_heads = nn.Linear(text_size, text_size)
+        self.mlp = nn.Sequential(
+            nn.Linear(text_size, 2 * text_size), nn.SiLU(), nn.Linear(2 * text_size, text_size)
+        )
+
+    def forward(self, words: Tensor, token_mask: Tensor) -> Tensor:
+        """words (B, L, E), token_mask (B, L) -> (B, L, E)."""
+        heads = self.to_heads(F.rms_norm(words, words.shape[-1:]))
+        query, key, value = rearrange(heads, "b l (n h e) -> n b h l e", n=3, h=self.num_heads)
+        seen = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=token_mask[:, None, None, :]
+        )  # B h L e
+        words = words + self.from_heads(rearrange(seen, "b h l e -> b l (h e)"))
+        return words + self.mlp(F.rms_norm(words, words.shape[-1:]))
+
+
+TEXT_ENCODERS = {"bag": TextEncoder, "transformer": OrderedTextEncoder}

@@ -1,0 +1,188 @@
+"""The run's records: metrics.jsonl, a status line, and whoever listens.
+
+Every record is one JSON object on one line with the fields `kind`, `step`, `clips_seen`,
+`seconds` (of training so far; it survives a resume) and `wall_time` (Unix time).
+"""
+
+import errno
+import json
+import logging
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from t2vgan.utils.console import tell
+from t2vgan.utils.files import atomic_path
+
+METRICS_NAME = "metrics.jsonl"
+
+Record = dict[str, Any]  # plain JSON
+
+logger = logging.getLogger(__name__)
+
+
+class RunLog:
+    """Write a run's records; on every rank but the main one, do nothing.
+
+    Records of a step must be written before its checkpoint is saved: then a resumed run that
+    calls `truncate_after(step)` has each of them exactly once.
+    """
+
+    def __init__(self, run_dir: Path | str, is_main: bool = True):
+        self.path = Path(run_dir) / METRICS_NAME
+        self.is_main = is_main
+        self.listener: Callable[[Record], None] | None = None  # gets each record; must not fail
+        self.file: FileIO | None = None
+        self.waiting: deque[bytes] = deque()  # lines that a full disk did not take yet
+
+    def write(
+        self, kind: str, *, step: int, clips_seen: int, seconds: float, **fields: Any
+    ) -> None:
+        """Append one record and flush it. Numbers that are not finite become null.
+
+        While the disk is full, records wait in memory.
+        """
+        if not self.is_main:
+            return
+        record = to_json(
+            {
+                "kind": kind,
+                "step": step,
+                "clips_seen": clips_seen,
+                "seconds": round(seconds, 3),
+                "wall_time": round(time.time(), 3),
+                **fields,
+            }
+        )
+        num_waiting = len(self.waiting)
+        self.waiting.append(json.dumps(record, allow_nan=False).encode() + b"\n")
+        file = self.open()
+        try:
+            self.flush(file)
+        except OSError as error:
+            if num_waiting == 0:
+                message = "%s cannot be written (%s); records wait in memory"
+                logger.warning(message, self.path, error.strerror)
+        if self.listener:
+            self.listener(record)
+
+    def open(self) -> FileIO:
+        if self.file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - see close
+        return self.file
+
+    def flush(self, file: FileIO) -> None:
+        """Write the lines that wait; one that does not fit whole is taken back. Raises OSError."""
+        while self.waiting:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                num_written = file.write(self.waiting[0])
+                if num_written != len(self.waiting[0]):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            except OSError:
+                file.truncate(size)
+                raise
+            self.waiting.popleft()
+
+    def truncate_after(self, step: int) -> None:
+        """Drop the records after `step` and a line torn by a kill: where a resumed run begins.
+
+        A run that starts again without a checkpoint calls it with -1: records of step 0 go too.
+        """
+        if not self.is_main or not self.path.exists():
+            return
+        self.close()
+        with atomic_path(self.path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            for record in read_records(self.path):
+                if record["step"] <= step:
+                    print(json.dumps(record), file=file)
+
+    def status(self, **values: Any) -> None:
+        """Print a status line; the arguments are those of `format_status`."""
+        if self.is_main:
+            tell(format_status(**values))
+
+    def kinds_at(self, step: int) -> set[str]:
+        """Return the kinds of records that this step already has."""
+        if not self.path.exists():
+            return set()
+        return {record["kind"] for record in read_records(self.path) if record["step"] == step}
+
+    def close(self) -> None:
+        """Close the file; raise OSError if the disk does not take what waits."""
+        if self.file is not None:
+            file, self.file = self.file, None
+            with file:
+                self.flush(file)
+
+
+def read_records(path: Path | str) -> Iterator[Record]:
+    """Yield the records of a metrics file; a line torn by a kill is passed over."""
+    with open(path, "rb") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(record, dict) and isinstance(record.get("step"), int):
+                yield record
+
+
+def format_status(
+    *,
+    step: int,
+    num_steps: int,
+    clips_seen: int,
+    clips_per_second: float,
+    loss_discriminator: float,
+    loss_generator: float,
+    seconds_left: float,
+) -> str:
+    """Return a line such as
+    `step 1200/9000  clips 19.2k  412 clips/s  loss D 0.61 G 0.74  left 0:05:12`.
+    """
+    return "  ".join(
+        [
+            f"step {step}/{num_steps}",
+            f"clips {format_count(clips_seen)}",
+            f"{format_count(clips_per_second)} clips/s",
+            f"loss D {loss_discriminator:.2f} G {loss_generator:.2f}",
+            f"left {format_duration(seconds_left)}",
+        ]
+    )
+
+
+def format_count(count: float) -> str:
+    """Return three significant digits: 0.31, 412, 19.2k, 1.25M."""
+    for unit in ("", "k", "M"):
+        if float(f"{count:.3g}") < 1000:
+            return f"{count:.3g}{unit}"
+        count /= 1000
+    return f"{count:.3g}G"
+
+
+def format_duration(seconds: float) -> str:
+    """Return 0:05:12, or a question mark for a time that is not known yet."""
+    return str(timedelta(seconds=round(seconds))) if math.isfinite(seconds) else "?"
+
+
+def to_json(value: Any) -> Any:
+    """Return plain JSON: paths as text, arrays' scalars as numbers, null for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):  # a NumPy or torch scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,50 @@
+"""A record of metrics.jsonl as the numbers and rows that trackers show."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from t2vgan.tracking.metrics_log import Record
+
+AXES = {"step", "clips_seen", "wall_time"}
+PER_PROMPT = {"per_prompt", "clips_per_prompt", "confusion"}  # rows of a table
+THROUGHPUT = {
+    *("clips_per_second", "memory_gb", "rank_skew", "safety_seconds", "seconds", "slowest_rank")
+}
+
+PROMPT_COLUMNS = ["prompt", "accuracy", "clips", "seen as"]
+
+
+def scalars(record: Record) -> dict[str, float]:
+    """Return a record's numbers by the name of their panel, section/name; axes are left out.
+
+    Those of kinds other than "train" stand under their kind, those of nested objects under its
+    name too. The numbers of a record of pictures only describe these.
+    """
+    kind = record["kind"]
+    numbers = {name: value for name, value in _numbers(record) if name not in AXES}
+    if kind == "train":
+        return {
+            f"throughput/{name}" if name in THROUGHPUT else name: value
+            for name, value in numbers.items()
+        }
+    if kind in ("data", "samples", "seeds"):
+        return {}
+    return {f"{kind}/{name}": value for name, value in numbers.items() if name != "seconds"}
+
+
+def prompt_rows(record: Record) -> list[list[Any]]:
+    """Return an evaluation's rows of `PROMPT_COLUMNS`, the least accurate prompts first."""
+    clips, confusion = record["clips_per_prompt"], record["confusion"]
+    return [
+        [prompt, accuracy, clips[prompt], ", ".join(f"{m} {n}" for m, n in seen.items())]
+        for prompt, accuracy in sorted(record["per_prompt"].items(), key=lambda item: item[1])
+        for seen in [confusion[prompt]]
+    ]
+
+
+def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in record.items():
+        if isinstance(value, Mapping) and name not in PER_PROMPT:
+            yield from _numbers(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield prefix + name, value

@@ -1,0 +1,49 @@
+"""TODO."""
+
+from collections import deque
+from collections.abc import Mapping
+
+SATURATED_LOSS = 0.01  # of the discriminator: it tells nearly every pair apart
+
+
+SATURATED_RECORDS = 5
+
+
+COLLAPSED_DIVERSITY = 0.1  # of that of real clips
+
+
+class Alarms:
+    """Warns when the game turns dull: each warning once for as long as its cause lasts."""
+
+    def __init__(self) -> None:
+        self.losses: deque[float] = deque(maxlen=SATURATED_RECORDS)
+        self.raised: set[str] = set()
+
+    def hear_losses(self, notes: Mapping[str, float]) -> str | None:
+        """Return a warning if the discriminator has won: it no longer teaches the generator."""
+        self.losses.append(notes["loss/discriminator"])
+        saturated = len(self.losses) == SATURATED_RECORDS and max(self.losses) < SATURATED_LOSS
+        return self._once(
+            saturated,
+            f"the discriminator is saturated: its loss is below {SATURATED_LOSS} in"
+            f" {SATURATED_RECORDS} records in a row; raise gamma or lower its learning rate",
+        )
+
+    def hear_diversity(self, diversity: float | None) -> str | None:
+        """Return a warning if clips of one prompt have become alike (mode collapse)."""
+        collapsed = diversity is not None and diversity < COLLAPSED_DIVERSITY
+        return self._once(
+            collapsed,
+            f"clips of one prompt are alike: their diversity is below {COLLAPSED_DIVERSITY} of that"
+            " of real clips; the generator has collapsed, go back to an earlier checkpoint or raise"
+            " gamma",
+        )
+
+    def _once(self, is_on: bool, warning: str) -> str | None:
+        if not is_on:
+            self.raised.discard(warning)
+            return None
+        if warning in self.raised:
+            return None
+        self.raised.add(warning)
+        return warning

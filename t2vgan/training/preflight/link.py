@@ -1,0 +1,64 @@
+"""How fast the processes talk to each other, and how far apart their clocks are."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from t2vgan.distributed.context import Processes
+
+LARGE_ELEMENTS = 2**22  # 16 MiB of float32
+LARGE_ROUNDS, SMALL_ROUNDS, CLOCK_ROUNDS = 5, 30, 21
+
+
+@dataclass(frozen=True)
+class Link:
+    """Sums over ranks: whether they are right, and what they cost."""
+
+    backend: str
+    is_right: bool
+    bytes_per_second: float
+    """What each rank sends, and receives, in a ring: 2 (n - 1) / n of the tensor."""
+    latency_seconds: float
+    """A sum of one number."""
+
+
+def measure_link(processes: Processes) -> Link:
+    """Sum a small and a large tensor over ranks, as gradients are summed (collective)."""
+    size = processes.world_size
+    small = torch.zeros(1, device=processes.device)
+    large = torch.full((LARGE_ELEMENTS,), 1.0 + processes.rank, device=processes.device)
+    time_sum(small)  # connects
+    latency = statistics.median(time_sum(small) for _ in range(SMALL_ROUNDS))
+    total = large.clone()
+    dist.all_reduce(total)
+    is_right = bool((total == size * (size + 1) / 2).all())
+    seconds = statistics.median(time_sum(large) for _ in range(LARGE_ROUNDS))
+    sent = 2 * (size - 1) / size * large.nbytes
+    return Link(dist.get_backend(), not processes.any(not is_right), sent / seconds, latency)
+
+
+def time_sum(tensor: torch.Tensor) -> float:
+    """Return the seconds of one sum over ranks, until the device has it."""
+    dist.barrier()
+    start = time.perf_counter()
+    dist.all_reduce(tensor)
+    if tensor.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure_clocks(processes: Processes) -> list[float]:
+    """Return how many seconds each rank's wall clock is ahead of the main rank's (collective).
+
+    Ranks leave a gather at nearly the same time and read their clocks before the next one; the
+    median over many rounds is right to about the time of a message.
+    """
+    processes.gather_objects(None)
+    rounds = [processes.gather_objects(time.time()) for _ in range(CLOCK_ROUNDS)]
+    return [
+        statistics.median(times[rank] - times[0] for times in rounds)
+        for rank in range(processes.world_size)
+    ]

@@ -1,0 +1,71 @@
+"""Checks of what the processes run on: devices, the link between them, their clocks."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import torch
+
+from t2vgan.config import Config
+from t2vgan.distributed.context import Processes
+from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
+from t2vgan.training.preflight.link import measure_clocks, measure_link
+
+LARGEST_CLOCK_SKEW_SECONDS = 1.0
+DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def check_devices(processes: Processes, config: Config) -> Finding:
+    """Compare devices and drivers; no two processes may share a GPU."""
+    ranks = processes.gather_objects(describe_own_device(processes.device))
+    kinds = Counter((rank["name"], rank["driver"]) for rank in ranks)
+    text = "; ".join(f"{count} x {name}, {driver}" for (name, driver), count in kinds.items())
+    text += f", on {count_of(len({rank['host'] for rank in ranks}), 'host')}"
+    gpus = [rank["uuid"] for rank in ranks if rank["uuid"]]
+    if len(set(gpus)) < len(gpus):
+        return Finding("devices", UNFIT, f"{text}; two processes share a GPU")
+    if len({bool(rank["uuid"]) for rank in ranks}) > 1:
+        return Finding("devices", UNFIT, f"{text}; some ranks have a GPU and some have none")
+    if any(not rank["uuid"] and rank["driver"] != NO_DRIVER for rank in ranks):
+        return Finding("devices", WARNING, f"{text}; torch sees no GPU beside a GPU's driver")
+    return Finding("devices", FIT if len(kinds) == 1 else WARNING, text)
+
+
+NO_DRIVER = "no GPU driver"
+
+
+def describe_own_device(device: torch.device) -> dict[str, str]:
+    """Return this rank's host, device, GPU driver, and the GPU's own identity."""
+    name, uuid, driver = "CPU", "", NO_DRIVER
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        name = f"{properties.name} of {properties.total_memory / 2**30:.0f} GiB"
+        uuid = str(properties.uuid)
+    if DRIVER.exists():
+        numbers = [word for word in DRIVER.read_text().split() if word[0].isdigit()]
+        driver = f"driver {numbers[0] if numbers else 'of unknown version'}"
+    return {"host": os.uname().nodename, "name": name, "uuid": uuid, "driver": driver}
+
+
+def check_link(processes: Processes, config: Config) -> Finding:
+    """Sum a tensor over ranks, and time it."""
+    if not processes.many:
+        return Finding("all-reduce", FIT, "one process: nothing to sum")
+    link = measure_link(processes)
+    text = (
+        f"{link.backend}: {link.bytes_per_second / 1e9:.2f} GB/s, latency"
+        f" {link.latency_seconds * 1e6:.0f} us"
+    )
+    if not link.is_right:
+        return Finding("all-reduce", UNFIT, f"{text}, but the sum is wrong")
+    return Finding("all-reduce", FIT, text)
+
+
+def check_clocks(processes: Processes, config: Config) -> Finding:
+    """Compare wall clocks: nothing is computed from them, but people compare their stamps."""
+    skews = measure_clocks(processes)
+    worst = max(range(len(skews)), key=lambda rank: abs(skews[rank]))
+    text = f"at most {abs(skews[worst]):.3f} s from rank 0's"
+    if abs(skews[worst]) > LARGEST_CLOCK_SKEW_SECONDS:
+        return Finding("clocks", WARNING, f"rank {worst} is {skews[worst]:+.1f} s from rank 0")
+    return Finding("clocks", FIT, text)

@@ -1,0 +1,80 @@
+"""Checks of what the processes are told: code, packages, config, tracker."""
+
+import os
+
+from t2vgan.checkpoint.storage import newest_state
+from t2vgan.config import Config, check_batch_arithmetic, check_frames
+from t2vgan.data.mixture import open_data
+from t2vgan.distributed.consistency import (
+    describe_config,
+    describe_software,
+    find_differences,
+    name_some,
+)
+from t2vgan.distributed.context import Processes
+from t2vgan.errors import UserError
+from t2vgan.tracking import check_tracking, has_wandb_key
+from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
+from t2vgan.training.preflight.storage import build_networks
+from t2vgan.training.run_dir import check_same_data, check_same_run
+from t2vgan.utils.console import describe
+
+
+def check_software(processes: Processes, config: Config) -> Finding:
+    """Compare versions and our own source files."""
+    facts = describe_software()
+    different = find_differences(processes.gather_objects(facts))
+    if different:
+        return Finding("software", UNFIT, name_some(different))
+    num_sources = sum(name.startswith("code ") for name in facts)
+    return Finding(
+        "software", FIT, f"python {facts['python']}, torch {facts['torch']}, {num_sources} sources"
+        " the same on all ranks",
+    )  # fmt: skip
+
+
+def check_config(processes: Processes, config: Config) -> Finding:
+    """Compare the config, and check that its batch divides over this many processes."""
+    different = find_differences(processes.gather_objects(describe_config(config)))
+    if different:
+        return Finding("config", UNFIT, name_some(different))
+    try:
+        micro = check_batch_arithmetic(config, processes.world_size)
+    except UserError as error:
+        return Finding("config", UNFIT, describe(error))
+    text = f"{count_of(processes.world_size, 'process', 'processes')}, {micro} clips each a pass"
+    return Finding("config", FIT, text)
+
+
+def check_run(processes: Processes, config: Config) -> Finding:
+    """Fit options, data, networks and the run's folder together, as training does at its start."""
+    try:
+        changes = processes.on_main(lambda: fit_together(config))
+    except (UserError, OSError) as error:
+        return Finding("run", UNFIT, describe(error))
+    return Finding("run", FIT, "; ".join(changes) or "options, data, networks and run_dir fit")
+
+
+def fit_together(config: Config) -> list[str]:
+    """Return what changed since the run was started; UserError if train.py would refuse it."""
+    changes = check_same_run(config)
+    data = open_data(config.data)
+    streams, window = config.data.num_streams, config.data.shuffle_window
+    data.order(num_streams=streams, shuffle_window=window, seed=config.train.seed)
+    check_frames(config, data.manifest.geometry.num_frames)
+    build_networks(config, data.manifest)
+    if state := newest_state(config.run_dir):
+        check_same_data(config, data.manifest.fingerprint, state.get("data_fingerprint"))
+    return changes
+
+
+def check_tracker(processes: Processes, config: Config) -> Finding:
+    """Say whether the tracker is installed and may send."""
+    try:
+        processes.on_main(lambda: check_tracking(config))
+    except UserError as error:
+        return Finding("tracking", UNFIT, describe(error))
+    online = os.environ.get("WANDB_MODE", "online") == "online"
+    if config.tracking == "wandb" and online and not processes.agree(has_wandb_key()):
+        return Finding("tracking", WARNING, "wandb has no key: it would be recorded offline")
+    return Finding("tracking", FIT, config.tracking)

@@ -1,0 +1,148 @@
+"""Checks of disks: a folder that all ranks share, whole shards, room for checkpoints."""
+
+import os
+import secrets
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from t2vgan.config import Config
+from t2vgan.data.manifest import Manifest
+from t2vgan.data.mixture import open_data
+from t2vgan.distributed.consistency import find_differences, name_some
+from t2vgan.distributed.context import Processes
+from t2vgan.errors import UserError
+from t2vgan.models import build_discriminator, build_generator
+from t2vgan.tokenizer import Vocabulary
+from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
+from t2vgan.utils.console import describe
+
+FOLDER_PATIENCE_SECONDS = 10.0  # network folders show other nodes' files late
+CHECKSUM_SECONDS = 5.0
+
+
+def check_folder(processes: Processes, config: Config) -> Finding:
+    """Let every rank read what the main rank writes into run_dir, and the other way round."""
+    folder = config.run_dir
+    token = processes.agree(secrets.token_hex(8))
+    own = folder / f".preflight-{token}-{processes.rank}"
+    was_there = processes.agree(os.path.exists(folder))  # False where it may not be looked at
+    problem = ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        own.write_text(f"{token} of rank {processes.rank}")
+    except OSError as error:
+        problem = describe(error)
+    written = processes.gather_objects(problem)  # everybody's file is there from here on
+    others = range(processes.world_size) if processes.is_main else [0]
+    unseen = [rank for rank in others if not written[rank] and not sees(folder, token, rank)]
+    blind = processes.gather_objects(unseen)
+    with suppress(OSError):  # it was not written where it cannot be removed
+        own.unlink(missing_ok=True)
+    processes.gather_objects(None)  # nobody is looking any more
+    if processes.is_main and not was_there and folder.exists() and not any(folder.iterdir()):
+        folder.rmdir()
+    return Finding("shared folder", *judge_folder(folder, written, blind))
+
+
+def judge_folder(folder: Path, written: list[str], blind: list[list[int]]) -> tuple[str, str]:
+    for rank, problem in enumerate(written):
+        if problem:
+            return UNFIT, f"rank {rank} cannot write: {problem}"
+    for rank, unseen in enumerate(blind):
+        if unseen:
+            return UNFIT, (
+                f"rank {rank} does not see what rank {unseen[0]} writes into {folder}: it is not"
+                " the same folder there; put run_dir on a shared file system"
+            )
+    return FIT, f"{folder} is the same on all ranks"
+
+
+def sees(folder: Path, token: str, rank: int) -> bool:
+    """Return whether a rank's file appears here with its content."""
+    deadline = time.monotonic() + FOLDER_PATIENCE_SECONDS
+    while True:
+        try:
+            if (folder / f".preflight-{token}-{rank}").read_text() == f"{token} of rank {rank}":
+                return True
+        except OSError:
+            pass
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+
+
+def check_shard_files(processes: Processes, config: Config) -> Finding:
+    """Look at every shard's size and some shards' checksums, other ones on each rank."""
+    manifest, problem, checked = None, "", 0
+    try:
+        data = open_data(config.data)
+        manifest = data.manifest
+        shards = [(part, n) for part in data.parts for n in range(len(part.manifest.shards))]
+        deadline = time.monotonic() + CHECKSUM_SECONDS
+        for part, number in shards[processes.rank % len(shards) :: processes.world_size]:
+            if time.monotonic() < deadline:
+                part.open(number, verify=True).close()
+                checked += 1
+    except (UserError, OSError) as error:
+        problem = describe(error)
+    ranks = processes.gather_objects((problem, checked, manifest and manifest.fingerprint))
+    for rank, (problem, _, _) in enumerate(ranks):
+        if problem:
+            return Finding("shards", UNFIT, f"rank {rank}: {problem}")
+    different = find_differences([{"the data": str(mark)[:12]} for _, _, mark in ranks])
+    if different:
+        return Finding("shards", UNFIT, name_some(different))
+    assert manifest is not None
+    text = f"{count_of(len(manifest.shards), 'shard')} in {config.data.name} on each rank"
+    return Finding("shards", FIT, f"{text}, {sum(n for _, n, _ in ranks)} checksums compared")
+
+
+def check_space(processes: Processes, config: Config) -> Finding:
+    """Compare the free space with what a run's checkpoints will take."""
+    try:
+        free, needed = processes.on_main(lambda: measure_space(config))
+    except UserError as error:
+        return Finding("free space", WARNING, f"not known: {describe(error)}")
+    text = f"{free / 1e9:.1f} GB, of which the checkpoints take {needed / 1e9:.3g} GB"
+    return Finding("free space", FIT if free > needed else UNFIT, text)
+
+
+def measure_space(config: Config) -> tuple[int, int]:
+    """Return the free bytes for run_dir, and those that checkpoints and weights take."""
+    manifest = open_data(config.data).manifest
+    one = checkpoint_bytes(config, manifest)
+    run_dir = config.run_dir.resolve()
+    folder = next(path for path in (run_dir, *run_dir.parents) if path.exists())
+    best_and_new = 2
+    return shutil.disk_usage(folder).free, one * (config.keep_checkpoints + best_and_new)
+
+
+def checkpoint_bytes(config: Config, manifest: Manifest) -> int:
+    """Return the size of a checkpoint: networks, the average, and Adam's two moments of each."""
+    generator, discriminator = (
+        sum(p.numel() for p in network.parameters()) for network in build_networks(config, manifest)
+    )
+    return 4 * (4 * generator + 3 * discriminator)
+
+
+def build_networks(config: Config, manifest: Manifest) -> tuple[nn.Module, nn.Module]:
+    """Return a generator and a discriminator as a run trains them; UserError if none can be."""
+    geometry = manifest.geometry
+    sizes: dict[str, Any] = {
+        "height": geometry.height,
+        "width": geometry.width,
+        "vocabulary_size": len(Vocabulary.from_prompts(manifest.prompts, config.data.max_words)),
+    }
+    generator = build_generator(config.model, **sizes)
+    discriminator = build_discriminator(
+        config.model,
+        **sizes,
+        frames_per_clip=config.train.frames_per_clip,
+        recovered_latents=config.train.recovered_latents,
+    )
+    return generator, discriminator

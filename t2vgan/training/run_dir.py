@@ -1,0 +1,83 @@
+"""A run's folder: what it says about the run, and whether the same command may go on in it."""
+
+import json
+from typing import Any
+
+from t2vgan.config import Config, flatten, load_config
+from t2vgan.errors import UserError
+from t2vgan.utils.files import atomic_write_bytes
+
+CONFIG_NAME = "config.json"
+RUN_NAME = "run.json"
+
+
+# Changing any other option would change what is trained, and the run would be neither the old one
+# nor a new one.
+CHANGEABLE = frozenset(
+    {
+        "run_dir",
+        "data.path",  # the data's fingerprint is compared instead
+        "data.mix",
+        "data.cache_path",
+        "data.cache_gigabytes",
+        "data.num_threads",
+        "data.verify_checksums",
+        "data.max_bad_fraction",
+        "data.read_timeout_seconds",
+        "train.num_steps",
+        "train.micro_batch_size",
+        "train.precision",
+        "log_every_steps",
+        "sample_every_steps",
+        "evaluate_every_steps",
+        "evaluate_num_clips",
+        "save_every_steps",
+        "keep_checkpoints",
+        "max_bad_steps",
+        "check_ranks_every_steps",
+        "timeout_seconds",
+        "tracking",
+        "num_cpu_threads",
+    }
+)
+
+
+def check_same_run(config: Config) -> list[str]:
+    """Compare a config with the one its run_dir was started with; return the changes, if any.
+
+    Raises:
+        UserError: an option changed that decides what is trained.
+    """
+    path = config.run_dir / CONFIG_NAME
+    if not path.exists():
+        return []
+    before, now = flatten(load_config(path)), flatten(config)
+    changed = {
+        name: f"{name}: {before.get(name)} -> {now.get(name)}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    }
+    if refused := [text for name, text in changed.items() if name not in CHANGEABLE]:
+        raise UserError(
+            f"{config.run_dir} was started with other options ({'; '.join(refused)}), which would"
+            " make it another run; set them back, or start one with --run-dir"
+        )
+    return list(changed.values())
+
+
+def check_same_data(config: Config, fingerprint: str, trained_on: object) -> None:
+    """Raise UserError unless the data's fingerprint is that of a checkpoint."""
+    if fingerprint != trained_on:
+        raise UserError(
+            f"{config.data.name} is not the data that {config.run_dir} was trained on; use that"
+            " data, or start another run with --run-dir"
+        )
+
+
+def write_run_files(config: Config, environment: dict[str, Any]) -> None:
+    """Write config.json, and run.json for readers who ask how this was made."""
+    atomic_write_bytes(
+        config.run_dir / CONFIG_NAME, config.model_dump_json(indent=2).encode() + b"\n"
+    )
+    text = json.dumps(environment, indent=2)
+    atomic_write_bytes(config.run_dir / RUN_NAME, text.encode() + b"\n")

@@ -1,0 +1,115 @@
+"""What a run shows of itself while it trains, as film strips: generated clips, and real ones."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t2vgan.data.dataset import DataSet
+from t2vgan.data.manifest import Manifest
+from t2vgan.data.shards import EncodedSample, decode_sample, samples_of
+from t2vgan.errors import UserError
+from t2vgan.media import contact_sheet, film_strips, save_clip
+
+SHEET_COLUMNS = 5
+MAX_PROMPTS, MAX_HELD_OUT_PROMPTS = 40, 10  # captions of real videos are as many as the clips
+MAX_VARIED_PROMPTS, MAX_VARIED_HELD_OUT_PROMPTS = 8, 4
+NUM_SEEDS = 5  # clips of each varied prompt
+MAX_BYTES_SEARCHED = 2**28  # for real clips of the prompts: seconds, even on a slow disk
+
+
+def prompts_of(manifest: Manifest) -> list[str]:
+    """Return the prompts of the data, of many an even choice, the held-out ones last."""
+    return [
+        *_some_of(list(manifest.prompts), MAX_PROMPTS),
+        *_some_of(manifest.held_out_prompts, MAX_HELD_OUT_PROMPTS),
+    ]
+
+
+def varied_prompts_of(manifest: Manifest) -> list[str]:
+    """Return those of `prompts_of` that are drawn with several seeds, each as often as that."""
+    shown = prompts_of(manifest)
+    held_out = [prompt for prompt in shown if prompt in manifest.held_out_prompts]
+    trained = shown[: len(shown) - len(held_out)]
+    varied = [
+        *_some_of(trained, MAX_VARIED_PROMPTS),
+        *_some_of(held_out, MAX_VARIED_HELD_OUT_PROMPTS),
+    ]
+    return [prompt for prompt in varied for _ in range(NUM_SEEDS)]
+
+
+def _some_of(prompts: Sequence[str], most: int) -> Sequence[str]:
+    if len(prompts) <= most:
+        return prompts
+    return [prompts[round(index * (len(prompts) - 1) / (most - 1))] for index in range(most)]
+
+
+def save_samples(run_dir: Path, step: int, clips: np.ndarray, manifest: Manifest) -> dict[str, Any]:
+    """Save one clip of each prompt: film strips for programs, a GIF for people.
+
+    Returns the record for the log; `clips` is (N, T, H, W, 3) uint8 in the order of `prompts_of`.
+    """
+    prompts, held_out = prompts_of(manifest), manifest.held_out_prompts
+    animation = run_dir / "samples" / f"step_{step:08d}.gif"
+    labels = [f"{prompt} (held out)" if prompt in held_out else prompt for prompt in prompts]
+    save_clip(animation, contact_sheet(clips, labels, columns=SHEET_COLUMNS), fps=manifest.fps)
+    return {
+        **save_strips(run_dir, f"step_{step:08d}", clips, prompts, manifest),
+        "animation": animation.relative_to(run_dir).as_posix(),
+    }
+
+
+def save_strips(
+    run_dir: Path, name: str, clips: np.ndarray, prompts: Sequence[str], manifest: Manifest
+) -> dict[str, Any]:
+    """Save clips (N, T, H, W, 3) uint8 as samples/NAME.png, a row each; return what it shows."""
+    strips = run_dir / "samples" / f"{name}.png"
+    save_clip(strips, film_strips(clips)[None])
+    return {
+        "file": strips.relative_to(run_dir).as_posix(),
+        "prompts": list(prompts),
+        "held_out_prompts": [p for p in dict.fromkeys(prompts) if p in manifest.held_out_prompts],
+        "fps": manifest.fps,
+        **manifest.geometry.model_dump(),
+    }
+
+
+def save_real_clips(
+    run_dir: Path, data_sets: Sequence[DataSet], manifest: Manifest
+) -> dict[str, Any]:
+    """Save a real clip of each of `prompts_of` that the data has; return what it shows, if any.
+
+    At most 256 MB of the data are searched. Damaged samples are passed over: reading them for
+    training is what counts and names them.
+    """
+    wanted, found = prompts_of(manifest), dict[str, np.ndarray]()
+    for sample in _some_samples(data_sets):
+        prompt = sample.members.get("txt", b"").decode(errors="replace").strip()
+        if prompt in wanted and prompt not in found:
+            try:
+                found[prompt], _ = decode_sample(sample, manifest.geometry)
+            except ValueError:
+                continue
+        if len(found) == len(manifest.prompts.keys() & set(wanted)):
+            break
+    if not found:
+        return {}
+    prompts = [prompt for prompt in wanted if prompt in found]
+    clips = np.stack([found[prompt] for prompt in prompts])
+    return save_strips(run_dir, "real", clips, prompts, manifest)
+
+
+def _some_samples(data_sets: Sequence[DataSet]) -> Iterator[EncodedSample]:
+    num_bytes = 0
+    for data_set in data_sets:
+        for shard in range(len(data_set.manifest.shards)):
+            try:
+                file = data_set.open(shard, verify=False)
+                for sample in samples_of(file, data_set.path_of(shard)):
+                    yield sample
+                    num_bytes += sum(map(len, sample.members.values()))
+                    if num_bytes > MAX_BYTES_SEARCHED:
+                        return
+            except (UserError, OSError):
+                continue

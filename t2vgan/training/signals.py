@@ -1,0 +1,65 @@
+"""How a run is told to stop: signals, and the death of its launcher; asked at step boundaries."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from t2vgan.utils.console import tell
+
+# USR1 is what Slurm is usually told to send ahead of its time limit (--signal=USR1@60); HUP is a
+# terminal that closes.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+LAUNCHERS_VARIABLES = ("WORLD_SIZE", "ACCELERATE_MIXED_PRECISION")
+
+
+def find_launcher() -> int | None:
+    """Return the process of torchrun or accelerate that started this one; None if a shell did.
+
+    A launcher that died takes its workers along. A shell may go: that is what nohup is for.
+    """
+    return os.getppid() if any(name in os.environ for name in LAUNCHERS_VARIABLES) else None
+
+
+class StopFlag:
+    """Set by a signal or by the death of the launcher."""
+
+    def __init__(self, launcher: int | None = None) -> None:
+        self.reason = ""
+        self.launcher = launcher
+        self.is_saving = False
+
+    def is_set(self) -> bool:
+        """Return whether this process was asked to stop."""
+        if not self.reason and self.launcher not in (None, os.getppid()):
+            self.reason = "the launcher died"
+        return bool(self.reason)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        is_first, self.reason = not self.reason, self.reason or name
+        if self.is_saving:
+            tell(f"\n{name}: already saving, one moment")
+        elif is_first:
+            tell(f"\n{name}: saving after this step (Ctrl-C again gives up)")
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def stop_on_signals(launcher: int | None = None) -> Iterator[StopFlag]:
+    """Turn the stop signals into a flag for as long as the context lasts.
+
+    `launcher` is what `find_launcher` said when this process began. A second Ctrl-C gives up at
+    once, except while the last checkpoint is being saved. Under nohup, SIGHUP stays ignored.
+    """
+    flag = StopFlag(launcher)
+    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    heard = [number for number in STOP_SIGNALS if number != signal.SIGHUP or not nohup]
+    before = [signal.signal(number, flag._on_signal) for number in heard]
+    try:
+        yield flag
+    finally:
+        for number, handler in zip(heard, before, strict=True):
+            signal.signal(number, handler)

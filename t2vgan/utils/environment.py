@@ -1,0 +1,56 @@
+"""TODO."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import t2vgan
+
+LAUNCHERS = {  # by a variable that they set; the first starts its processes as the second does
+    "ACCELERATE_MIXED_PRECISION": "accelerate launch",
+    "TORCHELASTIC_RUN_ID": "torchrun",
+}
+
+
+def describe_environment(*, device: str, world_size: int, precision: str) -> dict[str, Any]:
+    """Return what a reader needs to understand or repeat a run."""
+    from importlib.metadata import version
+
+    return {
+        "command": command_line(),
+        "device": device,
+        "cpu_cores": len(os.sched_getaffinity(0)),
+        "world_size": world_size,
+        "precision": precision,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in ("torch", "accelerate", "numpy")},
+        "t2vgan": t2vgan.__version__,
+        "git_commit": git_commit(),
+    }
+
+
+def command_line() -> str:
+    """Return what was run; of a launcher its name, since its own options are not told."""
+    names = [name for variable, name in LAUNCHERS.items() if variable in os.environ]
+    return f"{names[0]} {shlex.join(sys.argv)}" if names else shlex.join(sys.orig_argv)
+
+
+def git_commit() -> str | None:
+    """Return the checkout's commit, with "+" where tracked files differ from it."""
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
