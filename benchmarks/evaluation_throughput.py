@@ -19,7 +19,7 @@ from data_tools.scenes import shapes
 from t2vgan.checkpoint.weights import save_weights
 from t2vgan.config import ClipGanConfig, DataConfig
 from t2vgan.data.shards import Geometry, load_manifest
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.evaluation.evaluate import evaluate
 from t2vgan.media import save_clip
 from t2vgan.models import build_generator
@@ -37,7 +37,7 @@ def run(num_clips: int = 2000, num_training_clips: int = 10_000, side: int = 64)
         side: height and width
     """
     geometry = Geometry(num_frames=16, height=side, width=side)
-    processes = Processes()
+    processes = DistributedContext()
     with tempfile.TemporaryDirectory() as folder:
         data, videos, weights = (
             Path(folder) / name for name in ("data", "videos", "w.safetensors")

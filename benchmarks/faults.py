@@ -1,7 +1,7 @@
 """Kill real training runs over and over, and prove that none is lost.
 
 `python -m benchmarks.faults --kills 100`. A life is one run in one folder, killed at random (by the
-clock, or at a named place of benchmarks/faulty_train.py), started again with the same command line,
+clock, or at a named place of faulty_train.py), started again with the same command line,
 and in the end left alone. Lives with a fixed world size of 1, 2 or 4 must end with the bits of a
 run that was never interrupted. Elastic lives draw another world size at every start; they train in
 float64, and must end within 1e-5 of one process's weights. Exit code 1 if one differs.
@@ -31,9 +31,9 @@ from tqdm import tqdm
 
 from benchmarks import faulty_train
 from benchmarks.record import print_table, write_record
-from benchmarks.same_run import distance, load_networks, newest_checkpoint, outcome, records
 from t2vgan.presets import PRESETS
 from t2vgan.utils import cli
+from tests.faults.same_run import distance, load_networks, newest_checkpoint, outcome, records
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = (

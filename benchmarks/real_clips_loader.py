@@ -32,7 +32,7 @@ from data_tools.pack_videos import PackOptions, make_plan
 from t2vgan.data.dataset import LocalDataSet, read_samples_of
 from t2vgan.data.loader import ClipLoader
 from t2vgan.data.manifest import Geometry, load_manifest
-from t2vgan.data.mixture import Mixture, alone
+from t2vgan.data.mixture import DatasetMixture, alone
 from t2vgan.data.shards import EncodedSample, decode_sample
 
 BATCH_SIZE = 16
@@ -74,7 +74,7 @@ def run(num_clips: int = 1600, turns: int = 7) -> None:
     print(f"wrote {write_record('real_clips_loader', content)}")
 
 
-def pack(folder: Path, storage: str, num_clips: int) -> Mixture:
+def pack(folder: Path, storage: str, num_clips: int) -> DatasetMixture:
     """Pack the films as the command does, into two shards of each stream."""
     rows = num_clips // (2 * NUM_STREAMS)
     options = PackOptions(source=str(folder), out="", storage=storage, rows_per_shard=rows)
@@ -83,7 +83,7 @@ def pack(folder: Path, storage: str, num_clips: int) -> Mixture:
     return alone(LocalDataSet(out, load_manifest(out)))
 
 
-def ways_of(data: Mixture, extension: str, folder: Path) -> Ways:
+def ways_of(data: DatasetMixture, extension: str, folder: Path) -> Ways:
     """Return the ways of reading the clips once, each having its own copy of them."""
     (data_set,) = data.parts
     geometry = data.manifest.geometry

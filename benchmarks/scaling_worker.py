@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from t2vgan.data.loader import ClipLoader
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.presets import PRESETS
 from t2vgan.training.preflight.link import measure_link
 from t2vgan.training.trainer import Trainer
@@ -29,9 +29,9 @@ def main(data: Path, global_batch_size: int) -> None:
     with trainer.loader() as loader:
         take_steps(trainer, loader, WARM_UP_STEPS)
         say(processes, describe(trainer))
-        while num_steps := processes.agree(int(input()) if processes.is_main else 0):
+        while num_steps := processes.broadcast(int(input()) if processes.is_main else 0):
             say(processes, timed(trainer, loader, num_steps))
-    processes.end()
+    processes.shutdown()
 
 
 def describe(trainer: Trainer) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def describe(trainer: Trainer) -> dict[str, Any]:
         name: sum(p.numel() * p.element_size() for p in player.network.parameters())
         for name, player in trainer.game.players.items()
     }
-    link = vars(measure_link(trainer.processes)) if trainer.processes.many else None
+    link = vars(measure_link(trainer.processes)) if trainer.processes.is_distributed else None
     return {"world_size": trainer.processes.world_size, "gradient_bytes": sizes, "link": link}
 
 
@@ -68,7 +68,7 @@ def loopback_bytes() -> int:
     return int(fields[9])
 
 
-def say(processes: Processes, what: dict[str, Any]) -> None:
+def say(processes: DistributedContext, what: dict[str, Any]) -> None:
     if processes.is_main:
         print(json.dumps(what), flush=True)
 

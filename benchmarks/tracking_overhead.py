@@ -19,7 +19,7 @@ from benchmarks.record import print_table, write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
 from t2vgan import tracking
 from t2vgan.presets import PRESETS
-from t2vgan.tracking.background import Outbox, Tracker
+from t2vgan.tracking.background import BackgroundTracker, Tracker
 from t2vgan.tracking.metrics_log import Record
 from t2vgan.training.trainer import Trainer
 
@@ -68,7 +68,7 @@ def run(num_steps: int = 60) -> None:
     print(f"wrote {write_record('tracking_overhead', record)}")
 
 
-class WatchedOutbox(Outbox):
+class WatchedOutbox(BackgroundTracker):
     """Counts the processor time that it costs: to those who put, and in its thread."""
 
     latest: ClassVar["WatchedOutbox"]
@@ -163,5 +163,5 @@ def time_calls(owner: Any, name: str) -> list[float]:
 
 
 if __name__ == "__main__":
-    tracking.Outbox = WatchedOutbox  # type: ignore[assignment, misc]
+    tracking.BackgroundTracker = WatchedOutbox  # type: ignore[assignment, misc]
     benchmark(run)

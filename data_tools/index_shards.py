@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from t2vgan.errors import UserError
-from t2vgan.utils import cli
-from t2vgan.utils.console import printable
+from t2vgan.utils import cli, console
+from t2vgan.utils.console import escape_control_chars
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -130,8 +130,8 @@ def _check_names(tars: list[Path]) -> None:
             TypeAdapter(PlainName).validate_python(path.name)
         except ValidationError:
             raise UserError(
-                f"{printable(str(path))}: rename it; a shard's name holds letters, digits, '.', "
-                "'_' and '-' only, at most 200, and begins with none of '.' and '-'"
+                f"{escape_control_chars(str(path))}: rename it; a shard's name holds letters,"
+                " digits, '.', '_' and '-' only, at most 200, and begins with none of '.' and '-'"
             ) from None
 
 
@@ -149,7 +149,7 @@ def _look(tars: list[Path], num_frames: int | None, fps: float | None) -> "tuple
             decode_sample(sample, geometry)
             return geometry, rate
         except ValueError as error:
-            reason = reason or printable(f"{path}: sample {sample.key}: {error}")
+            reason = reason or escape_control_chars(f"{path}: sample {sample.key}: {error}")
     raise UserError(reason or f"{tars[0].parent}: its tars hold no samples")
 
 

@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
-from t2vgan.utils.console import printable
+from t2vgan.utils.console import escape_control_chars
 from t2vgan.utils.urls import as_location, is_url
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def inspect_shards(
         if not is_url(folder):
             check_shards(folder, manifest)
         lines = describe(folder, manifest)
-        print("\n".join(map(printable, lines)))
+        print("\n".join(map(escape_control_chars, lines)))
         clips = pick_clips(found, manifest, max(num_clips, num_page_clips))
     if not clips:
         raise UserError(f"{folder}: no clip can be decoded; run python -m data_tools.verify_shards")

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from data_tools.build.options import at_least
 from t2vgan.errors import UserError
-from t2vgan.utils import cli
+from t2vgan.utils import cli, console
 
 
 @dataclass(frozen=True)

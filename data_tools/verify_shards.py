@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from t2vgan.errors import UserError
-from t2vgan.utils import cli
+from t2vgan.utils import cli, console
 
 if TYPE_CHECKING:
     from data_tools.build.destination import Destination
@@ -37,7 +37,7 @@ def verify_shards(folder: Positional[str]) -> int:
         manifest = out.manifest()
         for problem in Verifier(out, manifest).problems():
             num_problems += 1
-            print(console.printable(problem), flush=True)
+            print(console.escape_control_chars(problem), flush=True)
     if num_problems:
         print(f"{folder}: {num_problems} problem{'s' if num_problems > 1 else ''}")
         return 1
@@ -78,7 +78,7 @@ class Verifier:
         try:
             failures = read_failures(self._out.folder, self._out)
         except UserError as error:
-            yield console.describe(error)
+            yield console.format_error(error)
             return
         found = Counter(failure.reason for failure in failures)
         if found != counts.failures:
@@ -107,7 +107,7 @@ class Verifier:
             yield f"{where} is missing; the manifest lists it with {entry.num_bytes} bytes"
             return
         except (UserError, OSError) as error:
-            yield console.describe(error)
+            yield console.format_error(error)
         if num_samples != entry.num_samples:
             yield f"{where}: expected {entry.num_samples} samples, found {num_samples}"
 

@@ -5,7 +5,7 @@ class UserError(ValueError):
     """A mistake the user can cause and mend; its one-line text names field, value, rule, remedy."""
 
 
-class ToldError(UserError):
+class AlreadyReportedError(UserError):
     """A mistake that another process on this machine prints too: one line is enough."""
 
 

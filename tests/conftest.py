@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.object_storage import running_storage, storage  # noqa: F401 (fixtures)
+from tests.support.object_storage import running_storage, storage  # noqa: F401 (fixtures)
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")

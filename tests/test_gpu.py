@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from t2vgan.config import ClipGanConfig, TrainConfig
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
-from t2vgan.gan.adversarial import Game
+from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
 
 pytestmark = pytest.mark.gpu
@@ -21,7 +21,9 @@ SPRITES = PLAIN.model_copy(
 BOTH = pytest.mark.parametrize("model", [PLAIN, SPRITES], ids=["plain", "sprites"])
 
 
-def make_game(processes: Processes, precision: str, model: ClipGanConfig = PLAIN) -> Game:
+def make_game(
+    processes: DistributedContext, precision: str, model: ClipGanConfig = PLAIN
+) -> AdversarialTraining:
     train = TrainConfig(
         frames_per_clip=K,
         global_batch_size=B,
@@ -29,7 +31,9 @@ def make_game(processes: Processes, precision: str, model: ClipGanConfig = PLAIN
         recovered_latents=5,
         precision=precision,
     )
-    return Game(model, train, processes, height=H, width=W, vocabulary_size=VOCABULARY)
+    return AdversarialTraining(
+        model, train, processes, height=H, width=W, vocabulary_size=VOCABULARY
+    )
 
 
 def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
@@ -51,7 +55,7 @@ def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
 @BOTH
 @pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
 def test_steps_with_and_without_penalty_stay_finite_and_move_both_networks(precision, model):
-    processes = Processes()
+    processes = DistributedContext()
     game = make_game(processes, precision, model)
     before = [p.detach().clone() for side in game.modules.values() for p in side.parameters()]
     for step in range(6):
@@ -63,7 +67,7 @@ def test_steps_with_and_without_penalty_stay_finite_and_move_both_networks(preci
 
 
 def test_an_overflow_of_one_network_leaves_the_others_scale_alone():
-    processes = Processes()
+    processes = DistributedContext()
     game = make_game(processes, "fp16")
     game.play([make_batch(processes.device)], 1)
     scales = {name: player.scaler.get_scale() for name, player in game.players.items()}
@@ -77,7 +81,7 @@ def test_an_overflow_of_one_network_leaves_the_others_scale_alone():
 @BOTH
 def test_float32_equals_the_cpu(model):
     torch.backends.cudnn.allow_tf32 = False
-    processes = Processes()
+    processes = DistributedContext()
     game = make_game(processes, "no", model)
     batch = make_batch(torch.device("cpu"))
     with torch.no_grad():

@@ -33,7 +33,7 @@ def run_jobs_on_ray(
     import ray
 
     try:
-        knock(address)
+        wait_for_rank0(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except OSError:
         raise UserError(f"--ray-address {address}: no Ray cluster is running there") from None
@@ -60,7 +60,7 @@ def run_jobs_on_ray(
         ray.shutdown()
 
 
-def knock(address: str) -> None:
+def wait_for_rank0(address: str) -> None:
     """Raise OSError where nobody answers, which Ray itself would find out only after minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():

@@ -20,7 +20,7 @@ from data_tools.build.resume import find_build, intact, recover
 from data_tools.build.worker_pool import run_jobs
 from t2vgan.data.shards import MANIFEST_NAME, Manifest, load_manifest, write_manifest
 from t2vgan.errors import UserError
-from t2vgan.utils.console import tell
+from t2vgan.utils.console import print_stderr
 from t2vgan.utils.files import remove_leftovers
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def complete(
                     progress.update(build.size_of(shard.index))
                     watch(shard)
         except KeyboardInterrupt:
-            tell("finished shards stay; the same command continues")
+            print_stderr("finished shards stay; the same command continues")
             raise
         if task.count == 1:
             publish(out, header, built)

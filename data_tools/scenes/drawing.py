@@ -136,10 +136,10 @@ def draw_objects(
 
 
 # The part of a square that lies in a frame, (h, w, 3), and its (rows, columns) of the square.
-View = tuple[np.ndarray, tuple[slice, slice]]
+ImagePatch = tuple[np.ndarray, tuple[slice, slice]]
 
 
-def cut_square(frame: np.ndarray, i: int, j: int, side: int) -> View:
+def cut_square(frame: np.ndarray, i: int, j: int, side: int) -> ImagePatch:
     """Return the square of a frame with its corner at row i, column j, cut where that ends."""
     height, width = frame.shape[:2]
     top, left, bottom, right = max(i, 0), max(j, 0), min(i + side, height), min(j + side, width)
@@ -148,7 +148,9 @@ def cut_square(frame: np.ndarray, i: int, j: int, side: int) -> View:
     return frame[top:bottom, left:right], part
 
 
-def _paint_on_white(views: Iterable[View], levels: np.ndarray, colour_ids: np.ndarray) -> None:
+def _paint_on_white(
+    views: Iterable[ImagePatch], levels: np.ndarray, colour_ids: np.ndarray
+) -> None:
     ramps = np.concatenate([_ramp(colour) for colour in COLOURS.values()])
     levels = levels + (colour_ids[:, None, None] * NUM_LEVELS).astype(levels.dtype)
     patches = ramps.take(levels, axis=0)  # several times faster than ramps[levels]
@@ -156,7 +158,7 @@ def _paint_on_white(views: Iterable[View], levels: np.ndarray, colour_ids: np.nd
         square[...] = patch[part]
 
 
-def _paint_over(views: Iterable[View], levels: np.ndarray, colour_ids: np.ndarray) -> None:
+def _paint_over(views: Iterable[ImagePatch], levels: np.ndarray, colour_ids: np.ndarray) -> None:
     palette = np.array(list(COLOURS.values()), np.float32)[colour_ids]
     shares = (levels / np.float32(NUM_LEVELS - 1))[..., None]
     for (square, part), share, colour in zip(views, shares, palette, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from data_tools.build.protocol import BuiltShard
 from data_tools.videos.plan import FILTERS
 from t2vgan.data.shards import Manifest
-from t2vgan.utils.console import printable
+from t2vgan.utils.console import escape_control_chars
 
 MOST_LISTED = 100
 
@@ -48,7 +48,7 @@ def listing(built: Iterable[BuiltShard]) -> list[str]:
     """Return a line for each row that failed by accident; of very many, for the first ones."""
     failures = [f for shard in built for f in shard.failures if f.reason not in FILTERS]
     lines = [
-        f"row {f.row} ({printable(f.source)}): {f.reason}: {printable(f.message)}"
+        escape_control_chars(f"row {f.row} ({f.source}): {f.reason}: {f.message}")
         for f in sorted(failures, key=lambda failure: failure.row)
     ]
     return lines[:MOST_LISTED] + ["..."] * (len(lines) > MOST_LISTED)
@@ -66,7 +66,8 @@ def table(built: Iterable[BuiltShard], num_rows: int) -> list[str]:
         what = "filtered" if reason in FILTERS else "failed"
         place = f"row {example.row} ({example.source})" if example.source else f"row {example.row}"
         lines.append(
-            f"{count:9d} {what}: {reason:12} e.g. {printable(place)}: {printable(example.message)}"
+            f"{count:9d} {what}: {reason:12} e.g. "
+            + escape_control_chars(f"{place}: {example.message}")
         )
     return lines
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from data_tools.videos.rows import MAX_CAPTION_BYTES, VIDEO_EXTENSIONS, Row, Source
 from data_tools.videos.tables import Columns, csv_rows, jsonl_rows, parquet_rows, text_rows
-from t2vgan.data.tar import Member, ShardError, read_members
+from t2vgan.data.tar import ShardError, TarMember, read_members
 from t2vgan.errors import UserError
 from t2vgan.utils.urls import is_url
 
@@ -22,7 +22,7 @@ LAYOUTS = (
 
 def read_source(source: str, columns: Columns) -> Source:
     """Return the rows of a source; UserError says which layouts there are."""
-    place = Place(source)
+    place = LauncherEnv(source)
     if place.is_file(""):
         place.root, _, name = place.root.rpartition("/")
         found = _read_list(place, name, columns)
@@ -35,7 +35,7 @@ def read_source(source: str, columns: Columns) -> Source:
     return found
 
 
-class Place:
+class LauncherEnv:
     """A folder of files, here or in object storage."""
 
     def __init__(self, source: str):
@@ -83,7 +83,7 @@ class Place:
         return f"{self.root.rstrip('/')}/{name}" if name else self.root
 
 
-def _read_folder(place: Place, columns: Columns) -> Source:
+def _read_folder(place: LauncherEnv, columns: Columns) -> Source:
     for name in TABLES:
         if place.is_file(name):
             return _read_list(place, name, columns)
@@ -98,7 +98,7 @@ def _read_folder(place: Place, columns: Columns) -> Source:
     return Source(place.url, list(_caption_rows(place, names)), "folder")
 
 
-def _read_list(place: Place, name: str, columns: Columns) -> Source:
+def _read_list(place: LauncherEnv, name: str, columns: Columns) -> Source:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".tar":
         return Source(place.url, list(_tar_rows(place, name)), name)
@@ -123,7 +123,7 @@ def _read_list(place: Place, name: str, columns: Columns) -> Source:
     return Source(place.url, rows, name)
 
 
-def _caption_rows(place: Place, names: list[str]) -> Iterator[Row]:
+def _caption_rows(place: LauncherEnv, names: list[str]) -> Iterator[Row]:
     """Yield a row for each video of a folder, its caption in a .txt of the same name."""
     from tqdm import tqdm
 
@@ -141,14 +141,14 @@ def _videos(names: list[str]) -> list[str]:
     return [n for n in names if PurePosixPath(n).suffix.lower()[1:] in VIDEO_EXTENSIONS]
 
 
-def _tar_rows(place: Place, name: str) -> Iterator[Row]:
+def _tar_rows(place: LauncherEnv, name: str) -> Iterator[Row]:
     """Yield the samples of a webdataset tar that hold a video, as video2dataset writes them.
 
     The caption is the .txt member, else `caption` in the .json.
     """
     with place.open(name) as file:
         key = ""
-        members: dict[str, tuple[Member, bytes]] = {}
+        members: dict[str, tuple[TarMember, bytes]] = {}
         try:
             for member in read_members(file, name):
                 folder, slash, filename = member.name.rpartition("/")
@@ -166,7 +166,7 @@ def _tar_rows(place: Place, name: str) -> Iterator[Row]:
             yield Row(name, problem=f"{' '.join(str(error).split())}; the rest is not read")
 
 
-def _sample_row(name: str, members: dict[str, tuple[Member, bytes]]) -> Iterator[Row]:
+def _sample_row(name: str, members: dict[str, tuple[TarMember, bytes]]) -> Iterator[Row]:
     found = next((members[e][0] for e in members if e in VIDEO_EXTENSIONS), None)
     if found is None:
         return

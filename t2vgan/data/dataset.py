@@ -30,7 +30,7 @@ from t2vgan.utils.urls import as_location, is_url
 Signature = tuple[int, int, int]
 
 
-class DataSet(ABC):
+class ShardedDataset(ABC):
     """One folder of shards. A shard is named by its place in the manifest."""
 
     manifest: Manifest
@@ -40,7 +40,7 @@ class DataSet(ABC):
         """Return a shard's path or URL, for people."""
 
     @abstractmethod
-    def signature_of(self, shard: int) -> Signature:
+    def file_version(self, shard: int) -> Signature:
         """Return what changes when a shard is replaced or written to; UserError if it was."""
 
     @abstractmethod
@@ -55,7 +55,7 @@ class DataSet(ABC):
         """Be told that a shard will be asked for soon."""
 
 
-class LocalDataSet(DataSet):
+class LocalDataSet(ShardedDataset):
     """A folder of this machine."""
 
     def __init__(self, path: Path | str, manifest: Manifest) -> None:
@@ -65,14 +65,14 @@ class LocalDataSet(DataSet):
     def path_of(self, shard: int) -> str:
         return str(self.path / self.manifest.shards[shard].name)
 
-    def signature_of(self, shard: int) -> Signature:
+    def file_version(self, shard: int) -> Signature:
         """Return a file's size, time and identity."""
         status = os.stat(self.path_of(shard))
         check_size(self.path_of(shard), status.st_size, self.manifest.shards[shard])
         return (status.st_size, status.st_mtime_ns, status.st_ino)
 
     def open(self, shard: int, *, verify: bool) -> BinaryIO:
-        signature = self.signature_of(shard)
+        signature = self.file_version(shard)
         file = open(self.path_of(shard), "rb", buffering=READ_BUFFER_BYTES)  # noqa: SIM115
         if verify and self._verified.get(shard) != signature:
             check_digest(self.path_of(shard), digest_of(file), self.manifest.shards[shard])
@@ -83,7 +83,7 @@ class LocalDataSet(DataSet):
         """Do nothing: it is here."""
 
 
-class RemoteDataSet(DataSet):
+class RemoteDataSet(ShardedDataset):
     """A folder behind a URL, whose shards pass through a cache on this machine's disk."""
 
     def __init__(self, folder: RemoteFolder, manifest: Manifest, cache: ShardCache) -> None:
@@ -93,7 +93,7 @@ class RemoteDataSet(DataSet):
     def path_of(self, shard: int) -> str:
         return f"{self.folder.url}/{self.manifest.shards[shard].name}"
 
-    def signature_of(self, shard: int) -> Signature:
+    def file_version(self, shard: int) -> Signature:
         """Return always the same: a file that is open here changes no more."""
         return (self.manifest.shards[shard].num_bytes, 0, 0)
 
@@ -122,7 +122,7 @@ class RemoteDataSet(DataSet):
         self._coming.discard(shard)
 
 
-def open_data_set(location: Path | str, cache: ShardCache | None = None) -> DataSet:
+def open_data_set(location: Path | str, cache: ShardCache | None = None) -> ShardedDataset:
     """Open a folder or a URL; UserError when its manifest or one of its shards is not as it should.
 
     Only names and sizes are looked at. A URL's shards pass through `cache`, by default the usual.
@@ -157,7 +157,9 @@ def check_digest(where: str, found: str, entry: ShardEntry) -> None:
         raise UserError(f"{where}: expected sha256 {entry.sha256}, found {found}")
 
 
-def read_samples_of(data_set: DataSet, *, skip: int = 0) -> Iterator[tuple[str, EncodedSample]]:
+def read_samples_of(
+    data_set: ShardedDataset, *, skip: int = 0
+) -> Iterator[tuple[str, EncodedSample]]:
     """Yield a data set's samples in order, all but the first `skip`, each with its shard's name.
 
     The name is a path or URL. Shards that are skipped whole are not opened. Raises UserError when a

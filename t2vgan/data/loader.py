@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from t2vgan.data.mixture import Mixture
-from t2vgan.data.mixture_sampler import MixedOrder
-from t2vgan.data.sampler import DataOrder
+from t2vgan.data.mixture import DatasetMixture
+from t2vgan.data.mixture_sampler import MixtureSampler
+from t2vgan.data.sampler import StreamSampler
 from t2vgan.data.shard_reader import BadSample, ShardReader, Window
 from t2vgan.data.shards import EncodedSample, Geometry, ShardError, decode_sample
 
@@ -39,7 +39,7 @@ class Batch:
 
 
 def iterate_stream(
-    order: DataOrder, reader: ShardReader, stream: int, position: int
+    order: StreamSampler, reader: ShardReader, stream: int, position: int
 ) -> Iterator[tuple[Window, int]]:
     """Yield one stream's samples from `position` on as (their window in hand-out order, index).
 
@@ -58,7 +58,7 @@ def iterate_stream(
 
 
 def iterate_mixture(
-    data: Mixture, order: MixedOrder, stream: int, position: int, **options: Any
+    data: DatasetMixture, order: MixtureSampler, stream: int, position: int, **options: Any
 ) -> Iterator[tuple[Window, int]]:
     """Yield one stream's samples of all data sets as `iterate_stream`; `options` of ShardReader."""
     starts = order.starts(stream, position)
@@ -70,7 +70,9 @@ def iterate_mixture(
         yield next(parts[number])
 
 
-def nearest_readable(order: DataOrder, reader: ShardReader, stream: int, position: int) -> Window:
+def nearest_readable(
+    order: StreamSampler, reader: ShardReader, stream: int, position: int
+) -> Window:
     """Return the readable samples of the nearest window in this epoch, else in the ones around it.
 
     A function of the data alone, so a resumed run finds the same; damaged shards cost no reading.
@@ -134,8 +136,8 @@ class ClipLoader:
 
     def __init__(
         self,
-        data: Mixture,
-        order: MixedOrder,
+        data: DatasetMixture,
+        order: MixtureSampler,
         *,
         global_batch_size: int,
         rank: int = 0,

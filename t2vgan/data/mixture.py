@@ -8,10 +8,10 @@ from decimal import Decimal
 from pydantic import JsonValue
 
 from t2vgan.config import DataConfig, parse_mix
-from t2vgan.data.dataset import DataSet, open_data_set
+from t2vgan.data.dataset import ShardedDataset, open_data_set
 from t2vgan.data.manifest import Manifest, check_alike, fingerprint, held_out_together
-from t2vgan.data.mixture_sampler import MixedOrder, slots_of
-from t2vgan.data.sampler import DataOrder
+from t2vgan.data.mixture_sampler import MixtureSampler, slots_of
+from t2vgan.data.sampler import StreamSampler
 from t2vgan.data.shard_cache import ShardCache
 from t2vgan.errors import UserError
 from t2vgan.tokenizer import has_words
@@ -24,21 +24,21 @@ INDEX_ANEW = (
 
 
 @dataclass(frozen=True)
-class Mixture:
+class DatasetMixture:
     """Data sets, the places of each in a round of the mixed order, and what they are together."""
 
-    parts: tuple[DataSet, ...]
+    parts: tuple[ShardedDataset, ...]
     slots: tuple[int, ...]
     manifest: Manifest
 
-    def order(self, *, num_streams: int, shuffle_window: int, seed: int) -> MixedOrder:
+    def order(self, *, num_streams: int, shuffle_window: int, seed: int) -> MixtureSampler:
         """Return the order of the data; of one data set alone, its own.
 
         Raises UserError when a data set has too few shards for the streams.
         """
         alone = len(self.parts) == 1
         orders = (
-            DataOrder(
+            StreamSampler(
                 counts=tuple(shard.num_samples for shard in part.manifest.shards),
                 num_streams=num_streams,
                 shuffle_window=shuffle_window,
@@ -46,10 +46,10 @@ class Mixture:
             )
             for number, part in enumerate(self.parts)
         )
-        return MixedOrder(tuple(orders), self.slots, seed)
+        return MixtureSampler(tuple(orders), self.slots, seed)
 
 
-def open_data(data: DataConfig) -> Mixture:
+def open_data(data: DataConfig) -> DatasetMixture:
     """Open all that a run reads.
 
     Raises UserError when a data set is not as it should, when two do not fit each other, and when
@@ -71,19 +71,19 @@ def check_words(manifest: Manifest, name: str) -> None:
             raise UserError(f"{name}: the manifest's prompt {prompt!r} has no words; {INDEX_ANEW}")
 
 
-def alone(data_set: DataSet) -> Mixture:
+def alone(data_set: ShardedDataset) -> DatasetMixture:
     """Return the mixture of a single data set: its own order, its own manifest."""
-    return Mixture((data_set,), (1,), data_set.manifest)
+    return DatasetMixture((data_set,), (1,), data_set.manifest)
 
 
-def mix(data_sets: Mapping[str, tuple[DataSet, Decimal]]) -> Mixture:
+def mix(data_sets: Mapping[str, tuple[ShardedDataset, Decimal]]) -> DatasetMixture:
     """Mix data sets by weight; `data_sets` has their paths, for people."""
     parts = tuple(data_set for data_set, _ in data_sets.values())
     if len(parts) == 1:
         return alone(parts[0])
     check_alike({path: data_set.manifest for path, (data_set, _) in data_sets.items()})
     slots = slots_of([weight for _, weight in data_sets.values()])
-    return Mixture(parts, slots, join([part.manifest for part in parts], slots))
+    return DatasetMixture(parts, slots, join([part.manifest for part in parts], slots))
 
 
 def join(manifests: Sequence[Manifest], slots: Sequence[int]) -> Manifest:

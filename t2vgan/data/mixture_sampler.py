@@ -13,7 +13,7 @@ from itertools import repeat
 
 import numpy as np
 
-from t2vgan.data.sampler import DataOrder
+from t2vgan.data.sampler import StreamSampler
 from t2vgan.utils.seeds import permutation
 
 WEIGHT_STEP = Decimal("0.001")
@@ -21,10 +21,10 @@ WEIGHT_STEP = Decimal("0.001")
 
 
 @dataclass(frozen=True)
-class MixedOrder:
+class MixtureSampler:
     """The orders of one data set or more, and how many places each has in a round."""
 
-    parts: tuple[DataOrder, ...]
+    parts: tuple[StreamSampler, ...]
     slots: tuple[int, ...]
     seed: int
 

@@ -28,7 +28,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class DataOrder:
+class StreamSampler:
     """Where every sample of every stream lives: arithmetic only, nothing is opened."""
 
     counts: tuple[int, ...]

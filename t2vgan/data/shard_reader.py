@@ -10,11 +10,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from t2vgan.data.dataset import DataSet, Signature
+from t2vgan.data.dataset import ShardedDataset, Signature
 from t2vgan.data.sampler import Segment
 from t2vgan.data.shards import EncodedSample, samples_of
 from t2vgan.errors import UserError
-from t2vgan.utils.console import describe
+from t2vgan.utils.console import format_error
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ShardReader:
     """
 
     def __init__(
-        self, data_set: DataSet, *, verify: bool = True, timeout_seconds: float = 300
+        self, data_set: ShardedDataset, *, verify: bool = True, timeout_seconds: float = 300
     ) -> None:
         self.data_set = data_set
         self.entries = data_set.manifest.shards
@@ -56,7 +56,7 @@ class ShardReader:
             try:
                 self._read_in_time(segment, samples)
             except (OSError, UserError) as error:
-                self.damaged[segment.shard] = (reason_of(error), describe(error))
+                self.damaged[segment.shard] = (reason_of(error), format_error(error))
                 self.shard = None
         samples += [
             BadSample(entry.name, f"#{segment.first + i}", *self.damaged[segment.shard])
@@ -94,7 +94,7 @@ class ShardReader:
             raise error
 
     def _fill(self, segment: Segment, found: list[EncodedSample]) -> None:
-        signature = self.data_set.signature_of(segment.shard)
+        signature = self.data_set.file_version(segment.shard)
         shard = self.shard
         if shard is None or not shard.stands_at(segment, signature):
             shard = self.shard = OpenShard(self.data_set, segment, signature, verify=self.verify)
@@ -105,7 +105,7 @@ class OpenShard:
     """One shard being read from front to back."""
 
     def __init__(
-        self, data_set: DataSet, segment: Segment, signature: Signature, *, verify: bool
+        self, data_set: ShardedDataset, segment: Segment, signature: Signature, *, verify: bool
     ) -> None:
         self.entry = data_set.manifest.shards[segment.shard]
         self.number, self.place, self.signature = segment.shard, segment.first, signature

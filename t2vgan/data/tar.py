@@ -31,7 +31,7 @@ class ShardError(UserError):
     """A damaged, truncated or foreign tar; the text names the shard and the reason."""
 
 
-class Member(NamedTuple):
+class TarMember(NamedTuple):
     """One regular file of an archive: its name, and where its bytes lie."""
 
     name: str
@@ -39,7 +39,7 @@ class Member(NamedTuple):
     size: int
 
 
-def read_members(file: BinaryIO, path: Path | str) -> Iterator[Member]:
+def read_members(file: BinaryIO, path: Path | str) -> Iterator[TarMember]:
     """Yield the regular files of a seekable tar in order, the file standing at each one's bytes.
 
     The caller may read `member.size` bytes or none: the next header is sought by its offset.
@@ -57,7 +57,7 @@ def read_members(file: BinaryIO, path: Path | str) -> Iterator[Member]:
             return
         kind, member = _parse_header(block, position, path)
         if name is not None or size is not None:
-            member = Member(
+            member = TarMember(
                 name or member.name, member.offset, member.size if size is None else size
             )
         _check_size(kind, member, total, path)
@@ -96,7 +96,7 @@ def _header(name: str, size: int) -> bytes:
     return front + b"%06o\0 " % checksum + HEADER_BACK
 
 
-def _parse_header(block: bytes, position: int, path: Path | str) -> tuple[bytes, Member]:
+def _parse_header(block: bytes, position: int, path: Path | str) -> tuple[bytes, TarMember]:
     """Return a header block's type flag and member, its checksum proven."""
     try:
         expected = int(block[148:156].split(b"\0", 1)[0], 8)
@@ -108,7 +108,7 @@ def _parse_header(block: bytes, position: int, path: Path | str) -> tuple[bytes,
     name = block[:100].split(b"\0", 1)[0]
     if block[257:263] == b"ustar\0" and block[345]:
         name = block[345:500].split(b"\0", 1)[0] + b"/" + name
-    return block[156:157], Member(_text(name, path), position + BLOCK, size)
+    return block[156:157], TarMember(_text(name, path), position + BLOCK, size)
 
 
 def _byte_sum(block: bytes) -> int:
@@ -140,7 +140,7 @@ def _parse_pax(
     return name, size
 
 
-def _check_size(kind: bytes, member: Member, total: int, path: Path | str) -> None:
+def _check_size(kind: bytes, member: TarMember, total: int, path: Path | str) -> None:
     limit = MAX_EXTENSION_BYTES if kind in b"xL" else MAX_MEMBER_BYTES
     if not 0 <= member.size <= limit:
         raise ShardError(f"{path}: {member.name!r} claims {member.size} bytes, limit {limit}")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import t2vgan
 from t2vgan.config import Config, flatten
-from t2vgan.distributed.context import Processes
-from t2vgan.distributed.rank_check import find_odd_ones
+from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.rank_check import find_mismatched_ranks
 from t2vgan.errors import UserError
 from t2vgan.utils.files import sha256_of
 
@@ -53,7 +53,7 @@ def find_differences(facts_by_rank: Sequence[Mapping[str, str]]) -> list[str]:
     names = list(dict.fromkeys(name for facts in facts_by_rank for name in facts))
     values = [[facts.get(name, "missing") for name in names] for facts in facts_by_rank]
     texts = []
-    for name, odd in find_odd_ones(names, values):
+    for name, odd in find_mismatched_ranks(names, values):
         place = names.index(name)
         usual = next(row[place] for rank, row in enumerate(values) if rank not in odd)
         ranks = ", ".join(map(str, odd[:RANKS_NAMED])) + (" ..." if len(odd) > RANKS_NAMED else "")
@@ -61,7 +61,7 @@ def find_differences(facts_by_rank: Sequence[Mapping[str, str]]) -> list[str]:
     return texts
 
 
-def check_agreement(processes: Processes, facts: Facts) -> None:
+def check_agreement(processes: DistributedContext, facts: Facts) -> None:
     """Compare facts over ranks (collective).
 
     Raises:

@@ -18,9 +18,9 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, gather
 from torch import Tensor, nn
 
-from t2vgan.distributed.rendezvous import meet
-from t2vgan.errors import ToldError, UserError
-from t2vgan.utils.console import describe
+from t2vgan.distributed.rendezvous import init_process_group
+from t2vgan.errors import AlreadyReportedError, UserError
+from t2vgan.utils.console import format_error
 
 # Until the first step is done: one rank may still read data, compile, or wait for a tracker.
 STARTUP_TIMEOUT = timedelta(minutes=30)
@@ -29,13 +29,13 @@ POLL_SECONDS = 0.1
 T = TypeVar("T")
 
 
-class Processes:
+class DistributedContext:
     """This process among the run's processes."""
 
     def __init__(
         self, *, num_cpu_threads: int = 0, timeout_seconds: float = STARTUP_TIMEOUT.total_seconds()
     ) -> None:
-        device, num_cores = meet(
+        device, num_cores = init_process_group(
             timeout_seconds=timeout_seconds, collective_timeout=STARTUP_TIMEOUT
         )
         self.accelerator = Accelerator(
@@ -53,8 +53,8 @@ class Processes:
         self.world_size: int = self.accelerator.num_processes
         self.is_main: bool = self.accelerator.is_main_process
         # Words between processes go by CPU: they neither wait for the device nor make it wait.
-        self.words: Any = (  # of torch's types for it, half of torch disagrees
-            dist.new_group(backend="gloo", timeout=STARTUP_TIMEOUT) if self.many else None
+        self.cpu_group: Any = (  # of torch's types for it, half of torch disagrees
+            dist.new_group(backend="gloo", timeout=STARTUP_TIMEOUT) if self.is_distributed else None
         )
         if self.device.type == "cpu":
             torch.set_num_threads(num_cpu_threads or num_cores)
@@ -78,39 +78,39 @@ class Processes:
         """Return the mean over ranks."""
         return self.accelerator.reduce(values, reduction="mean")
 
-    def agree(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Return the main rank's value on every rank."""
-        if not self.many:
+        if not self.is_distributed:
             return value
         values = [value]
-        dist.broadcast_object_list(values, group=self.words, device=torch.device("cpu"))
+        dist.broadcast_object_list(values, group=self.cpu_group, device=torch.device("cpu"))
         return values[0]
 
     def gather_objects(self, value: Any) -> list[Any]:
         """Return every rank's value, on every rank."""
-        if not self.many:
+        if not self.is_distributed:
             return [value]
         values = [None] * self.world_size
-        dist.all_gather_object(values, value, group=self.words)
+        dist.all_gather_object(values, value, group=self.cpu_group)
         return values
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any rank."""
         return any(self.gather_objects(flag))
 
-    def on_main(self, work: Callable[[], T]) -> T:
+    def run_on_main(self, work: Callable[[], T]) -> T:
         """Let the main rank work; every rank returns its result, or raises its error."""
-        if not self.many:
+        if not self.is_distributed:
             return work()
         result, problem = attempt(work) if self.is_main else (None, "")
-        result, problem = self.agree((result, problem))
+        result, problem = self.broadcast((result, problem))
         if problem:
             raise self.shared_error(problem)
         return result  # type: ignore[return-value]  # the main rank's own
 
-    def everywhere(self, work: Callable[[], T]) -> T:
+    def run_on_all(self, work: Callable[[], T]) -> T:
         """Let every rank work; if it fails on any, every rank raises that one's error."""
-        if not self.many:
+        if not self.is_distributed:
             return work()
         result, problem = attempt(work)
         told = problem and f"rank {self.rank} on {socket.gethostname()}: {problem}"
@@ -124,7 +124,7 @@ class Processes:
     def shared_error(self, problem: str) -> UserError:
         """Return an error that all ranks raise, so that each machine prints it once."""
         is_first_here = self.accelerator.is_local_main_process
-        return UserError(problem) if is_first_here else ToldError(problem)
+        return UserError(problem) if is_first_here else AlreadyReportedError(problem)
 
     def wait_for_main(self, work: Callable[[], None]) -> None:
         """Let the main rank work as long as it takes; the others ask again and again (collective).
@@ -133,24 +133,24 @@ class Processes:
         """
         with ThreadPoolExecutor(1) as pool:
             job = pool.submit(work) if self.is_main else None
-            while not self.agree(job.done() if job else None):
+            while not self.broadcast(job.done() if job else None):
                 time.sleep(POLL_SECONDS)
-        self.on_main(lambda: job.result() if job else None)
+        self.run_on_main(lambda: job.result() if job else None)
 
     def set_timeout(self, seconds: float) -> None:
         """Give up waiting for another rank after so long, from now on."""
         set_timeout = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout
-        for group in (None, self.words) if self.many else ():
+        for group in (None, self.cpu_group) if self.is_distributed else ():
             set_timeout(timedelta(seconds=seconds), group)
 
     @property
-    def many(self) -> bool:
+    def is_distributed(self) -> bool:
         return self.world_size > 1
 
-    def end(self) -> None:
+    def shutdown(self) -> None:
         """Leave the process group; without this, torch complains at exit."""
         if dist.is_initialized():
-            dist.barrier(group=self.words)  # the last words to others must have been heard
+            dist.barrier(group=self.cpu_group)  # the last words to others must have been heard
             dist.destroy_process_group()
 
 
@@ -159,13 +159,13 @@ def attempt(work: Callable[[], T]) -> tuple[T | None, str]:
     try:
         return work(), ""
     except (UserError, OSError) as error:
-        return None, describe(error)
+        return None, format_error(error)
 
 
-class Tally:
+class DelayedAllReduce:
     """Sums a few whole numbers over ranks, one step late, so that nobody waits for the sum."""
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: DistributedContext) -> None:
         self.processes = processes
         self.sent: tuple[Any, Tensor, Any] | None = None  # (work, sums, what)
 
@@ -174,11 +174,11 @@ class Tally:
 
         The first call returns None. One process has nothing to wait for: it gets its own at once.
         """
-        if not self.processes.many:
+        if not self.processes.is_distributed:
             return list(values), what
         before = self.receive()
         sending = torch.tensor(values)
-        work = dist.all_reduce(sending, group=self.processes.words, async_op=True)
+        work = dist.all_reduce(sending, group=self.processes.cpu_group, async_op=True)
         self.sent = (work, sending, what)
         return before
 

@@ -5,7 +5,7 @@ import resource
 
 import torch
 
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 
 
 def choose_precision(requested: str, device: torch.device) -> torch.dtype:
@@ -40,7 +40,7 @@ def describe_device(device: torch.device) -> str:
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
-def describe_processes(processes: Processes, precision: str) -> str:
+def describe_processes(processes: DistributedContext, precision: str) -> str:
     """Return one line on how a run computes, and on what it might have expected instead."""
     number = "1 process" if processes.world_size == 1 else f"{processes.world_size} processes"
     text = f"{number} on {describe_device(processes.device)}, {precision}"

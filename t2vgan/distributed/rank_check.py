@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import RunStoppedError
 
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -23,7 +23,9 @@ def checksum(tensor: Tensor) -> Tensor:
     return (bits * (2 * torch.arange(len(bits), device=bits.device) + 1)).sum()
 
 
-def check_ranks(processes: Processes, modules: Mapping[str, nn.Module], step: int) -> None:
+def check_ddp_consistency(
+    processes: DistributedContext, modules: Mapping[str, nn.Module], step: int
+) -> None:
     """Compare every network's tensors over ranks (collective).
 
     Raises:
@@ -37,7 +39,7 @@ def check_ranks(processes: Processes, modules: Mapping[str, nn.Module], step: in
         for name, tensor in module.state_dict().items()
     }
     own = torch.stack([checksum(tensor) for tensor in tensors.values()]).tolist()
-    found = find_odd_ones(list(tensors), processes.gather_objects(own))
+    found = find_mismatched_ranks(list(tensors), processes.gather_objects(own))
     if found:
         name, ranks = found[0]
         others = f" (and {len(found) - 1} other tensors)" if len(found) > 1 else ""
@@ -48,7 +50,7 @@ def check_ranks(processes: Processes, modules: Mapping[str, nn.Module], step: in
         )
 
 
-def find_odd_ones(
+def find_mismatched_ranks(
     names: Sequence[str], sums_by_rank: Sequence[Sequence[Hashable]]
 ) -> list[tuple[str, list[int]]]:
     """Return the tensors that differ, each with the ranks that are not of the majority's opinion.

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from t2vgan.errors import ToldError, UserError
+from t2vgan.errors import AlreadyReportedError, UserError
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 KNOCK_EVERY_SECONDS = 0.5
@@ -27,7 +27,7 @@ SIOCGIFADDR = 0x8915  # Linux: the address of a network interface
 
 
 @dataclass(frozen=True)
-class Place:
+class LauncherEnv:
     """Which of the processes this one is, and where they meet."""
 
     rank: int
@@ -38,7 +38,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Member:
+class PeerInfo:
     """What a process says of itself when it comes."""
 
     host: str
@@ -49,7 +49,7 @@ class Member:
     main_address: str = ""  # rank 0's, as this process sees it
 
 
-def meet(*, timeout_seconds: float, collective_timeout: timedelta) -> tuple[str, int]:
+def init_process_group(*, timeout_seconds: float, collective_timeout: timedelta) -> tuple[str, int]:
     """Start torch's process group; return this process's device type and its share of the cores.
 
     Raises:
@@ -57,7 +57,7 @@ def meet(*, timeout_seconds: float, collective_timeout: timedelta) -> tuple[str,
             on every process that could be reached.
     """
     place = read_place(os.environ)
-    own = introduce(place)
+    own = describe_self(place)
     if place is None:
         if own.problem:
             raise UserError(own.problem)
@@ -82,7 +82,7 @@ def meet(*, timeout_seconds: float, collective_timeout: timedelta) -> tuple[str,
     return own.device, max(1, len(own.cores) // len(sharing))
 
 
-def read_place(variables: Mapping[str, str]) -> Place | None:
+def read_place(variables: Mapping[str, str]) -> LauncherEnv | None:
     """Return what the launcher said; None for a process that is alone.
 
     Raises:
@@ -101,7 +101,7 @@ def read_place(variables: Mapping[str, str]) -> Place | None:
     )
     if rank >= world_size:
         raise UserError(f"RANK={rank} must be less than WORLD_SIZE={world_size}")
-    return Place(rank, world_size, local_rank, variables["MASTER_ADDR"], port)
+    return LauncherEnv(rank, world_size, local_rank, variables["MASTER_ADDR"], port)
 
 
 def read_number(variables: Mapping[str, str], name: str) -> int:
@@ -113,16 +113,16 @@ def read_number(variables: Mapping[str, str], name: str) -> int:
 # --- devices --------------------------------------------------------------------------------------
 
 
-def introduce(place: Place | None) -> Member:
+def describe_self(place: LauncherEnv | None) -> PeerInfo:
     """Return what this process is, and what is wrong with it, if anything."""
     host, cores = socket.gethostname(), sorted(os.sched_getaffinity(0))
     try:
-        return Member(host, choose_device(place), cores)
+        return PeerInfo(host, choose_device(place), cores)
     except UserError as error:
-        return Member(host, "", cores, str(error))
+        return PeerInfo(host, "", cores, str(error))
 
 
-def choose_device(place: Place | None) -> str:
+def choose_device(place: LauncherEnv | None) -> str:
     """Return "cuda" where there is a GPU for this process, else "cpu".
 
     Raises:
@@ -147,7 +147,7 @@ def choose_device(place: Place | None) -> str:
     return "cuda"
 
 
-def check_members(members: Sequence[Member], place: Place) -> None:
+def check_members(members: Sequence[PeerInfo], place: LauncherEnv) -> None:
     """Refuse a meeting in which a member has a problem, or only some have GPUs."""
     for rank, member in enumerate(members):
         if member.problem:
@@ -161,15 +161,15 @@ def check_members(members: Sequence[Member], place: Place) -> None:
         )
 
 
-def shared_error(place: Place, text: str) -> UserError:
+def shared_error(place: LauncherEnv, text: str) -> UserError:
     """Return an error that all processes raise, so that each machine prints it once."""
-    return UserError(text) if place.local_rank == 0 else ToldError(text)
+    return UserError(text) if place.local_rank == 0 else AlreadyReportedError(text)
 
 
 # --- the way there --------------------------------------------------------------------------------
 
 
-def use_interface_towards_others(own: Member, members: Sequence[Member]) -> None:
+def use_interface_towards_others(own: PeerInfo, members: Sequence[PeerInfo]) -> None:
     """Let gloo speak through the network interface that leads to the other machines.
 
     By itself it takes the address of this machine's own name, which on many systems is one of the
@@ -196,12 +196,12 @@ def interface_address(any_socket: socket.socket, name: str) -> str | None:
         return None
 
 
-def open_store(place: Place, seconds: float) -> tuple[Any, dict[str, Any]]:
+def open_store(place: LauncherEnv, seconds: float) -> tuple[Any, dict[str, Any]]:
     """Return the store where processes leave words for each other, and the addresses on the way.
 
     Rank 0 keeps the store, so it need not look for it.
     """
-    addresses = knock(place, seconds) if place.rank > 0 else {}
+    addresses = wait_for_rank0(place, seconds) if place.rank > 0 else {}
     where = f"MASTER_ADDR:MASTER_PORT={place.host}:{place.port}"
     try:
         store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=seconds)))
@@ -219,7 +219,7 @@ def open_store(place: Place, seconds: float) -> tuple[Any, dict[str, Any]]:
     return store, addresses
 
 
-def knock(place: Place, seconds: float) -> dict[str, Any]:
+def wait_for_rank0(place: LauncherEnv, seconds: float) -> dict[str, Any]:
     """Wait until somebody answers where rank 0 should be; torch's own waiting is noisy.
 
     Returns the addresses that this process and rank 0 have for each other.
@@ -241,7 +241,7 @@ def knock(place: Place, seconds: float) -> dict[str, Any]:
         time.sleep(KNOCK_EVERY_SECONDS)
 
 
-def introduce_all(store: Any, place: Place, own: Member) -> list[Member]:
+def introduce_all(store: Any, place: LauncherEnv, own: PeerInfo) -> list[PeerInfo]:
     """Tell the others what this process is, and return what all are."""
     store.set(f"member/{place.rank}", json.dumps(asdict(own)))
     try:
@@ -258,4 +258,4 @@ def introduce_all(store: Any, place: Place, own: Member) -> list[Member]:
             f"not all of {place.world_size} processes came to {place.host}:{place.port} in time"
             " (--timeout-seconds); does every machine run its part?"
         ) from error
-    return [Member(**json.loads(word)) for word in words]
+    return [PeerInfo(**json.loads(word)) for word in words]

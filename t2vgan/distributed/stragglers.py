@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 
 
-class Stopwatch:
+class ForwardTimer:
     """Times the forward passes of this rank's networks.
 
     Not whole steps: in those the ranks wait for each other, so that the slowest rank's step takes
@@ -47,7 +47,7 @@ class Stopwatch:
         return event
 
 
-def compare_ranks(processes: Processes, seconds: float) -> dict[str, float]:
+def compare_ranks(processes: DistributedContext, seconds: float) -> dict[str, float]:
     """Return how much longer the slowest rank worked than the median one (collective)."""
     by_rank = processes.gather_objects(seconds)
     slowest = max(range(len(by_rank)), key=by_rank.__getitem__)

@@ -46,13 +46,15 @@ def evaluation(
         raise UserError(one_line(error)) from None
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file")
-    from t2vgan.distributed.context import Processes  # torch: not before the options are right
+    from t2vgan.distributed.context import (
+        DistributedContext,  # torch: not before the options are right
+    )
     from t2vgan.evaluation.distribution.feature_network import SHIPPED
     from t2vgan.evaluation.evaluate import evaluate
     from t2vgan.evaluation.table import format_evaluation
     from t2vgan.utils.files import atomic_write_bytes
 
-    processes = Processes()
+    processes = DistributedContext()
     result = evaluate(
         weights,
         read,
@@ -69,7 +71,7 @@ def evaluation(
         print(format_evaluation(result))
         atomic_write_bytes(out, result.model_dump_json(indent=2).encode() + b"\n")
         print(f"\n{out}{f' and {result.shown.file}' if result.shown else ''} written")
-    processes.end()
+    processes.shutdown()
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.evaluation.distribution.feature_network import FeatureNetwork, extract
 from t2vgan.evaluation.distribution.fvd import VideoFeatures
 from t2vgan.evaluation.distribution.near_copies import thumbnails
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class View:
+class ClipFeatures:
     """N clips: the path of their object, their features, and thumbnails to find copies by."""
 
     track: Track
@@ -26,10 +26,10 @@ class View:
     thumbnails: np.ndarray  # (N, D)
     video_features: np.ndarray | None  # (N, F), of the user's network for FVD
 
-    def select(self, clips: np.ndarray) -> "View":
+    def select(self, clips: np.ndarray) -> "ClipFeatures":
         """Return some of the clips: (N,) bool, or indices."""
         others = self.video_features
-        return View(
+        return ClipFeatures(
             track=self.track.select(clips),
             features=self.features[clips],
             thumbnails=self.thumbnails[clips],
@@ -38,11 +38,11 @@ class View:
 
 
 @dataclass(frozen=True)
-class Eyes:
+class ClipAnalyzer:
     """Who looks at clips (every rank at its share), on what device, through which networks."""
 
     track: Callable[[np.ndarray], Track]
-    processes: Processes
+    processes: DistributedContext
     device: torch.device
     network: FeatureNetwork
     video_network: VideoFeatures | None
@@ -52,10 +52,10 @@ class Eyes:
         read: Callable[[Sequence[int]], tuple[np.ndarray, Sequence[T]]],
         num_clips: int,
         label: str,
-    ) -> tuple[View, list[T]]:
+    ) -> tuple[ClipFeatures, list[T]]:
         """Look at clips 0..num_clips - 1, and pass on what `read` says of each (collective)."""
 
-        def work(places: Sequence[int]) -> tuple[View, Sequence[T]]:
+        def work(places: Sequence[int]) -> tuple[ClipFeatures, Sequence[T]]:
             frames, words = read(places)
             return self._view(frames), words
 
@@ -64,9 +64,9 @@ class Eyes:
             word for _, words in parts for word in words
         ]
 
-    def _view(self, frames: np.ndarray) -> View:
+    def _view(self, frames: np.ndarray) -> ClipFeatures:
         others = self.video_network
-        return View(
+        return ClipFeatures(
             track=self.track(frames),
             features=extract(self.network, frames),
             thumbnails=thumbnails(frames),
@@ -74,10 +74,10 @@ class Eyes:
         )
 
 
-def join_views(views: Sequence[View]) -> View:
+def join_views(views: Sequence[ClipFeatures]) -> ClipFeatures:
     """Return views of several batches of clips as one."""
     others = [view.video_features for view in views if view.video_features is not None]
-    return View(
+    return ClipFeatures(
         track=join([view.track for view in views]),
         features=np.concatenate([view.features for view in views]),
         thumbnails=np.concatenate([view.thumbnails for view in views]),

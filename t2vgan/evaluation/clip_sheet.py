@@ -11,7 +11,7 @@ from t2vgan.errors import UserError
 from t2vgan.evaluation.generated_clips import DrawnClips
 from t2vgan.evaluation.video_folder import VideoFolder
 from t2vgan.media import film_strips, save_clip
-from t2vgan.utils.console import describe
+from t2vgan.utils.console import format_error
 from t2vgan.utils.files import sha256_of
 
 NUM_TRAINED, NUM_HELD_OUT = 8, 4
@@ -44,7 +44,7 @@ def show_clips(
         save_clip(file, film_strips(frames)[None])
         checksum = sha256_of(file)
     except (UserError, OSError) as error:
-        return None, [f"picture: {describe(error)}"]
+        return None, [f"picture: {format_error(error)}"]
     return ShownClips(
         file=file.name, sha256=checksum, prompts=chosen, held_out_prompts=held_out
     ), []

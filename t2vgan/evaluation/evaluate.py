@@ -10,11 +10,11 @@ from pydantic import Field
 
 import t2vgan
 from t2vgan.config import DataConfig, Frozen
-from t2vgan.data.mixture import Mixture, open_data
+from t2vgan.data.mixture import DatasetMixture, open_data
 from t2vgan.data.shards import Manifest
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
-from t2vgan.evaluation.clip_features import Eyes
+from t2vgan.evaluation.clip_features import ClipAnalyzer
 from t2vgan.evaluation.clip_sheet import ShownClips, show_clips
 from t2vgan.evaluation.distribution.distribution import (
     Distribution,
@@ -102,7 +102,7 @@ def evaluate(
     features: Path | str = SHIPPED,
     fvd_weights: Path | str | None = None,
     picture: Path | None = None,
-    processes: Processes | None = None,
+    processes: DistributedContext | None = None,
 ) -> Evaluation:
     """Score the clips that weights draw, or a folder of videos, beside the real clips of some data.
 
@@ -112,19 +112,19 @@ def evaluate(
     prompts of the data that the meter does not know, and too few clips.
     """
     start = time.monotonic()
-    processes = processes or Processes()
+    processes = processes or DistributedContext()
     target = find_device(device, processes)
-    mixture = processes.everywhere(lambda: open_data(data))
+    mixture = processes.run_on_all(lambda: open_data(data))
     manifest = mixture.manifest
     check_prompts([*manifest.prompts, *manifest.held_out_prompts])
-    source = processes.everywhere(
+    source = processes.run_on_all(
         lambda: open_source(
             weights, videos, manifest, num_clips=num_clips, seed=seed, device=target
         )
     )
     network, _ = load_features(features, device=target)
     video_network = None if fvd_weights is None else VideoFeatures(fvd_weights, target)
-    eyes = Eyes(
+    eyes = ClipAnalyzer(
         tracker_of([*manifest.prompts, *source.prompts]), processes, target, network, video_network
     )
     result = _measure(
@@ -137,8 +137,8 @@ def evaluate(
 
 def _measure(
     source: DrawnClips | VideoFolder,
-    data: Mixture,
-    eyes: Eyes,
+    data: DatasetMixture,
+    eyes: ClipAnalyzer,
     *,
     features_sha256: str,
     seed: int,
@@ -169,7 +169,7 @@ def _measure(
     shown, problems = (
         (None, [])
         if picture is None
-        else eyes.processes.on_main(lambda: show_clips(picture, source, is_readable))
+        else eyes.processes.run_on_main(lambda: show_clips(picture, source, is_readable))
     )
     return Evaluation(
         protocol=Protocol(
@@ -249,7 +249,7 @@ def _notes(scores: Scores, relative: RelativeToReal, num_real_clips: int) -> lis
     return notes
 
 
-def score_real_clips(data: Mixture, num_clips: int) -> Scores:
+def score_real_clips(data: DatasetMixture, num_clips: int) -> Scores:
     """Score the first real clips of some data: what generated ones are compared with."""
     real = RealClips(data, num_clips)
     starts = range(0, real.num_clips, CLIPS_AT_ONCE)
@@ -263,7 +263,7 @@ def score_real_clips(data: Mixture, num_clips: int) -> Scores:
     return score_real_track(join(tracks), prompts)
 
 
-def find_device(name: str, processes: Processes) -> torch.device:
+def find_device(name: str, processes: DistributedContext) -> torch.device:
     """Return the device of a name; "auto" is this rank's GPU, or else the CPU."""
     if name == "auto":
         return processes.device

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from t2vgan.data.dataset import read_samples_of
-from t2vgan.data.mixture import Mixture
+from t2vgan.data.mixture import DatasetMixture
 from t2vgan.data.shards import decode_sample
 from t2vgan.errors import UserError
 
@@ -17,7 +17,7 @@ class RealClips:
     While reading it raises UserError for a damaged sample.
     """
 
-    def __init__(self, data: Mixture, num_clips: int) -> None:
+    def __init__(self, data: DatasetMixture, num_clips: int) -> None:
         self.data = data
         bounds = np.cumsum([0, *data.slots]) * num_clips // sum(data.slots)
         sizes = [part.manifest.num_samples for part in data.parts]

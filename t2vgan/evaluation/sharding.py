@@ -6,10 +6,10 @@ from typing import TypeVar
 import torch
 from tqdm import tqdm
 
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.pipeline import one_worker_per_thread
-from t2vgan.utils.console import describe
+from t2vgan.utils.console import format_error
 
 CLIPS_AT_ONCE = 64  # what is computed together, whoever computes it
 SLOW_SECONDS = 2.0  # work that takes longer shows its progress
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def share_clips(
-    processes: Processes,
+    processes: DistributedContext,
     device: torch.device,
     num_clips: int,
     work: Callable[[Sequence[int]], T],
@@ -37,7 +37,7 @@ def share_clips(
     try:
         mine = _work_through([chunks[place] for place in places], work, device, label, processes)
     except (UserError, OSError) as error:
-        problem = describe(error)
+        problem = format_error(error)
     everyone = processes.gather_objects((mine, problem))
     if problem := next((found for _, found in everyone if found), ""):
         raise UserError(problem)
@@ -56,7 +56,7 @@ def _work_through(
     work: Callable[[Sequence[int]], T],
     device: torch.device,
     label: str,
-    processes: Processes,
+    processes: DistributedContext,
 ) -> list[T]:
     results = []
     total = sum(map(len, chunks))

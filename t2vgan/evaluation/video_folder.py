@@ -18,7 +18,7 @@ from t2vgan.evaluation.distribution.near_copies import evenly
 from t2vgan.evaluation.prompt_accuracy.prompts import Content, content, expected_objects
 from t2vgan.evaluation.prompt_list import find_prompts
 from t2vgan.media import load_clip, load_film_strip, load_frame_folder
-from t2vgan.utils.console import describe, printable
+from t2vgan.utils.console import escape_control_chars, format_error
 
 
 class Videos(Frozen):
@@ -68,8 +68,11 @@ class VideoFolder:
         self.prompts = [prompts[name] for name in self.files]
         self.held_out = held_out_prompts(self.prompts, manifest)
         self.problems = {
-            "extra": [f"{printable(name)}: no prompt" for name in extra],
-            "unknown_prompt": [f"{printable(n)}: {printable(p)!r}" for n, p in unknown.items()],
+            "extra": [f"{escape_control_chars(name)}: no prompt" for name in extra],
+            "unknown_prompt": [
+                f"{escape_control_chars(n)}: {escape_control_chars(p)!r}"
+                for n, p in unknown.items()
+            ],
         }
         if not self.files:
             raise UserError(
@@ -91,7 +94,7 @@ class VideoFolder:
                 reports.append(VideoReport(digest, None, resampled, resized))
             except VideoError as problem:
                 kind, reason = problem.args
-                reports.append(VideoReport(kind, (kind, f"{printable(name)}: {reason}")))
+                reports.append(VideoReport(kind, (kind, f"{escape_control_chars(name)}: {reason}")))
         return frames, reports
 
     def summarise(self, reports: Sequence[VideoReport]) -> Videos:
@@ -144,8 +147,8 @@ def load_video(path: Path, geometry: Geometry) -> np.ndarray:
             return load_film_strip(path, num_frames=geometry.num_frames)
         return load_clip(path)
     except (UserError, OSError) as error:
-        reason = describe(error).removeprefix(f"{path}: ")
-        raise VideoError("undecodable", printable(reason)) from None
+        reason = format_error(error).removeprefix(f"{path}: ")
+        raise VideoError("undecodable", escape_control_chars(reason)) from None
 
 
 def fit_geometry(frames: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, bool, bool]:

@@ -7,27 +7,27 @@ import torch
 from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig, ModelConfig, TrainConfig
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.ema import Ema
 from t2vgan.gan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
-from t2vgan.gan.metrics import Notes
-from t2vgan.gan.optimizer import Player
+from t2vgan.gan.metrics import MetricAccumulator
+from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import cosine, log_linear
 from t2vgan.models import build_discriminator, build_generator
-from t2vgan.models.patches import full
+from t2vgan.models.patches import to_float32
 from t2vgan.utils.seeds import derive_seed
 
 
-class Game:
+class AdversarialTraining:
     """Generator against discriminator, and the generator's average that samples."""
 
     def __init__(
         self,
         model: ModelConfig,
         train: TrainConfig,
-        processes: Processes,
+        processes: DistributedContext,
         *,
         height: int,
         width: int,
@@ -55,10 +55,10 @@ class Game:
         self.penalty_weight = 0.0
         self.recovery_weight = 0.0
         self.batch: Sequence[MicroBatch] = ()
-        self.notes = Notes(processes)
+        self.notes = MetricAccumulator(processes)
         self.kept_fakes: Tensor | None = None
 
-    def _player(self, name: str, network: nn.Module, learning_rate: float) -> Player:
+    def _player(self, name: str, network: nn.Module, learning_rate: float) -> NetworkOptimizer:
         network = network.to(self.processes.device)
         optimizer = torch.optim.Adam(
             network.parameters(),
@@ -69,7 +69,7 @@ class Game:
         scaler = torch.amp.GradScaler(
             self.processes.device.type, enabled=self.precision == torch.float16
         )
-        return Player(
+        return NetworkOptimizer(
             name=name,
             network=network,
             wrapped=self.processes.wrap(network),
@@ -88,7 +88,7 @@ class Game:
         }
 
     @property
-    def players(self) -> dict[str, Player]:
+    def players(self) -> dict[str, NetworkOptimizer]:
         return {player.name: player for player in (self.generator, self.discriminator)}
 
     # --- the step --------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ class Game:
         self.update(self.generator, self.generator_loss)
         self.ema.update(self.generator.network, self.train.global_batch_size, self.clips_seen)
 
-    def update(self, player: Player, loss: Callable[[MicroBatch], Tensor]) -> None:
+    def update(self, player: NetworkOptimizer, loss: Callable[[MicroBatch], Tensor]) -> None:
         """Take one optimizer step on the loss's mean over the global batch."""
         means = []
         for index, micro_batch in enumerate(self.batch, start=1):
@@ -128,7 +128,7 @@ class Game:
         """
         penalised = self.penalty_weight > 0
         fake_video = self.fakes_for_discriminator(batch)
-        video = torch.cat([batch.real_video, full(fake_video)]).requires_grad_(penalised)
+        video = torch.cat([batch.real_video, to_float32(fake_video)]).requires_grad_(penalised)
         with nullcontext() if penalised else self.autocast():
             (real_logits, fake_logits, *other_logits), recovered = self.judge(video, batch)
         loss = self.objective.discriminator(real_logits, fake_logits)
@@ -177,7 +177,7 @@ class Game:
             video, torch.cat(token_ids), torch.cat(token_mask), times
         )
         num_clips = len(batch.real_video)
-        return full(logits).split(num_clips), recovered[num_clips:]
+        return to_float32(logits).split(num_clips), recovered[num_clips:]
 
     def generator_loss(self, batch: MicroBatch) -> Tensor:
         """Return (B,): each fake against the real clip of the same prompt."""
@@ -187,7 +187,7 @@ class Game:
                 fake_video = self.generator.wrapped(batch.generator_latents, *batch.conditions)
             fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
         real_logits = self.real_logits_for_generator(batch)
-        loss = self.objective.generator(real_logits, full(fake_logits))
+        loss = self.objective.generator(real_logits, to_float32(fake_logits))
         self.notes.add("loss/generator", loss)
         return loss + self.recovery(recovered, batch.generator_latents)
 
@@ -205,7 +205,7 @@ class Game:
         if not self.objective.generator_needs_real:
             return torch.zeros(len(batch.real_video), device=batch.real_video.device)
         with self.autocast():
-            return full(self.discriminator.network(batch.real_video, *batch.conditions)[0])
+            return to_float32(self.discriminator.network(batch.real_video, *batch.conditions)[0])
 
     # --- schedules, precision, bad updates --------------------------------------------------------
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from t2vgan.data.loader import Batch
-from t2vgan.gan.mismatched_prompts import OtherPrompts
+from t2vgan.gan.mismatched_prompts import MismatchedPrompts
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.utils.seeds import derive_seed, random_generator
 from t2vgan.video import to_video
@@ -67,7 +67,7 @@ def draw_latents(
 def prepare_step(
     batch: Batch,
     vocabulary: Vocabulary,
-    other_prompts: OtherPrompts,
+    other_prompts: MismatchedPrompts,
     *,
     seed: int,
     global_batch_size: int,

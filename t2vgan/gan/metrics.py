@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 
 
-class Notes:
+class MetricAccumulator:
     """Means over ranks and over the steps since they were last read."""
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: DistributedContext) -> None:
         self.processes = processes
         self.totals: dict[str, Tensor] = {}
         """Of each name: this rank's sum and how many were added, (2,)."""

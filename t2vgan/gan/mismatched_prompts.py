@@ -18,7 +18,7 @@ MOST_PROMPTS = 200_000  # of more, the index would fill gigabytes; they are draw
 Gap = tuple[str | None, ...]
 
 
-class OtherPrompts:
+class MismatchedPrompts:
     """Draws for a prompt another one of the data: any, or one that differs in a single word."""
 
     def __init__(self, prompts: Sequence[str], hard_share: float) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 @dataclass
-class Player:
+class NetworkOptimizer:
     """A network, what wraps it, and what trains it."""
 
     name: str
@@ -21,7 +21,7 @@ class Player:
     gradient_clip: float
     """Scale gradients down to so many times their usual norm; 0 never."""
     bad: list[Tensor] = field(default_factory=list)
-    """For each update since `Game.read_bad`: whether this rank found it bad; on the device."""
+    """For each update since the flags were last read: whether this rank found it bad; (), bool."""
 
     def set_schedule(self, *, learning_rate: float, betas: tuple[float, float]) -> None:
         for group in self.optimizer.param_groups:

@@ -25,7 +25,7 @@ from t2vgan.models.layers import (
     ToPatches,
     ToPixels,
 )
-from t2vgan.models.patches import double, full
+from t2vgan.models.patches import to_float32, upsample2x
 from t2vgan.models.sprites import Sprites
 from t2vgan.models.text_encoders import TEXT_ENCODERS
 
@@ -116,7 +116,7 @@ class Generator(nn.Module):
     def draw(self, code: Tensor, *, num_frames: int) -> Tensor:
         """Codes (B*K, hidden) -> all pixels of what they describe, (B, C, K, H, W)."""
         reference = self.coordinates(code)
-        maps = double(self.coarse_maps(code))  # (B K) C h w
+        maps = upsample2x(self.coarse_maps(code))  # (B K) C h w
         maps = maps + self.place(reference, *maps.shape[2:])
         maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
         drawing = self.to_patches(maps, num_frames=num_frames)  # B C K H W
@@ -140,7 +140,7 @@ class Generator(nn.Module):
         """Codes (N, hidden) -> maps at fixed places (N, C, h/2, w/2)."""
         maps = self.layout(code).view(-1, *self.coarsest)  # N 2C h/4 w/4
         maps = self.coarse(maps.contiguous(memory_format=torch.channels_last), code)
-        return self.to_fine(self.middle(double(maps), code))
+        return self.to_fine(self.middle(upsample2x(maps), code))
 
 
 class Discriminator(nn.Module):
@@ -215,7 +215,7 @@ class Discriminator(nn.Module):
         timed = frames * (1 + self.time(self.time_features(times)))
         clip = self.clip(timed.flatten(1))  # B hidden
         with torch.autocast(video.device.type, enabled=False):
-            frames, clip = full(frames), full(clip)
+            frames, clip = to_float32(frames), to_float32(clip)
             frame_logits = self.frame_head(frames, token_ids, token_mask)  # M K
             clip_logits = self.clip_head(clip.unsqueeze(1), token_ids, token_mask)  # M 1
             recovered = clip[:, :0] if self.recover is None else self.recover(clip)  # B R

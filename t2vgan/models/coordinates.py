@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from t2vgan.models.patches import maps_first, middles
+from t2vgan.models.patches import channels_first, middles
 
 
 class Coordinates(nn.Module):
@@ -90,4 +90,4 @@ class PlaceEmbedding(nn.Linear):
         by_axis = rearrange(self.weight, "c (r a f) -> a c (r f)", a=2, r=reference.zoom.shape[2])
         down = F.linear(reference.waves(0, rows), by_axis[0], self.bias)  # N h C
         across = F.linear(reference.waves(1, columns), by_axis[1])  # N w C
-        return maps_first(down.unsqueeze(2) + across.unsqueeze(1))
+        return channels_first(down.unsqueeze(2) + across.unsqueeze(1))

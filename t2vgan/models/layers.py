@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from t2vgan.models.coordinates import PlaceEmbedding, Reference
-from t2vgan.models.patches import join_patches, maps_first, maps_last, split_patches
+from t2vgan.models.patches import channels_first, join_patches, maps_last, split_patches
 
 RGB = 3
 
@@ -68,7 +68,7 @@ class FromPatches(nn.Module):
         patches = split_patches(video, self.patch_size)  # (B T) h w 3pp
         by_colour = self.linear.weight.unflatten(1, (RGB, len(self.basis)))  # C 3 pp
         maps = F.linear(patches, (by_colour @ self.basis).flatten(1), self.linear.bias)
-        return maps_first(maps)
+        return channels_first(maps)
 
 
 class ToPatches(nn.Module):

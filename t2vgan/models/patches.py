@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor
 
 
-def full(tensor: Tensor) -> Tensor:
+def to_float32(tensor: Tensor) -> Tensor:
     """Return half-precision values as float32; others as they are."""
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
@@ -29,7 +29,7 @@ def join_patches(patches: Tensor, patch_size: int, num_frames: int) -> Tensor:
     )
 
 
-def maps_first(maps: Tensor) -> Tensor:
+def channels_first(maps: Tensor) -> Tensor:
     """View (N, h, w, C) as (N, C, h, w): the channels_last memory format, without a copy."""
     return maps.permute(0, 3, 1, 2)
 
@@ -39,7 +39,7 @@ def maps_last(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1)
 
 
-def double(maps: Tensor) -> Tensor:
+def upsample2x(maps: Tensor) -> Tensor:
     """Repeat every cell twice in both directions: (N, C, h, w) -> (N, C, 2h, 2w)."""
     return F.interpolate(maps, scale_factor=2, mode="nearest")
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2vgan.models.layers import RGB
-from t2vgan.models.patches import full, resample
+from t2vgan.models.patches import resample, to_float32
 
 RGBA = RGB + 1
 
@@ -52,7 +52,7 @@ class Sprites(nn.Module):
         half frames -> video (B, 3, K, H, W).
         """
         with torch.autocast(drawing.device.type, enabled=False):
-            drawing, code, look = full(drawing), full(code), full(look)
+            drawing, code, look = to_float32(drawing), to_float32(code), to_float32(look)
             breadth, shift = self.places(code, look, times)  # B K R, B K R 2
             if camera is not None:
                 zoom = camera[:, None, None, :1].exp()  # B 1 1 1

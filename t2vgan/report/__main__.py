@@ -6,7 +6,7 @@ import tyro
 
 from t2vgan.errors import UserError
 from t2vgan.report import open_comparison, write_comparison, write_report
-from t2vgan.utils import cli
+from t2vgan.utils import cli, console
 
 
 def report(
@@ -26,7 +26,7 @@ def report(
         comparison = open_comparison(runs)
         path = write_comparison(comparison, out)
         for line in comparison.lines():
-            print(console.printable(line))
+            print(console.escape_control_chars(line))
     print(f"{path} ({path.stat().st_size / 1e6:.2g} MB): open it in any browser")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from t2vgan.config import Config
 from t2vgan.errors import UserError
-from t2vgan.tracking.background import Outbox, Tracker
+from t2vgan.tracking.background import BackgroundTracker, Tracker
 from t2vgan.tracking.wandb_key import has_wandb_key
 
 __all__ = ["Outbox", "check_tracking", "has_wandb_key", "start_tracking"]
@@ -20,7 +20,9 @@ def check_tracking(config: Config) -> None:
         )
 
 
-def start_tracking(config: Config, environment: dict[str, Any], step: int) -> Outbox | None:
+def start_tracking(
+    config: Config, environment: dict[str, Any], step: int
+) -> BackgroundTracker | None:
     """Return where to put records for the tracker, which starts in its own time.
 
     None without one. `step` is where the run goes on; `environment` is what run.json holds.
@@ -38,4 +40,4 @@ def start_tracking(config: Config, environment: dict[str, Any], step: int) -> Ou
         return TensorBoardTracker(config.run_dir, settings, step)
 
     settings = config.model_dump(mode="json") | {"environment": environment}
-    return Outbox(config.tracking, start)
+    return BackgroundTracker(config.tracking, start)

@@ -22,7 +22,7 @@ class Tracker(Protocol):
     def close(self) -> None: ...
 
 
-class Outbox:
+class BackgroundTracker:
     """Hands records to a tracker in a thread; what it does not take is counted as dropped.
 
     `start` makes the tracker, in that thread. The first failure is said; the run goes on.

@@ -17,7 +17,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from t2vgan.utils.console import tell
+from t2vgan.utils.console import print_stderr
 from t2vgan.utils.files import atomic_path
 
 METRICS_NAME = "metrics.jsonl"
@@ -27,7 +27,7 @@ Record = dict[str, Any]  # plain JSON
 logger = logging.getLogger(__name__)
 
 
-class RunLog:
+class JsonlLogger:
     """Write a run's records; on every rank but the main one, do nothing.
 
     Records of a step must be written before its checkpoint is saved: then a resumed run that
@@ -107,7 +107,7 @@ class RunLog:
     def status(self, **values: Any) -> None:
         """Print a status line; the arguments are those of `format_status`."""
         if self.is_main:
-            tell(format_status(**values))
+            print_stderr(format_status(**values))
 
     def kinds_at(self, step: int) -> set[str]:
         """Return the kinds of records that this step already has."""

@@ -15,7 +15,7 @@ import wandb
 from t2vgan.tracking.metrics_log import Record
 from t2vgan.tracking.scalars import PROMPT_COLUMNS, prompt_rows, scalars
 from t2vgan.tracking.wandb_key import has_wandb_key
-from t2vgan.utils.console import describe
+from t2vgan.utils.console import format_error
 from t2vgan.utils.files import replace_file
 
 ID_NAME = "wandb_id"
@@ -97,7 +97,7 @@ def start_run(run_dir: Path, config: dict[str, Any]) -> wandb.Run:
         try:
             return wandb.init(**options)
         except wandb.Error as error:
-            reason = describe(error)
+            reason = format_error(error)
             wandb.teardown()  # else its process holds the id of the run that did not start
     folder = Path(options["dir"]) / "wandb"
     message = "wandb is not reachable (%s); recorded in %s, `wandb sync %s/offline-run-*` sends it"

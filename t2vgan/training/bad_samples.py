@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from t2vgan.config import DataConfig
 from t2vgan.data.loader import BadSample
 from t2vgan.errors import UserError
-from t2vgan.training.state import RunState
+from t2vgan.training.state import TrainState
 
 NAMED_PER_REASON = 5
 
 
-def count_bad_clips(state: RunState, bad_samples: Sequence[BadSample]) -> list[str]:
+def count_bad_clips(state: TrainState, bad_samples: Sequence[BadSample]) -> list[str]:
     """Add bad clips to the state's counts; return a message for the first ones of each reason."""
     messages = []
     for bad in bad_samples:
@@ -24,7 +24,7 @@ def count_bad_clips(state: RunState, bad_samples: Sequence[BadSample]) -> list[s
     return messages
 
 
-def check_bad_clips(state: RunState, data: DataConfig, last: BadSample) -> None:
+def check_bad_clips(state: TrainState, data: DataConfig, last: BadSample) -> None:
     """Stop a run whose data are damaged too much; the counts are the same on every rank.
 
     Raises:

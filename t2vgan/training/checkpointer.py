@@ -19,18 +19,18 @@ from t2vgan.checkpoint.state_dict import (
 from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import Config
 from t2vgan.data.manifest import Manifest
-from t2vgan.gan.adversarial import Game
+from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.tracking.metrics_log import METRICS_NAME
 from t2vgan.training.run_dir import check_same_data
-from t2vgan.training.state import RunState
-from t2vgan.utils.console import describe
+from t2vgan.training.state import TrainState
+from t2vgan.utils.console import format_error
 from t2vgan.utils.files import fsync_path
 
 logger = logging.getLogger(__name__)
 
 
-class Saver:
+class CheckpointManager:
     """Publishes checkpoints and weights in a thread while training goes on; on the main rank.
 
     A save that the disk refuses is said and tried again at the next save: to stop would lose what
@@ -40,10 +40,10 @@ class Saver:
     def __init__(
         self,
         config: Config,
-        game: Game,
+        game: AdversarialTraining,
         manifest: Manifest,
         vocabulary: Vocabulary,
-        on_published: Callable[[RunState, bool], None] = lambda state, is_best: None,
+        on_published: Callable[[TrainState, bool], None] = lambda state, is_best: None,
     ) -> None:
         self.config, self.game, self.on_published = config, game, on_published
         self.manifest, self.vocabulary = manifest, vocabulary
@@ -52,7 +52,7 @@ class Saver:
         self.refused: OSError | None = None
         self.best: tuple[dict[str, Tensor], WeightsInfo] | None = None  # not on disk yet
 
-    def save(self, state: RunState, *, is_best: bool = False) -> None:
+    def save(self, state: TrainState, *, is_best: bool = False) -> None:
         """Wait for the save before, copy everything to host memory, and leave the rest behind."""
         state.writing_seconds += self.wait()
         players = self.game.players
@@ -73,7 +73,7 @@ class Saver:
         if self.refused:
             raise self.refused
 
-    def _write(self, snapshot: Snapshot, state: RunState, is_best: bool) -> float:
+    def _write(self, snapshot: Snapshot, state: TrainState, is_best: bool) -> float:
         start = time.thread_time()
         try:
             self._publish(snapshot, state, is_best)
@@ -82,10 +82,10 @@ class Saver:
         except OSError as error:
             self.refused = error
             message = "step %d was not saved (%s); training goes on and tries at the next save"
-            logger.warning(message, state.step, describe(error))
+            logger.warning(message, state.step, format_error(error))
         return time.thread_time() - start
 
-    def _publish(self, snapshot: Snapshot, state: RunState, is_best: bool) -> None:
+    def _publish(self, snapshot: Snapshot, state: TrainState, is_best: bool) -> None:
         """Write the weights, then the checkpoint: whatever it promises is there before it."""
         run_dir = self.config.run_dir
         weights = snapshot["generator_ema.safetensors"]
@@ -116,7 +116,7 @@ def find_checkpoint(run_dir: Path, *, before_bad_steps: bool) -> int | None:
     )
 
 
-def load_run(config: Config, game: Game, step: int, state: RunState) -> None:
+def load_run(config: Config, game: AdversarialTraining, step: int, state: TrainState) -> None:
     """Restore the checkpoint of a step into the networks, the optimizers and the state.
 
     Raises:
@@ -124,9 +124,11 @@ def load_run(config: Config, game: Game, step: int, state: RunState) -> None:
     """
     players = game.players
     optimizers = {name: player.optimizer for name, player in players.items()}
-    saved = RunState.model_validate(load_checkpoint(config.run_dir, step, game.modules, optimizers))
+    saved = TrainState.model_validate(
+        load_checkpoint(config.run_dir, step, game.modules, optimizers)
+    )
     check_same_data(config, state.data_fingerprint, saved.data_fingerprint)
-    for name in RunState.model_fields:
+    for name in TrainState.model_fields:
         setattr(state, name, getattr(saved, name))
     for name, player in players.items():
         if scale := state.loss_scales.get(name):
@@ -135,7 +137,7 @@ def load_run(config: Config, game: Game, step: int, state: RunState) -> None:
 
 
 def describe_weights(
-    config: Config, state: RunState, manifest: Manifest, vocabulary: Vocabulary
+    config: Config, state: TrainState, manifest: Manifest, vocabulary: Vocabulary
 ) -> WeightsInfo:
     """Return all that sampling needs to know besides the averaged generator itself."""
     return WeightsInfo(

@@ -12,7 +12,7 @@ SATURATED_RECORDS = 5
 COLLAPSED_DIVERSITY = 0.1  # of that of real clips
 
 
-class Alarms:
+class CollapseMonitor:
     """Warns when the game turns dull: each warning once for as long as its cause lasts."""
 
     def __init__(self) -> None:

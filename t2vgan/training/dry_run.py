@@ -25,7 +25,7 @@ def dry_run(config: Config) -> int:
         print(f"  time      {1000 * seconds:.0f} ms a step, {format_duration(left)} for the run")
         print(f"  memory    {peak_memory_gb():.2f} GB at the peak, per process")
         print("nothing was written")
-    trainer.processes.end()
+    trainer.processes.shutdown()
     return 0
 
 

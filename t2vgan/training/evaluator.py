@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from t2vgan.data.mixture import Mixture
+from t2vgan.data.mixture import DatasetMixture
 from t2vgan.errors import UserError
 from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.prompt_accuracy.prompts import deal_prompts, unknown_prompts
@@ -15,7 +15,7 @@ from t2vgan.evaluation.prompt_accuracy.select import tracker_of
 from t2vgan.evaluation.scores import Scores, compare, score_clips
 from t2vgan.pipeline import generate_clips
 from t2vgan.tokenizer import Vocabulary
-from t2vgan.training.run_logger import Diary
+from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.sample_grids import (
     prompts_of,
     save_real_clips,
@@ -23,7 +23,7 @@ from t2vgan.training.sample_grids import (
     save_strips,
     varied_prompts_of,
 )
-from t2vgan.utils.console import describe
+from t2vgan.utils.console import format_error
 
 SAMPLING_BATCH_SIZE = 20
 NUM_REAL_CLIPS = 1000  # at least: fewer do not tell how much clips of one prompt vary
@@ -31,10 +31,10 @@ NUM_REAL_CLIPS = 1000  # at least: fewer do not tell how much clips of one promp
 ShouldStop = Callable[[], bool]
 
 
-class Readings:
+class Evaluator:
     """Draws with the averaged generator, all ranks together, and records what is seen."""
 
-    def __init__(self, diary: Diary, data: Mixture, vocabulary: Vocabulary) -> None:
+    def __init__(self, diary: RunLogger, data: DatasetMixture, vocabulary: Vocabulary) -> None:
         self.diary, self.data, self.vocabulary = diary, data, vocabulary
         self.manifest = manifest = data.manifest
         self.config, self.processes, self.state = diary.config, diary.processes, diary.state
@@ -79,7 +79,7 @@ class Readings:
             try:
                 clips = save_real_clips(config.run_dir, self.data.parts, manifest)
             except OSError as error:  # a full disk
-                self.diary.warn(f"real clips were not saved ({describe(error)})")
+                self.diary.warn(f"real clips were not saved ({format_error(error)})")
         self.diary.write(
             "data",
             builder=manifest.builder,
@@ -111,7 +111,7 @@ class Readings:
                 record = save_samples(run_dir, step, clips[:num_prompts], self.manifest)
                 self.diary.write("samples", **record)
             except OSError as error:  # a full disk
-                self.diary.warn(f"samples of step {step} were not saved ({describe(error)})")
+                self.diary.warn(f"samples of step {step} were not saved ({format_error(error)})")
         return True
 
     def evaluate(self, should_stop: ShouldStop) -> float | None:
@@ -142,7 +142,7 @@ class Readings:
             num_clips = max(self.config.evaluate_num_clips, NUM_REAL_CLIPS)
             return score_real_clips(self.data, num_clips)
         except (UserError, OSError) as error:
-            self.diary.warn(f"no diversity is measured ({describe(error)})")
+            self.diary.warn(f"no diversity is measured ({format_error(error)})")
             return None
 
     def generate(

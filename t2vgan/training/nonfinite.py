@@ -6,8 +6,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from t2vgan.errors import RunStoppedError, UserError
-from t2vgan.gan.adversarial import Game
-from t2vgan.training.state import RunState
+from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.training.state import TrainState
 from t2vgan.utils.files import atomic_write_bytes
 
 BAD_STEPS_NAME = "bad_steps.json"
@@ -15,14 +15,14 @@ KEYS_NAMED = 8  # of a bad step's clips
 STEPS_NAMED = 10  # per reading
 
 
-class BadSteps:
+class NonFiniteSteps:
     """Steps in which an update was not applied, because loss or gradient was not finite.
 
     Found on the device (Player.step), and read at the log interval and at saves, the same on all
     ranks. In float16 an overflow of the scaled loss is no such step.
     """
 
-    def __init__(self, game: Game, state: RunState, max_in_a_row: int) -> None:
+    def __init__(self, game: AdversarialTraining, state: TrainState, max_in_a_row: int) -> None:
         self.game, self.state, self.max_in_a_row = game, state, max_in_a_row
         self.steps: list[tuple[int, Sequence[str]]] = []  # (step, its clips' keys), since read
 
@@ -72,12 +72,12 @@ class BadStop(BaseModel):
         return max(rollbacks, self.rollbacks + 1)
 
 
-def record_bad_stop(run_dir: Path, state: RunState) -> None:
+def record_bad_stop(run_dir: Path, state: TrainState) -> None:
     stop = BadStop(step=state.step, rollbacks=state.rollbacks)
     atomic_write_bytes(run_dir / BAD_STEPS_NAME, stop.model_dump_json().encode())
 
 
-def bad_stop(state: RunState, last_checkpoint: int | None) -> RunStoppedError:
+def bad_stop(state: TrainState, last_checkpoint: int | None) -> RunStoppedError:
     """Return the error that ends a run after too many bad steps in a row."""
     good = (
         "no checkpoint" if last_checkpoint is None else f"the checkpoint of step {last_checkpoint}"

@@ -5,27 +5,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from t2vgan.config import Config
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import describe_device, describe_processes, peak_memory_gb
 from t2vgan.evaluation.scores import Scores
-from t2vgan.gan.adversarial import Game
-from t2vgan.tracking import Outbox, start_tracking
-from t2vgan.tracking.metrics_log import RunLog
-from t2vgan.training.collapse import Alarms
+from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.tracking import BackgroundTracker, start_tracking
+from t2vgan.tracking.metrics_log import JsonlLogger
+from t2vgan.training.collapse import CollapseMonitor
 from t2vgan.training.run_dir import write_run_files
-from t2vgan.training.state import RunState
-from t2vgan.utils.console import printable, tell
+from t2vgan.training.state import TrainState
+from t2vgan.utils.console import escape_control_chars, print_stderr
 from t2vgan.utils.environment import describe_environment
 
 
-class Diary:
+class RunLogger:
     """Writes what happens to metrics.jsonl and the screen."""
 
-    def __init__(self, config: Config, game: Game, processes: Processes, state: RunState) -> None:
+    def __init__(
+        self,
+        config: Config,
+        game: AdversarialTraining,
+        processes: DistributedContext,
+        state: TrainState,
+    ) -> None:
         self.config, self.game, self.processes, self.state = config, game, processes, state
-        self.log = RunLog(config.run_dir, processes.is_main)
-        self.tracker: Outbox | None = None
-        self.alarms = Alarms()
+        self.log = JsonlLogger(config.run_dir, processes.is_main)
+        self.tracker: BackgroundTracker | None = None
+        self.alarms = CollapseMonitor()
         self.pace: deque[tuple[float, int]] = deque(maxlen=10)
 
     def open(self, changes: Sequence[str]) -> None:
@@ -38,8 +44,8 @@ class Diary:
             precision=precision,
         )
         step, order = self.state.step, self.state.rollbacks
-        self.processes.on_main(lambda: write_run_files(self.config, environment))
-        self.processes.on_main(lambda: self.log.truncate_after(step if step else -1))
+        self.processes.run_on_main(lambda: write_run_files(self.config, environment))
+        self.processes.run_on_main(lambda: self.log.truncate_after(step if step else -1))
         how = f" with data order {order}" if order else ""
         if step or order:
             self.announce(f"resumed at step {step} of {self.config.run_dir}{how}")
@@ -59,7 +65,7 @@ class Diary:
         else:
             seconds = f"{state.seconds:.0f} s of training"
             self.announce(f"complete at step {state.step} after {seconds}: {run_dir}")
-        self.processes.on_main(self.log.close)
+        self.processes.run_on_main(self.log.close)
 
     def end_tracking(self) -> None:
         """Let the tracker finish: after all else, since it may take long."""
@@ -105,7 +111,7 @@ class Diary:
             + ("" if held_out is None else f", held-out prompts {held_out:.1%}")
         )
 
-    def weights_written(self, state: RunState, is_best: bool) -> None:
+    def weights_written(self, state: TrainState, is_best: bool) -> None:
         """Offer new weights to the tracker; called from the thread that wrote them."""
         if self.tracker:
             fields = {"step": state.step, "clips_seen": state.clips_seen, "is_best": is_best}
@@ -132,4 +138,4 @@ class Diary:
     def say(self, message: str) -> None:
         """Print a line for the user."""
         if self.processes.is_main:
-            tell(printable(message))  # it may quote a damaged shard
+            print_stderr(escape_control_chars(message))  # it may quote a damaged shard

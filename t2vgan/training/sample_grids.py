@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from t2vgan.data.dataset import DataSet
+from t2vgan.data.dataset import ShardedDataset
 from t2vgan.data.manifest import Manifest
 from t2vgan.data.shards import EncodedSample, decode_sample, samples_of
 from t2vgan.errors import UserError
@@ -76,7 +76,7 @@ def save_strips(
 
 
 def save_real_clips(
-    run_dir: Path, data_sets: Sequence[DataSet], manifest: Manifest
+    run_dir: Path, data_sets: Sequence[ShardedDataset], manifest: Manifest
 ) -> dict[str, Any]:
     """Save a real clip of each of `prompts_of` that the data has; return what it shows, if any.
 
@@ -100,7 +100,7 @@ def save_real_clips(
     return save_strips(run_dir, "real", clips, prompts, manifest)
 
 
-def _some_samples(data_sets: Sequence[DataSet]) -> Iterator[EncodedSample]:
+def _some_samples(data_sets: Sequence[ShardedDataset]) -> Iterator[EncodedSample]:
     num_bytes = 0
     for data_set in data_sets:
         for shard in range(len(data_set.manifest.shards)):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from t2vgan.utils.console import tell
+from t2vgan.utils.console import print_stderr
 
 # USR1 is what Slurm is usually told to send ahead of its time limit (--signal=USR1@60); HUP is a
 # terminal that closes.
@@ -40,9 +40,9 @@ class StopFlag:
         name = signal.Signals(number).name
         is_first, self.reason = not self.reason, self.reason or name
         if self.is_saving:
-            tell(f"\n{name}: already saving, one moment")
+            print_stderr(f"\n{name}: already saving, one moment")
         elif is_first:
-            tell(f"\n{name}: saving after this step (Ctrl-C again gives up)")
+            print_stderr(f"\n{name}: saving after this step (Ctrl-C again gives up)")
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 

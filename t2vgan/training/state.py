@@ -3,7 +3,7 @@
 from pydantic import BaseModel
 
 
-class RunState(BaseModel):
+class TrainState(BaseModel):
     """What a checkpoint holds besides tensors; everything else derives from the step."""
 
     data_fingerprint: str

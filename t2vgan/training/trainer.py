@@ -7,26 +7,26 @@ from contextlib import ExitStack, contextmanager
 from t2vgan.checkpoint.storage import list_steps
 from t2vgan.config import Config, check_batch_arithmetic, check_frames
 from t2vgan.data.loader import BadSample, Batch, ClipLoader
-from t2vgan.data.mixture_sampler import MixedOrder
-from t2vgan.distributed.context import Processes, Tally, is_lost_connection
+from t2vgan.data.mixture_sampler import MixtureSampler
+from t2vgan.distributed.context import DelayedAllReduce, DistributedContext, is_lost_connection
 from t2vgan.distributed.heartbeat import Heartbeat
-from t2vgan.distributed.rank_check import check_ranks
-from t2vgan.distributed.stragglers import Stopwatch, compare_ranks
+from t2vgan.distributed.rank_check import check_ddp_consistency
+from t2vgan.distributed.stragglers import ForwardTimer, compare_ranks
 from t2vgan.errors import RunStoppedError
-from t2vgan.gan.adversarial import Game
+from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch, prepare_step
-from t2vgan.gan.mismatched_prompts import OtherPrompts
+from t2vgan.gan.mismatched_prompts import MismatchedPrompts
 from t2vgan.tokenizer import Vocabulary, tokenize
 from t2vgan.training.bad_samples import check_bad_clips, count_bad_clips
-from t2vgan.training.checkpointer import Saver, find_checkpoint, load_run
-from t2vgan.training.evaluator import Readings
-from t2vgan.training.nonfinite import BadSteps, bad_stop, read_bad_stop, record_bad_stop
+from t2vgan.training.checkpointer import CheckpointManager, find_checkpoint, load_run
+from t2vgan.training.evaluator import Evaluator
+from t2vgan.training.nonfinite import NonFiniteSteps, bad_stop, read_bad_stop, record_bad_stop
 from t2vgan.training.run_dir import check_same_run
 from t2vgan.training.run_lock import check_shared, locked
-from t2vgan.training.run_logger import Diary
+from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.signals import stop_on_signals
 from t2vgan.training.startup import check_start
-from t2vgan.training.state import RunState
+from t2vgan.training.state import TrainState
 from t2vgan.utils.files import remove_leftovers
 from t2vgan.utils.seeds import derive_seed
 
@@ -44,23 +44,23 @@ class Trainer:
         self.config = config
         self.launcher = launcher
         self.rollback = rollback
-        self.processes = Processes(
+        self.processes = DistributedContext(
             num_cpu_threads=config.num_cpu_threads, timeout_seconds=config.timeout_seconds
         )
         self.data = check_start(self.processes, config)
         self.manifest = self.data.manifest
-        self.order = self.processes.everywhere(lambda: self.data_order(rollbacks=0))
+        self.order = self.processes.run_on_all(lambda: self.data_order(rollbacks=0))
         self.vocabulary = Vocabulary.from_prompts(self.manifest.prompts, config.data.max_words)
-        self.other_prompts = OtherPrompts(
+        self.other_prompts = MismatchedPrompts(
             list(self.manifest.prompts), config.train.hard_mismatched_share
         )
         self.num_tokens = max(len(tokenize(prompt)) for prompt in self.manifest.prompts)
-        self.micro_batch_size = self.processes.everywhere(
+        self.micro_batch_size = self.processes.run_on_all(
             lambda: check_batch_arithmetic(config, self.processes.world_size)
         )
         geometry = self.manifest.geometry
         check_frames(config, geometry.num_frames)
-        self.game = Game(
+        self.game = AdversarialTraining(
             config.model,
             config.train,
             self.processes,
@@ -69,33 +69,33 @@ class Trainer:
             vocabulary_size=len(self.vocabulary),
         )
         networks = [player.network for player in self.game.players.values()]
-        self.stopwatch = Stopwatch(networks, self.processes.device)
-        self.state = RunState(data_fingerprint=self.manifest.fingerprint)
-        self.diary = Diary(config, self.game, self.processes, self.state)
-        self.readings = Readings(self.diary, self.data, self.vocabulary)
-        self.saver = Saver(
+        self.stopwatch = ForwardTimer(networks, self.processes.device)
+        self.state = TrainState(data_fingerprint=self.manifest.fingerprint)
+        self.diary = RunLogger(config, self.game, self.processes, self.state)
+        self.readings = Evaluator(self.diary, self.data, self.vocabulary)
+        self.saver = CheckpointManager(
             config, self.game, self.manifest, self.vocabulary, self.diary.weights_written
         )
         self.heartbeat = Heartbeat(
             config.run_dir, rank=self.processes.rank, world_size=self.processes.world_size
         )
-        self.bad_steps = BadSteps(self.game, self.state, config.max_bad_steps)
-        self.tally = Tally(self.processes)
+        self.bad_steps = NonFiniteSteps(self.game, self.state, config.max_bad_steps)
+        self.tally = DelayedAllReduce(self.processes)
         self.stopping = False  # agreed over ranks
 
     def run(self) -> bool:
         """Train to the last step or until told to stop; return whether the run is complete."""
         with stop_on_signals(self.launcher) as self.stop, ExitStack() as alone:
-            word = self.processes.on_main(lambda: self.take_folder(alone))
-            self.processes.everywhere(lambda: check_shared(self.config.run_dir, word))
+            word = self.processes.run_on_main(lambda: self.lock_run_dir(alone))
+            self.processes.run_on_all(lambda: check_shared(self.config.run_dir, word))
             alone.callback(self.diary.end_tracking)
             alone.callback(self.saver.wait)  # however this ends: what is under way gets there
-            with self.heartbeat, self.naming_lost_ranks():
-                changes = self.processes.on_main(lambda: check_same_run(self.config))
+            with self.heartbeat, self.report_lost_ranks():
+                changes = self.processes.run_on_main(lambda: check_same_run(self.config))
                 owed = self.resume()
                 if self.is_at_end and not owed:
                     self.diary.say(f"{self.config.run_dir} is complete at step {self.state.step}")
-                    self.processes.end()
+                    self.processes.shutdown()
                     return True
                 self.diary.open(changes)
                 if self.state.step == 0:
@@ -153,7 +153,7 @@ class Trainer:
             news = [int(self.stop.is_set()), len(batch.bad_samples)]
             self.hear(self.tally.exchange(news, batch.bad_samples))
             if is_due(step, config.check_ranks_every_steps):
-                check_ranks(self.processes, self.game.modules, step)
+                check_ddp_consistency(self.processes, self.game.modules, step)
         if is_due(step, config.log_every_steps) or self.is_at_end:
             with self.clock("logging", "seconds"):
                 notes = self.game.notes.read()  # waits for the device: part of training time
@@ -200,7 +200,7 @@ class Trainer:
             self.read_bad_steps()
             if self.state.bad_steps_in_a_row and not is_final:
                 return
-            check_ranks(self.processes, self.game.modules, self.state.step)
+            check_ddp_consistency(self.processes, self.game.modules, self.state.step)
             if best is not None:
                 self.state.best_accuracy, self.state.best_step = best, self.state.step
             self.state.unread_notes = self.game.notes.unread()
@@ -213,7 +213,7 @@ class Trainer:
         for message in self.bad_steps.read():
             self.diary.warn(message)
         if self.bad_steps.are_too_many:
-            raise self.processes.on_main(self.end_of_bad_steps)
+            raise self.processes.run_on_main(self.end_of_bad_steps)
 
     def end_of_bad_steps(self) -> RunStoppedError:
         """Leave word for --rollback and return the error that says so; for the main rank."""
@@ -223,7 +223,7 @@ class Trainer:
 
     # --- beginning and end -----------------------------------------------------------------------
 
-    def take_folder(self, alone: ExitStack) -> str:
+    def lock_run_dir(self, alone: ExitStack) -> str:
         """Lock the run_dir and clear what killed writers left in it; for the main rank.
 
         Returns the word that the lock file holds.
@@ -240,8 +240,10 @@ class Trainer:
         Returns the readings that its step still owes.
         """
         run_dir, rollback = self.config.run_dir, self.rollback
-        stop = self.processes.on_main(lambda: read_bad_stop(run_dir)) if rollback else None
-        step = self.processes.on_main(lambda: find_checkpoint(run_dir, before_bad_steps=rollback))
+        stop = self.processes.run_on_main(lambda: read_bad_stop(run_dir)) if rollback else None
+        step = self.processes.run_on_main(
+            lambda: find_checkpoint(run_dir, before_bad_steps=rollback)
+        )
         if step is not None:
             load_run(self.config, self.game, step, self.state)
         if stop is not None:
@@ -249,7 +251,9 @@ class Trainer:
         self.order = self.data_order(self.state.rollbacks)
         if step is None:
             return []
-        return self.readings.due(done=self.processes.on_main(lambda: self.diary.log.kinds_at(step)))
+        return self.readings.due(
+            done=self.processes.run_on_main(lambda: self.diary.log.kinds_at(step))
+        )
 
     def finish(self) -> None:
         """Save, wait until everything is on disk, and record how this process ended."""
@@ -258,15 +262,15 @@ class Trainer:
         with self.clock("finishing"):
             self.processes.wait_for_main(self.saver.finish)
         self.diary.close(self.stop.reason)
-        self.processes.end()
+        self.processes.shutdown()
 
     @contextmanager
-    def naming_lost_ranks(self) -> Iterator[None]:
+    def report_lost_ranks(self) -> Iterator[None]:
         """Say who is missing, and where, when a message to another rank fails."""
         try:
             yield
         except RuntimeError as error:
-            if not (self.processes.many and is_lost_connection(error)):
+            if not (self.processes.is_distributed and is_lost_connection(error)):
                 raise
             self.heartbeat.listen()
             raise RunStoppedError(
@@ -280,7 +284,7 @@ class Trainer:
     def is_at_end(self) -> bool:
         return self.state.step >= self.config.train.num_steps
 
-    def data_order(self, rollbacks: int) -> MixedOrder:
+    def data_order(self, rollbacks: int) -> MixtureSampler:
         """Return the order of the data; every rollback chooses another one."""
         again = [rollbacks] if rollbacks else []
         return self.data.order(

@@ -12,8 +12,8 @@ from typing import Any, NoReturn, TypeVar
 import tyro
 from pydantic_core import ValidationError
 
-from t2vgan.errors import RunStoppedError, ToldError, UserError
-from t2vgan.utils.console import describe, tell
+from t2vgan.errors import AlreadyReportedError, RunStoppedError, UserError
+from t2vgan.utils.console import format_error, print_stderr
 
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 3
@@ -32,16 +32,16 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     """
     try:
         sys.exit(main() or 0)
-    except ToldError:
+    except AlreadyReportedError:
         sys.exit(EXIT_USER_ERROR)
     except (UserError, OSError) as error:
-        tell(f"error: {describe(error)}")
+        print_stderr(f"error: {format_error(error)}")
         sys.exit(EXIT_USER_ERROR)
     except RunStoppedError as error:
-        tell(f"stopped: {describe(error)}")
+        print_stderr(f"stopped: {format_error(error)}")
         sys.exit(EXIT_STOPPED)
     except KeyboardInterrupt:
-        tell("interrupted")
+        print_stderr("interrupted")
         sys.exit(EXIT_INTERRUPTED)
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from t2vgan.tracking.metrics_log import Record, format_count, format_duration
-from t2vgan.utils.console import printable
+from t2vgan.utils.console import escape_control_chars
 from t2vgan.watch.curve import Values, draw_curves
 from t2vgan.watch.follow import Picture
 
@@ -42,12 +42,14 @@ def draw(picture: Picture, width: int) -> RenderableType:
 
 def header(picture: Picture) -> Text:
     """Return the run's name, whether it is alive, and what it runs on."""
-    text = Text(f"{printable(str(picture.run_dir))}  ", "bold")
+    text = Text(f"{escape_control_chars(str(picture.run_dir))}  ", "bold")
     text.append(*state(picture))
     known = picture.environment
     device, world_size = known.get("device"), known.get("world_size")
     if device:
-        text.append(printable(f"  {world_size} x {device}, {known.get('precision')}"), "dim")
+        text.append(
+            escape_control_chars(f"  {world_size} x {device}, {known.get('precision')}"), "dim"
+        )
     return text
 
 
@@ -55,7 +57,9 @@ def state(picture: Picture) -> tuple[str, str]:
     """Return a word on how the run is, and its colour."""
     silent = picture.silent_seconds
     if picture.is_alive:
-        doing = {printable(str(rank.get("doing", "?"))) for rank in picture.ranks.values()}
+        doing = {
+            escape_control_chars(str(rank.get("doing", "?"))) for rank in picture.ranks.values()
+        }
         return f"running: {', '.join(sorted(doing))}", "green"
     if picture.is_complete:
         return "complete", "green"
@@ -111,7 +115,9 @@ def messages(picture: Picture) -> Text:
     text = Text()
     for event in (warnings or picture.events)[-NUM_MESSAGES:]:
         colour = "yellow" if warnings else "dim"
-        text.append(f"step {event['step']}: {printable(str(event.get('message')))}\n", colour)
+        text.append(
+            f"step {event['step']}: {escape_control_chars(str(event.get('message')))}\n", colour
+        )
     if len(warnings) > NUM_MESSAGES:
         text.append(f"{len(warnings)} warnings in all\n", "yellow")
     return text

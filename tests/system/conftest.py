@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.commands import python_ok
+from tests.support.commands import python_ok
 
 
 def pytest_collection_modifyitems(items):

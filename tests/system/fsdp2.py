@@ -17,10 +17,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from t2vgan.distributed.context import Processes
-from t2vgan.gan.adversarial import Game
+from t2vgan.distributed.context import DistributedContext
+from t2vgan.gan.adversarial import AdversarialTraining
+from tests.gan.test_adversarial import SPRITES, make_game
 from tests.system.gradients import BATCH_SIZE, STEPS, gradients_of, whole_batch
-from tests.test_game import SPRITES, make_game
 
 BOTH = ("generator", "discriminator")
 
@@ -38,7 +38,12 @@ class Alone:
 
 
 def shard(
-    game: Game, sides: Sequence[str], mesh, *, keep: bool = False, contiguous: bool = True
+    game: AdversarialTraining,
+    sides: Sequence[str],
+    mesh,
+    *,
+    keep: bool = False,
+    contiguous: bool = True,
 ) -> None:
     """Shard networks in place and give them new optimizers; `keep` them whole once gathered."""
     for side in sides:
@@ -80,7 +85,7 @@ def average(mesh) -> None:
 
 def main(path: Path, *names: str) -> None:
     torch.set_default_dtype(torch.float64)
-    processes = Processes(num_cpu_threads=1)
+    processes = DistributedContext(num_cpu_threads=1)
     mesh = init_device_mesh("cpu", (processes.world_size,))
     share = BATCH_SIZE // processes.world_size
     local = whole_batch().slice(slice(processes.rank * share, (processes.rank + 1) * share))
@@ -104,7 +109,7 @@ def main(path: Path, *names: str) -> None:
         if processes.is_main:
             print(name, report[name], flush=True)
             path.write_text(json.dumps(report, indent=2))
-    processes.end()
+    processes.shutdown()
 
 
 if __name__ == "__main__":

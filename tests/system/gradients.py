@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from t2vgan.distributed.context import Processes
-from t2vgan.gan.adversarial import Game
+from t2vgan.distributed.context import DistributedContext
+from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
-from t2vgan.gan.optimizer import Player
-from tests.test_game import SPRITES, cut, make_batch, make_game
+from t2vgan.gan.optimizer import NetworkOptimizer
+from tests.gan.test_adversarial import SPRITES, cut, make_batch, make_game
 
 BATCH_SIZE = 16
 STEPS = {"penalty": 96, "plain": 97}  # of 100: late, when what is for variety counts too
@@ -21,7 +21,7 @@ STEPS = {"penalty": 96, "plain": 97}  # of 100: late, when what is for variety c
 
 def main() -> None:
     torch.set_default_dtype(torch.float64)  # DistributedDataParallel must see networks as they stay
-    processes = Processes(num_cpu_threads=1)
+    processes = DistributedContext(num_cpu_threads=1)
     share = BATCH_SIZE // processes.world_size
     local = whole_batch().slice(slice(processes.rank * share, (processes.rank + 1) * share))
     found = {}
@@ -34,7 +34,7 @@ def main() -> None:
             found |= {f"{num_micro_batches}/{name}/{key}": g for key, g in gradients.items()}
     if processes.is_main:
         save_file(found | {"world_size": torch.tensor(processes.world_size)}, sys.argv[1])
-    processes.end()
+    processes.shutdown()
 
 
 def whole_batch() -> MicroBatch:
@@ -43,11 +43,13 @@ def whole_batch() -> MicroBatch:
     return MicroBatch(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
-def gradients_of(game: Game, parts: list[MicroBatch], step: int) -> dict[str, Tensor]:
+def gradients_of(
+    game: AdversarialTraining, parts: list[MicroBatch], step: int
+) -> dict[str, Tensor]:
     """Return what would be applied, instead of applying it."""
     found: dict[str, Tensor] = {}
 
-    def keep(side: str, player: Player) -> Tensor:
+    def keep(side: str, player: NetworkOptimizer) -> Tensor:
         for key, parameter in player.network.named_parameters():
             if parameter.grad is not None:
                 found[f"{side}/{key}"] = parameter.grad.clone(memory_format=torch.contiguous_format)

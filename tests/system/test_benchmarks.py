@@ -6,7 +6,7 @@ import os
 import pytest
 
 from benchmarks.gpu_check import BENCHMARKS, run_all
-from tests.system.commands import python_ok
+from tests.support.commands import python_ok
 
 TRAININGS = ("quickstart", "shapes")
 

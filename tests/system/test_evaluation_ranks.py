@@ -9,7 +9,7 @@ from data_tools.build_shards import build
 from data_tools.scenes import circles
 from t2vgan.data.shards import Geometry
 from t2vgan.media import save_clip, slug
-from tests.system.commands import python_ok, run, run_ok, torchrun
+from tests.support.commands import python_ok, run, run_ok, torchrun
 
 pytestmark = pytest.mark.system
 

@@ -4,7 +4,7 @@ import pytest
 
 from t2vgan.errors import UserError
 from t2vgan.evaluation.distribution.feature_network import load_features
-from tests.system.commands import python, python_ok
+from tests.support.commands import python, python_ok
 
 pytestmark = pytest.mark.system
 

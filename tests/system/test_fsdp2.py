@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.system.commands import run, run_ok, torchrun
+from tests.support.commands import run, run_ok, torchrun
 
 SCRIPT = "tests/system/fsdp2.py"
 NEWS = "FSDP2 has learnt something: say so in docs/scaling.md"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from benchmarks.same_run import distance, load_networks, newest_checkpoint, outcome, records
-from tests.system.commands import (
+from tests.faults.same_run import distance, load_networks, newest_checkpoint, outcome, records
+from tests.support.commands import (
     faulty,
     python,
     python_ok,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.system.commands import BIN, ROOT, environment, run, run_ok, train
+from tests.support.commands import BIN, ROOT, environment, run, run_ok, train
 
 LAUNCH = ROOT / "launch"
 SHORT = ("--train.num-steps", 2, "--train.precision", "auto")

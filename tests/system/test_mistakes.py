@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.same_run import records
 from t2vgan.data.shards import (
     EncodedSample,
     load_manifest,
@@ -17,7 +16,8 @@ from t2vgan.data.shards import (
     write_shard,
 )
 from t2vgan.utils.files import sha256_of
-from tests.system.commands import ROOT, environment, python, python_ok, train
+from tests.faults.same_run import records
+from tests.support.commands import ROOT, environment, python, python_ok, train
 
 
 def refuse(result: subprocess.CompletedProcess, *expected: str) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.same_run import distance, load_networks, newest_checkpoint, records
-from tests.system.commands import BIN, ROOT, environment, faulty, python_ok, train
-from tests.system.network import hosts, kill_all, on, sh
+from tests.faults.same_run import distance, load_networks, newest_checkpoint, records
+from tests.support.commands import BIN, ROOT, environment, faulty, python_ok, train
+from tests.support.network import hosts, kill_all, on, sh
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 and "CI" not in os.environ, reason="network namespaces need root"

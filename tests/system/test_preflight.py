@@ -15,7 +15,16 @@ from t2vgan.training.preflight.finding import FIT, UNFIT
 from t2vgan.training.preflight.settings import check_run
 from t2vgan.training.preflight.storage import checkpoint_bytes
 from t2vgan.training.run_dir import write_run_files
-from tests.system.commands import ROOT, environment, faulty, python, python_ok, run, torchrun, train
+from tests.support.commands import (
+    ROOT,
+    environment,
+    faulty,
+    python,
+    python_ok,
+    run,
+    torchrun,
+    train,
+)
 from train import read
 
 PREFLIGHT = "--preflight"
@@ -197,7 +206,7 @@ def test_a_batch_that_does_not_divide_a_disk_without_room_and_no_key(circles, sm
 class Alone:
     """Stands for one process."""
 
-    def on_main(self, work):
+    def run_on_main(self, work):
         return work()
 
 

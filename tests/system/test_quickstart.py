@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from t2vgan.media import load_clip
-from tests.system.commands import ROOT, run_ok
+from tests.support.commands import ROOT, run_ok
 
 
 @pytest.fixture(scope="module")

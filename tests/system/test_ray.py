@@ -8,10 +8,10 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from data_tools.build.ray_pool import run_jobs_on_ray
-from tests.filming import counting, write_film
-from tests.system.commands import python, python_ok
-from tests.test_data_tools import files_in
-from tests.test_pack_videos import FAST, SMALL
+from tests.data_tools.test_data_tools import files_in
+from tests.data_tools.test_pack_videos import FAST, SMALL
+from tests.support.commands import python, python_ok
+from tests.support.filming import counting, write_film
 
 pytestmark = pytest.mark.system
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}

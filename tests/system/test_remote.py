@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from t2vgan.checkpoint.storage import list_steps
-from tests.object_storage import BUCKET, client, object_storage, put_folder, variables
-from tests.system.commands import python_ok, start, train
-from tests.test_data_tools import run as run_tool
+from tests.data_tools.test_data_tools import run as run_tool
+from tests.support.commands import python_ok, start, train
+from tests.support.object_storage import BUCKET, client, object_storage, put_folder, variables
 
 pytestmark = pytest.mark.system
 

@@ -9,11 +9,18 @@ import time
 import pytest
 
 from data_tools.build.journal import JOURNAL_PREFIX
-from tests.filming import counting, write_film
-from tests.object_storage import BUCKET, client, object_storage, objects, put_folder, variables
-from tests.system.commands import ROOT, environment, python, python_ok
-from tests.test_data_tools import files_in
-from tests.test_pack_videos import FAST, SMALL
+from tests.data_tools.test_data_tools import files_in
+from tests.data_tools.test_pack_videos import FAST, SMALL
+from tests.support.commands import ROOT, environment, python, python_ok
+from tests.support.filming import counting, write_film
+from tests.support.object_storage import (
+    BUCKET,
+    client,
+    object_storage,
+    objects,
+    put_folder,
+    variables,
+)
 
 pytestmark = pytest.mark.system
 

@@ -11,8 +11,8 @@ import pytest
 from t2vgan.data.dataset import open_data_set, read_samples_of
 from t2vgan.data.shard_cache import ShardCache, remove_abandoned
 from t2vgan.data.shards import load_manifest
-from tests.object_storage import put_folder
-from tests.test_shard_reader import write_sound
+from tests.data.test_shard_reader import write_sound
+from tests.support.object_storage import put_folder
 
 pytestmark = pytest.mark.system
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.same_run import outcome, records
 from t2vgan.data.manifest import load_manifest
-from tests.system.commands import python_ok, run_ok, torchrun, train
-from tests.system.network import bandwidth
-from tests.system.slurm import Slurm, cluster, is_installed, wait_until
+from tests.faults.same_run import outcome, records
+from tests.support.commands import python_ok, run_ok, torchrun, train
+from tests.support.network import bandwidth
+from tests.support.slurm import Slurm, cluster, is_installed, wait_until
 
 pytestmark = pytest.mark.skipif(
     not (is_installed() or "CI" in os.environ),

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.same_run import records
-from tests.system.commands import (
+from tests.faults.same_run import records
+from tests.support.commands import (
     BIN,
     ROOT,
     accelerate,

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.same_run import outcome, records
-from tests.system.commands import ROOT, environment, python_ok, run_ok, start, torchrun, train
-from tests.wandb_files import artifacts_of, history_of, offline_runs, run_ids
+from tests.faults.same_run import outcome, records
+from tests.support.commands import ROOT, environment, python_ok, run_ok, start, torchrun, train
+from tests.support.wandb_files import artifacts_of, history_of, offline_runs, run_ids
 
 MINE = ("--sample-every-steps", 4, "--evaluate-every-steps", 6, "--evaluate-num-clips", 38)
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 50_000)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.same_run import distance, load_networks, records
 from t2vgan.data.dataset import open_data_set
 from t2vgan.evaluation.prompt_accuracy.prompts import deal_prompts
 from t2vgan.evaluation.scores import score_clips
 from t2vgan.pipeline import generate_clips, load_generator
-from tests.system.commands import (
+from tests.faults.same_run import distance, load_networks, records
+from tests.support.commands import (
     accelerate,
     faulty,
     python,

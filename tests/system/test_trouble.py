@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.same_run import outcome, records
 from t2vgan.data.manifest import load_manifest
-from tests.system.commands import (
+from tests.faults.same_run import outcome, records
+from tests.support.commands import (
     faulty,
     python,
     python_ok,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from tests.system.commands import ROOT, environment, python, python_ok, start, train
+from tests.support.commands import ROOT, environment, python, python_ok, start, train
 
 WATCH = ("-m", "t2vgan.watch")
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 50_000)

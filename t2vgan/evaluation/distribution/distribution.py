@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from t2vgan.config import Frozen
-from t2vgan.evaluation.clip_features import View
+from t2vgan.evaluation.clip_features import ClipFeatures
 from t2vgan.evaluation.distribution.distances import frechet_distance, kernel_distance
 from t2vgan.evaluation.distribution.fvd import PROTOCOL
 
@@ -39,7 +39,7 @@ class Distribution(Frozen):
 
 
 def measure_distribution(
-    generated: View, real: View, *, features_sha256: str, fvd_sha256: str | None
+    generated: ClipFeatures, real: ClipFeatures, *, features_sha256: str, fvd_sha256: str | None
 ) -> Distribution:
     """Compare generated clips (of training prompts) with real ones."""
     fvd = None
@@ -89,7 +89,9 @@ def measure_distance(
     )
 
 
-def what_is_missing(distribution: Distribution, generated: View, real: View) -> list[str]:
+def what_is_missing(
+    distribution: Distribution, generated: ClipFeatures, real: ClipFeatures
+) -> list[str]:
     """Say how many clips a distance would have needed."""
     sizes = {"Frechet and kernel distance": (distribution.frechet, real.features)}
     if real.video_features is not None:

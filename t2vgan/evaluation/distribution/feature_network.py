@@ -116,13 +116,12 @@ def load_features(
     path = Path(path)
     if not path.is_file():
         raise UserError(
-            f"features={path}: no such file; make one: python -m t2vgan.evaluation.distribution.features"
+            f"features={path}: no such file; make one:"
+            " python -m t2vgan.evaluation.distribution.features"
         )
     metadata = read_metadata(path)
     if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, FORMAT_VERSION):
-        raise UserError(
-            f"features {path}: not written by this version's t2vgan.evaluation.distribution.features"
-        )
+        raise UserError(f"features {path}: not written by this version's `features` command")
     tensors = {name: tensor.clone() for name, tensor in read_tensors(path).items()}
     if digest(tensors, metadata.get("info", "")) != metadata.get("sha256"):
         raise UserError(f"features {path}: damaged (its checksum differs); copy or train it again")

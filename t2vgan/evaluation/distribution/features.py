@@ -1,4 +1,7 @@
-"""`python -m t2vgan.evaluation.distribution.features`: train the classifier whose features measure distances."""
+"""Train the classifier whose features measure distances.
+
+Command: `python -m t2vgan.evaluation.distribution.features`.
+"""
 
 from pathlib import Path
 

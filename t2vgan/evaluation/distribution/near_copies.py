@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from t2vgan.config import Frozen
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.scores import Interval, wilson_interval
 from t2vgan.evaluation.sharding import share_clips
@@ -78,7 +78,7 @@ def find_near_copies(
     generated: np.ndarray,
     real: np.ndarray,
     real_clips: RealClips,
-    processes: Processes,
+    processes: DistributedContext,
     device: torch.device,
 ) -> NearCopies | None:
     """Search the training clips for those that generated clips copy (collective).

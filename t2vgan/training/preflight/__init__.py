@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from t2vgan.config import Config
-from t2vgan.distributed.context import STARTUP_TIMEOUT, Processes, is_lost_connection
+from t2vgan.distributed.context import STARTUP_TIMEOUT, DistributedContext, is_lost_connection
 from t2vgan.errors import UserError
 from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
 from t2vgan.training.preflight.machines import check_clocks, check_devices, check_link
@@ -34,7 +34,7 @@ WIDTH_IN_FILES = 1000  # a line for each check, to be searched
 def preflight(config: Config) -> int:
     """Check everything, print a table, and return the exit code: 2 if it is not fit to train."""
     start = time.perf_counter()
-    processes = Processes(num_cpu_threads=config.num_cpu_threads)
+    processes = DistributedContext(num_cpu_threads=config.num_cpu_threads)
     timeout = TIMEOUT_SECONDS
     try:
         processes.set_timeout(timeout)
@@ -51,7 +51,7 @@ def preflight(config: Config) -> int:
         ) from error
     if processes.is_main:
         show(findings, processes.world_size, time.perf_counter() - start)
-    processes.end()
+    processes.shutdown()
     return EXIT_USER_ERROR if any(finding.verdict == UNFIT for finding in findings) else 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 
 LARGE_ELEMENTS = 2**22  # 16 MiB of float32
 LARGE_ROUNDS, SMALL_ROUNDS, CLOCK_ROUNDS = 5, 30, 21
@@ -25,7 +25,7 @@ class Link:
     """A sum of one number."""
 
 
-def measure_link(processes: Processes) -> Link:
+def measure_link(processes: DistributedContext) -> Link:
     """Sum a small and a large tensor over ranks, as gradients are summed (collective)."""
     size = processes.world_size
     small = torch.zeros(1, device=processes.device)
@@ -50,7 +50,7 @@ def time_sum(tensor: torch.Tensor) -> float:
     return time.perf_counter() - start
 
 
-def measure_clocks(processes: Processes) -> list[float]:
+def measure_clocks(processes: DistributedContext) -> list[float]:
     """Return how many seconds each rank's wall clock is ahead of the main rank's (collective).
 
     Ranks leave a gather at nearly the same time and read their clocks before the next one; the

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from t2vgan.config import Config
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
 from t2vgan.training.preflight.link import measure_clocks, measure_link
 
@@ -15,7 +15,7 @@ LARGEST_CLOCK_SKEW_SECONDS = 1.0
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
-def check_devices(processes: Processes, config: Config) -> Finding:
+def check_devices(processes: DistributedContext, config: Config) -> Finding:
     """Compare devices and drivers; no two processes may share a GPU."""
     ranks = processes.gather_objects(describe_own_device(processes.device))
     kinds = Counter((rank["name"], rank["driver"]) for rank in ranks)
@@ -47,9 +47,9 @@ def describe_own_device(device: torch.device) -> dict[str, str]:
     return {"host": os.uname().nodename, "name": name, "uuid": uuid, "driver": driver}
 
 
-def check_link(processes: Processes, config: Config) -> Finding:
+def check_link(processes: DistributedContext, config: Config) -> Finding:
     """Sum a tensor over ranks, and time it."""
-    if not processes.many:
+    if not processes.is_distributed:
         return Finding("all-reduce", FIT, "one process: nothing to sum")
     link = measure_link(processes)
     text = (
@@ -61,7 +61,7 @@ def check_link(processes: Processes, config: Config) -> Finding:
     return Finding("all-reduce", FIT, text)
 
 
-def check_clocks(processes: Processes, config: Config) -> Finding:
+def check_clocks(processes: DistributedContext, config: Config) -> Finding:
     """Compare wall clocks: nothing is computed from them, but people compare their stamps."""
     skews = measure_clocks(processes)
     worst = max(range(len(skews)), key=lambda rank: abs(skews[rank]))

@@ -11,16 +11,16 @@ from t2vgan.distributed.consistency import (
     find_differences,
     name_some,
 )
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.tracking import check_tracking, has_wandb_key
 from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
 from t2vgan.training.preflight.storage import build_networks
 from t2vgan.training.run_dir import check_same_data, check_same_run
-from t2vgan.utils.console import describe
+from t2vgan.utils.console import format_error
 
 
-def check_software(processes: Processes, config: Config) -> Finding:
+def check_software(processes: DistributedContext, config: Config) -> Finding:
     """Compare versions and our own source files."""
     facts = describe_software()
     different = find_differences(processes.gather_objects(facts))
@@ -33,7 +33,7 @@ def check_software(processes: Processes, config: Config) -> Finding:
     )  # fmt: skip
 
 
-def check_config(processes: Processes, config: Config) -> Finding:
+def check_config(processes: DistributedContext, config: Config) -> Finding:
     """Compare the config, and check that its batch divides over this many processes."""
     different = find_differences(processes.gather_objects(describe_config(config)))
     if different:
@@ -41,17 +41,17 @@ def check_config(processes: Processes, config: Config) -> Finding:
     try:
         micro = check_batch_arithmetic(config, processes.world_size)
     except UserError as error:
-        return Finding("config", UNFIT, describe(error))
+        return Finding("config", UNFIT, format_error(error))
     text = f"{count_of(processes.world_size, 'process', 'processes')}, {micro} clips each a pass"
     return Finding("config", FIT, text)
 
 
-def check_run(processes: Processes, config: Config) -> Finding:
+def check_run(processes: DistributedContext, config: Config) -> Finding:
     """Fit options, data, networks and the run's folder together, as training does at its start."""
     try:
-        changes = processes.on_main(lambda: fit_together(config))
+        changes = processes.run_on_main(lambda: fit_together(config))
     except (UserError, OSError) as error:
-        return Finding("run", UNFIT, describe(error))
+        return Finding("run", UNFIT, format_error(error))
     return Finding("run", FIT, "; ".join(changes) or "options, data, networks and run_dir fit")
 
 
@@ -68,13 +68,13 @@ def fit_together(config: Config) -> list[str]:
     return changes
 
 
-def check_tracker(processes: Processes, config: Config) -> Finding:
+def check_tracker(processes: DistributedContext, config: Config) -> Finding:
     """Say whether the tracker is installed and may send."""
     try:
-        processes.on_main(lambda: check_tracking(config))
+        processes.run_on_main(lambda: check_tracking(config))
     except UserError as error:
-        return Finding("tracking", UNFIT, describe(error))
+        return Finding("tracking", UNFIT, format_error(error))
     online = os.environ.get("WANDB_MODE", "online") == "online"
-    if config.tracking == "wandb" and online and not processes.agree(has_wandb_key()):
+    if config.tracking == "wandb" and online and not processes.broadcast(has_wandb_key()):
         return Finding("tracking", WARNING, "wandb has no key: it would be recorded offline")
     return Finding("tracking", FIT, config.tracking)

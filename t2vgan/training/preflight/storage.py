@@ -14,29 +14,29 @@ from t2vgan.config import Config
 from t2vgan.data.manifest import Manifest
 from t2vgan.data.mixture import open_data
 from t2vgan.distributed.consistency import find_differences, name_some
-from t2vgan.distributed.context import Processes
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
-from t2vgan.utils.console import describe
+from t2vgan.utils.console import format_error
 
 FOLDER_PATIENCE_SECONDS = 10.0  # network folders show other nodes' files late
 CHECKSUM_SECONDS = 5.0
 
 
-def check_folder(processes: Processes, config: Config) -> Finding:
+def check_folder(processes: DistributedContext, config: Config) -> Finding:
     """Let every rank read what the main rank writes into run_dir, and the other way round."""
     folder = config.run_dir
-    token = processes.agree(secrets.token_hex(8))
+    token = processes.broadcast(secrets.token_hex(8))
     own = folder / f".preflight-{token}-{processes.rank}"
-    was_there = processes.agree(os.path.exists(folder))  # False where it may not be looked at
+    was_there = processes.broadcast(os.path.exists(folder))  # False where it may not be looked at
     problem = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         own.write_text(f"{token} of rank {processes.rank}")
     except OSError as error:
-        problem = describe(error)
+        problem = format_error(error)
     written = processes.gather_objects(problem)  # everybody's file is there from here on
     others = range(processes.world_size) if processes.is_main else [0]
     unseen = [rank for rank in others if not written[rank] and not sees(folder, token, rank)]
@@ -76,7 +76,7 @@ def sees(folder: Path, token: str, rank: int) -> bool:
         time.sleep(0.1)
 
 
-def check_shard_files(processes: Processes, config: Config) -> Finding:
+def check_shard_files(processes: DistributedContext, config: Config) -> Finding:
     """Look at every shard's size and some shards' checksums, other ones on each rank."""
     manifest, problem, checked = None, "", 0
     try:
@@ -89,7 +89,7 @@ def check_shard_files(processes: Processes, config: Config) -> Finding:
                 part.open(number, verify=True).close()
                 checked += 1
     except (UserError, OSError) as error:
-        problem = describe(error)
+        problem = format_error(error)
     ranks = processes.gather_objects((problem, checked, manifest and manifest.fingerprint))
     for rank, (problem, _, _) in enumerate(ranks):
         if problem:
@@ -102,12 +102,12 @@ def check_shard_files(processes: Processes, config: Config) -> Finding:
     return Finding("shards", FIT, f"{text}, {sum(n for _, n, _ in ranks)} checksums compared")
 
 
-def check_space(processes: Processes, config: Config) -> Finding:
+def check_space(processes: DistributedContext, config: Config) -> Finding:
     """Compare the free space with what a run's checkpoints will take."""
     try:
-        free, needed = processes.on_main(lambda: measure_space(config))
+        free, needed = processes.run_on_main(lambda: measure_space(config))
     except UserError as error:
-        return Finding("free space", WARNING, f"not known: {describe(error)}")
+        return Finding("free space", WARNING, f"not known: {format_error(error)}")
     text = f"{free / 1e9:.1f} GB, of which the checkpoints take {needed / 1e9:.3g} GB"
     return Finding("free space", FIT if free > needed else UNFIT, text)
 

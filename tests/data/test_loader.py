@@ -1,0 +1,246 @@
+"""The order of the data: exact, elastic, sequential."""
+
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.loader import Batch, ClipLoader, decode_or_replace
+from t2vgan.data.mixture import alone
+from t2vgan.data.sampler import StreamSampler
+from t2vgan.data.shard_reader import ShardReader
+from t2vgan.data.shards import (
+    EncodedSample,
+    Geometry,
+    Manifest,
+    encode_sample,
+    fingerprint,
+    write_manifest,
+    write_shard,
+)
+from t2vgan.errors import UserError
+
+GEOMETRY = Geometry(num_frames=2, height=4, width=6)
+
+
+def positions_of_epoch(order: StreamSampler, epoch: int) -> list[list[tuple[int, int]]]:
+    length = order.stream_length
+    return [
+        [order.locate(stream, epoch * length + offset) for offset in range(length)]
+        for stream in range(order.num_streams)
+    ]
+
+
+orders = st.builds(
+    StreamSampler,
+    counts=st.lists(st.integers(1, 9), min_size=4, max_size=9).map(tuple),
+    num_streams=st.integers(1, 4),
+    shuffle_window=st.integers(1, 7),
+    seed=st.integers(0, 2**40),
+)
+
+
+@given(order=orders, epoch=st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_an_epoch_shows_each_sample_once_and_leaves_out_only_the_remainder(order, epoch):
+    streams = positions_of_epoch(order, epoch)
+    seen = [place for stream in streams for place in stream]
+    assert len(seen) == len(set(seen)) == sum(order.counts) // order.num_streams * order.num_streams
+    assert all(0 <= index < order.counts[shard] for shard, index in seen)
+
+
+@given(order=orders, position=st.integers(0, 60))
+@settings(max_examples=60, deadline=None)
+def test_seeking_equals_reading_on(order, position):
+    def read(start: int, count: int) -> list[tuple[int, int]]:
+        found = []
+        for segments, shuffled in order.windows(0, start):
+            places = [(s.shard, s.first + i) for s in segments for i in range(s.count)]
+            found += [places[index] for index in shuffled]
+            if len(found) >= count:
+                return found[:count]
+        raise AssertionError
+
+    assert read(position, 20) == read(0, position + 20)[position:]
+
+
+def test_epochs_and_seeds_differ_and_windows_shuffle():
+    order = StreamSampler(counts=(40, 40, 40, 40), num_streams=2, shuffle_window=16, seed=1)
+    first, second = positions_of_epoch(order, 0), positions_of_epoch(order, 1)
+    assert first != second
+    assert positions_of_epoch(StreamSampler(order.counts, 2, 16, seed=2), 0) != first
+    window = first[0][:16]
+    assert window != sorted(window)
+
+
+def test_reading_is_sequential_within_a_span():
+    order = StreamSampler(counts=(5, 7, 3, 9), num_streams=2, shuffle_window=4, seed=3)
+    segments = order.segments(epoch=0, stream=1, start=0, stop=order.stream_length)
+    assert sum(segment.count for segment in segments) == order.stream_length
+    for before, after in pairwise(segments):
+        assert before.first + before.count == order.counts[before.shard]
+        assert after.first == 0
+
+
+def test_more_streams_than_shards_is_refused_with_the_remedy():
+    with pytest.raises(
+        UserError, match=r"num_streams=3 must be at most.* = 2; .*--data.num-streams 2"
+    ):
+        StreamSampler(counts=(5, 5), num_streams=3, shuffle_window=4, seed=0)
+
+
+# --- the loader, from real tars ------------------------------------------------------------------
+
+
+def sample(index: int) -> EncodedSample:
+    frames = np.full((2, 4, 6, 3), index, dtype=np.uint8)
+    return encode_sample(f"{index:04d}", frames, f"prompt {index}", {"index": index})
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> tuple[Path, Manifest]:
+    folder = tmp_path_factory.mktemp("shards")
+    counts = [11, 7, 13, 9, 10]
+    edges = np.cumsum([0, *counts])
+    entries = tuple(
+        write_shard(folder / f"s-{i}.tar", map(sample, range(start, stop)))
+        for i, (start, stop) in enumerate(pairwise(edges))
+    )
+    return folder, make_manifest(folder, entries)
+
+
+def make_manifest(folder, entries) -> Manifest:
+    manifest = Manifest(
+        builder="test",
+        builder_version="1",
+        builder_config={},
+        builder_fingerprint=fingerprint("test"),
+        geometry=GEOMETRY,
+        fps=10,
+        shards=entries,
+        prompts={f"prompt {i}": 1 for i in range(sum(entry.num_samples for entry in entries))},
+    )
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def batches(dataset, *, count, world_size=1, start_step=0, **options) -> list[list[Batch]]:
+    """Return `count` global batches, each as its parts by rank."""
+    data = alone(LocalDataSet(*dataset))
+    order = data.order(num_streams=4, shuffle_window=5, seed=7)
+    parts = []
+    for rank in range(world_size):
+        with ClipLoader(
+            data,
+            order,
+            global_batch_size=8,
+            rank=rank,
+            world_size=world_size,
+            start_step=start_step,
+            **options,
+        ) as loader:
+            parts.append(list(islice(loader, count)))
+    return [list(step) for step in zip(*parts, strict=True)]
+
+
+def keys(global_batch: list[Batch]) -> list[str]:
+    return [key for part in global_batch for key in part.keys]
+
+
+def test_frames_and_prompts_belong_together(dataset):
+    for (batch,) in batches(dataset, count=8):
+        assert batch.frames.shape == (8, 2, 4, 6, 3)
+        for key, frames, prompt in zip(batch.keys, batch.frames, batch.prompts, strict=True):
+            assert prompt == f"prompt {int(key)}"
+            assert (frames == int(key)).all()
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_global_batches_do_not_depend_on_the_world_size(dataset, world_size):
+    alone = batches(dataset, count=12)
+    together = batches(dataset, count=12, world_size=world_size)
+    assert [keys(step) for step in together] == [keys(step) for step in alone]
+    for step in together:
+        positions = np.concatenate([part.positions for part in step])
+        assert positions.tolist() == list(range(8))
+
+
+@pytest.mark.parametrize("start_step", [1, 5, 6, 23])
+def test_a_loader_that_starts_late_continues_the_same_sequence(dataset, start_step):
+    whole = batches(dataset, count=start_step + 4)
+    late = batches(dataset, count=4, start_step=start_step)
+    assert [keys(step) for step in late] == [keys(step) for step in whole[start_step:]]
+    assert [step[0].step for step in late] == list(range(start_step, start_step + 4))
+
+
+def test_threads_and_prefetch_do_not_change_the_order(dataset):
+    alone = batches(dataset, count=12)
+    threaded = batches(dataset, count=12, num_threads=4, prefetch=1)
+    for (a,), (b,) in zip(alone, threaded, strict=True):
+        assert a.keys == b.keys
+        assert (a.frames == b.frames).all()
+
+
+def test_a_bad_sample_is_replaced_by_its_neighbour_and_named():
+    good = [("s.tar", sample(i)) for i in range(3)]
+    broken = ("s.tar", EncodedSample("broken", {"txt": b"x", "webp": b"not a picture"}))
+    window = [good[0], broken, good[1]]
+    frames = np.full(GEOMETRY.shape, 7, np.uint8)
+    key, prompt, bad = decode_or_replace(window, 1, GEOMETRY, frames)
+    assert (key, prompt) == ("broken", "prompt 0")
+    assert (frames == 0).all()
+    assert (bad.shard, bad.key) == ("s.tar", "broken")
+    assert decode_or_replace([broken, good[2]], 0, GEOMETRY, frames)[1] == "prompt 2"
+    with pytest.raises(UserError, match="none of 1 samples can be used"):
+        decode_or_replace([broken], 0, GEOMETRY, frames)
+
+
+def test_a_bad_sample_does_not_shift_the_others(tmp_path, dataset):
+    samples = [sample(i) for i in range(50)]
+    for bad in (5, 20):
+        samples[bad] = EncodedSample(f"{bad:04d}", {"txt": b"", "webp": b"?", "json": b"{}"})
+    entries = tuple(
+        write_shard(tmp_path / f"s-{i}.tar", samples[start:stop])
+        for i, (start, stop) in enumerate([(0, 11), (11, 18), (18, 31), (31, 40), (40, 50)])
+    )
+    damaged = (tmp_path, make_manifest(tmp_path, entries))
+    steps = batches(damaged, count=12)
+    assert [keys(step) for step in steps] == [keys(step) for step in batches(dataset, count=12)]
+    named = {sample.key for (part,) in steps for sample in part.bad_samples}
+    assert named == {"0005", "0020"}
+
+
+def test_a_shard_that_differs_from_the_manifest_is_named_and_replaced(tmp_path):
+    entries = tuple(write_shard(tmp_path / f"s-{i}.tar", [sample(i)] * 1) for i in range(4))
+    manifest = make_manifest(tmp_path, entries)
+    write_shard(tmp_path / "s-2.tar", [sample(9)])
+    ((batch,),) = batches((tmp_path, manifest), count=1)
+    bad = {(sample.shard, sample.key, sample.reason) for sample in batch.bad_samples}
+    assert bad == {("s-2.tar", "#0", "changed")}
+    assert not (batch.frames == 9).all(axis=(1, 2, 3, 4)).any()
+    for frames, prompt in zip(batch.frames, batch.prompts, strict=True):
+        assert prompt == f"prompt {frames.max()}"
+
+
+def test_when_every_shard_is_lost_the_loader_says_so(tmp_path):
+    entries = tuple(write_shard(tmp_path / f"s-{i}.tar", [sample(i)]) for i in range(4))
+    manifest = make_manifest(tmp_path, entries)
+    for path in tmp_path.glob("*.tar"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"none of 1 samples can be used.*No such file"):
+        batches((tmp_path, manifest), count=1)
+
+
+def test_a_shard_with_fewer_samples_than_the_manifest_says_is_named(tmp_path):
+    entry = write_shard(tmp_path / "s-0.tar", [sample(0), sample(1)])
+    manifest = make_manifest(tmp_path, (entry.model_copy(update={"num_samples": 3}),))
+    order = StreamSampler(counts=(3,), num_streams=1, shuffle_window=3, seed=0)
+    reader = ShardReader(LocalDataSet(tmp_path, manifest))
+    first, second, (_, bad) = reader.read(order.segments(0, 0, 0, 3)[0])
+    assert (first[1].key, second[1].key) == ("0000", "0001")
+    assert bad.reason == "truncated"
+    assert "s-0.tar: the manifest says 3 samples, the shard ends after 2" in bad.detail

@@ -1,0 +1,51 @@
+"""Precision, and what one process answers for many."""
+
+import torch
+
+from t2vgan.distributed import context as distributed
+from t2vgan.distributed.context import DistributedContext, is_lost_connection
+from t2vgan.distributed.device import choose_precision
+
+
+def test_precision_by_name_and_by_hardware(monkeypatch):
+    cpu = torch.device("cpu")
+    assert choose_precision("bf16", cpu) == torch.bfloat16
+    assert choose_precision("no", cpu) == torch.float32
+    for name, expected in [
+        ("amx_bf16", torch.bfloat16),
+        ("avx512_bf16", torch.bfloat16),
+        ("avx2", torch.float32),
+    ]:
+        monkeypatch.setattr(
+            distributed.torch.cpu, "get_capabilities", lambda name=name: {name: True}
+        )
+        assert choose_precision("auto", cpu) == expected, name
+
+
+def test_auto_takes_the_precision_of_accelerates_launch_file(monkeypatch):
+    cpu = torch.device("cpu")
+    by_hardware = choose_precision("auto", cpu)
+    for launcher, expected in [("fp16", torch.float16), ("bf16", torch.bfloat16)]:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launcher)
+        assert choose_precision("auto", cpu) == expected
+        assert choose_precision("no", cpu) == torch.float32, "what was asked for by name stays"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert choose_precision("auto", cpu) == by_hardware, "the launcher's default asks for nothing"
+
+
+def test_one_process_answers_for_all():
+    processes = DistributedContext(num_cpu_threads=1)
+    values = torch.arange(6).view(3, 2)
+    assert processes.is_main
+    assert torch.equal(processes.gather_slices(values), values)
+    assert processes.any(True)
+    assert not processes.any(False)
+    assert processes.broadcast(7) == 7
+    assert torch.get_num_threads() == 1
+
+
+def test_what_a_lost_connection_looks_like():
+    """The first is what gloo raised in a backward pass when a cable was cut."""
+    assert is_lost_connection(RuntimeError("Application timeout caused pair closure"))
+    assert is_lost_connection(RuntimeError("[gloo/transport/tcp/pair.cc] Connection reset by peer"))
+    assert not is_lost_connection(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

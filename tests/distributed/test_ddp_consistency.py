@@ -1,0 +1,39 @@
+"""One flipped bit anywhere shows."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from t2vgan.distributed.rank_check import checksum, find_mismatched_ranks
+
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.bool]
+INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@given(place=st.integers(0, 59), bit=st.integers(0, 7))
+def test_any_flipped_bit_changes_the_checksum(dtype, place, bit):
+    tensor = torch.arange(60).view(3, 4, 5).to(dtype)
+    changed = tensor.clone()
+    bits = changed.view(-1).view(INTEGERS[tensor.element_size()])
+    bits[place] ^= 1 << (0 if dtype == torch.bool else bit)
+    assert checksum(changed) != checksum(tensor)
+
+
+def test_two_elements_that_change_places_change_the_checksum():
+    assert checksum(torch.tensor([1.0, 2.0])) != checksum(torch.tensor([2.0, 1.0]))
+
+
+def test_values_decide_not_the_memory_format():
+    video = torch.randn(2, 3, 4, 5, 6)
+    assert checksum(video.to(memory_format=torch.channels_last_3d)) == checksum(video)
+    assert checksum(torch.tensor(3.0)) == checksum(torch.tensor([3.0]))
+
+
+def test_the_minority_is_named_and_of_two_the_higher_rank():
+    names = ["a", "b", "c"]
+    assert find_mismatched_ranks(names, [[1, 2, 3]] * 4) == []
+    assert find_mismatched_ranks(names, [[1, 2, 3], [1, 5, 3]]) == [("b", [1])]
+    by_rank = [[1, 9, 3], [1, 2, 3], [1, 2, 4], [1, 2, 4]]
+    assert find_mismatched_ranks(names, by_rank) == [("b", [0]), ("c", [2, 3])]

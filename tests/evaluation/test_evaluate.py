@@ -1,0 +1,310 @@
+"""The whole protocol, and the command as users run it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from data_tools.build.scene_build import BuildPlan
+from data_tools.build_shards import build
+from data_tools.scenes import circles
+from t2vgan.checkpoint.weights import WeightsInfo, save_weights
+from t2vgan.config import ClipGanConfig, DataConfig
+from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.mixture import alone
+from t2vgan.data.shards import Geometry, load_manifest
+from t2vgan.errors import UserError
+from t2vgan.evaluation import evaluate as evaluate_module
+from t2vgan.evaluation import generated_clips as drawn_clips
+from t2vgan.evaluation.clip_sheet import choose, show_clips
+from t2vgan.evaluation.evaluate import Evaluation, evaluate
+from t2vgan.evaluation.table import format_evaluation
+from t2vgan.models import build_generator
+from t2vgan.pipeline import LoadedGenerator, load_generator
+from t2vgan.tokenizer import Vocabulary
+from t2vgan.video import to_video
+
+ROOT = Path(__file__).parents[2]
+GEOMETRY = Geometry(num_frames=10, height=32, width=48)
+HELD_OUT = "circle moving up-right"
+PROMPTS = (*circles.PROMPTS, HELD_OUT)
+MODEL = ClipGanConfig(latent_size=4, text_size=8, hidden_size=16, channels=4, patch_size=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("circles")
+    build(BuildPlan("circles", 400, 150, GEOMETRY, 0), folder, num_workers=1)
+    return folder
+
+
+def write_weights(path, *, prompts=circles.PROMPTS, num_frames=10):
+    vocabulary = Vocabulary.from_prompts(prompts)
+    torch.manual_seed(0)
+    generator = build_generator(
+        MODEL, height=GEOMETRY.height, width=GEOMETRY.width, vocabulary_size=len(vocabulary)
+    )
+    info = WeightsInfo(
+        model=MODEL,
+        num_frames=num_frames,
+        height=GEOMETRY.height,
+        width=GEOMETRY.width,
+        fps=10.0,
+        words=vocabulary.words,
+        prompts=prompts,
+        held_out_prompts=(HELD_OUT,),
+        step=7,
+        clips_seen=112,
+        t2vgan_version="0.0.0",
+    )
+    save_weights(path, generator.state_dict(), info)
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return write_weights(tmp_path_factory.mktemp("run") / "weights.safetensors")
+
+
+class Oracle(nn.Module):
+    """A generator that renders what its prompt says; the latent picks the clip."""
+
+    def __init__(self, vocabulary):
+        super().__init__()
+        self.anchor = nn.Parameter(torch.zeros(1))
+        self.prompts = {
+            tuple(ids[mask]): prompt
+            for prompt in PROMPTS
+            for ids, mask in [(row[0] for row in vocabulary.encode([prompt]))]
+        }
+
+    def latent_shape(self, num_frames):
+        return (1,)
+
+    def forward(self, latents, token_ids, token_mask, times):
+        asked = [self.prompts[tuple(ids[mask].tolist())]
+                 for ids, mask in zip(token_ids, token_mask, strict=True)]  # fmt: skip
+        # "moving up-right" is the held-out name of what "moving diagonally up-right" shows
+        named = [p.replace(HELD_OUT, "circle moving diagonally up-right") for p in asked]
+        clips = [int(abs(latent) * 1e5) for latent in latents]
+        frames = circles.render_clips(clips, 99, GEOMETRY, prompts=named).frames
+        return to_video(torch.from_numpy(frames))
+
+
+def test_a_perfect_generator_gets_a_perfect_score(monkeypatch, data, weights):
+    real = load_generator(weights)
+    oracle = LoadedGenerator(Oracle(real.vocabulary), real.vocabulary, real.info)
+    monkeypatch.setattr(drawn_clips, "load_generator", lambda path, device: oracle)
+    result = evaluate(weights, DataConfig(path=data), num_clips=400)
+    assert result.generated.accuracy == result.generated.accuracy_held_out == 1
+    assert result.generated.one_object == 1
+    assert list(result.generated.per_prompt) == [*load_manifest(data).prompts, HELD_OUT]
+    assert set(result.generated.clips_per_prompt.values()) == {400 // 19, 400 // 19 + 1}
+    assert result.protocol.num_held_out_clips == result.generated.clips_per_prompt[HELD_OUT]
+    assert result.relative_to_real.diversity == pytest.approx(1, abs=0.15)
+    assert result.relative_to_real.drift_area == pytest.approx(1, abs=0.15)
+    assert result.ceiling.accuracy >= 0.99
+    assert result.ceiling.num_clips == result.protocol.num_real_clips == 400
+    table = format_evaluation(result).splitlines()
+    assert any(line.split()[:4] == ["held-out", "prompts", "21", "100.0%"] for line in table)
+    assert all(len(line) <= 100 and line == line.rstrip() for line in table)
+
+
+def test_held_out_means_that_the_weights_never_saw_it(data, tmp_path):
+    weights = write_weights(tmp_path / "all.safetensors", prompts=PROMPTS)
+    result = evaluate(weights, DataConfig(path=data), num_clips=19)
+    assert result.generated.accuracy_held_out is None
+    assert result.generated.accuracy == 0
+
+
+def run_command(*options):
+    return subprocess.run(
+        [sys.executable, "-m", "t2vgan.evaluation", *map(str, options)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, env={"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_the_command_writes_the_protocol_with_the_numbers(data, weights, tmp_path):
+    out = tmp_path / "new" / "evaluation.json"
+    options = ("--weights", weights.parent, "--data", data, "--num-clips", 40, "--seed", 3)
+    done = run_command(*options, "--out", out, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "real clips (the ceiling)" in done.stdout
+    assert str(out) in done.stdout
+    record = json.loads(out.read_text())
+    protocol = record["protocol"]
+    assert protocol["version"] == evaluate_module.PROTOCOL_VERSION
+    assert protocol["dataset_fingerprint"] == load_manifest(data).fingerprint
+    assert (protocol["weights_step"], protocol["weights_clips_seen"]) == (7, 112)
+    assert (protocol["num_frames"], protocol["height"], protocol["width"]) == (10, 32, 48)
+    assert (protocol["num_clips"], protocol["seed"], protocol["device"]) == (40, 3, "cpu")
+    assert record["generated"]["accuracy"] == 0
+    assert record["ceiling"]["accuracy"] >= 0.99
+    assert record["controls"]["shuffled_frames"]["accuracy"] < 0.2
+    shown = record.pop("shown")
+    assert shown["file"] == "evaluation-clips.png"
+    assert shown["held_out_prompts"] == shown["prompts"][-1:] == ["circle moving up-right"]
+    assert len(shown["prompts"]) == 8 + 1
+    again = evaluate(weights, DataConfig(path=data), num_clips=40, seed=3, device="cpu").model_dump(
+        mode="json"
+    )
+    del again["protocol"], record["protocol"], again["shown"]
+    assert again == record, "the same seed gives the same numbers"
+
+
+class Filmed:
+    """Clips of one grey level each, by place."""
+
+    prompts = tuple("abcabcde")
+    held_out = ("e",)
+
+    def read(self, places):
+        levels = np.array(places, dtype=np.uint8)[:, None, None, None, None]
+        return np.tile(levels, (1, 3, 4, 5, 3)), []
+
+
+def test_the_picture_shows_the_first_readable_clip_of_each_prompt(tmp_path):
+    is_readable = np.array([1, 0, 1, 1, 1, 1, 0, 1], dtype=bool)
+    shown, problems = show_clips(tmp_path / "x.png", Filmed(), is_readable)
+    assert problems == []
+    assert (set(shown.prompts[:-1]), shown.prompts[-1]) == (set("abc"), "e")
+    rows = np.asarray(Image.open(tmp_path / "x.png")).reshape(-1, 4, 3 * 5, 3)
+    first = {"a": 0, "b": 4, "c": 2, "e": 7}
+    assert [set(row.flat) for row in rows] == [{first[prompt]} for prompt in shown.prompts]
+
+
+def test_a_picture_that_cannot_be_written_is_a_note(tmp_path):
+    (tmp_path / "x.png").mkdir()
+    shown, (note,) = show_clips(tmp_path / "x.png", Filmed(), np.ones(8, dtype=bool))
+    assert shown is None
+    assert note.startswith("picture: ")
+
+
+def test_two_systems_show_the_same_prompts():
+    ours = [f"prompt {number}" for number in range(1000)]
+    theirs = [f"prompt {number}" for number in range(1500, 0, -1)]
+    assert len(set(choose(ours, 8)) & set(choose(theirs, 8))) >= 4
+
+
+def test_help_does_not_wait_for_torch():
+    code = (
+        "import sys, runpy; sys.argv = ['evaluation', '--help']\n"
+        "try: runpy.run_module('t2vgan.evaluation', run_name='__main__')\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "assert not {'torch', 'cv2'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--num-clips" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_clips": 18}, "num_clips=18 must be at least 19"),
+        ({"data": "nowhere"}, "data folder nowhere does not exist"),
+        ({"weights": "nowhere"}, "weights=nowhere: no such file"),
+        ({"device": "toaster"}, "device=toaster: not usable here"),
+        ({"weights": {"num_frames": 12}}, "make clips of 12x32x48, the data has 10x32x48"),
+        (
+            {"weights": {"prompts": ("circle moving up", "circle shrinking")}},
+            "do not know the words bouncing, clockwise, counter,",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said_before_any_work(wrong, message, data, weights, tmp_path):
+    options = {"weights": weights, "data": data, "num_clips": 19} | wrong
+    options["data"] = DataConfig(path=options["data"])
+    if isinstance(options["weights"], dict):
+        options["weights"] = write_weights(tmp_path / "other.safetensors", **options["weights"])
+    with pytest.raises(UserError) as caught:
+        evaluate(**options)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(data, weights, tmp_path):
+    out = tmp_path / "evaluation.json"
+    done = run_command("--weights", weights, "--data", data, "--num-clips", 18, "--out", out)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: num_clips=18")
+    assert done.stderr.count("\n") == 1
+    assert not out.exists()
+
+
+def test_prompts_that_the_meter_cannot_judge_are_listed(monkeypatch, data, weights):
+    manifest = load_manifest(data)
+    foreign = manifest.model_copy(update={"prompts": {"a dog runs": 3, **manifest.prompts}})
+    data_set = LocalDataSet(data, foreign)
+    monkeypatch.setattr(evaluate_module, "open_data", lambda data: alone(data_set))
+    with pytest.raises(UserError, match="does not know 1 of the prompts: 'a dog runs'"):
+        evaluate(weights, DataConfig(path=data), num_clips=20)
+
+
+def test_a_damaged_shard_is_named(data, weights, tmp_path):
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for file in data.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    shard = folder / load_manifest(folder).shards[0].name
+    content = bytearray(shard.read_bytes())
+    start = content.index(b"RIFF")
+    content[start : start + 400] = bytes(400)
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match=rf"{shard.name}: sample \S+: "):
+        evaluate(weights, DataConfig(path=folder), num_clips=19)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    build(BuildPlan("circles", 100, 50, GEOMETRY, 1), folder, num_workers=1)
+    return folder
+
+
+def test_a_mixture_is_judged_by_real_clips_of_every_part(data, small, weights, tmp_path):
+    out = tmp_path / "evaluation.json"
+    done = run_command(
+        "--weights", weights, "--mix", f"{data}=3", f"{small}=1", "--num-clips", 200, "--out", out
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = Evaluation.model_validate_json(out.read_text())
+    assert result.protocol.dataset_builder == "mixture"
+    assert result.protocol.num_real_clips == 200
+    assert result.near_copies.num_training_clips == 500
+    assert result.ceiling.accuracy >= 0.99
+
+
+def test_the_floor_of_a_mixture_lies_between_sets_of_all_parts(monkeypatch, data, tmp_path):
+    other = tmp_path / "notebook"
+    build(BuildPlan("notebook", 200, 100, GEOMETRY, 0), other, num_workers=1)
+    prompts = tuple(dict.fromkeys([*PROMPTS, *load_manifest(other).prompts]))
+    weights = write_weights(tmp_path / "weights.safetensors", prompts=prompts)
+
+    def floor() -> float:
+        mixture = DataConfig(mix=(f"{data}=1", f"{other}=1"))
+        return evaluate(weights, mixture, num_clips=300).distribution.frechet.floor
+
+    of_all_parts = floor()
+    monkeypatch.setattr(evaluate_module, "permutation", lambda count, *_: np.arange(count))
+    assert floor() > 5 * of_all_parts
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "give either data (a folder or URL) or mix"),
+        (["--data", "a", "--mix", "b=1"], "give either data (a folder or URL) or mix"),
+        (["--mix", "data/cats"], "data.mix 'data/cats' must be PATH=WEIGHT"),
+    ],
+)
+def test_which_data_is_said_once(options, message, weights):
+    done = run_command("--weights", weights, *options)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr

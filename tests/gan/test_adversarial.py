@@ -1,0 +1,408 @@
+"""The step: who is updated by what, which prompt belongs to which clip, and gradient truth."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from t2vgan.config import ClipGanConfig, TrainConfig
+from t2vgan.distributed.context import DistributedContext
+from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.losses import gradient_penalty
+from t2vgan.gan.optimizer import NetworkOptimizer
+
+MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
+SPRITES = MODEL.model_copy(update={"num_sprites": 2, "camera_variation": 0.1})
+B, K, H, W, R, VOCABULARY = 8, 3, 16, 32, 2, 11
+SIZES = {"height": H, "width": W, "vocabulary_size": VOCABULARY}
+
+
+@pytest.fixture(scope="module")
+def processes() -> DistributedContext:
+    return DistributedContext(num_cpu_threads=1)
+
+
+def make_game(processes, *, model=MODEL, **options) -> AdversarialTraining:
+    defaults = {
+        "frames_per_clip": K,
+        "global_batch_size": B,
+        "precision": "no",
+        "num_steps": 100,
+        "recovered_latents": R,
+    }
+    game = AdversarialTraining(model, TrainConfig(**(defaults | options)), processes, **SIZES)
+    for module in game.modules.values():  # float64: what must be equal is equal to 14 digits
+        module.double()
+    return game
+
+
+def make_batch(seed: int = 0) -> MicroBatch:
+    torch.manual_seed(seed)
+    token_ids, other_ids = torch.randint(1, VOCABULARY, (2, B, 4))
+    other_ids[0] = token_ids[0]
+    return MicroBatch(
+        real_video=torch.randn(B, 3, K, H, W, dtype=torch.float64),
+        token_ids=token_ids,
+        token_mask=token_ids > 0,
+        other_ids=other_ids,
+        other_mask=other_ids > 0,
+        times=torch.rand(B, K, dtype=torch.float64).sort(1).values,
+        discriminator_latents=torch.randn(B, 5, dtype=torch.float64),
+        generator_latents=torch.randn(B, 5, dtype=torch.float64),
+    )
+
+
+def cut(batch: MicroBatch, size: int) -> list[MicroBatch]:
+    length = len(batch.real_video)
+    return [batch.slice(slice(start, start + size)) for start in range(0, length, size)]
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+@pytest.mark.parametrize("step", [0, 1])
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_micro_batches_train_the_same_model(processes, step, size):
+    """Step 0 has the penalty, step 1 has not; the mean over the batch is the same either way."""
+    whole, parts = make_game(processes), make_game(processes)
+    for number in (step, step + 8):
+        batch = make_batch(number)
+        whole.play([batch], number)
+        parts.play(cut(batch, size), number)
+    for name in whole.modules:
+        difference = (weights(whole.modules[name]) - weights(parts.modules[name])).abs().max()
+        assert difference < 1e-11, name
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_the_same_latents_are_drawn_once_and_train_the_same_model(processes, step):
+    """The notebook's step: the generator's update uses the very fakes that were judged before."""
+    once, twice = make_game(processes, fresh_latents=False), make_game(processes)
+    num_drawn = [0, 0]
+    for index, game in enumerate((once, twice)):
+
+        def count(*_, index=index):
+            num_drawn[index] += 1
+
+        game.generator.network.register_forward_hook(count)
+        batch = make_batch()
+        same = dataclasses.replace(batch, generator_latents=batch.discriminator_latents)
+        game.play([same], step)
+    assert num_drawn == [1, 2]
+    for name in once.modules:
+        assert torch.equal(weights(once.modules[name]), weights(twice.modules[name])), name
+
+
+def test_each_update_moves_its_own_network_only(processes):
+    game = make_game(processes)
+    game.batch = [make_batch()]
+    before = {name: weights(network) for name, network in game.modules.items()}
+
+    game.discriminator.network.requires_grad_(True)
+    game.update(game.discriminator, game.discriminator_loss)
+    assert not torch.equal(weights(game.discriminator.network), before["discriminator"])
+    assert torch.equal(weights(game.generator.network), before["generator"])
+
+    moved = weights(game.discriminator.network)
+    game.discriminator.network.requires_grad_(False)
+    game.update(game.generator, game.generator_loss)
+    assert torch.equal(weights(game.discriminator.network), moved)
+    assert not torch.equal(weights(game.generator.network), before["generator"])
+    assert torch.equal(weights(game.ema.model), before["generator_ema"])
+
+
+class Spy(nn.Module):
+    """Stands in for a network and remembers what it was asked."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.calls: list[tuple[Tensor, ...]] = []
+
+    def forward(self, *inputs: Tensor):
+        self.calls.append(tuple(part.detach().clone() for part in inputs))
+        return self.network(*inputs)
+
+
+def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
+    game, batch = make_game(processes), make_batch()
+    judge, draw = Spy(game.discriminator.network), Spy(game.generator.network)
+    game.discriminator = dataclasses.replace(game.discriminator, network=judge, wrapped=judge)
+    game.generator = dataclasses.replace(game.generator, network=draw, wrapped=draw)
+
+    game.discriminator_loss(batch)
+    (latents, *conditions), (video, *judged) = draw.calls[0], judge.calls[0]
+    assert torch.equal(latents, batch.discriminator_latents)
+    assert torch.equal(video[:B], batch.real_video)
+    for drawn, part in zip(conditions, batch.conditions, strict=True):
+        assert torch.equal(drawn, part)  # fake i is drawn for the prompt of real clip i
+    token_ids, token_mask, times = judged
+    # Fake i is judged with the prompt and the times of real clip i, which is judged twice.
+    assert torch.equal(token_ids, torch.cat([batch.token_ids, batch.token_ids, batch.other_ids]))
+    assert torch.equal(token_mask, torch.cat([*[batch.token_mask] * 2, batch.other_mask]))
+    assert torch.equal(times, torch.cat([batch.times, batch.times]))
+
+    game.generator_loss(batch)
+    assert torch.equal(draw.calls[1][0], batch.generator_latents)
+    for call in judge.calls[1:]:
+        for given, part in zip(call[1:], batch.conditions, strict=True):
+            assert torch.equal(given, part)
+
+
+def test_the_mismatched_term_compares_a_real_clip_with_itself_under_another_prompt(processes):
+    game, batch = make_game(processes, mismatched_weight=3.0), make_batch()
+    plain = make_game(processes, mismatched_weight=0.0)
+    added = game.discriminator_loss(batch) - plain.discriminator_loss(batch)
+    judge = game.discriminator.network
+    right, _ = judge(batch.real_video, *batch.conditions)
+    wrong, _ = judge(batch.real_video, batch.other_ids, batch.other_mask, batch.times)
+    expected = 3.0 * torch.nn.functional.softplus(wrong - right)
+    expected[0] = 0  # by chance the same prompt
+    torch.testing.assert_close(added, expected)
+
+
+def test_each_side_reads_the_latents_of_its_own_fakes(processes):
+    game, plain, batch = make_game(processes), make_game(processes), make_batch()
+    game.recovery_weight, plain.recovery_weight = 3.0, 0.0
+    judge, draw = game.discriminator.network, game.generator.network
+    for name, latents in (
+        ("discriminator_loss", batch.discriminator_latents),
+        ("generator_loss", batch.generator_latents),
+    ):
+        added = getattr(game, name)(batch) - getattr(plain, name)(batch)
+        _, recovered = judge(draw(latents, *batch.conditions), *batch.conditions)
+        expected = 3.0 * (recovered - latents[:, :R]).square().mean(1)
+        torch.testing.assert_close(added, expected)
+
+
+def test_variety_counts_as_the_learning_rates_fall(processes):
+    game = make_game(processes, model=SPRITES, recovery_weight=3.0, lr_hold=0.4, lr_final=0.05)
+    recovery, camera = [], []
+    for step in (0, 40, 70, 100):
+        game.set_schedule(step)
+        recovery.append(game.recovery_weight)
+        camera.append(game.generator.network.camera_std.item())
+    assert recovery == pytest.approx([0, 0, 1.5, 3])
+    assert camera == pytest.approx([0, 0, 0.05, 0.1])
+
+
+def test_the_average_has_the_generators_camera(processes):
+    game = make_game(processes, model=SPRITES, lr_hold=0.4)
+    game.play([make_batch()], 70)
+    assert game.ema.model.camera_std.item() == pytest.approx(0.05)
+
+
+def test_without_recovered_latents_the_discriminator_has_no_such_head(processes):
+    game, batch = make_game(processes, recovered_latents=0), make_batch()
+    assert game.discriminator.network.recover is None
+    game.play([batch], 1)
+    assert "recovery/loss" not in game.notes.read()
+
+
+def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
+    game = make_game(
+        processes,
+        penalty_every_steps=4,
+        gamma_start=8.0,
+        gamma_end=2.0,
+        gamma_until=0.5,
+        num_steps=100,
+    )
+    found = []
+    for step in range(100):
+        game.set_schedule(step)
+        found.append(game.penalty_weight)
+    assert [step for step, weight in enumerate(found) if weight] == list(range(0, 100, 4))
+    assert found[0] == pytest.approx(4 * 8.0)
+    assert found[24] == pytest.approx(4 * 8.0 * (2 / 8) ** (0.24 / 0.5))
+    assert found[60] == pytest.approx(4 * 2.0)
+
+
+def test_the_penalty_adds_gamma_over_two_times_r1_plus_r2(processes):
+    game, batch = make_game(processes), make_batch()
+    game.penalty_weight = 0.0
+    plain = game.discriminator_loss(batch)
+    game.notes.totals.clear()
+    game.penalty_weight = 6.0
+    penalised = game.discriminator_loss(batch)
+    r1_plus_r2 = game.notes.read()["penalty"]
+    assert r1_plus_r2 > 0
+    added = (penalised - plain).mean().item()
+    assert added == pytest.approx(6.0 / 2 * r1_plus_r2, rel=1e-9)
+
+
+def test_schedules_reach_the_optimizers(processes):
+    game = make_game(
+        processes, generator_lr=4e-3, lr_hold=0.0, lr_final=0.0, beta1=0.1, beta2_start=0.8,
+        beta2_end=0.9, num_steps=10,
+    )  # fmt: skip
+    game.set_schedule(5)
+    (group,) = game.generator.optimizer.param_groups
+    assert group["lr"] == pytest.approx(2e-3)
+    assert group["betas"] == pytest.approx((0.1, 0.85))
+
+
+def test_the_gradients_norms_are_noted(processes, monkeypatch):
+    game, norms = make_game(processes), {}
+    for name, player in game.players.items():
+
+        def step(loss, name=name, player=player) -> Tensor:
+            gradients = [p.grad for p in player.network.parameters() if p.grad is not None]
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            norms.setdefault(name, []).append(flat.norm().item())
+            return NetworkOptimizer.step(player, loss)
+
+        monkeypatch.setattr(player, "step", step)
+    for number in range(3):
+        game.play([make_batch(number)], number)
+    notes = game.notes.read()
+    for name, found in norms.items():
+        assert len(found) == 3
+        assert notes[f"gradient_norm/{name}"] == pytest.approx(sum(found) / 3)
+
+
+def test_the_average_follows_the_generator(processes):
+    game = make_game(processes, ema_halflife_clips=float(B), ema_rampup=0.0)
+    before = weights(game.ema.model)
+    game.play([make_batch()], 1)
+    expected = 0.5 * before + 0.5 * weights(game.generator.network)
+    torch.testing.assert_close(weights(game.ema.model), expected)
+
+
+def test_the_seed_decides_the_first_weights(processes):
+    first, again = make_game(processes, seed=1), make_game(processes, seed=1)
+    other = make_game(processes, seed=2)
+    assert torch.equal(weights(first.generator.network), weights(again.generator.network))
+    assert not torch.equal(weights(first.generator.network), weights(other.generator.network))
+
+
+# --- numbers gone bad ----------------------------------------------------------------------------
+
+
+def spoil(game: AdversarialTraining, side: str, spoiled: float, monkeypatch) -> None:
+    """Add a number to one side's loss whose gradient is 0."""
+    loss = getattr(game, f"{side}_loss")
+    monkeypatch.setattr(game, f"{side}_loss", lambda batch: loss(batch) + spoiled)
+
+
+def optimizer_state(player) -> list[Tensor]:
+    state = player.optimizer.state.values()
+    return [value.clone() for values in state for value in values.values()]
+
+
+@pytest.mark.parametrize("spoiled", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    ("side", "other"), [("generator", "discriminator"), ("discriminator", "generator")]
+)
+def test_a_loss_that_is_not_finite_is_not_applied_even_with_finite_gradients(
+    side, other, spoiled, processes, monkeypatch
+):
+    game, twin = make_game(processes), make_game(processes)
+    for both in (game, twin):
+        both.play([make_batch(1)], 1)
+        both.read_bad()
+    before, state = weights(game.modules[side]), optimizer_state(game.players[side])
+    other_before = weights(game.modules[other])
+    with monkeypatch.context() as patch:
+        spoil(game, side, spoiled, patch)
+        game.play(cut(make_batch(2), 4), 2)
+    assert torch.equal(weights(game.modules[side]), before)
+    assert all(map(torch.equal, optimizer_state(game.players[side]), state))
+    assert not torch.equal(weights(game.modules[other]), other_before)
+    assert game.read_bad() == {side: [True], other: [False]}
+    game.play([make_batch(3)], 3)
+    assert not torch.equal(weights(game.modules[side]), before)
+    assert game.read_bad() == {side: [False], other: [False]}
+
+
+def test_a_gradient_that_is_not_finite_is_not_applied(processes):
+    game = make_game(processes)
+    parameters = list(game.generator.network.parameters())
+    before = weights(game.generator.network)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    parameters[-1].grad.view(-1)[-1] = torch.inf
+    game.generator.step(torch.zeros(()))
+    assert torch.equal(weights(game.generator.network), before)
+    assert game.read_bad() == {"generator": [True], "discriminator": []}
+
+
+def make_float16_game(processes) -> AdversarialTraining:
+    train = TrainConfig(
+        frames_per_clip=K, global_batch_size=B, precision="fp16", recovered_latents=R
+    )
+    return AdversarialTraining(MODEL, train, processes, **SIZES)
+
+
+@pytest.mark.parametrize(("scale", "is_bad"), [(2.0**16, False), (2.0, False), (1.0, True)])
+def test_in_float16_an_overflow_is_bad_only_where_nothing_is_scaled_up(scale, is_bad, processes):
+    """Every 2000 steps the scaler raises its scale, on purpose until it overflows."""
+    player = (game := make_float16_game(processes)).generator
+    player.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    before = weights(player.network)
+    for parameter in player.network.parameters():
+        parameter.grad = torch.full_like(parameter, torch.inf)
+    player.step(torch.zeros(()))
+    assert torch.equal(weights(player.network), before)
+    assert player.scaler.get_scale() == scale / 2
+    assert game.read_bad()["generator"] == [is_bad]
+
+
+def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(processes):
+    game, batch = make_float16_game(processes), make_batch()
+    fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
+    single = {n: v.float() if v.is_floating_point() else v for n, v in fields.items()}
+    game.batch = [MicroBatch(**single)]
+    before = weights(game.discriminator.network)
+    scale = game.generator.scaler.get_scale()
+    game.discriminator.network.requires_grad_(True)
+    game.update(game.discriminator, lambda batch: game.discriminator_loss(batch) * float("inf"))
+    assert game.discriminator.scaler.get_scale() == scale / 2
+    assert game.generator.scaler.get_scale() == scale
+    assert torch.equal(weights(game.discriminator.network), before)
+    assert game.read_bad()["discriminator"] == [True]
+    game.update(game.discriminator, game.discriminator_loss)
+    assert not torch.equal(weights(game.discriminator.network), before)
+    assert game.read_bad()["discriminator"] == [False]
+
+
+# --- gradient truth -------------------------------------------------------------------------------
+
+
+def test_second_derivatives_of_the_penalty_equal_finite_differences(processes):
+    """d(R1 + R2) / d(weights): the gradient that trains, against central differences in float64."""
+    game, batch = make_game(processes), make_batch()
+    network = game.discriminator.network
+    video = batch.real_video
+
+    def penalty() -> Tensor:
+        clips = video.clone().requires_grad_(True)
+        logits, _ = network(clips, *batch.conditions)
+        return gradient_penalty(logits, clips).mean()
+
+    parameters = list(network.parameters())
+    gradients = torch.autograd.grad(penalty(), parameters, allow_unused=True)
+    generator = torch.Generator().manual_seed(0)
+    num_nonzero = 0
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        step = 1e-5
+        with torch.no_grad():
+            parameter += step * direction
+            above = penalty_value(penalty)
+            parameter -= 2 * step * direction
+            below = penalty_value(penalty)
+            parameter += step * direction
+        measured = (above - below) / (2 * step)
+        expected = 0.0 if gradient is None else (gradient * direction).sum().item()
+        num_nonzero += expected != 0
+        assert measured == pytest.approx(expected, rel=1e-5, abs=1e-11)
+    assert num_nonzero > len(parameters) / 2
+
+
+def penalty_value(penalty) -> float:
+    with torch.enable_grad():
+        return penalty().item()

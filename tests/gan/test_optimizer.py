@@ -1,0 +1,121 @@
+"""How gradients are applied: their usual norm, one that explodes, loss scales, first updates."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from t2vgan.gan.optimizer import NetworkOptimizer
+
+BETA2 = 0.8
+LEARNING_RATE = 0.1
+USUAL = (3.0, 4.0, 5.0, 3.5)  # norms
+
+
+def make_player(*, gradient_clip: float = 4.0, scale: float = 0.0) -> NetworkOptimizer:
+    torch.manual_seed(0)
+    network = nn.Linear(5, 3, dtype=torch.float64)
+    optimizer = torch.optim.Adam(
+        network.parameters(), LEARNING_RATE, betas=(0.0, BETA2), fused=True
+    )
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=bool(scale))
+    return NetworkOptimizer("player", network, network, optimizer, scaler, gradient_clip)
+
+
+def step(player: NetworkOptimizer, norm: float) -> float:
+    """Apply a gradient of this norm, the same direction every time; return the norm it found."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in player.network.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    gradients = [parameter.grad for parameter in player.network.parameters()]
+    length = torch.nn.utils.get_total_norm(gradients).item()
+    for gradient in gradients:
+        gradient *= player.scaler.scale(torch.tensor(norm / length))
+    return player.step(torch.zeros(())).item()
+
+
+def weights(player: NetworkOptimizer) -> Tensor:
+    return torch.cat([p.detach().flatten().clone() for p in player.network.parameters()])
+
+
+def running_mean(norms: list[float]) -> float:
+    """Return the root of the mean square with weights beta2^age."""
+    shares = [BETA2**age for age in reversed(range(len(norms)))]
+    squares = [share * norm**2 for share, norm in zip(shares, norms, strict=True)]
+    return math.sqrt(sum(squares) / sum(shares))
+
+
+def test_the_usual_norm_is_a_running_root_mean_square():
+    player = make_player()
+    for count, norm in enumerate(USUAL, start=1):
+        assert step(player, norm) == pytest.approx(norm)
+        usual = player.usual_norm().item()
+        assert usual == pytest.approx(running_mean(list(USUAL[:count])), rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1024.0])
+def test_a_gradient_that_explodes_counts_as_one_of_four_times_the_usual_norm(scale):
+    player, twin = make_player(scale=scale), make_player()
+    for norm in USUAL:
+        step(player, norm)
+        step(twin, norm)
+    assert step(player, 1e14) == pytest.approx(1e14), "the norm reported is what came"
+    step(twin, 4 * running_mean(list(USUAL)))
+    torch.testing.assert_close(weights(player), weights(twin), rtol=1e-6, atol=1e-9)
+    assert player.usual_norm().item() == pytest.approx(twin.usual_norm().item())
+    assert not torch.stack(player.bad).any()
+
+
+def test_nothing_smaller_is_touched():
+    player, other = make_player(), make_player(gradient_clip=0.0)
+    for norm in (*USUAL, 3.9 * running_mean(list(USUAL)), 1e-9, 2.0):
+        step(player, norm)
+        step(other, norm)
+        assert torch.equal(weights(player), weights(other))
+
+
+def test_without_a_clip_one_explosion_stalls_a_network_for_long():
+    moved = {}
+    for clip in (0.0, 4.0):
+        player = make_player(gradient_clip=clip)
+        for norm in (*USUAL, 1e8):
+            step(player, norm)
+        before = weights(player)
+        step(player, 4.0)
+        moved[clip] = (weights(player) - before).norm().item()
+    assert moved[0.0] < 1e-6 * moved[4.0]
+
+
+def test_a_first_update_that_was_bad_limits_nothing():
+    player, twin = make_player(), make_player()
+    before = weights(player)
+    assert not math.isfinite(step(player, math.inf))
+    assert torch.equal(weights(player), before)
+    for norm in (1e6, 3.0):  # the very first ones that are applied, and they fall
+        step(player, norm)
+        step(twin, norm)
+    assert torch.equal(weights(player), weights(twin))
+    assert torch.stack(player.bad).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("scale", [0.0, 1024.0])
+def test_an_overflow_is_left_out_and_what_follows_is_not(scale):
+    player, twin = make_player(scale=scale), make_player()
+    for norm in USUAL:
+        step(player, norm)
+        step(twin, norm)
+    assert not math.isfinite(step(player, math.inf))
+    torch.testing.assert_close(weights(player), weights(twin), rtol=1e-6, atol=1e-9)
+    for norm in (3.0, 1e6):
+        step(player, norm)
+        step(twin, norm)
+    torch.testing.assert_close(weights(player), weights(twin), rtol=1e-6, atol=1e-9)
+
+
+def test_what_is_usual_outlives_a_checkpoint_to_the_last_bit():
+    player, other = make_player(), make_player()
+    for norm in USUAL:
+        step(player, norm)
+    other.optimizer.load_state_dict(player.optimizer.state_dict())
+    assert torch.equal(player.usual_norm(), other.usual_norm())

@@ -1,0 +1,105 @@
+"""Trackers that die, hang and lag: whoever writes never waits, and nothing is lost unsaid."""
+
+import logging
+import threading
+import time
+
+import pytest
+
+from t2vgan.tracking import BackgroundTracker
+
+
+class Recorder:
+    """A tracker that keeps what it gets and, before each record, waits for `may_go`."""
+
+    def __init__(self):
+        self.steps, self.is_closed = [], False
+        self.may_go = threading.Event()
+        self.may_go.set()
+
+    def log(self, record):
+        self.may_go.wait(10)
+        if record.get("is_bad"):
+            raise ConnectionError("server\ngone")
+        self.steps.append(record["step"])
+
+    def close(self):
+        self.is_closed = True
+
+
+def test_records_arrive_in_order_and_the_tracker_is_closed(caplog):
+    tracker = Recorder()
+    outbox = BackgroundTracker("wandb", lambda: tracker)
+    for step in range(100):
+        outbox.put({"step": step})
+    outbox.close()
+    assert tracker.steps == list(range(100))
+    assert tracker.is_closed
+    assert outbox.num_dropped == 0
+    assert caplog.messages == []
+
+
+def test_a_tracker_that_lags_drops_records_and_delays_nobody(caplog):
+    tracker = Recorder()
+    tracker.may_go.clear()
+    outbox = BackgroundTracker("wandb", lambda: tracker, max_waiting=10)
+    outbox.put({"step": 0})
+    while not outbox.records.empty():  # the thread took it, and waits
+        time.sleep(0.001)
+    start = time.perf_counter()
+    for step in range(1, 1001):
+        outbox.put({"step": step})
+    assert time.perf_counter() - start < 5, "a thousand waits of any length would show"
+    assert outbox.num_dropped == 990
+    tracker.may_go.set()
+    outbox.close()
+    assert tracker.steps == list(range(11)), "what was accepted arrives, the newest was dropped"
+    lag, total = caplog.messages
+    assert "its queue is full" in lag
+    assert "missed 990 records" in total
+
+
+def test_a_failure_costs_its_record_only_and_is_said_once(caplog):
+    tracker = Recorder()
+    outbox = BackgroundTracker("wandb", lambda: tracker)
+    for step in range(6):
+        outbox.put({"step": step, "is_bad": step in (2, 3)})
+    outbox.close()
+    assert tracker.steps == [0, 1, 4, 5]
+    assert outbox.num_dropped == 2
+    failure, total = caplog.messages
+    assert "ConnectionError: server gone" in failure
+    assert "missed 2 records" in total
+
+
+def test_a_tracker_that_does_not_start(caplog):
+    def start():
+        raise ModuleNotFoundError("no such server")
+
+    outbox = BackgroundTracker("wandb", start)
+    for step in range(5):
+        outbox.put({"step": step})
+    outbox.close()
+    assert outbox.num_dropped == 5
+    assert "wandb did not start (ModuleNotFoundError: no such server)" in caplog.messages[0]
+    assert "missed 5 records" in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("max_waiting", [2, 10])  # the queue is full, or not
+def test_a_tracker_that_hangs_is_left_behind(max_waiting, caplog):
+    tracker = Recorder()
+    tracker.may_go.clear()
+    outbox = BackgroundTracker("wandb", lambda: tracker, max_waiting=max_waiting)
+    outbox.put({"step": 0})
+    while not outbox.records.empty():
+        time.sleep(0.001)
+    for step in range(1, 3):
+        outbox.put({"step": step})
+    start = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        outbox.close(patience_seconds=0.1)
+    assert time.monotonic() - start < 5
+    assert not tracker.is_closed
+    assert outbox.num_dropped == 2
+    assert any("has not finished" in message for message in caplog.messages)
+    tracker.may_go.set()
