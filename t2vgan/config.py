@@ -107,6 +107,8 @@ class ClipGanConfig(Options):
     """Our network: one latent per clip, time as an input, the prompt in every head."""
 
     RETIRED = {"steady_look": False}
+    shares_latents: ClassVar[bool] = False
+    """Whether a step's two updates see fakes of the same latents."""
 
     kind: Literal["clip_gan"] = "clip_gan"
     """Which network this is."""
@@ -155,6 +157,8 @@ class ClipGanConfig(Options):
 
 class NotebookGanConfig(Frozen):
     """The published notebook's networks: 64x64, single frames, text in the generator only."""
+
+    shares_latents: ClassVar[bool] = True
 
     kind: Literal["notebook_gan"] = "notebook_gan"
     """Which network this is."""
