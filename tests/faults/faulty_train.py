@@ -91,11 +91,11 @@ def fail(call: Call) -> Any:
     raise ConnectionError("broken on purpose")
 
 
-def to_float32(call: Call) -> Any:
+def full(call: Call) -> Any:
     raise OSError(28, os.strerror(28), "broken on purpose")
 
 
-ACTIONS = {f.__name__: f for f in (kill, term, stop, hang, slow, nan, inf, fail, to_float32)}
+ACTIONS = {f.__name__: f for f in (kill, term, stop, hang, slow, nan, inf, fail, full)}
 PATTERN = re.compile(r"(\w+)@([\w ]+):(\d+)(?:-(\d+))?(?::(\d+))?")
 
 
@@ -130,14 +130,14 @@ def double_precision() -> None:
     """Build the networks in float64 and give them float64 inputs."""
     for name in ("build_generator", "build_discriminator"):
         build = getattr(game, name)
-        setattr(game, name, lambda *a, build=build, **o: build(*a, **o).upsample2x())
+        setattr(game, name, lambda *a, build=build, **o: build(*a, **o).double())
     prepare = trainer.prepare_step
 
     def prepare_double(*args: Any, **options: Any) -> list[Any]:
         return [
             type(batch)(
                 **{
-                    field: value.upsample2x() if value.is_floating_point() else value
+                    field: value.double() if value.is_floating_point() else value
                     for field, value in vars(batch).items()
                 }
             )

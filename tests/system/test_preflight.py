@@ -106,7 +106,7 @@ def test_other_code_on_a_rank(circles, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(ROOT / "t2vgan", copy / "t2vgan")
     shutil.copy(ROOT / "train.py", copy)
-    with open(copy / "t2vgan" / "losses.py", "a") as file:
+    with open(copy / "t2vgan" / "gan" / "losses.py", "a") as file:
         file.write("# somebody's experiment\n")
     command = (sys.executable, *train(circles, tmp_path / "run", PREFLIGHT))
     first, _ = start_ranks(29584, command, command, root=copy)
