@@ -18,8 +18,6 @@ from benchmarks.record import print_table, write_record
 ROOT = Path(__file__).resolve().parents[1]
 OURS = {
     "ours": "",
-    "the discriminator reads no prompt": "--model.no-discriminator-reads-prompts"
-    " --train.mismatched-weight 0",
     "no mismatched prompts": "--train.mismatched-weight 0",
     "no hard negatives": "--train.hard-mismatched-share 0",
     "all frames instead of four": "--train.frames-per-clip 16",

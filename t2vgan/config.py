@@ -106,7 +106,7 @@ class Options(Frozen):
 class ClipGanConfig(Options):
     """Our network: one latent per clip, time as an input, the prompt in every head."""
 
-    RETIRED = {"steady_look": False}
+    RETIRED = {"steady_look": False, "discriminator_reads_prompts": True}
     shares_latents: ClassVar[bool] = False
     """Whether a step's two updates see fakes of the same latents."""
 
@@ -120,8 +120,6 @@ class ClipGanConfig(Options):
     """bag: a sum of words, fast to learn; transformer: where the order of the words matters."""
     pooled_features: bool = False
     """The discriminator also looks for what may be anywhere in a frame, such as a shape."""
-    discriminator_reads_prompts: bool = True
-    """False is for ablations: prompts then matter only by what is real with them."""
     hidden_size: Positive = 192
     """Width of the code that describes one frame."""
     channels: Positive = 16

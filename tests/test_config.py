@@ -90,10 +90,14 @@ def test_flatten_names_options_as_the_command_line_does():
 def test_runs_of_earlier_versions_go_on_if_what_is_retired_was_off(tmp_path):
     path = tmp_path / "config.json"
     train = '{"look_latents": 0, "spread_weight": 0.0, "seed": 3}'
-    path.write_text(f'{{"model": {{"kind": "clip_gan", "steady_look": false}}, "train": {train}}}')
+    model = '{"kind": "clip_gan", "steady_look": false, "discriminator_reads_prompts": true}'
+    path.write_text(f'{{"model": {model}, "train": {train}}}')
     assert load_config(path) == Config(train=TrainConfig(seed=3))
     path.write_text('{"train": {"look_latents": 2}}')
     with pytest.raises(UserError, match=r"train.look_latents=2: Extra inputs .* new --run-dir"):
+        load_config(path)
+    path.write_text('{"model": {"kind": "clip_gan", "discriminator_reads_prompts": false}}')
+    with pytest.raises(UserError, match=r"discriminator_reads_prompts=False: Extra inputs"):
         load_config(path)
 
 

@@ -16,7 +16,7 @@ from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import cosine, log_linear
 from t2vgan.models import build_discriminator, build_generator
-from t2vgan.models.patches import to_float32
+from t2vgan.models.layers import to_float32
 from t2vgan.utils.seeds import derive_seed
 
 

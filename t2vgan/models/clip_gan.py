@@ -1,11 +1,12 @@
-"""Our text-to-video GAN: small, coherent by construction, conditional in every head.
+"""The text-to-video GAN: one latent per clip, time as an input.
 
-A clip has one latent, shared by its frames; time is an input, so any frame can be drawn alone and
-training shows only a few frames of a clip (StyleGAN-V, Skorokhodov et al., CVPR 2022, section 3).
-Frames enter and leave as patches, so that all arithmetic is on grids coarser than the pixels. The
-generator ends without tanh: white is exactly +1, where tanh saturates and its gradient dies.
+All frames of a clip share its latent, and time is an input: any frame can be drawn without the
+others, and a training step needs only a few frames of a clip (StyleGAN-V, Skorokhodov et al.,
+CVPR 2022, section 3). Every head of the discriminator is conditioned on the prompt. Frames enter
+and leave as patches, so that all arithmetic is on grids coarser than the pixels. The generator
+ends without tanh: white is exactly +1, where tanh saturates and its gradient vanishes.
 
-With sprites the generator draws what a clip shows once, and only places it in each frame.
+With sprites, the generator draws the objects once per clip and only places them in each frame.
 """
 
 import torch
@@ -16,31 +17,23 @@ from torch import Tensor, nn
 from t2vgan.config import ClipGanConfig
 from t2vgan.errors import UserError
 from t2vgan.models.coordinates import FixedCoordinates, MovingCoordinates, PlaceEmbedding
-from t2vgan.models.layers import (
-    RGB,
-    FromPatches,
-    FromPixels,
-    ResidualBlock,
-    TimeFeatures,
-    ToPatches,
-    ToPixels,
-)
-from t2vgan.models.patches import to_float32, upsample2x
+from t2vgan.models.layers import RGB, ResidualBlock, TimeFeatures, to_float32, upsample2x
+from t2vgan.models.patches import FromPatches, FromPixels, ToPatches, ToPixels
 from t2vgan.models.sprites import Sprites
 from t2vgan.models.text_encoders import TEXT_ENCODERS
 
 
 class Generator(nn.Module):
-    """latents, prompt, times -> video."""
+    """Draw a video from latents, a prompt and times."""
 
     camera_std: Tensor | None
-    """Std of what clips' cameras do, (); a run raises it from 0 to `camera_variation`."""
+    """Std of the clips' camera motion, (); training raises it from 0 to `camera_variation`."""
 
     def __init__(
         self, model: ClipGanConfig, *, height: int, width: int, vocabulary_size: int
     ) -> None:
         super().__init__()
-        rows, columns = grid_of(model, height, width)
+        rows, columns = compute_grid(model, height, width)
         channels, hidden = model.channels, model.hidden_size
         self.latent_size = model.latent_size
         variation = model.camera_variation
@@ -103,20 +96,20 @@ class Generator(nn.Module):
         latents (B, Z), token_ids (B, L), token_mask (B, L), times (B, K) -> video (B, 3, K, H, W).
         """
         num_frames = times.shape[1]
-        with torch.autocast(latents.device.type, enabled=False):  # bfloat16 would shake objects
-            content = self.content_of(latents, token_ids, token_mask)  # B hidden
-            code = self.frame_codes(content, times)  # (B K) hidden
+        with torch.autocast(latents.device.type, enabled=False):  # bfloat16: jitter
+            content = self.encode_content(latents, token_ids, token_mask)  # B hidden
+            code = self.encode_frames(content, times)  # (B K) hidden
         if self.sprites is None:
             return self.draw(code, num_frames=num_frames)
-        look = self.frame(content)  # B hidden
-        drawing = self.draw(look, num_frames=1).squeeze(2)  # B 4R H W
+        appearance = self.frame(content)  # B hidden
+        drawing = self.draw(appearance, num_frames=1).squeeze(2)  # B 4R H W
         camera = None if self.camera_std is None else self.camera_std * latents[:, :3]  # B 3
-        return self.sprites(drawing, code, look, times, camera)
+        return self.sprites(drawing, code, appearance, times, camera)
 
     def draw(self, code: Tensor, *, num_frames: int) -> Tensor:
-        """Codes (B*K, hidden) -> all pixels of what they describe, (B, C, K, H, W)."""
+        """Draw codes (B*K, hidden) as pixels (B, C, K, H, W)."""
         reference = self.coordinates(code)
-        maps = upsample2x(self.coarse_maps(code))  # (B K) C h w
+        maps = upsample2x(self.draw_coarse(code))  # (B K) C h w
         maps = maps + self.place(reference, *maps.shape[2:])
         maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
         drawing = self.to_patches(maps, num_frames=num_frames)  # B C K H W
@@ -124,34 +117,35 @@ class Generator(nn.Module):
             drawing = drawing + self.to_pixels(maps, reference, code, num_frames=num_frames)
         return drawing
 
-    def content_of(self, latents: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        """Mix latents and prompt: what the clip is, (B, hidden)."""
+    def encode_content(self, latents: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """Encode latents and prompt: a clip's content, (B, hidden)."""
         text = self.text_encoder(token_ids, token_mask)  # B E
         return self.content(torch.cat([latents, text], dim=1))
 
-    def frame_codes(self, content: Tensor, times: Tensor) -> Tensor:
-        """Mix what the clip is, (B, hidden), with when the frame is: -> (B*K, hidden)."""
+    def encode_frames(self, content: Tensor, times: Tensor) -> Tensor:
+        """Modulate content (B, hidden) by times (B, K): -> (B*K, hidden)."""
         content = content.unsqueeze(1)  # B 1 hidden
         time = self.time(self.time_features(times))  # B K hidden
         codes = self.frame(content + 2 * content.sigmoid() * time)  # B K hidden
         return rearrange(codes, "b k h -> (b k) h")
 
-    def coarse_maps(self, code: Tensor) -> Tensor:
-        """Codes (N, hidden) -> maps at fixed places (N, C, h/2, w/2)."""
+    def draw_coarse(self, code: Tensor) -> Tensor:
+        """Draw maps (N, C, h/2, w/2) of codes (N, hidden)."""
         maps = self.layout(code).view(-1, *self.coarsest)  # N 2C h/4 w/4
         maps = self.coarse(maps.contiguous(memory_format=torch.channels_last), code)
         return self.to_fine(self.middle(upsample2x(maps), code))
 
 
 class Discriminator(nn.Module):
-    """video, prompt, times -> logits, and its reading of the latents that a fake was drawn from.
+    """Score a video with its prompt, and predict a fake's latents.
 
-    One trunk sees every frame alone. Two heads judge: one each frame, one all frames in order with
-    their times. Both take the prompt by projection (Miyato and Koyama, ICLR 2018): a prompt that
-    reaches only the clip's head leaves what one frame could tell (its colour, say) unlearned. A
-    third head reads the first latents back from all frames (InfoGAN, Chen et al., NeurIPS 2016).
+    One trunk encodes every frame separately. Two heads score: one each frame, one all frames in
+    order with their times. Both take the prompt by projection (Miyato and Koyama, ICLR 2018): a
+    prompt that reaches only the clip's head leaves what a single frame shows (its colour, say)
+    unlearned. A third head predicts the first latents from all frames (InfoGAN, Chen et al.,
+    NeurIPS 2016).
 
-    Heads are in float32: losses look at small differences, and bfloat16 keeps 8 bits.
+    Heads are in float32: losses depend on small differences, and bfloat16 keeps 8 bits.
     """
 
     def __init__(
@@ -170,7 +164,7 @@ class Discriminator(nn.Module):
                 f"train.recovered_latents={recovered_latents} must be at most model.latent_size ="
                 f" {model.latent_size}"
             )
-        rows, columns = grid_of(model, height, width)
+        rows, columns = compute_grid(model, height, width)
         channels, hidden = model.channels, model.hidden_size
         self.frame_size = (height, width)
         self.frames_per_clip = frames_per_clip
@@ -202,16 +196,16 @@ class Discriminator(nn.Module):
     def forward(
         self, video: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Judge each clip with its prompt, and perhaps with further prompts too.
+        """Score each clip with its prompt, and with further prompts if given.
 
         video (B, 3, K, H, W), times (B, K), token_ids and token_mask (M, L) -> logits (M,) and
         recovered latents (B, R). Prompt i belongs to clip i mod B: where M is more than B, the
-        trunk still sees each clip once.
+        trunk still encodes each clip once.
         """
         expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
         if tuple(video.shape) != expected:
             raise ValueError(f"video has shape {tuple(video.shape)}, expected {expected}")
-        frames = self.frame_features(video)  # B K hidden
+        frames = self.encode_frames(video)  # B K hidden
         timed = frames * (1 + self.time(self.time_features(times)))
         clip = self.clip(timed.flatten(1))  # B hidden
         with torch.autocast(video.device.type, enabled=False):
@@ -221,8 +215,8 @@ class Discriminator(nn.Module):
             recovered = clip[:, :0] if self.recover is None else self.recover(clip)  # B R
         return clip_logits.squeeze(1) + frame_logits.mean(1), recovered
 
-    def frame_features(self, video: Tensor) -> Tensor:
-        """video (B, 3, K, H, W) -> (B, K, hidden), each frame seen alone."""
+    def encode_frames(self, video: Tensor) -> Tensor:
+        """Encode each frame of (B, 3, K, H, W): (B, K, hidden)."""
         maps = self.from_patches(video)  # (B K) C h w
         if self.from_pixels is not None:
             maps = maps + self.from_pixels(video)
@@ -236,32 +230,30 @@ class Discriminator(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """A linear logit plus the inner product of the features with the prompt's own embedding."""
+    """Add features' inner product with the prompt's embedding to a linear logit.
+
+    The text encoder is the head's own.
+    """
 
     def __init__(self, model: ClipGanConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.reads_prompts = model.discriminator_reads_prompts
-        if self.reads_prompts:
-            self.text_encoder = TEXT_ENCODERS[model.text_encoder](
-                vocabulary_size=vocabulary_size, text_size=model.text_size
-            )
+        self.text_encoder = TEXT_ENCODERS[model.text_encoder](
+            vocabulary_size=vocabulary_size, text_size=model.text_size
+        )
         self.unconditional = nn.Linear(model.hidden_size, 1)
-        if self.reads_prompts:
-            self.projection = nn.Linear(model.hidden_size, model.text_size)
-            self.scale = model.text_size**-0.5
+        self.projection = nn.Linear(model.hidden_size, model.text_size)
+        self.scale = model.text_size**-0.5
 
     def forward(self, features: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        """features (B, N, F), token_ids and token_mask (M, L) -> logits (M, N)."""
+        """Score features (B, N, F) with prompts (M, L): logits (M, N)."""
         clips = torch.arange(len(token_ids), device=features.device) % len(features)  # M
         logits = self.unconditional(features).squeeze(-1)[clips]  # M N
-        if self.reads_prompts:
-            text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # M 1 E
-            logits = logits + (self.projection(features)[clips] * text).sum(-1) * self.scale
-        return logits
+        text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # M 1 E
+        return logits + (self.projection(features)[clips] * text).sum(-1) * self.scale
 
 
-def grid_of(model: ClipGanConfig, height: int, width: int) -> tuple[int, int]:
-    """Return the finest grid (rows, columns) of patches.
+def compute_grid(model: ClipGanConfig, height: int, width: int) -> tuple[int, int]:
+    """Compute the finest grid (rows, columns) of patches.
 
     Raises:
         UserError: a side is not a multiple of four patches.

@@ -1,7 +1,7 @@
-"""The published notebook's networks, as they were (2,477,251 and 675,265 parameters).
+"""The published notebook's networks, unchanged (2,477,251 and 675,265 parameters).
 
 The generator draws single 64x64 frames from 100 random numbers and the mean of ten-number word
-embeddings that nothing trains. The discriminator sees one frame, and neither prompt nor time.
+embeddings that are not trained. The discriminator sees one frame, and neither prompt nor time.
 """
 
 import torch
@@ -17,14 +17,14 @@ FRAME_SIZE = 64
 
 
 class NotebookGenerator(nn.Module):
-    """latents, prompt -> frames that know nothing of each other."""
+    """Draw independent frames from latents and a prompt."""
 
     word_vectors: Tensor
 
     def __init__(self, *, height: int, width: int, vocabulary_size: int) -> None:
         super().__init__()
         check_frame_size(height, width)
-        # In no optimizer, as published: words are told apart by random vectors that stay put.
+        # In no optimizer, as published: words are represented by fixed random vectors.
         self.register_buffer("word_vectors", torch.randn(vocabulary_size, TEXT_SIZE))
         self.layout = nn.Linear(LATENT_SIZE + TEXT_SIZE, 256 * 8 * 8)
         self.to_16 = nn.ConvTranspose2d(256, 128, 4, stride=2, padding=1)
@@ -38,7 +38,10 @@ class NotebookGenerator(nn.Module):
     def forward(
         self, latents: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
     ) -> Tensor:
-        """latents (B, K, 100), token_ids and token_mask (B, L) -> video (B, 3, K, 64, 64)."""
+        """Draw K frames of each clip.
+
+        latents (B, K, 100), token_ids and token_mask (B, L) -> video (B, 3, K, 64, 64).
+        """
         words = self.word_vectors[token_ids] * token_mask.unsqueeze(-1)  # B L 10
         text = words.sum(1) / token_mask.sum(1, keepdim=True)  # B 10
         text = text.unsqueeze(1).expand(-1, latents.shape[1], -1)  # B K 10
@@ -51,7 +54,7 @@ class NotebookGenerator(nn.Module):
 
 
 class NotebookDiscriminator(nn.Module):
-    """A frame -> logits; the sigmoid is part of the loss, which is the same number."""
+    """Score single frames; the sigmoid is part of the loss."""
 
     def __init__(
         self, *, height: int, width: int, frames_per_clip: int, recovered_latents: int
@@ -76,9 +79,9 @@ class NotebookDiscriminator(nn.Module):
     def forward(
         self, video: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """video (B, 3, 1, 64, 64) -> logits (B,), recovered latents (B, 0).
+        """Score each clip's one frame; prompt and times are ignored, as published.
 
-        Prompt and times are ignored, as published.
+        video (B, 3, 1, 64, 64) -> logits (B,), recovered latents (B, 0).
         """
         if tuple(video.shape[1:]) != (3, 1, FRAME_SIZE, FRAME_SIZE):
             raise ValueError(f"video has shape {tuple(video.shape)}, expected (B, 3, 1, 64, 64)")
@@ -91,7 +94,7 @@ class NotebookDiscriminator(nn.Module):
 
 
 def check_frame_size(height: int, width: int) -> None:
-    """Raise UserError unless frames are 64x64, the only size the published networks have."""
+    """Raise UserError unless frames are 64x64, the published networks' size."""
     if (height, width) != (FRAME_SIZE, FRAME_SIZE):
         raise UserError(
             f"frames of {height}x{width}: the notebook's networks take {FRAME_SIZE}x{FRAME_SIZE};"

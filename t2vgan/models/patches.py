@@ -1,20 +1,118 @@
-"""Feature maps, patches and frames: one tensor, seen in different ways."""
+"""Conversion between video and feature maps with one cell per patch."""
 
-from collections.abc import Sequence
+import math
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
+
+from t2vgan.models.coordinates import PlaceEmbedding, Reference
+from t2vgan.models.layers import RGB, ResidualBlock, channels_first, channels_last
 
 
-def to_float32(tensor: Tensor) -> Tensor:
-    """Return half-precision values as float32; others as they are."""
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+class FromPatches(nn.Module):
+    """Embed every patch in a basis where fine detail counts less."""
+
+    basis: Tensor
+
+    def __init__(self, patch_size: int, channels: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.linear = nn.Linear(RGB * patch_size**2, channels)
+        self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Embed video (B, 3, T, H, W): maps (B*T, C, H/p, W/p)."""
+        patches = split_patches(video, self.patch_size)  # (B T) h w 3pp
+        by_colour = self.linear.weight.unflatten(1, (RGB, len(self.basis)))  # C 3 pp
+        maps = F.linear(patches, (by_colour @ self.basis).flatten(1), self.linear.bias)
+        return channels_first(maps)
+
+
+class ToPatches(nn.Module):
+    """Draw every patch in a basis where fine detail comes out fainter."""
+
+    basis: Tensor
+
+    def __init__(self, patch_size: int, channels: int, *, out_channels: int = RGB) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.linear = nn.Linear(channels, out_channels * patch_size**2)
+        self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
+
+    def forward(self, maps: Tensor, *, num_frames: int) -> Tensor:
+        """Draw maps (B*T, C, h, w): video (B, O, T, h*p, w*p)."""
+        of_patch = (-1, len(self.basis))  # O pp
+        weight = self.basis.T @ self.linear.weight.unflatten(0, of_patch)
+        bias = self.linear.bias.unflatten(0, of_patch) @ self.basis
+        patches = F.linear(channels_last(maps), weight.flatten(0, 1), bias.flatten())
+        return join_patches(patches, self.patch_size, num_frames)  # of (B T) h w Opp
+
+
+class FromPixels(nn.Module):
+    """Embed every patch after a convolution at full resolution.
+
+    Corners are smaller than a patch.
+    """
+
+    def __init__(self, patch_size: int, channels: int, *, pixel_channels: int) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(RGB, pixel_channels, 3, padding=1)
+        self.gather = nn.Conv2d(
+            pixel_channels, channels, patch_size + 2, stride=patch_size, padding=1
+        )
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Embed video (B, 3, T, H, W): maps (B*T, C, H/p, W/p)."""
+        frames = rearrange(video, "b c t h w -> (b t) c h w")
+        frames = frames.contiguous(memory_format=torch.channels_last)
+        return self.gather(F.silu(self.look(frames)))
+
+
+class ToPixels(nn.Module):
+    """Draw what is finer than a patch, from maps and pixel coordinates.
+
+    The last layer starts at zero, so that a network first learns what patches can show.
+    """
+
+    def __init__(
+        self,
+        patch_size: int,
+        channels: int,
+        *,
+        pixel_channels: int,
+        place_size: int,
+        code_size: int,
+        out_channels: int = RGB,
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.spread = nn.Conv2d(channels, pixel_channels * patch_size**2, 1)
+        self.place = PlaceEmbedding(place_size, pixel_channels)
+        self.block = ResidualBlock(pixel_channels, code_size=code_size)
+        self.to_colours = nn.Conv2d(pixel_channels, out_channels, 3, padding=1)
+        for parameter in self.to_colours.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(
+        self, maps: Tensor, reference: Reference, code: Tensor, *, num_frames: int
+    ) -> Tensor:
+        """Draw full-resolution detail.
+
+        maps (B*T, C, h, w), code (B*T, E) -> video (B, O, T, h*p, w*p).
+        """
+        pixels = F.pixel_shuffle(self.spread(maps), self.patch_size)  # (B T) P H W
+        pixels = pixels + self.place(reference, *pixels.shape[2:])
+        pixels = self.block(pixels.contiguous(memory_format=torch.channels_last), code)
+        return rearrange(self.to_colours(F.silu(pixels)), "(b t) c h w -> b c t h w", t=num_frames)
 
 
 def split_patches(video: Tensor, patch_size: int) -> Tensor:
-    """Cut every frame into patches: (B, C, T, H, W) -> (B*T, H/p, W/p, C*p*p), channels last."""
+    """Split every frame into patches.
+
+    video (B, C, T, H, W) -> (B*T, H/p, W/p, C*p*p).
+    """
     return rearrange(video, "b c t (h p) (w q) -> (b t) h w (c p q)", p=patch_size, q=patch_size)
 
 
@@ -29,40 +127,17 @@ def join_patches(patches: Tensor, patch_size: int, num_frames: int) -> Tensor:
     )
 
 
-def channels_first(maps: Tensor) -> Tensor:
-    """View (N, h, w, C) as (N, C, h, w): the channels_last memory format, without a copy."""
-    return maps.permute(0, 3, 1, 2)
+def cosine_basis(patch_size: int) -> Tensor:
+    """Compute the damped cosine waves of a one-colour patch, (p*p, p*p).
 
-
-def maps_last(maps: Tensor) -> Tensor:
-    """View (N, C, h, w) as (N, h, w, C)."""
-    return maps.permute(0, 2, 3, 1)
-
-
-def upsample2x(maps: Tensor) -> Tensor:
-    """Repeat every cell twice in both directions: (N, C, h, w) -> (N, C, 2h, 2w)."""
-    return F.interpolate(maps, scale_factor=2, mode="nearest")
-
-
-def middles(length: int, device: torch.device) -> Tensor:
-    """Return where the middles of an axis's cells lie, (length,): from -1 to 1."""
-    return (torch.arange(length, device=device) + 0.5) / length * 2 - 1
-
-
-def resample(maps: Tensor, slope: Tensor, start: Tensor, *, size: Sequence[int]) -> Tensor:
-    """Return K views of maps, each with at place p, from -1 to 1, what is at slope * p + start.
-
-    Bilinear; outside is nothing. Keep it out of autocast: bfloat16 knows places to a quarter of a
-    pixel only.
-
-    Shapes: maps (N, C, h, w), slope and start (N, K, 2), y before x, size (H, W) ->
-    (N, C, K*H, W), view below view.
+    Each row is one wave, of frequencies (u, v), times 1 / (1 + u + v). The rows of the
+    two-dimensional DCT-II are orthonormal. Damping them is a preconditioner: a step of Adam then
+    changes smooth parts of a patch more than pixel noise, which otherwise occupies both networks
+    for the first thousand steps.
     """
-    y, x = (
-        slope[..., axis, None] * middles(length, maps.device) + start[..., axis, None]
-        for axis, length in enumerate(size)
-    )  # N K H, N K W
-    grid = torch.stack(torch.broadcast_tensors(x.unsqueeze(2), y.unsqueeze(3)), dim=4)  # N K H W 2
-    return F.grid_sample(
-        maps, grid.flatten(1, 2), "bilinear", padding_mode="zeros", align_corners=False
-    )
+    index = torch.arange(patch_size)
+    waves = torch.cos(math.pi / patch_size * (index + 0.5) * index[:, None])  # u position
+    waves = waves * torch.where(index == 0, 1.0, 2.0).div(patch_size).sqrt()[:, None]
+    damping = 1 / (1 + index[:, None] + index)
+    basis = torch.einsum("ui,vj,uv->uvij", waves, waves, damping)
+    return rearrange(basis, "u v i j -> (u v) (i j)")

@@ -1,33 +1,35 @@
-"""Pictures that a clip draws once and then moves."""
+"""Sprites: pictures that a clip draws once and then moves."""
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2vgan.models.layers import RGB
-from t2vgan.models.patches import resample, to_float32
+from t2vgan.models.coordinates import cell_centres
+from t2vgan.models.layers import RGB, to_float32
 
 RGBA = RGB + 1
 
 
 class Sprites(nn.Module):
-    """Lay each clip's pictures on a plain ground, in every frame where that frame's code says.
+    """Composite each clip's pictures over a plain ground, in every frame.
 
-    What is drawn once cannot change its outline or its colour from frame to frame: time only moves
-    it, and zooms it steadily. A picture has an alpha channel; later ones cover earlier ones
-    (sprites: Jojic and Frey, CVPR 2001; placed by bilinear sampling, so that gradients say where
-    to: Jaderberg et al., NeurIPS 2015).
+    A picture is drawn once, so its outline and its colour cannot change from frame to frame: time
+    only moves it and zooms it steadily. It has an alpha channel; later pictures cover earlier ones
+    (sprites: Jojic and Frey, CVPR 2001). Pictures are placed by bilinear sampling, which is
+    differentiable in the position (Jaderberg et al., NeurIPS 2015).
 
-    The ground has one colour. One that is drawn takes the objects too, and they stand still on it
-    (docs/experiments.md).
+    The ground has one colour. A ground that is drawn absorbs the objects, which then stand still
+    on it (docs/experiments.md).
     """
 
     BREADTH = 0.5  # of a picture, in frames, where its code is zero
     MAX_ZOOM = 2.0
     MAX_GROWTH = 0.75  # of the breadth, from the middle of a clip to its last frame
     MAX_SHIFT = 1.5  # half frames: objects may leave
-    FINENESS = 3  # samples along a side of a pixel, averaged: outlines stay smooth as they move
-    TRAINING_FINENESS = 2  # half as dear; sprites smaller than half a frame flicker a little
+    SUPERSAMPLING = 3  # samples per side of a pixel, averaged: outlines stay smooth in motion
+    TRAINING_SUPERSAMPLING = 2  # half the cost; sprites below half a frame flicker a little
 
     def __init__(self, *, code_size: int, num_sprites: int) -> None:
         super().__init__()
@@ -39,56 +41,85 @@ class Sprites(nn.Module):
 
     @property
     def num_channels(self) -> int:
-        """Channels of a clip's drawing: colours and alpha of each sprite."""
+        """Channels of a clip's drawing: colour and alpha of each sprite."""
         return RGBA * self.num_sprites
 
     def forward(
-        self, drawing: Tensor, code: Tensor, look: Tensor, times: Tensor, camera: Tensor | None
+        self,
+        drawing: Tensor,
+        code: Tensor,
+        appearance: Tensor,
+        times: Tensor,
+        camera: Tensor | None,
     ) -> Tensor:
-        """Show what B clips have drawn in K frames each, in float32: bfloat16 would shake it.
+        """Place the drawings of B clips in K frames each.
 
-        drawing (B, num_channels, H, W), code (B*K, code_size), look (B, code_size), times (B, K)
-        and camera (B, 3), a clip's log zoom about the frame's middle and its pan, y before x, in
-        half frames -> video (B, 3, K, H, W).
+        drawing (B, num_channels, H, W), code (B*K, E), appearance (B, E), times (B, K) and camera
+        (B, 3), a clip's log zoom about the frame's centre and its pan, y before x, in half frames
+        -> video (B, 3, K, H, W). All in float32: bfloat16 would make positions jitter.
         """
         with torch.autocast(drawing.device.type, enabled=False):
-            drawing, code, look = to_float32(drawing), to_float32(code), to_float32(look)
-            breadth, shift = self.places(code, look, times)  # B K R, B K R 2
+            drawing, code = to_float32(drawing), to_float32(code)
+            appearance = to_float32(appearance)
+            breadth, shift = self.compute_placement(code, appearance, times)  # B K R, B K R 2
             if camera is not None:
                 zoom = camera[:, None, None, :1].exp()  # B 1 1 1
                 breadth = zoom.squeeze(3) * breadth
                 shift = zoom * (shift + camera[:, None, None, 1:])
-            video = self.to_ground(look)[:, :, None, None, None]  # B 3 1 1 1
+            video = self.to_ground(appearance)[:, :, None, None, None]  # B 3 1 1 1
             for index, sprite in enumerate(drawing.split(RGBA, dim=1)):
-                colour, alpha = self.place(sprite, breadth[:, :, index], shift[:, :, index])
+                colour, alpha = self.place_sprite(sprite, breadth[:, :, index], shift[:, :, index])
                 video = video * (1 - alpha) + colour
         return video
 
-    def places(self, code: Tensor, look: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Return how broad sprites are, in frames, and where, in half frames: (B, K, R), and by 2.
+    def compute_placement(
+        self, code: Tensor, appearance: Tensor, times: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Compute breadths (B, K, R) and shifts (B, K, R, 2).
 
-        Breadths run straight from a clip's first frame to its last. The cube keeps a growth small
-        that nothing asks for: no discriminator sees the few per cent that codes are off by.
+        Breadths are in frames, shifts in half frames. A breadth is linear in time. The cube keeps
+        growth near zero where the prompt asks for none: the discriminator does not see the few per
+        cent by which codes are off.
         """
-        breadth = self.BREADTH * self.MAX_ZOOM ** self.to_breadth(look).tanh()  # B R
-        growth = self.MAX_GROWTH * self.to_growth(look).tanh() ** 3  # B R
+        breadth = self.BREADTH * self.MAX_ZOOM ** self.to_breadth(appearance).tanh()  # B R
+        growth = self.MAX_GROWTH * self.to_growth(appearance).tanh() ** 3  # B R
         since_middle = 2 * times - 1  # B K
         breadth = breadth.unsqueeze(1) * (1 + growth.unsqueeze(1) * since_middle.unsqueeze(2))
         shift = self.MAX_SHIFT * self.to_shift(code).tanh()  # (B K) 2R
         return breadth, shift.view(*breadth.shape, 2)
 
-    def place(self, sprite: Tensor, breadth: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a sprite in place: colours times alpha (B, 3, K, H, W), and alpha (B, 1, K, H, W).
+    def place_sprite(self, sprite: Tensor, breadth: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Resample a sprite at its place in every frame.
 
-        sprite (B, 4, H, W), breadth (B, K), shift (B, K, 2).
+        sprite (B, 4, H, W), breadth (B, K), shift (B, K, 2) -> colours times alpha
+        (B, 3, K, H, W), and alpha (B, 1, K, H, W).
         """
         colour, alpha = sprite.split((RGB, 1), dim=1)
         alpha = alpha.sigmoid()
         picture = torch.cat([alpha * colour, alpha], dim=1)
-        fineness = self.TRAINING_FINENESS if self.training else self.FINENESS
-        height, width = (fineness * length for length in sprite.shape[2:])
+        factor = self.TRAINING_SUPERSAMPLING if self.training else self.SUPERSAMPLING
+        height, width = (factor * length for length in sprite.shape[2:])
         slope = (1 / breadth).unsqueeze(2).expand(-1, -1, 2)
         placed = resample(picture, slope, -shift * slope, size=(height, width))
-        placed = F.avg_pool2d(placed, fineness).unflatten(2, (breadth.shape[1], -1))
+        placed = F.avg_pool2d(placed, factor).unflatten(2, (breadth.shape[1], -1))
         colour, alpha = placed.split((RGB, 1), dim=1)
         return colour, alpha
+
+
+def resample(maps: Tensor, slope: Tensor, start: Tensor, *, size: Sequence[int]) -> Tensor:
+    """Sample K axis-aligned views of maps bilinearly; outside them is zero.
+
+    Each view shows at place p, from -1 to 1, what the maps have at slope * p + start. Keep it out
+    of autocast: bfloat16 rounds places to a quarter of a pixel.
+
+    Shapes: maps (N, C, h, w), slope and start (N, K, 2), y before x, size (H, W) ->
+    (N, C, K*H, W), view below view.
+    """
+    y, x = (
+        slope[..., axis, None] * cell_centres(length, maps.device) + start[..., axis, None]
+        for axis, length in enumerate(size)
+    )  # N K H, N K W
+    grid = torch.stack(torch.broadcast_tensors(x.unsqueeze(2), y.unsqueeze(3)), dim=4)  # N K H W 2
+    return F.grid_sample(
+        maps, grid.flatten(1, 2), "bilinear", padding_mode="zeros", align_corners=False
+    )

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Text encoders: from token ids to one embedding per prompt."""
 
 import torch
 import torch.nn.functional as F
@@ -9,11 +9,12 @@ from t2vgan.errors import UserError
 from t2vgan.tokenizer import MAX_TOKENS
 
 
-class TextEncoder(nn.Module):
-    """Embed a prompt: its words' embeddings, summed, over the root of their number, then an MLP.
+class BagTextEncoder(nn.Module):
+    """Embed a prompt as a bag of words.
 
-    The result has unit RMS from the first step on: prompts that start as faint differences beside
-    the latents are ignored by both networks for long.
+    The words' embeddings are summed and divided by the square root of their number; an MLP
+    follows. The result has unit RMS from the first step on: where prompts start as small
+    differences beside the latents, both networks ignore them for long.
     """
 
     def __init__(self, *, vocabulary_size: int, text_size: int) -> None:
@@ -24,23 +25,23 @@ class TextEncoder(nn.Module):
         )
 
     def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        """token_ids (B, L) int64, token_mask (B, L) bool -> text_embedding (B, E)."""
-        return self.sum_up(self.words(token_ids), token_mask)
+        """Embed token_ids (B, L) int64, token_mask (B, L) bool: (B, E)."""
+        return self.embed_bag(self.words(token_ids), token_mask)
 
-    def sum_up(self, words: Tensor, token_mask: Tensor) -> Tensor:
-        """words (B, L, E), token_mask (B, L) -> (B, E)."""
+    def embed_bag(self, words: Tensor, token_mask: Tensor) -> Tensor:
+        """Embed words (B, L, E), token_mask (B, L): (B, E)."""
         words = words * token_mask.unsqueeze(-1)
         text = self.mlp(words.sum(1) / token_mask.sum(1, keepdim=True).sqrt())  # B E
         return F.rms_norm(text, text.shape[1:])
 
 
-class OrderedTextEncoder(TextEncoder):
-    """Add to the sum of words what a small transformer makes of their order.
+class TransformerTextEncoder(BagTextEncoder):
+    """Add the output of a small transformer to the bag of words.
 
-    A sum of words cannot tell "a red square and a blue circle" from "a blue square and a red
-    circle". But it is what learns first: alone, the mean over a transformer's words says at the
-    start little of the prompt and much of what all prompts share (docs/experiments.md). So its
-    share starts at zero. Pre-norm layers (Xiong et al., ICML 2020).
+    A bag of words cannot tell "a red square and a blue circle" from "a blue square and a red
+    circle", but it learns first: the mean over a transformer's words differs little from prompt to
+    prompt at the start of training (docs/experiments.md). So the transformer's share starts at
+    zero. Its layers are pre-norm (Xiong et al., ICML 2020).
     """
 
     NUM_LAYERS = 2
@@ -58,9 +59,9 @@ class OrderedTextEncoder(TextEncoder):
         self.share = nn.Parameter(torch.zeros(text_size))
 
     def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        """token_ids (B, L) int64, token_mask (B, L) bool -> text_embedding (B, E)."""
+        """Embed token_ids (B, L) int64, token_mask (B, L) bool: (B, E)."""
         words = self.words(token_ids)  # B L E
-        text = self.sum_up(words, token_mask)  # B E
+        text = self.embed_bag(words, token_mask)  # B E
         words = words + self.places.weight[: token_ids.shape[1]]
         for layer in self.layers:
             words = layer(words, token_mask)
@@ -70,7 +71,7 @@ class OrderedTextEncoder(TextEncoder):
 
 
 class TextLayer(nn.Module):
-    """Attention among a prompt's words, then an MLP on each word, both beside a skip."""
+    """Apply self-attention and an MLP, each with a skip connection."""
 
     def __init__(self, text_size: int, *, num_heads: int) -> None:
         super().__init__()
@@ -82,14 +83,14 @@ class TextLayer(nn.Module):
         )
 
     def forward(self, words: Tensor, token_mask: Tensor) -> Tensor:
-        """words (B, L, E), token_mask (B, L) -> (B, L, E)."""
+        """Update words (B, L, E), token_mask (B, L)."""
         heads = self.to_heads(F.rms_norm(words, words.shape[-1:]))
         query, key, value = rearrange(heads, "b l (n h e) -> n b h l e", n=3, h=self.num_heads)
-        seen = F.scaled_dot_product_attention(
+        attended = F.scaled_dot_product_attention(
             query, key, value, attn_mask=token_mask[:, None, None, :]
         )  # B h L e
-        words = words + self.from_heads(rearrange(seen, "b h l e -> b l (h e)"))
+        words = words + self.from_heads(rearrange(attended, "b h l e -> b l (h e)"))
         return words + self.mlp(F.rms_norm(words, words.shape[-1:]))
 
 
-TEXT_ENCODERS = {"bag": TextEncoder, "transformer": OrderedTextEncoder}
+TEXT_ENCODERS = {"bag": BagTextEncoder, "transformer": TransformerTextEncoder}

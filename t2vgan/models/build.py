@@ -1,0 +1,53 @@
+"""Build networks from their configs."""
+
+import torch
+from torch import nn
+
+from t2vgan.config import ClipGanConfig, ModelConfig
+from t2vgan.models.clip_gan import Discriminator, Generator
+from t2vgan.models.notebook_gan import NotebookDiscriminator, NotebookGenerator
+
+
+def build_generator(
+    model: ModelConfig, *, height: int, width: int, vocabulary_size: int
+) -> Generator | NotebookGenerator:
+    """Build the generator of a model config."""
+    generator: Generator | NotebookGenerator
+    if isinstance(model, ClipGanConfig):
+        generator = Generator(model, height=height, width=width, vocabulary_size=vocabulary_size)
+    else:
+        generator = NotebookGenerator(height=height, width=width, vocabulary_size=vocabulary_size)
+    return generator.to(memory_format=torch.channels_last)
+
+
+def build_discriminator(
+    model: ModelConfig,
+    *,
+    height: int,
+    width: int,
+    vocabulary_size: int,
+    frames_per_clip: int,
+    recovered_latents: int,
+) -> nn.Module:
+    """Build the discriminator of a model config, for clips of `frames_per_clip` frames.
+
+    It also predicts the first `recovered_latents` latents of a fake.
+    """
+    discriminator: nn.Module
+    if isinstance(model, ClipGanConfig):
+        discriminator = Discriminator(
+            model,
+            height=height,
+            width=width,
+            vocabulary_size=vocabulary_size,
+            frames_per_clip=frames_per_clip,
+            recovered_latents=recovered_latents,
+        )
+    else:
+        discriminator = NotebookDiscriminator(
+            height=height,
+            width=width,
+            frames_per_clip=frames_per_clip,
+            recovered_latents=recovered_latents,
+        )
+    return discriminator.to(memory_format=torch.channels_last)

@@ -1,0 +1,47 @@
+"""Small networks of every kind, and inputs for them."""
+
+import torch
+from torch import Tensor, nn
+
+from t2vgan.config import ClipGanConfig
+from t2vgan.models import build_discriminator, build_generator
+
+SMALL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
+RICH = SMALL.model_copy(
+    update={
+        "pixel_channels": 3,
+        "pooled_features": True,
+        "text_encoder": "transformer",
+        "text_size": 16,
+    }
+)
+SPRITES = SMALL.model_copy(update={"num_sprites": 1})
+FULL = RICH.model_copy(update={"num_sprites": 2, "camera_variation": 0.1})
+KINDS = {"small": SMALL, "rich": RICH, "sprites": SPRITES, "sprites and a camera": FULL}
+# All sizes differ, so that no permuted tensor passes by accident.
+B, L, K, H, W, R, VOCABULARY = 7, 3, 4, 32, 48, 2, 11
+
+
+def prompts() -> tuple[Tensor, Tensor]:
+    token_ids = torch.randint(1, VOCABULARY, (B, L))
+    token_ids[0, 1:] = 0
+    return token_ids, token_ids > 0
+
+
+def times() -> Tensor:
+    return torch.rand(B, K).sort(1).values
+
+
+def small_generator(model: ClipGanConfig = SMALL) -> nn.Module:
+    return build_generator(model, height=H, width=W, vocabulary_size=VOCABULARY)
+
+
+def small_discriminator(model: ClipGanConfig = SMALL) -> nn.Module:
+    return build_discriminator(
+        model,
+        height=H,
+        width=W,
+        vocabulary_size=VOCABULARY,
+        frames_per_clip=K,
+        recovered_latents=R,
+    )
