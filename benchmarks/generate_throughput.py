@@ -19,7 +19,7 @@ from t2vgan import __version__
 from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import ClipGanConfig
 from t2vgan.models import build_generator
-from t2vgan.pipeline import LoadedGenerator, choose_batch_size, generate_clips
+from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
 
 NUM_FRAMES, HEIGHT, WIDTH = 10, 64, 64
@@ -38,16 +38,16 @@ def run(num_clips: int = 64, turns: int = 15, threads: int = 2, cold_starts: int
     """
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    loaded = make_generator(device)
-    batch_size = choose_batch_size(loaded, NUM_FRAMES)
+    pipeline = make_pipeline(device)
+    batch_size = pipeline.choose_batch_size(NUM_FRAMES)
     ways = {
-        "a clip a pass": partial(sample, loaded, num_clips, batch_size=1),
-        f"{batch_size} clips a pass": partial(sample, loaded, num_clips, batch_size=batch_size),
+        "a clip a pass": partial(sample, pipeline, num_clips, batch_size=1),
+        f"{batch_size} clips a pass": partial(sample, pipeline, num_clips, batch_size=batch_size),
     }
     for way in ways.values():
         way()  # warms up
     summary = summarise(take_turns(ways, turns), num_clips)
-    seconds = [time_first_gif(loaded) for _ in range(cold_starts)]
+    seconds = [time_first_gif(pipeline) for _ in range(cold_starts)]
     print_summary("clips/s", summary)
     print(f"command to first GIF: {median(seconds):.1f} s, at most {max(seconds):.1f} s")
     content = {
@@ -61,8 +61,11 @@ def run(num_clips: int = 64, turns: int = 15, threads: int = 2, cold_starts: int
     print(f"wrote {write_record('generate_throughput', content, device=device)}")
 
 
-def make_generator(device: str) -> LoadedGenerator:
-    """Return the default clip_gan with random weights: speed does not depend on their values."""
+def make_pipeline(device: str) -> TextToVideo:
+    """Build the default clip_gan with random weights.
+
+    Speed does not depend on their values.
+    """
     torch.manual_seed(0)
     generator = build_generator(
         ClipGanConfig(), height=HEIGHT, width=WIDTH, vocabulary_size=len(VOCABULARY)
@@ -80,27 +83,24 @@ def make_generator(device: str) -> LoadedGenerator:
         clips_seen=0,
         t2vgan_version=__version__,
     )
-    return LoadedGenerator(generator.to(device).eval(), VOCABULARY, info)
+    return TextToVideo(generator.to(device).eval(), VOCABULARY, info)
 
 
-def sample(loaded: LoadedGenerator, num_clips: int, *, batch_size: int) -> None:
+def sample(pipeline: TextToVideo, num_clips: int, *, batch_size: int) -> None:
     """Sample as generate.py does, up to the frames."""
-    generate_clips(
-        loaded.generator,
-        loaded.vocabulary,
+    pipeline.generate(
         [PROMPTS[index % len(PROMPTS)] for index in range(num_clips)],
         range(num_clips),
-        num_frames=NUM_FRAMES,
         batch_size=batch_size,
     )
 
 
-def time_first_gif(loaded: LoadedGenerator) -> float:
+def time_first_gif(pipeline: TextToVideo) -> float:
     """Return the seconds that generate.py takes to make one GIF, start of Python included."""
     script = Path(__file__).parents[1] / "generate.py"
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"
-        save_weights(weights, loaded.generator.state_dict(), loaded.info)
+        save_weights(weights, pipeline.generator.state_dict(), pipeline.info)
         command = [sys.executable, script, "--prompt", PROMPTS[0], "--weights", weights]
         start = time.perf_counter()
         subprocess.run([*command, "--out", folder], check=True, capture_output=True)

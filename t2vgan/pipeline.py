@@ -1,10 +1,13 @@
-"""Prompts and seeds to frames. A seed belongs to one clip, so clips do not depend on each other."""
+"""Generate clips from prompts and seeds.
+
+A seed belongs to one clip, so clips do not depend on each other.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,34 +30,137 @@ NUM_PROBES = 4
 
 
 @dataclass(frozen=True)
-class LoadedGenerator:
-    """A trained generator in evaluation mode, the words it knows, and where it comes from."""
+class TextToVideo:
+    """Draw clips from prompts and seeds with a trained generator.
+
+    >>> from t2vgan import TextToVideo
+    >>> from t2vgan.media import save_clip
+    >>> pipeline = TextToVideo.from_pretrained("circles")
+    >>> clips = pipeline.generate(["circle moving up-right"], seeds=[0])
+    >>> save_clip("circle.gif", clips[0])
+    """
 
     generator: nn.Module
+    """In evaluation mode, on the device that draws."""
     vocabulary: Vocabulary
     info: WeightsInfo
+    _batch_sizes: dict[int, int] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @classmethod
+    def from_pretrained(
+        cls, weights: Path | str, *, device: torch.device | str = "cpu"
+    ) -> "TextToVideo":
+        """Load a weights file, a run folder's best weights, or shipped weights.
+
+        Raises:
+            UserError: the weights are missing, damaged or do not fit their own description.
+        """
+        tensors, info = load_weights(weights)
+        vocabulary = Vocabulary(info.words)
+        with AllocationLimit(sum(tensor.numel() for tensor in tensors.values()), weights):
+            generator = build_generator(
+                info.model, height=info.height, width=info.width, vocabulary_size=len(vocabulary)
+            )
+        check_tensors(weights, tensors, expected=generator.state_dict())
+        generator.load_state_dict(tensors)
+        return cls(generator.to(device).eval(), vocabulary, info)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        num_frames: int | None = None,
+        batch_size: int | None = None,
+        allow_unknown: bool = False,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> np.ndarray:
+        """Return frames (N, T, H, W, 3) uint8: clip i shows prompts[i], drawn from seeds[i].
+
+        Every pass draws `batch_size` clips, the last one filled up, so that all are computed
+        alike; with the default, `choose_batch_size`, a clip's bytes depend on its own prompt and
+        seed only. Time runs from 0 to 1 in every clip: more frames than in training, the default,
+        are the same motion, finer. `should_stop` is called after each pass; once it returns true,
+        the clips made so far are returned.
+
+        Raises:
+            UserError: a prompt is empty or has unknown words; before any work.
+        """
+        if isinstance(prompts, str) or not 0 < len(prompts) == len(seeds):
+            raise ValueError("prompts and seeds must be lists of equal length, at least 1")
+        num_frames = self.info.num_frames if num_frames is None else num_frames
+        # One length for all prompts, because the grouping of a sum over words depends on it.
+        tokens = self.vocabulary.encode(prompts, allow_unknown=allow_unknown, length=MAX_TOKENS)
+        token_ids, token_mask = map(torch.from_numpy, tokens)
+        size = self.choose_batch_size(num_frames) if batch_size is None else batch_size
+
+        def draw_batch(start: int) -> np.ndarray:
+            num_wanted = min(size, len(prompts) - start)
+            indices = [start + min(place, num_wanted - 1) for place in range(size)]
+            pass_seeds = [seeds[index] for index in indices]
+            video = draw_pass(
+                self.generator, token_ids[indices], token_mask[indices], pass_seeds, num_frames
+            )
+            return to_frames(video[:num_wanted]).cpu().numpy()
+
+        clips = []
+        with one_worker_per_thread(self.device) as workers:
+            for frames in workers.map(draw_batch, range(0, len(prompts), size)):
+                clips.append(frames)
+                if should_stop is not None and should_stop():
+                    workers.shutdown(cancel_futures=True)
+                    break
+        return np.concatenate(clips)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.generator.parameters()).device
+
+    def choose_batch_size(self, num_frames: int) -> int:
+        """Return how many clips a pass should draw: more than one only if exact.
+
+        Every pass has the same shape whatever is asked for, so other clips can change a clip's
+        bytes only through its place, where kernels may treat a tensor's last rows unlike the
+        first. Passes with the same clip in every place show that; where places differ, each clip
+        has its own pass. Several passes, because rows that are computed otherwise often come out
+        the same.
+
+        Raises:
+            UserError: clips are too large to draw, whatever the weights claim to make.
+        """
+        height, width = self.info.height, self.info.width
+        if (pixels := num_frames * height * width) > MAX_CLIP_PIXELS:
+            raise UserError(
+                f"clips of {num_frames} frames of {height}x{width} are too large: at most "
+                f"{MAX_CLIP_PIXELS:,} pixels are drawn at once; ask for fewer frames "
+                "(--num-frames)"
+            )
+        if num_frames not in self._batch_sizes:
+            most, pixels_per_pass = CPU_PASS if self.device.type == "cpu" else ACCELERATOR_PASS
+            size = 1 << max(1, min(most, pixels_per_pass // pixels)).bit_length() - 1
+            is_exact = size == 1 or self._is_exact(size, num_frames)
+            self._batch_sizes[num_frames] = size if is_exact else 1
+        return self._batch_sizes[num_frames]
+
+    def _is_exact(self, batch_size: int, num_frames: int) -> bool:
+        token_ids = (torch.arange(MAX_TOKENS) % len(self.vocabulary)).expand(batch_size, -1)
+        token_mask = torch.ones_like(token_ids, dtype=torch.bool)
+
+        def places_agree(seed: int) -> bool:
+            seeds = [seed] * batch_size
+            video = draw_pass(self.generator, token_ids, token_mask, seeds, num_frames)
+            return all(torch.equal(clip, video[0]) for clip in video)
+
+        with one_worker_per_thread(self.device) as workers:
+            return all(workers.map(places_agree, range(NUM_PROBES)))
 
 
-def load_generator(path: Path | str, *, device: torch.device | str = "cpu") -> LoadedGenerator:
-    """Build the generator of a weights file, or of a run folder's best weights.
+class AllocationLimit(TorchFunctionMode):
+    """Refuse to allocate more parameters than a file can fill.
 
-    Raises UserError for weights that are missing, damaged or do not fit their own description.
-    """
-    tensors, info = load_weights(path)
-    vocabulary = Vocabulary(info.words)
-    with AtMost(sum(tensor.numel() for tensor in tensors.values()), path):
-        generator = build_generator(
-            info.model, height=info.height, width=info.width, vocabulary_size=len(vocabulary)
-        )
-    check_tensors(path, tensors, expected=generator.state_dict())
-    generator.load_state_dict(tensors)
-    return LoadedGenerator(generator.to(device).eval(), vocabulary, info)
-
-
-class AtMost(TorchFunctionMode):
-    """Refuse to allocate more parameters than a file can fill, whatever sizes it claims.
-
-    A network built on the "meta" device would tell its size too, but that costs 3 s of imports.
+    A network built on the "meta" device would give its size too, but that costs 3 s of imports.
     """
 
     def __init__(self, num_elements: int, path: Path | str) -> None:
@@ -73,7 +179,7 @@ class AtMost(TorchFunctionMode):
 def check_tensors(
     path: Path | str, tensors: dict[str, Tensor], *, expected: dict[str, Tensor]
 ) -> None:
-    """Raise UserError unless the tensors have the names and shapes of a model's state."""
+    """Raise UserError unless names and shapes are those expected."""
     for name in sorted(tensors.keys() | expected.keys()):
         found, wanted = (
             str(tuple(state[name].shape)) if name in state else "missing"
@@ -86,83 +192,6 @@ def check_tensors(
             )
 
 
-def choose_batch_size(loaded: LoadedGenerator, num_frames: int) -> int:
-    """Return how many clips `generate_clips` should draw a pass: more than one only if exact.
-
-    Every pass has the same shape whatever is asked for, so other clips can reach a clip's bytes
-    only through its place, where kernels may treat a tensor's last rows unlike the first. Passes
-    with the same clip in every place tell; where places differ, each clip has its own pass. Several
-    passes, because rows that are computed otherwise often come out the same.
-
-    Raises UserError for clips that are too large to draw, whatever the weights claim to make.
-    """
-    device = next(loaded.generator.parameters()).device
-    height, width = loaded.info.height, loaded.info.width
-    if (pixels := num_frames * height * width) > MAX_CLIP_PIXELS:
-        raise UserError(
-            f"clips of {num_frames} frames of {height}x{width} are too large: at most"
-            f" {MAX_CLIP_PIXELS:,} pixels are drawn at once; ask for fewer frames (--num-frames)"
-        )
-    most, pixels_a_pass = CPU_PASS if device.type == "cpu" else ACCELERATOR_PASS
-    size = 1 << max(1, min(most, pixels_a_pass // pixels)).bit_length() - 1
-    if size == 1:
-        return 1
-    token_ids = (torch.arange(MAX_TOKENS) % len(loaded.vocabulary)).expand(size, -1)
-    token_mask = torch.ones_like(token_ids, dtype=torch.bool)
-
-    def places_agree(seed: int) -> bool:
-        video = draw_pass(loaded.generator, token_ids, token_mask, [seed] * size, num_frames)
-        return all(torch.equal(clip, video[0]) for clip in video)
-
-    with one_worker_per_thread(device) as workers:
-        return size if all(workers.map(places_agree, range(NUM_PROBES))) else 1
-
-
-def generate_clips(
-    generator: nn.Module,
-    vocabulary: Vocabulary,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    num_frames: int,
-    batch_size: int = 1,
-    allow_unknown: bool = False,
-    should_stop: Callable[[], bool] | None = None,
-) -> np.ndarray:
-    """Return frames (N, T, H, W, 3) uint8: clip i shows prompts[i], drawn from seeds[i].
-
-    Every pass draws `batch_size` clips, the last one filled up, so that all are computed alike;
-    with the size that `choose_batch_size` returns, a clip's bytes depend on its own prompt and seed
-    alone. Time runs from 0 to 1 in every clip: more frames are the same motion, finer.
-    `should_stop` is asked after each pass; once it says yes, the clips made so far are returned.
-    Raises UserError for prompts that are empty or of unknown words, before any work.
-    """
-    # One length for all prompts, because the grouping of a sum over words depends on it.
-    tokens = vocabulary.encode(prompts, allow_unknown=allow_unknown, length=MAX_TOKENS)
-    token_ids, token_mask = map(torch.from_numpy, tokens)
-
-    def generate_pass(start: int) -> np.ndarray:
-        num_wanted = min(batch_size, len(prompts) - start)
-        places = [start + min(place, num_wanted - 1) for place in range(batch_size)]
-        video = draw_pass(
-            generator,
-            token_ids[places],
-            token_mask[places],
-            [seeds[place] for place in places],
-            num_frames,
-        )
-        return to_frames(video[:num_wanted]).cpu().numpy()
-
-    clips = []
-    with one_worker_per_thread(next(generator.parameters()).device) as workers:
-        for frames in workers.map(generate_pass, range(0, len(prompts), batch_size)):
-            clips.append(frames)
-            if should_stop is not None and should_stop():
-                workers.shutdown(cancel_futures=True)
-                break
-    return np.concatenate(clips)
-
-
 @torch.no_grad()
 def draw_pass(
     generator: nn.Module,
@@ -171,7 +200,10 @@ def draw_pass(
     seeds: Sequence[int],
     num_frames: int,
 ) -> Tensor:
-    """Draw a video (B, 3, T, H, W) in one pass: token_ids and token_mask (B, L), B seeds."""
+    """Draw a video (B, 3, T, H, W) in one forward pass.
+
+    token_ids and token_mask (B, L), B seeds.
+    """
     device = next(generator.parameters()).device
     latents = draw_latents(generator.latent_shape(num_frames), seeds)  # type: ignore[operator]
     times = torch.linspace(0, 1, num_frames, device=device).expand(len(seeds), -1)
@@ -179,16 +211,19 @@ def draw_pass(
 
 
 def draw_latents(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
-    """Return normal latents (B, *shape), each from its own seed; the same for every device."""
+    """Draw normal latents (B, *shape), each from its own seed.
+
+    They are the same on every device.
+    """
     sources = [torch.Generator().manual_seed(seed) for seed in seeds]
     return torch.stack([torch.randn(shape, generator=source) for source in sources])
 
 
 @contextmanager
 def one_worker_per_thread(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Trade PyTorch's threads within an operation for as many workers with one thread each.
+    """Replace PyTorch's intra-op threads by as many single-threaded workers.
 
-    On a CPU one pass is too little work to share, and now no result depends on the number of
+    One pass is too little work for a CPU to split, and so no result depends on the number of
     threads. An accelerator has one worker.
     """
     num_threads = torch.get_num_threads()

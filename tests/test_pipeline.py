@@ -1,22 +1,24 @@
+import doctest
 import random
 import resource
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+import t2vgan
 from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import ClipGanConfig, NotebookGanConfig
 from t2vgan.errors import UserError
+from t2vgan.media import load_clip
 from t2vgan.models import build_generator
 from t2vgan.pipeline import (
     CPU_PASS,
     MAX_CLIP_PIXELS,
-    LoadedGenerator,
-    choose_batch_size,
+    TextToVideo,
     draw_latents,
-    generate_clips,
-    load_generator,
 )
 from t2vgan.tokenizer import MAX_TOKENS, Vocabulary
 
@@ -57,7 +59,9 @@ def two_threads():
 
 
 def generate(generator, prompts=PROMPTS, seeds=SEEDS, *, num_frames=5, **options):
-    return generate_clips(generator, VOCABULARY, prompts, seeds, num_frames=num_frames, **options)
+    pipeline = TextToVideo(generator, VOCABULARY, describe())
+    options = {"batch_size": 1} | options
+    return pipeline.generate(prompts, seeds, num_frames=num_frames, **options)
 
 
 @torch.no_grad()
@@ -102,20 +106,19 @@ def spoil_last_place(video):
 def load(kind, change=lambda video: video, device="cpu"):
     model, height, width = ALL_MODELS[kind]
     info = describe(model=model, height=height, width=width)
-    return LoadedGenerator(Wrapped(make_generator(kind).to(device), change), VOCABULARY, info)
+    return TextToVideo(Wrapped(make_generator(kind).to(device), change), VOCABULARY, info)
 
 
 @pytest.mark.parametrize("kind", ALL_MODELS)
 @pytest.mark.parametrize("num_frames", [1, 6])
 def test_a_clip_has_the_same_bits_alone_and_among_any_others(kind, num_frames, two_threads):
     """Prompts of two to four words, every place in a pass, passes filled up, 1 to 3 threads."""
-    loaded = load(kind, show_last_bits)
-    size = choose_batch_size(loaded, num_frames)
+    pipeline = load(kind, show_last_bits)
     cases = [(prompt, seed) for prompt in sorted(set(PROMPTS)) for seed in range(4)]
 
     def draw(chosen):
         prompts, seeds = zip(*chosen, strict=True)
-        return generate(loaded.generator, prompts, seeds, num_frames=num_frames, batch_size=size)
+        return pipeline.generate(prompts, seeds, num_frames=num_frames)
 
     alone = {case: draw([case])[0] for case in cases}
     shuffle = random.Random(0)
@@ -127,22 +130,22 @@ def test_a_clip_has_the_same_bits_alone_and_among_any_others(kind, num_frames, t
 
 
 def test_clips_share_a_pass_where_that_changes_nothing():
-    loaded = load("default")
+    pipeline = load("default")
     most_clips, most_pixels = CPU_PASS
-    assert choose_batch_size(loaded, 10) == most_clips == 8
-    assert choose_batch_size(loaded, most_pixels // (64 * 64 * 3)) == 2  # halves, not thirds
-    assert choose_batch_size(loaded, MAX_CLIP_PIXELS // (64 * 64)) == 1
+    assert pipeline.choose_batch_size(10) == most_clips == 8
+    assert pipeline.choose_batch_size(most_pixels // (64 * 64 * 3)) == 2  # halves, not thirds
+    assert pipeline.choose_batch_size(MAX_CLIP_PIXELS // (64 * 64)) == 1
 
 
 def test_clips_that_are_too_large_are_refused():
     """Weights may come from anywhere and claim to make any number of frames."""
     with pytest.raises(UserError, match=r"clips of 65537 frames of 64x64 are too large: at most"):
-        choose_batch_size(load("default"), MAX_CLIP_PIXELS // (64 * 64) + 1)
+        load("default").choose_batch_size(MAX_CLIP_PIXELS // (64 * 64) + 1)
 
 
 def test_clips_do_not_share_a_pass_where_places_differ():
-    assert choose_batch_size(load("clip_gan"), 5) == CPU_PASS[0]
-    assert choose_batch_size(load("clip_gan", spoil_last_place), 5) == 1
+    assert load("clip_gan").choose_batch_size(5) == CPU_PASS[0]
+    assert load("clip_gan", spoil_last_place).choose_batch_size(5) == 1
 
 
 def test_the_number_of_threads_comes_back(generator, two_threads):
@@ -240,6 +243,28 @@ def describe(**changes):
     return WeightsInfo(**fields | changes)
 
 
+def test_the_documented_example_saves_a_clip(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (example,) = doctest.DocTestFinder(recurse=False).find(TextToVideo)
+    assert doctest.DocTestRunner().run(example) == (0, 5)
+    assert load_clip("circle.gif").shape == (10, 64, 64, 3)
+
+
+def test_importing_the_package_does_not_load_torch():
+    code = "import sys, t2vgan; assert 'torch' not in sys.modules; t2vgan.TextToVideo"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'Texttovideo'"):
+        t2vgan.Texttovideo  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("prompts", "seeds"), [([], []), (["circle"], [0, 1]), ("circle", [0] * 6)]
+)
+def test_prompts_and_seeds_are_lists_of_equal_length(prompts, seeds):
+    with pytest.raises(ValueError, match="equal length"):
+        load("clip_gan").generate(prompts, seeds)
+
+
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_loaded_generator_makes_the_same_clips(tmp_path, kind):
     model, height, width = MODELS[kind]
@@ -247,7 +272,7 @@ def test_a_loaded_generator_makes_the_same_clips(tmp_path, kind):
     info = describe(model=model, height=height, width=width)
     save_weights(tmp_path / "weights.safetensors", generator.state_dict(), info)
     for path in (tmp_path, tmp_path / "weights.safetensors"):
-        loaded = load_generator(path)
+        loaded = TextToVideo.from_pretrained(path)
         assert loaded.info == info
         assert loaded.vocabulary == VOCABULARY
         assert not loaded.generator.training
@@ -267,7 +292,7 @@ def test_weights_that_do_not_fit_their_description(tmp_path, changes):
     filler = {"unused": torch.zeros(3_000_000)}
     save_weights(path, make_generator().state_dict() | filler, describe(**changes))
     with pytest.raises(UserError, match=r"weights\.safetensors: tensor \S+ is .* model described"):
-        load_generator(path)
+        TextToVideo.from_pretrained(path)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +309,7 @@ def test_sizes_that_a_file_claims_but_does_not_hold_are_never_allocated(tmp_path
     save_weights(path, make_generator().state_dict(), describe(**changes))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match=r"weights\.safetensors: describes a larger model"):
-        load_generator(path)
+        TextToVideo.from_pretrained(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
@@ -295,19 +320,18 @@ def test_missing_and_extra_tensors_are_named(tmp_path):
     renamed = {name if name != first else "aaa": tensor for name, tensor in tensors.items()}
     save_weights(path, renamed, describe())
     with pytest.raises(UserError, match=r"tensor aaa is \(.*\), but missing in the model"):
-        load_generator(path)
+        TextToVideo.from_pretrained(path)
     save_weights(path, {**tensors, first: torch.zeros(10_000)}, describe())
     with pytest.raises(UserError, match=rf"tensor {first} is \(10000,\), but \("):
-        load_generator(path)
+        TextToVideo.from_pretrained(path)
 
 
 @pytest.mark.gpu
 def test_on_a_gpu_the_same_bytes_again_and_alone():
-    loaded = load("default", show_last_bits, "cuda")
-    size = choose_batch_size(loaded, 5)
-    clips = generate(loaded.generator, batch_size=size)
-    np.testing.assert_array_equal(generate(loaded.generator, batch_size=size), clips)
-    alone = generate(loaded.generator, PROMPTS[2:3], SEEDS[2:3], batch_size=size)
+    pipeline = load("default", show_last_bits, "cuda")
+    clips = pipeline.generate(PROMPTS, SEEDS)
+    np.testing.assert_array_equal(pipeline.generate(PROMPTS, SEEDS), clips)
+    alone = pipeline.generate(PROMPTS[2:3], SEEDS[2:3])
     np.testing.assert_array_equal(alone[0], clips[2])
     clips = generate(make_generator("default").to("cuda")).astype(int)
     assert abs(clips - generate(make_generator("default"))).max() <= 2

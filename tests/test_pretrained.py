@@ -5,7 +5,7 @@ import pytest
 from t2vgan.checkpoint.weights import find_weights, shipped_weights
 from t2vgan.evaluation.prompt_accuracy.prompts import deal_prompts
 from t2vgan.evaluation.scores import score_clips
-from t2vgan.pipeline import generate_clips, load_generator
+from t2vgan.pipeline import TextToVideo
 
 NUM_CLIPS = 64
 
@@ -17,12 +17,10 @@ def test_shipped_weights_are_found_by_name():
 
 @pytest.mark.parametrize("name", ["circles", "shapes"])
 def test_shipped_weights_obey(name):
-    loaded = load_generator(find_weights(name))
-    info = loaded.info
+    pipeline = TextToVideo.from_pretrained(name)
+    info = pipeline.info
     prompts = deal_prompts(info.prompts, info.held_out_prompts, NUM_CLIPS, seed=1)
-    frames = generate_clips(
-        loaded.generator, loaded.vocabulary, prompts, range(NUM_CLIPS), num_frames=info.num_frames
-    )
+    frames = pipeline.generate(prompts, range(NUM_CLIPS))
     scores = score_clips(frames, prompts, info.held_out_prompts)
     assert scores.accuracy >= 0.95
     assert scores.accuracy_held_out >= 0.95

@@ -224,7 +224,7 @@ def open_source(
 def _origin(source: DrawnClips | VideoFolder) -> dict[str, Any]:
     if isinstance(source, VideoFolder):
         return {}
-    info = source.loaded.info
+    info = source.pipeline.info
     return {
         "weights_sha256": source.sha256,
         "weights_step": info.step,

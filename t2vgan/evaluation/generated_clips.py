@@ -11,7 +11,7 @@ from t2vgan.data.shards import Manifest
 from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_accuracy.prompts import deal_prompts
 from t2vgan.evaluation.video_folder import VideoReport
-from t2vgan.pipeline import LoadedGenerator, generate_clips, load_generator
+from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import tokenize
 from t2vgan.utils.files import sha256_of
 from t2vgan.utils.seeds import derive_seed
@@ -38,33 +38,30 @@ class DrawnClips:
     ) -> None:
         file = find_weights(weights)
         self.sha256 = sha256_of(file)  # now: a running training may replace the file
-        self.loaded = load_generator(file, device=device)
+        self.pipeline = TextToVideo.from_pretrained(file, device=device)
         prompts = [*manifest.prompts, *manifest.held_out_prompts]
-        check_fit(self.loaded, manifest, prompts)
+        check_fit(self.pipeline, manifest, prompts)
         if num_clips < (fewest := min(len(prompts), MIN_CLIPS)):
             raise UserError(f"num_clips={num_clips} must be at least {fewest}")
         training = list(manifest.prompts)
         self.prompts = deal_prompts(training, manifest.held_out_prompts, num_clips, seed=seed)
-        trained_on = set(self.loaded.info.prompts)
+        trained_on = set(self.pipeline.info.prompts)
         self.held_out = [prompt for prompt in prompts if prompt not in trained_on]
         self.seeds = [derive_seed(seed, "evaluation", place) for place in range(num_clips)]
 
     def read(self, places: Sequence[int]) -> tuple[np.ndarray, list[VideoReport]]:
         """Draw the clips at these places, (n, T, H, W, 3) uint8; nothing special to report."""
-        frames = generate_clips(
-            self.loaded.generator,
-            self.loaded.vocabulary,
+        frames = self.pipeline.generate(
             [self.prompts[place] for place in places],
             [self.seeds[place] for place in places],
-            num_frames=self.loaded.info.num_frames,
             batch_size=BATCH_SIZE,
         )
         return frames, [VideoReport()] * len(frames)
 
 
-def check_fit(loaded: LoadedGenerator, manifest: Manifest, prompts: Sequence[str]) -> None:
+def check_fit(pipeline: TextToVideo, manifest: Manifest, prompts: Sequence[str]) -> None:
     """Raise UserError unless the weights can make clips like the data's."""
-    ours = {name: getattr(loaded.info, name) for name in ("num_frames", "height", "width")}
+    ours = {name: getattr(pipeline.info, name) for name in ("num_frames", "height", "width")}
     theirs = manifest.geometry.model_dump()
     if ours != theirs:
         raise UserError(
@@ -72,7 +69,7 @@ def check_fit(loaded: LoadedGenerator, manifest: Manifest, prompts: Sequence[str
             "(frames x height x width): evaluate on data of the weights' geometry"
         )
     words = {word for prompt in prompts for word in tokenize(prompt)}
-    if unknown := sorted(words - set(loaded.vocabulary.words)):
+    if unknown := sorted(words - set(pipeline.vocabulary.words)):
         raise UserError(
             f"the weights do not know the words {', '.join(unknown)} of the data's prompts: "
             "evaluate on data of the scene they were trained on"

@@ -13,8 +13,9 @@ from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.prompt_accuracy.prompts import deal_prompts, unknown_prompts
 from t2vgan.evaluation.prompt_accuracy.select import tracker_of
 from t2vgan.evaluation.scores import Scores, compare, score_clips
-from t2vgan.pipeline import generate_clips
+from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
+from t2vgan.training.checkpointer import describe_weights
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.sample_grids import (
     prompts_of,
@@ -152,12 +153,11 @@ class Evaluator:
         rank, world_size = self.processes.rank, self.processes.world_size
         num_each = -(-len(prompts) // world_size)  # every rank draws as many, if need be twice
         places = [(rank + world_size * i) % len(prompts) for i in range(num_each)]
-        clips = generate_clips(
-            self.diary.game.ema.model,
-            self.vocabulary,
+        info = describe_weights(self.config, self.state, self.manifest, self.vocabulary)
+        pipeline = TextToVideo(self.diary.game.ema.model, self.vocabulary, info)
+        clips = pipeline.generate(
             [prompts[place] for place in places],
             [seeds[place] for place in places],
-            num_frames=self.manifest.geometry.num_frames,
             batch_size=SAMPLING_BATCH_SIZE,
             allow_unknown=True,  # rare words of the data's own prompts
             should_stop=should_stop,

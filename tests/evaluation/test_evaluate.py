@@ -21,12 +21,11 @@ from t2vgan.data.mixture import alone
 from t2vgan.data.shards import Geometry, load_manifest
 from t2vgan.errors import UserError
 from t2vgan.evaluation import evaluate as evaluate_module
-from t2vgan.evaluation import generated_clips as drawn_clips
 from t2vgan.evaluation.clip_sheet import choose, show_clips
 from t2vgan.evaluation.evaluate import Evaluation, evaluate
 from t2vgan.evaluation.table import format_evaluation
 from t2vgan.models import build_generator
-from t2vgan.pipeline import LoadedGenerator, load_generator
+from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.video import to_video
 
@@ -98,9 +97,9 @@ class Oracle(nn.Module):
 
 
 def test_a_perfect_generator_gets_a_perfect_score(monkeypatch, data, weights):
-    real = load_generator(weights)
-    oracle = LoadedGenerator(Oracle(real.vocabulary), real.vocabulary, real.info)
-    monkeypatch.setattr(drawn_clips, "load_generator", lambda path, device: oracle)
+    real = TextToVideo.from_pretrained(weights)
+    oracle = TextToVideo(Oracle(real.vocabulary), real.vocabulary, real.info)
+    monkeypatch.setattr(TextToVideo, "from_pretrained", lambda path, device: oracle)
     result = evaluate(weights, DataConfig(path=data), num_clips=400)
     assert result.generated.accuracy == result.generated.accuracy_held_out == 1
     assert result.generated.one_object == 1
@@ -192,10 +191,11 @@ def test_two_systems_show_the_same_prompts():
     assert len(set(choose(ours, 8)) & set(choose(theirs, 8))) >= 4
 
 
-def test_help_does_not_wait_for_torch():
+@pytest.mark.parametrize("call", ["run_module('t2vgan.evaluation'", "run_path('evaluate.py'"])
+def test_help_does_not_wait_for_torch(call):
     code = (
         "import sys, runpy; sys.argv = ['evaluation', '--help']\n"
-        "try: runpy.run_module('t2vgan.evaluation', run_name='__main__')\n"
+        f"try: runpy.{call}, run_name='__main__')\n"
         "except SystemExit as stop: assert not stop.code\n"
         "assert not {'torch', 'cv2'} & set(sys.modules)\n"
     )

@@ -40,7 +40,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "update": (game.NetworkOptimizer, "step"),
     "average": (game.Ema, "update"),
     "metrics": (runlog.JsonlLogger, "write"),
-    "sampling": (readings, "generate_clips"),
+    "sampling": (readings.TextToVideo, "generate"),
     "sample files": (samples, "save_clip"),
     "evaluation": (readings, "score_clips"),
     "snapshot": (saving, "take_snapshot"),

@@ -10,7 +10,7 @@ import pytest
 from t2vgan.data.dataset import open_data_set
 from t2vgan.evaluation.prompt_accuracy.prompts import deal_prompts
 from t2vgan.evaluation.scores import score_clips
-from t2vgan.pipeline import generate_clips, load_generator
+from t2vgan.pipeline import TextToVideo
 from tests.faults.same_run import distance, load_networks, records
 from tests.support.commands import (
     accelerate,
@@ -149,10 +149,8 @@ def test_samples_and_readings_of_the_meter(circles, tmp_path):
     (reading,) = records(run_dir, "evaluation")
     assert reading["num_clips"] == 2 * 19
     assert (run_dir / "weights_best.safetensors").exists()
-    loaded = load_generator(run_dir / "weights.safetensors")
+    pipeline = TextToVideo.from_pretrained(run_dir / "weights.safetensors")
     manifest = open_data_set(circles).manifest
     prompts = deal_prompts(list(manifest.prompts), manifest.held_out_prompts, 38, seed=0)
-    clips = generate_clips(
-        loaded.generator, loaded.vocabulary, prompts, range(38), num_frames=loaded.info.num_frames
-    )  # each from latents of its own
+    clips = pipeline.generate(prompts, range(38))  # each from latents of its own
     assert score_clips(clips, prompts).flicker == pytest.approx(reading["flicker"], rel=1e-3)

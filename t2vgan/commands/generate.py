@@ -1,0 +1,248 @@
+"""Turn prompts into videos: the command behind generate.py.
+
+Video i of a prompt is drawn from seed + i and nothing else: the same seed gives the same bytes,
+alone or among others.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import tyro
+
+from t2vgan.errors import UserError
+from t2vgan.media import FORMATS, save_clip, save_frame_folder, slug
+from t2vgan.utils import cli
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from t2vgan.pipeline import TextToVideo
+
+PRETRAINED = Path("circles")  # shipped with the package
+MAX_FRAMES = 2048  # one forward pass draws a whole clip
+MAX_SEED = 2**63 - 1
+CLIPS_AT_A_TIME = 64
+PIXELS_AT_A_TIME = 2**26  # of all clips that wait in memory to be written
+
+
+@dataclass(frozen=True)
+class Options:
+    """Turn prompts into videos.
+
+    Files are called <prompt>-<seed>.<format> and replace older ones of that name. The same seed
+    gives the same bytes, alone or among others.
+    """
+
+    prompt: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """What the video shows; repeat the option for more prompts."""
+    prompts_file: Path | None = None
+    """Text file (UTF-8) with one prompt per line."""
+    weights: Path | None = None
+    """Run folder or weights file; without it, the circles that come with t2vgan."""
+    num_videos: int = 1
+    """Videos per prompt; video i is drawn from seed + i."""
+    seed: int = 0
+    """Seed of each prompt's first video."""
+    num_frames: int | None = None
+    """Frames per video; without it, as many as in training. More are the same motion, finer."""
+    fps: float = 10
+    """Frames per second."""
+    format: str = "gif"
+    """Any of gif,mp4,avi,webp,png, with commas between; png is a folder of frames."""
+    out: Path = Path("videos")
+    """Folder for the videos."""
+    allow_unknown: bool = False
+    """Pass over words that the model never saw, instead of refusing them."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+
+class Job(NamedTuple):
+    """One video to make."""
+
+    prompt: str
+    seed: int
+    path: Path
+    """Where it goes, without the format's suffix."""
+
+
+def main() -> None:
+    """Make the videos that the command line asks for."""
+    options = cli.parse(Options, prog="python generate.py")
+    formats = parse_formats(options.format)
+    check_numbers(options)
+    check_writable(options.out)
+    prompts = read_prompts(options)
+    jobs = plan_jobs(prompts, options)
+
+    pipeline = load_pipeline(options)
+    pipeline.vocabulary.encode(prompts, allow_unknown=options.allow_unknown)  # before any file
+    warn_of_long_prompts(prompts)
+    for job, frames in with_progress(generate(pipeline, jobs, options), len(jobs)):
+        for format in formats:
+            save(job, frames, format=format, fps=options.fps)
+    print_files(jobs, formats, options.out)
+
+
+def warn_of_long_prompts(prompts: Sequence[str]) -> None:
+    """Warn of each prompt that has more words than are read."""
+    from t2vgan.tokenizer import MAX_TOKENS, words_of
+
+    for prompt in prompts:
+        if (count := len(words_of(prompt))) > MAX_TOKENS:
+            text = f"{prompt[:60]!r}... has {count} words; the first {MAX_TOKENS} are read"
+            print(f"warning: prompt {text}", file=sys.stderr)
+
+
+def load_pipeline(options: Options) -> "TextToVideo":
+    """Load the weights onto the device.
+
+    The first function here that imports PyTorch, which takes seconds.
+    """
+    weights = options.weights or PRETRAINED
+    print(f"loading {weights}", file=sys.stderr, flush=True)
+    import torch
+
+    from t2vgan.pipeline import TextToVideo
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: PyTorch finds no CUDA device here; try --device cpu")
+    on_gpu = options.device != "cpu" and torch.cuda.is_available()
+    torch.backends.cudnn.deterministic = True
+    return TextToVideo.from_pretrained(weights, device="cuda" if on_gpu else "cpu")
+
+
+def generate(
+    pipeline: "TextToVideo", jobs: Sequence[Job], options: Options
+) -> Iterator[tuple[Job, "np.ndarray"]]:
+    """Yield each job with its frames (T, H, W, 3).
+
+    A bounded number of clips is in memory at a time.
+    """
+    info = pipeline.info
+    num_frames = options.num_frames or info.num_frames
+    pixels = num_frames * info.height * info.width
+    num_at_a_time = max(1, min(CLIPS_AT_A_TIME, PIXELS_AT_A_TIME // pixels))
+    for start in range(0, len(jobs), num_at_a_time):
+        chunk = jobs[start : start + num_at_a_time]
+        clips = pipeline.generate(
+            [job.prompt for job in chunk],
+            [job.seed for job in chunk],
+            num_frames=num_frames,
+            allow_unknown=options.allow_unknown,
+        )
+        yield from zip(chunk, clips, strict=True)
+
+
+def save(job: Job, frames: "np.ndarray", *, format: str, fps: float) -> None:
+    """Write one video in one format; UserError where the disk refuses."""
+    try:
+        if format == "png":
+            save_frame_folder(job.path, frames)
+        else:
+            save_clip(f"{job.path}.{format}", frames, fps=fps)
+    except OSError as error:
+        raise UserError(f"{job.path}.{format}: cannot be written: {error.strerror}") from error
+
+
+def with_progress(items: Iterator, total: int) -> Iterator:
+    """Yield the items; show a progress bar after two seconds."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc="generating", unit=" clips", delay=2)
+
+
+def print_files(jobs: Sequence[Job], formats: Sequence[str], out: Path) -> None:
+    """Print the paths of the written files."""
+    suffixes = ["/frame_*.png" if format == "png" else f".{format}" for format in formats]
+    files = [f"{job.path}{suffix}" for job in jobs for suffix in suffixes]
+    num_shown = len(files) if len(files) <= 12 else 6
+    for file in files[:num_shown]:
+        print(file)
+    if num_shown < len(files):
+        print(f"... and {len(files) - num_shown} more in {out}")
+
+
+def plan_jobs(prompts: Sequence[str], options: Options) -> list[Job]:
+    """List the videos to make; UserError if two would share a name."""
+    prompt_of: dict[str, str] = {}
+    for prompt in prompts:
+        if slug(prompt) in prompt_of:
+            raise UserError(
+                f"prompts {prompt_of[slug(prompt)]!r} and {prompt!r} would share the file name "
+                f"{slug(prompt)}-{options.seed}: drop one, or give it another --out"
+            )
+        prompt_of[slug(prompt)] = prompt
+    return [
+        Job(prompt, seed, options.out / f"{slug(prompt)}-{seed}")
+        for prompt in prompts
+        for seed in range(options.seed, options.seed + options.num_videos)
+    ]
+
+
+def read_prompts(options: Options) -> list[str]:
+    """Return the distinct prompts asked for; UserError if there are none."""
+    prompts = list(options.prompt)
+    if options.prompts_file is not None:
+        try:
+            lines = options.prompts_file.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise UserError(f"--prompts-file {options.prompts_file}: not UTF-8: {error}") from None
+        prompts += [line.strip() for line in lines if line.strip()]
+    if not prompts:
+        raise UserError(f"no prompt: give --prompt or --prompts-file; {list_known(options)}")
+    unique = list(dict.fromkeys(prompts))
+    if len(unique) < len(prompts):
+        print(f"note: {len(prompts) - len(unique)} repeated prompts left out", file=sys.stderr)
+    return unique
+
+
+def list_known(options: Options) -> str:
+    """Return a text that names some prompts of the weights' training."""
+    from t2vgan.checkpoint.weights import load_weights_info
+
+    info = load_weights_info(options.weights or PRETRAINED)
+    some = ", ".join(map(repr, info.prompts[:4]))
+    return f"these weights know {len(info.prompts)}, such as {some}"
+
+
+def parse_formats(text: str) -> list[str]:
+    """Return the formats of a list such as "gif,mp4", each once."""
+    formats = [part.strip().lower() for part in text.split(",")]
+    for format in formats:
+        if format not in FORMATS:
+            near = difflib.get_close_matches(format, FORMATS, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"--format {text}: {format!r} is none of {','.join(FORMATS)}{hint}")
+    return list(dict.fromkeys(formats))
+
+
+def check_numbers(options: Options) -> None:
+    """Raise UserError for numbers out of range."""
+    if options.num_videos < 1:
+        raise UserError(f"--num-videos {options.num_videos}: must be at least 1")
+    if options.num_frames is not None and not 1 <= options.num_frames <= MAX_FRAMES:
+        raise UserError(f"--num-frames {options.num_frames}: must be between 1 and {MAX_FRAMES}")
+    if not 0 <= options.seed <= MAX_SEED - options.num_videos:
+        raise UserError(f"--seed {options.seed}: must be between 0 and 2**63 - 1 - num_videos")
+    if not 0.1 <= options.fps <= 1000:
+        raise UserError(f"--fps {options.fps:g}: must be between 0.1 and 1000")
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError if a folder can neither be written nor made.
+
+    Called before the work, so that nothing is lost.
+    """
+    ancestor = folder.absolute()
+    while not ancestor.exists():
+        ancestor = ancestor.parent
+    if not ancestor.is_dir():
+        raise UserError(f"--out {folder}: {ancestor} is a file; choose another folder")
+    if not os.access(ancestor, os.W_OK | os.X_OK):
+        raise UserError(f"--out {folder}: {ancestor} cannot be written; choose another folder")
