@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from data_tools.build.options import at_least, parse_size
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 
+from .build.options import at_least, command_line, parse_size
+
 if TYPE_CHECKING:
-    from data_tools.build.scene_build import BuildPlan
+    from .build.scene_build import BuildPlan
 
 SCENES = ("circles", "notebook", "shapes", "shapes-textured", "shapes-two", "digits")
 
@@ -52,7 +53,7 @@ class BuildOptions:
 
 def main() -> None:
     """Build what the command line asks for."""
-    options = cli.parse(BuildOptions, prog="python -m data_tools.build_shards")
+    options = cli.parse(BuildOptions, prog=command_line("build_shards"))
     plan = make_plan(options)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     build(plan, options.out, num_workers=options.workers)
@@ -66,7 +67,7 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
         raise UserError(f"unknown scene {options.scene!r}, known: {', '.join(SCENES)}{hint}")
     at_least(1, options, "num_clips", "clips_per_shard", "num_frames", "workers")
     geometry = parse_size(options.size, options.num_frames)
-    from data_tools.build.scene_build import BuildPlan
+    from .build.scene_build import BuildPlan
 
     return BuildPlan(
         scene=options.scene,
@@ -82,9 +83,10 @@ def build(plan: "BuildPlan", location: Path | str, *, num_workers: int) -> None:
 
     Raises UserError when the folder holds another build, or shards that no build here made.
     """
-    from data_tools.build.destination import open_destination
-    from data_tools.build.runner import complete, is_complete, summary
     from t2vgan.data.shards import load_manifest
+
+    from .build.destination import open_destination
+    from .build.runner import complete, is_complete, summary
 
     with open_destination(location) as out:
         if is_complete(plan, out):

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 
+from .build.options import command_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -76,7 +78,7 @@ def scenes() -> list[Scene]:
 
 def main() -> None:
     """Draw what the command line asks for."""
-    cli.call(demo_videos, prog="python -m data_tools.demo_videos")
+    cli.call(demo_videos, prog=command_line("demo_videos"))
 
 
 def demo_videos(out: Path, num_videos: int = 300) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from t2vgan.utils import cli
 
+from .build.options import command_line
+
 SIDE, NUM_FRAMES, SEED = 64, 16, 0
 COLUMNS = 4
 PLAIN = {"size": "large", "colour": "blue", "shape": "circle", "motion": "moving right"}
@@ -11,7 +13,7 @@ PLAIN = {"size": "large", "colour": "blue", "shape": "circle", "motion": "moving
 
 def main() -> None:
     """Draw what the command line asks for."""
-    cli.call(gallery, prog="python -m data_tools.gallery")
+    cli.call(gallery, prog=command_line("gallery"))
 
 
 def gallery(out: Path = Path("docs/gallery")) -> None:
@@ -20,10 +22,11 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
     Args:
         out: The folder for the GIFs.
     """
-    from data_tools.build.scene_build import BuildPlan
-    from data_tools.scenes import FPS, shapes
     from t2vgan.data.shards import Geometry
     from t2vgan.media import contact_sheet, save_clip
+
+    from .build.scene_build import BuildPlan
+    from .scenes import FPS, shapes
 
     geometry = Geometry(num_frames=NUM_FRAMES, height=SIDE, width=SIDE)
     values = {
@@ -49,7 +52,7 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
 
 def prompt_of(**changes: str) -> str:
     """Return the prompt of a large blue circle moving right, with other values where given."""
-    from data_tools.scenes import shapes
+    from .scenes import shapes
 
     said = PLAIN | changes
     shape, colour, size, motion = (said[name] for name in shapes.ATTRIBUTES)

@@ -12,6 +12,8 @@ from t2vgan.errors import UserError
 from t2vgan.utils import cli, console
 from t2vgan.utils.console import escape_control_chars
 
+from .build.options import command_line
+
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
@@ -22,7 +24,7 @@ MAX_LOOKED_AT = 1000  # samples, for one that tells what a clip is
 
 def main() -> None:
     """Index the folder that the command line names."""
-    cli.call(index_shards, prog="python -m data_tools.index_shards")
+    cli.call(index_shards, prog=command_line("index_shards"))
 
 
 def index_shards(

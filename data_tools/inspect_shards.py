@@ -11,11 +11,14 @@ from t2vgan.utils import cli
 from t2vgan.utils.console import escape_control_chars
 from t2vgan.utils.urls import as_location, is_url
 
+from .build.options import command_line
+
 if TYPE_CHECKING:
     import numpy as np
 
-    from data_tools.build.destination import Destination
     from t2vgan.data.shards import EncodedSample, Manifest
+
+    from .build.destination import Destination
 
 BAR_WIDTH = 40
 MAX_PROMPTS = 40
@@ -24,7 +27,7 @@ RULE = 208  # the grey of the line between two frames
 
 def main() -> None:
     """Inspect the folder that the command line names."""
-    cli.call(inspect_shards, prog="python -m data_tools.inspect_shards")
+    cli.call(inspect_shards, prog=command_line("inspect_shards"))
 
 
 def inspect_shards(
@@ -44,8 +47,9 @@ def inspect_shards(
         num_clips: Clips on the contact sheet, as many different prompts as possible.
         num_page_clips: Clips on the page.
     """
-    from data_tools.build.destination import open_finished
     from t2vgan.data.shards import check_shards
+
+    from .build.destination import open_finished
 
     folder = as_location(folder)
     for name, value in (("--num-clips", num_clips), ("--num-page-clips", num_page_clips)):
@@ -62,7 +66,7 @@ def inspect_shards(
         print("\n".join(map(escape_control_chars, lines)))
         clips = pick_clips(found, manifest, max(num_clips, num_page_clips))
     if not clips:
-        raise UserError(f"{folder}: no clip can be decoded; run python -m data_tools.verify_shards")
+        raise UserError(f"{folder}: no clip can be decoded; run {command_line('verify_shards')}")
     written = write_contact_sheet(out, clips[:num_clips], fps=manifest.fps)
     for path in [*written, write_page(out, clips[:num_page_clips], lines, manifest.fps)]:
         print(f"wrote {path}")
@@ -163,8 +167,9 @@ def write_page(
     folder: Path, clips: "list[tuple[str, np.ndarray]]", summary: list[str], fps: float
 ) -> Path:
     """Write the clips as a page for the browser."""
-    from data_tools.build.clip_page import clip_page
     from t2vgan.utils.files import atomic_write_bytes
+
+    from .build.clip_page import clip_page
 
     page = clip_page(f"Clips of {folder.name or 'the data set'}", clips, summary, fps=fps)
     path = folder / "contact_sheet.html"

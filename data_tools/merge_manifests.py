@@ -4,10 +4,12 @@ from tyro.conf import Positional
 
 from t2vgan.utils import cli
 
+from .build.options import command_line
+
 
 def main() -> None:
     """Merge in the folder that the command line names."""
-    cli.call(merge_manifests, prog="python -m data_tools.merge_manifests")
+    cli.call(merge_manifests, prog=command_line("merge_manifests"))
 
 
 def merge_manifests(folder: Positional[str]) -> None:
@@ -16,8 +18,8 @@ def merge_manifests(folder: Positional[str]) -> None:
     Args:
         folder: The --out of the tasks, a folder or a URL.
     """
-    from data_tools.build.destination import open_destination
-    from data_tools.build.runner import merge_journals, summary
+    from .build.destination import open_destination
+    from .build.runner import merge_journals, summary
 
     with open_destination(folder) as out:
         print(f"{out}: {summary(merge_journals(out))}")

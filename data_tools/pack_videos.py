@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from data_tools.build.options import at_least, parse_size
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 from t2vgan.utils.urls import as_location, is_url
+
+from .build.options import at_least, command_line, parse_size
 
 NUM_SHARDS, ROWS_PER_SHARD = 8, 100  # where rows_per_shard is left to us
 SIZE_UNIT = 16  # four patches of four pixels: what the default networks want of height and width
 
 if TYPE_CHECKING:
-    from data_tools.build.destination import Destination
-    from data_tools.build.protocol import BuiltShard, Task
-    from data_tools.build.runner import RunJobs
-    from data_tools.videos.plan import PackPlan
+    from .build.destination import Destination
+    from .build.protocol import BuiltShard, Task
+    from .build.runner import RunJobs
+    from .videos.plan import PackPlan
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class PackOptions:
     JOB_COMPLETION_INDEX."""
     task_count: int | None = None
     """Number of tasks that share the shards; by default SLURM_ARRAY_TASK_COUNT or
-    JOB_COMPLETION_COUNT. Then join them with data_tools.merge_manifests."""
+    JOB_COMPLETION_COUNT. Then join them with merge_manifests."""
     retry_failed: bool = False
     """Make the shards in which rows failed again."""
     max_bad_fraction: float = 0.1
@@ -106,7 +107,7 @@ class PackOptions:
 
 def main() -> int:
     """Pack what the command line asks for."""
-    options = cli.parse(PackOptions, prog="python -m data_tools.pack_videos")
+    options = cli.parse(PackOptions, prog=command_line("pack_videos"))
     signal.signal(signal.SIGTERM, _exit_on_signal)
     check_options(options)
     if options.engine == "ray":  # whose processes stand in other folders
@@ -137,7 +138,7 @@ def check_options(options: PackOptions) -> None:
 
 def task_of(options: PackOptions) -> "Task":
     """Return which part of the shards is ours, from the options or the cluster's variables."""
-    from data_tools.build.protocol import Task
+    from .build.protocol import Task
 
     index = _number(options.task_index, "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
     count = _number(options.task_count, "SLURM_ARRAY_TASK_COUNT", "JOB_COMPLETION_COUNT")
@@ -153,10 +154,10 @@ def task_of(options: PackOptions) -> "Task":
 
 def make_plan(options: PackOptions) -> "PackPlan":
     """Read the source and return the build that the options describe."""
-    from data_tools.videos.plan import PackPlan
-    from data_tools.videos.settings import Access, ClipSettings, Limits, PackSettings
-    from data_tools.videos.sources import read_source
-    from data_tools.videos.tables import Columns
+    from .videos.plan import PackPlan
+    from .videos.settings import Access, ClipSettings, Limits, PackSettings
+    from .videos.sources import read_source
+    from .videos.tables import Columns
 
     geometry = parse_size(options.size, options.num_frames, options.storage)
     if geometry.height % SIZE_UNIT or geometry.width % SIZE_UNIT:
@@ -209,7 +210,7 @@ def describe(plan: "PackPlan", task: "Task") -> list[str]:
 
 def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
     """Pack what is missing, print the account, and return the exit code."""
-    from data_tools.build.destination import open_destination
+    from .build.destination import open_destination
 
     with open_destination(options.out, task) as out:
         return pack_into(out, plan, options, task)
@@ -217,9 +218,10 @@ def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
 
 def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: "Task") -> int:
     """Pack what is missing there, print the account, and return the exit code."""
-    from data_tools.build.runner import complete, is_complete, summary
-    from data_tools.videos import accounting
     from t2vgan.data.shards import load_manifest
+
+    from .build.runner import complete, is_complete, summary
+    from .videos import accounting
 
     remake = _shards_to_retry(plan, out) if options.retry_failed else set()
     if not remake and is_complete(plan, out):
@@ -257,7 +259,7 @@ def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: 
     if task.count > 1:
         print(
             f"task {task.index} of {task.count} is done; after the last: "
-            f"python -m data_tools.merge_manifests {out}"
+            f"{command_line('merge_manifests')} {out}"
         )
     else:
         print(f"{out}: {summary(load_manifest(out.folder))}")
@@ -266,8 +268,8 @@ def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: 
 
 def engine_of(options: PackOptions) -> "RunJobs":
     """Return what runs the jobs."""
-    from data_tools.build.ray_pool import run_jobs_on_ray
-    from data_tools.build.worker_pool import run_jobs
+    from .build.ray_pool import run_jobs_on_ray
+    from .build.worker_pool import run_jobs
 
     if options.engine == "local":
         return run_jobs
@@ -281,8 +283,8 @@ def absolute(location: str) -> str:
 
 
 def _shards_to_retry(plan: "PackPlan", out: "Destination") -> set[int]:
-    from data_tools.build.resume import find_build, recover
-    from data_tools.videos.accounting import shards_to_retry
+    from .build.resume import find_build, recover
+    from .videos.accounting import shards_to_retry
 
     manifest = find_build(plan, out) if out.folder.is_dir() else None
     if manifest is None:

@@ -10,14 +10,17 @@ from t2vgan.errors import UserError
 from t2vgan.utils import cli
 from t2vgan.utils.urls import as_location, is_url
 
+from .build.options import command_line
+
 if TYPE_CHECKING:
-    from data_tools.build.protocol import Build
     from t2vgan.data.shards import Manifest
+
+    from .build.protocol import Build
 
 
 def main() -> int:
     """Repair the folder that the command line names."""
-    return cli.call(repair_shards, prog="python -m data_tools.repair_shards")
+    return cli.call(repair_shards, prog=command_line("repair_shards"))
 
 
 def repair_shards(
@@ -40,10 +43,11 @@ def repair_shards(
         allow_local: As it was given to pack_videos.
         workers: Processes.
     """
-    from data_tools.build.destination import Destination
-    from data_tools.build.resume import intact
-    from data_tools.build.runner import complete
     from t2vgan.data.shards import load_manifest
+
+    from .build.destination import Destination
+    from .build.resume import intact
+    from .build.runner import complete
 
     if is_url(location := as_location(folder)):
         raise UserError(
@@ -77,11 +81,11 @@ def repair_shards(
 def _packing(
     manifest: "Manifest", source: str, columns: tuple[str | None, str | None], allow_local: bool
 ) -> "Build":
-    from data_tools.build.journal import INPUT_LIST
-    from data_tools.videos.plan import PackPlan
-    from data_tools.videos.settings import Access, ClipSettings, PackSettings
-    from data_tools.videos.sources import read_source
-    from data_tools.videos.tables import Columns
+    from .build.journal import INPUT_LIST
+    from .videos.plan import PackPlan
+    from .videos.settings import Access, ClipSettings, PackSettings
+    from .videos.sources import read_source
+    from .videos.tables import Columns
 
     if not source:
         raise UserError("--source: name the videos that this data set was packed from")
@@ -96,8 +100,8 @@ def _packing(
 
 
 def _rendering(manifest: "Manifest") -> "Build":
-    from data_tools.build.scene_build import BuildPlan
-    from data_tools.build_shards import SCENES
+    from .build.scene_build import BuildPlan
+    from .build_shards import SCENES
 
     if manifest.builder not in SCENES:
         raise UserError(

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from data_tools.build.options import at_least
 from t2vgan.errors import UserError
 from t2vgan.utils import cli, console
+
+from .build.options import at_least, command_line
 
 
 @dataclass(frozen=True)
@@ -44,22 +45,23 @@ class ReshardOptions:
 
 def main() -> None:
     """Reshard what the command line asks for."""
-    options = cli.parse(ReshardOptions, prog="python -m data_tools.reshard")
+    options = cli.parse(ReshardOptions, prog=command_line("reshard"))
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     reshard(options)
 
 
 def reshard(options: ReshardOptions) -> None:
     """Check the options, choose the clips, and write what is missing of their shards."""
-    from data_tools.build.destination import open_destination
-    from data_tools.build.reshard_plan import Selection, choose
-    from data_tools.build.runner import complete, is_complete, summary
     from t2vgan.data.shards import load_manifest
+
+    from .build.destination import open_destination
+    from .build.reshard_plan import Selection, choose
+    from .build.runner import complete, is_complete, summary
 
     at_least(1, options, "clips_per_shard", "workers")
     at_least(0, options, "min_motion", "seed")
     if not options.folders:
-        raise UserError("name at least one data set: python -m data_tools.reshard DIR --out DIR")
+        raise UserError(f"name at least one data set: {command_line('reshard')} DIR --out DIR")
     weights = tuple(options.weights) or (1.0,) * len(options.folders)
     if len(weights) != len(options.folders) or not all(0 < w < float("inf") for w in weights):
         raise UserError(

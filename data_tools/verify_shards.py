@@ -11,14 +11,17 @@ from tyro.conf import Positional
 from t2vgan.errors import UserError
 from t2vgan.utils import cli, console
 
+from .build.options import command_line
+
 if TYPE_CHECKING:
-    from data_tools.build.destination import Destination
     from t2vgan.data.shards import EncodedSample, InputCounts, Manifest, ShardEntry
+
+    from .build.destination import Destination
 
 
 def main() -> int:
     """Verify the folder that the command line names."""
-    return cli.call(verify_shards, prog="python -m data_tools.verify_shards")
+    return cli.call(verify_shards, prog=command_line("verify_shards"))
 
 
 def verify_shards(folder: Positional[str]) -> int:
@@ -30,7 +33,7 @@ def verify_shards(folder: Positional[str]) -> int:
     Args:
         folder: The folder with manifest.json and its shards, or its URL (s3://bucket/folder).
     """
-    from data_tools.build.destination import open_finished
+    from .build.destination import open_finished
 
     num_problems = 0
     with open_finished(folder) as out:
@@ -72,8 +75,8 @@ class Verifier:
 
     def _account_problems(self, counts: "InputCounts") -> Iterator[str]:
         """Yield what does not add up: every row has clips, or is listed with a reason."""
-        from data_tools.build.journal import FAILURES_NAME, read_failures
-        from data_tools.videos.keys import place_of_key
+        from .build.journal import FAILURES_NAME, read_failures
+        from .videos.keys import place_of_key
 
         try:
             failures = read_failures(self._out.folder, self._out)

@@ -7,7 +7,12 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from data_tools.build.journal import (
+from t2vgan.data.manifest import MANIFEST_NAME, Manifest, fingerprint, load_manifest, parse_manifest
+from t2vgan.data.remote import RemoteFolder
+from t2vgan.errors import UserError
+from t2vgan.utils.urls import as_location, is_url
+
+from .journal import (
     FAILURES_NAME,
     JOURNAL_PREFIX,
     parse_header,
@@ -15,11 +20,7 @@ from data_tools.build.journal import (
     refuse_other_arguments,
     write_journal,
 )
-from data_tools.build.protocol import WHOLE, BuildHeader, BuiltShard, Task
-from t2vgan.data.manifest import MANIFEST_NAME, Manifest, fingerprint, load_manifest, parse_manifest
-from t2vgan.data.remote import RemoteFolder
-from t2vgan.errors import UserError
-from t2vgan.utils.urls import as_location, is_url
+from .protocol import WHOLE, BuildHeader, BuiltShard, Task
 
 CONNECTIONS = 16
 CLAIM_PREFIX = f"{JOURNAL_PREFIX}-of-"

@@ -14,9 +14,10 @@ from typing import BinaryIO, Self
 
 from pydantic import JsonValue, ValidationError
 
-from data_tools.build.protocol import WHOLE, BuildHeader, BuiltShard, Failure, Task
 from t2vgan.errors import UserError
 from t2vgan.utils.files import atomic_write_bytes, remove_leftovers
+
+from .protocol import WHOLE, BuildHeader, BuiltShard, Failure, Task
 
 JOURNAL_PREFIX = ".build_journal"
 JOURNAL_NAME = f"{JOURNAL_PREFIX}.jsonl"

@@ -8,6 +8,13 @@ from t2vgan.errors import UserError
 if TYPE_CHECKING:
     from t2vgan.data.shards import Geometry, Storage
 
+PACKAGE = __name__.removesuffix(".build.options")
+
+
+def command_line(name: str) -> str:
+    """Return how a command of this package is started: its name differs in a wheel."""
+    return f"python -m {PACKAGE}.{name}"
+
 
 def at_least(minimum: float, options: object, *names: str) -> None:
     """Raise UserError for the first of the named options that is below `minimum`."""

@@ -5,14 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data_tools.build.protocol import (
-    BuildHeader,
-    BuildStopped,
-    BuiltShard,
-    PromptCounter,
-    ShouldStop,
-)
-from data_tools.videos.judging import SeenClips
 from t2vgan.data.manifest import check_alike, held_out_together
 from t2vgan.data.shards import (
     EncodedSample,
@@ -25,6 +17,15 @@ from t2vgan.data.shards import (
 )
 from t2vgan.errors import UserError
 from t2vgan.utils.seeds import permutation
+
+from ..videos.judging import SeenClips
+from .protocol import (
+    BuildHeader,
+    BuildStopped,
+    BuiltShard,
+    PromptCounter,
+    ShouldStop,
+)
 
 
 @dataclass(frozen=True)

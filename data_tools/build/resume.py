@@ -3,9 +3,6 @@
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from data_tools.build.destination import Destination
-from data_tools.build.journal import JOURNAL_PATTERN, read_failures, refuse_other_arguments
-from data_tools.build.protocol import Build, BuiltShard, Failure
 from t2vgan.data.shards import (
     MANIFEST_NAME,
     Manifest,
@@ -16,6 +13,10 @@ from t2vgan.data.shards import (
 )
 from t2vgan.errors import UserError
 from t2vgan.utils.files import sha256_of
+
+from .destination import Destination
+from .journal import JOURNAL_PATTERN, read_failures, refuse_other_arguments
+from .protocol import Build, BuiltShard, Failure
 
 
 def find_build(build: Build, out: Destination) -> Manifest | None:

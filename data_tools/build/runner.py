@@ -5,9 +5,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from data_tools.build.destination import Destination
-from data_tools.build.journal import JOURNAL_PATTERN, Journal, read_journals, write_failures
-from data_tools.build.protocol import (
+from t2vgan.data.shards import MANIFEST_NAME, Manifest, load_manifest, write_manifest
+from t2vgan.errors import UserError
+from t2vgan.utils.console import print_stderr
+from t2vgan.utils.files import remove_leftovers
+
+from .destination import Destination
+from .journal import JOURNAL_PATTERN, Journal, read_journals, write_failures
+from .protocol import (
     WHOLE,
     Build,
     BuildHeader,
@@ -16,12 +21,8 @@ from data_tools.build.protocol import (
     ShouldStop,
     Task,
 )
-from data_tools.build.resume import find_build, intact, recover
-from data_tools.build.worker_pool import run_jobs
-from t2vgan.data.shards import MANIFEST_NAME, Manifest, load_manifest, write_manifest
-from t2vgan.errors import UserError
-from t2vgan.utils.console import print_stderr
-from t2vgan.utils.files import remove_leftovers
+from .resume import find_build, intact, recover
+from .worker_pool import run_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from data_tools.build.protocol import (
+from t2vgan.data.shards import EncodedSample, Geometry, encode_sample, write_shard
+
+from ..scenes import FPS
+from .protocol import (
     BuildHeader,
     BuildStopped,
     BuiltShard,
     PromptCounter,
     ShouldStop,
 )
-from data_tools.scenes import FPS
-from t2vgan.data.shards import EncodedSample, Geometry, encode_sample, write_shard
 
 CLIPS_PER_RENDER = 64  # spreads NumPy's overhead; more gains nothing
 
@@ -33,7 +34,7 @@ class BuildPlan:
     @property
     def module(self) -> ModuleType:
         """The scene's module."""
-        return importlib.import_module(f"data_tools.scenes.{self.scene.replace('-', '_')}")
+        return importlib.import_module(f"..scenes.{self.scene.replace('-', '_')}", __package__)
 
     @property
     def header(self) -> BuildHeader:

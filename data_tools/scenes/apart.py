@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from data_tools.scenes.motions import REFERENCE_SIDE, Paths
 from t2vgan.data.shards import Geometry
+
+from .motions import REFERENCE_SIDE, Paths
 
 NUM_PLACES = 32  # that are tried; the first good one is taken, or else the best
 DISTANCE = (20, 38)  # between the middles of two paths, pixels of the reference frame

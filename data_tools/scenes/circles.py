@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_tools.scenes import RenderedClips, clip_numbers, pick
-from data_tools.scenes.drawing import draw_discs
-from data_tools.scenes.motions import Ranges, trace
 from t2vgan.data.shards import Geometry
+
+from . import RenderedClips, clip_numbers, pick
+from .drawing import draw_discs
+from .motions import Ranges, trace
 
 VERSION = "2"
 HELD_OUT_PROMPTS = ("circle moving up-right",)

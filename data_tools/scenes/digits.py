@@ -13,12 +13,13 @@ from dataclasses import replace
 import numpy as np
 from pydantic import JsonValue
 
-from data_tools.scenes import RenderedClips, clip_numbers, hold_out, pick
-from data_tools.scenes.apart import keep_apart
-from data_tools.scenes.ink import draw_ink
-from data_tools.scenes.motions import MOTIONS, REFERENCE_SIDE, Paths, Ranges, trace
 from t2vgan.data.digit_glyphs import NUM_DIGITS, drawn_half
 from t2vgan.data.shards import Geometry
+
+from . import RenderedClips, clip_numbers, hold_out, pick
+from .apart import keep_apart
+from .ink import draw_ink
+from .motions import MOTIONS, REFERENCE_SIDE, Paths, Ranges, trace
 
 VERSION = "1"
 ALONE = Ranges(

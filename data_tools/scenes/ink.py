@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_tools.scenes.drawing import NUM_LEVELS, cut_square
-from data_tools.scenes.motions import Paths
+from .drawing import NUM_LEVELS, cut_square
+from .motions import Paths
 
 PICTURE_REACH = 1.25  # of a picture's radius: so far the spline carries ink from its middle
 FAINTEST, DARKEST = 0.2, 0.65  # ink that just shows, and ink that is black

@@ -10,9 +10,10 @@ from functools import lru_cache
 import numpy as np
 from pydantic import JsonValue
 
-from data_tools.scenes import RenderedClips, clip_numbers, pick
-from data_tools.scenes.drawing import COLOURS, WHITE
 from t2vgan.data.shards import Geometry
+
+from . import RenderedClips, clip_numbers, pick
+from .drawing import COLOURS, WHITE
 
 VERSION = "1"
 HELD_OUT_PROMPTS = ("circle moving up-right",)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_tools.scenes import RenderedClips, clip_numbers, hold_out, pick
-from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
-from data_tools.scenes.motions import MOTIONS, Ranges, trace
 from t2vgan.data.shards import Geometry
+
+from . import RenderedClips, clip_numbers, hold_out, pick
+from .drawing import COLOURS, SHAPES, blank, draw_objects
+from .motions import MOTIONS, Ranges, trace
 
 VERSION = "2"
 SIZES: dict[str, Ranges] = {

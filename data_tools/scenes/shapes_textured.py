@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_tools.scenes import RenderedClips
-from data_tools.scenes.shapes import HELD_OUT_PROMPTS, PROMPTS, render_over
-from data_tools.scenes.textures import textures
 from t2vgan.data.shards import Geometry
+
+from . import RenderedClips
+from .shapes import HELD_OUT_PROMPTS, PROMPTS, render_over
+from .textures import textures
 
 __all__ = ["HELD_OUT_PROMPTS", "PROMPTS", "VERSION", "render_clips"]
 

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_tools.scenes import SPLIT_SEED, RenderedClips, clip_numbers, hold_out, pick
-from data_tools.scenes.apart import keep_apart
-from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
-from data_tools.scenes.motions import MOTIONS, Paths, Ranges, trace
 from t2vgan.data.shards import Geometry
+
+from . import SPLIT_SEED, RenderedClips, clip_numbers, hold_out, pick
+from .apart import keep_apart
+from .drawing import COLOURS, SHAPES, blank, draw_objects
+from .motions import MOTIONS, Paths, Ranges, trace
 
 VERSION = "1"
 RANGES = Ranges(

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_tools.scenes import clip_numbers
 from t2vgan.data.shards import Geometry
+
+from . import clip_numbers
 
 NUM_WAVES = 4
 BRIGHTNESS = (215, 235)  # of the whole, grey levels

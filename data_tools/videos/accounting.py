@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from data_tools.build.protocol import BuiltShard
-from data_tools.videos.plan import FILTERS
 from t2vgan.data.shards import Manifest
 from t2vgan.utils.console import escape_control_chars
+
+from ..build.protocol import BuiltShard
+from .plan import FILTERS
 
 MOST_LISTED = 100
 

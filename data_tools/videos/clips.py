@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import JsonValue
 
-from data_tools.videos.decoding import (
+from t2vgan.data.shards import EncodedSample, encode_sample
+from t2vgan.utils.seeds import random_generator
+
+from .decoding import (
     cut_clips,
     open_video,
     picture_of,
@@ -14,16 +17,14 @@ from data_tools.videos.decoding import (
     shown_frames,
     transfer_of,
 )
-from data_tools.videos.fitting import fit_picture
-from data_tools.videos.hdr import to_standard_range
-from data_tools.videos.judging import motion_of, perceptual_hash
-from data_tools.videos.keys import sample_key
-from data_tools.videos.locations import open_bytes, resolve
-from data_tools.videos.prompts import clean_prompt
-from data_tools.videos.rows import Row
-from data_tools.videos.settings import ClipSettings, PackSettings, VideoError
-from t2vgan.data.shards import EncodedSample, encode_sample
-from t2vgan.utils.seeds import random_generator
+from .fitting import fit_picture
+from .hdr import to_standard_range
+from .judging import motion_of, perceptual_hash
+from .keys import sample_key
+from .locations import open_bytes, resolve
+from .prompts import clean_prompt
+from .rows import Row
+from .settings import ClipSettings, PackSettings, VideoError
 
 if TYPE_CHECKING:
     import av

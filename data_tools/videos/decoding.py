@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
-from data_tools.videos.fitting import rotate
-from data_tools.videos.hdr import TRANSFERS
-from data_tools.videos.settings import ClipSettings, Limits, VideoError
+from .fitting import rotate
+from .hdr import TRANSFERS
+from .settings import ClipSettings, Limits, VideoError
 
 if TYPE_CHECKING:
     import av

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from data_tools.videos.settings import Fit
 from t2vgan.data.shards import Geometry
+
+from .settings import Fit
 
 
 def rotate(picture: np.ndarray, degrees: int) -> np.ndarray:

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from data_tools.videos.settings import Access, VideoError
 from t2vgan.utils.urls import REMOTE_SCHEMES, is_url, scheme_of
+
+from .settings import Access, VideoError
 
 LOCAL_SCHEMES = ("file", "local")
 ATTEMPTS = 3

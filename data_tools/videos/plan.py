@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from data_tools.build.journal import INPUT_LIST
-from data_tools.build.protocol import (
+from t2vgan.data.shards import EncodedSample, metadata_of, write_shard
+
+from ..build.journal import INPUT_LIST
+from ..build.protocol import (
     BuildHeader,
     BuildStopped,
     BuiltShard,
@@ -14,13 +16,12 @@ from data_tools.build.protocol import (
     PromptCounter,
     ShouldStop,
 )
-from data_tools.videos.clips import RowTask
-from data_tools.videos.judging import SeenClips
-from data_tools.videos.keys import place_of_key
-from data_tools.videos.rows import Source
-from data_tools.videos.sandbox import Sandbox
-from data_tools.videos.settings import PackSettings, VideoError
-from t2vgan.data.shards import EncodedSample, metadata_of, write_shard
+from .clips import RowTask
+from .judging import SeenClips
+from .keys import place_of_key
+from .rows import Source
+from .sandbox import Sandbox
+from .settings import PackSettings, VideoError
 
 BUILDER = "videos"
 VERSION = "2"  # raised whenever the same rows give other bytes

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from data_tools.videos.settings import VideoError
+from .settings import VideoError
 
 # Joiners shape words of many scripts, and emoji; other invisible characters only hide things.
 KEPT_INVISIBLE = "\u200c\u200d"

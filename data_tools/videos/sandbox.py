@@ -14,10 +14,11 @@ import threading
 import time
 from multiprocessing.connection import Connection
 
-from data_tools.build.protocol import BuildStopped, ShouldStop
-from data_tools.videos.clips import RowTask, make_clips
-from data_tools.videos.settings import Limits, PackSettings, VideoError
 from t2vgan.data.shards import EncodedSample
+
+from ..build.protocol import BuildStopped, ShouldStop
+from .clips import RowTask, make_clips
+from .settings import Limits, PackSettings, VideoError
 
 POLL_SECONDS = 0.1
 START_SECONDS = 300.0  # importing the decoders, on a very busy machine

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from data_tools.videos.rows import MAX_CAPTION_BYTES, VIDEO_EXTENSIONS, Row, Source
-from data_tools.videos.tables import Columns, csv_rows, jsonl_rows, parquet_rows, text_rows
 from t2vgan.data.tar import ShardError, TarMember, read_members
 from t2vgan.errors import UserError
 from t2vgan.utils.urls import is_url
+
+from .rows import MAX_CAPTION_BYTES, VIDEO_EXTENSIONS, Row, Source
+from .tables import Columns, csv_rows, jsonl_rows, parquet_rows, text_rows
 
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "videos.txt")
 LAYOUTS = (

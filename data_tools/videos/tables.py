@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from data_tools.videos.rows import MAX_CAPTION_BYTES, Row
 from t2vgan.errors import UserError
+
+from .rows import MAX_CAPTION_BYTES, Row
 
 VIDEO_COLUMNS = ("video", "video_path", "path", "file_name", "filename", "file", "url")
 PROMPT_COLUMNS = ("prompt", "caption", "text", "description")
