@@ -60,10 +60,10 @@ video-demo: $(VENV)/.installed
 	@echo "Open   $(VIDEO_RUN)/data/contact_sheet.html and $(VIDEO_RUN)/report.html"
 
 test: $(VENV)/.installed-dev
-	$(PYTEST) -n 2 -m "not system"
+	$(PYTEST) -n 2 --dist worksteal -m "not system"
 
 test-system: $(VENV)/.installed-dev
-	$(PYTEST) -m system
+	$(PYTEST) -n 2 --dist loadgroup -m system
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

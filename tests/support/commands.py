@@ -1,12 +1,16 @@
 """Whole commands in real processes, as users run them."""
 
 import os
+import random
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+PORTS = random.SystemRandom()  # tests and xdist seed the other generators
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -77,6 +81,11 @@ def train(data: Path, run_dir: Path, *options: object) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+SAMPLED = (
+    "--sample-every-steps", 3, "--evaluate-every-steps", 6, "--evaluate-num-clips", 38,
+)  # fmt: skip
+
+
 def faulty(fault: str | tuple[str, ...], data: Path, run_dir: Path, *options: object) -> tuple:
     """Return the arguments of a tiny training run with faults built in."""
     faults = (fault,) if isinstance(fault, str) else fault
@@ -84,14 +93,26 @@ def faulty(fault: str | tuple[str, ...], data: Path, run_dir: Path, *options: ob
     return ("tests/faults/faulty_train.py", *faults, "--", *arguments)
 
 
-def torchrun(world_size: int, port: int) -> tuple[object, ...]:
-    return (BIN / "torchrun", "--nproc_per_node", world_size, "--master_port", port)
+def free_port() -> int:
+    """Return a port for a launcher's ranks that no other test uses.
+
+    Below the ports that the kernel gives to whoever asks for any: no connection takes it meanwhile.
+    """
+    while True:
+        port = PORTS.randrange(10_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port
 
 
-def accelerate(world_size: int, port: int) -> tuple[object, ...]:
+def torchrun(world_size: int) -> tuple[object, ...]:
+    return (BIN / "torchrun", "--nproc_per_node", world_size, "--master_port", free_port())
+
+
+def accelerate(world_size: int) -> tuple[object, ...]:
     """`accelerate launch` that really starts several processes on a CPU (ACCELERATE_USE_CPU)."""
     return (
         BIN / "accelerate", "launch", "--multi_gpu", "--num_processes", world_size,
         "--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no",
-        "--main_process_port", port,
+        "--main_process_port", free_port(),
     )  # fmt: skip

@@ -1,10 +1,15 @@
-"""A small data set that every system test may read, and none may change."""
+"""A small data set and finished runs that every system test may read, and none may change.
+
+Two workers run these tests (`make test-system`). Those that need a service or a name of this
+machine for themselves share an xdist_group: one worker runs them one after the other.
+"""
 
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import python_ok
+from tests.support.commands import SAMPLED, faulty, python_ok, train
+from tests.support.shared import make_once
 
 
 def pytest_collection_modifyitems(items):
@@ -15,9 +20,37 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def circles(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "circles"
-    python_ok(
-        "-m", "data_tools.build_shards", "circles", "--out", folder, "--num-clips", 120,
-        "--clips-per-shard", 20, "--num-frames", 6, "--size", "32x48",
-    )  # fmt: skip
-    return folder
+    def build(folder: Path) -> None:
+        python_ok(
+            "-m", "data_tools.build_shards", "circles", "--out", folder, "--num-clips", 120,
+            "--clips-per-shard", 20, "--num-frames", 6, "--size", "32x48",
+        )  # fmt: skip
+
+    return make_once(tmp_path_factory, "circles", build)
+
+
+@pytest.fixture(scope="session")
+def finished_run(circles, tmp_path_factory) -> Path:
+    """A run of one process that was never interrupted: what others must equal."""
+    return make_once(
+        tmp_path_factory, "finished_run", lambda run_dir: python_ok(*train(circles, run_dir))
+    )
+
+
+@pytest.fixture(scope="session")
+def finished_run_with_samples(circles, tmp_path_factory) -> Path:
+    return make_once(
+        tmp_path_factory,
+        "finished_run_with_samples",
+        lambda run_dir: python_ok(*train(circles, run_dir, *SAMPLED)),
+    )
+
+
+@pytest.fixture(scope="session")
+def finished_run_in_float64(circles, tmp_path_factory) -> Path:
+    """What runs of several processes must equal, to many digits."""
+    return make_once(
+        tmp_path_factory,
+        "finished_run_in_float64",
+        lambda run_dir: python_ok(*faulty("float64", circles, run_dir)),
+    )

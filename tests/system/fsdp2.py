@@ -25,10 +25,10 @@ from tests.system.gradients import BATCH_SIZE, STEPS, gradients_of, whole_batch
 BOTH = ("generator", "discriminator")
 
 
-class Alone:
+class OneProcess:
     """One process's view of itself: networks stay as they are."""
 
-    device, many, world_size, rank, is_main = torch.device("cpu"), False, 1, 0, True
+    device, is_distributed, world_size, rank, is_main = torch.device("cpu"), False, 1, 0, True
 
     def wrap(self, network: nn.Module) -> nn.Module:
         return network
@@ -62,8 +62,8 @@ def whole(tensor: Tensor) -> Tensor:
 
 def gradient_error(local, mesh, *sides: str, step: int, keep: bool = False) -> float:
     """Return the largest error of the sharded networks' gradients over the largest gradient."""
-    expected = gradients_of(make_game(Alone(), model=SPRITES), [whole_batch()], step)
-    game = make_game(Alone(), model=SPRITES)
+    expected = gradients_of(make_game(OneProcess(), model=SPRITES), [whole_batch()], step)
+    game = make_game(OneProcess(), model=SPRITES)
     shard(game, sides, mesh, keep=keep)
     game.ema.update = lambda *_: None
     found = gradients_of(game, [local], step)
@@ -78,7 +78,7 @@ def gradient_error(local, mesh, *sides: str, step: int, keep: bool = False) -> f
 
 def average(mesh) -> None:
     """Update the averaged generator from a sharded one."""
-    game = make_game(Alone())
+    game = make_game(OneProcess())
     shard(game, ["generator"], mesh)
     game.ema.update(game.generator.network, 8, 80)
 
@@ -92,7 +92,9 @@ def main(path: Path, *names: str) -> None:
     error = partial(gradient_error, local, mesh)
     plain, penalty = STEPS["plain"], STEPS["penalty"]
     cases: dict[str, Callable[[], float | None]] = {
-        "channels last": lambda: shard(make_game(Alone()), ["generator"], mesh, contiguous=False),
+        "channels last": lambda: shard(
+            make_game(OneProcess()), ["generator"], mesh, contiguous=False
+        ),
         "generator": partial(error, "generator", step=plain),
         "discriminator": partial(error, "discriminator", step=plain),
         "both": partial(error, *BOTH, step=plain),

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from tests.faults.same_run import distance, load_networks, newest_checkpoint, outcome, records
 from tests.support.commands import (
+    SAMPLED,
     faulty,
     python,
     python_ok,
@@ -22,10 +23,6 @@ from tests.support.commands import (
 def last_networks(run_dir):
     return load_networks(newest_checkpoint(run_dir))
 
-
-READINGS = (
-    "--sample-every-steps", 3, "--evaluate-every-steps", 6, "--evaluate-num-clips", 38,
-)  # fmt: skip
 
 LIVES = {
     "in a step": (
@@ -43,13 +40,6 @@ LIVES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(circles, tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("runs") / "uninterrupted"
-    python_ok(*train(circles, run_dir, *READINGS))
-    return outcome(run_dir)
-
-
 def test_what_a_killed_writer_left_is_cleared(circles, tmp_path):
     run_dir = tmp_path / "run"
     (run_dir / "samples").mkdir(parents=True)
@@ -62,16 +52,16 @@ def test_what_a_killed_writer_left_is_cleared(circles, tmp_path):
 
 @pytest.mark.parametrize("life", LIVES)
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(
-    life, uninterrupted, circles, tmp_path
+    life, finished_run_with_samples, circles, tmp_path
 ):
     run_dir = tmp_path / "run"
     for fault in LIVES[life]:
-        result = python(*faulty(fault, circles, run_dir, *READINGS))
+        result = python(*faulty(fault, circles, run_dir, *SAMPLED))
         expected = -signal.SIGKILL if fault.startswith("kill") else 0
         assert result.returncode == expected, f"{fault}: {result.stderr}"
-    python_ok(*train(circles, run_dir, *READINGS))
+    python_ok(*train(circles, run_dir, *SAMPLED))
     files, metrics = outcome(run_dir)
-    expected_files, expected_metrics = uninterrupted
+    expected_files, expected_metrics = outcome(finished_run_with_samples)
     assert len(metrics) == 6 + 4 + 2
     assert metrics == expected_metrics
     assert files == expected_files
@@ -82,12 +72,12 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(
 def test_two_processes_killed_and_resumed_end_with_the_same_bits(circles, tmp_path):
     """Steps 5 and 6 are logged together: what a rank had summed up at the save comes back too."""
     options = ("--log-every-steps", 3)
-    run_ok(*torchrun(2, 29541), *train(circles, tmp_path / "whole", *options))
+    run_ok(*torchrun(2), *train(circles, tmp_path / "whole", *options))
     killed = faulty("kill@update:14:1", circles, tmp_path / "killed", *options)
-    result = run(*torchrun(2, 29542), *killed)
+    result = run(*torchrun(2), *killed)
     assert result.returncode != 0
     assert "rank 1" in result.stderr
-    run_ok(*torchrun(2, 29543), *train(circles, tmp_path / "killed", *options))
+    run_ok(*torchrun(2), *train(circles, tmp_path / "killed", *options))
     assert '"world_size": 2' in (tmp_path / "killed" / "run.json").read_text()
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
@@ -98,9 +88,9 @@ def test_from_two_processes_to_one_to_four(circles, tmp_path):
     whole, moved = tmp_path / "whole", tmp_path / "moved"
     python_ok(*faulty("float64", circles, whole, *steps))
     lives = [
-        (torchrun(2, 29544), ("float64", "kill@update:30:1"), ("--data.num-threads", 3)),
+        (torchrun(2), ("float64", "kill@update:30:1"), ("--data.num-threads", 3)),
         ((sys.executable,), ("float64", "kill@update:42"), ("--train.micro-batch-size", 2)),
-        (torchrun(4, 29545), ("float64",), ("--train.micro-batch-size", 1)),
+        (torchrun(4), ("float64",), ("--train.micro-batch-size", 1)),
     ]
     for launcher, faults, options in lives:
         run(*launcher, *faulty(faults, circles, moved, *steps, *options))
@@ -122,11 +112,12 @@ def gradients(tmp_path_factory) -> dict[int, dict]:
     found = {}
     for world_size in (1, 2, 4):
         file = folder / f"{world_size}.safetensors"
-        run_ok(*torchrun(world_size, 29546), "tests/system/gradients.py", file)
+        run_ok(*torchrun(world_size), "tests/system/gradients.py", file)
         found[world_size] = load_file(file)
     return found
 
 
+@pytest.mark.xdist_group("gradients")
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 @pytest.mark.parametrize("accumulation", [1, 2, 4])
 @pytest.mark.parametrize("kind", ["penalty", "plain"])

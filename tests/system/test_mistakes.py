@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from t2vgan.data.shards import (
 )
 from t2vgan.utils.files import sha256_of
 from tests.faults.same_run import records
-from tests.support.commands import ROOT, environment, python, python_ok, train
+from tests.support.commands import python, python_ok, run, torchrun, train
 
 
 def refuse(result: subprocess.CompletedProcess, *expected: str) -> None:
@@ -167,18 +166,7 @@ def test_sizes_that_do_not_fit_show_the_arithmetic(options, expected, circles, t
 
 
 def test_a_world_size_that_does_not_divide(circles, tmp_path):
-    result = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "3"),
-            *("--master_port", "29531"),
-            *map(str, train(circles, tmp_path / "run")),
-        ],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    result = run(*torchrun(3), *train(circles, tmp_path / "run"))
     assert result.returncode != 0
     assert "data.num_streams=4 must be a multiple of world_size=3 (4 = 1 * 3 + 1)" in result.stderr
 

@@ -14,17 +14,13 @@ from tests.faults.same_run import distance, load_networks, newest_checkpoint, re
 from tests.support.commands import BIN, ROOT, environment, faulty, python_ok, train
 from tests.support.network import hosts, kill_all, on, sh
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 and "CI" not in os.environ, reason="network namespaces need root"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        os.geteuid() != 0 and "CI" not in os.environ, reason="network namespaces need root"
+    ),
+    pytest.mark.xdist_group("hosts"),  # one bridge, and node1, node2, ... once
+]
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 20, "--timeout-seconds", 20)
-
-
-@pytest.fixture(scope="module")
-def one_process(circles, tmp_path_factory) -> Path:
-    run_dir = tmp_path_factory.mktemp("runs") / "one"
-    python_ok(*faulty("float64", circles, run_dir))
-    return run_dir
 
 
 @contextmanager
@@ -80,14 +76,16 @@ def torchrun(rank: int, nodes: list[str]) -> tuple:
 
 
 @pytest.mark.parametrize(("launcher", "num_nodes"), [(accelerate, 2), (torchrun, 4)])
-def test_nodes_train_the_model_of_one_process(launcher, num_nodes, one_process, circles, tmp_path):
+def test_nodes_train_the_model_of_one_process(
+    launcher, num_nodes, finished_run_in_float64, circles, tmp_path
+):
     run_dir, log = tmp_path / "run", tmp_path / "log"
     with hosts(num_nodes) as nodes:
         command = faulty("float64", circles, run_dir)
         run_on({n: (*launcher(rank, nodes), *command) for rank, n in enumerate(nodes)}, log)
     assert f'"world_size": {num_nodes}' in (run_dir / "run.json").read_text()
-    found, expected = (load_networks(newest_checkpoint(path)) for path in (run_dir, one_process))
-    assert distance(found, expected) < 1e-9
+    runs = (run_dir, finished_run_in_float64)
+    assert distance(*(load_networks(newest_checkpoint(path)) for path in runs)) < 1e-9
 
 
 def test_a_node_without_power_is_named_and_fewer_nodes_go_on(circles, tmp_path):

@@ -15,12 +15,13 @@ from t2vgan.training.preflight.finding import FIT, UNFIT
 from t2vgan.training.preflight.settings import check_run
 from t2vgan.training.preflight.storage import checkpoint_bytes
 from t2vgan.training.run_dir import write_run_files
+from tests.faults.same_run import newest_checkpoint
 from tests.support.commands import (
     ROOT,
     environment,
     faulty,
+    free_port,
     python,
-    python_ok,
     run,
     torchrun,
     train,
@@ -35,10 +36,10 @@ CHECKS = (
 
 
 def start_ranks(
-    port: int, *commands: Sequence[object], root: Path = ROOT
+    *commands: Sequence[object], root: Path = ROOT
 ) -> list[subprocess.CompletedProcess]:
     """Run a command as each rank, as two nodes do; the last one in `root`."""
-    processes = []
+    processes, port = [], free_port()
     for rank, command in enumerate(commands):
         folder = root if rank == len(commands) - 1 else ROOT
         env = environment(
@@ -73,7 +74,7 @@ def rows(output: str) -> dict[str, tuple[str, str]]:
 def test_all_is_well(world_size, circles, tmp_path):
     run_dir = tmp_path / "run"
     command = train(circles, run_dir, PREFLIGHT)
-    launcher = (sys.executable,) if world_size == 1 else torchrun(2, 29581)
+    launcher = (sys.executable,) if world_size == 1 else torchrun(2)
     result = run(*launcher, *command)
     assert result.returncode == 0, result.stdout + result.stderr
     table = rows(result.stdout)
@@ -91,10 +92,10 @@ def test_another_config_on_a_rank(circles, tmp_path):
     """Named by the preflight, and by the run itself, which stops at once on both ranks."""
     one = (sys.executable, *train(circles, tmp_path / "run"))
     other = (sys.executable, *train(circles, tmp_path / "run", "--train.generator-lr", 0.1))
-    for result in start_ranks(29582, (*one, PREFLIGHT), (*other, PREFLIGHT)):
+    for result in start_ranks((*one, PREFLIGHT), (*other, PREFLIGHT)):
         assert result.returncode == 2
     expected = "--train.generator_lr is 0.002, but 0.1 on rank 1"
-    first, second = start_ranks(29583, one, other)
+    first, second = start_ranks(one, other)
     for result in (first, second):
         assert result.returncode == 2, result.stderr
         assert "Traceback" not in result.stderr
@@ -109,7 +110,7 @@ def test_other_code_on_a_rank(circles, tmp_path):
     with open(copy / "t2vgan" / "gan" / "losses.py", "a") as file:
         file.write("# somebody's experiment\n")
     command = (sys.executable, *train(circles, tmp_path / "run", PREFLIGHT))
-    first, _ = start_ranks(29584, command, command, root=copy)
+    first, _ = start_ranks(command, command, root=copy)
     assert first.returncode == 2
     verdict, text = rows(first.stdout)["software"]
     assert verdict == "NOT FIT"
@@ -124,8 +125,8 @@ def test_a_folder_that_only_looks_shared(circles, tmp_path):
     run_dir.mkdir()
     command = (sys.executable, *train(circles, run_dir, PREFLIGHT))
     cover = f'mount -t tmpfs tmpfs "{run_dir}" && exec "$@"'
-    alone = ("unshare", "--mount", "sh", "-c", cover, "sh", *command)
-    first, second = start_ranks(29585, command, alone)
+    covered = ("unshare", "--mount", "sh", "-c", cover, "sh", *command)
+    first, second = start_ranks(command, covered)
     assert (first.returncode, second.returncode) == (2, 2), first.stderr + second.stderr
     verdict, text = rows(first.stdout)["shared folder"]
     assert verdict == "NOT FIT"
@@ -142,18 +143,18 @@ def test_data_that_one_rank_lacks_or_has_damaged(circles, tmp_path):
     shard.write_bytes(content)
     good = (sys.executable, *train(circles, tmp_path / "run"))
     bad = (sys.executable, *train(damaged, tmp_path / "run"))
-    first, _ = start_ranks(29586, (*good, PREFLIGHT), (*bad, PREFLIGHT))
+    first, _ = start_ranks((*good, PREFLIGHT), (*bad, PREFLIGHT))
     verdict, text = rows(first.stdout)["shards"]
     assert first.returncode == 2
     assert verdict == "NOT FIT"
     assert text.startswith(f"rank 1: {shard}: expected sha256")
 
     missing = (sys.executable, *train(tmp_path / "nowhere", tmp_path / "run"))
-    results = start_ranks(29587, good, missing)
+    results = start_ranks(good, missing)
     assert [result.returncode for result in results] == [2, 2]
-    told = "".join(result.stderr for result in results)
-    assert told.count("error: rank 1 on ") == 1, "once on this machine"
-    assert f": data folder {tmp_path / 'nowhere'} does not exist" in told
+    errors = "".join(result.stderr for result in results)
+    assert errors.count("error: rank 1 on ") == 1, "once on this machine"
+    assert f": data folder {tmp_path / 'nowhere'} does not exist" in errors
 
 
 SLOW_READER = """
@@ -175,7 +176,7 @@ sys.exit(train.main())
 def test_a_rank_that_reads_a_large_shard_is_waited_for(circles, tmp_path):
     arguments = train(circles, tmp_path / "run", PREFLIGHT)[1:]
     command = (sys.executable, "-c", SLOW_READER, *arguments)
-    for result in start_ranks(29589, command, command):
+    for result in start_ranks(command, command):
         assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -183,7 +184,7 @@ def test_a_clock_that_is_wrong_is_a_warning(circles, tmp_path):
     """Rank 1's clock is an hour off, one way and the other."""
     good = (sys.executable, *train(circles, tmp_path / "run", PREFLIGHT))
     bad = (sys.executable, *faulty("jumping clock", circles, tmp_path / "run", PREFLIGHT))
-    first, second = start_ranks(29588, good, bad)
+    first, second = start_ranks(good, bad)
     assert (first.returncode, second.returncode) == (0, 0), first.stdout + second.stderr
     verdict, text = rows(first.stdout)["clocks"]
     assert verdict == "warning"
@@ -203,7 +204,7 @@ def test_a_batch_that_does_not_divide_a_disk_without_room_and_no_key(circles, sm
     assert "not fit: config, free space on 1 process" in result.stdout
 
 
-class Alone:
+class OneProcess:
     """Stands for one process."""
 
     def run_on_main(self, work):
@@ -225,36 +226,33 @@ def test_what_training_would_refuse(options, expected, circles, tmp_path):
 
     write_run_files(config(tmp_path / "started"), {})
     run_dir = tmp_path / ("started" if "--train.seed" in options else "new")
-    finding = check_run(Alone(), config(run_dir, *options))
+    finding = check_run(OneProcess(), config(run_dir, *options))
     assert (finding.name, finding.verdict) == ("run", UNFIT)
     assert expected in finding.text
-    longer = check_run(Alone(), config(tmp_path / "started", "--train.num-steps", 20))
+    longer = check_run(OneProcess(), config(tmp_path / "started", "--train.num-steps", 20))
     assert (longer.verdict, longer.text) == (FIT, "train.num_steps: 12 -> 20")
 
 
-def test_data_that_the_run_was_not_trained_on(circles, tmp_path):
+def test_data_that_the_run_was_not_trained_on(finished_run, circles, tmp_path):
     run_dir, other = tmp_path / "run", tmp_path / "other"
-    python_ok(*train(circles, run_dir, "--train.num-steps", 2))
+    shutil.copytree(finished_run, run_dir)
     shutil.copytree(circles, other)
     manifest = load_manifest(other)
     write_manifest(other, manifest.model_copy(update={"fps": manifest.fps + 1}))
 
     def preflight(data: Path) -> tuple[str, str]:
-        arguments = train(data, run_dir, "--train.num-steps", 2)[1:]
-        finding = check_run(Alone(), read([str(part) for part in arguments]).config)
+        arguments = train(data, run_dir)[1:]
+        finding = check_run(OneProcess(), read([str(part) for part in arguments]).config)
         return finding.verdict, finding.text
 
     verdict, text = preflight(other)
     assert (verdict, "is not the data that" in text) == (UNFIT, True), text
-    (folder,) = (run_dir / "checkpoints").iterdir()
-    (folder / "state.json").write_text("{")
+    for folder in (run_dir / "checkpoints").iterdir():
+        (folder / "state.json").write_text("{")
     assert preflight(other)[0] == FIT, "a damaged checkpoint is set aside"
 
 
-def test_the_room_that_checkpoints_take_is_what_they_take(circles, tmp_path):
-    run_dir = tmp_path / "run"
-    python_ok(*train(circles, run_dir, "--train.num-steps", 2))
-    (folder,) = (run_dir / "checkpoints").iterdir()
-    found = sum(path.stat().st_size for path in folder.iterdir())
-    expected = checkpoint_bytes(load_config(run_dir / "config.json"), load_manifest(circles))
+def test_the_expected_size_of_a_checkpoint(finished_run, circles):
+    found = sum(path.stat().st_size for path in newest_checkpoint(finished_run).iterdir())
+    expected = checkpoint_bytes(load_config(finished_run / "config.json"), load_manifest(circles))
     assert 0.6 * found < expected < found, "the rest is names and headers: the model is tiny"

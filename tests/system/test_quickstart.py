@@ -12,10 +12,10 @@ from t2vgan.media import load_clip
 from tests.support.commands import ROOT, run_ok
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory) -> Path:
+@pytest.fixture
+def clone(tmp_path) -> Path:
     """The files that git knows, as a stranger gets them, changes included."""
-    folder = tmp_path_factory.mktemp("clone")
+    folder = tmp_path / "clone"
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
     ).stdout
@@ -60,10 +60,8 @@ def test_make_quickstart_leads_to_videos_and_a_report(clone):
     assert "circle moving up-right" in page
     assert json.loads((run_dir / "config.json").read_text())["train"]["num_steps"] == 8
 
+    run = json.loads((run_dir / "run.json").read_text())
+    assert run["world_size"] == 1, "as launch/accelerate/one_process.yaml says"
+
     again = quickstart(clone)
     assert "is complete at step 8" in again.stderr
-
-
-def test_launch_with_the_shipped_config_uses_one_process(clone):
-    run = json.loads((clone / "runs" / "quickstart" / "run.json").read_text())
-    assert run["world_size"] == 1

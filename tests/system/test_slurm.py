@@ -12,10 +12,13 @@ from tests.support.commands import python_ok, run_ok, torchrun, train
 from tests.support.network import bandwidth
 from tests.support.slurm import Slurm, cluster, is_installed, wait_until
 
-pytestmark = pytest.mark.skipif(
-    not (is_installed() or "CI" in os.environ),
-    reason="needs root and `apt-get install slurm-wlm munge iproute2`; .ci/run brings them",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (is_installed() or "CI" in os.environ),
+        reason="needs root and `apt-get install slurm-wlm munge iproute2`; .ci/run brings them",
+    ),
+    pytest.mark.xdist_group("hosts"),  # one bridge, and node1, node2, ... once
+]
 TRAIN = "launch/slurm/train.sbatch"
 TWO_NODES = ("--nodes", 2, "--cpus-per-task", 1)
 # So many steps that the slow network below does not let them end before the time limit.
@@ -31,7 +34,7 @@ def slurm(tmp_path_factory):
 @pytest.fixture(scope="module")
 def uninterrupted(circles, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "uninterrupted"
-    run_ok(*torchrun(2, 29571), *train(circles, run_dir, *STEPS))
+    run_ok(*torchrun(2), *train(circles, run_dir, *STEPS))
     return run_dir
 
 

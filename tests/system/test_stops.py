@@ -65,7 +65,7 @@ def test_several_processes_stop_at_the_same_step(
 ):
     """With one worker told, the others learn it from that one."""
     run_dir = tmp_path / "run"
-    command = SEVERAL[launcher](2, 29551)
+    command = SEVERAL[launcher](2)
     process = start(*command, *train(circles, run_dir, *LONG), ACCELERATE_USE_CPU="true")
     workers = workers_of(process)
     assert len(workers) == 2
@@ -81,7 +81,7 @@ def test_several_processes_stop_at_the_same_step(
 @pytest.mark.parametrize("launcher", SEVERAL)
 def test_workers_whose_launcher_was_killed_save_and_leave(launcher, circles, tmp_path):
     run_dir = tmp_path / "run"
-    command = SEVERAL[launcher](2, 29552)
+    command = SEVERAL[launcher](2)
     process = start(*command, *train(circles, run_dir, *LONG), ACCELERATE_USE_CPU="true")
     workers = workers_of(process)
     process.kill()

@@ -12,10 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.same_run import outcome, records
-from tests.support.commands import ROOT, environment, python_ok, run_ok, start, torchrun, train
+from tests.support.commands import (
+    ROOT,
+    SAMPLED,
+    environment,
+    python_ok,
+    run_ok,
+    start,
+    torchrun,
+    train,
+)
 from tests.support.wandb_files import artifacts_of, history_of, offline_runs, run_ids
 
-MINE = ("--sample-every-steps", 4, "--evaluate-every-steps", 6, "--evaluate-num-clips", 38)
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 50_000)
 NO_SERVER = {"WANDB_MODE": "online", "WANDB_API_KEY": "0" * 40, "WANDB_INIT_TIMEOUT": "5"}
 
@@ -32,15 +40,13 @@ def losses(run_dir: Path) -> dict[int, float]:
 def test_a_preempted_run_goes_on_in_the_same_wandb_run(circles, tmp_path):
     """Offline, two processes, SIGTERM, and the same command again: nothing is lost or doubled."""
     run_dir = tmp_path / "run"
-    options = (*MINE, "--tracking", "wandb")
-    process = start(
-        *torchrun(2, 29571), *train(circles, run_dir, *LONG, *options), WANDB_MODE="offline"
-    )
+    options = (*SAMPLED, "--tracking", "wandb")
+    process = start(*torchrun(2), *train(circles, run_dir, *LONG, *options), WANDB_MODE="offline")
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     last = records(run_dir, "train")[-1]["step"] + 6
     again = train(circles, run_dir, *options, "--train.num-steps", last)
-    run_ok(*torchrun(2, 29571), *again, WANDB_MODE="offline")
+    run_ok(*torchrun(2), *again, WANDB_MODE="offline")
 
     runs = offline_runs(run_dir)
     assert len(runs) == 2, "one for each life; only the main rank has any"
@@ -77,11 +83,10 @@ def test_tensorboard_shows_each_step_of_a_resumed_run_once(circles, tmp_path):
     assert all(abs(value - expected[step]) < 1e-6 for step, value in shown)
 
 
-def test_tracking_changes_nothing_but_what_is_seen(circles, tmp_path):
-    python_ok(*train(circles, tmp_path / "plain", *MINE))
-    options = (*MINE, "--tracking", "wandb")
+def test_tracking_changes_nothing_but_what_is_seen(finished_run_with_samples, circles, tmp_path):
+    options = (*SAMPLED, "--tracking", "wandb")
     python_ok(*train(circles, tmp_path / "tracked", *options), WANDB_MODE="offline")
-    assert outcome(tmp_path / "tracked") == outcome(tmp_path / "plain")
+    assert outcome(tmp_path / "tracked") == outcome(finished_run_with_samples)
 
 
 def test_no_key_is_one_line_and_no_question_even_at_a_terminal(circles, tmp_path):

@@ -1,6 +1,7 @@
 """Training as users start, stop, resume and spread it."""
 
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -28,49 +29,40 @@ def checkpoint(run_dir: Path, step: int) -> dict[str, dict]:
     return load_networks(run_dir / "checkpoints" / f"step_{step:08d}")
 
 
-@pytest.fixture(scope="module")
-def one_process(circles, tmp_path_factory) -> Path:
-    """A run of one process that was never interrupted: what the others must equal."""
-    run_dir = tmp_path_factory.mktemp("runs") / "one"
-    python_ok(*train(circles, run_dir))
-    return run_dir
+@pytest.fixture
+def started_again(finished_run, tmp_path) -> Path:
+    """A copy of a finished run, to be given to commands again."""
+    return Path(shutil.copytree(finished_run, tmp_path / "again"))
 
 
-def test_a_run_leaves_what_it_promises(one_process):
+def test_a_run_leaves_what_it_promises(finished_run):
     assert {"config.json", "run.json", "metrics.jsonl", "weights.safetensors"} <= {
-        path.name for path in one_process.iterdir()
+        path.name for path in finished_run.iterdir()
     }
-    command = json.loads((one_process / "run.json").read_text())["command"]
+    command = json.loads((finished_run / "run.json").read_text())["command"]
     assert command.startswith(f"{sys.executable} train.py quickstart --data.path ")
-    lines = records(one_process, "train")
+    lines = records(finished_run, "train")
     assert [line["step"] for line in lines] == [2, 4, 6, 8, 10, 12]
     assert [line["clips_seen"] for line in lines] == [8 * line["step"] for line in lines]
-    names = {path.name for path in (one_process / "checkpoints").iterdir()}
+    names = {path.name for path in (finished_run / "checkpoints").iterdir()}
     assert names == {"step_00000008", "step_00000012"}
 
 
-def test_the_same_command_again_says_that_it_is_done(one_process, circles):
-    before = (one_process / "metrics.jsonl").read_text()
-    result = python_ok(*train(circles, one_process))
+def test_the_same_command_again_says_that_it_is_done(started_again, circles):
+    before = (started_again / "metrics.jsonl").read_text()
+    result = python_ok(*train(circles, started_again))
     assert "is complete at step 12" in result.stderr
-    assert (one_process / "metrics.jsonl").read_text() == before
+    assert (started_again / "metrics.jsonl").read_text() == before
 
 
-TWO_PROCESSES = {"torchrun": torchrun(2, 29517), "accelerate": accelerate(2, 29518)}
+LAUNCHERS = {"torchrun": torchrun, "accelerate": accelerate}
 
 
-@pytest.fixture(scope="module")
-def one_process_in_float64(circles, tmp_path_factory) -> Path:
-    run_dir = tmp_path_factory.mktemp("runs") / "float64"
-    python_ok(*faulty("float64", circles, run_dir))
-    return run_dir
-
-
-@pytest.mark.parametrize("launcher", TWO_PROCESSES)
-def test_two_processes_train_the_model_of_one(launcher, one_process_in_float64, circles, tmp_path):
-    run_dir, expected_run = tmp_path / "run", one_process_in_float64
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_train_the_model_of_one(launcher, finished_run_in_float64, circles, tmp_path):
+    run_dir, expected_run = tmp_path / "run", finished_run_in_float64
     command = faulty("float64", circles, run_dir)
-    run_ok(*TWO_PROCESSES[launcher], *command, ACCELERATE_USE_CPU="true")
+    run_ok(*LAUNCHERS[launcher](2), *command, ACCELERATE_USE_CPU="true")
     assert '"world_size": 2' in (run_dir / "run.json").read_text()
     assert distance(checkpoint(run_dir, 12), checkpoint(expected_run, 12)) < 1e-9
     for found, expected in zip(
@@ -98,21 +90,21 @@ def test_a_signal_saves_and_the_same_command_resumes(number, circles, tmp_path):
     assert f"train.num_steps: 100000 -> {step + 2}" in result.stderr
 
 
-def test_an_option_that_makes_it_another_run_is_refused(one_process, circles):
-    result = python(*train(circles, one_process, "--train.generator-lr", 0.1))
+def test_an_option_that_makes_it_another_run_is_refused(started_again, circles):
+    result = python(*train(circles, started_again, "--train.generator-lr", 0.1))
     assert result.returncode == 2
     assert "train.generator_lr: 0.002 -> 0.1" in result.stderr
     assert "--run-dir" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_other_data_is_refused_on_resume(one_process, tmp_path):
+def test_other_data_is_refused_on_resume(started_again, tmp_path):
     other = tmp_path / "other"
     python_ok(
         "-m", "data_tools.build_shards", "circles", "--out", other, "--num-clips", 120,
         "--clips-per-shard", 20, "--num-frames", 6, "--size", "32x48", "--seed", 1,
     )  # fmt: skip
-    result = python(*train(other, one_process))
+    result = python(*train(other, started_again))
     assert result.returncode == 2
     assert "is not the data that" in result.stderr
 

@@ -41,7 +41,7 @@ def test_a_bad_step_on_one_rank_is_left_out_on_all(precision, circles, tmp_path)
     """The comparison of ranks at each step would stop the run if they disagreed."""
     run_dir = tmp_path / "run"
     options = ("--check-ranks-every-steps", 1, "--train.precision", precision)
-    run_ok(*torchrun(2, 29561), *faulty("inf@generator loss:3:1", circles, run_dir, *options))
+    run_ok(*torchrun(2), *faulty("inf@generator loss:3:1", circles, run_dir, *options))
     assert '"world_size": 2' in (run_dir / "run.json").read_text()
     (warning,) = warnings(run_dir)
     assert "step 2 was not applied to the generator: loss or gradient is not finite" in warning
@@ -49,7 +49,7 @@ def test_a_bad_step_on_one_rank_is_left_out_on_all(precision, circles, tmp_path)
     assert [record["bad_steps"] for record in records(run_dir, "train")] == [0, 1, 1, 1, 1, 1]
 
 
-def test_many_bad_steps_stop_the_run_and_rollback_takes_other_data(circles, tmp_path):
+def test_many_bad_steps_stop_the_run_and_rollback_uses_other_data(finished_run, circles, tmp_path):
     run_dir = tmp_path / "run"
     options = ("--max-bad-steps", 3)
     result = python(*faulty("nan@discriminator loss:6-99", circles, run_dir, *options))
@@ -60,22 +60,19 @@ def test_many_bad_steps_stop_the_run_and_rollback_takes_other_data(circles, tmp_
     names = {path.name for path in (run_dir / "checkpoints").iterdir()}
     assert names == {"step_00000004"}, "nothing is saved while updates cannot be applied"
 
-    whole = tmp_path / "whole"
-    python_ok(*train(circles, whole))
     shutil.copytree(run_dir, tmp_path / "as before")
     python_ok(*train(circles, tmp_path / "as before", *options))
-    assert outcome(tmp_path / "as before") == outcome(whole), "no bad step left a trace"
+    assert outcome(tmp_path / "as before") == outcome(finished_run), "no bad step left a trace"
     for _ in range(2):  # asked again, it is the same order
         result = python_ok(*train(circles, run_dir, *options, "--rollback"))
     assert "complete" in result.stderr
     assert any("with data order 1" in event["message"] for event in records(run_dir, "event"))
-    assert outcome(run_dir)[1][:2] == outcome(whole)[1][:2]
-    assert outcome(run_dir)[1][2:] != outcome(whole)[1][2:]
+    assert outcome(run_dir)[1][:2] == outcome(finished_run)[1][:2]
+    assert outcome(run_dir)[1][2:] != outcome(finished_run)[1][2:]
 
 
-def test_rollback_is_for_runs_that_stopped_because_of_bad_steps(circles, tmp_path):
-    run_dir = tmp_path / "run"
-    python_ok(*train(circles, run_dir, "--train.num-steps", 4))
+def test_rollback_is_for_runs_that_stopped_because_of_bad_steps(finished_run, circles, tmp_path):
+    run_dir = shutil.copytree(finished_run, tmp_path / "run")
     result = python(*train(circles, run_dir, "--rollback"))
     assert result.returncode == 2
     assert "did not stop because of bad steps; leave --rollback out" in result.stderr
@@ -86,7 +83,7 @@ def test_rollback_is_for_runs_that_stopped_because_of_bad_steps(circles, tmp_pat
 
 def test_one_flipped_bit_on_one_rank_is_named(circles, tmp_path):
     options = ("--check-ranks-every-steps", 1, "--train.num-steps", 40)
-    result = run(*torchrun(2, 29562), *faulty("flipped bit", circles, tmp_path / "run", *options))
+    result = run(*torchrun(2), *faulty("flipped bit", circles, tmp_path / "run", *options))
     assert result.returncode != 0
     assert "stopped: step 5: generator." in result.stderr
     assert "differs on rank 1" in result.stderr
@@ -103,7 +100,7 @@ def test_one_flipped_bit_on_one_rank_is_named(circles, tmp_path):
 def test_a_rank_that_is_missed_is_named(fault, expected, circles, tmp_path):
     run_dir = tmp_path / "run"
     command = faulty(fault, circles, run_dir, "--timeout-seconds", 10)
-    result = run(*torchrun(2, 29563), *command, **QUICK_END)
+    result = run(*torchrun(2), *command, **QUICK_END)
     assert result.returncode != 0
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("stopped: ")]
     assert "another process is gone or too slow" in line
@@ -131,7 +128,7 @@ def pipe(path: Path) -> None:
 def test_shards_that_vanish_while_running_stop_all_ranks_with_counts(world_size, circles, tmp_path):
     data, run_dir = tmp_path / "data", tmp_path / "run"
     shutil.copytree(circles, data)
-    launcher = torchrun(2, 29564) if world_size == 2 else (sys.executable,)
+    launcher = torchrun(2) if world_size == 2 else (sys.executable,)
     process = start(*launcher, *train(data, run_dir, "--train.num-steps", 100_000))
     spoil(data, Path.unlink)
     _, output = process.communicate(timeout=90)
@@ -197,10 +194,9 @@ def fill(path: Path) -> None:
             pass
 
 
-def test_a_clock_that_jumps_changes_nothing(circles, tmp_path):
-    python_ok(*train(circles, tmp_path / "steady"))
+def test_a_clock_that_jumps_changes_nothing(finished_run, circles, tmp_path):
     python_ok(*faulty("jumping clock", circles, tmp_path / "jumping"))
-    assert outcome(tmp_path / "jumping") == outcome(tmp_path / "steady")
+    assert outcome(tmp_path / "jumping") == outcome(finished_run)
 
 
 def test_a_read_only_folder_is_refused_before_training(circles, small_disk):
