@@ -1,1 +1,1 @@
-"""One script per claim: each prints a table and writes a dated record to results/."""
+"""Measure one claim per script; print a table; write results/."""

@@ -1,8 +1,8 @@
-"""What each part of our recipe is worth: the same short run without it, scored by the same command.
+"""Train the same short run without each part of the recipe.
 
-`python -m benchmarks.ablations --shapes data/shapes-32`. Every row is a whole run of as many steps,
-schedules included; the published notebook's preset stands beside it, on its own scene and on
-shapes.
+`python -m benchmarks.ablations --shapes data/shapes-32`. The same command scores all. Every row is
+a whole run of as many steps, schedules included; the published notebook's preset stands beside it,
+on its own scene and on shapes.
 """
 
 import json
@@ -40,7 +40,7 @@ def run(
     out: Path = Path("runs/ablations"),
     options: str = "--num-cpu-threads 1",
 ) -> int:
-    """Train and score every row; print the table and write the record after each.
+    """Train and score every row; print and record after each.
 
     Args:
         shapes: Shards of Moving Shapes, 16 frames of 32x32.

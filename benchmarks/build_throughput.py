@@ -1,4 +1,4 @@
-"""Shard building against the notebook's own data loop: `python -m benchmarks.build_throughput`.
+"""Compare shard building with the notebook: `python -m benchmarks.build_throughput`.
 
 Both make the same number of 10-frame 64x64 clips, turn by turn, so that other load on the machine
 touches both alike; the ratio of the medians is the claim. They write to memory where there is a
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import Turn, benchmark, print_summary, summarise, take_turns, time_turn
+from benchmarks.measure import Turn, benchmark, print_summary, run_turns, summarise, time_turn
 from benchmarks.notebook_dataset import write_dataset
 from benchmarks.record import print_table, write_record
 from data_tools.build.scene_build import BuildPlan
@@ -57,8 +57,8 @@ def run(
         "notebook loop": partial(build_notebook, num_clips),
         **{f"build_shards, workers: {n}": partial(build_ours, num_clips, n) for n in {1, workers}},
     }
-    taken = take_turns(builders, turns, measure=measure)
-    summary = summarise(taken, num_clips * GEOMETRY.num_frames)
+    timed_turns = run_turns(builders, turns, measure=measure)
+    summary = summarise(timed_turns, num_clips * GEOMETRY.num_frames)
     codecs = measure_codecs()
     print_summary("frames/s", summary)
     print_table(
@@ -81,7 +81,7 @@ def build_notebook(num_clips: int, folder: Path) -> None:
 
 
 def build_ours(num_clips: int, workers: int, folder: Path) -> None:
-    """Make clips as the command does, the start of its workers and the manifest included."""
+    """Make clips as the command does, start of workers and manifest included."""
     plan = BuildPlan("circles", num_clips, CLIPS_PER_SHARD, GEOMETRY, seed=0)
     silence = io.StringIO()
     with redirect_stdout(silence), redirect_stderr(silence):
@@ -89,7 +89,7 @@ def build_ours(num_clips: int, workers: int, folder: Path) -> None:
 
 
 def measure_codecs() -> dict[str, dict[str, float]]:
-    """Return bytes, and microseconds of processor time to encode and decode, of each codec."""
+    """Return bytes and processor time (us, encode and decode) per codec."""
     clips = circles.render_clips(range(NUM_STRIPS), 0, GEOMETRY).frames
     results = {}
     for name, encode in strip_encoders().items():
@@ -108,7 +108,7 @@ def measure_codecs() -> dict[str, dict[str, float]]:
 
 
 def strip_encoders() -> dict[str, Callable[[np.ndarray], bytes]]:
-    """Return the ways of storing a film strip that were considered, by name."""
+    """Return the codecs for a film strip that were considered, by name."""
     import cv2
     from PIL import Image
 

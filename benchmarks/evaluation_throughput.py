@@ -1,4 +1,4 @@
-"""Seconds that an evaluation takes: `python -m benchmarks.evaluation_throughput`.
+"""Time an evaluation: `python -m benchmarks.evaluation_throughput`.
 
 Clips drawn by the default clip_gan, and the same number of WebP files: with and without drawing.
 """
@@ -78,7 +78,7 @@ def time_it(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def write_videos(folder: Path, num_clips: int, geometry: Geometry) -> None:
-    """Write clips of the scene, no two of them and none of the data's the same."""
+    """Write clips of the scene, all different, none from the data."""
     lines = []
     for start in range(0, num_clips, CHUNK):
         places = range(start, min(start + CHUNK, num_clips))
@@ -90,7 +90,7 @@ def write_videos(folder: Path, num_clips: int, geometry: Geometry) -> None:
 
 
 def write_weights(path: Path, data: Path, geometry: Geometry) -> None:
-    """Write weights of the default clip_gan for the data's prompts: values do not matter here."""
+    """Write random weights of the default clip_gan for the data's prompts."""
     prompts = tuple(load_manifest(data).prompts)
     vocabulary = Vocabulary.from_prompts(prompts)
     sizes = geometry.model_dump()

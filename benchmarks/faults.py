@@ -1,10 +1,10 @@
-"""Kill real training runs over and over, and prove that none is lost.
+"""Kill real training runs over and over; prove none is lost.
 
 `python -m benchmarks.faults --kills 100`. A life is one run in one folder, killed at random (by the
-clock, or at a named place of faulty_train.py), started again with the same command line,
-and in the end left alone. Lives with a fixed world size of 1, 2 or 4 must end with the bits of a
-run that was never interrupted. Elastic lives draw another world size at every start; they train in
-float64, and must end within 1e-5 of one process's weights. Exit code 1 if one differs.
+clock, or at a named place of tests/faults/faulty_train.py), started again with the same command
+line, and in the end left to finish. Lives with a fixed world size of 1, 2 or 4 must end with the
+bits of a run that was never interrupted. Elastic lives draw another world size at every start; they
+train in float64, and must end within 1e-5 of one process's weights. Exit code 1 if one differs.
 
 Every start is a fork of this process, which has imported torch and all of train.py but done nothing
 with them: so a start costs no three seconds of imports, in which nothing could be lost anyway.
@@ -18,24 +18,22 @@ import random
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 
 from tqdm import tqdm
 
-from benchmarks import faulty_train
+from benchmarks.fault_costs import NO_EVALUATION, build_data, measure_costs, seconds_of_checks
 from benchmarks.record import print_table, write_record
-from t2vgan.presets import PRESETS
 from t2vgan.utils import cli
-from tests.faults.same_run import distance, load_networks, newest_checkpoint, outcome, records
+from tests.faults import faulty_train
+from tests.faults.same_run import distance, load_networks, newest_checkpoint, outcome
 
-ROOT = Path(__file__).resolve().parents[1]
 MODEL = (
     "--model.channels", 4, "--model.hidden-size", 16, "--model.text-size", 8,
     "--model.latent-size", 4, "--train.recovered-latents", 2,
@@ -46,7 +44,6 @@ RUN = (
     "--sample-every-steps", 12, "--evaluate-every-steps", 24, "--evaluate-num-clips", 38,
     "--save-every-steps", 6, "--num-cpu-threads", 1,
 )  # fmt: skip
-NO_READINGS = ("--sample-every-steps", 0, "--evaluate-every-steps", 0)  # of a float64 model
 ELASTIC_SHARE = 0.15
 LONGEST_SECONDS = 600.0
 FORK = multiprocessing.get_context("fork")
@@ -63,7 +60,7 @@ PLACES = {
 
 @dataclass
 class Kill:
-    """One kill of one start of one life."""
+    """One kill of one start of a life."""
 
     life: int
     world_size: int
@@ -97,7 +94,7 @@ def run(
     world_sizes: tuple[int, ...] = (1, 2, 4),
     max_minutes: float = 60.0,
 ) -> int:
-    """Kill runs, print what became of them and what safety costs, and write the record.
+    """Kill runs, measure what safety costs; print and record both.
 
     Args:
         kills: Number of kills.
@@ -121,7 +118,7 @@ def run(
     costs = measure_costs(out)
     for run_dir, _ in bench.references.values():
         name = f"ms a step to ask and to be told, tiny run {run_dir.name}"
-        costs[name] = 1000 * listening_seconds(run_dir, last_step=48)
+        costs[name] = 1000 * seconds_of_checks(run_dir, last_step=48)
     print_table(["cost", "value"], [[name, f"{value:.4g}"] for name, value in costs.items()])
     elastic = [life.distance for life in lives if life.elastic]
     record = {
@@ -151,7 +148,7 @@ class Bench:
         self.references: dict[tuple[bool, int], tuple[Path, float]] = {}
 
     def reference(self, *, elastic: bool, world_size: int) -> tuple[Path, float]:
-        """Return a run that was never interrupted, and its seconds; it is made when first asked."""
+        """Return an uninterrupted run and its seconds; train it once."""
         key = (elastic, world_size)
         if key not in self.references:
             run_dir = self.out / f"reference-{'float64-' if elastic else ''}{world_size}"
@@ -163,7 +160,7 @@ class Bench:
         return self.references[key]
 
     def live(self, number: int, num_kills: int, progress: tqdm) -> Life:
-        """Kill one run so often, let it end, and compare."""
+        """Kill one run `num_kills` times, let it end, and compare."""
         elastic = self.random.random() < ELASTIC_SHARE
         (world_size,) = self.random.choices(self.world_sizes, self.shares)
         life = Life(number, self.out / f"life-{number:03d}", elastic, world_size)
@@ -185,7 +182,9 @@ class Bench:
         return life
 
     def kill_once(self, life: Life, seconds: float) -> tuple[str, float] | None:
-        """Start a life and kill it; return where, or None if it was over before."""
+        """Start a life and kill it.
+
+        Returns where it was killed and the seconds lost, or None if it ended before."""
         by_the_clock = self.random.random() < 0.5
         fault = "" if by_the_clock else self.random_fault(life.world_size)
         start = time.time()
@@ -193,7 +192,7 @@ class Bench:
         process.join(self.random.uniform(0.05, 1.0) * seconds if by_the_clock else LONGEST_SECONDS)
         if process.is_alive():
             assert by_the_clock, f"{life.run_dir} hangs; see its log"
-            fault = f"by the clock, {last_word(life.run_dir)}"
+            fault = f"by the clock, {read_activity(life.run_dir)}"
             os.killpg(process.pid, signal.SIGKILL)  # the launcher and all its ranks
             process.join()
         if process.exitcode == 0:
@@ -211,11 +210,11 @@ class Bench:
     def start(
         self, run_dir: Path, world_size: int, elastic: bool, fault: str = ""
     ) -> multiprocessing.context.ForkProcess:
-        """Start or resume a run in a process group of its own; its output goes to a log beside."""
+        """Start or resume a run in its own process group."""
         faults = [*(["float64"] if elastic else []), *([fault] if fault else [])]
         command = [
             *faults, "--", "quickstart", "--data.path", self.data, "--run-dir", run_dir, *RUN,
-            *(NO_READINGS if elastic else ()),
+            *(NO_EVALUATION if elastic else ()),  # of a float64 model
         ]  # fmt: skip
         arguments = (list(map(str, command)), world_size, run_dir.with_suffix(".log"))
         process = FORK.Process(target=launch, args=arguments)
@@ -233,7 +232,7 @@ class Bench:
 
 
 def launch(command: list[str], world_size: int, log: Path) -> None:
-    """Be a launcher: start the ranks, and kill the others when one dies."""
+    """Start the ranks as a launcher does; kill all when one dies."""
     os.setsid()
     with open(log, "a") as file:
         os.dup2(file.fileno(), 1)
@@ -265,21 +264,11 @@ def be_rank(command: list[str], variables: dict[str, str]) -> None:
     cli.run(faulty_train.main)
 
 
-def build_data(folder: Path, *, num_clips: int, size: str, num_frames: int) -> Path:
-    command = [
-        sys.executable, "-m", "data_tools.build_shards", "circles", "--out", folder,
-        "--num-clips", num_clips, "--clips-per-shard", num_clips // 8, "--size", size,
-        "--num-frames", num_frames,
-    ]  # fmt: skip
-    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
-    return folder.resolve()
-
-
-def last_word(run_dir: Path) -> str:
-    """Return what the main rank last said that it was doing."""
+def read_activity(run_dir: Path) -> str:
+    """Return the main rank's last activity, from its heartbeat file."""
     try:
-        word = json.loads((run_dir / "heartbeats" / "rank_00000.json").read_text())
-        return f"while {word['doing']}"
+        heartbeat = json.loads((run_dir / "heartbeats" / "rank_00000.json").read_text())
+        return f"while {heartbeat['doing']}"
     except (OSError, ValueError):
         return "while starting"
 
@@ -304,54 +293,6 @@ def show(kills: Sequence[Kill]) -> None:
         )
     print_table(["killed", "kills", "1", "2", "4", "elastic", "same", "s lost"], rows)
     print(f"{sum(bool(kill.same) for kill in kills)} of {len(kills)} kills: the run ended the same")
-
-
-def measure_costs(out: Path) -> dict[str, float]:
-    """Train the quickstart's own model for a while and measure what safety takes from it."""
-    data = build_data(out / "full-size", num_clips=480, size="64x64", num_frames=10)
-    run_dir = out / "costs"
-    options = (
-        "--data.path", data, "--run-dir", run_dir, "--save-every-steps", 8, *NO_READINGS,
-        "--log-every-steps", 8, "--num-cpu-threads", 1,
-    )  # fmt: skip
-
-    def train(num_steps: int) -> float:
-        """Return seconds from the command to the first line of metrics of this start."""
-        command = [sys.executable, "train.py", "quickstart", *options]
-        command += ["--train.num-steps", num_steps]
-        start = time.time()
-        subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
-        first = next(r for r in records(run_dir, "train") if r["wall_time"] > start)
-        return first["wall_time"] - start
-
-    train(40)
-    seconds_to_line = train(49)
-    state = json.loads((newest_checkpoint(run_dir) / "state.json").read_text())
-    stalls = [record["stall_seconds"] for record in records(run_dir, "checkpoint")]
-    step = state["seconds"] / state["step"]
-    writing = state["writing_seconds"] / max(1, len(stalls) - 1)  # the last one still wrote
-    per_step = listening_seconds(run_dir, last_step=40)
-    per_save = median(stalls) + writing
-    save_every = PRESETS["quickstart"].save_every_steps
-    return {
-        "ms a step": 1000 * step,
-        "ms a save stalls training, median": 1000 * median(stalls),
-        "ms a save stalls training, most": 1000 * max(stalls),
-        "ms of processor time that a save takes beside training": 1000 * writing,
-        "ms a step to ask and to be told": 1000 * per_step,
-        f"% of run time for safety, saving every {save_every} steps": 100
-        * (per_save / save_every + per_step)
-        / (step + per_step),
-        "s from command to the eighth resumed step": seconds_to_line,
-        "s of these spent on training": 8 * step,
-    }
-
-
-def listening_seconds(run_dir: Path, last_step: int) -> float:
-    """Return what a step spent on asking whether to stop and on comparing ranks, without saves."""
-    last = next(r for r in records(run_dir, "train") if r["step"] == last_step)
-    saves = [r["stall_seconds"] for r in records(run_dir, "checkpoint") if r["step"] < last_step]
-    return (last["safety_seconds"] - sum(saves)) / last_step
 
 
 if __name__ == "__main__":

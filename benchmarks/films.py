@@ -1,4 +1,4 @@
-"""Films for the benchmarks of real video, drawn by FFmpeg's own generators."""
+"""Write films for the real-video benchmarks with FFmpeg's own generators."""
 
 import itertools
 from fractions import Fraction
@@ -12,7 +12,7 @@ RATE = 30
 
 
 def write_film(path: Path, seed: int, *, seconds: float, size: str = "1280x720") -> Path:
-    """Write an H.264 film of a moving test card under grain, about 8 Mbit/s at 720p."""
+    """Write an H.264 test card with grain, about 8 Mbit/s at 720p."""
     with av.open(path, "w") as container:
         options = {"crf": "23", "preset": "veryfast"}
         stream: Any = container.add_stream("libx264", rate=RATE, options=options)
@@ -37,7 +37,7 @@ def write_film(path: Path, seed: int, *, seconds: float, size: str = "1280x720")
 
 
 def write_list(folder: Path, num_rows: int) -> None:
-    """List the films of a folder over and over, as `num_rows` rows of different prompts."""
+    """Write a list of `num_rows` rows: the films repeated, different prompts."""
     films = itertools.cycle(sorted(path.name for path in folder.glob("*.mp4")))
     names = list(itertools.islice(films, num_rows))
     (folder / "videos.txt").write_text("".join(f"{name}\n" for name in names))

@@ -1,6 +1,7 @@
-"""Clips per second of sampling, and time to a GIF: `python -m benchmarks.generate_throughput`.
+"""Measure sampling rate and the time to one GIF.
 
-The same clips, a pass for each and as many a pass as generate.py takes, turn by turn.
+`python -m benchmarks.generate_throughput`. The same clips, a pass for each and as many a pass as
+generate.py takes, turn by turn.
 """
 
 import subprocess
@@ -13,7 +14,7 @@ from statistics import median
 
 import torch
 
-from benchmarks.measure import benchmark, print_summary, summarise, take_turns
+from benchmarks.measure import benchmark, print_summary, run_turns, summarise
 from benchmarks.record import write_record
 from t2vgan import __version__
 from t2vgan.checkpoint.weights import WeightsInfo, save_weights
@@ -46,7 +47,7 @@ def run(num_clips: int = 64, turns: int = 15, threads: int = 2, cold_starts: int
     }
     for way in ways.values():
         way()  # warms up
-    summary = summarise(take_turns(ways, turns), num_clips)
+    summary = summarise(run_turns(ways, turns), num_clips)
     seconds = [time_first_gif(pipeline) for _ in range(cold_starts)]
     print_summary("clips/s", summary)
     print(f"command to first GIF: {median(seconds):.1f} s, at most {max(seconds):.1f} s")
@@ -96,7 +97,7 @@ def sample(pipeline: TextToVideo, num_clips: int, *, batch_size: int) -> None:
 
 
 def time_first_gif(pipeline: TextToVideo) -> float:
-    """Return the seconds that generate.py takes to make one GIF, start of Python included."""
+    """Time generate.py making one GIF, start of Python included."""
     script = Path(__file__).parents[1] / "generate.py"
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"

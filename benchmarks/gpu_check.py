@@ -1,8 +1,8 @@
-"""Everything that wants a GPU, in one go: `make gpu-check`.
+"""Run everything that needs a GPU: `make gpu-check`.
 
 Runs the tests marked `gpu`, every benchmark and real training runs of the quickstart on the GPU
-that is here. Each is a process of its own and writes its own dated record, so that one that fails
-takes nothing from the others.
+that is here. Each is a process of its own and writes its own dated record, so that a failure
+costs the others nothing.
 """
 
 import os
@@ -80,7 +80,7 @@ def commands(folder: Path, rehearse: bool) -> dict[str, list[str]]:
 
 
 def run_all(commands: Mapping[str, list[str]], environment: Mapping[str, str]) -> list[str]:
-    """Run each command to its end whatever became of the others; return the names that failed."""
+    """Run every command to its end; return the names that failed."""
     failed = []
     for name, command in commands.items():
         print(f"\n{name}: python {' '.join(command)}", flush=True)

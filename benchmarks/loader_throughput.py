@@ -1,4 +1,4 @@
-"""Decoded clips/s of the loader on one core, beside pure decoding and plain webdataset.
+"""Compare the loader with pure decoding and plain webdataset, on one core.
 
 `python -m benchmarks.loader_throughput`. Every way decodes the same lossless film strips to frames
 (10, 64, 64, 3), in turns, in one process bound to one core.
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import webdataset
 
-from benchmarks.measure import benchmark, print_summary, summarise, take_turns
+from benchmarks.measure import benchmark, print_summary, run_turns, summarise
 from benchmarks.record import write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
 from t2vgan.data.dataset import LocalDataSet
@@ -28,7 +28,7 @@ NUM_STREAMS = 8
 
 
 def run(num_clips: int = 8000, turns: int = 7) -> None:
-    """Time the ways turn by turn, print a table and write the record.
+    """Time all readers turn by turn; print and record.
 
     Args:
         num_clips: Clips of 10x64x64 read in each turn.
@@ -56,14 +56,14 @@ def run(num_clips: int = 8000, turns: int = 7) -> None:
             "ClipLoader": lambda: clip_loader(folder, manifest, num_clips),
             "plain webdataset": lambda: plain_webdataset(folder, manifest),
         }
-        summary = summarise(take_turns(ways, turns), num_clips)
+        summary = summarise(run_turns(ways, turns), num_clips)
     print_summary("clips/s on one core", summary)
     record = {"num_clips": num_clips, "clips_per_second": summary}
     print(f"wrote {write_record('loader_throughput', record)}")
 
 
 def decode_only(strips: list[bytes], manifest: Manifest) -> int:
-    """Decode strips that are already in memory, over and over into the memory of one batch."""
+    """Decode strips held in memory into one batch, over and over."""
     frames = np.empty((BATCH_SIZE, *manifest.geometry.shape), np.uint8)
     for strip, out in zip(strips, cycle(frames), strict=False):
         decode_strip(strip, manifest.geometry, out=out)

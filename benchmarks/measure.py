@@ -1,4 +1,6 @@
-"""Ways of doing the same work, timed turn by turn, so that other load touches all of them alike."""
+"""Time several ways of doing the same work, turn by turn.
+
+Other load on the machine then affects all of them alike."""
 
 import os
 import sys
@@ -19,7 +21,7 @@ Ways = Mapping[str, Callable[..., object]]
 
 @dataclass(frozen=True)
 class Turn:
-    """What one turn of one way cost."""
+    """Time that one turn of one way cost."""
 
     seconds: float
     processor_seconds: float
@@ -35,15 +37,17 @@ def benchmark(run: Callable[..., int | None]) -> NoReturn:
     cli.run(lambda: cli.call(run, prog=prog))
 
 
-def take_turns(ways: Ways, turns: int, *, measure: Callable[..., Turn] | None = None) -> Turns:
-    """Time every way once in each turn; `measure` (of one way) may prepare and clear up."""
-    taken: Turns = {name: [] for name in ways}
+def run_turns(ways: Ways, turns: int, *, measure: Callable[..., Turn] | None = None) -> Turns:
+    """Time every way once per turn.
+
+    `measure` times one way, and may prepare and clear up around it."""
+    timed_turns: Turns = {name: [] for name in ways}
     with tqdm(total=turns * len(ways), desc="turns", unit=" turns", delay=2) as progress:
         for _ in range(turns):
             for name, way in ways.items():
-                taken[name].append((measure or time_turn)(way))
+                timed_turns[name].append((measure or time_turn)(way))
                 progress.update()
-    return taken
+    return timed_turns
 
 
 def time_turn(way: Callable[[], object]) -> Turn:
@@ -54,14 +58,15 @@ def time_turn(way: Callable[[], object]) -> Turn:
 
 
 def processor_seconds() -> float:
-    """Return the processor time of this process and of its children that have ended."""
+    """Return processor seconds of this process and its ended children."""
     return time.process_time() + sum(os.times()[2:4])
 
 
 def summarise(turns: Turns, count: int) -> dict[str, dict[str, Any]]:
-    """Return each way's rates of `count` things a turn, and its ratios to the first way.
+    """Return each way's rates and its ratios to the first way.
 
-    A ratio is the median of the turns' own ratios: both ways of a turn saw the same load.
+    A turn processes `count` things. A ratio is the median of the turns' own ratios: both ways of a
+    turn saw the same load.
     """
     first = next(iter(turns.values()))
     summary = {}

@@ -1,4 +1,4 @@
-"""The published notebook's data loop, as it stands there: what shard building is compared with."""
+"""Build data by the published notebook's own loop, unchanged."""
 
 import os
 import random
@@ -78,7 +78,7 @@ def create_image_with_moving_shape(size, frame_num, shape, direction):
 
 
 def write_dataset(folder, num_videos, frames_per_video=10, img_size=(64, 64)):
-    """Write a folder a video: prompt.txt and a PNG a frame, as published."""
+    """Write a folder per video: prompt.txt and PNG frames, as published."""
     for i in range(num_videos):
         prompt, shape, direction = random.choice(PROMPTS_AND_MOVEMENTS)
         video_dir = f"{folder}/video_{i}"

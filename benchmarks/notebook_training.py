@@ -1,7 +1,7 @@
-"""A plain rewrite of the published notebook's training: what `train.py notebook` is compared with.
+"""Train as the published notebook does, in plain code.
 
-The same networks, losses, optimizers and batch, written as the notebook writes them: PNG files
-opened one by one, float32, one prompt embedded at a time.
+`train.py notebook` is compared with it. The same networks, losses, optimizers and batch, written as
+the notebook writes them: PNG files opened one by one, float32, one prompt embedded at a time.
 """
 
 import os
@@ -75,7 +75,7 @@ class Discriminator(nn.Module):
 
 
 class PlainLoop:
-    """The notebook's loop over a folder of frames; `run` trains a number of steps."""
+    """Train on a folder of frames by the notebook's loop."""
 
     def __init__(self, root_dir, device):
         from torchvision import transforms
@@ -87,7 +87,7 @@ class PlainLoop:
         dataset = TextToVideoDataset(root_dir, transform)
         self.dataloader = DataLoader(dataset, batch_size=16, shuffle=True, drop_last=True)
         words = sorted(set(" ".join(dataset.prompts).split()))
-        self.vocab = {word: index for index, word in enumerate(words)}
+        self.vocab = {token: index for index, token in enumerate(words)}
         self.text_embedding = nn.Embedding(len(words), 10).to(device)
         self.generator = Generator(10).to(device)
         self.discriminator = Discriminator().to(device)
@@ -98,7 +98,7 @@ class PlainLoop:
         self.batches = iter(self.dataloader)
 
     def encode_text(self, prompt):
-        return torch.tensor([self.vocab[word] for word in prompt.split()])
+        return torch.tensor([self.vocab[token] for token in prompt.split()])
 
     def run(self, num_steps):
         """Train `num_steps` steps of 16 frames."""

@@ -1,4 +1,4 @@
-"""Memory while 10,000 videos are packed: `python -m benchmarks.packing_memory`.
+"""Measure memory while 10,000 videos are packed: `python -m benchmarks.packing_memory`.
 
 The resident memory of the command and of its child is read after every shard. Asked: the peak of
 the last tenth is at most 1.1 times that of the first tenth.
@@ -21,7 +21,7 @@ NUM_FILMS = 20
 
 
 def run(num_videos: int = 10_000) -> None:
-    """Pack small films one after the other, print the peaks and write the record.
+    """Pack small films in sequence; print and record the peaks.
 
     Args:
         num_videos: Rows of the list; a multiple of 500, which makes ten shards.

@@ -1,7 +1,8 @@
-"""Packing of 10 s 720p H.264 films beside pure decoding: `python -m benchmarks.packing_throughput`.
+"""Compare packing of 10 s 720p films with pure decoding.
 
-Every clip spans its film, so that both decode all of its frames. Asked: at least 80 % of the pure
-decode rate with one process, and two processes at least 1.8 times as fast as one.
+`python -m benchmarks.packing_throughput`. Every clip spans its film, so that both decode all of its
+frames. Asked: at least 80 % of the pure decode rate with one process, and two processes at least
+1.8 times as fast as one.
 """
 
 import io
@@ -14,7 +15,7 @@ from statistics import median
 import av
 
 from benchmarks.films import write_film, write_list
-from benchmarks.measure import benchmark, print_summary, summarise, take_turns
+from benchmarks.measure import benchmark, print_summary, run_turns, summarise
 from benchmarks.record import write_record
 from data_tools.build.destination import Destination
 from data_tools.build.runner import complete
@@ -26,7 +27,7 @@ NUM_FRAMES = 16
 
 
 def run(num_videos: int = 32, turns: int = 5, seconds: float = 10.0) -> None:
-    """Time decoding and packing turn by turn, print a table and write the record.
+    """Time decoding and packing turn by turn; print and record.
 
     Args:
         num_videos: Films packed in each turn (of a few different ones).
@@ -48,10 +49,10 @@ def run(num_videos: int = 32, turns: int = 5, seconds: float = 10.0) -> None:
             one: partial(pack, plan, 1),
             two: partial(pack, plan, 2),
         }
-        taken = take_turns(ways, turns)
+        timed_turns = run_turns(ways, turns)
         megabytes = sum(path.stat().st_size for path in films) / NUM_FILMS / 1e6
-    summary = summarise(taken, num_videos)
-    pairs = zip(taken[one], taken[two], strict=True)
+    summary = summarise(timed_turns, num_videos)
+    pairs = zip(timed_turns[one], timed_turns[two], strict=True)
     content = {
         "num_videos": num_videos,
         "seconds_per_video": seconds,
@@ -65,7 +66,7 @@ def run(num_videos: int = 32, turns: int = 5, seconds: float = 10.0) -> None:
 
 
 def decode(films: list[Path]) -> None:
-    """Decode every frame of the films with one thread, and do nothing with them."""
+    """Decode every frame of the films with one thread, nothing else."""
     for film in films:
         with av.open(film) as container:
             container.streams.video[0].codec_context.thread_count = 1
@@ -74,7 +75,7 @@ def decode(films: list[Path]) -> None:
 
 
 def pack(plan: PackPlan, num_workers: int) -> None:
-    """Pack as the command does, the start of its processes and the manifest included."""
+    """Pack as the command does, start of processes and manifest included."""
     with tempfile.TemporaryDirectory() as out, redirect_stderr(io.StringIO()):
         built = complete(plan, Destination(Path(out)), num_workers=num_workers)
     assert sum(shard.entry.num_samples for shard in built.values()) == len(plan.source.rows)

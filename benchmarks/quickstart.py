@@ -1,7 +1,7 @@
-"""Training time until the quickstart obeys its prompts, for several seeds.
+"""Measure training time until the quickstart obeys its prompts, per seed.
 
 `python -m benchmarks.quickstart --data data/circles`. Each seed is one whole run of
-`train.py quickstart`; the meter reads 20 clips of each of the 18 prompts and of the held-out one
+`train.py quickstart`; it is evaluated on 20 clips of each of the 18 prompts and of the held-out one
 during training. Time is training time: sampling, evaluating and saving are excluded.
 """
 
@@ -26,7 +26,7 @@ def run(
     out: Path = Path("runs/benchmark"),
     options: str = "",
 ) -> int:
-    """Train the quickstart once per seed; print the table and write the record after each.
+    """Train the quickstart once per seed; print and record after each.
 
     Args:
         seeds: Seeds of the runs.
@@ -69,7 +69,7 @@ def print_results(results: dict[int, dict[str, Any]]) -> None:
 def train(
     seed: int, data: Path, run_dir: Path, options: list[str], *, preset: str = "quickstart"
 ) -> dict[str, Any]:
-    """Train one seed from its start and return what its own log says."""
+    """Train one seed from its start; return its logged results."""
     shutil.rmtree(run_dir, ignore_errors=True)
     command = [sys.executable, "train.py", preset, "--data.path", data, "--run-dir", run_dir]
     command += ["--train.seed", seed, *options]

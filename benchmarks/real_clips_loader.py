@@ -1,11 +1,12 @@
-"""Loading of packed real clips beside other libraries: `python -m benchmarks.real_clips_loader`.
+"""Compare loading of packed real clips with other libraries.
 
-The same clips (16x64x64, as JPEG strips and as H.264), in the same batches' size, decoded by the
-same function on one core, turn by turn: from memory, by our loader, by plain webdataset, and by
-litdata and mosaicml-streaming where they are installed (extra `benchmarks`), each from shards in
-its own format. All shuffle; only ours is exact, elastic, checked by checksum, and reads plain tars.
-Ours stays open from turn to turn, as in training, and each of its turns ends when what it reads
-ahead is full again: so it decodes as many clips a turn as the others.
+`python -m benchmarks.real_clips_loader`. The same clips (16x64x64, as JPEG strips and as H.264), in
+the same batches' size, decoded by the same function on one core, turn by turn: from memory, by our
+loader, by plain webdataset, and by litdata and mosaicml-streaming where they are installed (extra
+`benchmarks`), each from shards in its own format. All shuffle; only ours is exact, elastic, checked
+by checksum, and reads plain tars. Ours stays open from turn to turn, as in training, and each of
+its turns ends when what it reads ahead is full again: so it decodes as many clips a turn as the
+others.
 """
 
 import importlib.util
@@ -24,7 +25,7 @@ import numpy as np
 import webdataset
 
 from benchmarks.films import write_film, write_list
-from benchmarks.measure import benchmark, print_summary, summarise, take_turns
+from benchmarks.measure import benchmark, print_summary, run_turns, summarise
 from benchmarks.record import write_record
 from data_tools.build.destination import Destination
 from data_tools.build.runner import complete
@@ -44,7 +45,7 @@ Ways = dict[str, Callable[[], int]]
 
 
 def run(num_clips: int = 1600, turns: int = 7) -> None:
-    """Time the ways turn by turn for both storages, print tables and write the record.
+    """Time all readers turn by turn for both storages; print and record.
 
     Args:
         num_clips: Clips read in each turn; a multiple of 16.
@@ -68,14 +69,14 @@ def run(num_clips: int = 1600, turns: int = 7) -> None:
                 ways = ways_of(data, extension, folder / f"{storage}-others")
                 found = {way: read() for way, read in ways.items()}  # and warmed up
             assert set(found.values()) == {num_clips}, found
-            summary = summarise(take_turns(ways, turns), num_clips)
+            summary = summarise(run_turns(ways, turns), num_clips)
             print_summary(f"{storage}: clips/s on one core", summary)
             content[f"{storage.replace('-', '_')}_clips_per_second"] = summary
     print(f"wrote {write_record('real_clips_loader', content)}")
 
 
 def pack(folder: Path, storage: str, num_clips: int) -> DatasetMixture:
-    """Pack the films as the command does, into two shards of each stream."""
+    """Pack the films as the command does, two shards per stream."""
     rows = num_clips // (2 * NUM_STREAMS)
     options = PackOptions(source=str(folder), out="", storage=storage, rows_per_shard=rows)
     out = folder / storage
@@ -84,7 +85,7 @@ def pack(folder: Path, storage: str, num_clips: int) -> DatasetMixture:
 
 
 def ways_of(data: DatasetMixture, extension: str, folder: Path) -> Ways:
-    """Return the ways of reading the clips once, each having its own copy of them."""
+    """Return the readers of the clips, each with its own copy."""
     (data_set,) = data.parts
     geometry = data.manifest.geometry
     samples = [sample for _, sample in read_samples_of(data_set)]
@@ -104,7 +105,7 @@ def ways_of(data: DatasetMixture, extension: str, folder: Path) -> Ways:
 
 
 def decode_all(samples: list[EncodedSample], geometry: Geometry) -> int:
-    """Decode clips that are already in memory, over and over into the memory of one batch."""
+    """Decode clips held in memory into one batch, over and over."""
     frames = np.empty((BATCH_SIZE, *geometry.shape), np.uint8)
     for sample, out in zip(samples, cycle(frames), strict=False):
         decode_sample(sample, geometry, out=out)

@@ -1,4 +1,4 @@
-"""What every benchmark says beside its numbers, and where it writes them."""
+"""Print tables; write dated records with the machine and the commit."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return the processor, cores, load, memory, GPU (if torch is in use) and versions."""
+    """Return processor, load, memory, versions, and GPU if torch is loaded."""
     machine: dict[str, Any] = {
         "processor": _processor_name(),
         "cores": os.cpu_count(),
@@ -66,7 +66,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def describe_commit() -> str | None:
-    """Return the git commit, with "+changes" if the working tree differs; None outside git."""
+    """Return the git commit, "+changes" appended if dirty; None outside git."""
     try:
         commit = _git("rev-parse", "HEAD")
         return commit + ("+changes" if _git("status", "--porcelain") else "")

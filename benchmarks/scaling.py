@@ -1,8 +1,9 @@
-"""Clips/s on 1, 2 and 4 CPU processes of one thread, and what to expect of many GPUs.
+"""Measure scaling over CPU processes; predict it for many GPUs.
 
-`python -m benchmarks.scaling`. Measured and predicted numbers are kept apart. Groups of processes
-take turns, so that other load touches all alike; as root each has a network namespace of its own,
-where the loopback's counter tells what the group alone sent.
+`python -m benchmarks.scaling`: clips/s of 1, 2 and 4 processes of one thread. Measured and
+predicted numbers are kept apart. Groups of processes take turns, so that other load touches all
+alike; as root each has a network namespace of its own, whose loopback counter counts what only this
+group sent.
 """
 
 import json
@@ -32,7 +33,7 @@ NETWORKS = {  # assumed, not measured: what a rank gets of its node's network
 
 
 class Group:
-    """Processes that train together when told to."""
+    """Start processes that train together, turn by turn."""
 
     def __init__(self, data: Path, world_size: int, port: int) -> None:
         launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node",
@@ -43,32 +44,32 @@ class Group:
             env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
-        self.description = self._answer()
+        self.description = self._receive()
         assert self.description["world_size"] == world_size
 
     def turn(self, num_steps: int) -> dict[str, Any]:
-        """Train so many steps; return what they cost."""
-        self._tell(num_steps)
-        return self._answer()
+        """Train `num_steps` steps; return what they cost."""
+        self._send(num_steps)
+        return self._receive()
 
     def __enter__(self) -> "Group":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._tell(0)
+        self._send(0)
         self.process.communicate(timeout=60)
 
-    def _tell(self, num_steps: int) -> None:
+    def _send(self, num_steps: int) -> None:
         assert self.process.stdin
         print(num_steps, file=self.process.stdin, flush=True)
 
-    def _answer(self) -> dict[str, Any]:
+    def _receive(self) -> dict[str, Any]:
         assert self.process.stdout
         return json.loads(self.process.stdout.readline())
 
 
 def own_network() -> list[str]:
-    """Return the beginning of a command that runs in a network namespace; nothing without root."""
+    """Return a command prefix for a network namespace; empty without root."""
     if os.geteuid() != 0 or not (shutil.which("unshare") and shutil.which("ip")):
         return []
     return ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
@@ -77,7 +78,7 @@ def own_network() -> list[str]:
 def run(
     turns: int = 5, steps_per_turn: int = 8, gpu_step_ms: tuple[float, ...] = (5, 20, 80)
 ) -> None:
-    """Measure, predict, print both apart and write the record.
+    """Measure and predict; print both apart and record.
 
     Args:
         turns: Turns of each group; medians are reported.
@@ -109,7 +110,7 @@ def run(
 
 
 def measure(data: Path, turns: int, steps_per_turn: int) -> list[dict[str, Any]]:
-    """Return a row for each number of processes, all of which took turns."""
+    """Return a row per number of processes, measured in turns."""
     with ExitStack() as stack:
         groups = [
             stack.enter_context(Group(data, world_size, port=29601 + world_size))
@@ -139,7 +140,7 @@ def measure(data: Path, turns: int, steps_per_turn: int) -> list[dict[str, Any]]
 
 
 def predict_here(description: dict[str, Any]) -> float:
-    """Return the seconds a step that the model expects of the link as it was measured here."""
+    """Predict seconds per step for the link measured here."""
     if description["link"] is None:
         return 0.0
     # The measured latency is that of a sum of one number: all messages of a ring.
@@ -150,7 +151,7 @@ def predict_here(description: dict[str, Any]) -> float:
 
 
 def predict(sizes: dict[str, float], gpu_step_ms: tuple[float, ...]) -> list[dict[str, Any]]:
-    """Return a row for each network and step time: the bounds of efficiency on many GPUs."""
+    """Predict bounds of efficiency per network and step time."""
     rows = []
     for name, network in NETWORKS.items():
         for milliseconds in gpu_step_ms:

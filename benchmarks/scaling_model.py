@@ -1,4 +1,4 @@
-"""What data parallelism should cost: bytes, a ring all-reduce, latency. Pure arithmetic.
+"""Compute what data parallelism should cost: bytes, ring all-reduce, latency.
 
 Source: Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms" (2009): in a ring of n, each
 rank sends 2 (n - 1) / n of the tensor in 2 (n - 1) messages.
@@ -12,7 +12,7 @@ FIRST_BUCKET_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Network:
-    """What carries the sums, seen from one rank: the slowest link of the ring counts."""
+    """Slowest link of the ring, seen from one rank."""
 
     bytes_per_second: float
     latency_seconds: float
@@ -21,7 +21,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """Clips per second over those of as many ranks that never talk; between two bounds."""
+    """Bounds of clips/s relative to ranks that never communicate."""
 
     lowest: float
     """Sums begin when the last gradient is there."""
@@ -39,7 +39,7 @@ def ring_seconds(num_bytes: float, world_size: int, network: Network) -> float:
 
 
 def num_buckets(num_bytes: float) -> int:
-    """Return in how many parts DistributedDataParallel sums a network's gradients."""
+    """Return how many buckets DistributedDataParallel uses for a network's gradients."""
     rest = max(0.0, num_bytes - FIRST_BUCKET_BYTES)
     return 1 + int(-(-rest // BUCKET_BYTES))
 
@@ -55,7 +55,7 @@ def step_seconds(num_bytes: dict[str, float], world_size: int, network: Network)
 
 
 def efficiency(compute_seconds: float, communication_seconds: float) -> Efficiency:
-    """Return the bounds for a step that computes this long on one rank."""
+    """Return bounds for a step of `compute_seconds` on one rank."""
     return Efficiency(
         lowest=compute_seconds / (compute_seconds + communication_seconds),
         highest=compute_seconds / max(compute_seconds, communication_seconds),

@@ -1,7 +1,7 @@
-"""Run by torchrun for benchmarks/scaling.py: trains when told to, and says what it cost.
+"""Train steps for benchmarks/scaling.py, under torchrun.
 
-Reads numbers of steps from stdin, one a line, and answers each with a line of JSON. Between turns
-all ranks sleep, so that groups of different sizes can take turns on the same machine.
+Reads numbers of steps from stdin, one a line, and prints a line of JSON with the cost of each.
+Between turns all ranks sleep, so that groups of different sizes can take turns on the same machine.
 """
 
 import json
@@ -27,15 +27,15 @@ def main(data: Path, global_batch_size: int) -> None:
     trainer = Trainer(preset.model_copy(update=changes))
     processes = trainer.processes
     with trainer.loader() as loader:
-        take_steps(trainer, loader, WARM_UP_STEPS)
-        say(processes, describe(trainer))
+        train_steps(trainer, loader, WARM_UP_STEPS)
+        print_on_main(processes, describe(trainer))
         while num_steps := processes.broadcast(int(input()) if processes.is_main else 0):
-            say(processes, timed(trainer, loader, num_steps))
+            print_on_main(processes, timed(trainer, loader, num_steps))
     processes.shutdown()
 
 
 def describe(trainer: Trainer) -> dict[str, Any]:
-    """Return the sizes of both networks' gradients, and what the link does."""
+    """Return the gradients' sizes and the measured link."""
     sizes = {
         name: sum(p.numel() * p.element_size() for p in player.network.parameters())
         for name, player in trainer.game.players.items()
@@ -44,17 +44,17 @@ def describe(trainer: Trainer) -> dict[str, Any]:
     return {"world_size": trainer.processes.world_size, "gradient_bytes": sizes, "link": link}
 
 
-def take_steps(trainer: Trainer, loader: ClipLoader, num_steps: int) -> None:
+def train_steps(trainer: Trainer, loader: ClipLoader, num_steps: int) -> None:
     for _ in range(num_steps):
         trainer.train_step(next(loader))
     trainer.game.notes.read()
 
 
 def timed(trainer: Trainer, loader: ClipLoader, num_steps: int) -> dict[str, Any]:
-    """Train, and return seconds, every rank's processor seconds, and bytes through loopback."""
+    """Train; return seconds, processor seconds by rank, and loopback bytes."""
     trainer.processes.gather_objects(None)  # start together
     sent, start, processor_start = loopback_bytes(), time.perf_counter(), time.process_time()
-    take_steps(trainer, loader, num_steps)
+    train_steps(trainer, loader, num_steps)
     seconds, processor = time.perf_counter() - start, time.process_time() - processor_start
     sent = loopback_bytes() - sent
     by_rank = trainer.processes.gather_objects(processor)
@@ -62,13 +62,13 @@ def timed(trainer: Trainer, loader: ClipLoader, num_steps: int) -> dict[str, Any
 
 
 def loopback_bytes() -> int:
-    """Return what was sent through this network namespace's loopback since it exists."""
+    """Return bytes sent through this network namespace's loopback so far."""
     lines = Path("/proc/net/dev").read_text().splitlines()
     (fields,) = [line.split() for line in lines if line.strip().startswith("lo:")]
     return int(fields[9])
 
 
-def say(processes: DistributedContext, what: dict[str, Any]) -> None:
+def print_on_main(processes: DistributedContext, what: dict[str, Any]) -> None:
     if processes.is_main:
         print(json.dumps(what), flush=True)
 

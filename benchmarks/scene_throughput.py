@@ -1,11 +1,11 @@
-"""How many clips a second one core renders, packs and reads, by scene."""
+"""Measure clips/s that one core renders, packs and reads, by scene."""
 
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import benchmark, print_summary, summarise, take_turns
+from benchmarks.measure import benchmark, print_summary, run_turns, summarise
 from benchmarks.record import print_table, write_record
 from data_tools.build.scene_build import BuildPlan
 from t2vgan.data.shards import Geometry
@@ -17,14 +17,14 @@ CLIPS_AT_ONCE = 64
 
 
 def run(num_clips: int = 1024, turns: int = 5) -> None:
-    """Time the renderers turn by turn; pack and read the same clips once.
+    """Time renderers turn by turn; pack and read the clips once.
 
     Args:
         num_clips: Clips of each scene in each turn.
         turns: Turns of each scene; medians are reported.
     """
-    taken = take_turns({scene: partial(render, scene, num_clips) for scene in SCENES}, turns)
-    summary = summarise(taken, num_clips)
+    timed_turns = run_turns({scene: partial(render, scene, num_clips) for scene in SCENES}, turns)
+    summary = summarise(timed_turns, num_clips)
     packed = {scene: pack_and_read(scene, num_clips) for scene in SCENES}
     print_summary("clips/s", summary)
     print_table(
@@ -49,7 +49,7 @@ def render(scene: str, num_clips: int) -> None:
 
 
 def pack_and_read(scene: str, num_clips: int) -> dict[str, float]:
-    """Write one shard, and score one set of clips: rates of processor time, bytes, accuracy."""
+    """Write one shard and score its clips: rates, bytes, accuracy."""
     plan = BuildPlan(scene, num_clips, num_clips, GEOMETRY, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()

@@ -1,7 +1,7 @@
-"""Moving Shapes from nothing to its scores: time until prompts are obeyed, then the protocol.
+"""Train Moving Shapes from nothing and score it.
 
-`python -m benchmarks.shapes --preset shapes --data data/shapes` on a GPU; on a CPU, `--preset
-shapes-cpu --data data/shapes-32`.
+Time until prompts are obeyed, then the whole protocol. `python -m benchmarks.shapes --preset shapes
+--data data/shapes` on a GPU; on a CPU, `--preset shapes-cpu --data data/shapes-32`.
 """
 
 import json
@@ -23,7 +23,7 @@ def run(
     num_clips: int = 3000,
     options: str = "",
 ) -> int:
-    """Train a preset once, score its weights, print the table and write the record.
+    """Train a preset once and score its weights; print and record.
 
     Args:
         preset: shapes or shapes-cpu.

@@ -1,4 +1,4 @@
-"""What a tracker costs a run: `python -m benchmarks.tracking_overhead`.
+"""Measure what a tracker costs a run: `python -m benchmarks.tracking_overhead`.
 
 Real runs of the quickstart on one thread, wandb offline. Counted in processor time, which other
 load on the machine hardly changes: of the tracker's thread, of the processes that it starts, and
@@ -68,22 +68,22 @@ def run(num_steps: int = 60) -> None:
     print(f"wrote {write_record('tracking_overhead', record)}")
 
 
-class WatchedOutbox(BackgroundTracker):
-    """Counts the processor time that it costs: to those who put, and in its thread."""
+class TimedTracker(BackgroundTracker):
+    """Count processor time of its callers and of its thread."""
 
-    latest: ClassVar["WatchedOutbox"]
+    latest: ClassVar["TimedTracker"]
 
     def __init__(self, name: str, start: Callable[[], Tracker]) -> None:
-        WatchedOutbox.latest = self
+        TimedTracker.latest = self
         self.seconds: Counter[str] = Counter()
 
-        def watched_start() -> Tracker:
+        def timed_start() -> Tracker:
             tracker = start()
             log = tracker.log
             tracker.log = lambda record: self.timed(record["kind"], log)(record)  # type: ignore[method-assign]
             return tracker
 
-        super().__init__(name, watched_start)
+        super().__init__(name, timed_start)
 
     def put(self, record: Record) -> None:
         self.timed("put", super().put)(record)
@@ -96,7 +96,7 @@ class WatchedOutbox(BackgroundTracker):
         self.timed("thread", super()._work)(start)
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function such that its calls and its processor seconds are counted."""
+        """Wrap the function to count its calls and processor seconds."""
 
         def wrapped(*arguments: Any) -> Any:
             start = time.thread_time()
@@ -129,7 +129,7 @@ def train(data: Path, run_dir: Path, tracker: str, num_steps: int) -> dict[str, 
 
         wandb.teardown()  # its process has ended: the kernel counts what it used
     service = sum(os.times()[2:4]) - service
-    spent = WatchedOutbox.latest.seconds
+    spent = TimedTracker.latest.seconds
     logged = sum(spent[kind] for kind in NUM_RECORDS)
     once = spent["thread"] - logged + service
     put = spent["put"] / spent["put calls"]
@@ -149,7 +149,7 @@ def train(data: Path, run_dir: Path, tracker: str, num_steps: int) -> dict[str, 
 
 
 def time_calls(owner: Any, name: str) -> list[float]:
-    """Return a list that grows by the processor seconds of each call of a method."""
+    """Return a list that collects a method's processor seconds per call."""
     method, seconds = getattr(owner, name), []
 
     def wrapped(*arguments: Any) -> Any:
@@ -163,5 +163,5 @@ def time_calls(owner: Any, name: str) -> list[float]:
 
 
 if __name__ == "__main__":
-    tracking.BackgroundTracker = WatchedOutbox  # type: ignore[assignment, misc]
+    tracking.BackgroundTracker = TimedTracker  # type: ignore[assignment, misc]
     benchmark(run)

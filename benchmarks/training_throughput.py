@@ -1,7 +1,7 @@
-"""Training frames/s: the notebook preset against a plain rewrite of the notebook's own loop.
+"""Compare the notebook preset with a plain rewrite of its loop.
 
-`python -m benchmarks.training_throughput`. The same networks and batch on the same machine, in
-turns of a few steps each, so that other load touches both alike.
+`python -m benchmarks.training_throughput`: training frames/s. The same networks and batch on the
+same machine, in turns of a few steps each, so that other load touches both alike.
 """
 
 import tempfile
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measure import benchmark, print_summary, summarise, take_turns
+from benchmarks.measure import benchmark, print_summary, run_turns, summarise
 from benchmarks.notebook_dataset import write_dataset
 from benchmarks.notebook_training import PlainLoop
 from benchmarks.record import write_record
@@ -23,7 +23,7 @@ FRAMES_PER_STEP = 16
 
 
 def run(turns: int = 9, steps_per_turn: int = 12, threads: int = 0) -> None:
-    """Time both loops turn by turn, print a table and write the record.
+    """Time both loops turn by turn; print and record.
 
     Args:
         turns: Turns of each loop; medians of rates and of the turns' ratios are reported.
@@ -48,8 +48,8 @@ def run(turns: int = 9, steps_per_turn: int = 12, threads: int = 0) -> None:
                     torch.cuda.synchronize()
 
             ours(3), theirs(3)  # warm up
-            taken = take_turns({"plain loop": theirs, "train.py notebook": ours}, turns)
-    summary = summarise(taken, steps_per_turn * FRAMES_PER_STEP)
+            timed_turns = run_turns({"plain loop": theirs, "train.py notebook": ours}, turns)
+    summary = summarise(timed_turns, steps_per_turn * FRAMES_PER_STEP)
     print_summary("frames/s", summary)
     record = {
         "device_name": describe_device(device),
@@ -61,7 +61,7 @@ def run(turns: int = 9, steps_per_turn: int = 12, threads: int = 0) -> None:
 
 
 def make_trainer(folder: Path, threads: int) -> Trainer:
-    """Write the clips for both loops below a folder; return the notebook preset's trainer."""
+    """Write clips for both loops; return the notebook preset's trainer."""
     shards = folder / "shards"
     write_dataset(folder / "frames", NUM_CLIPS)
     options = BuildOptions(scene="notebook", out=shards, num_clips=NUM_CLIPS, clips_per_shard=50)

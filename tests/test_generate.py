@@ -1,13 +1,10 @@
 """generate.py as users run it: real processes, tiny random weights made here."""
 
-import multiprocessing
 import os
 import resource
-import runpy
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from t2vgan.config import ClipGanConfig
 from t2vgan.media import load_clip
 from t2vgan.models import build_generator
 from t2vgan.tokenizer import Vocabulary
+from tests.support.warm import run_warm
 
 ROOT = Path(__file__).parents[1]
 MODEL = ClipGanConfig(latent_size=4, text_size=8, hidden_size=16, channels=4, patch_size=2)
@@ -64,30 +62,9 @@ def run_cold(*arguments, threads=1, **options):
     return subprocess.run(command(*arguments), check=False, **options)
 
 
-WARM = multiprocessing.get_context("forkserver")
-WARM.set_forkserver_preload(["t2vgan.pipeline"])
-
-
-def run(*arguments, cwd=ROOT, max_file_bytes=None):
+def run(*arguments, **options):
     """Run the command in a process of its own that does not pay for importing PyTorch again."""
-    with tempfile.TemporaryDirectory() as folder:
-        streams = Path(folder, "stdout"), Path(folder, "stderr")
-        job = (list(map(str, arguments)), streams, cwd, max_file_bytes)
-        process = WARM.Process(target=in_process, args=job)
-        process.start()
-        process.join(120)
-        output = [stream.read_text() for stream in streams]
-    return subprocess.CompletedProcess(arguments, process.exitcode, *output)
-
-
-def in_process(arguments, streams, cwd, max_file_bytes):
-    for descriptor, stream in enumerate(streams, start=1):
-        os.dup2(os.open(stream, os.O_WRONLY | os.O_CREAT), descriptor)
-    os.chdir(cwd)
-    if max_file_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
-    sys.argv = ["generate.py", *arguments]
-    runpy.run_path(str(ROOT / "generate.py"), run_name="__main__")
+    return run_warm("generate.py", *arguments, **options)
 
 
 def succeed(*arguments, run=run, **options):
@@ -269,7 +246,7 @@ EARLY_MISTAKES = [
 
 @pytest.mark.parametrize(("arguments", "message"), EARLY_MISTAKES)
 def test_mistakes_on_the_command_line(tmp_path, arguments, message):
-    result = run_cold("--prompt", "circle shrinking", *arguments, cwd=tmp_path)
+    result = run("--prompt", "circle shrinking", *arguments, cwd=tmp_path)
     assert_one_line(result, message)
     assert "loading" not in result.stderr
     assert list(tmp_path.iterdir()) == []

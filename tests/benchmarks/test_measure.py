@@ -2,7 +2,7 @@
 
 import time
 
-from benchmarks.measure import Turn, summarise, take_turns, time_turn
+from benchmarks.measure import Turn, run_turns, summarise, time_turn
 
 
 def test_rates_are_medians_and_ratios_those_of_the_turns():
@@ -22,8 +22,8 @@ def test_rates_are_medians_and_ratios_those_of_the_turns():
 def test_every_way_has_its_turn_and_waiting_costs_no_processor_time():
     calls = []
     ways = {name: lambda name=name: calls.append(name) for name in "ab"}
-    taken = take_turns(ways, 2)
+    timed_turns = run_turns(ways, 2)
     assert calls == ["a", "b", "a", "b"]
-    assert [len(row) for row in taken.values()] == [2, 2]
+    assert [len(row) for row in timed_turns.values()] == [2, 2]
     turn = time_turn(lambda: time.sleep(0.05))
     assert turn.seconds >= 0.05 > turn.processor_seconds

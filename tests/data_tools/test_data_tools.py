@@ -35,8 +35,8 @@ from t2vgan.errors import UserError
 ROOT = Path(__file__).parents[2]
 SMALL = ["--num-clips", "50", "--clips-per-shard", "20", "--num-frames", "4", "--size", "24x32"]
 PLAN = BuildPlan("circles", 50, 20, Geometry(num_frames=4, height=24, width=32), seed=0)
-LARGE_PLAN = BuildPlan("circles", 6000, 100, Geometry(num_frames=10, height=64, width=64), seed=0)
-LARGE = ["--num-clips", "6000", "--clips-per-shard", "100"]  # seconds: a busy machine must catch it
+LARGE_PLAN = BuildPlan("circles", 3000, 100, Geometry(num_frames=10, height=64, width=64), seed=0)
+LARGE = ["--num-clips", "3000", "--clips-per-shard", "100"]  # seconds: a busy machine must catch it
 
 
 def command(tool: str, *arguments: object) -> list[str]:

@@ -17,6 +17,7 @@ from t2vgan.data.shards import (
 from t2vgan.utils.files import sha256_of
 from tests.faults.same_run import records
 from tests.support.commands import python, python_ok, run, torchrun, train
+from tests.support.warm import run_warm
 
 
 def refuse(result: subprocess.CompletedProcess, *expected: str) -> None:
@@ -35,9 +36,9 @@ def data(circles, tmp_path) -> Path:
 
 
 def test_missing_and_empty_data_folders(tmp_path):
-    refuse(python(*train(tmp_path / "none", tmp_path / "run")), "does not exist", "build_shards")
+    refuse(run_warm(*train(tmp_path / "none", tmp_path / "run")), "does not exist", "build_shards")
     (tmp_path / "empty").mkdir()
-    refuse(python(*train(tmp_path / "empty", tmp_path / "run")), "manifest.json", "build_shards")
+    refuse(run_warm(*train(tmp_path / "empty", tmp_path / "run")), "manifest.json", "build_shards")
     assert not (tmp_path / "run").exists()
 
 
@@ -73,7 +74,7 @@ def remove(data: Path) -> str:
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, put_something_else, remove])
 def test_a_shard_that_is_not_what_the_manifest_says(damage: Callable[[Path], str], data, tmp_path):
     expected = damage(data)
-    refuse(python(*train(data, tmp_path / "run")), first_shard(data).name, expected)
+    refuse(run_warm(*train(data, tmp_path / "run")), first_shard(data).name, expected)
 
 
 def believe_what_is_there(data: Path) -> None:
@@ -91,7 +92,7 @@ def believe_what_is_there(data: Path) -> None:
 def test_a_shard_that_was_no_whole_tar_from_the_start(damage, expected, data, tmp_path):
     damage(data)
     believe_what_is_there(data)
-    refuse(python(*train(data, tmp_path / "run")), first_shard(data).name, expected)
+    refuse(run_warm(*train(data, tmp_path / "run")), first_shard(data).name, expected)
 
 
 def test_a_manifest_that_counts_other_samples_than_its_shards_hold(data, tmp_path):
@@ -99,7 +100,7 @@ def test_a_manifest_that_counts_other_samples_than_its_shards_hold(data, tmp_pat
     shards = tuple(entry.model_copy(update={"num_samples": 21}) for entry in manifest.shards)
     write_manifest(data, manifest.model_copy(update={"shards": shards}))
     expected = ("the manifest says 21 samples", "the shard ends after 20", "verify_shards")
-    refuse(python(*train(data, tmp_path / "run")), *expected)
+    refuse(run_warm(*train(data, tmp_path / "run")), *expected)
 
 
 def rewrite(data: Path, change: Callable[[EncodedSample], EncodedSample], share: int) -> None:
@@ -126,7 +127,7 @@ def with_a_broken_strip(sample: EncodedSample) -> EncodedSample:
 )
 def test_bad_samples_are_named_counted_and_limited(change, reason, data, tmp_path):
     rewrite(data, change, share=10)
-    result = python(*train(data, tmp_path / "strict"))
+    result = run_warm(*train(data, tmp_path / "strict"))
     refuse(result, "data.max_bad_fraction=0.01", "verify_shards")
     assert reason in result.stderr
 
@@ -161,7 +162,7 @@ def test_of_a_long_caption_the_first_words_are_read(data, tmp_path):
     ],
 )
 def test_sizes_that_do_not_fit_show_the_arithmetic(options, expected, circles, tmp_path):
-    refuse(python(*train(circles, tmp_path / "run", *options)), *expected)
+    refuse(run_warm(*train(circles, tmp_path / "run", *options)), *expected)
     assert not (tmp_path / "run").exists()
 
 
@@ -228,7 +229,7 @@ def test_every_command_answers_in_one_line(arguments, expected, tmp_path):
 
 def test_an_output_folder_that_is_a_file(circles, tmp_path):
     (tmp_path / "file").write_text("")
-    result = python(*train(circles, tmp_path / "file" / "run"))
+    result = run_warm(*train(circles, tmp_path / "file" / "run"))
     refuse(result, "Not a directory")
 
 
@@ -236,9 +237,9 @@ def test_an_output_folder_that_cannot_be_written(circles, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     build = ("-m", "data_tools.build_shards", "circles", "--num-clips", 8)
     draw = ("generate.py", "--prompt", "circle moving up-right")
-    refuse(python(*train(circles, small_disk / "run")), "Read-only file system")
+    refuse(run_warm(*train(circles, small_disk / "run")), "Read-only file system")
     refuse(python(*build, "--out", small_disk / "data"), "Read-only file system")
-    refuse(python(*draw, "--out", small_disk), "cannot be written; choose another folder")
+    refuse(run_warm(*draw, "--out", small_disk), "cannot be written; choose another folder")
 
 
 def test_a_disk_that_fills_up_keeps_the_last_checkpoint(circles, small_disk):
