@@ -13,11 +13,12 @@ from typing import Annotated, NoReturn
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from t2vgan.config import Config, one_line
+from t2vgan.config import Config
 from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
 from t2vgan.training.signals import find_launcher
 from t2vgan.utils import cli
+from t2vgan.utils.frozen import format_faults
 
 
 class Command(BaseModel):
@@ -55,7 +56,7 @@ def read(arguments: list[str]) -> Command:
             config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
         )
     except ValidationError as error:
-        raise UserError(one_line(error, sections.get(error.title, ""))) from None
+        raise UserError(format_faults(error, sections.get(error.title, ""))) from None
 
 
 USAGE = "\n".join(

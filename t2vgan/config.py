@@ -1,4 +1,7 @@
-"""What a run is: frozen, validated settings. Every field is also a `--section.field` option."""
+"""Configuration: frozen, validated settings of a run.
+
+Every field is also a `--section.field` option of train.py.
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,61 +10,78 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
     ValidationError,
     model_validator,
 )
 
 from t2vgan.errors import UserError
+from t2vgan.utils.frozen import Frozen, format_faults
 from t2vgan.utils.urls import as_location
 
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+AdamBeta = Annotated[float, Field(ge=0, lt=1)]
+
+TEXT_HEAD_SIZE = 16
+"""Width of an attention head of the transformer text encoder."""
 
 
-class Frozen(BaseModel):
-    """A model that cannot change after it was checked, and that knows no unnamed fields."""
+class Section(Frozen):
+    """Ignore retired options that hold the value with which they did nothing.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    So runs and weights of earlier versions still load.
+    """
+
+    RETIRED: ClassVar[Mapping[str, Any]] = {}
+    """Retired option -> the value that did nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_retired(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        retired = cls.RETIRED
+        return {k: v for k, v in fields.items() if k not in retired or v != retired[k]}
 
 
-class DataConfig(Frozen):
-    """Which shards, and in what order."""
+class DataConfig(Section):
+    """The shards and their order."""
 
     path: Annotated[str, BeforeValidator(as_location)] = "data/circles"
     """Folder of shards with a manifest.json (python -m data_tools.build_shards makes one), or its
     URL, such as s3://bucket/folder."""
     mix: tuple[str, ...] = ()
-    """Instead of `path`, several of them, each with its share of the clips shown:
+    """Several data sets instead of `path`, each with its share of the clips shown:
     data/cats=3 s3://bucket/dogs=1."""
     cache_path: Path | None = None
-    """Folder on this machine's disk for shards read from a URL; by default ~/.cache/t2vgan/shards.
-    Runs and processes may share one."""
-    cache_gigabytes: Rate = 20.0
-    """Most that the cache takes; the least recently used shards go."""
-    num_streams: Positive = 8
-    """Streams that the data is cut into; world size divides it, it divides the global batch."""
-    shuffle_window: Positive = 256
+    """Local folder for shards read from a URL; by default ~/.cache/t2vgan/shards. Runs and
+    processes may share one."""
+    cache_gigabytes: PositiveFloat = 20.0
+    """Size limit of the cache; the least recently used shards are deleted."""
+    num_streams: PositiveInt = 8
+    """Streams that the data is split into: a multiple of world size, a divisor of the global
+    batch."""
+    shuffle_window: PositiveInt = 256
     """Samples of a stream that are shuffled together."""
-    num_threads: Positive = 1
-    """Threads per process that decode clips; never changes the order."""
+    num_threads: PositiveInt = 1
+    """Threads per process that decode clips; they do not affect the order."""
     verify_checksums: bool = True
     """Compare each shard with its SHA-256 when it is first opened."""
     max_bad_fraction: Fraction = 0.01
     """Stop when more than this share of the clips shown could not be read or decoded."""
-    read_timeout_seconds: Positive = 300
+    read_timeout_seconds: PositiveInt = 300
     """A read that takes longer counts as damage of its shard."""
     max_words: Annotated[int, Field(ge=2)] = 20_000
-    """Words told apart, the most frequent ones; all others count as one unknown word."""
+    """Size of the vocabulary: the most frequent words; all others share one unknown word."""
 
     @property
     def name(self) -> str:
-        """What messages call the data."""
+        """The data's name in messages."""
         return " + ".join(self.mix) or self.path
 
     @model_validator(mode="after")
@@ -71,7 +91,11 @@ class DataConfig(Frozen):
 
 
 def parse_mix(entries: tuple[str, ...]) -> dict[str, Decimal]:
-    """Return path or URL -> weight of `data.mix`; ValueError says what an entry must look like."""
+    """Parse `data.mix`: path or URL -> weight.
+
+    Raises:
+        ValueError: an entry is malformed, or names a path twice.
+    """
     weights = {}
     for entry in entries:
         path, _, number = entry.rpartition("=")
@@ -87,56 +111,51 @@ def parse_mix(entries: tuple[str, ...]) -> dict[str, Decimal]:
     return weights
 
 
-class Options(Frozen):
-    """Settings of which earlier versions had more: those are ignored where they were off."""
+class ClipGanConfig(Section):
+    """The clip GAN: one latent per clip, time as an input."""
 
-    RETIRED: ClassVar[Mapping[str, Any]] = {}
-    """Option that is gone -> the value that did nothing."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def leave_out_retired(cls, fields: Any) -> Any:
-        """Let runs and weights of earlier versions go on that did without."""
-        if not isinstance(fields, dict):
-            return fields
-        retired = cls.RETIRED
-        return {k: v for k, v in fields.items() if k not in retired or v != retired[k]}
-
-
-class ClipGanConfig(Options):
-    """Our network: one latent per clip, time as an input, the prompt in every head."""
-
-    RETIRED = {"steady_look": False, "discriminator_reads_prompts": True}
+    RETIRED: ClassVar[Mapping[str, Any]] = {
+        "steady_look": False,
+        "discriminator_reads_prompts": True,
+        "num_references": 2,
+    }
     shares_latents: ClassVar[bool] = False
-    """Whether a step's two updates see fakes of the same latents."""
+    """Whether both updates of a step use the same latents."""
 
     kind: Literal["clip_gan"] = "clip_gan"
-    """Which network this is."""
-    latent_size: Positive = 32
+    """Kind of network."""
+    latent_size: PositiveInt = 32
     """Random numbers per clip."""
-    text_size: Positive = 64
+    text_size: PositiveInt = 64
     """Width of a prompt's embedding."""
     text_encoder: Literal["bag", "transformer"] = "bag"
     """bag: a sum of words, fast to learn; transformer: where the order of the words matters."""
     pooled_features: bool = False
-    """The discriminator also looks for what may be anywhere in a frame, such as a shape."""
-    hidden_size: Positive = 192
+    """Give the discriminator features averaged over the frame too, for what may be anywhere in it,
+    such as a shape."""
+    hidden_size: PositiveInt = 192
     """Width of the code that describes one frame."""
-    channels: Positive = 16
+    channels: PositiveInt = 16
     """Feature maps on the finest grid; the two coarser grids have twice and four times as many."""
-    num_references: Positive = 2
-    """Moving frames of reference that the generator draws in, one per object at least, where it has
-    no sprites."""
     patch_size: Annotated[int, Field(ge=1, le=16)] = 4
     """Pixels per side of a patch; height and width must be multiples of four patches."""
     num_sprites: Annotated[int, Field(ge=0, le=16)] = 0
-    """Pictures that a clip draws once and time only moves, over a plain ground: one per object. 0:
-    every frame is drawn anew, in frames of reference."""
-    camera_variation: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """What a clip's first three latents do to all its sprites: std of their zoom's logarithm and of
-    their pan in half frames. It rises from 0 as the learning rates fall; 0: no camera."""
-    pixel_channels: NonNegative = 0
+    """Pictures that are drawn once per clip and then only moved, over a plain ground: one per
+    object. 0: every frame is drawn anew, in two moving frames of reference."""
+    camera_variation: Fraction = 0.0
+    """Camera motion of all sprites by a clip's first three latents: std of the zoom's logarithm
+    and of the pan in half frames. It rises from 0 as the learning rates fall; 0: no camera."""
+    pixel_channels: NonNegativeInt = 0
     """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
+
+    @model_validator(mode="after")
+    def check_text_size(self) -> "ClipGanConfig":
+        if self.text_encoder == "transformer" and self.text_size % TEXT_HEAD_SIZE:
+            raise ValueError(
+                f"model.text_size={self.text_size} must be a multiple of {TEXT_HEAD_SIZE} with"
+                " --model.text-encoder transformer"
+            )
+        return self
 
     @model_validator(mode="after")
     def check_camera(self) -> "ClipGanConfig":
@@ -153,77 +172,81 @@ class ClipGanConfig(Options):
         return self
 
 
-class NotebookGanConfig(Frozen):
-    """The published notebook's networks: 64x64, single frames, text in the generator only."""
+class NotebookGanConfig(Section):
+    """The published notebook's networks: 64x64, single frames, unconditional discriminator."""
 
     shares_latents: ClassVar[bool] = True
 
     kind: Literal["notebook_gan"] = "notebook_gan"
-    """Which network this is."""
+    """Kind of network."""
 
 
 ModelConfig = Annotated[ClipGanConfig | NotebookGanConfig, Field(discriminator="kind")]
 
 
-class TrainConfig(Options):
-    """The recipe: losses, optimizers and schedules. One step is one update of each network."""
+class TrainConfig(Section):
+    """The recipe: losses, optimizers and schedules.
 
-    RETIRED = {"look_latents": 0, "spread_weight": 0}
+    One step is one update of each network.
+    """
 
-    seed: NonNegative = 0
-    """Everything random in a run derives from it."""
-    num_steps: Positive = 4000
+    RETIRED: ClassVar[Mapping[str, Any]] = {"look_latents": 0, "spread_weight": 0}
+
+    seed: NonNegativeInt = 0
+    """Seed of everything random in a run."""
+    num_steps: PositiveInt = 4000
     """Length of the run; schedules run from 0 to 1 over it."""
-    global_batch_size: Positive = 16
+    global_batch_size: PositiveInt = 16
     """Clips per update over all processes."""
-    micro_batch_size: NonNegative = 0
-    """Clips per process per backward pass; 0 takes the process's whole share at once."""
-    frames_per_clip: Positive = 4
+    micro_batch_size: NonNegativeInt = 0
+    """Clips per process per backward pass; 0: the process's whole share at once."""
+    frames_per_clip: PositiveInt = 4
     """Frames of each clip shown per step, drawn at random and sorted (StyleGAN-V, section 3.2)."""
     loss: Literal["relativistic", "non_saturating", "bce"] = "relativistic"
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
-    mismatched_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of telling a real clip's prompt from another prompt of the data; 0 leaves it out."""
+    mismatched_weight: NonNegativeFloat = 1.0
+    """Weight of the loss that compares a real clip's prompt with another prompt; 0: no such
+    loss."""
     hard_mismatched_share: Fraction = 0.0
     """Share of those other prompts that differ from the clip's in a single word, where some do."""
-    recovered_latents: NonNegative = 8
-    """Of each fake's latents, how many the discriminator learns to read back; 0 leaves it out."""
-    recovery_weight: Annotated[float, Field(ge=0)] = 3.0
-    """Final weight of that reading, for both networks: what keeps clips of one prompt different.
-    It rises from 0 as the learning rates fall: first the prompts, then the variety."""
+    recovered_latents: NonNegativeInt = 8
+    """How many of each fake's latents the discriminator learns to predict; 0: none."""
+    recovery_weight: NonNegativeFloat = 3.0
+    """Final weight of that loss, for both networks: it keeps clips of one prompt different. It
+    rises from 0 as the learning rates fall: first the prompts, then the variety."""
     fresh_latents: bool = True
     """Draw new latents for the generator's update instead of those of the discriminator's."""
-    generator_lr: Rate = 2e-3
+    generator_lr: PositiveFloat = 2e-3
     """Adam's learning rate for the generator at the start."""
-    discriminator_lr: Rate = 1e-3
+    discriminator_lr: PositiveFloat = 1e-3
     """Adam's learning rate for the discriminator at the start; half the generator's is stable."""
     lr_hold: Fraction = 0.4
-    """Share of the run before the learning rates start their cosine fall."""
+    """Share of the run before the learning rates start their cosine decay."""
     lr_final: Fraction = 0.05
     """Final learning rates over the first ones."""
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    beta1: AdamBeta = 0.0
     """Adam's decay of the mean gradient."""
-    beta2_start: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Adam's decay of the mean squared gradient at the start; small, since after a quiet spell a
-    sudden gradient makes a step of up to lr / sqrt(1 - beta2)."""
-    beta2_end: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    beta2_start: AdamBeta = 0.9
+    """Adam's decay of the mean squared gradient at the start; small, because after many small
+    gradients a sudden large one makes a step of up to lr / sqrt(1 - beta2)."""
+    beta2_end: AdamBeta = 0.99
     """The same at the end; a cosine between, as in R3GAN."""
-    gradient_clip: Annotated[float, Field(ge=0)] = 4.0
-    """Scale a network's gradient down to so many times its usual norm: the root mean square of the
-    last ones, over as many as Adam remembers; 0 never. At least the root of `penalty_every_steps`,
-    or it weakens a penalty that comes only in some steps."""
-    penalty_every_steps: NonNegative = 8
-    """Apply R1 and R2 every so many steps, weighted by that number; 0 never."""
-    gamma_start: Annotated[float, Field(ge=0)] = 10.0
+    gradient_clip: NonNegativeFloat = 4.0
+    """Largest gradient norm of a network, as a multiple of the root mean square of its last norms
+    (over as many as Adam's averages span); 0: no clipping. At least the root of
+    `penalty_every_steps`, or it weakens a penalty that comes only in some steps."""
+    penalty_every_steps: NonNegativeInt = 8
+    """Apply R1 and R2 every so many steps, weighted by that number; 0: never."""
+    gamma_start: NonNegativeFloat = 10.0
     """Weight of R1 and R2 at the start."""
-    gamma_end: Annotated[float, Field(ge=0)] = 2.0
+    gamma_end: NonNegativeFloat = 2.0
     """Weight of R1 and R2 from `gamma_until` on; log-linear before."""
     gamma_until: Fraction = 0.7
     """Share of the run after which gamma is constant."""
-    ema_halflife_clips: Rate = 5_000.0
+    ema_halflife_clips: PositiveFloat = 5_000.0
     """Clips after which a weight's share in the averaged generator has halved."""
-    ema_rampup: Annotated[float, Field(ge=0)] = 0.1
-    """The half-life is at most this share of the clips seen so far; 0 switches the ramp off."""
+    ema_rampup: NonNegativeFloat = 0.1
+    """The half-life is at most this share of the clips seen so far; 0: no ramp."""
     precision: Literal["auto", "bf16", "fp16", "no"] = "auto"
     """auto: bfloat16 where the device is fast in it, else float32 (float16 on older GPUs)."""
 
@@ -248,36 +271,53 @@ class Config(Frozen):
     """The networks."""
     train: TrainConfig = TrainConfig()
     """The recipe."""
-    log_every_steps: Positive = 20
+    log_every_steps: PositiveInt = 20
     """Steps between two lines of metrics."""
-    sample_every_steps: NonNegative = 200
-    """Steps between two grids of fixed prompts and latents; 0 never."""
-    evaluate_every_steps: NonNegative = 200
-    """Steps between two readings of the meter; 0 never."""
-    evaluate_num_clips: Positive = 380
-    """Clips in such a reading, dealt to all prompts; to a choice where these are more."""
-    save_every_steps: Positive = 400
+    sample_every_steps: NonNegativeInt = 200
+    """Steps between two grids of fixed prompts and latents; 0: none."""
+    evaluate_every_steps: NonNegativeInt = 200
+    """Steps between two evaluations; 0: none."""
+    evaluate_num_clips: PositiveInt = 380
+    """Clips per evaluation, spread over all prompts, or over a selection where there are more."""
+    save_every_steps: PositiveInt = 400
     """Steps between two checkpoints."""
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
-    """Newest checkpoints to keep; the best one by the meter is kept besides."""
+    """Newest checkpoints to keep, besides the best one by the evaluation."""
     tracking: Literal["none", "wandb", "tensorboard"] = "none"
-    """Where metrics, films and tables go besides metrics.jsonl."""
-    max_bad_steps: Positive = 20
+    """Where metrics, films and tables are logged besides metrics.jsonl."""
+    max_bad_steps: PositiveInt = 20
     """Stop after so many steps in a row with a loss or gradient that is not finite."""
-    check_ranks_every_steps: NonNegative = 100
-    """Steps between two comparisons of the networks over processes, besides each save; 0 none."""
-    timeout_seconds: Positive = 300
-    """Longest wait for another process: to come, and after the first step (it has half an hour)."""
-    num_cpu_threads: NonNegative = 0
-    """Threads per process for arithmetic on a CPU; 0 shares the cores among the processes."""
+    check_ranks_every_steps: NonNegativeInt = 100
+    """Steps between two comparisons of the networks over processes, besides each save; 0: none."""
+    timeout_seconds: PositiveInt = 300
+    """Longest wait for another process: at the start, and after the first step, which has half an
+    hour."""
+    num_cpu_threads: NonNegativeInt = 0
+    """Threads per process for arithmetic on a CPU; 0: the cores are shared among the processes."""
 
     @model_validator(mode="after")
-    def check_mismatched(self) -> "Config":
-        if self.model.kind == "notebook_gan" and self.train.mismatched_weight:
+    def check_recovered_latents(self) -> "Config":
+        wanted, model = self.train.recovered_latents, self.model
+        if isinstance(model, ClipGanConfig) and wanted > model.latent_size:
             raise ValueError(
-                f"train.mismatched_weight={self.train.mismatched_weight} must be 0 with the"
-                " notebook's discriminator, which reads no prompts"
+                f"train.recovered_latents={wanted} must be at most model.latent_size ="
+                f" {model.latent_size}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def check_notebook(self) -> "Config":
+        rules = (
+            ("mismatched_weight", 0, "reads no prompts"),
+            ("recovered_latents", 0, "reads no latents"),
+            ("frames_per_clip", 1, "sees single frames"),
+        )
+        for name, required, reason in rules if self.model.kind == "notebook_gan" else ():
+            if (value := getattr(self.train, name)) != required:
+                raise ValueError(
+                    f"train.{name}={value} must be {required} with the notebook's discriminator,"
+                    f" which {reason}"
+                )
         return self
 
 
@@ -311,7 +351,7 @@ def check_batch_arithmetic(config: Config, world_size: int) -> int:
 
 
 def check_frames(config: Config, num_frames: int) -> None:
-    """Raise UserError if more frames are asked for than the data's clips have."""
+    """Raise UserError if the data's clips have too few frames."""
     if config.train.frames_per_clip > num_frames:
         raise UserError(
             f"train.frames_per_clip={config.train.frames_per_clip} must be at most the"
@@ -328,28 +368,4 @@ def load_config(path: Path) -> Config:
     try:
         return Config.model_validate_json(path.read_text())
     except ValidationError as error:
-        raise UserError(f"{path}: {one_line(error)}; start a new --run-dir") from error
-
-
-def one_line(error: ValidationError, section: str = "") -> str:
-    """Say in one line which fields failed, with the value given and the rule."""
-    faults = []
-    for fault in error.errors():
-        names = [section, *fault["loc"]] if section and fault["loc"] else fault["loc"]
-        field = ".".join(map(str, names))
-        message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
-        given = "" if isinstance(fault["input"], dict) or not field else f"={fault['input']!r}"
-        faults.append(f"{field}{given}: {message}" if field else message)
-    return "; ".join(faults)
-
-
-def flatten(config: Frozen, prefix: str = "") -> dict[str, Any]:
-    """Return {"section.field": value} for every field, as written on the command line."""
-    flat: dict[str, Any] = {}
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        if isinstance(value, Frozen):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
+        raise UserError(f"{path}: {format_faults(error)}; start a new --run-dir") from error

@@ -1,4 +1,4 @@
-"""Settings: frozen, validated, with arithmetic that explains itself."""
+"""Settings are frozen and validated; errors show the arithmetic."""
 
 import pytest
 from pydantic import ValidationError
@@ -9,11 +9,11 @@ from t2vgan.config import (
     DataConfig,
     TrainConfig,
     check_batch_arithmetic,
-    flatten,
     load_config,
 )
 from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
+from t2vgan.utils.frozen import flatten
 
 
 def config(*, streams=8, batch=32, micro=0) -> Config:
@@ -47,11 +47,29 @@ def test_values_outside_their_rule_are_refused(values):
         TrainConfig(**values)
 
 
-def test_the_notebooks_discriminator_cannot_tell_prompts_apart():
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mismatched_weight", 1.0, "must be 0 with .* reads no prompts"),
+        ("recovered_latents", 2, "must be 0 with .* reads no latents"),
+        ("frames_per_clip", 4, "must be 1 with .* sees single frames"),
+    ],
+)
+def test_the_notebooks_discriminator_sees_one_frame_and_nothing_else(name, value, message):
     notebook = PRESETS["notebook"]
-    told_apart = notebook.train.model_copy(update={"mismatched_weight": 1.0})
-    with pytest.raises(ValidationError, match=r"train.mismatched_weight=1.0 must be 0 with"):
-        Config(model=notebook.model, train=told_apart)
+    train = notebook.train.model_copy(update={name: value})
+    with pytest.raises(ValidationError, match=f"train.{name}={value} {message}"):
+        Config(model=notebook.model, train=train)
+
+
+def test_a_transformer_needs_whole_heads():
+    with pytest.raises(ValidationError, match=r"text_size=6 must be a multiple of 16"):
+        ClipGanConfig(text_encoder="transformer", text_size=6)
+
+
+def test_no_more_latents_are_recovered_than_there_are():
+    with pytest.raises(ValidationError, match=r"recovered_latents=6 must be at most .* 5"):
+        Config(model=ClipGanConfig(latent_size=5), train=TrainConfig(recovered_latents=6))
 
 
 def test_a_camera_takes_three_latents_and_sprites():
@@ -90,14 +108,11 @@ def test_flatten_names_options_as_the_command_line_does():
 def test_runs_of_earlier_versions_go_on_if_what_is_retired_was_off(tmp_path):
     path = tmp_path / "config.json"
     train = '{"look_latents": 0, "spread_weight": 0.0, "seed": 3}'
-    model = '{"kind": "clip_gan", "steady_look": false, "discriminator_reads_prompts": true}'
+    model = '{"kind": "clip_gan", "steady_look": false, "num_references": 2}'
     path.write_text(f'{{"model": {model}, "train": {train}}}')
     assert load_config(path) == Config(train=TrainConfig(seed=3))
     path.write_text('{"train": {"look_latents": 2}}')
     with pytest.raises(UserError, match=r"train.look_latents=2: Extra inputs .* new --run-dir"):
-        load_config(path)
-    path.write_text('{"model": {"kind": "clip_gan", "discriminator_reads_prompts": false}}')
-    with pytest.raises(UserError, match=r"discriminator_reads_prompts=False: Extra inputs"):
         load_config(path)
 
 

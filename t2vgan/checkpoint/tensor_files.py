@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from t2vgan.config import Frozen
 from t2vgan.errors import UserError
 from t2vgan.utils.files import atomic_path
+from t2vgan.utils.frozen import Frozen
 
 
 def write_described(

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from torch import Tensor
 
 import t2vgan
 from t2vgan.checkpoint.tensor_files import digest, read_metadata, read_tensors, write_described
-from t2vgan.config import Frozen, ModelConfig, NonNegative, Positive, one_line
+from t2vgan.config import ModelConfig
 from t2vgan.errors import UserError
+from t2vgan.utils.frozen import Frozen, format_faults
 
 FORMAT = "t2vgan-weights"
 FORMAT_VERSION = "1"
@@ -26,10 +27,10 @@ class WeightsInfo(Frozen):
 
     model: ModelConfig
     """The network's own options: enough to build it again."""
-    num_frames: Positive
+    num_frames: PositiveInt
     """Frames of the clips it was trained on."""
-    height: Positive
-    width: Positive
+    height: PositiveInt
+    width: PositiveInt
     fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     words: tuple[str, ...]
     """The vocabulary, in the order of its ids."""
@@ -37,8 +38,8 @@ class WeightsInfo(Frozen):
     """The prompts it was trained on."""
     held_out_prompts: tuple[str, ...]
     """Prompts of known words that training never saw."""
-    step: NonNegative
-    clips_seen: NonNegative
+    step: NonNegativeInt
+    clips_seen: NonNegativeInt
     t2vgan_version: str
 
 
@@ -113,7 +114,7 @@ def parse_info(file: Path, metadata: dict[str, str]) -> WeightsInfo:
         return WeightsInfo.model_validate_json(metadata.get("info", ""))
     except ValidationError as error:
         raise UserError(
-            f"weights {file}: bad description: {one_line(error)}; use the t2vgan that wrote it"
+            f"weights {file}: bad description: {format_faults(error)}; use the t2vgan that wrote it"
         ) from None
 
 

@@ -6,11 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import t2vgan
-from t2vgan.config import Config, flatten
+from t2vgan.config import Config
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.rank_check import find_mismatched_ranks
 from t2vgan.errors import UserError
 from t2vgan.utils.files import sha256_of
+from t2vgan.utils.frozen import flatten
 
 LIBRARIES = ("torch", "accelerate", "numpy", "opencv-python-headless", "webdataset")
 # A node may keep its own copy of the data, whose fingerprint is compared, and have its own cores.

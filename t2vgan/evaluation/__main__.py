@@ -4,9 +4,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from t2vgan.config import DataConfig, one_line
+from t2vgan.config import DataConfig
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
+from t2vgan.utils.frozen import format_faults
 
 
 def evaluation(
@@ -43,7 +44,7 @@ def evaluation(
     try:
         read = DataConfig(mix=mix) if data is None else DataConfig(path=str(data))
     except ValidationError as error:
-        raise UserError(one_line(error)) from None
+        raise UserError(format_faults(error)) from None
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file")
     from t2vgan.distributed.context import (

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from t2vgan.config import Frozen
 from t2vgan.errors import UserError
 from t2vgan.evaluation.generated_clips import DrawnClips
 from t2vgan.evaluation.video_folder import VideoFolder
 from t2vgan.media import film_strips, save_clip
 from t2vgan.utils.console import format_error
 from t2vgan.utils.files import sha256_of
+from t2vgan.utils.frozen import Frozen
 
 NUM_TRAINED, NUM_HELD_OUT = 8, 4
 

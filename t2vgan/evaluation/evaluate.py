@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 
 import t2vgan
-from t2vgan.config import DataConfig, Frozen
+from t2vgan.config import DataConfig
 from t2vgan.data.mixture import DatasetMixture, open_data
 from t2vgan.data.shards import Manifest
 from t2vgan.distributed.context import DistributedContext
@@ -35,6 +35,7 @@ from t2vgan.evaluation.scores import RelativeToReal, Scores, compare, score_real
 from t2vgan.evaluation.video_folder import VideoFolder, Videos
 from t2vgan.utils.environment import git_commit
 from t2vgan.utils.files import sha256_of
+from t2vgan.utils.frozen import Frozen
 from t2vgan.utils.seeds import permutation
 
 PROTOCOL_VERSION = "attributes-5"

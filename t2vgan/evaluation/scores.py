@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from t2vgan.config import Frozen
 from t2vgan.evaluation.prompt_accuracy.attributes import Seen, bind, read_objects
 from t2vgan.evaluation.prompt_accuracy.diversity import (
     Spread,
@@ -28,6 +27,7 @@ from t2vgan.evaluation.prompt_accuracy.prompts import (
     scored_attributes,
 )
 from t2vgan.evaluation.prompt_accuracy.select import tracker_of
+from t2vgan.utils.frozen import Frozen
 
 NORMAL_QUANTILE_95 = 1.959963984540054
 MAX_LISTED_PROMPTS = 100

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from t2vgan.config import Frozen
 from t2vgan.data.shards import Geometry, Manifest
 from t2vgan.errors import UserError
 from t2vgan.evaluation.distribution.near_copies import evenly
@@ -19,6 +18,7 @@ from t2vgan.evaluation.prompt_accuracy.prompts import Content, content, expected
 from t2vgan.evaluation.prompt_list import find_prompts
 from t2vgan.media import load_clip, load_film_strip, load_frame_folder
 from t2vgan.utils.console import escape_control_chars, format_error
+from t2vgan.utils.frozen import Frozen
 
 
 class Videos(Frozen):

@@ -44,10 +44,5 @@ def build_discriminator(
             recovered_latents=recovered_latents,
         )
     else:
-        discriminator = NotebookDiscriminator(
-            height=height,
-            width=width,
-            frames_per_clip=frames_per_clip,
-            recovered_latents=recovered_latents,
-        )
+        discriminator = NotebookDiscriminator(height=height, width=width)
     return discriminator.to(memory_format=torch.channels_last)

@@ -22,6 +22,8 @@ from t2vgan.models.patches import FromPatches, FromPixels, ToPatches, ToPixels
 from t2vgan.models.sprites import Sprites
 from t2vgan.models.text_encoders import TEXT_ENCODERS
 
+NUM_REFERENCES = 2  # for two objects, where there are no sprites
+
 
 class Generator(nn.Module):
     """Draw a video from latents, a prompt and times."""
@@ -64,9 +66,7 @@ class Generator(nn.Module):
             self.coordinates = FixedCoordinates()
             out_channels = self.sprites.num_channels
         else:
-            self.coordinates = MovingCoordinates(
-                code_size=hidden, num_references=model.num_references
-            )
+            self.coordinates = MovingCoordinates(code_size=hidden, num_references=NUM_REFERENCES)
         self.place = PlaceEmbedding(self.coordinates.size, channels)
         self.fine = ResidualBlock(channels, code_size=hidden)
         self.finest = ResidualBlock(channels, code_size=hidden)
@@ -159,11 +159,6 @@ class Discriminator(nn.Module):
         recovered_latents: int,
     ) -> None:
         super().__init__()
-        if recovered_latents > model.latent_size:
-            raise UserError(
-                f"train.recovered_latents={recovered_latents} must be at most model.latent_size ="
-                f" {model.latent_size}"
-            )
         rows, columns = compute_grid(model, height, width)
         channels, hidden = model.channels, model.hidden_size
         self.frame_size = (height, width)

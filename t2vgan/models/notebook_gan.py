@@ -56,21 +56,9 @@ class NotebookGenerator(nn.Module):
 class NotebookDiscriminator(nn.Module):
     """Score single frames; the sigmoid is part of the loss."""
 
-    def __init__(
-        self, *, height: int, width: int, frames_per_clip: int, recovered_latents: int
-    ) -> None:
+    def __init__(self, *, height: int, width: int) -> None:
         super().__init__()
         check_frame_size(height, width)
-        if recovered_latents:
-            raise UserError(
-                f"train.recovered_latents={recovered_latents} must be 0 with the notebook's"
-                " discriminator, which reads no latents"
-            )
-        if frames_per_clip != 1:
-            raise UserError(
-                f"train.frames_per_clip={frames_per_clip} must be 1 with the notebook's"
-                " discriminator, which sees single frames"
-            )
         self.to_32 = nn.Conv2d(3, 64, 4, stride=2, padding=1)
         self.to_16 = nn.Conv2d(64, 128, 4, stride=2, padding=1)
         self.to_8 = nn.Conv2d(128, 256, 4, stride=2, padding=1)

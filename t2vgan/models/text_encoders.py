@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from t2vgan.errors import UserError
+from t2vgan.config import TEXT_HEAD_SIZE
 from t2vgan.tokenizer import MAX_TOKENS
 
 
@@ -45,15 +45,12 @@ class TransformerTextEncoder(BagTextEncoder):
     """
 
     NUM_LAYERS = 2
-    HEAD_SIZE = 16
 
     def __init__(self, *, vocabulary_size: int, text_size: int) -> None:
         super().__init__(vocabulary_size=vocabulary_size, text_size=text_size)
-        if text_size % self.HEAD_SIZE:
-            raise UserError(f"model.text_size={text_size} must be a multiple of {self.HEAD_SIZE}")
         self.places = nn.Embedding(MAX_TOKENS, text_size)
         self.layers = nn.ModuleList(
-            TextLayer(text_size, num_heads=text_size // self.HEAD_SIZE)
+            TextLayer(text_size, num_heads=text_size // TEXT_HEAD_SIZE)
             for _ in range(self.NUM_LAYERS)
         )
         self.share = nn.Parameter(torch.zeros(text_size))

@@ -2,11 +2,12 @@
 
 import time
 
-from t2vgan.config import Config, flatten
+from t2vgan.config import Config
 from t2vgan.distributed.device import describe_device, peak_memory_gb
 from t2vgan.tracking.metrics_log import format_duration
 from t2vgan.training.run_dir import CONFIG_NAME, check_same_run
 from t2vgan.training.trainer import Trainer
+from t2vgan.utils.frozen import flatten
 
 STEPS_TRIED = 16  # two rounds of the penalty's usual interval
 

@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
-from t2vgan.config import Config, flatten, load_config
+from t2vgan.config import Config, load_config
 from t2vgan.errors import UserError
 from t2vgan.utils.files import atomic_write_bytes
+from t2vgan.utils.frozen import flatten
 
 CONFIG_NAME = "config.json"
 RUN_NAME = "run.json"

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from t2vgan.errors import UserError
-from t2vgan.models import build_discriminator, build_generator
+from t2vgan.models import build_generator
 from tests.support.small_networks import (
     FULL,
     KINDS,
@@ -34,12 +34,6 @@ def test_clip_gan_shapes(model):
     logits, recovered = small_discriminator(model)(video, token_ids, token_mask, times())
     assert logits.shape == (B,)
     assert recovered.shape == (B, R)
-
-
-def test_no_more_latents_are_recovered_than_there_are():
-    sizes = {"height": H, "width": W, "vocabulary_size": VOCABULARY, "frames_per_clip": K}
-    with pytest.raises(UserError, match=r"recovered_latents=6 must be at most .* 5"):
-        build_discriminator(SMALL, **sizes, recovered_latents=6)
 
 
 def test_heads_are_in_float32_where_the_trunk_is_not():

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from t2vgan.config import Frozen
 from t2vgan.evaluation.clip_features import ClipFeatures
 from t2vgan.evaluation.distribution.distances import frechet_distance, kernel_distance
 from t2vgan.evaluation.distribution.fvd import PROTOCOL
+from t2vgan.utils.frozen import Frozen
 
 CLIPS_PER_FEATURE = 2  # fewer, and a covariance says more about the draw than about the clips
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 import t2vgan
 from t2vgan.checkpoint.tensor_files import digest, read_metadata, read_tensors, write_described
-from t2vgan.config import Frozen, one_line
 from t2vgan.errors import UserError
 from t2vgan.evaluation.distribution.near_copies import evenly
 from t2vgan.pipeline import check_tensors
+from t2vgan.utils.frozen import Frozen, format_faults
 from t2vgan.video import to_video
 
 SHIPPED = Path(t2vgan.__file__).parent / "evaluation" / "features-shapes.safetensors"
@@ -128,7 +128,7 @@ def load_features(
     try:
         info = FeaturesInfo.model_validate_json(metadata["info"])
     except ValidationError as error:
-        raise UserError(f"features {path}: bad description: {one_line(error)}") from None
+        raise UserError(f"features {path}: bad description: {format_faults(error)}") from None
     network = FeatureNetwork()
     check_tensors(path, tensors, expected=network.state_dict())
     network.load_state_dict(tensors)

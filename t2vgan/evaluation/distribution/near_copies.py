@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from t2vgan.config import Frozen
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.scores import Interval, wilson_interval
 from t2vgan.evaluation.sharding import share_clips
+from t2vgan.utils.frozen import Frozen
 
 THUMBNAIL_FRAMES, THUMBNAIL_SIDE = 4, 12
 CLOSE_QUANTILE = 0.01  # of the distances of real clips from their nearest neighbours

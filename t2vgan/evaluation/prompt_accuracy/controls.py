@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from t2vgan.config import Frozen
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track
 from t2vgan.evaluation.prompt_accuracy.prompts import content, expected_objects
 from t2vgan.evaluation.scores import Interval, score_track
+from t2vgan.utils.frozen import Frozen
 from t2vgan.utils.seeds import permutation, random_generator
 
 

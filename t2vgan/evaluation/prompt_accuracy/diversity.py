@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from t2vgan.config import Frozen
 from t2vgan.evaluation.prompt_accuracy.attributes import OUTLINE_SCALES
 from t2vgan.evaluation.prompt_accuracy.motion import bridge_gaps, in_view
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track, join
 from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
+from t2vgan.utils.frozen import Frozen
 
 RESIZING = ("shrinking", "expanding")
 

@@ -1,0 +1,35 @@
+"""Frozen pydantic models: base class, flat view and error text."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Frozen(BaseModel):
+    """Forbid changes after validation, and unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def flatten(model: Frozen, prefix: str = "") -> dict[str, Any]:
+    """Return {"section.field": value} of every field, named as on the command line."""
+    flat: dict[str, Any] = {}
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, Frozen):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def format_faults(error: ValidationError, section: str = "") -> str:
+    """Format in one line each failed field, its value and its rule."""
+    faults = []
+    for fault in error.errors():
+        names = [section, *fault["loc"]] if section and fault["loc"] else fault["loc"]
+        field = ".".join(map(str, names))
+        message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        given = "" if isinstance(fault["input"], dict) or not field else f"={fault['input']!r}"
+        faults.append(f"{field}{given}: {message}" if field else message)
+    return "; ".join(faults)
