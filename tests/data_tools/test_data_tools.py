@@ -31,6 +31,7 @@ from t2vgan.data.shards import (
     write_shard,
 )
 from t2vgan.errors import UserError
+from tests.support.warm import run_warm
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--num-clips", "50", "--clips-per-shard", "20", "--num-frames", "4", "--size", "24x32"]
@@ -44,10 +45,9 @@ def command(tool: str, *arguments: object) -> list[str]:
 
 
 def run(tool: str, *arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        command(tool, *arguments), cwd=cwd, env=environment, capture_output=True, text=True
-    )
+    """Run a command to its end; `command` is for those that are to be killed."""
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return run_warm("-m", f"data_tools.{tool}", *arguments, cwd=cwd, variables=variables)
 
 
 def files_in(folder: Path) -> dict[str, str]:

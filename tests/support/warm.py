@@ -1,7 +1,7 @@
-"""Commands in processes of their own that do not pay for importing PyTorch again.
+"""Commands in processes of their own that do not pay for their imports again.
 
-They are forked from a server that has imported it. What is proven of whole commands (start, stop,
-kill, import times) runs cold, by `commands.run`; what they answer may be asked here.
+They are forked from a server that has imported the libraries. What is proven of whole commands
+(start, stop, kill, import times) runs cold, by `commands.run`; what they answer is asked here.
 """
 
 import multiprocessing
@@ -11,33 +11,48 @@ import runpy
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.commands import ROOT, environment
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["t2vgan.pipeline", "t2vgan.training.trainer", "torch._dynamo"])
+# Not the commands themselves: they run as `__main__`, each time from its file.
+PRELOADED = [
+    *("t2vgan.pipeline", "data_tools.build.runner", "data_tools.build.worker_pool"),
+    *("data_tools.videos.plan", "data_tools.videos.sources", "data_tools.videos.sandbox", "av"),
+]
+SERVER.set_forkserver_preload(PRELOADED)
+
+
+def preload(*modules: str) -> None:
+    """Import more into the server; called before its first command."""
+    PRELOADED.extend(modules)
+    SERVER.set_forkserver_preload(PRELOADED)
 
 
 def run_warm(
-    script: str,
-    *arguments: object,
+    *command: object,
     cwd: Path = ROOT,
     timeout: float = 120,
     max_file_bytes: int | None = None,
-    **extra: str,
+    variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script of the checkout to its end and return it with its output as text."""
+    """Run `SCRIPT ...` or `-m MODULE ...` to its end and return it with its output as text."""
+    arguments = [str(part) for part in command]
+    if variables is None:
+        variables = environment()
     with tempfile.TemporaryDirectory() as folder:
         streams = Path(folder, "stdout"), Path(folder, "stderr")
-        command = [script, *map(str, arguments)]
-        job = (command, streams, cwd, max_file_bytes, environment(**extra))
+        job = (arguments, streams, cwd, max_file_bytes, dict(variables))
         process = SERVER.Process(target=become, args=job)
         process.start()
         process.join(timeout)
-        assert process.exitcode is not None, f"{command} still runs after {timeout} s"
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(arguments, timeout)
         output = [stream.read_text() for stream in streams]
-    return subprocess.CompletedProcess(command, process.exitcode, *output)
+    return subprocess.CompletedProcess(arguments, process.exitcode, *output)
 
 
 def become(command, streams, cwd, max_file_bytes, variables) -> None:
@@ -49,5 +64,9 @@ def become(command, streams, cwd, max_file_bytes, variables) -> None:
     os.environ.update(variables)
     if max_file_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
-    sys.argv = command
-    runpy.run_path(str(ROOT / command[0]), run_name="__main__")
+    if command[0] == "-m":
+        sys.argv = command[1:]
+        runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = command
+        runpy.run_path(str(ROOT / command[0]), run_name="__main__")

@@ -10,12 +10,18 @@ import pytest
 
 from tests.support.commands import SAMPLED, faulty, python_ok, train
 from tests.support.shared import make_once
+from tests.support.warm import preload
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.system)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_training() -> None:
+    preload("t2vgan.training.trainer", "torch._dynamo")
 
 
 @pytest.fixture(scope="session")
