@@ -28,6 +28,7 @@ from t2vgan.models import build_generator
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.video import to_video
+from tests.support.warm import run_warm
 
 ROOT = Path(__file__).parents[2]
 GEOMETRY = Geometry(num_frames=10, height=32, width=48)
@@ -123,10 +124,7 @@ def test_held_out_means_that_the_weights_never_saw_it(data, tmp_path):
 
 
 def run_command(*options):
-    return subprocess.run(
-        [sys.executable, "-m", "t2vgan.evaluation", *map(str, options)],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, env={"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    return run_warm("-m", "t2vgan.evaluation", *options)
 
 
 def test_the_command_writes_the_protocol_with_the_numbers(data, weights, tmp_path):

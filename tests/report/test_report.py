@@ -44,6 +44,7 @@ from tests.support.run_folders import (
     train_record,
     write_metrics,
 )
+from tests.support.warm import run_warm
 
 VOID = {"br", "meta", "input", "link", "img", "hr"}
 SECTIONS = (
@@ -730,24 +731,21 @@ def test_command_writes_the_page_without_torch(run_dir):
 
 
 def test_command_answers_a_missing_folder_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "t2vgan.report", tmp_path / "gone"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_warm("-m", "t2vgan.report", tmp_path / "gone")
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {tmp_path / 'gone'} is not there")
     assert done.stderr.count("\n") == 1
 
 
 def test_command_without_a_run_says_what_it_needs():
-    command = [sys.executable, "-m", "t2vgan.report"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_warm("-m", "t2vgan.report")
     assert done.returncode == 2
     assert done.stderr.startswith("error: runs: none is named")
 
 
 def test_command_compares_several_runs(two_runs, tmp_path):
     out = tmp_path / "two.html"
-    command = [sys.executable, "-m", "t2vgan.report", *two_runs, "--out", out]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_warm("-m", "t2vgan.report", *two_runs, "--out", out)
     assert done.returncode == 0, done.stderr
     words = " ".join(done.stdout.split())
     assert "training prompts 90 % (85 % to 95 %) 20 % (85 % to 95 %)" in words

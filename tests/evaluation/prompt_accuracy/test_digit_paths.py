@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from t2vgan.evaluation.prompt_accuracy.select import tracker_of
 from t2vgan.evaluation.scores import score_clips
 from t2vgan.models import build_generator
 from t2vgan.tokenizer import Vocabulary
+from tests.support.warm import run_warm
 
 ROOT = Path(__file__).parents[3]
 GEOMETRY = Geometry(num_frames=16, height=64, width=64)
@@ -248,10 +247,9 @@ def test_build_and_evaluate_through_the_command(tmp_path):
     )  # fmt: skip
     save_weights(tmp_path / "weights.safetensors", generator.state_dict(), info)
     out = tmp_path / "evaluation.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "t2vgan.evaluation", "--weights", str(tmp_path), "--device", "cpu",
-         "--data", str(tmp_path / "data"), "--num-clips", "100", "--out", str(out)],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, env={"OMP_NUM_THREADS": "1"},
+    done = run_warm(
+        "-m", "t2vgan.evaluation", "--weights", tmp_path, "--device", "cpu",
+        "--data", tmp_path / "data", "--num-clips", 100, "--out", out,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     record = json.loads(out.read_text())
