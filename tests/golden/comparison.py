@@ -64,10 +64,10 @@ def check_run(case: str, found: Json, golden: Json, here: Json) -> None:
     assert not computes_alike(made_with, here), (
         f"not the bits of the golden, though this machine computes alike:{in_lines(wrong)}"
     )
-    told = f"training was compared nearly, not exactly: {why_not(made_with, here)}"
+    reason = f"training was compared nearly, not exactly: {why_not(made_with, here)}"
     wrong = far_apart(case, found, expected, METRIC_TOLERANCE, TENSOR_TOLERANCE)
-    assert not wrong, f"{told}; not even near:{in_lines(wrong)}"
-    warnings.warn(NotComparedExactlyWarning(told), stacklevel=2)
+    assert not wrong, f"{reason}; not even near:{in_lines(wrong)}"
+    warnings.warn(NotComparedExactlyWarning(reason), stacklevel=2)
 
 
 def far_apart(case: str, found: Json, expected: Json, metrics: float, tensors: float) -> list[str]:
@@ -159,14 +159,16 @@ def check_files(found: Json, golden: Json, here: Json, libraries: tuple[str, ...
         {name: made["versions"][name] for name in libraries} for made in (here, golden["made_with"])
     )
     assert ours != theirs, f"not the bytes of the golden:{in_lines(wrong)}"
-    told = f"files were made by {ours} here, the golden's by {theirs}; their bytes differ:"
-    warnings.warn(NotComparedExactlyWarning(f"{told}{in_lines(wrong)}"), stacklevel=2)
+    reason = f"files were made by {ours} here, the golden's by {theirs}; their bytes differ:"
+    warnings.warn(NotComparedExactlyWarning(f"{reason}{in_lines(wrong)}"), stacklevel=2)
 
 
-def check_frames(path: Path, stored: Path, told: str) -> None:
+def check_frames(path: Path, stored: Path, reason: str) -> None:
     """Compare a video with a stored one, nearly, and say that no more was asked for."""
     found, expected = (gif_frames(file).astype(np.float64) for file in (path, stored))
     assert found.shape == expected.shape, f"{path.name}: {found.shape}, not {expected.shape}"
     levels = float(np.abs(found - expected).mean())
-    assert levels <= MAX_MEAN_LEVELS, f"{path.name}: {levels:.2f} levels apart; {told}"
-    warnings.warn(NotComparedExactlyWarning(f"{path.name}: compared nearly; {told}"), stacklevel=2)
+    assert levels <= MAX_MEAN_LEVELS, f"{path.name}: {levels:.2f} levels apart; {reason}"
+    warnings.warn(
+        NotComparedExactlyWarning(f"{path.name}: compared nearly; {reason}"), stacklevel=2
+    )

@@ -85,9 +85,9 @@ def shard_content(folder: Path) -> Json:
     manifest = json.loads((folder / "manifest.json").read_text())
     names = [shard["name"] for shard in manifest["shards"]]
     sizes = [[shard["name"], shard["num_samples"]] for shard in manifest["shards"]]
-    told = without(manifest, "shards", "builder_fingerprint") | {"shards": sizes}
+    described = without(manifest, "shards", "builder_fingerprint") | {"shards": sizes}
     samples = {key: sample for name in names for key, sample in read_samples(folder / name)}
-    content = {"manifest": sha256(json.dumps(told).encode()), "samples": samples}
+    content = {"manifest": sha256(json.dumps(described).encode()), "samples": samples}
     return {"content": sha256(json.dumps(content).encode()), **content}
 
 

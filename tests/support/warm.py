@@ -55,6 +55,13 @@ def run_warm(
     return subprocess.CompletedProcess(arguments, process.exitcode, *output)
 
 
+def run_warm_ok(*command: object) -> subprocess.CompletedProcess[str]:
+    """Run a command that must succeed."""
+    result = run_warm(*command)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
 def become(command, streams, cwd, max_file_bytes, variables) -> None:
     """Turn this process into the command's."""
     for descriptor, stream in enumerate(streams, start=1):

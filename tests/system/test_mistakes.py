@@ -17,7 +17,7 @@ from t2vgan.data.shards import (
 from t2vgan.utils.files import sha256_of
 from tests.faults.same_run import records
 from tests.support.commands import python, python_ok, run, torchrun, train
-from tests.support.warm import run_warm
+from tests.support.warm import run_warm, run_warm_ok
 
 
 def refuse(result: subprocess.CompletedProcess, *expected: str) -> None:
@@ -133,7 +133,7 @@ def test_bad_samples_are_named_counted_and_limited(change, reason, data, tmp_pat
 
     run_dir = tmp_path / "lenient"
     evaluating = ("--evaluate-every-steps", 6, "--evaluate-num-clips", 20)
-    python_ok(*train(data, run_dir, "--data.max-bad-fraction", 0.5, *evaluating))
+    run_warm_ok(*train(data, run_dir, "--data.max-bad-fraction", 0.5, *evaluating))
     assert [record["diversity"] for record in records(run_dir, "evaluation")] == [None, None]
     counted = records(run_dir, "train")[-1]["data/bad_samples"]
     assert counted == pytest.approx(0.1 * 12 * 8, abs=4)
@@ -148,7 +148,7 @@ def test_of_a_long_caption_the_first_words_are_read(data, tmp_path):
     manifest = load_manifest(data)
     prompts = {prompt * 70: count for prompt, count in manifest.prompts.items()}
     write_manifest(data, manifest.model_copy(update={"prompts": prompts}))
-    python_ok(*train(data, tmp_path / "run", "--sample-every-steps", 6))
+    run_warm_ok(*train(data, tmp_path / "run", "--sample-every-steps", 6))
 
 
 @pytest.mark.parametrize(
@@ -245,13 +245,13 @@ def test_an_output_folder_that_cannot_be_written(circles, small_disk):
 def test_a_disk_that_fills_up_keeps_the_last_checkpoint(circles, small_disk):
     """3 MB hold the first checkpoints of this model, not the growing log beside them."""
     run_dir = small_disk / "run"
-    python_ok(*train(circles, run_dir, "--train.num-steps", 4))
+    run_warm_ok(*train(circles, run_dir, "--train.num-steps", 4))
     (small_disk / "ballast").write_bytes(bytes(free_bytes(small_disk) - 50_000))
-    result = python(*train(circles, run_dir, "--train.num-steps", 8))
+    result = run_warm(*train(circles, run_dir, "--train.num-steps", 8))
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr
     (small_disk / "ballast").unlink()
-    resumed = python_ok(*train(circles, run_dir, "--train.num-steps", 8))
+    resumed = run_warm_ok(*train(circles, run_dir, "--train.num-steps", 8))
     assert "resumed at step 4" in resumed.stderr
 
 

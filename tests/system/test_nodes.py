@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.same_run import distance, load_networks, newest_checkpoint, records
-from tests.support.commands import BIN, ROOT, environment, faulty, python_ok, train
+from tests.support.commands import BIN, ROOT, environment, faulty, train
 from tests.support.network import hosts, kill_all, on, sh
+from tests.support.warm import run_warm_ok
 
 pytestmark = [
     pytest.mark.skipif(
@@ -105,7 +106,7 @@ def test_a_node_without_power_is_named_and_fewer_nodes_go_on(circles, tmp_path):
         assert "another process is gone or too slow; missing or slow: rank 1" in line
         assert "rank 1 (node2, pid" in line
     step = int(newest_checkpoint(run_dir).name.removeprefix("step_"))
-    result = python_ok(*train(circles, run_dir, *LONG, "--train.num-steps", step + 2))
+    result = run_warm_ok(*train(circles, run_dir, *LONG, "--train.num-steps", step + 2))
     assert f"resumed at step {step}" in result.stderr
 
 

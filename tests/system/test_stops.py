@@ -18,12 +18,12 @@ from tests.support.commands import (
     accelerate,
     environment,
     faulty,
-    python,
     python_ok,
     start,
     torchrun,
     train,
 )
+from tests.support.warm import run_warm, run_warm_ok
 
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 50_000)
 SEVERAL = {"torchrun": torchrun, "accelerate": accelerate}
@@ -74,7 +74,7 @@ def test_several_processes_stop_at_the_same_step(
     process.communicate(timeout=60)
     reason = records(run_dir, "event")[-1]["message"]
     step = assert_saved(run_dir, "SIGTERM" if "SIGTERM" in reason else "another process stopped")
-    result = python_ok(*train(circles, run_dir, "--train.num-steps", step + 2))
+    result = run_warm_ok(*train(circles, run_dir, "--train.num-steps", step + 2))
     assert f"resumed at step {step}" in result.stderr
 
 
@@ -152,7 +152,7 @@ def test_further_signals_do_not_disturb_the_save(circles, tmp_path):
 def test_a_disk_that_refuses_samples_does_not_stop_the_run(circles, tmp_path):
     run_dir = tmp_path / "run"
     fault = faulty("full@sample files:1-99", circles, run_dir, "--sample-every-steps", 4)
-    python_ok(*fault)
+    run_warm_ok(*fault)
     assert records(run_dir, "samples") == []
     warnings = [event["message"] for event in records(run_dir, "event") if event.get("warning")]
     assert "samples of step 4 were not saved (broken on purpose: No space left" in warnings[1]
@@ -164,11 +164,11 @@ def test_sampling_and_evaluating_are_cut_short(place, circles, tmp_path):
     run_dir = tmp_path / "run"
     every = {"sampling": "--sample-every-steps", "evaluation": "--evaluate-every-steps"}[place]
     options = (every, 2, "--evaluate-num-clips", 380, "--train.num-steps", 3)
-    python_ok(*faulty("term@sampling:1", circles, run_dir, *options))
+    run_warm_ok(*faulty("term@sampling:1", circles, run_dir, *options))
     assert assert_saved(run_dir, "SIGTERM") == 2
     kind = {"sampling": "samples", "evaluation": "evaluation"}[place]
     assert records(run_dir, kind) == []
-    python_ok(*train(circles, run_dir, *options))
+    run_warm_ok(*train(circles, run_dir, *options))
     assert [record["step"] for record in records(run_dir, kind)] == [2, 3]
 
 
@@ -178,10 +178,10 @@ def test_sampling_and_evaluating_are_cut_short(place, circles, tmp_path):
 def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_dead(circles, tmp_path):
     run_dir = tmp_path / "run"
     first = start(sys.executable, *train(circles, run_dir, *LONG))
-    result = python(*train(circles, run_dir, *LONG))
+    result = run_warm(*train(circles, run_dir, *LONG))
     assert result.returncode == 2
     assert f"is in use by process {first.pid} on {os.uname().nodename}" in result.stderr
     assert "Traceback" not in result.stderr
     first.kill()
     first.communicate()
-    python_ok(*train(circles, run_dir, "--train.num-steps", 2))
+    run_warm_ok(*train(circles, run_dir, "--train.num-steps", 2))

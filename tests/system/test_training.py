@@ -16,13 +16,13 @@ from tests.faults.same_run import distance, load_networks, records
 from tests.support.commands import (
     accelerate,
     faulty,
-    python,
     python_ok,
     run_ok,
     start,
     torchrun,
     train,
 )
+from tests.support.warm import run_warm, run_warm_ok
 
 
 def checkpoint(run_dir: Path, step: int) -> dict[str, dict]:
@@ -50,7 +50,7 @@ def test_a_run_leaves_what_it_promises(finished_run):
 
 def test_the_same_command_again_says_that_it_is_done(started_again, circles):
     before = (started_again / "metrics.jsonl").read_text()
-    result = python_ok(*train(circles, started_again))
+    result = run_warm_ok(*train(circles, started_again))
     assert "is complete at step 12" in result.stderr
     assert (started_again / "metrics.jsonl").read_text() == before
 
@@ -85,13 +85,13 @@ def test_a_signal_saves_and_the_same_command_resumes(number, circles, tmp_path):
     assert "Traceback" not in output
     step = records(run_dir, "event")[-1]["step"]
     assert step >= 6
-    result = python_ok(*train(circles, run_dir, "--train.num-steps", step + 2))
+    result = run_warm_ok(*train(circles, run_dir, "--train.num-steps", step + 2))
     assert f"resumed at step {step}" in result.stderr
     assert f"train.num_steps: 100000 -> {step + 2}" in result.stderr
 
 
 def test_an_option_that_makes_it_another_run_is_refused(started_again, circles):
-    result = python(*train(circles, started_again, "--train.generator-lr", 0.1))
+    result = run_warm(*train(circles, started_again, "--train.generator-lr", 0.1))
     assert result.returncode == 2
     assert "train.generator_lr: 0.002 -> 0.1" in result.stderr
     assert "--run-dir" in result.stderr
@@ -104,14 +104,14 @@ def test_other_data_is_refused_on_resume(started_again, tmp_path):
         "-m", "data_tools.build_shards", "circles", "--out", other, "--num-clips", 120,
         "--clips-per-shard", 20, "--num-frames", 6, "--size", "32x48", "--seed", 1,
     )  # fmt: skip
-    result = python(*train(other, started_again))
+    result = run_warm(*train(other, started_again))
     assert result.returncode == 2
     assert "is not the data that" in result.stderr
 
 
 def test_a_dry_run_prints_and_writes_nothing(circles, tmp_path):
     run_dir = tmp_path / "run"
-    result = python_ok(*train(circles, run_dir, "--dry-run"))
+    result = run_warm_ok(*train(circles, run_dir, "--dry-run"))
     for text in ("parameters:", "8 clips a step = 1 processes * 1", "6 shards", "ms a step"):
         assert text in result.stdout
     assert not run_dir.exists()
@@ -119,7 +119,7 @@ def test_a_dry_run_prints_and_writes_nothing(circles, tmp_path):
 
 def test_samples_and_readings_of_the_meter(circles, tmp_path):
     run_dir = tmp_path / "run"
-    python_ok(
+    run_warm_ok(
         *train(
             circles, run_dir, "--train.num-steps", 4, "--sample-every-steps", 2,
             "--evaluate-every-steps", 4, "--evaluate-num-clips", 38,

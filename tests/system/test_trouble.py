@@ -16,14 +16,13 @@ from t2vgan.data.manifest import load_manifest
 from tests.faults.same_run import outcome, records
 from tests.support.commands import (
     faulty,
-    python,
-    python_ok,
     run,
     run_ok,
     start,
     torchrun,
     train,
 )
+from tests.support.warm import run_warm, run_warm_ok
 
 EXIT_STOPPED = 3
 QUICK_END = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "2"}  # of a worker that cannot answer SIGTERM
@@ -52,7 +51,7 @@ def test_a_bad_step_on_one_rank_is_left_out_on_all(precision, circles, tmp_path)
 def test_many_bad_steps_stop_the_run_and_rollback_uses_other_data(finished_run, circles, tmp_path):
     run_dir = tmp_path / "run"
     options = ("--max-bad-steps", 3)
-    result = python(*faulty("nan@discriminator loss:6-99", circles, run_dir, *options))
+    result = run_warm(*faulty("nan@discriminator loss:6-99", circles, run_dir, *options))
     assert result.returncode == EXIT_STOPPED
     assert "Traceback" not in result.stderr
     assert "the checkpoint of step 4 is the last good one" in result.stderr
@@ -61,10 +60,10 @@ def test_many_bad_steps_stop_the_run_and_rollback_uses_other_data(finished_run, 
     assert names == {"step_00000004"}, "nothing is saved while updates cannot be applied"
 
     shutil.copytree(run_dir, tmp_path / "as before")
-    python_ok(*train(circles, tmp_path / "as before", *options))
+    run_warm_ok(*train(circles, tmp_path / "as before", *options))
     assert outcome(tmp_path / "as before") == outcome(finished_run), "no bad step left a trace"
     for _ in range(2):  # asked again, it is the same order
-        result = python_ok(*train(circles, run_dir, *options, "--rollback"))
+        result = run_warm_ok(*train(circles, run_dir, *options, "--rollback"))
     assert "complete" in result.stderr
     assert any("with data order 1" in event["message"] for event in records(run_dir, "event"))
     assert outcome(run_dir)[1][:2] == outcome(finished_run)[1][:2]
@@ -73,7 +72,7 @@ def test_many_bad_steps_stop_the_run_and_rollback_uses_other_data(finished_run, 
 
 def test_rollback_is_for_runs_that_stopped_because_of_bad_steps(finished_run, circles, tmp_path):
     run_dir = shutil.copytree(finished_run, tmp_path / "run")
-    result = python(*train(circles, run_dir, "--rollback"))
+    result = run_warm(*train(circles, run_dir, "--rollback"))
     assert result.returncode == 2
     assert "did not stop because of bad steps; leave --rollback out" in result.stderr
 
@@ -107,7 +106,7 @@ def test_a_rank_that_is_missed_is_named(fault, expected, circles, tmp_path):
     assert expected in line
     assert "rank 1 (" in line
     assert "the same command resumes" in line
-    python_ok(*train(circles, run_dir))  # and it does
+    run_warm_ok(*train(circles, run_dir))  # and it does
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -158,7 +157,7 @@ def test_a_run_that_may_goes_on_without_lost_shards(circles, tmp_path):
 
 def test_a_save_that_the_disk_refuses_is_tried_again(circles, tmp_path):
     run_dir = tmp_path / "run"
-    result = python_ok(*faulty("full@checkpoint files:1", circles, run_dir))
+    result = run_warm_ok(*faulty("full@checkpoint files:1", circles, run_dir))
     assert "step 4 was not saved (broken on purpose: No space left on device)" in result.stderr
     names = {path.name for path in (run_dir / "checkpoints").iterdir()}
     assert names == {"step_00000008", "step_00000012"}
@@ -195,15 +194,15 @@ def fill(path: Path) -> None:
 
 
 def test_a_clock_that_jumps_changes_nothing(finished_run, circles, tmp_path):
-    python_ok(*faulty("jumping clock", circles, tmp_path / "jumping"))
+    run_warm_ok(*faulty("jumping clock", circles, tmp_path / "jumping"))
     assert outcome(tmp_path / "jumping") == outcome(finished_run)
 
 
 def test_a_read_only_folder_is_refused_before_training(circles, small_disk):
     run_dir = small_disk / "run"
-    python_ok(*train(circles, run_dir, "--train.num-steps", 2))
+    run_warm_ok(*train(circles, run_dir, "--train.num-steps", 2))
     run_ok("mount", "-o", "remount,ro", small_disk)
-    result = python(*train(circles, run_dir, "--train.num-steps", 4))
+    result = run_warm(*train(circles, run_dir, "--train.num-steps", 4))
     assert result.returncode == 2
     assert "Read-only file system" in result.stderr
     assert "Traceback" not in result.stderr
@@ -241,5 +240,5 @@ def wandb_services(pid: int) -> list[psutil.Process]:
 
 def test_the_record_of_a_stop_is_plain_json(circles, tmp_path):
     run_dir = tmp_path / "run"
-    python(*faulty("nan@generator loss:1-99", circles, run_dir, "--max-bad-steps", 2))
+    run_warm(*faulty("nan@generator loss:1-99", circles, run_dir, "--max-bad-steps", 2))
     assert json.loads((run_dir / "bad_steps.json").read_text()) == {"step": 2, "rollbacks": 0}
