@@ -11,13 +11,13 @@ from tests.faults.same_run import distance, load_networks, newest_checkpoint, ou
 from tests.support.commands import (
     SAMPLED,
     faulty,
-    python,
     python_ok,
     run,
     run_ok,
     torchrun,
     train,
 )
+from tests.support.warm import run_warm, run_warm_ok
 
 
 def last_networks(run_dir):
@@ -46,7 +46,7 @@ def test_what_a_killed_writer_left_is_cleared(circles, tmp_path):
     leftovers = [run_dir / ".tmp-5eed.safetensors", run_dir / "samples" / ".tmp-5eed.png"]
     for leftover in leftovers:
         leftover.write_bytes(b"half")
-    python_ok(*train(circles, run_dir, "--train.num-steps", 2))
+    run_warm_ok(*train(circles, run_dir, "--train.num-steps", 2))
     assert not list(run_dir.glob("**/.tmp-*"))
 
 
@@ -56,10 +56,10 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(
 ):
     run_dir = tmp_path / "run"
     for fault in LIVES[life]:
-        result = python(*faulty(fault, circles, run_dir, *SAMPLED))
+        result = run_warm(*faulty(fault, circles, run_dir, *SAMPLED))
         expected = -signal.SIGKILL if fault.startswith("kill") else 0
         assert result.returncode == expected, f"{fault}: {result.stderr}"
-    python_ok(*train(circles, run_dir, *SAMPLED))
+    python_ok(*train(circles, run_dir, *SAMPLED))  # cold: with another seed of hashes, too
     files, metrics = outcome(run_dir)
     expected_files, expected_metrics = outcome(finished_run_with_samples)
     assert len(metrics) == 6 + 4 + 2
