@@ -25,7 +25,7 @@ def main(data: Path, global_batch_size: int) -> None:
     update = {"path": data, "num_streams": 8}
     changes = {"data": preset.data.model_copy(update=update), "train": train, "num_cpu_threads": 1}
     trainer = Trainer(preset.model_copy(update=changes))
-    processes = trainer.processes
+    processes = trainer.context
     with trainer.loader() as loader:
         train_steps(trainer, loader, WARM_UP_STEPS)
         print_on_main(processes, describe(trainer))
@@ -37,27 +37,27 @@ def main(data: Path, global_batch_size: int) -> None:
 def describe(trainer: Trainer) -> dict[str, Any]:
     """Return the gradients' sizes and the measured link."""
     sizes = {
-        name: sum(p.numel() * p.element_size() for p in player.network.parameters())
-        for name, player in trainer.game.players.items()
+        name: sum(p.numel() * p.element_size() for p in side.network.parameters())
+        for name, side in trainer.gan.optimizers.items()
     }
-    link = vars(measure_link(trainer.processes)) if trainer.processes.is_distributed else None
-    return {"world_size": trainer.processes.world_size, "gradient_bytes": sizes, "link": link}
+    link = vars(measure_link(trainer.context)) if trainer.context.is_distributed else None
+    return {"world_size": trainer.context.world_size, "gradient_bytes": sizes, "link": link}
 
 
 def train_steps(trainer: Trainer, loader: ClipLoader, num_steps: int) -> None:
     for _ in range(num_steps):
         trainer.train_step(next(loader))
-    trainer.game.notes.read()
+    trainer.gan.metrics.reduce()
 
 
 def timed(trainer: Trainer, loader: ClipLoader, num_steps: int) -> dict[str, Any]:
     """Train; return seconds, processor seconds by rank, and loopback bytes."""
-    trainer.processes.gather_objects(None)  # start together
+    trainer.context.gather_objects(None)  # start together
     sent, start, processor_start = loopback_bytes(), time.perf_counter(), time.process_time()
     train_steps(trainer, loader, num_steps)
     seconds, processor = time.perf_counter() - start, time.process_time() - processor_start
     sent = loopback_bytes() - sent
-    by_rank = trainer.processes.gather_objects(processor)
+    by_rank = trainer.context.gather_objects(processor)
     return {"seconds": seconds, "processor_seconds": by_rank, "bytes": sent}
 
 

@@ -121,7 +121,7 @@ def train(data: Path, run_dir: Path, tracker: str, num_steps: int) -> dict[str, 
         "num_cpu_threads": 1,
     }
     trainer = Trainer(QUICKSTART.model_copy(update=changes))
-    steps = time_calls(trainer.game, "play")
+    steps = time_calls(trainer.gan, "train_step")
     service = sum(os.times()[2:4])
     assert trainer.run()
     if tracker == "wandb":

@@ -33,14 +33,14 @@ def run(turns: int = 9, steps_per_turn: int = 12, threads: int = 0) -> None:
     """
     with tempfile.TemporaryDirectory() as name:
         trainer = make_trainer(Path(name), threads)
-        device = trainer.processes.device
+        device = trainer.context.device
         plain = PlainLoop(Path(name, "frames"), device)
         with trainer.loader() as loader:
 
             def ours(num_steps: int = steps_per_turn) -> None:
                 for _ in range(num_steps):
                     trainer.train_step(next(loader))
-                trainer.game.notes.read()  # waits for the device
+                trainer.gan.metrics.reduce()  # waits for the device
 
             def theirs(num_steps: int = steps_per_turn) -> None:
                 plain.run(num_steps)
@@ -53,7 +53,7 @@ def run(turns: int = 9, steps_per_turn: int = 12, threads: int = 0) -> None:
     print_summary("frames/s", summary)
     record = {
         "device_name": describe_device(device),
-        "precision": str(trainer.game.precision),
+        "precision": str(trainer.gan.precision),
         "steps_per_turn": steps_per_turn,
         "frames_per_second": summary,
     }

@@ -321,35 +321,6 @@ class Config(Frozen):
         return self
 
 
-def check_batch_arithmetic(config: Config, world_size: int) -> int:
-    """Return the clips per process per backward pass.
-
-    Raises:
-        UserError: world size, streams and batch sizes do not divide; the arithmetic is shown.
-    """
-    streams, batch = config.data.num_streams, config.train.global_batch_size
-    if streams % world_size:
-        raise UserError(
-            f"data.num_streams={streams} must be a multiple of world_size={world_size}"
-            f" ({streams} = {streams // world_size} * {world_size} + {streams % world_size});"
-            f" try --data.num-streams {_multiple(streams, world_size)}"
-        )
-    if batch % streams:
-        raise UserError(
-            f"train.global_batch_size={batch} must be a multiple of data.num_streams={streams}"
-            f" ({batch} = {batch // streams} * {streams} + {batch % streams});"
-            f" try --train.global-batch-size {_multiple(batch, streams)}"
-        )
-    local = batch // world_size
-    micro = config.train.micro_batch_size or local
-    if local % micro:
-        raise UserError(
-            f"train.global_batch_size={batch} must be a multiple of world_size *"
-            f" micro_batch_size = {world_size} * {micro} = {world_size * micro}"
-        )
-    return micro
-
-
 def check_frames(config: Config, num_frames: int) -> None:
     """Raise UserError if the data's clips have too few frames."""
     if config.train.frames_per_clip > num_frames:
@@ -357,10 +328,6 @@ def check_frames(config: Config, num_frames: int) -> None:
             f"train.frames_per_clip={config.train.frames_per_clip} must be at most the"
             f" {num_frames} frames of the clips in {config.data.name}"
         )
-
-
-def _multiple(value: int, factor: int) -> int:
-    return max(1, value // factor) * factor
 
 
 def load_config(path: Path) -> Config:

@@ -8,9 +8,9 @@ from t2vgan.config import (
     Config,
     DataConfig,
     TrainConfig,
-    check_batch_arithmetic,
     load_config,
 )
+from t2vgan.data.batch_plan import plan_batches
 from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
 from t2vgan.utils.frozen import flatten
@@ -29,7 +29,7 @@ def test_presets_survive_a_round_trip_and_divide_on_one_process(name, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(preset.model_dump_json())
     assert load_config(path) == preset
-    assert check_batch_arithmetic(preset, world_size=1) == preset.train.global_batch_size
+    assert plan_batches(preset, world_size=1).micro_size == preset.train.global_batch_size
     assert name in DESCRIPTIONS
 
 
@@ -81,8 +81,8 @@ def test_a_camera_takes_three_latents_and_sprites():
 
 
 def test_micro_batch_is_the_share_of_a_process_unless_given():
-    assert check_batch_arithmetic(config(), world_size=4) == 8
-    assert check_batch_arithmetic(config(micro=2), world_size=4) == 2
+    assert plan_batches(config(), world_size=4).micro_size == 8
+    assert plan_batches(config(micro=2), world_size=4).micro_size == 2
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_micro_batch_is_the_share_of_a_process_unless_given():
 )
 def test_sizes_that_do_not_divide_show_the_arithmetic(options, world_size, message):
     with pytest.raises(UserError, match=message):
-        check_batch_arithmetic(config(**options), world_size)
+        plan_batches(config(**options), world_size)
 
 
 def test_flatten_names_options_as_the_command_line_does():

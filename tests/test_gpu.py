@@ -21,7 +21,7 @@ SPRITES = PLAIN.model_copy(
 BOTH = pytest.mark.parametrize("model", [PLAIN, SPRITES], ids=["plain", "sprites"])
 
 
-def make_game(
+def make_gan(
     processes: DistributedContext, precision: str, model: ClipGanConfig = PLAIN
 ) -> AdversarialTraining:
     train = TrainConfig(
@@ -43,8 +43,8 @@ def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
         "real_video": torch.randn(B, 3, K, H, W, generator=generator),
         "token_ids": token_ids,
         "token_mask": token_ids > 0,
-        "other_ids": token_ids.roll(1, 0),
-        "other_mask": token_ids.roll(1, 0) > 0,
+        "mismatched_ids": token_ids.roll(1, 0),
+        "mismatched_mask": token_ids.roll(1, 0) > 0,
         "times": torch.rand(B, K, generator=generator).sort(1).values,
         "discriminator_latents": torch.randn(B, 5, generator=generator),
         "generator_latents": torch.randn(B, 5, generator=generator),
@@ -56,40 +56,40 @@ def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
 @pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
 def test_steps_with_and_without_penalty_stay_finite_and_move_both_networks(precision, model):
     processes = DistributedContext()
-    game = make_game(processes, precision, model)
-    before = [p.detach().clone() for side in game.modules.values() for p in side.parameters()]
+    gan = make_gan(processes, precision, model)
+    before = [p.detach().clone() for side in gan.networks.values() for p in side.parameters()]
     for step in range(6):
-        game.play([make_batch(processes.device, step)], step)
-    after = [p.detach() for side in game.modules.values() for p in side.parameters()]
+        gan.train_step([make_batch(processes.device, step)], step)
+    after = [p.detach() for side in gan.networks.values() for p in side.parameters()]
     assert all(torch.isfinite(p).all() for p in after)
     assert sum(not torch.equal(a, b) for a, b in zip(after, before, strict=True)) > len(after) / 2
-    assert all(torch.isfinite(torch.tensor(value)) for value in game.notes.read().values())
+    assert all(torch.isfinite(torch.tensor(value)) for value in gan.metrics.reduce().values())
 
 
 def test_an_overflow_of_one_network_leaves_the_others_scale_alone():
     processes = DistributedContext()
-    game = make_game(processes, "fp16")
-    game.play([make_batch(processes.device)], 1)
-    scales = {name: player.scaler.get_scale() for name, player in game.players.items()}
-    game.discriminator.network.requires_grad_(True)
-    game.batch = [make_batch(processes.device)]
-    game.update(game.discriminator, lambda batch: game.discriminator_loss(batch) * float("inf"))
-    assert game.discriminator.scaler.get_scale() < scales["discriminator"]
-    assert game.generator.scaler.get_scale() == scales["generator"]
+    gan = make_gan(processes, "fp16")
+    gan.train_step([make_batch(processes.device)], 1)
+    scales = {name: side.grad_scaler.get_scale() for name, side in gan.optimizers.items()}
+    gan.discriminator.network.requires_grad_(True)
+    overflow = lambda *args: gan.discriminator_loss(*args) * float("inf")  # noqa: E731
+    gan.update(gan.discriminator, overflow, [make_batch(processes.device)], gan.schedule(1))
+    assert gan.discriminator.grad_scaler.get_scale() < scales["discriminator"]
+    assert gan.generator.grad_scaler.get_scale() == scales["generator"]
 
 
 @BOTH
 def test_float32_equals_the_cpu(model):
     torch.backends.cudnn.allow_tf32 = False
     processes = DistributedContext()
-    game = make_game(processes, "no", model)
+    gan = make_gan(processes, "no", model)
     batch = make_batch(torch.device("cpu"))
     with torch.no_grad():
-        on_gpu = game.ema.model(
+        on_gpu = gan.ema.model(
             batch.generator_latents.to(processes.device),
             *(part.to(processes.device) for part in batch.conditions),
         )
-        on_cpu = game.ema.model.cpu()(batch.generator_latents, *batch.conditions)
+        on_cpu = gan.ema.model.cpu()(batch.generator_latents, *batch.conditions)
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=1e-4, rtol=1e-4)
 
 

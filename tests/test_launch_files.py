@@ -11,7 +11,7 @@ import yaml
 
 import train
 from data_tools.pack_videos import PackOptions
-from t2vgan.config import check_batch_arithmetic
+from t2vgan.data.batch_plan import plan_batches
 from t2vgan.presets import PRESETS
 from t2vgan.utils import cli
 
@@ -57,7 +57,7 @@ def test_accelerates_processes_divide_the_streams(path):
     world_size = yaml.safe_load(path.read_text())["num_processes"]
     examples = [command for program, command in commands_in(path) if "accelerate" in program]
     for arguments in examples or [[preset] for preset in PRESETS]:
-        check_batch_arithmetic(train.read(arguments).config, world_size)
+        plan_batches(train.read(arguments).config, world_size)
 
 
 def commands_in(path: Path) -> list[tuple[list[str], list[str]]]:
@@ -75,7 +75,7 @@ def test_slurms_processes_divide_the_streams():
     for program, arguments in examples:
         told = dict(pairwise(program))
         sizes.append(int(told.get("--nodes", 1)) * int(told.get("--ntasks-per-node", 1)))
-        check_batch_arithmetic(train.read(arguments).config, sizes[-1])
+        plan_batches(train.read(arguments).config, sizes[-1])
     assert sizes == [1, 32]
 
 
@@ -95,7 +95,7 @@ def test_the_jobs_of_kubernetes_train_with_a_world_size_that_divides():
     assert command.exit_code_when_stopped == 75
     world_size = int(variables["WORLD_SIZE"])
     assert world_size == spec["completions"] == spec["parallelism"]
-    check_batch_arithmetic(command.config, world_size)
+    plan_batches(command.config, world_size)
     job_name, service_name = job["metadata"]["name"], service["metadata"]["name"]
     assert variables["MASTER_ADDR"] == f"{job_name}-0.{service_name}"
     assert pod["subdomain"] == service_name
@@ -107,7 +107,7 @@ def test_the_job_of_kubeflow_trains_with_a_world_size_that_divides():
     (job,) = documents("kubernetes/trainjob.yaml")
     trainer = job["spec"]["trainer"]
     command = train.read(trainer["args"][1:])
-    check_batch_arithmetic(command.config, trainer["numNodes"] * trainer["numProcPerNode"])
+    plan_batches(command.config, trainer["numNodes"] * trainer["numProcPerNode"])
     assert trainer["numProcPerNode"] == int(trainer["resourcesPerNode"]["limits"]["nvidia.com/gpu"])
 
 
@@ -136,4 +136,4 @@ def test_skypilots_run_is_a_command_of_train_py():
     (task,) = documents("skypilot/train.yaml")
     validate(task, json.loads((ROOT / "tests/system/skypilot_task.schema.json").read_text()))
     arguments = [task["envs"]["PRESET"], *task["envs"]["OPTIONS"].split()]
-    check_batch_arithmetic(train.read(arguments).config, 8)
+    plan_batches(train.read(arguments).config, 8)

@@ -1,4 +1,4 @@
-"""The adversarial game: two networks, their losses, and the step that updates both."""
+"""Train a generator against a discriminator: the step and both losses."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,20 +14,22 @@ from t2vgan.gan.ema import Ema
 from t2vgan.gan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
-from t2vgan.gan.schedules import cosine, log_linear
+from t2vgan.gan.schedules import Schedule, compute_schedule
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.layers import to_float32
 from t2vgan.utils.seeds import derive_seed
 
+Loss = Callable[[MicroBatch, Schedule], Tensor]
+
 
 class AdversarialTraining:
-    """Generator against discriminator, and the generator's average that samples."""
+    """Hold generator, discriminator and the averaged generator, and train them."""
 
     def __init__(
         self,
         model: ModelConfig,
         train: TrainConfig,
-        processes: DistributedContext,
+        context: DistributedContext,
         *,
         height: int,
         width: int,
@@ -35,8 +37,8 @@ class AdversarialTraining:
     ) -> None:
         self.train = train
         self.camera_variation = model.camera_variation if isinstance(model, ClipGanConfig) else 0.0
-        self.processes = processes
-        self.precision = choose_precision(train.precision, processes.device)
+        self.context = context
+        self.precision = choose_precision(train.precision, context.device)
         self.objective = OBJECTIVES[train.loss]
         sizes = {"height": height, "width": width, "vocabulary_size": vocabulary_size}
         torch.manual_seed(derive_seed(train.seed, "weights"))  # the same weights on every rank
@@ -48,38 +50,37 @@ class AdversarialTraining:
             recovered_latents=train.recovered_latents,
         )
         self.latent_shape: tuple[int, ...] = generator.latent_shape(train.frames_per_clip)
-        self.generator = self._player("generator", generator, train.generator_lr)
-        self.discriminator = self._player("discriminator", discriminator, train.discriminator_lr)
+        self.generator = self._with_optimizer("generator", generator, train.generator_lr)
+        self.discriminator = self._with_optimizer(
+            "discriminator", discriminator, train.discriminator_lr
+        )
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
-        self.clips_seen = 0
-        self.penalty_weight = 0.0
-        self.recovery_weight = 0.0
-        self.batch: Sequence[MicroBatch] = ()
-        self.notes = MetricAccumulator(processes)
-        self.kept_fakes: Tensor | None = None
+        self.metrics = MetricAccumulator(context)
 
-    def _player(self, name: str, network: nn.Module, learning_rate: float) -> NetworkOptimizer:
-        network = network.to(self.processes.device)
+    def _with_optimizer(
+        self, name: str, network: nn.Module, learning_rate: float
+    ) -> NetworkOptimizer:
+        network = network.to(self.context.device)
         optimizer = torch.optim.Adam(
             network.parameters(),
             learning_rate,
             betas=(self.train.beta1, self.train.beta2_start),
             fused=True,
         )
-        scaler = torch.amp.GradScaler(
-            self.processes.device.type, enabled=self.precision == torch.float16
+        grad_scaler = torch.amp.GradScaler(
+            self.context.device.type, enabled=self.precision == torch.float16
         )
         return NetworkOptimizer(
             name=name,
             network=network,
-            wrapped=self.processes.wrap(network),
+            ddp=self.context.wrap(network),
             optimizer=optimizer,
-            scaler=scaler,
+            grad_scaler=grad_scaler,
             gradient_clip=self.train.gradient_clip,
         )
 
     @property
-    def modules(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, nn.Module]:
         """Every network that a checkpoint holds."""
         return {
             "generator": self.generator.network,
@@ -88,182 +89,160 @@ class AdversarialTraining:
         }
 
     @property
-    def players(self) -> dict[str, NetworkOptimizer]:
-        return {player.name: player for player in (self.generator, self.discriminator)}
+    def optimizers(self) -> dict[str, NetworkOptimizer]:
+        """The two trained networks with their optimizers, by name."""
+        return {side.name: side for side in (self.generator, self.discriminator)}
+
+    @property
+    def loss_scales(self) -> dict[str, dict[str, int | float]]:
+        """State of each network's gradient scaler; empty dicts outside float16."""
+        return {name: side.grad_scaler.state_dict() for name, side in self.optimizers.items()}
 
     # --- the step --------------------------------------------------------------------------------
 
-    def play(self, batch: Sequence[MicroBatch], step: int) -> None:
-        """Train one step on a rank's micro-batches of global batch `step`."""
-        self.batch = batch
-        self.clips_seen = step * self.train.global_batch_size
-        self.set_schedule(step)
-        self.train_step()
-
-    def train_step(self) -> None:
+    def train_step(self, batch: Sequence[MicroBatch], step: int) -> None:
         """Update the discriminator, the generator and its average, once each."""
+        schedule = self.set_schedule(step)
         self.discriminator.network.requires_grad_(True)
-        self.update(self.discriminator, self.discriminator_loss)
+        self.update(self.discriminator, self.discriminator_loss, batch, schedule)
         self.discriminator.network.requires_grad_(False)
-        self.update(self.generator, self.generator_loss)
-        self.ema.update(self.generator.network, self.train.global_batch_size, self.clips_seen)
+        self.update(self.generator, self.generator_loss, batch, schedule)
+        num_clips = self.train.global_batch_size
+        self.ema.update(self.generator.network, num_clips, clips_seen=step * num_clips)
 
-    def update(self, player: NetworkOptimizer, loss: Callable[[MicroBatch], Tensor]) -> None:
+    def update(
+        self,
+        side: NetworkOptimizer,
+        loss: Loss,
+        batch: Sequence[MicroBatch],
+        schedule: Schedule,
+    ) -> None:
         """Take one optimizer step on the loss's mean over the global batch."""
         means = []
-        for index, micro_batch in enumerate(self.batch, start=1):
-            is_last = index == len(self.batch)
-            with self.processes.accumulate(player.wrapped, is_last=is_last):
-                mean = nan_unless_finite(loss(micro_batch).mean()) / len(self.batch)
-                player.scaler.scale(mean).backward()
+        for index, micro_batch in enumerate(batch, start=1):
+            with self.context.accumulate(side.ddp, is_last=index == len(batch)):
+                mean = nan_unless_finite(loss(micro_batch, schedule).mean()) / len(batch)
+                side.grad_scaler.scale(mean).backward()
             means.append(mean.detach())
-        norm = player.step(torch.stack(means).sum())
-        self.notes.add(f"gradient_norm/{player.name}", norm)
+        norm = side.step(torch.stack(means).sum())
+        self.metrics.add(f"gradient_norm/{side.name}", norm)
 
-    def discriminator_loss(self, batch: MicroBatch) -> Tensor:
-        """Return (B,): the objective, prompts and latents told apart, in some steps R1 + R2.
+    def discriminator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
+        """Return (B,): objective, mismatched prompts, latent recovery, in some steps R1 + R2.
 
-        The penalty is weighted for the steps that go without; it and all of its step are in
-        float32, where second derivatives live.
+        A step with the penalty is in float32 as a whole, where second derivatives live.
         """
-        penalised = self.penalty_weight > 0
-        fake_video = self.fakes_for_discriminator(batch)
+        penalised = schedule.penalty_weight > 0
+        with torch.no_grad(), self.autocast():
+            fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
         video = torch.cat([batch.real_video, to_float32(fake_video)]).requires_grad_(penalised)
         with nullcontext() if penalised else self.autocast():
-            (real_logits, fake_logits, *other_logits), recovered = self.judge(video, batch)
+            (real_logits, fake_logits, *others), recovered = self.discriminate(video, batch)
         loss = self.objective.discriminator(real_logits, fake_logits)
-        self.notes.add("loss/discriminator", loss)
-        self.notes.add("logits/real", real_logits)
-        self.notes.add("logits/fake", fake_logits)
-        if other_logits:
-            is_other = (batch.token_ids != batch.other_ids).any(1)
-            told_apart = mismatched(real_logits, other_logits[0], is_other)
-            self.notes.add("loss/mismatched", told_apart)
-            loss = loss + self.train.mismatched_weight * told_apart
-        loss = loss + self.recovery(recovered, batch.discriminator_latents)
+        self.metrics.add("loss/discriminator", loss)
+        self.metrics.add("logits/real", real_logits)
+        self.metrics.add("logits/fake", fake_logits)
+        if others:
+            is_mismatched = (batch.token_ids != batch.mismatched_ids).any(1)
+            mismatched_loss = mismatched(real_logits, others[0], is_mismatched)
+            self.metrics.add("loss/mismatched", mismatched_loss)
+            loss = loss + self.train.mismatched_weight * mismatched_loss
+        loss = loss + self.recovery_loss(recovered, batch.discriminator_latents, schedule)
         if penalised:
             r1, r2 = gradient_penalty(torch.cat([real_logits, fake_logits]), video).chunk(2)
-            self.notes.add("penalty", r1 + r2)
-            loss = loss + self.penalty_weight / 2 * (r1 + r2)
+            self.metrics.add("penalty", r1 + r2)
+            loss = loss + schedule.penalty_weight / 2 * (r1 + r2)
         return loss
 
-    def fakes_for_discriminator(self, batch: MicroBatch) -> Tensor:
-        """Return fakes without their graph; it is kept where the generator is to use the same ones.
+    def discriminate(self, video: Tensor, batch: MicroBatch) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the logits of B real and B generated clips, and recovered latents.
 
-        With the same latents the generator, which stands still meanwhile, would draw them again: a
-        tenth of the notebook's step. Several micro-batches' graphs would fill the memory that
-        micro-batches are there to save.
-        """
-        keep = not self.train.fresh_latents and len(self.batch) == 1
-        network = self.generator.wrapped if keep else self.generator.network
-        with torch.set_grad_enabled(keep), self.autocast():
-            fake_video = network(batch.discriminator_latents, *batch.conditions)
-        self.kept_fakes = fake_video if keep else None
-        return fake_video.detach()
-
-    def judge(self, video: Tensor, batch: MicroBatch) -> tuple[Sequence[Tensor], Tensor]:
-        """Return logits (B,) of B real clips and of B fakes that follow them in `video`.
-
-        Where the mismatched term is on, a third (B,): the real clips with other prompts. And the
-        latents recovered from the fakes, (B, R).
+        Shapes: video (2B, C, T, H, W), real clips first; logits two times (B,), and where the
+        mismatched term is on a third (B,), of the real clips with mismatched prompts; the latents
+        recovered from the generated clips (B, R).
         """
         token_ids = [batch.token_ids, batch.token_ids]
         token_mask = [batch.token_mask, batch.token_mask]
         if self.train.mismatched_weight > 0:
-            token_ids.append(batch.other_ids)
-            token_mask.append(batch.other_mask)
+            token_ids.append(batch.mismatched_ids)
+            token_mask.append(batch.mismatched_mask)
         times = torch.cat([batch.times, batch.times])
-        logits, recovered = self.discriminator.wrapped(
+        logits, recovered = self.discriminator.ddp(
             video, torch.cat(token_ids), torch.cat(token_mask), times
         )
         num_clips = len(batch.real_video)
         return to_float32(logits).split(num_clips), recovered[num_clips:]
 
-    def generator_loss(self, batch: MicroBatch) -> Tensor:
-        """Return (B,): each fake against the real clip of the same prompt."""
-        fake_video, self.kept_fakes = self.kept_fakes, None
+    def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
+        """Return (B,): each generated clip against the real clip of its prompt."""
         with self.autocast():
-            if fake_video is None:
-                fake_video = self.generator.wrapped(batch.generator_latents, *batch.conditions)
+            fake_video = self.generator.ddp(batch.generator_latents, *batch.conditions)
             fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
-        real_logits = self.real_logits_for_generator(batch)
-        loss = self.objective.generator(real_logits, to_float32(fake_logits))
-        self.notes.add("loss/generator", loss)
-        return loss + self.recovery(recovered, batch.generator_latents)
+        loss = self.objective.generator(self.real_logits(batch), to_float32(fake_logits))
+        self.metrics.add("loss/generator", loss)
+        return loss + self.recovery_loss(recovered, batch.generator_latents, schedule)
 
-    def recovery(self, recovered: Tensor, latents: Tensor) -> Tensor:
-        """Return (B,): both networks' common task, latents that can be read back from the clips."""
+    def recovery_loss(self, recovered: Tensor, latents: Tensor, schedule: Schedule) -> Tensor:
+        """Return (B,): how far the latents recovered from clips are from theirs."""
         if not self.train.recovered_latents:
             return torch.zeros(len(recovered), device=recovered.device)
         loss = latent_recovery(recovered, latents)
-        self.notes.add("recovery/loss", loss)
-        return self.recovery_weight * loss
+        self.metrics.add("recovery/loss", loss)
+        return schedule.recovery_weight * loss
 
     @torch.no_grad()
-    def real_logits_for_generator(self, batch: MicroBatch) -> Tensor:
-        """Return the real clips' logits (B,), or zeros where the objective does not use them."""
+    def real_logits(self, batch: MicroBatch) -> Tensor:
+        """Return the real clips' logits (B,); zeros where the objective has no use for them."""
         if not self.objective.generator_needs_real:
             return torch.zeros(len(batch.real_video), device=batch.real_video.device)
         with self.autocast():
             return to_float32(self.discriminator.network(batch.real_video, *batch.conditions)[0])
 
-    # --- schedules, precision, bad updates --------------------------------------------------------
+    # --- schedules, precision, updates that were not finite ---------------------------------------
 
-    def schedule(self, step: int) -> dict[str, float]:
-        """Return the scheduled values of a step, by the name they are logged under."""
-        train = self.train
-        progress = step / train.num_steps
-        decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)
-        rise = cosine(progress, start=0.0, end=1.0, hold=train.lr_hold)
-        gamma = 0.0
-        if train.penalty_every_steps:
-            gamma = log_linear(
-                progress, start=train.gamma_start, end=train.gamma_end, until=train.gamma_until
-            )
-        camera = {"camera/std": self.camera_variation * rise} if self.camera_variation else {}
-        return {
-            "lr/generator": train.generator_lr * decay,
-            "lr/discriminator": train.discriminator_lr * decay,
-            "beta2": cosine(progress, start=train.beta2_start, end=train.beta2_end),
-            "gamma": gamma,
-            "recovery/weight": train.recovery_weight * rise,
-            "ema/halflife": self.ema.halflife(step * train.global_batch_size),
-            **camera,
-        }
+    def schedule(self, step: int) -> Schedule:
+        """Return the scheduled values of a step."""
+        return compute_schedule(self.train, self.camera_variation, step)
 
-    def set_schedule(self, step: int) -> None:
+    def schedule_metrics(self, step: int) -> dict[str, float]:
+        """Return the scheduled values of a step by their names in metrics.jsonl."""
+        halflife = self.ema.halflife(step * self.train.global_batch_size)
+        return {**self.schedule(step).metrics(), "ema/halflife": halflife}
+
+    def set_schedule(self, step: int) -> Schedule:
+        """Set both optimizers and the camera to a step's schedule, and return it."""
         schedule = self.schedule(step)
-        betas = (self.train.beta1, schedule["beta2"])
-        for name, player in self.players.items():
-            player.set_schedule(learning_rate=schedule[f"lr/{name}"], betas=betas)
-        every = self.train.penalty_every_steps
-        self.recovery_weight = schedule["recovery/weight"]
-        if "camera/std" in schedule:
-            self.generator.network.get_buffer("camera_std").fill_(schedule["camera/std"])
-        self.penalty_weight = every * schedule["gamma"] if every and step % every == 0 else 0.0
+        for side, learning_rate in (
+            (self.generator, schedule.generator_lr),
+            (self.discriminator, schedule.discriminator_lr),
+        ):
+            side.set_schedule(learning_rate=learning_rate, betas=schedule.betas)
+        if schedule.camera_std is not None:
+            self.generator.network.get_buffer("camera_std").fill_(schedule.camera_std)
+        return schedule
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of mixed precision; nothing in float32."""
         if self.precision == torch.float32:
             return nullcontext()
-        return torch.autocast(self.processes.device.type, self.precision)
+        return torch.autocast(self.context.device.type, self.precision)
 
-    def read_bad(self) -> dict[str, list[bool]]:
-        """Return and forget, for each network's updates, whether any rank found them bad.
+    def gather_nonfinite(self) -> dict[str, list[bool]]:
+        """Return which updates since the last call were not finite on any rank.
 
-        Collective; waits for the device.
+        A flag for each update of each network. Collective; waits for the device.
         """
         found = {}
-        for name, player in self.players.items():
-            flags, player.bad = player.bad, []
-            shares = self.processes.mean(torch.stack(flags).float()) if flags else torch.empty(0)
+        for name, side in self.optimizers.items():
+            flags, side.nonfinite = side.nonfinite, []
+            shares = self.context.mean(torch.stack(flags).float()) if flags else torch.empty(0)
             found[name] = (shares > 0).tolist()
         return found
 
 
 def nan_unless_finite(loss: Tensor) -> Tensor:
-    """Return the loss, such that one that is not finite makes every gradient NaN.
+    """Return the loss; where it is not finite, make every gradient NaN.
 
-    An infinite loss may well have finite gradients. Averaging then tells every rank.
+    An infinite loss may well have finite gradients. Averaging then carries it to every rank.
     """
     return loss * torch.where(loss.detach().isfinite(), 1.0, torch.nan)

@@ -1,4 +1,4 @@
-"""What one step sees: real clips, the frames and latents drawn for them, cut into micro-batches.
+"""Prepare what a step is given: frames, latents and prompts, in micro-batches.
 
 Every draw is made for the whole global batch as a function of (seed, step); a rank then takes its
 places. So 1 process with 8 clips and 2 processes with 4 each train the same model.
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from t2vgan.data.batch_plan import BatchPlan
 from t2vgan.data.loader import Batch
 from t2vgan.gan.mismatched_prompts import MismatchedPrompts
 from t2vgan.tokenizer import Vocabulary
@@ -20,24 +21,24 @@ from t2vgan.video import to_video
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """B clips of K frames each, on the device."""
+    """Hold B clips of K frames each, on the device."""
 
     real_video: Tensor
     """(B, 3, K, H, W) in [-1, 1]."""
     token_ids: Tensor
-    """(B, L) int64: row i is the prompt of real clip i, and of the fake that is its pair."""
+    """(B, L) int64: row i is the prompt of real clip i and of the generated clip beside it."""
     token_mask: Tensor
     """(B, L) bool."""
-    other_ids: Tensor
+    mismatched_ids: Tensor
     """(B, L) int64: another prompt of the data, by chance sometimes the same."""
-    other_mask: Tensor
+    mismatched_mask: Tensor
     """(B, L) bool."""
     times: Tensor
-    """(B, K): when each frame is, 0 at the clip's first and 1 at its last."""
+    """(B, K): each frame's time, 0 at the clip's first frame and 1 at its last."""
     discriminator_latents: Tensor
-    """(B, *latent_shape): of the fakes that the discriminator's update sees."""
+    """(B, *latent_shape): of the clips generated in the discriminator's update."""
     generator_latents: Tensor
-    """(B, *latent_shape): of the fakes that the generator's update sees."""
+    """(B, *latent_shape): of the clips generated in the generator's update."""
 
     @property
     def conditions(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,7 +46,89 @@ class MicroBatch:
         return self.token_ids, self.token_mask, self.times
 
     def slice(self, rows: slice) -> "MicroBatch":
+        """Return some of the clips."""
         return MicroBatch(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class BatchPreparer:
+    """Turn a rank's part of a global batch into micro-batches on the device."""
+
+    vocabulary: Vocabulary
+    mismatched_prompts: MismatchedPrompts
+    plan: BatchPlan
+    seed: int
+    frames_per_clip: int
+    latent_shape: tuple[int, ...]
+    shares_latents: bool
+    """Whether both updates of a step generate from the same latents."""
+    num_tokens: int
+    """The most words that a prompt of the data has."""
+    device: torch.device
+
+    def prepare(self, batch: Batch) -> list[MicroBatch]:
+        """Draw the step's frames, latents and mismatched prompts."""
+        frame_ids = self.choose_frames(batch)  # B K
+        frames = np.take_along_axis(batch.frames, frame_ids[:, :, None, None, None], axis=1)
+        num_frames = batch.frames.shape[1]
+        token_ids, token_mask = self.encode(batch.prompts)
+        mismatched_ids, mismatched_mask = self.encode(self.draw_mismatched(batch))
+        whole = MicroBatch(
+            real_video=to_video(torch.from_numpy(frames).to(self.device)),
+            token_ids=token_ids,
+            token_mask=token_mask,
+            mismatched_ids=mismatched_ids,
+            mismatched_mask=mismatched_mask,
+            times=(torch.from_numpy(frame_ids) / max(1, num_frames - 1)).float().to(self.device),
+            discriminator_latents=self.draw_latents(batch, "discriminator"),
+            generator_latents=self.draw_latents(
+                batch, "discriminator" if self.shares_latents else "generator"
+            ),
+        )
+        size = self.plan.micro_size
+        starts = range(0, len(batch.positions), size)
+        return [whole.slice(slice(start, start + size)) for start in starts]
+
+    def choose_frames(self, batch: Batch) -> np.ndarray:
+        """Return each clip's frame numbers (B, K)."""
+        return choose_frames(
+            seed=self.seed,
+            step=batch.step,
+            num_clips=self.plan.global_size,
+            num_frames=batch.frames.shape[1],
+            frames_per_clip=self.frames_per_clip,
+        )[batch.positions]
+
+    def draw_mismatched(self, batch: Batch) -> list[str]:
+        """Return another prompt for each clip."""
+        return self.mismatched_prompts.draw(
+            batch.prompts,
+            batch.positions,
+            seed=self.seed,
+            step=batch.step,
+            num_clips=self.plan.global_size,
+        )
+
+    def draw_latents(self, batch: Batch, purpose: str) -> Tensor:
+        """Return each clip's latents (B, *latent_shape) on the device."""
+        latents = draw_latents(
+            seed=self.seed,
+            step=batch.step,
+            purpose=purpose,
+            num_clips=self.plan.global_size,
+            shape=self.latent_shape,
+        )
+        return latents[torch.from_numpy(batch.positions)].to(self.device)
+
+    def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return token ids and mask (B, L) on the device."""
+        token_ids, token_mask = self.vocabulary.encode(
+            prompts, allow_unknown=True, length=self.num_tokens
+        )
+        return (
+            torch.from_numpy(token_ids).to(self.device),
+            torch.from_numpy(token_mask).to(self.device),
+        )
 
 
 def choose_frames(
@@ -59,68 +142,6 @@ def choose_frames(
 def draw_latents(
     *, seed: int, step: int, purpose: str, num_clips: int, shape: Sequence[int]
 ) -> Tensor:
-    """Return normal latents (num_clips, *shape) of one step; the same on every device."""
+    """Return normal latents (num_clips, *shape); the same on every device."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "latents", purpose, step))
     return torch.randn((num_clips, *shape), generator=generator)
-
-
-def prepare_step(
-    batch: Batch,
-    vocabulary: Vocabulary,
-    other_prompts: MismatchedPrompts,
-    *,
-    seed: int,
-    global_batch_size: int,
-    micro_batch_size: int,
-    frames_per_clip: int,
-    latent_shape: Sequence[int],
-    fresh_latents: bool,
-    num_tokens: int,
-    device: torch.device,
-) -> list[MicroBatch]:
-    """Draw a step's frames, latents and other prompts; return its micro-batches on the device.
-
-    `num_tokens` is the most words that a prompt of the data has.
-    """
-    num_frames = batch.frames.shape[1]
-    places = torch.from_numpy(batch.positions)
-    frame_ids = choose_frames(
-        seed=seed,
-        step=batch.step,
-        num_clips=global_batch_size,
-        num_frames=num_frames,
-        frames_per_clip=frames_per_clip,
-    )[batch.positions]  # B K
-    frames = np.take_along_axis(batch.frames, frame_ids[:, :, None, None, None], axis=1)
-    others = other_prompts.draw(
-        batch.prompts, batch.positions, seed=seed, step=batch.step, num_clips=global_batch_size
-    )
-
-    def encode(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        token_ids, token_mask = vocabulary.encode(texts, allow_unknown=True, length=num_tokens)
-        return torch.from_numpy(token_ids).to(device), torch.from_numpy(token_mask).to(device)
-
-    def latents(purpose: str) -> Tensor:
-        drawn = draw_latents(
-            seed=seed,
-            step=batch.step,
-            purpose=purpose,
-            num_clips=global_batch_size,
-            shape=latent_shape,
-        )
-        return drawn[places].to(device)
-
-    token_ids, token_mask = encode(batch.prompts)
-    other_ids, other_mask = encode(others)
-    whole = MicroBatch(
-        real_video=to_video(torch.from_numpy(frames).to(device)),
-        token_ids=token_ids,
-        token_mask=token_mask,
-        other_ids=other_ids,
-        other_mask=other_mask,
-        times=(torch.from_numpy(frame_ids) / max(1, num_frames - 1)).float().to(device),
-        discriminator_latents=latents("discriminator"),
-        generator_latents=latents("generator" if fresh_latents else "discriminator"),
-    )
-    starts = range(0, len(places), micro_batch_size)
-    return [whole.slice(slice(start, start + micro_batch_size)) for start in starts]

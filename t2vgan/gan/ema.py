@@ -1,4 +1,4 @@
-"""The exponential moving average of a network, with its memory measured in clips."""
+"""Average a network's weights exponentially, with a half-life in clips."""
 
 import copy
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Keep a smoothed copy of a network: the one that samples, is evaluated and is shipped.
+    """Keep the averaged copy of a network that is sampled and evaluated.
 
-    The copy forgets half of an old value within `halflife_clips` real clips, whatever the batch
-    size. Early in training that memory would be mostly the random start, so the half-life is
-    capped at `rampup` times the clips seen so far (`None` or 0: no cap). Both rules are those of
-    StyleGAN2-ADA (Karras et al. 2020, https://arxiv.org/abs/2006.06676, `training_loop.py`).
+    A value's share halves within `halflife_clips` real clips, whatever the batch size. Early in
+    training the average would be mostly the random start, so the half-life is capped at `rampup`
+    times the clips seen so far (`None` or 0: no cap). Both rules are those of StyleGAN2-ADA
+    (Karras et al. 2020, https://arxiv.org/abs/2006.06676, `training_loop.py`).
 
-    `model` is a deep copy in eval mode that wants no gradients. It holds the whole state of the
+    `model` is a deep copy in eval mode without gradients. It holds the whole state of the
     average: save and load it as a module.
     """
 

@@ -1,4 +1,4 @@
-"""Losses: pure functions from logits or videos to one number per clip, (B,).
+"""Define the losses: pure functions from logits or videos to (B,).
 
 `real_logits` and `fake_logits` of a pair belong to the same prompt.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Objective:
-    """The two sides of one adversarial game; each side is minimised by its network."""
+    """Hold both losses of an adversarial objective; each network minimises its own."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     """(real_logits, fake_logits) -> (B,)."""
@@ -29,7 +29,7 @@ def relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tens
 
 
 def relativistic_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return softplus(-(D(fake) - D(real))), the same game from the other side."""
+    """Return softplus(-(D(fake) - D(real))), the generator's side of equation 2."""
     return F.softplus(real_logits - fake_logits)
 
 
@@ -44,7 +44,7 @@ def non_saturating_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor
 
 
 def bce_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Return binary cross-entropy with labels 1 for real and 0 for fake, summed over the pair."""
+    """Return binary cross-entropy, labels 1 for real and 0 for fake, summed."""
     return F.binary_cross_entropy_with_logits(
         real_logits, torch.ones_like(real_logits), reduction="none"
     ) + F.binary_cross_entropy_with_logits(
@@ -66,17 +66,17 @@ OBJECTIVES = {
 }
 
 
-def mismatched(real_logits: Tensor, mismatched_logits: Tensor, is_other: Tensor) -> Tensor:
-    """Return softplus(-(D(real, its prompt) - D(real, another))), 0 where both are the same prompt.
+def mismatched(real_logits: Tensor, mismatched_logits: Tensor, is_mismatched: Tensor) -> Tensor:
+    """Return softplus(-(D(real, its prompt) - D(real, a mismatched prompt))).
 
     The matching-aware term of Reed et al., ICML 2016, section 4.1, in relativistic form: for the
-    discriminator only. `is_other` (B,) bool says whether the other prompt is another.
+    discriminator only. 0 where `is_mismatched` (B,) bool is False: by chance the same prompt.
     """
-    return F.softplus(mismatched_logits - real_logits) * is_other
+    return F.softplus(mismatched_logits - real_logits) * is_mismatched
 
 
 def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
-    """Return the mean squared error of the first R latents, as read back from the fakes.
+    """Return the mean squared error of R latents recovered from generated clips.
 
     InfoGAN, Chen et al., NeurIPS 2016, equation 5, for normal codes of fixed variance: its minimum
     over both networks is the largest information that clips can carry about their latents. A
@@ -88,7 +88,7 @@ def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
 
 
 def gradient_penalty(logits: Tensor, video: Tensor) -> Tensor:
-    """Return each clip's squared gradient norm |d logits / d video|^2, summed over all pixels.
+    """Return each clip's squared gradient norm |d logits / d video|^2.
 
     On real clips this is R1, on generated ones R2 (Mescheder et al., ICML 2018, equation 9; R3GAN,
     equation 3); both are weighted by gamma / 2. `video` must require gradients and `logits` must

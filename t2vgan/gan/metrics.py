@@ -1,4 +1,4 @@
-"""Numbers noted in the steps between two lines of metrics: their means, summed on the device."""
+"""Average logged values over steps and ranks without waiting for the device."""
 
 from collections.abc import Mapping
 
@@ -9,35 +9,35 @@ from t2vgan.distributed.context import DistributedContext
 
 
 class MetricAccumulator:
-    """Means over ranks and over the steps since they were last read."""
+    """Sum values on the device; `reduce` returns their means over steps and ranks."""
 
-    def __init__(self, processes: DistributedContext) -> None:
-        self.processes = processes
+    def __init__(self, context: DistributedContext) -> None:
+        self.context = context
         self.totals: dict[str, Tensor] = {}
-        """Of each name: this rank's sum and how many were added, (2,)."""
+        """This rank's sum and number of values for each name, (2,)."""
 
     def add(self, name: str, values: Tensor) -> None:
-        """Add the mean of values; no device sync."""
+        """Add the mean of `values`; no device sync."""
         total = torch.stack([values.detach().mean(), torch.ones((), device=values.device)])
         self.totals[name] = self.totals[name] + total if name in self.totals else total
 
-    def read(self) -> dict[str, float]:
-        """Return and forget the means (collective); waits for the device."""
+    def reduce(self) -> dict[str, float]:
+        """Return the means since the last call (collective); waits for the device."""
         names = sorted(self.totals)
-        totals = self.processes.mean(torch.stack([self.totals[name] for name in names]))
+        totals = self.context.mean(torch.stack([self.totals[name] for name in names]))
         self.totals = {}
         return dict(zip(names, (totals[:, 0] / totals[:, 1]).tolist(), strict=True))
 
-    def unread(self) -> dict[str, list[list[float]]]:
-        """Return every rank's total of each name, for a checkpoint (collective)."""
+    def state_dict(self) -> dict[str, list[list[float]]]:
+        """Return every rank's total for each name (collective)."""
         own = {name: total.tolist() for name, total in self.totals.items()}
-        every = self.processes.gather_objects(own)
-        return {name: [totals[name] for totals in every] for name in own}
+        by_rank = self.context.gather_objects(own)
+        return {name: [totals[name] for totals in by_rank] for name in own}
 
-    def restore(self, saved: Mapping[str, list[list[float]]]) -> None:
-        """Go on from saved totals; where the world size changed, from their mean over ranks."""
+    def load_state_dict(self, state: Mapping[str, list[list[float]]]) -> None:
+        """Restore the totals; after a change of world size, their mean over ranks."""
         self.totals = {}
-        for name, by_rank in saved.items():
-            totals = torch.tensor(by_rank, device=self.processes.device)
-            same = len(by_rank) == self.processes.world_size
-            self.totals[name] = totals[self.processes.rank] if same else totals.mean(0)
+        for name, by_rank in state.items():
+            totals = torch.tensor(by_rank, device=self.context.device)
+            same = len(by_rank) == self.context.world_size
+            self.totals[name] = totals[self.context.rank] if same else totals.mean(0)

@@ -1,7 +1,7 @@
-"""Which other prompt a real clip is shown with, so that the discriminator learns to read.
+"""Draw the mismatched prompts that teach the discriminator to read.
 
 Most prompts of a rich data set differ from a clip's in everything, and one difference is enough to
-tell them apart; so the rest is never read. One that differs in a single word asks for that word.
+tell them apart; so the rest is never read. A prompt that differs in one word makes that word count.
 """
 
 from bisect import bisect_left
@@ -13,25 +13,26 @@ import numpy as np
 from t2vgan.tokenizer import tokenize
 from t2vgan.utils.seeds import random_generator
 
-MOST_PROMPTS = 200_000  # of more, the index would fill gigabytes; they are drawn from all
+MAX_PROMPTS = 200_000  # of more, the index would fill gigabytes; they are drawn from all
 
 Gap = tuple[str | None, ...]
+"""A prompt's words with one of them left open."""
 
 
 class MismatchedPrompts:
-    """Draws for a prompt another one of the data: any, or one that differs in a single word."""
+    """Draw another prompt of the data: any, or one that differs in one word."""
 
     def __init__(self, prompts: Sequence[str], hard_share: float) -> None:
         self.prompts = prompts
-        self.hard_share = hard_share if len(prompts) <= MOST_PROMPTS else 0.0
+        self.hard_share = hard_share if len(prompts) <= MAX_PROMPTS else 0.0
         spelt = {tuple(tokenize(prompt)): index for index, prompt in enumerate(prompts)}
         self.ids = spelt if self.hard_share else {}  # of several spellings one stands for all
-        self.alike = _index(self.ids)
+        self.neighbours = _index_neighbours(self.ids)
 
     def draw(
         self, prompts: Sequence[str], positions: np.ndarray, *, seed: int, step: int, num_clips: int
     ) -> list[str]:
-        """Return another prompt for each of some clips; by chance it is sometimes the same.
+        """Return another prompt for each clip; by chance it is sometimes the same.
 
         `positions` are the clips' places in the global batch of `num_clips`.
         """
@@ -41,7 +42,7 @@ class MismatchedPrompts:
         for clip, (is_hard, place, neighbour) in enumerate(draws.tolist()):
             words = tuple(tokenize(prompts[clip])) if is_hard < self.hard_share else ()
             if (own := self.ids.get(words)) is not None:
-                groups = [group for key in _gaps(words) if (group := self.alike.get(key))]
+                groups = [group for key in _gaps(words) if (group := self.neighbours.get(key))]
                 if groups:
                     group = groups[int(place * len(groups))]
                     index = int(neighbour * (len(group) - 1))
@@ -49,13 +50,13 @@ class MismatchedPrompts:
         return [self.prompts[other] for other in others]
 
 
-def _index(ids: Mapping[tuple[str, ...], int]) -> dict[Gap, list[int]]:
-    """Return the prompts that are alike but for one word, in order, by what they have in common."""
-    alike: dict[Gap, list[int]] = defaultdict(list)
+def _index_neighbours(ids: Mapping[tuple[str, ...], int]) -> dict[Gap, list[int]]:
+    """Return the prompts that differ in one word, in order, by their gap."""
+    neighbours: dict[Gap, list[int]] = defaultdict(list)
     for words, number in sorted(ids.items(), key=lambda item: item[1]):
-        for key in _gaps(words):
-            alike[key].append(number)
-    return {key: group for key, group in alike.items() if len(group) > 1}
+        for gap in _gaps(words):
+            neighbours[gap].append(number)
+    return {gap: group for gap, group in neighbours.items() if len(group) > 1}
 
 
 def _gaps(words: tuple[str, ...]) -> list[Gap]:

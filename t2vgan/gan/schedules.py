@@ -1,10 +1,70 @@
-"""Schedules: pure functions of a run's progress, 0 at its start and 1 at its end."""
+"""Compute what changes over a run: learning rates, penalty and weights of losses.
+
+Pure functions of a run's progress, which is 0 at its start and 1 at its end.
+"""
 
 import math
+from dataclasses import dataclass
+
+from t2vgan.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Hold the scheduled values of one step."""
+
+    generator_lr: float
+    discriminator_lr: float
+    betas: tuple[float, float]
+    """Adam's."""
+    gamma: float
+    """Weight of R1 and R2, if every step had them."""
+    penalty_weight: float
+    """Weight of R1 and R2 in this step; 0 in steps without the penalty."""
+    recovery_weight: float
+    camera_std: float | None
+    """None without a camera."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return the values by their names in metrics.jsonl."""
+        values = {
+            "lr/generator": self.generator_lr,
+            "lr/discriminator": self.discriminator_lr,
+            "beta2": self.betas[1],
+            "gamma": self.gamma,
+            "recovery/weight": self.recovery_weight,
+            "camera/std": self.camera_std,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def compute_schedule(train: TrainConfig, camera_variation: float, step: int) -> Schedule:
+    """Return the schedule of a step.
+
+    Learning rates fall, and the terms for variety rise, from `lr_hold` on. The penalty comes every
+    `penalty_every_steps` steps with a weight that makes up for the steps without.
+    """
+    progress = step / train.num_steps
+    decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)
+    rise = cosine(progress, start=0.0, end=1.0, hold=train.lr_hold)
+    every, gamma = train.penalty_every_steps, 0.0
+    if every:
+        gamma = log_linear(
+            progress, start=train.gamma_start, end=train.gamma_end, until=train.gamma_until
+        )
+    return Schedule(
+        generator_lr=train.generator_lr * decay,
+        discriminator_lr=train.discriminator_lr * decay,
+        betas=(train.beta1, cosine(progress, start=train.beta2_start, end=train.beta2_end)),
+        gamma=gamma,
+        penalty_weight=every * gamma if every and step % every == 0 else 0.0,
+        recovery_weight=train.recovery_weight * rise,
+        camera_std=camera_variation * rise if camera_variation else None,
+    )
 
 
 def cosine(progress: float, *, start: float, end: float, hold: float = 0.0) -> float:
-    """Return `start` until `hold`, then half a cosine down (or up) to `end` at 1."""
+    """Return `start` until `hold`, then half a cosine to `end` at 1."""
     progress = min(progress, 1.0)
     if progress <= hold:
         return start
@@ -13,7 +73,7 @@ def cosine(progress: float, *, start: float, end: float, hold: float = 0.0) -> f
 
 
 def log_linear(progress: float, *, start: float, end: float, until: float = 1.0) -> float:
-    """Return start * (end / start) ** (progress / until), constant at `end` after `until`."""
+    """Return start * (end / start) ** (progress / until), `end` after `until`."""
     if progress >= until:
         return end
     return start * (end / start) ** (progress / until)

@@ -1,41 +1,53 @@
-"""Clips that could not be used: counted by reason over all ranks, named, and limited."""
+"""Count samples that could not be used, and stop a run with too many."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from t2vgan.config import DataConfig
 from t2vgan.data.loader import BadSample
 from t2vgan.errors import UserError
-from t2vgan.training.state import TrainState
 
 NAMED_PER_REASON = 5
 
 
-def count_bad_clips(state: TrainState, bad_samples: Sequence[BadSample]) -> list[str]:
-    """Add bad clips to the state's counts; return a message for the first ones of each reason."""
-    messages = []
-    for bad in bad_samples:
-        state.bad_clips[bad.reason] = state.bad_clips.get(bad.reason, 0) + 1
-        if state.bad_clips[bad.reason] <= NAMED_PER_REASON:
-            messages.append(
-                f"bad sample {bad.key} in {bad.shard}: {bad.reason}: {bad.detail};"
-                " a neighbour takes its place"
-            )
-    return messages
+class BadSamples:
+    """Count bad samples over all ranks, by reason."""
 
+    def __init__(self, data: DataConfig) -> None:
+        self.data = data
+        self.counts: dict[str, int] = {}
 
-def check_bad_clips(state: TrainState, data: DataConfig, last: BadSample) -> None:
-    """Stop a run whose data are damaged too much; the counts are the same on every rank.
+    @property
+    def total(self) -> int:
+        """All bad samples."""
+        return sum(self.counts.values())
 
-    Raises:
-        UserError: more than data.max_bad_fraction of the clips shown were bad.
-    """
-    num_bad = sum(state.bad_clips.values())
-    if num_bad <= max(1, data.max_bad_fraction * state.clips_seen):
-        return
-    reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(state.bad_clips).items())
-    raise UserError(
-        f"{num_bad} of {state.clips_seen} clips could not be used ({reasons}), more than"
-        f" data.max_bad_fraction={data.max_bad_fraction}; last: {last.shard} {last.key}:"
-        f" {last.detail} (python -m data_tools.verify_shards checks a whole folder)"
-    )
+    def update(self, bad_samples: Sequence[BadSample]) -> list[str]:
+        """Count samples; return messages on the first ones of each reason."""
+        messages = []
+        for bad in bad_samples:
+            self.counts[bad.reason] = self.counts.get(bad.reason, 0) + 1
+            if self.counts[bad.reason] <= NAMED_PER_REASON:
+                messages.append(
+                    f"bad sample {bad.key} in {bad.shard}: {bad.reason}: {bad.detail};"
+                    " a neighbour takes its place"
+                )
+        return messages
+
+    def check(self, clips_seen: int, last: BadSample) -> None:
+        """Check the limit; counts, and so the outcome, are equal on all ranks.
+
+        Raises:
+            UserError: more than data.max_bad_fraction of the clips shown were bad.
+        """
+        if self.total <= max(1, self.data.max_bad_fraction * clips_seen):
+            return
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self.counts.items())
+        raise UserError(
+            f"{self.total} of {clips_seen} clips could not be used ({reasons}), more than"
+            f" data.max_bad_fraction={self.data.max_bad_fraction}; last: {last.shard} {last.key}:"
+            f" {last.detail} (python -m data_tools.verify_shards checks a whole folder)"
+        )
+
+    def load(self, counts: Mapping[str, int]) -> None:
+        """Go on from a checkpoint's counts."""
+        self.counts = dict(counts)

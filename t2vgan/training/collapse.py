@@ -1,27 +1,23 @@
-"""TODO."""
+"""Detect a saturated discriminator and mode collapse."""
 
 from collections import deque
 from collections.abc import Mapping
 
 SATURATED_LOSS = 0.01  # of the discriminator: it tells nearly every pair apart
-
-
 SATURATED_RECORDS = 5
-
-
 COLLAPSED_DIVERSITY = 0.1  # of that of real clips
 
 
 class CollapseMonitor:
-    """Warns when the game turns dull: each warning once for as long as its cause lasts."""
+    """Return a warning when training collapses, once for as long as the cause lasts."""
 
     def __init__(self) -> None:
         self.losses: deque[float] = deque(maxlen=SATURATED_RECORDS)
-        self.raised: set[str] = set()
+        self.active: set[str] = set()
 
-    def hear_losses(self, notes: Mapping[str, float]) -> str | None:
-        """Return a warning if the discriminator has won: it no longer teaches the generator."""
-        self.losses.append(notes["loss/discriminator"])
+    def check_losses(self, metrics: Mapping[str, float]) -> str | None:
+        """Return a warning if the discriminator no longer teaches the generator."""
+        self.losses.append(metrics["loss/discriminator"])
         saturated = len(self.losses) == SATURATED_RECORDS and max(self.losses) < SATURATED_LOSS
         return self._once(
             saturated,
@@ -29,8 +25,8 @@ class CollapseMonitor:
             f" {SATURATED_RECORDS} records in a row; raise gamma or lower its learning rate",
         )
 
-    def hear_diversity(self, diversity: float | None) -> str | None:
-        """Return a warning if clips of one prompt have become alike (mode collapse)."""
+    def check_diversity(self, diversity: float | None) -> str | None:
+        """Return a warning if clips of one prompt have become alike."""
         collapsed = diversity is not None and diversity < COLLAPSED_DIVERSITY
         return self._once(
             collapsed,
@@ -41,9 +37,9 @@ class CollapseMonitor:
 
     def _once(self, is_on: bool, warning: str) -> str | None:
         if not is_on:
-            self.raised.discard(warning)
+            self.active.discard(warning)
             return None
-        if warning in self.raised:
+        if warning in self.active:
             return None
-        self.raised.add(warning)
+        self.active.add(warning)
         return warning

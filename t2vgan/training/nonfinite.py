@@ -1,4 +1,4 @@
-"""Numbers gone bad, and games gone dull: counted, named, and never quietly trained on."""
+"""Count steps whose loss or gradient was not finite, and stop after too many."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,95 +10,112 @@ from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.training.state import TrainState
 from t2vgan.utils.files import atomic_write_bytes
 
-BAD_STEPS_NAME = "bad_steps.json"
-KEYS_NAMED = 8  # of a bad step's clips
-STEPS_NAMED = 10  # per reading
+NONFINITE_STOP_NAME = "bad_steps.json"
+MAX_KEYS_NAMED = 8  # of a step's samples
+MAX_STEPS_NAMED = 10  # of each call of `gather`
 
 
 class NonFiniteSteps:
-    """Steps in which an update was not applied, because loss or gradient was not finite.
+    """Count steps with an update that was not applied.
 
-    Found on the device (Player.step), and read at the log interval and at saves, the same on all
-    ranks. In float16 an overflow of the scaled loss is no such step.
+    Found on the device (NetworkOptimizer.step), and gathered when metrics are logged and at saves,
+    with the same outcome on all ranks. In float16 an overflow of the scaled loss is no such step.
     """
 
-    def __init__(self, game: AdversarialTraining, state: TrainState, max_in_a_row: int) -> None:
-        self.game, self.state, self.max_in_a_row = game, state, max_in_a_row
-        self.steps: list[tuple[int, Sequence[str]]] = []  # (step, its clips' keys), since read
+    def __init__(self, gan: AdversarialTraining, max_in_a_row: int) -> None:
+        self.gan, self.max_in_a_row = gan, max_in_a_row
+        self.counts: dict[str, int] = {}
+        """Updates that were not applied, by network."""
+        self.in_a_row = 0
+        self.steps: list[tuple[int, Sequence[str]]] = []  # since the last gather: (step, keys)
 
-    def remember(self, step: int, keys: Sequence[str]) -> None:
+    @property
+    def total(self) -> int:
+        """All updates that were not applied."""
+        return sum(self.counts.values())
+
+    @property
+    def are_too_many(self) -> bool:
+        """Whether the run must stop."""
+        return self.in_a_row >= self.max_in_a_row
+
+    def add_step(self, step: int, keys: Sequence[str]) -> None:
+        """Remember which samples a step was trained on."""
         self.steps.append((step, keys))
 
-    def read(self) -> list[str]:
-        """Count the bad steps since the last reading; return messages on the first (collective).
+    def gather(self) -> list[str]:
+        """Count the steps since the last call; return messages on the first ones.
 
-        Waits for the device.
+        Collective; waits for the device.
         """
-        state, found = self.state, self.game.read_bad()
+        found = self.gan.gather_nonfinite()
         names = sorted(found)
         flags = zip(*(found[name] for name in names), strict=True)
         messages: list[str] = []
         for (step, keys), bad in zip(self.steps, flags, strict=True):
-            sides = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
-            state.bad_steps_in_a_row = state.bad_steps_in_a_row + 1 if sides else 0
-            for side in sides:
-                state.bad_steps[side] = state.bad_steps.get(side, 0) + 1
-            if sides and len(messages) < STEPS_NAMED:
-                every = [key for part in self.game.processes.gather_objects(keys) for key in part]
-                shown = ", ".join(every[:KEYS_NAMED]) + (", ..." if every[KEYS_NAMED:] else "")
-                messages.append(
-                    f"step {step} was not applied to the {' and the '.join(sides)}: loss or"
-                    f" gradient is not finite; its clips: {shown}"
-                )
+            networks = [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
+            self.in_a_row = self.in_a_row + 1 if networks else 0
+            for name in networks:
+                self.counts[name] = self.counts.get(name, 0) + 1
+            if networks and len(messages) < MAX_STEPS_NAMED:
+                messages.append(self._format(step, networks, keys))
             if self.are_too_many:
-                break  # the run stops here; what follows says nothing new
+                break  # the run stops here; what follows adds nothing
         self.steps = []
         return messages
 
-    @property
-    def are_too_many(self) -> bool:
-        return self.state.bad_steps_in_a_row >= self.max_in_a_row
+    def _format(self, step: int, networks: Sequence[str], keys: Sequence[str]) -> str:
+        """Return a message that names the samples of all ranks (collective)."""
+        every = [key for part in self.gan.context.gather_objects(keys) for key in part]
+        shown = ", ".join(every[:MAX_KEYS_NAMED]) + (", ..." if every[MAX_KEYS_NAMED:] else "")
+        return (
+            f"step {step} was not applied to the {' and the '.join(networks)}: loss or"
+            f" gradient is not finite; its clips: {shown}"
+        )
+
+    def load(self, state: TrainState) -> None:
+        """Go on from a checkpoint's counts."""
+        self.counts, self.in_a_row = dict(state.bad_steps), state.bad_steps_in_a_row
 
 
-class BadStop(BaseModel):
-    """What a run that stopped because of bad steps leaves for --rollback."""
+class NonFiniteStop(BaseModel):
+    """Record of a run that stopped after nonfinite steps, for --rollback."""
 
     step: int
     rollbacks: int
     """How often the run had been rolled back before."""
 
     def rollbacks_after(self, rollbacks: int) -> int:
-        """Return a run's number of rollbacks after --rollback; asked again, it stays the same."""
+        """Return the number of rollbacks after --rollback; repeating it changes nothing."""
         return max(rollbacks, self.rollbacks + 1)
 
+    def write(self, run_dir: Path) -> None:
+        """Write the record into the run_dir."""
+        atomic_write_bytes(run_dir / NONFINITE_STOP_NAME, self.model_dump_json().encode())
 
-def record_bad_stop(run_dir: Path, state: TrainState) -> None:
-    stop = BadStop(step=state.step, rollbacks=state.rollbacks)
-    atomic_write_bytes(run_dir / BAD_STEPS_NAME, stop.model_dump_json().encode())
+    @classmethod
+    def read(cls, run_dir: Path) -> "NonFiniteStop":
+        """Read the record of a run_dir.
+
+        Raises:
+            UserError: the run did not stop because of nonfinite steps.
+        """
+        try:
+            return cls.model_validate_json((run_dir / NONFINITE_STOP_NAME).read_bytes())
+        except (FileNotFoundError, ValueError):
+            raise UserError(
+                f"--rollback: {run_dir} did not stop because of bad steps; leave --rollback out"
+            ) from None
 
 
-def bad_stop(state: TrainState, last_checkpoint: int | None) -> RunStoppedError:
-    """Return the error that ends a run after too many bad steps in a row."""
+def nonfinite_error(in_a_row: int, step: int, last_checkpoint: int | None) -> RunStoppedError:
+    """Return the error that ends a run after too many nonfinite steps."""
     good = (
         "no checkpoint" if last_checkpoint is None else f"the checkpoint of step {last_checkpoint}"
     )
     return RunStoppedError(
-        f"loss or gradient was not finite in {state.bad_steps_in_a_row} steps in a row"
-        f" (--max-bad-steps), the last one step {state.step}; {good} is the last good one: the same"
+        f"loss or gradient was not finite in {in_a_row} steps in a row"
+        f" (--max-bad-steps), the last one step {step}; {good} is the last good one: the same"
         " command with --rollback goes on from there with the data in another order; if it happens"
         " again, lower the learning rates or raise gamma"
     )
-
-
-def read_bad_stop(run_dir: Path) -> BadStop:
-    """Return what the run left for --rollback.
-
-    Raises:
-        UserError: the run did not stop because of bad steps.
-    """
-    try:
-        return BadStop.model_validate_json((run_dir / BAD_STEPS_NAME).read_bytes())
-    except (FileNotFoundError, ValueError):
-        raise UserError(
-            f"--rollback: {run_dir} did not stop because of bad steps; leave --rollback out"
-        ) from None

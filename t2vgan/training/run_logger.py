@@ -1,141 +1,142 @@
-"""What a run says of itself: records, status lines, events and warnings; on the main rank."""
+"""Log metrics, events and warnings to metrics.jsonl, the terminal and the tracker."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from t2vgan.config import Config
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import describe_device, describe_processes, peak_memory_gb
 from t2vgan.evaluation.scores import Scores
-from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.tracking import BackgroundTracker, start_tracking
 from t2vgan.tracking.metrics_log import JsonlLogger
 from t2vgan.training.collapse import CollapseMonitor
 from t2vgan.training.run_dir import write_run_files
-from t2vgan.training.state import TrainState
+from t2vgan.training.state import TrainingClock, TrainState
 from t2vgan.utils.console import escape_control_chars, print_stderr
 from t2vgan.utils.environment import describe_environment
 
+RATE_RECORDS = 10  # that the rate shown is a mean over
+
 
 class RunLogger:
-    """Writes what happens to metrics.jsonl and the screen."""
+    """Write the run's records and status lines; on the main rank."""
 
-    def __init__(
-        self,
-        config: Config,
-        game: AdversarialTraining,
-        processes: DistributedContext,
-        state: TrainState,
-    ) -> None:
-        self.config, self.game, self.processes, self.state = config, game, processes, state
-        self.log = JsonlLogger(config.run_dir, processes.is_main)
+    def __init__(self, config: Config, context: DistributedContext, clock: TrainingClock) -> None:
+        self.config, self.context, self.clock = config, context, clock
+        self.log_file = JsonlLogger(config.run_dir, context.is_main)
         self.tracker: BackgroundTracker | None = None
-        self.alarms = CollapseMonitor()
-        self.pace: deque[tuple[float, int]] = deque(maxlen=10)
+        self.collapse = CollapseMonitor()
+        self.recent: deque[tuple[float, int]] = deque(maxlen=RATE_RECORDS)  # (seconds, clips)
 
-    def open(self, changes: Sequence[str]) -> None:
-        """Record how this process set out (collective)."""
-        precision = str(self.game.precision).removeprefix("torch.")
-        self.say(describe_processes(self.processes, precision))
+    def open(self, *, precision: str, rollbacks: int, changes: Sequence[str]) -> None:
+        """Write config.json and run.json, and start tracking (collective).
+
+        `changes` are the options that differ from those the run was started with.
+        """
+        self.print(describe_processes(self.context, precision))
         environment = describe_environment(
-            device=describe_device(self.processes.device),
-            world_size=self.processes.world_size,
+            device=describe_device(self.context.device),
+            world_size=self.context.world_size,
             precision=precision,
         )
-        step, order = self.state.step, self.state.rollbacks
-        self.processes.run_on_main(lambda: write_run_files(self.config, environment))
-        self.processes.run_on_main(lambda: self.log.truncate_after(step if step else -1))
-        how = f" with data order {order}" if order else ""
-        if step or order:
-            self.announce(f"resumed at step {step} of {self.config.run_dir}{how}")
+        step = self.clock.step
+        self.context.run_on_main(lambda: write_run_files(self.config, environment))
+        self.context.run_on_main(lambda: self.log_file.truncate_after(step if step else -1))
+        order = f" with data order {rollbacks}" if rollbacks else ""
+        if step or rollbacks:
+            self.log_event(f"resumed at step {step} of {self.config.run_dir}{order}")
         for change in changes:
-            self.announce(f"changed: {change}")
-        if self.processes.is_main:
+            self.log_event(f"changed: {change}")
+        if self.context.is_main:
             self.tracker = start_tracking(self.config, environment, step)
         if self.tracker:
-            self.log.listener = self.tracker.put
+            self.log_file.listener = self.tracker.put
 
     def close(self, reason: str) -> None:
-        """Record how this process ended (collective)."""
-        state, run_dir = self.state, self.config.run_dir
-        if state.step < self.config.train.num_steps:
+        """Log how this process ended, and close metrics.jsonl (collective)."""
+        step, run_dir = self.clock.step, self.config.run_dir
+        if step < self.config.train.num_steps:
             reason = reason or "another process stopped"
-            self.announce(f"stopped at step {state.step} ({reason}); the same command resumes")
+            self.log_event(f"stopped at step {step} ({reason}); the same command resumes")
         else:
-            seconds = f"{state.seconds:.0f} s of training"
-            self.announce(f"complete at step {state.step} after {seconds}: {run_dir}")
-        self.processes.run_on_main(self.log.close)
+            seconds = f"{self.clock.training.seconds:.0f} s of training"
+            self.log_event(f"complete at step {step} after {seconds}: {run_dir}")
+        self.context.run_on_main(self.log_file.close)
 
     def end_tracking(self) -> None:
-        """Let the tracker finish: after all else, since it may take long."""
+        """Wait for the tracker; last of all, since it may be slow."""
         if self.tracker:
             self.tracker.close()
 
-    def metrics(self, notes: dict[str, float]) -> None:
-        """Write a line of metrics and a status line."""
-        state = self.state
-        self.pace.append((state.seconds, state.clips_seen))
-        (first_seconds, first_clips), (seconds, clips) = self.pace[0], self.pace[-1]
-        rate = (clips - first_clips) / (seconds - first_seconds) if seconds > first_seconds else 0
-        left = self.config.train.num_steps * self.config.train.global_batch_size - clips
-        self.write(
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Write a record of metrics and a status line."""
+        num_clips = self.config.train.num_steps * self.config.train.global_batch_size
+        rate = self._update_rate()
+        self.log(
             "train",
             clips_per_second=rate,
-            **notes,
-            **self.game.schedule(state.step - 1),
-            **{"data/bad_samples": sum(state.bad_clips.values())},
-            bad_steps=sum(state.bad_steps.values()),
-            safety_seconds=state.safety_seconds,
+            **metrics,
+            safety_seconds=self.clock.safety.seconds,
             memory_gb=peak_memory_gb(),
             **({"untracked_records": self.tracker.num_dropped} if self.tracker else {}),
         )
-        self.warn(self.alarms.hear_losses(notes))
-        self.log.status(
-            step=state.step,
+        self.log_warning(self.collapse.check_losses(metrics))
+        self.log_file.status(
+            step=self.clock.step,
             num_steps=self.config.train.num_steps,
-            clips_seen=clips,
+            clips_seen=self.clock.clips_seen,
             clips_per_second=rate,
-            loss_discriminator=notes["loss/discriminator"],
-            loss_generator=notes["loss/generator"],
-            seconds_left=left / rate if rate else float("nan"),
+            loss_discriminator=metrics["loss/discriminator"],
+            loss_generator=metrics["loss/generator"],
+            seconds_left=(num_clips - self.clock.clips_seen) / rate if rate else float("nan"),
         )
 
-    def evaluation(self, scores: Scores, diversity: float | None) -> None:
-        """Write the readings of the motion meter."""
-        self.write("evaluation", **scores.model_dump(), diversity=diversity)
-        self.warn(self.alarms.hear_diversity(diversity))
+    def _update_rate(self) -> float:
+        """Return the clips per second over the last records."""
+        self.recent.append((self.clock.training.seconds, self.clock.clips_seen))
+        (first_seconds, first_clips), (seconds, clips) = self.recent[0], self.recent[-1]
+        return (clips - first_clips) / (seconds - first_seconds) if seconds > first_seconds else 0
+
+    def log_evaluation(self, scores: Scores, diversity: float | None) -> None:
+        """Write a record of an evaluation, and print its accuracy."""
+        self.log("evaluation", **scores.model_dump(), diversity=diversity)
+        self.log_warning(self.collapse.check_diversity(diversity))
         held_out = scores.accuracy_held_out
-        self.say(
-            f"step {self.state.step}: accuracy {scores.accuracy or 0:.1%}"
+        self.print(
+            f"step {self.clock.step}: accuracy {scores.accuracy or 0:.1%}"
             + ("" if held_out is None else f", held-out prompts {held_out:.1%}")
         )
 
-    def weights_written(self, state: TrainState, is_best: bool) -> None:
+    def track_weights(self, state: TrainState, is_best: bool) -> None:
         """Offer new weights to the tracker; called from the thread that wrote them."""
         if self.tracker:
             fields = {"step": state.step, "clips_seen": state.clips_seen, "is_best": is_best}
             self.tracker.put({"kind": "weights", **fields})
 
-    def write(self, kind: str, **fields: Any) -> None:
+    def log(self, kind: str, **fields: Any) -> None:
         """Append a record to metrics.jsonl."""
-        state = self.state
-        self.log.write(
-            kind, step=state.step, clips_seen=state.clips_seen, seconds=state.seconds, **fields
+        clock = self.clock
+        self.log_file.write(
+            kind,
+            step=clock.step,
+            clips_seen=clock.clips_seen,
+            seconds=clock.training.seconds,
+            **fields,
         )
 
-    def announce(self, message: str) -> None:
-        """Record an event, and print it."""
-        self.write("event", message=message)
-        self.say(message)
+    def log_event(self, message: str) -> None:
+        """Log an event, and print it."""
+        self.log("event", message=message)
+        self.print(message)
 
-    def warn(self, message: str | None) -> None:
-        """Record a warning, if there is one, and print it."""
+    def log_warning(self, message: str | None) -> None:
+        """Log a warning, if there is one, and print it."""
         if message:
-            self.write("event", message=message, warning=True)
-            self.say(f"warning: {message}")
+            self.log("event", message=message, warning=True)
+            self.print(f"warning: {message}")
 
-    def say(self, message: str) -> None:
-        """Print a line for the user."""
-        if self.processes.is_main:
+    def print(self, message: str) -> None:
+        """Print a line on the main rank."""
+        if self.context.is_main:
             print_stderr(escape_control_chars(message))  # it may quote a damaged shard

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Check at the start that every rank has what it needs, and the same."""
 
 from t2vgan.config import Config
 from t2vgan.data.mixture import DatasetMixture, open_data
@@ -7,18 +7,21 @@ from t2vgan.distributed.context import DistributedContext
 from t2vgan.tracking import check_tracking
 
 
-def check_start(processes: DistributedContext, config: Config) -> DatasetMixture:
-    """Return the data if every rank has what it needs, and all the same (collective).
+def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixture:
+    """Open the data on every rank and compare data, config and software (collective).
 
     Raises:
         UserError: on every rank alike.
     """
 
-    def look_around() -> DatasetMixture:
+    def open_here() -> DatasetMixture:
         check_tracking(config)
-        return open_data(config.data)
+        data = open_data(config.data)
+        streams, window = config.data.num_streams, config.data.shuffle_window
+        data.order(num_streams=streams, shuffle_window=window, seed=0)  # raises for few shards
+        return data
 
-    data = processes.run_on_all(look_around)
+    data = context.run_on_all(open_here)
     facts = describe_software() | describe_config(config)
-    check_agreement(processes, facts | {"data": data.manifest.fingerprint[:12]})
+    check_agreement(context, facts | {"data": data.manifest.fingerprint[:12]})
     return data

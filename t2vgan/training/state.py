@@ -1,10 +1,18 @@
-"""TODO."""
+"""Define a run's clock and the JSON part of its checkpoints."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
 
 class TrainState(BaseModel):
-    """What a checkpoint holds besides tensors; everything else derives from the step."""
+    """Hold what a checkpoint has besides tensors; all else derives from the step.
+
+    Each field belongs to one object of the run, which returns and loads it.
+    """
 
     data_fingerprint: str
     step: int = 0
@@ -12,11 +20,11 @@ class TrainState(BaseModel):
     seconds: float = 0.0
     """Training time; sampling, evaluating and saving excluded."""
     safety_seconds: float = 0.0
-    """Time that training stood still for saves, comparisons of ranks and asking whether to stop."""
+    """Time that training waited for saves, comparisons of ranks and agreement on stopping."""
     writing_seconds: float = 0.0
-    """Processor time that the writing of checkpoints took beside training."""
+    """Processor time of writing checkpoints in a thread beside training."""
     bad_clips: dict[str, int] = {}
-    """Clips that could not be used, over all ranks, by reason."""
+    """Samples that could not be used, over all ranks, by reason."""
     bad_steps: dict[str, int] = {}
     """Updates that were not applied, by network; float16's overflows not counted."""
     bad_steps_in_a_row: int = 0
@@ -25,6 +33,43 @@ class TrainState(BaseModel):
     best_accuracy: float = -1.0
     best_step: int = -1
     loss_scales: dict[str, dict[str, int | float]] = {}
-    """Of each network, in float16; empty otherwise."""
+    """State of each network's gradient scaler in float16; empty otherwise."""
     unread_notes: dict[str, list[list[float]]] = {}
-    """Each rank's sums for the next line of metrics."""
+    """Each rank's sums for the next record of metrics."""
+
+
+@dataclass
+class Timer:
+    """Add up the seconds spent in `with timer.measure():`."""
+
+    seconds: float = 0.0
+
+    @contextmanager
+    def measure(self) -> Iterator[None]:
+        """Add the time until the context ends."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+@dataclass
+class TrainingClock:
+    """Count steps, the clips they have seen, and the time they took."""
+
+    global_batch_size: int
+    step: int = 0
+    training: Timer = field(default_factory=Timer)
+    safety: Timer = field(default_factory=Timer)
+
+    @property
+    def clips_seen(self) -> int:
+        """Real clips shown to the discriminator."""
+        return self.step * self.global_batch_size
+
+    def load(self, state: TrainState) -> None:
+        """Go on from a checkpoint's step and times."""
+        self.step = state.step
+        self.training.seconds = state.seconds
+        self.safety.seconds = state.safety_seconds

@@ -21,36 +21,31 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 
 import train
-from t2vgan.checkpoint import state_dict as state
-from t2vgan.checkpoint import storage as folder
-from t2vgan.data import loader as stream
-from t2vgan.gan import adversarial as game
-from t2vgan.tracking import metrics_log as runlog
-from t2vgan.training import checkpointer as saving
-from t2vgan.training import evaluator as readings
-from t2vgan.training import run_logger as diary
-from t2vgan.training import sample_grids as samples
-from t2vgan.training import trainer
+from t2vgan.checkpoint import state_dict, storage
+from t2vgan.data import loader
+from t2vgan.gan import adversarial, batch
+from t2vgan.tracking import metrics_log
+from t2vgan.training import checkpointer, evaluator, run_logger, sample_grids
 from t2vgan.utils import cli
 
 PLACES: dict[str, tuple[Any, str]] = {
-    "data": (stream.ClipLoader, "__next__"),
-    "discriminator loss": (game.AdversarialTraining, "discriminator_loss"),
-    "generator loss": (game.AdversarialTraining, "generator_loss"),
-    "update": (game.NetworkOptimizer, "step"),
-    "average": (game.Ema, "update"),
-    "metrics": (runlog.JsonlLogger, "write"),
-    "sampling": (readings.TextToVideo, "generate"),
-    "sample files": (samples, "save_clip"),
-    "evaluation": (readings, "score_clips"),
-    "snapshot": (saving, "take_snapshot"),
-    "weights": (saving, "save_weights"),
-    "checkpoint files": (state, "write_tensors"),
-    "manifest": (folder, "write_manifest"),
-    "publishing": (folder, "fsync_path"),
-    "retention": (folder, "remove_old"),
-    "removal": (folder.shutil, "rmtree"),
-    "last word": (diary.RunLogger, "close"),
+    "data": (loader.ClipLoader, "__next__"),
+    "discriminator loss": (adversarial.AdversarialTraining, "discriminator_loss"),
+    "generator loss": (adversarial.AdversarialTraining, "generator_loss"),
+    "update": (adversarial.NetworkOptimizer, "step"),
+    "average": (adversarial.Ema, "update"),
+    "metrics": (metrics_log.JsonlLogger, "write"),
+    "sampling": (evaluator.TextToVideo, "generate"),
+    "sample files": (sample_grids, "save_clip"),
+    "evaluation": (evaluator, "score_clips"),
+    "snapshot": (checkpointer, "take_snapshot"),
+    "weights": (checkpointer, "save_weights"),
+    "checkpoint files": (state_dict, "write_tensors"),
+    "manifest": (storage, "write_manifest"),
+    "publishing": (storage, "fsync_path"),
+    "retention": (storage, "remove_old"),
+    "removal": (storage.shutil, "rmtree"),
+    "last word": (run_logger.RunLogger, "close"),
 }
 Call = Callable[[], Any]
 
@@ -129,37 +124,37 @@ def build_in(fault: str) -> None:
 def double_precision() -> None:
     """Build the networks in float64 and give them float64 inputs."""
     for name in ("build_generator", "build_discriminator"):
-        build = getattr(game, name)
-        setattr(game, name, lambda *a, build=build, **o: build(*a, **o).double())
-    prepare = trainer.prepare_step
+        build = getattr(adversarial, name)
+        setattr(adversarial, name, lambda *a, build=build, **o: build(*a, **o).double())
+    prepare = batch.BatchPreparer.prepare
 
-    def prepare_double(*args: Any, **options: Any) -> list[Any]:
+    def prepare_double(self: batch.BatchPreparer, *args: Any) -> list[Any]:
         return [
-            type(batch)(
+            type(micro_batch)(
                 **{
                     field: value.double() if value.is_floating_point() else value
-                    for field, value in vars(batch).items()
+                    for field, value in vars(micro_batch).items()
                 }
             )
-            for batch in prepare(*args, **options)
+            for micro_batch in prepare(self, *args)
         ]
 
-    trainer.prepare_step = prepare_double
+    batch.BatchPreparer.prepare = prepare_double  # type: ignore[method-assign]
 
 
 def flip_a_bit() -> None:
     """Change the last bit of one weight on rank 1 after its fifth step."""
-    play, num_calls = game.AdversarialTraining.play, 0
+    train_step, num_calls = adversarial.AdversarialTraining.train_step, 0
 
-    def play_and_flip(self: game.AdversarialTraining, *args: Any) -> None:
+    def step_and_flip(self: adversarial.AdversarialTraining, *args: Any) -> None:
         nonlocal num_calls
-        play(self, *args)
+        train_step(self, *args)
         num_calls += 1
         if num_calls == 5 and os.environ.get("RANK") == "1":
             weight = next(self.generator.network.parameters()).detach().view(-1)
             weight.view(torch.int32)[0] ^= 1
 
-    game.AdversarialTraining.play = play_and_flip  # type: ignore[method-assign]
+    adversarial.AdversarialTraining.train_step = step_and_flip  # type: ignore[method-assign]
 
 
 def jumping_clock() -> None:

@@ -24,7 +24,7 @@ def processes() -> DistributedContext:
     return DistributedContext(num_cpu_threads=1)
 
 
-def make_game(processes, *, model=MODEL, **options) -> AdversarialTraining:
+def make_gan(processes, *, model=MODEL, **options) -> AdversarialTraining:
     defaults = {
         "frames_per_clip": K,
         "global_batch_size": B,
@@ -32,22 +32,22 @@ def make_game(processes, *, model=MODEL, **options) -> AdversarialTraining:
         "num_steps": 100,
         "recovered_latents": R,
     }
-    game = AdversarialTraining(model, TrainConfig(**(defaults | options)), processes, **SIZES)
-    for module in game.modules.values():  # float64: what must be equal is equal to 14 digits
+    gan = AdversarialTraining(model, TrainConfig(**(defaults | options)), processes, **SIZES)
+    for module in gan.networks.values():  # float64: what must be equal is equal to 14 digits
         module.double()
-    return game
+    return gan
 
 
 def make_batch(seed: int = 0) -> MicroBatch:
     torch.manual_seed(seed)
-    token_ids, other_ids = torch.randint(1, VOCABULARY, (2, B, 4))
-    other_ids[0] = token_ids[0]
+    token_ids, mismatched_ids = torch.randint(1, VOCABULARY, (2, B, 4))
+    mismatched_ids[0] = token_ids[0]
     return MicroBatch(
         real_video=torch.randn(B, 3, K, H, W, dtype=torch.float64),
         token_ids=token_ids,
         token_mask=token_ids > 0,
-        other_ids=other_ids,
-        other_mask=other_ids > 0,
+        mismatched_ids=mismatched_ids,
+        mismatched_mask=mismatched_ids > 0,
         times=torch.rand(B, K, dtype=torch.float64).sort(1).values,
         discriminator_latents=torch.randn(B, 5, dtype=torch.float64),
         generator_latents=torch.randn(B, 5, dtype=torch.float64),
@@ -67,51 +67,32 @@ def weights(network: nn.Module) -> Tensor:
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_micro_batches_train_the_same_model(processes, step, size):
     """Step 0 has the penalty, step 1 has not; the mean over the batch is the same either way."""
-    whole, parts = make_game(processes), make_game(processes)
+    whole, parts = make_gan(processes), make_gan(processes)
     for number in (step, step + 8):
         batch = make_batch(number)
-        whole.play([batch], number)
-        parts.play(cut(batch, size), number)
-    for name in whole.modules:
-        difference = (weights(whole.modules[name]) - weights(parts.modules[name])).abs().max()
+        whole.train_step([batch], number)
+        parts.train_step(cut(batch, size), number)
+    for name in whole.networks:
+        difference = (weights(whole.networks[name]) - weights(parts.networks[name])).abs().max()
         assert difference < 1e-11, name
 
 
-@pytest.mark.parametrize("step", [0, 1])
-def test_the_same_latents_are_drawn_once_and_train_the_same_model(processes, step):
-    """The notebook's step: the generator's update uses the very fakes that were judged before."""
-    once, twice = make_game(processes, fresh_latents=False), make_game(processes)
-    num_drawn = [0, 0]
-    for index, game in enumerate((once, twice)):
-
-        def count(*_, index=index):
-            num_drawn[index] += 1
-
-        game.generator.network.register_forward_hook(count)
-        batch = make_batch()
-        same = dataclasses.replace(batch, generator_latents=batch.discriminator_latents)
-        game.play([same], step)
-    assert num_drawn == [1, 2]
-    for name in once.modules:
-        assert torch.equal(weights(once.modules[name]), weights(twice.modules[name])), name
-
-
 def test_each_update_moves_its_own_network_only(processes):
-    game = make_game(processes)
-    game.batch = [make_batch()]
-    before = {name: weights(network) for name, network in game.modules.items()}
+    gan = make_gan(processes)
+    batch, schedule = [make_batch()], gan.schedule(0)
+    before = {name: weights(network) for name, network in gan.networks.items()}
 
-    game.discriminator.network.requires_grad_(True)
-    game.update(game.discriminator, game.discriminator_loss)
-    assert not torch.equal(weights(game.discriminator.network), before["discriminator"])
-    assert torch.equal(weights(game.generator.network), before["generator"])
+    gan.discriminator.network.requires_grad_(True)
+    gan.update(gan.discriminator, gan.discriminator_loss, batch, schedule)
+    assert not torch.equal(weights(gan.discriminator.network), before["discriminator"])
+    assert torch.equal(weights(gan.generator.network), before["generator"])
 
-    moved = weights(game.discriminator.network)
-    game.discriminator.network.requires_grad_(False)
-    game.update(game.generator, game.generator_loss)
-    assert torch.equal(weights(game.discriminator.network), moved)
-    assert not torch.equal(weights(game.generator.network), before["generator"])
-    assert torch.equal(weights(game.ema.model), before["generator_ema"])
+    moved = weights(gan.discriminator.network)
+    gan.discriminator.network.requires_grad_(False)
+    gan.update(gan.generator, gan.generator_loss, batch, schedule)
+    assert torch.equal(weights(gan.discriminator.network), moved)
+    assert not torch.equal(weights(gan.generator.network), before["generator"])
+    assert torch.equal(weights(gan.ema.model), before["generator_ema"])
 
 
 class Spy(nn.Module):
@@ -128,12 +109,12 @@ class Spy(nn.Module):
 
 
 def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
-    game, batch = make_game(processes), make_batch()
-    judge, draw = Spy(game.discriminator.network), Spy(game.generator.network)
-    game.discriminator = dataclasses.replace(game.discriminator, network=judge, wrapped=judge)
-    game.generator = dataclasses.replace(game.generator, network=draw, wrapped=draw)
+    gan, batch = make_gan(processes), make_batch()
+    judge, draw = Spy(gan.discriminator.network), Spy(gan.generator.network)
+    gan.discriminator = dataclasses.replace(gan.discriminator, network=judge, ddp=judge)
+    gan.generator = dataclasses.replace(gan.generator, network=draw, ddp=draw)
 
-    game.discriminator_loss(batch)
+    gan.discriminator_loss(batch, gan.schedule(0))
     (latents, *conditions), (video, *judged) = draw.calls[0], judge.calls[0]
     assert torch.equal(latents, batch.discriminator_latents)
     assert torch.equal(video[:B], batch.real_video)
@@ -141,11 +122,13 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
         assert torch.equal(drawn, part)  # fake i is drawn for the prompt of real clip i
     token_ids, token_mask, times = judged
     # Fake i is judged with the prompt and the times of real clip i, which is judged twice.
-    assert torch.equal(token_ids, torch.cat([batch.token_ids, batch.token_ids, batch.other_ids]))
-    assert torch.equal(token_mask, torch.cat([*[batch.token_mask] * 2, batch.other_mask]))
+    assert torch.equal(
+        token_ids, torch.cat([batch.token_ids, batch.token_ids, batch.mismatched_ids])
+    )
+    assert torch.equal(token_mask, torch.cat([*[batch.token_mask] * 2, batch.mismatched_mask]))
     assert torch.equal(times, torch.cat([batch.times, batch.times]))
 
-    game.generator_loss(batch)
+    gan.generator_loss(batch, gan.schedule(0))
     assert torch.equal(draw.calls[1][0], batch.generator_latents)
     for call in judge.calls[1:]:
         for given, part in zip(call[1:], batch.conditions, strict=True):
@@ -153,57 +136,59 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
 
 
 def test_the_mismatched_term_compares_a_real_clip_with_itself_under_another_prompt(processes):
-    game, batch = make_game(processes, mismatched_weight=3.0), make_batch()
-    plain = make_game(processes, mismatched_weight=0.0)
-    added = game.discriminator_loss(batch) - plain.discriminator_loss(batch)
-    judge = game.discriminator.network
+    gan, batch = make_gan(processes, mismatched_weight=3.0), make_batch()
+    plain = make_gan(processes, mismatched_weight=0.0)
+    schedule = gan.schedule(0)
+    added = gan.discriminator_loss(batch, schedule) - plain.discriminator_loss(batch, schedule)
+    judge = gan.discriminator.network
     right, _ = judge(batch.real_video, *batch.conditions)
-    wrong, _ = judge(batch.real_video, batch.other_ids, batch.other_mask, batch.times)
+    wrong, _ = judge(batch.real_video, batch.mismatched_ids, batch.mismatched_mask, batch.times)
     expected = 3.0 * torch.nn.functional.softplus(wrong - right)
     expected[0] = 0  # by chance the same prompt
     torch.testing.assert_close(added, expected)
 
 
 def test_each_side_reads_the_latents_of_its_own_fakes(processes):
-    game, plain, batch = make_game(processes), make_game(processes), make_batch()
-    game.recovery_weight, plain.recovery_weight = 3.0, 0.0
-    judge, draw = game.discriminator.network, game.generator.network
+    gan, batch = make_gan(processes), make_batch()
+    plain = dataclasses.replace(gan.schedule(0), recovery_weight=0.0)
+    recovering = dataclasses.replace(plain, recovery_weight=3.0)
+    judge, draw = gan.discriminator.network, gan.generator.network
     for name, latents in (
         ("discriminator_loss", batch.discriminator_latents),
         ("generator_loss", batch.generator_latents),
     ):
-        added = getattr(game, name)(batch) - getattr(plain, name)(batch)
+        loss = getattr(gan, name)
+        added = loss(batch, recovering) - loss(batch, plain)
         _, recovered = judge(draw(latents, *batch.conditions), *batch.conditions)
         expected = 3.0 * (recovered - latents[:, :R]).square().mean(1)
         torch.testing.assert_close(added, expected)
 
 
 def test_variety_counts_as_the_learning_rates_fall(processes):
-    game = make_game(processes, model=SPRITES, recovery_weight=3.0, lr_hold=0.4, lr_final=0.05)
+    gan = make_gan(processes, model=SPRITES, recovery_weight=3.0, lr_hold=0.4, lr_final=0.05)
     recovery, camera = [], []
     for step in (0, 40, 70, 100):
-        game.set_schedule(step)
-        recovery.append(game.recovery_weight)
-        camera.append(game.generator.network.camera_std.item())
+        recovery.append(gan.set_schedule(step).recovery_weight)
+        camera.append(gan.generator.network.camera_std.item())
     assert recovery == pytest.approx([0, 0, 1.5, 3])
     assert camera == pytest.approx([0, 0, 0.05, 0.1])
 
 
 def test_the_average_has_the_generators_camera(processes):
-    game = make_game(processes, model=SPRITES, lr_hold=0.4)
-    game.play([make_batch()], 70)
-    assert game.ema.model.camera_std.item() == pytest.approx(0.05)
+    gan = make_gan(processes, model=SPRITES, lr_hold=0.4)
+    gan.train_step([make_batch()], 70)
+    assert gan.ema.model.camera_std.item() == pytest.approx(0.05)
 
 
 def test_without_recovered_latents_the_discriminator_has_no_such_head(processes):
-    game, batch = make_game(processes, recovered_latents=0), make_batch()
-    assert game.discriminator.network.recover is None
-    game.play([batch], 1)
-    assert "recovery/loss" not in game.notes.read()
+    gan, batch = make_gan(processes, recovered_latents=0), make_batch()
+    assert gan.discriminator.network.recover is None
+    gan.train_step([batch], 1)
+    assert "recovery/loss" not in gan.metrics.reduce()
 
 
 def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
-    game = make_game(
+    gan = make_gan(
         processes,
         penalty_every_steps=4,
         gamma_start=8.0,
@@ -213,8 +198,7 @@ def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
     )
     found = []
     for step in range(100):
-        game.set_schedule(step)
-        found.append(game.penalty_weight)
+        found.append(gan.schedule(step).penalty_weight)
     assert [step for step, weight in enumerate(found) if weight] == list(range(0, 100, 4))
     assert found[0] == pytest.approx(4 * 8.0)
     assert found[24] == pytest.approx(4 * 8.0 * (2 / 8) ** (0.24 / 0.5))
@@ -222,59 +206,58 @@ def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
 
 
 def test_the_penalty_adds_gamma_over_two_times_r1_plus_r2(processes):
-    game, batch = make_game(processes), make_batch()
-    game.penalty_weight = 0.0
-    plain = game.discriminator_loss(batch)
-    game.notes.totals.clear()
-    game.penalty_weight = 6.0
-    penalised = game.discriminator_loss(batch)
-    r1_plus_r2 = game.notes.read()["penalty"]
+    gan, batch = make_gan(processes), make_batch()
+    schedule = gan.schedule(0)
+    plain = gan.discriminator_loss(batch, dataclasses.replace(schedule, penalty_weight=0.0))
+    gan.metrics.reduce()
+    penalised = gan.discriminator_loss(batch, dataclasses.replace(schedule, penalty_weight=6.0))
+    r1_plus_r2 = gan.metrics.reduce()["penalty"]
     assert r1_plus_r2 > 0
     added = (penalised - plain).mean().item()
     assert added == pytest.approx(6.0 / 2 * r1_plus_r2, rel=1e-9)
 
 
 def test_schedules_reach_the_optimizers(processes):
-    game = make_game(
+    gan = make_gan(
         processes, generator_lr=4e-3, lr_hold=0.0, lr_final=0.0, beta1=0.1, beta2_start=0.8,
         beta2_end=0.9, num_steps=10,
     )  # fmt: skip
-    game.set_schedule(5)
-    (group,) = game.generator.optimizer.param_groups
+    gan.set_schedule(5)
+    (group,) = gan.generator.optimizer.param_groups
     assert group["lr"] == pytest.approx(2e-3)
     assert group["betas"] == pytest.approx((0.1, 0.85))
 
 
-def test_the_gradients_norms_are_noted(processes, monkeypatch):
-    game, norms = make_game(processes), {}
-    for name, player in game.players.items():
+def test_the_gradients_norms_are_logged(processes, monkeypatch):
+    gan, norms = make_gan(processes), {}
+    for name, side in gan.optimizers.items():
 
-        def step(loss, name=name, player=player) -> Tensor:
-            gradients = [p.grad for p in player.network.parameters() if p.grad is not None]
+        def step(loss, name=name, side=side) -> Tensor:
+            gradients = [p.grad for p in side.network.parameters() if p.grad is not None]
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             norms.setdefault(name, []).append(flat.norm().item())
-            return NetworkOptimizer.step(player, loss)
+            return NetworkOptimizer.step(side, loss)
 
-        monkeypatch.setattr(player, "step", step)
+        monkeypatch.setattr(side, "step", step)
     for number in range(3):
-        game.play([make_batch(number)], number)
-    notes = game.notes.read()
+        gan.train_step([make_batch(number)], number)
+    metrics = gan.metrics.reduce()
     for name, found in norms.items():
         assert len(found) == 3
-        assert notes[f"gradient_norm/{name}"] == pytest.approx(sum(found) / 3)
+        assert metrics[f"gradient_norm/{name}"] == pytest.approx(sum(found) / 3)
 
 
 def test_the_average_follows_the_generator(processes):
-    game = make_game(processes, ema_halflife_clips=float(B), ema_rampup=0.0)
-    before = weights(game.ema.model)
-    game.play([make_batch()], 1)
-    expected = 0.5 * before + 0.5 * weights(game.generator.network)
-    torch.testing.assert_close(weights(game.ema.model), expected)
+    gan = make_gan(processes, ema_halflife_clips=float(B), ema_rampup=0.0)
+    before = weights(gan.ema.model)
+    gan.train_step([make_batch()], 1)
+    expected = 0.5 * before + 0.5 * weights(gan.generator.network)
+    torch.testing.assert_close(weights(gan.ema.model), expected)
 
 
 def test_the_seed_decides_the_first_weights(processes):
-    first, again = make_game(processes, seed=1), make_game(processes, seed=1)
-    other = make_game(processes, seed=2)
+    first, again = make_gan(processes, seed=1), make_gan(processes, seed=1)
+    other = make_gan(processes, seed=2)
     assert torch.equal(weights(first.generator.network), weights(again.generator.network))
     assert not torch.equal(weights(first.generator.network), weights(other.generator.network))
 
@@ -282,14 +265,14 @@ def test_the_seed_decides_the_first_weights(processes):
 # --- numbers gone bad ----------------------------------------------------------------------------
 
 
-def spoil(game: AdversarialTraining, side: str, spoiled: float, monkeypatch) -> None:
+def spoil(gan: AdversarialTraining, side: str, spoiled: float, monkeypatch) -> None:
     """Add a number to one side's loss whose gradient is 0."""
-    loss = getattr(game, f"{side}_loss")
-    monkeypatch.setattr(game, f"{side}_loss", lambda batch: loss(batch) + spoiled)
+    loss = getattr(gan, f"{side}_loss")
+    monkeypatch.setattr(gan, f"{side}_loss", lambda *args: loss(*args) + spoiled)
 
 
-def optimizer_state(player) -> list[Tensor]:
-    state = player.optimizer.state.values()
+def optimizer_state(side) -> list[Tensor]:
+    state = side.optimizer.state.values()
     return [value.clone() for values in state for value in values.values()]
 
 
@@ -300,37 +283,37 @@ def optimizer_state(player) -> list[Tensor]:
 def test_a_loss_that_is_not_finite_is_not_applied_even_with_finite_gradients(
     side, other, spoiled, processes, monkeypatch
 ):
-    game, twin = make_game(processes), make_game(processes)
-    for both in (game, twin):
-        both.play([make_batch(1)], 1)
-        both.read_bad()
-    before, state = weights(game.modules[side]), optimizer_state(game.players[side])
-    other_before = weights(game.modules[other])
+    gan, twin = make_gan(processes), make_gan(processes)
+    for both in (gan, twin):
+        both.train_step([make_batch(1)], 1)
+        both.gather_nonfinite()
+    before, state = weights(gan.networks[side]), optimizer_state(gan.optimizers[side])
+    other_before = weights(gan.networks[other])
     with monkeypatch.context() as patch:
-        spoil(game, side, spoiled, patch)
-        game.play(cut(make_batch(2), 4), 2)
-    assert torch.equal(weights(game.modules[side]), before)
-    assert all(map(torch.equal, optimizer_state(game.players[side]), state))
-    assert not torch.equal(weights(game.modules[other]), other_before)
-    assert game.read_bad() == {side: [True], other: [False]}
-    game.play([make_batch(3)], 3)
-    assert not torch.equal(weights(game.modules[side]), before)
-    assert game.read_bad() == {side: [False], other: [False]}
+        spoil(gan, side, spoiled, patch)
+        gan.train_step(cut(make_batch(2), 4), 2)
+    assert torch.equal(weights(gan.networks[side]), before)
+    assert all(map(torch.equal, optimizer_state(gan.optimizers[side]), state))
+    assert not torch.equal(weights(gan.networks[other]), other_before)
+    assert gan.gather_nonfinite() == {side: [True], other: [False]}
+    gan.train_step([make_batch(3)], 3)
+    assert not torch.equal(weights(gan.networks[side]), before)
+    assert gan.gather_nonfinite() == {side: [False], other: [False]}
 
 
 def test_a_gradient_that_is_not_finite_is_not_applied(processes):
-    game = make_game(processes)
-    parameters = list(game.generator.network.parameters())
-    before = weights(game.generator.network)
+    gan = make_gan(processes)
+    parameters = list(gan.generator.network.parameters())
+    before = weights(gan.generator.network)
     for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
     parameters[-1].grad.view(-1)[-1] = torch.inf
-    game.generator.step(torch.zeros(()))
-    assert torch.equal(weights(game.generator.network), before)
-    assert game.read_bad() == {"generator": [True], "discriminator": []}
+    gan.generator.step(torch.zeros(()))
+    assert torch.equal(weights(gan.generator.network), before)
+    assert gan.gather_nonfinite() == {"generator": [True], "discriminator": []}
 
 
-def make_float16_game(processes) -> AdversarialTraining:
+def make_float16_gan(processes) -> AdversarialTraining:
     train = TrainConfig(
         frames_per_clip=K, global_batch_size=B, precision="fp16", recovered_latents=R
     )
@@ -340,33 +323,34 @@ def make_float16_game(processes) -> AdversarialTraining:
 @pytest.mark.parametrize(("scale", "is_bad"), [(2.0**16, False), (2.0, False), (1.0, True)])
 def test_in_float16_an_overflow_is_bad_only_where_nothing_is_scaled_up(scale, is_bad, processes):
     """Every 2000 steps the scaler raises its scale, on purpose until it overflows."""
-    player = (game := make_float16_game(processes)).generator
-    player.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
-    before = weights(player.network)
-    for parameter in player.network.parameters():
+    side = (gan := make_float16_gan(processes)).generator
+    side.grad_scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    before = weights(side.network)
+    for parameter in side.network.parameters():
         parameter.grad = torch.full_like(parameter, torch.inf)
-    player.step(torch.zeros(()))
-    assert torch.equal(weights(player.network), before)
-    assert player.scaler.get_scale() == scale / 2
-    assert game.read_bad()["generator"] == [is_bad]
+    side.step(torch.zeros(()))
+    assert torch.equal(weights(side.network), before)
+    assert side.grad_scaler.get_scale() == scale / 2
+    assert gan.gather_nonfinite()["generator"] == [is_bad]
 
 
 def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(processes):
-    game, batch = make_float16_game(processes), make_batch()
+    gan, batch = make_float16_gan(processes), make_batch()
     fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
     single = {n: v.float() if v.is_floating_point() else v for n, v in fields.items()}
-    game.batch = [MicroBatch(**single)]
-    before = weights(game.discriminator.network)
-    scale = game.generator.scaler.get_scale()
-    game.discriminator.network.requires_grad_(True)
-    game.update(game.discriminator, lambda batch: game.discriminator_loss(batch) * float("inf"))
-    assert game.discriminator.scaler.get_scale() == scale / 2
-    assert game.generator.scaler.get_scale() == scale
-    assert torch.equal(weights(game.discriminator.network), before)
-    assert game.read_bad()["discriminator"] == [True]
-    game.update(game.discriminator, game.discriminator_loss)
-    assert not torch.equal(weights(game.discriminator.network), before)
-    assert game.read_bad()["discriminator"] == [False]
+    inputs = [MicroBatch(**single)], gan.schedule(1)
+    before = weights(gan.discriminator.network)
+    scale = gan.generator.grad_scaler.get_scale()
+    gan.discriminator.network.requires_grad_(True)
+    overflow = lambda *args: gan.discriminator_loss(*args) * float("inf")  # noqa: E731
+    gan.update(gan.discriminator, overflow, *inputs)
+    assert gan.discriminator.grad_scaler.get_scale() == scale / 2
+    assert gan.generator.grad_scaler.get_scale() == scale
+    assert torch.equal(weights(gan.discriminator.network), before)
+    assert gan.gather_nonfinite()["discriminator"] == [True]
+    gan.update(gan.discriminator, gan.discriminator_loss, *inputs)
+    assert not torch.equal(weights(gan.discriminator.network), before)
+    assert gan.gather_nonfinite()["discriminator"] == [False]
 
 
 # --- gradient truth -------------------------------------------------------------------------------
@@ -374,8 +358,8 @@ def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(pro
 
 def test_second_derivatives_of_the_penalty_equal_finite_differences(processes):
     """d(R1 + R2) / d(weights): the gradient that trains, against central differences in float64."""
-    game, batch = make_game(processes), make_batch()
-    network = game.discriminator.network
+    gan, batch = make_gan(processes), make_batch()
+    network = gan.discriminator.network
     video = batch.real_video
 
     def penalty() -> Tensor:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from t2vgan.data.batch_plan import BatchPlan
 from t2vgan.data.loader import Batch
-from t2vgan.gan.batch import MicroBatch, choose_frames, draw_latents, prepare_step
+from t2vgan.gan.batch import BatchPreparer, MicroBatch, choose_frames, draw_latents
 from t2vgan.gan.mismatched_prompts import MismatchedPrompts
 from t2vgan.tokenizer import Vocabulary
 
@@ -34,18 +35,19 @@ def part(rank: int, world_size: int, step: int = 3) -> Batch:
     )
 
 
-def prepare(batch: Batch, *, micro_batch_size: int = 2, **options) -> list[MicroBatch]:
-    defaults = {
-        "seed": 5,
-        "global_batch_size": GLOBAL,
-        "micro_batch_size": micro_batch_size,
-        "frames_per_clip": 3,
-        "latent_shape": (4,),
-        "fresh_latents": True,
-        "num_tokens": 2,
-        "device": torch.device("cpu"),
-    }
-    return prepare_step(batch, VOCABULARY, MismatchedPrompts(PROMPTS, 0.5), **(defaults | options))
+def prepare(batch: Batch, *, micro_size: int = 2, shares_latents: bool = False) -> list[MicroBatch]:
+    plan = BatchPlan(GLOBAL, len(batch.positions), micro_size, stream_size=1)
+    return BatchPreparer(
+        VOCABULARY,
+        MismatchedPrompts(PROMPTS, 0.5),
+        plan,
+        seed=5,
+        frames_per_clip=3,
+        latent_shape=(4,),
+        shares_latents=shares_latents,
+        num_tokens=2,
+        device=torch.device("cpu"),
+    ).prepare(batch)
 
 
 def joined(parts: list[MicroBatch]) -> dict[str, torch.Tensor]:
@@ -57,12 +59,12 @@ def joined(parts: list[MicroBatch]) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_ranks_and_micro_batches_split_the_same_draw(world_size):
-    whole = joined(prepare(part(0, 1), micro_batch_size=GLOBAL))
+    whole = joined(prepare(part(0, 1), micro_size=GLOBAL))
     split = joined(
         [
             micro_batch
             for rank in range(world_size)
-            for micro_batch in prepare(part(rank, world_size), micro_batch_size=1)
+            for micro_batch in prepare(part(rank, world_size), micro_size=1)
         ]
     )
     for name, expected in whole.items():
@@ -93,7 +95,7 @@ def test_steps_seeds_and_purposes_draw_differently():
 
 
 def test_latents_can_be_shared_by_both_updates():
-    shared = joined(prepare(part(0, 1), fresh_latents=False))
+    shared = joined(prepare(part(0, 1), shares_latents=True))
     assert torch.equal(shared["discriminator_latents"], shared["generator_latents"])
     fresh = joined(prepare(part(0, 1)))
     assert not torch.equal(fresh["discriminator_latents"], fresh["generator_latents"])

@@ -13,30 +13,30 @@ LEARNING_RATE = 0.1
 USUAL = (3.0, 4.0, 5.0, 3.5)  # norms
 
 
-def make_player(*, gradient_clip: float = 4.0, scale: float = 0.0) -> NetworkOptimizer:
+def make_side(*, gradient_clip: float = 4.0, scale: float = 0.0) -> NetworkOptimizer:
     torch.manual_seed(0)
     network = nn.Linear(5, 3, dtype=torch.float64)
     optimizer = torch.optim.Adam(
         network.parameters(), LEARNING_RATE, betas=(0.0, BETA2), fused=True
     )
     scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=bool(scale))
-    return NetworkOptimizer("player", network, network, optimizer, scaler, gradient_clip)
+    return NetworkOptimizer("side", network, network, optimizer, scaler, gradient_clip)
 
 
-def step(player: NetworkOptimizer, norm: float) -> float:
+def step(side: NetworkOptimizer, norm: float) -> float:
     """Apply a gradient of this norm, the same direction every time; return the norm it found."""
     generator = torch.Generator().manual_seed(1)
-    for parameter in player.network.parameters():
+    for parameter in side.network.parameters():
         parameter.grad = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-    gradients = [parameter.grad for parameter in player.network.parameters()]
+    gradients = [parameter.grad for parameter in side.network.parameters()]
     length = torch.nn.utils.get_total_norm(gradients).item()
     for gradient in gradients:
-        gradient *= player.scaler.scale(torch.tensor(norm / length))
-    return player.step(torch.zeros(())).item()
+        gradient *= side.grad_scaler.scale(torch.tensor(norm / length))
+    return side.step(torch.zeros(())).item()
 
 
-def weights(player: NetworkOptimizer) -> Tensor:
-    return torch.cat([p.detach().flatten().clone() for p in player.network.parameters()])
+def weights(side: NetworkOptimizer) -> Tensor:
+    return torch.cat([p.detach().flatten().clone() for p in side.network.parameters()])
 
 
 def running_mean(norms: list[float]) -> float:
@@ -47,75 +47,75 @@ def running_mean(norms: list[float]) -> float:
 
 
 def test_the_usual_norm_is_a_running_root_mean_square():
-    player = make_player()
+    side = make_side()
     for count, norm in enumerate(USUAL, start=1):
-        assert step(player, norm) == pytest.approx(norm)
-        usual = player.usual_norm().item()
+        assert step(side, norm) == pytest.approx(norm)
+        usual = side.usual_norm().item()
         assert usual == pytest.approx(running_mean(list(USUAL[:count])), rel=1e-6)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1024.0])
 def test_a_gradient_that_explodes_counts_as_one_of_four_times_the_usual_norm(scale):
-    player, twin = make_player(scale=scale), make_player()
+    side, twin = make_side(scale=scale), make_side()
     for norm in USUAL:
-        step(player, norm)
+        step(side, norm)
         step(twin, norm)
-    assert step(player, 1e14) == pytest.approx(1e14), "the norm reported is what came"
+    assert step(side, 1e14) == pytest.approx(1e14), "the norm reported is what came"
     step(twin, 4 * running_mean(list(USUAL)))
-    torch.testing.assert_close(weights(player), weights(twin), rtol=1e-6, atol=1e-9)
-    assert player.usual_norm().item() == pytest.approx(twin.usual_norm().item())
-    assert not torch.stack(player.bad).any()
+    torch.testing.assert_close(weights(side), weights(twin), rtol=1e-6, atol=1e-9)
+    assert side.usual_norm().item() == pytest.approx(twin.usual_norm().item())
+    assert not torch.stack(side.nonfinite).any()
 
 
 def test_nothing_smaller_is_touched():
-    player, other = make_player(), make_player(gradient_clip=0.0)
+    side, other = make_side(), make_side(gradient_clip=0.0)
     for norm in (*USUAL, 3.9 * running_mean(list(USUAL)), 1e-9, 2.0):
-        step(player, norm)
+        step(side, norm)
         step(other, norm)
-        assert torch.equal(weights(player), weights(other))
+        assert torch.equal(weights(side), weights(other))
 
 
 def test_without_a_clip_one_explosion_stalls_a_network_for_long():
     moved = {}
     for clip in (0.0, 4.0):
-        player = make_player(gradient_clip=clip)
+        side = make_side(gradient_clip=clip)
         for norm in (*USUAL, 1e8):
-            step(player, norm)
-        before = weights(player)
-        step(player, 4.0)
-        moved[clip] = (weights(player) - before).norm().item()
+            step(side, norm)
+        before = weights(side)
+        step(side, 4.0)
+        moved[clip] = (weights(side) - before).norm().item()
     assert moved[0.0] < 1e-6 * moved[4.0]
 
 
 def test_a_first_update_that_was_bad_limits_nothing():
-    player, twin = make_player(), make_player()
-    before = weights(player)
-    assert not math.isfinite(step(player, math.inf))
-    assert torch.equal(weights(player), before)
+    side, twin = make_side(), make_side()
+    before = weights(side)
+    assert not math.isfinite(step(side, math.inf))
+    assert torch.equal(weights(side), before)
     for norm in (1e6, 3.0):  # the very first ones that are applied, and they fall
-        step(player, norm)
+        step(side, norm)
         step(twin, norm)
-    assert torch.equal(weights(player), weights(twin))
-    assert torch.stack(player.bad).tolist() == [True, False, False]
+    assert torch.equal(weights(side), weights(twin))
+    assert torch.stack(side.nonfinite).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("scale", [0.0, 1024.0])
 def test_an_overflow_is_left_out_and_what_follows_is_not(scale):
-    player, twin = make_player(scale=scale), make_player()
+    side, twin = make_side(scale=scale), make_side()
     for norm in USUAL:
-        step(player, norm)
+        step(side, norm)
         step(twin, norm)
-    assert not math.isfinite(step(player, math.inf))
-    torch.testing.assert_close(weights(player), weights(twin), rtol=1e-6, atol=1e-9)
+    assert not math.isfinite(step(side, math.inf))
+    torch.testing.assert_close(weights(side), weights(twin), rtol=1e-6, atol=1e-9)
     for norm in (3.0, 1e6):
-        step(player, norm)
+        step(side, norm)
         step(twin, norm)
-    torch.testing.assert_close(weights(player), weights(twin), rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(weights(side), weights(twin), rtol=1e-6, atol=1e-9)
 
 
 def test_what_is_usual_outlives_a_checkpoint_to_the_last_bit():
-    player, other = make_player(), make_player()
+    side, other = make_side(), make_side()
     for norm in USUAL:
-        step(player, norm)
-    other.optimizer.load_state_dict(player.optimizer.state_dict())
-    assert torch.equal(player.usual_norm(), other.usual_norm())
+        step(side, norm)
+    other.optimizer.load_state_dict(side.optimizer.state_dict())
+    assert torch.equal(side.usual_norm(), other.usual_norm())

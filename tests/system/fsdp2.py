@@ -1,4 +1,4 @@
-"""Run by torchrun: what FSDP2 makes of this game, case by case, as JSON to a file.
+"""Run by torchrun: what FSDP2 makes of this gan, case by case, as JSON to a file.
 
 `fsdp2.py FILE CASE ...`: for each case the largest relative error of its gradients against those of
 one process with plain networks, in float64, or the text of the error.
@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor
 
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.adversarial import AdversarialTraining
-from tests.gan.test_adversarial import SPRITES, make_game
+from tests.gan.test_adversarial import SPRITES, make_gan
 from tests.system.gradients import BATCH_SIZE, STEPS, gradients_of, whole_batch
 
 BOTH = ("generator", "discriminator")
@@ -38,7 +38,7 @@ class OneProcess:
 
 
 def shard(
-    game: AdversarialTraining,
+    gan: AdversarialTraining,
     sides: Sequence[str],
     mesh,
     *,
@@ -47,13 +47,13 @@ def shard(
 ) -> None:
     """Shard networks in place and give them new optimizers; `keep` them whole once gathered."""
     for side in sides:
-        network = game.players[side].network
+        network = gan.optimizers[side].network
         if contiguous:
             network.to(memory_format=torch.contiguous_format)
         fully_shard(network, mesh=mesh, reshard_after_forward=not keep)
         if keep:
             network.set_reshard_after_backward(False)
-        game.players[side].optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
+        gan.optimizers[side].optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -62,11 +62,11 @@ def whole(tensor: Tensor) -> Tensor:
 
 def gradient_error(local, mesh, *sides: str, step: int, keep: bool = False) -> float:
     """Return the largest error of the sharded networks' gradients over the largest gradient."""
-    expected = gradients_of(make_game(OneProcess(), model=SPRITES), [whole_batch()], step)
-    game = make_game(OneProcess(), model=SPRITES)
-    shard(game, sides, mesh, keep=keep)
-    game.ema.update = lambda *_: None
-    found = gradients_of(game, [local], step)
+    expected = gradients_of(make_gan(OneProcess(), model=SPRITES), [whole_batch()], step)
+    gan = make_gan(OneProcess(), model=SPRITES)
+    shard(gan, sides, mesh, keep=keep)
+    gan.ema.update = lambda *_: None
+    found = gradients_of(gan, [local], step)
     wanted = [name for name in expected if name.partition("/")[0] in sides]
     assert wanted
     if missing := [name for name in wanted if name not in found]:
@@ -78,9 +78,9 @@ def gradient_error(local, mesh, *sides: str, step: int, keep: bool = False) -> f
 
 def average(mesh) -> None:
     """Update the averaged generator from a sharded one."""
-    game = make_game(OneProcess())
-    shard(game, ["generator"], mesh)
-    game.ema.update(game.generator.network, 8, 80)
+    gan = make_gan(OneProcess())
+    shard(gan, ["generator"], mesh)
+    gan.ema.update(gan.generator.network, 8, 80)
 
 
 def main(path: Path, *names: str) -> None:
@@ -93,7 +93,7 @@ def main(path: Path, *names: str) -> None:
     plain, penalty = STEPS["plain"], STEPS["penalty"]
     cases: dict[str, Callable[[], float | None]] = {
         "channels last": lambda: shard(
-            make_game(OneProcess()), ["generator"], mesh, contiguous=False
+            make_gan(OneProcess()), ["generator"], mesh, contiguous=False
         ),
         "generator": partial(error, "generator", step=plain),
         "discriminator": partial(error, "discriminator", step=plain),

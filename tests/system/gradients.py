@@ -13,7 +13,7 @@ from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.optimizer import NetworkOptimizer
-from tests.gan.test_adversarial import SPRITES, cut, make_batch, make_game
+from tests.gan.test_adversarial import SPRITES, cut, make_batch, make_gan
 
 BATCH_SIZE = 16
 STEPS = {"penalty": 96, "plain": 97}  # of 100: late, when what is for variety counts too
@@ -27,10 +27,10 @@ def main() -> None:
     found = {}
     for num_micro_batches in (1, 2, 4):
         for name, step in STEPS.items():
-            game = make_game(processes, model=SPRITES)
+            gan = make_gan(processes, model=SPRITES)
             parts = cut(local, share // num_micro_batches)
             assert len(parts) == num_micro_batches
-            gradients = gradients_of(game, parts, step)
+            gradients = gradients_of(gan, parts, step)
             found |= {f"{num_micro_batches}/{name}/{key}": g for key, g in gradients.items()}
     if processes.is_main:
         save_file(found | {"world_size": torch.tensor(processes.world_size)}, sys.argv[1])
@@ -43,22 +43,20 @@ def whole_batch() -> MicroBatch:
     return MicroBatch(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
-def gradients_of(
-    game: AdversarialTraining, parts: list[MicroBatch], step: int
-) -> dict[str, Tensor]:
+def gradients_of(gan: AdversarialTraining, parts: list[MicroBatch], step: int) -> dict[str, Tensor]:
     """Return what would be applied, instead of applying it."""
     found: dict[str, Tensor] = {}
 
-    def keep(side: str, player: NetworkOptimizer) -> Tensor:
-        for key, parameter in player.network.named_parameters():
+    def keep(name: str, side: NetworkOptimizer) -> Tensor:
+        for key, parameter in side.network.named_parameters():
             if parameter.grad is not None:
-                found[f"{side}/{key}"] = parameter.grad.clone(memory_format=torch.contiguous_format)
-        player.optimizer.zero_grad(set_to_none=True)
+                found[f"{name}/{key}"] = parameter.grad.clone(memory_format=torch.contiguous_format)
+        side.optimizer.zero_grad(set_to_none=True)
         return torch.zeros(())
 
-    for side, player in game.players.items():
-        player.step = lambda loss, side=side, player=player: keep(side, player)  # type: ignore
-    game.play(parts, step)
+    for name, side in gan.optimizers.items():
+        side.step = lambda loss, name=name, side=side: keep(name, side)  # type: ignore
+    gan.train_step(parts, step)
     return found
 
 

@@ -10,166 +10,182 @@ import torch
 
 from t2vgan.checkpoint.__main__ import checkpoint as look
 from t2vgan.checkpoint.storage import list_steps, step_folder
-from t2vgan.checkpoint.weights import load_weights
+from t2vgan.checkpoint.weights import WeightsInfo, load_weights
 from t2vgan.config import Config, TrainConfig
-from t2vgan.data.manifest import Geometry, Manifest, ShardEntry
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.gan.adversarial import AdversarialTraining
-from t2vgan.tokenizer import Vocabulary
-from t2vgan.training import checkpointer as saving
-from t2vgan.training.checkpointer import CheckpointManager, load_run
+from t2vgan.training import checkpointer
+from t2vgan.training.checkpointer import CheckpointManager
 from t2vgan.training.state import TrainState
 from tests.gan.test_adversarial import MODEL, B, K, R, make_batch
 
-MANIFEST = Manifest(
-    builder="test", builder_version="1", builder_config={}, builder_fingerprint="0" * 64,
-    geometry=Geometry(num_frames=6, height=16, width=32), fps=8.0,
-    shards=(ShardEntry(name="s", num_samples=1, num_bytes=1, sha256="0" * 64),),
-    prompts={"circle moving up": 1},
+INFO = WeightsInfo(
+    model=MODEL, num_frames=6, height=16, width=32, fps=8.0, words=tuple("abcdefghi"),
+    prompts=("circle moving up",), held_out_prompts=(), step=0, clips_seen=0, t2vgan_version="test",
 )  # fmt: skip
-VOCABULARY = Vocabulary(tuple("abcdefghi"))
 
 
 class Run:
+    """The parts of a run that are saved."""
+
     def __init__(self, run_dir, precision="no"):
         train = TrainConfig(
             frames_per_clip=K, global_batch_size=B, precision=precision, recovered_latents=R
         )
         self.config = Config(run_dir=run_dir, model=MODEL, train=train)
-        processes = DistributedContext(num_cpu_threads=1)
+        context = DistributedContext(num_cpu_threads=1)
         sizes = {"height": 16, "width": 32, "vocabulary_size": 11}
-        self.game = AdversarialTraining(MODEL, train, processes, **sizes)
-        self.saver = CheckpointManager(self.config, self.game, MANIFEST, VOCABULARY)
-        self.state = TrainState(data_fingerprint="data")
+        self.gan = AdversarialTraining(MODEL, train, context, **sizes)
+        self.checkpoints = CheckpointManager(self.config, self.gan, "data")
+        self.step = 0
+
+    def save(self, *, is_best: bool = False, **fields) -> None:
+        state = TrainState(
+            data_fingerprint="data",
+            step=self.step,
+            loss_scales=self.gan.loss_scales,
+            unread_notes=self.gan.metrics.state_dict(),
+            **fields,
+        )
+        info = INFO.model_copy(update={"step": self.step})
+        self.checkpoints.save(state, info, is_best=is_best)
+
+    def load(self, step: int) -> TrainState:
+        state = self.checkpoints.load(step)
+        self.gan.metrics.load_state_dict(state.unread_notes)
+        self.step = state.step
+        return state
 
     def train(self, num_steps: int = 1) -> None:
         for _ in range(num_steps):
-            batch = make_batch(self.state.step)
+            batch = make_batch(self.step)
             fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
             single = {n: v.float() if v.is_floating_point() else v for n, v in fields.items()}
-            self.game.play([type(batch)(**single)], self.state.step)
-            self.state.step += 1
+            self.gan.train_step([type(batch)(**single)], self.step)
+            self.step += 1
 
     def weights(self) -> torch.Tensor:
-        modules = self.game.modules.values()
+        modules = self.gan.networks.values()
         return torch.cat([p.detach().flatten() for m in modules for p in m.parameters()])
 
 
 def test_training_goes_on_while_the_snapshot_is_written(tmp_path, monkeypatch):
     run, may_write = Run(tmp_path), threading.Event()
-    publish = saving.publish
-    monkeypatch.setattr(saving, "publish", lambda *a, **o: may_write.wait(60) and publish(*a, **o))
+    publish = checkpointer.publish
+    monkeypatch.setattr(
+        checkpointer, "publish", lambda *a, **o: may_write.wait(60) and publish(*a, **o)
+    )
     run.train(2)
-    run.game.notes.add("x", torch.tensor([0.5]))
-    run.state.unread_notes = run.game.notes.unread()
+    run.gan.metrics.add("x", torch.tensor([0.5]))
     before = run.weights()
-    run.saver.save(run.state, is_best=True)
+    run.save(is_best=True)
     run.train(2)  # in the meantime
     assert not torch.equal(run.weights(), before)
     assert list_steps(tmp_path) == []
     may_write.set()
-    run.saver.finish()
+    run.checkpoints.finish()
     assert list_steps(tmp_path) == [2]
 
     resumed = Run(tmp_path)
-    load_run(resumed.config, resumed.game, 2, resumed.state)
+    resumed.load(2)
     assert torch.equal(resumed.weights(), before)
-    assert resumed.state.step == 2
-    assert resumed.game.notes.read()["x"] == 0.5
+    assert resumed.step == 2
+    assert resumed.gan.metrics.reduce()["x"] == 0.5
     for name in ("weights.safetensors", "weights_best.safetensors"):
         tensors, info = load_weights(tmp_path / name)
         assert info.step == 2
-        ema = resumed.game.ema.model.state_dict()
+        ema = resumed.gan.ema.model.state_dict()
         assert all(torch.equal(tensors[key], ema[key]) for key in ema)
 
 
 def test_a_float16_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     run = Run(tmp_path, "fp16")
     run.train(2)
-    run.saver.save(run.state)
+    run.save()
     run.train(2)
-    run.saver.finish()
+    run.checkpoints.finish()
 
     resumed = Run(tmp_path, "fp16")
-    load_run(resumed.config, resumed.game, 2, resumed.state)
+    resumed.load(2)
     resumed.train(2)
     assert torch.equal(resumed.weights(), run.weights())
-    for name, player in run.game.players.items():
-        assert resumed.game.players[name].scaler.state_dict() == player.scaler.state_dict()
+    for name, side in run.gan.optimizers.items():
+        assert (
+            resumed.gan.optimizers[name].grad_scaler.state_dict() == side.grad_scaler.state_dict()
+        )
 
 
 @pytest.mark.parametrize(("before", "after"), [("no", "fp16"), ("fp16", "no")])
 def test_precision_may_change_on_resuming(before, after, tmp_path):
     run = Run(tmp_path, before)
     run.train()
-    run.saver.save(run.state)
-    run.saver.finish()
+    run.save()
+    run.checkpoints.finish()
     resumed = Run(tmp_path, after)
-    load_run(resumed.config, resumed.game, 1, resumed.state)
+    resumed.load(1)
     assert torch.equal(resumed.weights(), run.weights())
     resumed.train()
     assert not torch.equal(resumed.weights(), run.weights())
 
 
-def test_a_refused_save_is_said_and_the_next_one_is_good(tmp_path, monkeypatch, caplog):
+def test_a_refused_save_is_logged_and_the_next_one_is_good(tmp_path, monkeypatch, caplog):
     run = Run(tmp_path)
-    publish = saving.publish
+    publish = checkpointer.publish
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "checkpoints")
 
-    monkeypatch.setattr(saving, "publish", full)
+    monkeypatch.setattr(checkpointer, "publish", full)
     run.train()
-    run.saver.save(run.state)
+    run.save()
     with pytest.raises(OSError, match="No space left"):
-        run.saver.finish()
+        run.checkpoints.finish()
     assert "step 1 was not saved (checkpoints: No space left on device)" in caplog.text
-    monkeypatch.setattr(saving, "publish", publish)
+    monkeypatch.setattr(checkpointer, "publish", publish)
     run.train()
-    run.saver.save(run.state)
-    run.saver.finish()
+    run.save()
+    run.checkpoints.finish()
     assert list_steps(tmp_path) == [2]
 
 
 def test_the_best_weights_are_not_lost_with_a_refused_save(tmp_path, monkeypatch):
-    run, save_weights = Run(tmp_path), saving.save_weights
+    run, save_weights = Run(tmp_path), checkpointer.save_weights
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights")
 
-    monkeypatch.setattr(saving, "save_weights", full)
+    monkeypatch.setattr(checkpointer, "save_weights", full)
     run.train()
-    run.saver.save(run.state, is_best=True)
-    run.saver.wait()
-    monkeypatch.setattr(saving, "save_weights", save_weights)
+    run.save(is_best=True)
+    run.checkpoints.wait()
+    monkeypatch.setattr(checkpointer, "save_weights", save_weights)
     run.train()
-    run.saver.save(run.state)
-    run.saver.finish()
+    run.save()
+    run.checkpoints.finish()
     assert load_weights(tmp_path / "weights_best.safetensors")[1].step == 1
     assert load_weights(tmp_path / "weights.safetensors")[1].step == 2
 
 
-def test_a_checkpoint_learns_later_that_it_is_the_best(tmp_path):
-    """As of a run that was resumed where it still owed the evaluation."""
+def test_a_checkpoint_is_replaced_once_it_is_the_best(tmp_path):
+    """As of a run that was resumed before its evaluation was done."""
     run = Run(tmp_path)
     run.train()
-    run.saver.save(run.state)
-    run.state.best_step, run.state.best_accuracy = 1, 0.5
-    run.saver.save(run.state, is_best=True)
-    run.saver.finish()
+    run.save()
+    run.save(is_best=True, best_step=1, best_accuracy=0.5)
+    run.checkpoints.finish()
     resumed = Run(tmp_path)
-    load_run(resumed.config, resumed.game, 1, resumed.state)
-    assert (resumed.state.best_step, resumed.state.best_accuracy) == (1, 0.5)
+    state = resumed.load(1)
+    assert (state.best_step, state.best_accuracy) == (1, 0.5)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
 
 
 def test_a_defect_while_writing_is_not_swallowed(tmp_path, monkeypatch):
     run = Run(tmp_path)
-    monkeypatch.setattr(saving, "publish", lambda *a, **o: 1 / 0)
-    run.saver.save(run.state)
+    monkeypatch.setattr(checkpointer, "publish", lambda *a, **o: 1 / 0)
+    run.save()
     with pytest.raises(ZeroDivisionError):
-        run.saver.finish()
+        run.checkpoints.finish()
 
 
 def test_states_of_older_versions_load(tmp_path):
@@ -187,8 +203,8 @@ def saved(tmp_path):
     run = Run(tmp_path)
     for _ in range(2):
         run.train()
-        run.saver.save(run.state)
-    run.saver.finish()
+        run.save()
+    run.checkpoints.finish()
     return tmp_path
 
 

@@ -34,14 +34,14 @@ WIDTH_IN_FILES = 1000  # a line for each check, to be searched
 def preflight(config: Config) -> int:
     """Check everything, print a table, and return the exit code: 2 if it is not fit to train."""
     start = time.perf_counter()
-    processes = DistributedContext(num_cpu_threads=config.num_cpu_threads)
+    context = DistributedContext(num_cpu_threads=config.num_cpu_threads)
     timeout = TIMEOUT_SECONDS
     try:
-        processes.set_timeout(timeout)
-        findings = [check(processes, config) for check in CHECKS]
+        context.set_timeout(timeout)
+        findings = [check(context, config) for check in CHECKS]
         timeout = STORAGE_TIMEOUT.total_seconds()
-        processes.set_timeout(timeout)
-        findings += [check(processes, config) for check in STORAGE_CHECKS]
+        context.set_timeout(timeout)
+        findings += [check(context, config) for check in STORAGE_CHECKS]
     except RuntimeError as error:
         if not is_lost_connection(error):
             raise
@@ -49,9 +49,9 @@ def preflight(config: Config) -> int:
             f"another process is gone, or did not answer for {timeout:.0f} s"
             f" ({str(error).splitlines()[0]}); see its own output"
         ) from error
-    if processes.is_main:
-        show(findings, processes.world_size, time.perf_counter() - start)
-    processes.shutdown()
+    if context.is_main:
+        show(findings, context.world_size, time.perf_counter() - start)
+    context.shutdown()
     return EXIT_USER_ERROR if any(finding.verdict == UNFIT for finding in findings) else 0
 
 

@@ -25,11 +25,11 @@ class Link:
     """A sum of one number."""
 
 
-def measure_link(processes: DistributedContext) -> Link:
+def measure_link(context: DistributedContext) -> Link:
     """Sum a small and a large tensor over ranks, as gradients are summed (collective)."""
-    size = processes.world_size
-    small = torch.zeros(1, device=processes.device)
-    large = torch.full((LARGE_ELEMENTS,), 1.0 + processes.rank, device=processes.device)
+    size = context.world_size
+    small = torch.zeros(1, device=context.device)
+    large = torch.full((LARGE_ELEMENTS,), 1.0 + context.rank, device=context.device)
     time_sum(small)  # connects
     latency = statistics.median(time_sum(small) for _ in range(SMALL_ROUNDS))
     total = large.clone()
@@ -37,7 +37,7 @@ def measure_link(processes: DistributedContext) -> Link:
     is_right = bool((total == size * (size + 1) / 2).all())
     seconds = statistics.median(time_sum(large) for _ in range(LARGE_ROUNDS))
     sent = 2 * (size - 1) / size * large.nbytes
-    return Link(dist.get_backend(), not processes.any(not is_right), sent / seconds, latency)
+    return Link(dist.get_backend(), not context.any(not is_right), sent / seconds, latency)
 
 
 def time_sum(tensor: torch.Tensor) -> float:
@@ -50,15 +50,15 @@ def time_sum(tensor: torch.Tensor) -> float:
     return time.perf_counter() - start
 
 
-def measure_clocks(processes: DistributedContext) -> list[float]:
+def measure_clocks(context: DistributedContext) -> list[float]:
     """Return how many seconds each rank's wall clock is ahead of the main rank's (collective).
 
     Ranks leave a gather at nearly the same time and read their clocks before the next one; the
     median over many rounds is right to about the time of a message.
     """
-    processes.gather_objects(None)
-    rounds = [processes.gather_objects(time.time()) for _ in range(CLOCK_ROUNDS)]
+    context.gather_objects(None)
+    rounds = [context.gather_objects(time.time()) for _ in range(CLOCK_ROUNDS)]
     return [
         statistics.median(times[rank] - times[0] for times in rounds)
-        for rank in range(processes.world_size)
+        for rank in range(context.world_size)
     ]

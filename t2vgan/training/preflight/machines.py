@@ -15,9 +15,9 @@ LARGEST_CLOCK_SKEW_SECONDS = 1.0
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
-def check_devices(processes: DistributedContext, config: Config) -> Finding:
+def check_devices(context: DistributedContext, config: Config) -> Finding:
     """Compare devices and drivers; no two processes may share a GPU."""
-    ranks = processes.gather_objects(describe_own_device(processes.device))
+    ranks = context.gather_objects(describe_own_device(context.device))
     kinds = Counter((rank["name"], rank["driver"]) for rank in ranks)
     text = "; ".join(f"{count} x {name}, {driver}" for (name, driver), count in kinds.items())
     text += f", on {count_of(len({rank['host'] for rank in ranks}), 'host')}"
@@ -47,11 +47,11 @@ def describe_own_device(device: torch.device) -> dict[str, str]:
     return {"host": os.uname().nodename, "name": name, "uuid": uuid, "driver": driver}
 
 
-def check_link(processes: DistributedContext, config: Config) -> Finding:
+def check_link(context: DistributedContext, config: Config) -> Finding:
     """Sum a tensor over ranks, and time it."""
-    if not processes.is_distributed:
+    if not context.is_distributed:
         return Finding("all-reduce", FIT, "one process: nothing to sum")
-    link = measure_link(processes)
+    link = measure_link(context)
     text = (
         f"{link.backend}: {link.bytes_per_second / 1e9:.2f} GB/s, latency"
         f" {link.latency_seconds * 1e6:.0f} us"
@@ -61,9 +61,9 @@ def check_link(processes: DistributedContext, config: Config) -> Finding:
     return Finding("all-reduce", FIT, text)
 
 
-def check_clocks(processes: DistributedContext, config: Config) -> Finding:
+def check_clocks(context: DistributedContext, config: Config) -> Finding:
     """Compare wall clocks: nothing is computed from them, but people compare their stamps."""
-    skews = measure_clocks(processes)
+    skews = measure_clocks(context)
     worst = max(range(len(skews)), key=lambda rank: abs(skews[rank]))
     text = f"at most {abs(skews[worst]):.3f} s from rank 0's"
     if abs(skews[worst]) > LARGEST_CLOCK_SKEW_SECONDS:

@@ -3,7 +3,8 @@
 import os
 
 from t2vgan.checkpoint.storage import newest_state
-from t2vgan.config import Config, check_batch_arithmetic, check_frames
+from t2vgan.config import Config, check_frames
+from t2vgan.data.batch_plan import plan_batches
 from t2vgan.data.mixture import open_data
 from t2vgan.distributed.consistency import (
     describe_config,
@@ -20,10 +21,10 @@ from t2vgan.training.run_dir import check_same_data, check_same_run
 from t2vgan.utils.console import format_error
 
 
-def check_software(processes: DistributedContext, config: Config) -> Finding:
+def check_software(context: DistributedContext, config: Config) -> Finding:
     """Compare versions and our own source files."""
     facts = describe_software()
-    different = find_differences(processes.gather_objects(facts))
+    different = find_differences(context.gather_objects(facts))
     if different:
         return Finding("software", UNFIT, name_some(different))
     num_sources = sum(name.startswith("code ") for name in facts)
@@ -33,23 +34,23 @@ def check_software(processes: DistributedContext, config: Config) -> Finding:
     )  # fmt: skip
 
 
-def check_config(processes: DistributedContext, config: Config) -> Finding:
-    """Compare the config, and check that its batch divides over this many processes."""
-    different = find_differences(processes.gather_objects(describe_config(config)))
+def check_config(context: DistributedContext, config: Config) -> Finding:
+    """Compare the config, and check that its batch divides over this many context."""
+    different = find_differences(context.gather_objects(describe_config(config)))
     if different:
         return Finding("config", UNFIT, name_some(different))
     try:
-        micro = check_batch_arithmetic(config, processes.world_size)
+        micro = plan_batches(config, context.world_size).micro_size
     except UserError as error:
         return Finding("config", UNFIT, format_error(error))
-    text = f"{count_of(processes.world_size, 'process', 'processes')}, {micro} clips each a pass"
+    text = f"{count_of(context.world_size, 'process', 'processes')}, {micro} clips each a pass"
     return Finding("config", FIT, text)
 
 
-def check_run(processes: DistributedContext, config: Config) -> Finding:
+def check_run(context: DistributedContext, config: Config) -> Finding:
     """Fit options, data, networks and the run's folder together, as training does at its start."""
     try:
-        changes = processes.run_on_main(lambda: fit_together(config))
+        changes = context.run_on_main(lambda: fit_together(config))
     except (UserError, OSError) as error:
         return Finding("run", UNFIT, format_error(error))
     return Finding("run", FIT, "; ".join(changes) or "options, data, networks and run_dir fit")
@@ -68,13 +69,13 @@ def fit_together(config: Config) -> list[str]:
     return changes
 
 
-def check_tracker(processes: DistributedContext, config: Config) -> Finding:
+def check_tracker(context: DistributedContext, config: Config) -> Finding:
     """Say whether the tracker is installed and may send."""
     try:
-        processes.run_on_main(lambda: check_tracking(config))
+        context.run_on_main(lambda: check_tracking(config))
     except UserError as error:
         return Finding("tracking", UNFIT, format_error(error))
     online = os.environ.get("WANDB_MODE", "online") == "online"
-    if config.tracking == "wandb" and online and not processes.broadcast(has_wandb_key()):
+    if config.tracking == "wandb" and online and not context.broadcast(has_wandb_key()):
         return Finding("tracking", WARNING, "wandb has no key: it would be recorded offline")
     return Finding("tracking", FIT, config.tracking)

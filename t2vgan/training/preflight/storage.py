@@ -25,26 +25,26 @@ FOLDER_PATIENCE_SECONDS = 10.0  # network folders show other nodes' files late
 CHECKSUM_SECONDS = 5.0
 
 
-def check_folder(processes: DistributedContext, config: Config) -> Finding:
+def check_folder(context: DistributedContext, config: Config) -> Finding:
     """Let every rank read what the main rank writes into run_dir, and the other way round."""
     folder = config.run_dir
-    token = processes.broadcast(secrets.token_hex(8))
-    own = folder / f".preflight-{token}-{processes.rank}"
-    was_there = processes.broadcast(os.path.exists(folder))  # False where it may not be looked at
+    token = context.broadcast(secrets.token_hex(8))
+    own = folder / f".preflight-{token}-{context.rank}"
+    was_there = context.broadcast(os.path.exists(folder))  # False where it may not be looked at
     problem = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        own.write_text(f"{token} of rank {processes.rank}")
+        own.write_text(f"{token} of rank {context.rank}")
     except OSError as error:
         problem = format_error(error)
-    written = processes.gather_objects(problem)  # everybody's file is there from here on
-    others = range(processes.world_size) if processes.is_main else [0]
+    written = context.gather_objects(problem)  # everybody's file is there from here on
+    others = range(context.world_size) if context.is_main else [0]
     unseen = [rank for rank in others if not written[rank] and not sees(folder, token, rank)]
-    blind = processes.gather_objects(unseen)
+    blind = context.gather_objects(unseen)
     with suppress(OSError):  # it was not written where it cannot be removed
         own.unlink(missing_ok=True)
-    processes.gather_objects(None)  # nobody is looking any more
-    if processes.is_main and not was_there and folder.exists() and not any(folder.iterdir()):
+    context.gather_objects(None)  # nobody is looking any more
+    if context.is_main and not was_there and folder.exists() and not any(folder.iterdir()):
         folder.rmdir()
     return Finding("shared folder", *judge_folder(folder, written, blind))
 
@@ -76,7 +76,7 @@ def sees(folder: Path, token: str, rank: int) -> bool:
         time.sleep(0.1)
 
 
-def check_shard_files(processes: DistributedContext, config: Config) -> Finding:
+def check_shard_files(context: DistributedContext, config: Config) -> Finding:
     """Look at every shard's size and some shards' checksums, other ones on each rank."""
     manifest, problem, checked = None, "", 0
     try:
@@ -84,13 +84,13 @@ def check_shard_files(processes: DistributedContext, config: Config) -> Finding:
         manifest = data.manifest
         shards = [(part, n) for part in data.parts for n in range(len(part.manifest.shards))]
         deadline = time.monotonic() + CHECKSUM_SECONDS
-        for part, number in shards[processes.rank % len(shards) :: processes.world_size]:
+        for part, number in shards[context.rank % len(shards) :: context.world_size]:
             if time.monotonic() < deadline:
                 part.open(number, verify=True).close()
                 checked += 1
     except (UserError, OSError) as error:
         problem = format_error(error)
-    ranks = processes.gather_objects((problem, checked, manifest and manifest.fingerprint))
+    ranks = context.gather_objects((problem, checked, manifest and manifest.fingerprint))
     for rank, (problem, _, _) in enumerate(ranks):
         if problem:
             return Finding("shards", UNFIT, f"rank {rank}: {problem}")
@@ -102,10 +102,10 @@ def check_shard_files(processes: DistributedContext, config: Config) -> Finding:
     return Finding("shards", FIT, f"{text}, {sum(n for _, n, _ in ranks)} checksums compared")
 
 
-def check_space(processes: DistributedContext, config: Config) -> Finding:
+def check_space(context: DistributedContext, config: Config) -> Finding:
     """Compare the free space with what a run's checkpoints will take."""
     try:
-        free, needed = processes.run_on_main(lambda: measure_space(config))
+        free, needed = context.run_on_main(lambda: measure_space(config))
     except UserError as error:
         return Finding("free space", WARNING, f"not known: {format_error(error)}")
     text = f"{free / 1e9:.1f} GB, of which the checkpoints take {needed / 1e9:.3g} GB"

@@ -1,0 +1,61 @@
+"""Divide a global batch over ranks, micro-batches and streams."""
+
+from dataclasses import dataclass
+
+from t2vgan.config import Config
+from t2vgan.errors import UserError
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Numbers of clips, checked to divide without remainder."""
+
+    global_size: int
+    """Clips of a step, over all ranks."""
+    rank_size: int
+    """Clips of a step on one rank."""
+    micro_size: int
+    """Clips of one backward pass on one rank."""
+    stream_size: int
+    """Clips of a step from one stream of the data."""
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Backward passes of a step on one rank."""
+        return self.rank_size // self.micro_size
+
+
+def plan_batches(config: Config, world_size: int) -> BatchPlan:
+    """Return how a global batch is divided.
+
+    Raises:
+        UserError: world size, streams and batch sizes do not divide; the arithmetic is shown.
+    """
+    streams, batch = config.data.num_streams, config.train.global_batch_size
+    if streams % world_size:
+        raise UserError(
+            f"data.num_streams={streams} must be a multiple of world_size={world_size}"
+            f" ({streams} = {streams // world_size} * {world_size} + {streams % world_size});"
+            f" try --data.num-streams {_multiple(streams, world_size)}"
+        )
+    if batch % streams:
+        raise UserError(
+            f"train.global_batch_size={batch} must be a multiple of data.num_streams={streams}"
+            f" ({batch} = {batch // streams} * {streams} + {batch % streams});"
+            f" try --train.global-batch-size {_multiple(batch, streams)}"
+        )
+    local = batch // world_size
+    micro = config.train.micro_batch_size or local
+    if local % micro:
+        raise UserError(
+            f"train.global_batch_size={batch} must be a multiple of world_size *"
+            f" micro_batch_size = {world_size} * {micro} = {world_size * micro}"
+        )
+    return BatchPlan(
+        global_size=batch, rank_size=local, micro_size=micro, stream_size=batch // streams
+    )
+
+
+def _multiple(value: int, factor: int) -> int:
+    """Return the largest multiple of `factor` up to `value`, at least one."""
+    return max(1, value // factor) * factor
