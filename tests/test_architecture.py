@@ -37,6 +37,7 @@ LIBRARIES = {
     "accelerate": "distributed",
     "av": "data_tools media",
     "fsspec": "data data_tools",
+    "jinja2": "report",
     "rich": "training watch",
     "safetensors": "checkpoint",
     "sklearn": "data",

@@ -1,4 +1,7 @@
-"""`python -m t2vgan.report RUN [RUN ...]`: a page of one run, or of several compared."""
+"""Write the page of a run, or compare several.
+
+`python -m t2vgan.report RUN [RUN ...]`
+"""
 
 from pathlib import Path
 
@@ -12,7 +15,9 @@ from t2vgan.utils import cli, console
 def report(
     runs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("comparison.html")
 ) -> None:
-    """Write a run's report page, RUN/report.html; of several, compare them on a page and here.
+    """Write a run's page, RUN/report.html, or a comparison of several.
+
+    The comparison is printed as well.
 
     Args:
         runs: folders of training runs, or records that python -m t2vgan.evaluation wrote
@@ -25,12 +30,13 @@ def report(
     else:
         comparison = open_comparison(runs)
         path = write_comparison(comparison, out)
-        for line in comparison.lines():
+        for line in comparison.format_lines():
             print(console.escape_control_chars(line))
     print(f"{path} ({path.stat().st_size / 1e6:.2g} MB): open it in any browser")
 
 
 def main() -> None:
+    """Run the command line."""
     cli.call(report, prog="python -m t2vgan.report")
 
 

@@ -1,173 +1,86 @@
-"""Accuracy attribute by attribute: shape, colour, size, motion, and what was seen instead."""
+"""Compute accuracy and confusion by attribute: shape, colour, size, motion."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from t2vgan.report.charts import Chart
-from t2vgan.report.curves import draw_charts
-from t2vgan.report.html import Markup, count, join, percent, tag, track
-from t2vgan.report.records import Record, Run, interval, number, table
-from t2vgan.report.scores import scores_of
+from t2vgan.report.charts import Chart, Plot
+from t2vgan.report.curves import build_plots
+from t2vgan.report.formatting import format_count, format_percent
+from t2vgan.report.records import Record, Run, get_interval, get_number, get_record, get_scores
+from t2vgan.report.scores import Cell
 
-JOINT = "all at once"
-NOTHING = "none"  # what the meter says where it sees no value it knows
+ALL_ATTRIBUTES = "all at once"
+NOT_RECOGNIZED = "none"  # the classifier's answer where it sees no value that it knows
 
 
-def attributes_section(run: Run) -> Markup | None:
-    """Render a table, curves and confusion matrices; None if nothing was evaluated."""
-    scores, source = _latest(run)
-    attributes = table(scores, "per_attribute")
+def build_attributes(run: Run) -> dict[str, Any] | None:
+    """Build the values of attributes.html; None if nothing was evaluated."""
+    scores, source = _latest_scores(run)
+    attributes = get_record(scores, "per_attribute")
     if not attributes:
         return None
-    rows = {name: _shares(table(attributes, name), "right") for name in attributes} | {
-        JOINT: _shares(scores, "accuracy")
+    paths = {name: f"per_attribute.{name}.right" for name in attributes}
+    paths[ALL_ATTRIBUTES] = "accuracy"
+    real = get_record(run.final_evaluation, "ceiling")
+    rows = [
+        (name, _cell(scores, path), _cell(scores, f"{path}_held_out"), get_number(real, path))
+        for name, path in paths.items()
+    ]
+    return {
+        "source": source,
+        "rows": rows,
+        "has_real": any(share is not None for *_, share in rows),
+        "plots": _build_curves(run, paths),
+        "matrices": list(_build_matrices(attributes)),
     }
-    ceiling = table(run.final_evaluation, "ceiling")
-    real = {
-        name: number(table(table(ceiling, "per_attribute"), name), "right") for name in attributes
-    }
-    return join(
-        tag("p", f"{source} The bar is accuracy on training prompts, the tick on held-out ones."),
-        _table(rows, real | {JOINT: number(ceiling, "accuracy")}),
-        _curves(run, list(attributes)),
-        tag("h3", "What was asked for, and what was seen"),
-        tag(
-            "p",
-            "A row is what prompts asked for, trained and held out together; its cells are the "
-            "shares of its clips in percent. A perfect generator fills the diagonal.",
-        ),
-        tag("div", *_matrices(attributes), class_="matrices"),
-    )
 
 
-Share = tuple[float | None, tuple[float, float] | None]  # and its 95 % interval
-
-
-def _latest(run: Run) -> tuple[Record, str]:
-    """Return the scores with the last word on attributes, and where they are from."""
-    final = scores_of(run.final_evaluation)
-    if table(final, "per_attribute"):
-        return final, f"From evaluation.json, {_clips(final)}."
+def _latest_scores(run: Run) -> tuple[Record, str]:
+    """Return the scores that the section shows, and their source."""
+    final = get_scores(run.final_evaluation)
+    if get_record(final, "per_attribute"):
+        return final, f"From evaluation.json, {_num_clips(final)}."
     if not run.evaluations:
         return {}, ""
     last = run.evaluations[-1]
-    return last, f"From the evaluation at step {count(last['step'])}, {_clips(last)}."
+    return last, f"From the evaluation at step {format_count(last['step'])}, {_num_clips(last)}."
 
 
-def _clips(scores: Record) -> str:
-    num_clips = number(scores, "num_clips")
-    return "of unknown size" if num_clips is None else f"{count(num_clips)} clips"
+def _num_clips(scores: Record) -> str:
+    num_clips = get_number(scores, "num_clips")
+    return "of unknown size" if num_clips is None else f"{format_count(num_clips)} clips"
 
 
-def _shares(scores: Record, key: str) -> tuple[Share, Share]:
-    """Return a share on training prompts and on held-out ones."""
-    return (
-        (number(scores, key), interval(scores, f"{key}_interval")),
-        (number(scores, f"{key}_held_out"), interval(scores, f"{key}_held_out_interval")),
-    )
+def _cell(scores: Record, key: str) -> Cell:
+    value, limits = get_number(scores, key), get_interval(scores, f"{key}_interval")
+    ends = "\N{EN DASH}".join(f"{100 * limit:.0f}" for limit in limits or ())
+    return Cell(value, format_percent(value), ends)
 
 
-def _table(rows: Mapping[str, tuple[Share, Share]], real: Mapping[str, float | None]) -> Markup:
-    has_real = any(share is not None for share in real.values())
-    names = ["training", "held out", *(["real clips"] if has_real else [])]
-    head = tag(
-        "tr",
-        tag("th", "attribute", scope="col"),
-        tag("td", class_="wide"),
-        *(tag("th", name, class_="number", scope="col") for name in names),
-    )
-    body = (
-        tag(
-            "tr",
-            tag("th", name, scope="row"),
-            tag("td", track(trained[0], held_out[0]), class_="wide"),
-            *(tag("td", _cell(share), class_="number") for share in (trained, held_out)),
-            tag("td", percent(real[name]), class_="number") if has_real else None,
-        )
-        for name, (trained, held_out) in rows.items()
-    )
-    return tag("table", tag("thead", head), tag("tbody", *body), class_="bars")
-
-
-def _cell(share: Share) -> Markup:
-    value, limits = share
-    if limits is None:
-        return join(percent(value))
-    low, high = (f"{100 * limit:.0f}" for limit in limits)
-    return join(percent(value), tag("br"), tag("small", f"{low}\N{EN DASH}{high}"))
-
-
-def _curves(run: Run, attributes: Sequence[str]) -> Markup | None:
-    """Draw each attribute's accuracy over training, trained and held-out prompts apart."""
+def _build_curves(run: Run, paths: Mapping[str, str]) -> list[Plot]:
+    """Plot each attribute's accuracy over training."""
+    kinds = {"Training prompts": "", "Held-out prompts": "_held_out"}
     charts = [
-        Chart(
-            title,
-            {f"per_attribute.{name}.{key}": name for name in attributes} | {joint: JOINT},
-            unit="%",
-            low=0,
-            high=1,
-        )
-        for title, key, joint in (
-            ("Training prompts", "right", "accuracy"),
-            ("Held-out prompts", "right_held_out", "accuracy_held_out"),
-        )
+        Chart(title, {f"{path}{suffix}": name for name, path in paths.items()}, "%", 0, 1)
+        for title, suffix in kinds.items()
     ]
-    drawn = draw_charts(run.evaluations, charts)
-    return tag("div", *drawn, class_="charts two") if drawn else None
+    return build_plots(run.evaluations, charts)
 
 
-def _matrices(attributes: Record) -> Iterator[Markup]:
+def _build_matrices(
+    attributes: Record,
+) -> Iterator[tuple[str, list[str], dict[str, dict[str, float]]]]:
+    """Yield the name, columns (seen) and rows (asked for) of each confusion matrix."""
     for name in attributes:
-        counts = {
-            asked: _counts(seen) for asked, seen in _rows(table(attributes, name)) if _counts(seen)
-        }
-        if counts:
-            yield _matrix(name, counts)
-
-
-def _rows(attribute: Record) -> Iterator[tuple[str, Record]]:
-    confusion = table(attribute, "confusion")
-    yield from ((asked, table(confusion, asked)) for asked in confusion)
+        confusion = get_record(get_record(attributes, name), "confusion")
+        counts = {asked: _counts(get_record(confusion, asked)) for asked in confusion}
+        rows = {asked: seen for asked, seen in counts.items() if seen}
+        if rows:
+            others = {value for seen in rows.values() for value in seen} - rows.keys()
+            last = sorted(others, key=lambda value: (value == NOT_RECOGNIZED, value))
+            yield name, [*rows, *last], rows
 
 
 def _counts(seen: Record) -> dict[str, float]:
-    counts = {value: number(seen, value) or 0 for value in seen}
+    counts = {value: get_number(seen, value) or 0 for value in seen}
     return {value: clips for value, clips in counts.items() if clips > 0}
-
-
-def _matrix(name: str, counts: Mapping[str, Mapping[str, float]]) -> Markup:
-    """Render one confusion matrix: rows asked for, columns seen, shares of a row in percent."""
-    others = {value for seen in counts.values() for value in seen} - counts.keys()
-    columns = [*counts, *sorted(others, key=lambda value: (value == NOTHING, value))]
-    head = tag(
-        "tr",
-        tag("th", "asked \\ seen", scope="col", class_="corner"),
-        *(tag("th", tag("span", column), scope="col") for column in columns),
-    )
-    body = (
-        tag(
-            "tr",
-            tag("th", asked, scope="row"),
-            *(_matrix_cell(asked, column, seen) for column in columns),
-        )
-        for asked, seen in counts.items()
-    )
-    confusion = tag(
-        "table", tag("caption", name), tag("thead", head), tag("tbody", *body), class_="confusion"
-    )
-    label = f"confusion of {name}, scrolls sideways"
-    return tag("div", confusion, class_="scroll", tabindex=0, role="region", aria_label=label)
-
-
-def _matrix_cell(asked: str, column: str, seen: Mapping[str, float]) -> Markup:
-    clips, total = seen.get(column, 0), sum(seen.values())
-    if not clips:
-        return tag("td", tag("span", "0", class_="zero"))
-    share = clips / total
-    return tag(
-        "td",
-        "<1" if share < 0.005 else f"{100 * share:.0f}",
-        class_="hit" if asked == column else "miss",
-        style=f"--shade:{math.sqrt(share):.3f}",  # so that few clips still show
-        title=f"asked for {asked}, saw {column}: {count(clips)} of {count(total)} clips",
-    )

@@ -1,6 +1,6 @@
-"""Several runs on one page: final numbers, last clips, curves over each other, settings apart.
+"""Write a page that compares runs: final numbers, clips, curves, settings.
 
-A run here may be an evaluation alone: somebody else's videos have no training to show.
+A run here may be only an evaluation: another system's videos have no training to show.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,22 +8,39 @@ from dataclasses import replace
 from pathlib import Path
 
 from t2vgan.errors import UserError
-from t2vgan.report.charts import Chart, line_chart
-from t2vgan.report.comparison_table import as_markup, as_text, standings, what_differs
-from t2vgan.report.contact_sheets import runs_sheet
+from t2vgan.report.charts import Chart, Plot, build_plot
+from t2vgan.report.comparison_table import Rows, build_rows, find_differences, format_rows
+from t2vgan.report.contact_sheets import build_runs_sheet
 from t2vgan.report.curves import EVALUATION_CHARTS, TRAIN_CHARTS
-from t2vgan.report.html import ABSENT, Markup, count, duration, join, percent, short, tag
-from t2vgan.report.page import PAUSE, TARGET_ACCURACY, document, on_target, section
-from t2vgan.report.records import EVALUATION_NAME, Record, Run, find, table
-from t2vgan.report.reproduce import flat
-from t2vgan.report.scores import scores_of
+from t2vgan.report.formatting import (
+    ABSENT,
+    format_count,
+    format_duration,
+    format_number,
+    format_percent,
+)
+from t2vgan.report.html import render
+from t2vgan.report.page import TARGET_ACCURACY, first_on_target
+from t2vgan.report.records import (
+    EVALUATION_NAME,
+    Record,
+    Run,
+    get_number,
+    get_record,
+    get_scores,
+    read_evaluation,
+    read_run,
+)
+from t2vgan.report.reproduce import flatten
+from t2vgan.report.scores import Cell
+from t2vgan.utils.files import atomic_write_bytes
 
 MAX_RUNS = 8  # as many as there are colours that can be told apart
 NOT_COMPARED = {"run_dir", "command"}  # the command is its settings
 
 
 class Comparison:
-    """Runs with the names that tell them apart.
+    """Runs with the names that distinguish them.
 
     Raises:
         UserError: they are too many, or one comes twice.
@@ -38,43 +55,60 @@ class Comparison:
         self.runs = runs
         self.labels = label_runs(folders)
 
-    def lines(self) -> Iterator[str]:
-        """Yield the final numbers as text, and what there is to know about them."""
-        yield from as_text(standings(self.runs), self.labels)
-        yield from what_differs(self.runs)
+    def format_lines(self) -> Iterator[str]:
+        """Yield the final numbers as text, and what limits the comparison."""
+        yield from format_rows(build_rows(self.runs), self.labels)
+        yield from find_differences(self.runs)
+
+
+def open_comparison(paths: Sequence[Path | str]) -> Comparison:
+    """Read run folders, and evaluations without a run, to compare them.
+
+    Raises:
+        UserError: a folder holds no metrics, a file is no evaluation, one is named twice, or they
+            are more than eight.
+    """
+
+    def read(path: Path) -> Run:
+        return read_evaluation(path) if path.is_file() else read_run(path)
+
+    return Comparison([read(Path(path)) for path in paths])
+
+
+def write_comparison(comparison: Comparison, out: Path | str) -> Path:
+    """Write a page that compares runs, and return its path."""
+    atomic_write_bytes(out, render_comparison(comparison).encode(errors="replace"))
+    return Path(out)
 
 
 def render_comparison(comparison: Comparison) -> str:
     """Return the page that compares runs."""
     runs, labels = comparison.runs, comparison.labels
-    problems = what_differs(runs)
+    problems = find_differences(runs)
     problems += [
         f"{label}: {problem}"
         for run, label in zip(runs, labels, strict=True)
         for problem in run.problems
     ]
-    clips = runs_sheet(runs, labels, problems)
     is_trained = [run.is_trained for run in runs]
-    title = f"{len(runs)} runs compared" if all(is_trained) else "Evaluations side by side"
-    training = (
-        section("Curves", _key(labels), tag("div", *_charts(runs, labels), class_="charts")),
-        section("Settings that differ", _settings(runs, labels)),
+    return render(
+        "comparison.html",
+        title=f"{len(runs)} runs compared" if all(is_trained) else "Evaluations side by side",
+        labels=labels,
+        sheet=build_runs_sheet(runs, labels, problems),
+        problems=problems,
+        final_numbers=build_rows(runs) | _build_cost_rows(runs),
+        with_training=any(is_trained),
+        plots=list(_build_plots(runs, labels)),
+        settings=_build_setting_rows(runs),
     )
-    body = join(
-        tag("header", tag("p", "t2vgan", class_="eyebrow"), tag("h1", title)),
-        tag("ul", *(tag("li", problem) for problem in problems), class_="problems")
-        if problems
-        else None,
-        PAUSE if clips else None,
-        section("Final numbers", _final_numbers(runs, labels)),
-        section("Samples", clips or tag("p", "No run has samples yet.", class_="absent")),
-        *(training if any(is_trained) else ()),
-    )
-    return document(f"{title} · t2vgan", body)
 
 
 def label_runs(folders: Sequence[Path]) -> list[str]:
-    """Name each folder or record by its last parts, as many as tell it from the others."""
+    """Label each folder or record by its last parts.
+
+    They have as many parts as distinguish all of them.
+    """
     most = max(len(folder.parts) for folder in folders)
     for size in range(1, most + 1):
         labels = [str(Path(*folder.parts[-size:])) for folder in folders]
@@ -88,81 +122,73 @@ def _without_record(path: Path) -> Path:
     return path.parent if path.name == EVALUATION_NAME else path
 
 
-def _key(labels: Sequence[str]) -> Markup:
-    return tag("p", *(_name(label, index) for index, label in enumerate(labels)))
+def _build_cost_rows(runs: Sequence[Run]) -> Rows:
+    """Return name -> a cell for each run, for what training cost."""
+    costs = [_compute_costs(run) for run in runs]
+    rows = {name: [Cell(text=cost[name]) for cost in costs] for name in costs[0]}
+    return {name: row for name, row in rows.items() if any(cell.text != ABSENT for cell in row)}
 
 
-def _name(label: str, index: int) -> Markup:
-    return tag("span", label, class_=f"key s{index}")
-
-
-def _final_numbers(runs: Sequence[Run], labels: Sequence[str]) -> Markup:
-    """Tabulate what each run reached, a column a run, and what it took."""
-    rows = [_row(name, *map(as_markup, cells)) for name, cells in standings(runs).items()]
-    costs = [_cost(run) for run in runs]
-    for name in costs[0]:
-        taken = [cost[name] for cost in costs]
-        rows += [_row(name, *taken)] if set(taken) != {ABSENT} else []
-    numbers = tag("table", _head(labels), tag("tbody", *rows), class_="numbers")
-    return _scroll(numbers, "final numbers")
-
-
-def _head(labels: Sequence[str]) -> Markup:
-    names = (tag("th", _name(label, index), scope="col") for index, label in enumerate(labels))
-    return tag("thead", tag("tr", tag("td"), *names))
-
-
-def _row(name: str, *cells: str) -> Markup:
-    return tag("tr", tag("th", name, scope="row"), *(tag("td", cell) for cell in cells))
-
-
-def _attributes(runs: Sequence[Run]) -> list[str]:
-    """Return the attributes that any of the runs was scored by."""
-    records = [record for run in runs for record in (*run.evaluations, run.final_evaluation)]
-    names = (name for r in records for name in table(scores_of(r), "per_attribute"))
-    return list(dict.fromkeys(names))
-
-
-def _cost(run: Run) -> dict[str, str]:
-    """Return what the run took."""
-    last, reached = run.last, on_target(run)
+def _compute_costs(run: Run) -> dict[str, str]:
+    last, reached = run.last, first_on_target(run)
+    step, clips, seconds = last["step"], last["clips_seen"], last["seconds"]
+    target = format_percent(TARGET_ACCURACY)
     return {
-        f"time to {percent(TARGET_ACCURACY)}": duration(reached["seconds"]) if reached else ABSENT,
-        "training time": duration(last["seconds"]) if last["seconds"] else ABSENT,
-        "steps": count(last["step"]) if last["step"] else ABSENT,
-        "clips seen": count(last["clips_seen"]) if last["clips_seen"] else ABSENT,
-        "clips/s": short(last["clips_seen"] / last["seconds"]) if last["seconds"] else ABSENT,
+        f"time to {target}": format_duration(reached["seconds"]) if reached else ABSENT,
+        "training time": format_duration(seconds) if seconds else ABSENT,
+        "steps": format_count(step) if step else ABSENT,
+        "clips seen": format_count(clips) if clips else ABSENT,
+        "clips/s": format_number(clips / seconds) if seconds else ABSENT,
     }
 
 
-def _charts(runs: Sequence[Run], labels: Sequence[str]) -> Iterator[Markup]:
-    """Draw each number of the runs as one chart, a line a run."""
+def _build_setting_rows(runs: Sequence[Run]) -> Rows:
+    """Return name -> a cell for each run, for settings and hardware that differ."""
+    columns = [{**dict(flatten(run.config)), **dict(flatten(run.environment))} for run in runs]
+    trained = [column for run, column in zip(runs, columns, strict=True) if run.is_trained]
+    names = dict.fromkeys(name for column in trained for name in column)
+    return {
+        name: [Cell(text=column.get(name, ABSENT)) for column in columns]
+        for name in names
+        if name not in NOT_COMPARED and len({column.get(name) for column in trained}) > 1
+    }
+
+
+def _find_attributes(runs: Sequence[Run]) -> list[str]:
+    """Return the attributes that any of the runs was scored by."""
+    records = [record for run in runs for record in (*run.evaluations, run.final_evaluation)]
+    names = (name for r in records for name in get_record(get_scores(r), "per_attribute"))
+    return list(dict.fromkeys(names))
+
+
+def _build_plots(runs: Sequence[Run], labels: Sequence[str]) -> Iterator[Plot]:
+    """Plot each number in a chart with one line for each run."""
     accuracy, *others = EVALUATION_CHARTS
     by_attribute = [
         Chart(f"{name}, training prompts", {f"per_attribute.{name}.right": name}, "%", 0, 1)
-        for name in _attributes(runs)
+        for name in _find_attributes(runs)
     ]
     evaluations = [run.evaluations for run in runs]
-    yield from _over_each_other([accuracy], evaluations, labels, "minutes of training")
-    yield from _over_each_other([accuracy, *by_attribute, *others], evaluations, labels)
-    yield from _over_each_other(TRAIN_CHARTS, [run.train for run in runs], labels)
+    yield from _overlay([accuracy], evaluations, labels, "minutes of training")
+    yield from _overlay([accuracy, *by_attribute, *others], evaluations, labels)
+    yield from _overlay(TRAIN_CHARTS, [run.train for run in runs], labels)
 
 
-def _over_each_other(
+def _overlay(
     charts: Sequence[Chart],
     records: Sequence[Sequence[Record]],
     labels: Sequence[str],
-    across: str = "clips seen",
-) -> Iterator[Markup]:
-    """Draw a chart for each number of the charts that a record of any run holds."""
-    in_minutes = across != "clips seen"
+    x_label: str = "clips seen",
+) -> Iterator[Plot]:
+    """Plot each number of the charts that any run's records hold."""
+    in_minutes = x_label != "clips seen"
     for chart in charts:
         for key, name in chart.names.items():
             lines = {
                 label: {
                     record["seconds"] / 60 if in_minutes else record["clips_seen"]: value
                     for record in one_run
-                    if (value := find(record, key)) is not None
+                    if (value := get_number(record, key)) is not None
                 }
                 for label, one_run in zip(labels, records, strict=True)
             }
@@ -172,27 +198,6 @@ def _over_each_other(
             title = chart.title if len(chart.names) == 1 else f"{chart.title}: {name}"
             title += " by time" if in_minutes else ""
             series = {label: [points.get(at) for at in x] for label, points in lines.items()}
-            drawn = replace(chart, title=title, across=across, bridged=True, legend=False)
-            notes = [f"after {short(at)} {across}" for at in x]
-            yield line_chart(drawn, x, series, notes)
-
-
-def _settings(runs: Sequence[Run], labels: Sequence[str]) -> Markup:
-    """Tabulate the settings and surroundings in which the runs are not alike."""
-    columns = [{**dict(flat(run.config)), **dict(flat(run.environment))} for run in runs]
-    trained = [column for run, column in zip(runs, columns, strict=True) if run.is_trained]
-    names = dict.fromkeys(name for column in trained for name in column)
-    rows = [
-        _row(name, *(column.get(name, ABSENT) for column in columns))
-        for name in names
-        if name not in NOT_COMPARED and len({column.get(name) for column in trained}) > 1
-    ]
-    if not rows:
-        return tag("p", "None: the runs were started alike.", class_="absent")
-    settings = tag("table", _head(labels), tag("tbody", *rows), class_="config numbers")
-    return _scroll(settings, "settings")
-
-
-def _scroll(content: Markup, what: str) -> Markup:
-    label = f"{what}, scrolls sideways"
-    return tag("div", content, class_="scroll", tabindex=0, role="region", aria_label=label)
+            drawn = replace(chart, title=title, x_label=x_label, bridged=True, legend=False)
+            notes = [f"after {format_number(at)} {x_label}" for at in x]
+            yield build_plot(drawn, x, series, notes)

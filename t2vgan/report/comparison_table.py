@@ -1,13 +1,19 @@
-"""Evaluations side by side: a row for each number of the protocol, a column for each run."""
+"""Tabulate evaluations: a row for each number, a column for each run."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import reduce
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from t2vgan.report.html import ABSENT, Markup, count, join, percent, short, tag
-from t2vgan.report.page import headline
-from t2vgan.report.records import Record, Run, interval, is_evaluation, number, table, text
-from t2vgan.report.scores import scores_of
+from t2vgan.report.formatting import ABSENT, format_count, format_number, format_percent
+from t2vgan.report.records import (
+    Record,
+    Run,
+    get_number,
+    get_record,
+    get_scores,
+    get_text,
+    has_accuracy,
+)
+from t2vgan.report.scores import Cell, latest_accuracy, read_cell
 
 ACCURACIES = {
     "training prompts": "generated.accuracy",
@@ -43,67 +49,60 @@ COUNTS = {
     "clips scored": "generated.num_clips",
     "of held-out prompts": "protocol.num_held_out_clips",
 }
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of one run."""
-
-    value: float | None = None
-    text: str = ABSENT
-    limits: str = ""
-    """The ends of its 95 % interval."""
-    is_best: bool = False
-
+FINGERPRINTS = {
+    "protocols": "protocol.version",
+    "classifiers": "distribution.features_sha256",
+    "networks for FVD": "distribution.fvd_weights_sha256",
+}
 
 Rows = dict[str, list[Cell]]
 
 
-def standings(runs: Sequence[Run]) -> Rows:
-    """Return name -> a cell for each run, of what any of them was measured by.
+def build_rows(runs: Sequence[Run]) -> Rows:
+    """Return name -> a cell for each run, for every measured number.
 
-    The best share of a row is marked where several have one. Without evaluation.json, the last
-    evaluation of a run's training speaks for it.
+    The best share of a row is marked where several runs have one. A run without evaluation.json
+    shows the last evaluation of its training.
     """
-    evaluations = [_last_word(run) for run in runs]
-    shares = {**ACCURACIES, **_attributes(evaluations), **SHARES}
-    rows = {name: _mark_best(_row(evaluations, path, percent)) for name, path in shares.items()}
-    for paths, show in ((MEASURES, short), (REFERENCES, percent), (COUNTS, count)):
-        rows |= {name: _row(evaluations, path, show) for name, path in paths.items()}
-    protocols = [table(evaluation, "protocol") for evaluation in evaluations]
-    rows["measured"] = [Cell(text=headline(run)[2]) for run in runs]
-    rows["data"] = [Cell(text=_data(protocol)) for protocol in protocols]
-    rows["protocol"] = [Cell(text=text(protocol, "version") or ABSENT) for protocol in protocols]
+    evaluations = [_latest_evaluation(run) for run in runs]
+    shares = {**ACCURACIES, **_attribute_paths(evaluations), **SHARES}
+    formats = (
+        (shares, format_percent),
+        (MEASURES, format_number),
+        (REFERENCES, format_percent),
+        (COUNTS, format_count),
+    )
+    rows = {
+        name: [read_cell(evaluation, path, show) for evaluation in evaluations]
+        for paths, show in formats
+        for name, path in paths.items()
+    }
+    rows |= {name: _mark_best(rows[name]) for name in shares}
+    rows["measured"] = [Cell(text=latest_accuracy(run)[2]) for run in runs]
+    rows["data"] = [Cell(text=_format_data(evaluation)) for evaluation in evaluations]
+    versions = (get_text(evaluation, "protocol.version") for evaluation in evaluations)
+    rows["protocol"] = [Cell(text=version or ABSENT) for version in versions]
     return {name: row for name, row in rows.items() if any(cell.text != ABSENT for cell in row)}
 
 
-def what_differs(runs: Sequence[Run]) -> list[str]:
-    """Say what makes numbers of the runs hard to compare."""
-    evaluations = [run.final_evaluation for run in runs]
-    facts = {
-        "protocols": [text(table(e, "protocol"), "version") for e in evaluations],
-        "data": [
-            text(table(run.final_evaluation, "protocol"), "dataset_fingerprint")
-            or text(run.data, "fingerprint")
-            for run in runs
-        ],
-        "classifiers": [text(table(e, "distribution"), "features_sha256") for e in evaluations],
-        "networks for FVD": [
-            text(table(e, "distribution"), "fvd_weights_sha256") for e in evaluations
-        ],
+def find_differences(runs: Sequence[Run]) -> list[str]:
+    """Return what makes numbers of the runs hard to compare."""
+    found = {
+        name: {get_text(run.final_evaluation, path) for run in runs}
+        for name, path in FINGERPRINTS.items()
     }
-    different = [what for what, found in facts.items() if len(set(found) - {None}) > 1]
+    found["data"] = {
+        get_text(run.final_evaluation, "protocol.dataset_fingerprint")
+        or get_text(run.data, "fingerprint")
+        for run in runs
+    }
+    different = [name for name, values in found.items() if len(values - {None}) > 1]
     if not different:
         return []
     return [f"The numbers are of different {', '.join(different)}: each stands beside its own."]
 
 
-def as_markup(cell: Cell) -> Markup:
-    shown = tag("b", cell.text) if cell.is_best else join(cell.text)
-    return join(shown, *((tag("br"), tag("small", cell.limits)) if cell.limits else ()))
-
-
-def as_text(rows: Rows, labels: Sequence[str]) -> Iterator[str]:
+def format_rows(rows: Rows, labels: Sequence[str]) -> Iterator[str]:
     """Yield the lines of the table for a terminal."""
     cells = {
         name: [f"{cell.text} ({cell.limits})" if cell.limits else cell.text for cell in row]
@@ -120,16 +119,16 @@ def as_text(rows: Rows, labels: Sequence[str]) -> Iterator[str]:
         yield line.replace("\N{NO-BREAK SPACE}", " ").replace(ABSENT, "-")
 
 
-def _last_word(run: Run) -> Record:
-    if is_evaluation(run.final_evaluation) or not run.evaluations:
-        return {**run.final_evaluation, "generated": scores_of(run.final_evaluation)}
+def _latest_evaluation(run: Run) -> Record:
+    if has_accuracy(run.final_evaluation) or not run.evaluations:
+        return {**run.final_evaluation, "generated": get_scores(run.final_evaluation)}
     last = run.evaluations[-1]
     return {"generated": last, "relative_to_real": {"diversity": last.get("diversity")}}
 
 
-def _attributes(evaluations: Sequence[Record]) -> dict[str, str]:
-    """Return the path of each attribute that any evaluation scored, on both kinds of prompts."""
-    scores = [table(table(evaluation, "generated"), "per_attribute") for evaluation in evaluations]
+def _attribute_paths(evaluations: Sequence[Record]) -> dict[str, str]:
+    """Return the paths of each attribute that any evaluation scored."""
+    scores = [get_record(evaluation, "generated.per_attribute") for evaluation in evaluations]
     names = dict.fromkeys(name for attributes in scores for name in attributes)
     return {
         f"{name}{suffix}": f"generated.per_attribute.{name}.{end}"
@@ -138,28 +137,16 @@ def _attributes(evaluations: Sequence[Record]) -> dict[str, str]:
     }
 
 
-def _row(evaluations: Sequence[Record], path: str, show: Callable[[float], str]) -> list[Cell]:
-    row = []
-    for evaluation in evaluations:
-        *outer, key = path.split(".")
-        inner = reduce(table, outer, evaluation)
-        value, limits = number(inner, key), interval(inner, f"{key}_interval")
-        if value is None:
-            row.append(Cell())
-        else:
-            row.append(Cell(value, show(value), " to ".join(map(show, limits or ()))))
-    return row
-
-
 def _mark_best(row: Sequence[Cell]) -> list[Cell]:
     values = [cell.value for cell in row if cell.value is not None]
     best = max(values) if len(values) > 1 else 0
     return [replace(cell, is_best=best > 0 and cell.value == best) for cell in row]
 
 
-def _data(protocol: Record) -> str:
-    sizes = [number(protocol, key) for key in ("num_frames", "height", "width")]
+def _format_data(evaluation: Record) -> str:
+    protocol = get_record(evaluation, "protocol")
+    sizes = [get_number(protocol, key) for key in ("num_frames", "height", "width")]
     if None in sizes:
         return ABSENT
     shape = "x".join(f"{size:.0f}" for size in sizes if size is not None)
-    return f"{text(protocol, 'dataset_builder') or '?'} {shape}"
+    return f"{get_text(protocol, 'dataset_builder') or '?'} {shape}"

@@ -1,33 +1,65 @@
-"""Contact sheets: rows of prompts, columns of moments, seeds or runs; every cell a looping clip."""
+"""Lay out prompts by moments, seeds or runs, each cell a looping clip."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
-from t2vgan.report.html import Markup, count, join, short, shorten, stopwatch, tag
-from t2vgan.report.pictures import Row, Strips, picture_path, read_strips
-from t2vgan.report.records import Record, Run, texts
+from t2vgan.report.formatting import format_clock, format_count, format_number
+from t2vgan.report.pictures import Clip, FilmStrips, Row, picture_path, read_strips
+from t2vgan.report.records import Record, Run, get_texts
 
 MAX_MOMENTS = 6
 MAX_SEEDS = 5
 ROOM, ROOM_OF_MANY = (24, 6), (8, 4)  # prompts of a sheet: trained, held out
-UNSEEN = "Held-out prompts: their words are known, but training never showed them together"
 
 T = TypeVar("T")
 
 
-def moments_sheet(run: Run, problems: list[str]) -> Markup | None:
-    """Render up to MAX_MOMENTS moments of training, first to last; None if none can be shown.
+@dataclass(frozen=True)
+class Column:
+    """The head of a column of clips."""
 
-    A picture that is missing, foreign or damaged is left out and named in `problems`.
+    title: str
+    second_line: str = ""
+    is_bold: bool = False
+    css_class: str = ""
+
+
+Line = tuple[str, Sequence[Clip | None]]  # a prompt and its clips
+
+
+@dataclass(frozen=True)
+class ContactSheet:
+    """Prompts by columns of clips; held-out prompts come last, in a group of their own."""
+
+    strips: Sequence[FilmStrips]
+    columns: Sequence[Column]
+    lines: Sequence[Line]
+    held_out_prompts: frozenset[str]
+    intro: str = ""
+    first_is_real: bool = False
+
+    @property
+    def groups(self) -> list[tuple[bool, list[Line]]]:
+        """Return the lines of training prompts (False) and of held-out ones (True)."""
+        groups: dict[bool, list[Line]] = {False: [], True: []}
+        for line in self.lines:
+            groups[line[0] in self.held_out_prompts].append(line)
+        return [(held_out, lines) for held_out, lines in groups.items() if lines]
+
+
+def build_moments_sheet(run: Run, problems: list[str]) -> ContactSheet | None:
+    """Lay out up to MAX_MOMENTS moments of training, first to last.
+
+    Return None if no picture can be shown. One that is missing, foreign or damaged is left out and
+    added to `problems`.
     """
     present = [record for record in run.samples if picture_path(run, record)]
     if len(present) < len(run.samples):
         absent = len(run.samples) - len(present)
         problems.append(f"sample pictures missing or outside run_dir: {absent}")
-    if not present:
-        return None
     chosen = choose_evenly(present, MAX_MOMENTS)
-    prompts = _shown_prompts(chosen, run)
+    prompts = _choose_prompts(chosen, run)
     read = [
         read_strips(run, record, f"m{index}", prompts, problems)
         for index, record in enumerate(chosen)
@@ -35,131 +67,106 @@ def moments_sheet(run: Run, problems: list[str]) -> Markup | None:
     moments = [moment for moment in read if moment]
     if not moments:
         return None
-    rows = moments[-1].rows
-
-    def cells(moment: Strips, row: Row) -> Markup:
-        return moment.cell(row, f"after {count(moment.record['clips_seen'])} clips")
-
-    lines = [(row.prompt, [cells(moment, row) for moment in moments]) for row in rows]
-    return join(
-        tag("style", *(moment.rule() for moment in moments)),
-        tag("p", "Left to right is training: clips seen, and the time in minutes and seconds."),
-        _groups([_moment_label(moment.record) for moment in moments], lines, run.held_out_prompts),
+    remarks = [f"after {format_count(moment.record['clips_seen'])} clips" for moment in moments]
+    return ContactSheet(
+        strips=moments,
+        intro="Left to right is training: clips seen, and the time in minutes and seconds.",
+        columns=[_moment_column(moment.record) for moment in moments],
+        lines=_build_lines(moments[-1].rows, moments, remarks),
+        held_out_prompts=run.held_out_prompts,
     )
 
 
-def seeds_sheet(run: Run, problems: list[str]) -> Markup | None:
-    """Render prompts by seeds, a real clip of each prompt first; None if the run drew none."""
-    drawn = [record for record in run.seeds if picture_path(run, record)]
-    if not drawn:
+def build_seeds_sheet(run: Run, problems: list[str]) -> ContactSheet | None:
+    """Lay out prompts by seeds, a real clip of each prompt first.
+
+    Return None if the run has no clips by seed.
+    """
+    present = [record for record in run.seeds if picture_path(run, record)]
+    if not present:
         return None
-    prompts = _shown_prompts(drawn[-1:], run)
-    generated = read_strips(run, drawn[-1], "seeds", prompts, problems)
+    prompts = _choose_prompts(present[-1:], run)
+    generated = read_strips(run, present[-1], "seeds", prompts, problems)
     if generated is None:
         return None
     real = read_strips(run, run.data, "real", prompts, problems) if run.data else None
     seeds = range(min(MAX_SEEDS, 1 + max(row.occurrence for row in generated.rows)))
-    heads = [tag("span", f"seed {seed}") for seed in seeds]
+    columns = [Column(f"seed {seed}") for seed in seeds]
     lines = []
     for prompt in dict.fromkeys(row.prompt for row in generated.rows):
-        cells = [generated.cell(Row(prompt, seed), f"seed {seed}") for seed in seeds]
-        first = [real.cell(Row(prompt), "real")] if real else []
-        lines.append((prompt, [*first, *cells]))
-    step = count(generated.record["step"])
-    about = f"Drawn at step {step} from fixed seeds, by the averaged generator. "
-    about += (
+        clips = [generated.clip(Row(prompt, seed), f"seed {seed}") for seed in seeds]
+        first = [real.clip(Row(prompt), "real")] if real else []
+        lines.append((prompt, [*first, *clips]))
+    step = format_count(generated.record["step"])
+    about_real = (
         "The first clip of a row is a real one; held-out prompts have none."
         if real
         else "This run kept no real clips to set beside them."
     )
-    return join(
-        tag("style", generated.rule(), real.rule() if real else None),
-        tag("p", about),
-        _groups(
-            [*([tag("b", "real")] if real else []), *heads],
-            lines,
-            run.held_out_prompts,
-            first_is_real=real is not None,
-        ),
+    return ContactSheet(
+        strips=[generated, real] if real else [generated],
+        intro=f"Drawn at step {step} from fixed seeds, by the averaged generator. {about_real}",
+        columns=[Column("real", is_bold=True), *columns] if real else columns,
+        lines=lines,
+        held_out_prompts=run.held_out_prompts,
+        first_is_real=real is not None,
     )
 
 
-def runs_sheet(runs: Sequence[Run], labels: Sequence[str], problems: list[str]) -> Markup | None:
-    """Render the last samples of several runs side by side; None if none has any."""
-    columns = []
+def build_runs_sheet(
+    runs: Sequence[Run], labels: Sequence[str], problems: list[str]
+) -> ContactSheet | None:
+    """Lay out the last samples of several runs side by side.
+
+    Return None if no run has any.
+    """
+    strips, columns = [], []
     for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
         present = [record for record in run.samples if picture_path(run, record)]
         if not present:
             problems += [f"{label}: its picture is missing"] if run.samples else []
             continue
-        prompts = _shown_prompts(present[-1:], run, ROOM_OF_MANY)
+        prompts = _choose_prompts(present[-1:], run, ROOM_OF_MANY)
         found: list[str] = []
-        strips = read_strips(run, present[-1], f"r{index}", prompts, found)
+        last = read_strips(run, present[-1], f"r{index}", prompts, found)
         problems += [f"{label}: {problem}" for problem in found]
-        if strips:
-            columns.append((strips, label, index))
-    if not columns:
+        if last:
+            strips.append(last)
+            columns.append(Column(label, css_class=f"key s{index}"))
+    if not strips:
         return None
-    rows = list(dict.fromkeys(row for strips, *_ in columns for row in strips.rows))
-    heads = [tag("span", label, class_=f"key s{index}") for _, label, index in columns]
-    lines = [
-        (row.prompt, [strips.cell(row, label) for strips, label, _ in columns]) for row in rows
-    ]
-    held_out = frozenset().union(*(run.held_out_prompts for run in runs))
-    return join(
-        tag("style", *(strips.rule() for strips, *_ in columns)), _groups(heads, lines, held_out)
+    rows = dict.fromkeys(row for one_run in strips for row in one_run.rows)
+    return ContactSheet(
+        strips=strips,
+        columns=columns,
+        lines=_build_lines(rows, strips, [column.title for column in columns]),
+        held_out_prompts=frozenset().union(*(run.held_out_prompts for run in runs)),
     )
 
 
 def choose_evenly(items: Sequence[T], most: int) -> list[T]:
-    """Choose at most `most` items, evenly spaced, the first and the last among them."""
+    """Return at most `most` items, evenly spaced, with both ends."""
     if len(items) <= most:
         return list(items)
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
-def _shown_prompts(records: Sequence[Record], run: Run, room: tuple[int, int] = ROOM) -> set[str]:
-    """Choose the prompts, trained and held out, that a sheet has room for."""
-    prompts = list(dict.fromkeys(prompt for r in records for prompt in texts(r, "prompts")))
+def _build_lines(
+    rows: Iterable[Row], strips: Sequence[FilmStrips], remarks: Sequence[str]
+) -> list[Line]:
+    """Return a line for each row, with one clip from each of the strips."""
+    pairs = list(zip(strips, remarks, strict=True))
+    return [(row.prompt, [one.clip(row, remark) for one, remark in pairs]) for row in rows]
+
+
+def _choose_prompts(records: Sequence[Record], run: Run, room: tuple[int, int] = ROOM) -> set[str]:
+    """Return the trained and held-out prompts that a sheet has room for."""
+    prompts = list(dict.fromkeys(prompt for r in records for prompt in get_texts(r, "prompts")))
     held_out = [prompt for prompt in prompts if prompt in run.held_out_prompts]
     trained = [prompt for prompt in prompts if prompt not in run.held_out_prompts]
-    return {
-        *choose_evenly(trained, room[0]),
-        *choose_evenly(held_out, room[1]),
-    }
+    return {*choose_evenly(trained, room[0]), *choose_evenly(held_out, room[1])}
 
 
-def _groups(
-    heads: Sequence[Markup],
-    lines: Sequence[tuple[str, Sequence[Markup]]],
-    held_out: frozenset[str],
-    *,
-    first_is_real: bool = False,
-) -> Markup:
-    """Lay out trained and held-out prompts apart."""
-    trained = [line for line in lines if line[0] not in held_out]
-    unseen = [line for line in lines if line[0] in held_out]
-    kind = "sheet beside" if first_is_real else "sheet"
-    unseen_heads = [tag("span"), *heads[1:]] if first_is_real else heads
-    return join(
-        _grid(heads, trained, kind) if trained else None,
-        tag("h3", UNSEEN) if unseen else None,
-        _grid(unseen_heads, unseen, kind) if unseen else None,
-    )
-
-
-def _grid(
-    heads: Sequence[Markup], lines: Sequence[tuple[str, Sequence[Markup]]], kind: str
-) -> Markup:
-    labels = tag("div", *heads, class_="strip head")
-    second = tag("div", labels, class_="second", aria_hidden="true")  # wide screens: two columns
-    rows = (
-        tag("div", tag("p", shorten(prompt)), tag("div", *cells, class_="strip"))
-        for prompt, cells in lines
-    )
-    return tag("div", labels, second, *rows, class_=kind, style=f"--columns:{len(heads)}")
-
-
-def _moment_label(record: Record) -> Markup:
+def _moment_column(record: Record) -> Column:
     clips, seconds = record["clips_seen"], record["seconds"]
-    return tag("span", tag("b", short(clips)), tag("br"), stopwatch(seconds))
+    return Column(format_number(clips), format_clock(seconds), is_bold=True)

@@ -1,10 +1,10 @@
-"""Which numbers of a run become which chart."""
+"""Build the charts of a run's numbers."""
 
 from collections.abc import Sequence
 
-from t2vgan.report.charts import Chart, line_chart
-from t2vgan.report.html import Markup, count, duration
-from t2vgan.report.records import CLOCKS, Record, Run, find
+from t2vgan.report.charts import Chart, Plot, build_plot
+from t2vgan.report.formatting import format_count, format_duration
+from t2vgan.report.records import CLOCKS, Record, Run, get_number
 
 EVALUATION_CHARTS = (
     Chart(
@@ -56,36 +56,37 @@ TRAIN_CHARTS = (
 )
 
 
-def curves(run: Run) -> list[Markup]:
-    """Draw every number of the run against clips seen, the ones that matter first."""
+def build_curves(run: Run) -> list[Plot]:
+    """Plot every number against clips seen, the important ones first."""
     return [
-        *draw_charts(run.evaluations, EVALUATION_CHARTS),
-        *draw_charts(run.train, TRAIN_CHARTS),
-        *draw_charts(run.train, _unforeseen(run.train)),
+        *build_plots(run.evaluations, EVALUATION_CHARTS),
+        *build_plots(run.train, TRAIN_CHARTS),
+        *build_plots(run.train, _charts_of_unknown_keys(run.train)),
     ]
 
 
-def draw_charts(records: Sequence[Record], charts: Sequence[Chart]) -> list[Markup]:
-    """Draw each chart for which the records hold a number."""
+def build_plots(records: Sequence[Record], charts: Sequence[Chart]) -> list[Plot]:
+    """Plot each chart for which the records hold a number."""
     x = [record["clips_seen"] for record in records]
     notes = [
-        f"step {count(record['step'])}, {count(record['clips_seen'])} clips, "
-        f"{duration(record['seconds'])}"
+        f"step {format_count(record['step'])}, {format_count(record['clips_seen'])} clips, "
+        f"{format_duration(record['seconds'])}"
         for record in records
     ]
-    drawn = []
+    plots = []
     for chart in charts:
         columns = {
-            name: [find(record, key) for record in records] for key, name in chart.names.items()
+            name: [get_number(record, key) for record in records]
+            for key, name in chart.names.items()
         }
         series = {name: values for name, values in columns.items() if set(values) - {None}}
         if series:
-            drawn.append(line_chart(chart, x, series, notes))
-    return drawn
+            plots.append(build_plot(chart, x, series, notes))
+    return plots
 
 
-def _unforeseen(records: Sequence[Record]) -> list[Chart]:
-    """Give each number that TRAIN_CHARTS does not know a chart of its own: nothing is hidden."""
+def _charts_of_unknown_keys(records: Sequence[Record]) -> list[Chart]:
+    """Return a chart for each number that no chart above shows."""
     known = {*CLOCKS, "wall_time"}.union(*(chart.names for chart in TRAIN_CHARTS))
     keys = dict.fromkeys(key for record in records for key in record if key not in known)
     return [Chart(key, {key: key}) for key in keys]

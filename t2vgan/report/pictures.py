@@ -1,8 +1,8 @@
-"""Film-strip pictures of a run, made light enough for the page: one row a clip, frames abreast.
+"""Read a run's film strips and make them light enough for the page.
 
-A picture goes into the page once. Each cell of a sheet shows one frame of one row, and a CSS
-animation steps along the row. All cells share the page's one clock, so they move in step, which
-separate animated pictures do not.
+A film strip has one row for each clip, its frames side by side. A picture goes into the page once.
+Each cell of a sheet shows one frame of one row, and a CSS animation steps along the row. All cells
+share the page's one clock, so they move in step, which separate animated pictures do not.
 """
 
 import base64
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2vgan.report.html import Markup, shorten, tag
-from t2vgan.report.records import Record, Run, number, text, texts
+from t2vgan.report.formatting import shorten
+from t2vgan.report.records import Record, Run, get_number, get_text, get_texts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,55 +30,48 @@ DEFAULT_FPS = 10
 
 @dataclass(frozen=True)
 class Row:
-    """One clip of a picture: a prompt, and which of its clips where it has several."""
+    """One clip of a picture: a prompt and the number of its clip."""
 
     prompt: str
     occurrence: int = 0
 
 
 @dataclass(frozen=True)
-class Strips:
+class Clip:
+    """One cell of a contact sheet, which plays one row of a picture."""
+
+    css_class: str
+    position: float  # of the row, in percent from top to bottom
+    title: str
+
+
+@dataclass(frozen=True)
+class FilmStrips:
     """Some rows of a run's picture, ready for the page."""
 
-    name: str  # of the CSS class that its cells share
+    name: str  # the CSS class of its cells
     record: Record
     rows: Sequence[Row]  # top to bottom
-    picture: bytes  # WebP
+    num_frames: int
+    height: int
+    width: int
+    seconds: float  # of a loop
+    picture: str  # WebP in base64
 
-    def rule(self) -> Markup:
-        """Return the CSS rule of the cells."""
-        picture = base64.b64encode(self.picture).decode("ascii")
-        frames, fps = int(self.record["num_frames"]), number(self.record, "fps") or DEFAULT_FPS
-        # jump-none: the first frame at 0 %, the last at 100 %, each shown for 1/frames of a loop.
-        motion = f"film {frames / fps:.3f}s steps({frames}, jump-none) infinite"
-        return Markup(
-            f".{self.name}{{background-image:url(data:image/webp;base64,{picture});"
-            f"background-size:{frames * 100}% {len(self.rows) * 100}%;"
-            f"aspect-ratio:{int(self.record['width'])}/{int(self.record['height'])};"
-            f"{f'animation:{motion}' if frames > 1 else ''}}}\n"
-        )
-
-    def cell(self, row: Row, remark: str) -> Markup:
-        """Render one moving clip, or an empty place where the picture lacks it."""
+    def clip(self, row: Row, remark: str) -> Clip | None:
+        """Return the cell of one row, or None where the picture lacks it."""
         if row not in self.rows:
-            return tag("i")
-        at = 100 * self.rows.index(row) / max(len(self.rows) - 1, 1)
-        hint = f"{shorten(row.prompt)}, {remark}"
-        return tag(
-            "i",
-            class_=f"clip {self.name}",
-            style=f"background-position-y:{at:.4f}%",
-            role="img",
-            title=hint,
-        )
+            return None
+        position = 100 * self.rows.index(row) / max(len(self.rows) - 1, 1)
+        return Clip(self.name, position, f"{shorten(row.prompt)}, {remark}")
 
 
 def read_strips(
     run: Run, record: Record, name: str, prompts: Collection[str], problems: list[str]
-) -> Strips | None:
+) -> FilmStrips | None:
     """Read the clips of `prompts` from the picture that a record names.
 
-    None, and a line in `problems`, where the picture is missing, foreign or damaged.
+    Return None and add to `problems` where the picture is missing, foreign or damaged.
     """
     path = picture_path(run, record)
     if path is None:
@@ -91,7 +84,10 @@ def read_strips(
 
 
 def picture_path(run: Run, record: Record) -> Path | None:
-    """Return the picture's path, if there is one; only files of its own folder are ever read."""
+    """Return the path of a record's picture, None if there is none.
+
+    Only files of the run's own folder are ever read.
+    """
     folder = run.folder.resolve()
     try:
         path = (folder / str(record.get("file") or "")).resolve()
@@ -100,35 +96,45 @@ def picture_path(run: Run, record: Record) -> Path | None:
         return None
 
 
-def _read(record: Record, path: Path, name: str, prompts: Collection[str]) -> Strips:
-    """Check a record against its picture and read it; ValueError or OSError with the reason."""
+def _read(record: Record, path: Path, name: str, prompts: Collection[str]) -> FilmStrips:
+    """Check a record against its picture and read it.
+
+    Raises:
+        ValueError, OSError, SyntaxError: the picture cannot be shown, with the reason.
+    """
     from PIL import Image  # not needed by runs without samples
 
-    listed = texts(record, "prompts")
-    frames, height, width = (
-        int(number(record, key) or 0) for key in ("num_frames", "height", "width")
+    listed = get_texts(record, "prompts")
+    num_frames, height, width = (
+        int(get_number(record, key) or 0) for key in ("num_frames", "height", "width")
     )
-    if not listed or min(frames, height, width) < 1:
+    if not listed or min(num_frames, height, width) < 1:
         raise ValueError("the record lacks prompts, num_frames, height or width")
-    expected = (frames * width, len(listed) * height)
+    expected = (num_frames * width, len(listed) * height)
     if expected[0] * expected[1] > MAX_PIXELS:
         raise ValueError(f"a picture of {expected} is too large for the page")
-    checksum = text(record, "sha256")
+    checksum = get_text(record, "sha256")
     if checksum and hashlib.sha256(path.read_bytes()).hexdigest() != checksum:
         raise ValueError(f"{path.name} is not the picture that was made with this record")
-    with _any_size(), Image.open(path, formats=["WEBP", "PNG"]) as image:
+    with _unlimited_size(), Image.open(path, formats=["WEBP", "PNG"]) as image:
         if image.size != expected:
             raise ValueError(f"the picture is {image.size}, its record says {expected}")
         chosen = [index for index, prompt in enumerate(listed) if prompt in prompts]
         if not chosen:
             raise ValueError("shows none of the prompts of the last samples")
-        picture = _encode(_rows(image, chosen, height))
-    return Strips(name, record, number_rows([listed[index] for index in chosen]), picture)
+        picture = _encode(_crop_rows(image, chosen, height))
+    rows = number_rows([listed[index] for index in chosen])
+    seconds = num_frames / (get_number(record, "fps") or DEFAULT_FPS)
+    encoded = base64.b64encode(picture).decode("ascii")
+    return FilmStrips(name, record, rows, num_frames, height, width, seconds, encoded)
 
 
 @contextmanager
-def _any_size() -> Iterator[None]:
-    """Lift Pillow's own limit, which long clips exceed: the record says what size to decode."""
+def _unlimited_size() -> Iterator[None]:
+    """Lift Pillow's limit of pixels, which long clips exceed.
+
+    The size is compared with the record before anything is decoded.
+    """
     from PIL import Image
 
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -139,7 +145,7 @@ def _any_size() -> Iterator[None]:
 
 
 def number_rows(prompts: Sequence[str]) -> list[Row]:
-    """Return a row for each prompt, those of one prompt numbered from 0."""
+    """Return a row for each prompt, equal prompts numbered from 0."""
     seen = Counter[str]()
     rows = []
     for prompt in prompts:
@@ -148,7 +154,7 @@ def number_rows(prompts: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _rows(image: "Image.Image", chosen: Sequence[int], height: int) -> "Image.Image":
+def _crop_rows(image: "Image.Image", chosen: Sequence[int], height: int) -> "Image.Image":
     """Return an RGB picture of the chosen rows of height `height`."""
     from PIL import Image
 
@@ -160,7 +166,11 @@ def _rows(image: "Image.Image", chosen: Sequence[int], height: int) -> "Image.Im
 
 
 def _encode(picture: "Image.Image") -> bytes:
-    """Encode a picture as WebP: without loss if that is light enough; ValueError if nothing is."""
+    """Encode a picture as WebP, without loss if that is light enough.
+
+    Raises:
+        ValueError: the picture is too heavy even at the lowest quality.
+    """
     for options in (LOSSLESS, *({"quality": quality} for quality in QUALITIES)):
         buffer = io.BytesIO()
         picture.save(buffer, "WEBP", **options)

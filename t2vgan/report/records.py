@@ -1,8 +1,11 @@
-"""What a run left in its folder, read with tolerance: a damaged piece is named, never fatal."""
+"""Read the files of a run.
+
+A damaged piece is listed among the run's problems and never fatal.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +20,24 @@ LARGEST = 1e300  # beyond it sums and the ranges of axes overflow
 
 @dataclass(frozen=True)
 class Run:
-    """One run's files. Every list of records is in the order of training.
+    """One run's files, or only the evaluation of another system.
 
-    Of somebody else's system there is an evaluation alone.
+    Every list of records is in the order of training.
     """
 
-    run_dir: Path  # or the file of an evaluation alone
+    run_dir: Path  # or the file of an evaluation without a run
     folder: Path  # its pictures lie in there
-    is_trained: bool  # here: there is more than an evaluation
-    config: Record  # config.json
-    environment: Record  # run.json: hardware, versions, command, git commit
+    is_trained: bool  # False: there is only an evaluation
     final_evaluation: Record  # evaluation.json, written after training with more clips
-    data: Record  # what it learns from, with a picture of real clips
-    train: Sequence[Record]
-    samples: Sequence[Record]  # each prompt once
-    seeds: Sequence[Record]  # some prompts with several seeds
-    evaluations: Sequence[Record]
-    events: Sequence[Record]
-    problems: Sequence[str]  # what could not be read, for the reader of the page
+    data: Record  # the training data, with a picture of real clips
+    config: Record = field(default_factory=dict)  # config.json
+    environment: Record = field(default_factory=dict)  # run.json: hardware, versions, command
+    train: Sequence[Record] = ()
+    samples: Sequence[Record] = ()  # each prompt once
+    seeds: Sequence[Record] = ()  # some prompts with several seeds
+    evaluations: Sequence[Record] = ()
+    events: Sequence[Record] = ()
+    problems: Sequence[str] = ()  # what could not be read, for the reader of the page
 
     @property
     def name(self) -> str:
@@ -42,32 +45,41 @@ class Run:
 
     @property
     def last(self) -> Record:
-        """The record furthest into training."""
+        """Return the record furthest into training."""
         records = (*self.train, *self.samples, *self.seeds, *self.evaluations, *self.events)
         return max(records or [self.data], key=lambda record: (record["step"], record["seconds"]))
 
     @property
     def warnings(self) -> list[Record]:
-        """The events that call for somebody: bad steps, bad data, a dull game."""
+        """Return the events that need attention: bad steps, bad data, collapse."""
         return [event for event in self.events if event.get("warning") is True]
 
     @property
     def best_evaluation(self) -> Record | None:
-        """The first of those most accurate on training prompts, whose weights the run keeps."""
-        rated = [record for record in self.evaluations if number(record, "accuracy") is not None]
+        """Return the most accurate evaluation, whose weights the run keeps.
+
+        Accuracy is that on training prompts; of equal ones the first counts.
+        """
+        rated = [
+            record for record in self.evaluations if get_number(record, "accuracy") is not None
+        ]
         return max(rated, key=lambda record: record["accuracy"], default=None)
 
     @property
     def held_out_prompts(self) -> frozenset[str]:
-        """Prompts that any of the run's files names as held out from training."""
+        """Return the prompts that any file lists as held out."""
         sources = (self.final_evaluation, *self.evaluations, *self.samples, *self.seeds)
         return frozenset(
-            prompt for source in sources for prompt in texts(source, "held_out_prompts")
+            prompt for source in sources for prompt in get_texts(source, "held_out_prompts")
         )
 
 
 def read_run(run_dir: Path) -> Run:
-    """Read a run's files; `UserError` if the folder holds no training record at all."""
+    """Read a run's files.
+
+    Raises:
+        UserError: the folder holds no training record at all.
+    """
     metrics = run_dir / "metrics.jsonl"
     if not metrics.is_file():
         what = "holds no metrics.jsonl" if run_dir.exists() else "is not there"
@@ -100,81 +112,80 @@ def read_run(run_dir: Path) -> Run:
 
 
 def read_evaluation(file: Path) -> Run:
-    """Read a record of `python -m t2vgan.evaluation` as a run of which nothing else is known.
+    """Read a record of `python -m t2vgan.evaluation` as a run.
 
-    UserError if it is none.
+    Raises:
+        UserError: the file is no such record.
     """
     record = _read_json(file, [])
-    if not is_evaluation(record):
+    if not has_accuracy(record):
         raise UserError(
             f"{file} is no evaluation; python -m t2vgan.evaluation --videos DIR --data DATA"
             " --out FILE writes one"
         )
-    protocol, shown = table(record, "protocol"), table(record, "shown")
+    protocol, shown = get_record(record, "protocol"), get_record(record, "shown")
     clocks = {
-        "step": number(protocol, "weights_step") or 0,
-        "clips_seen": number(protocol, "weights_clips_seen") or 0,
+        "step": get_number(protocol, "weights_step") or 0,
+        "clips_seen": get_number(protocol, "weights_clips_seen") or 0,
         "seconds": 0,
     }
     return Run(
         run_dir=file,
         folder=file.parent,
         is_trained=False,
-        config={},
-        environment={},
         final_evaluation=record,
         data=clocks,
-        train=[],
         samples=[{**protocol, **shown, **clocks, "kind": "samples"}] if shown else [],
-        seeds=[],
-        evaluations=[],
-        events=[],
-        problems=[],
     )
 
 
-def is_evaluation(record: Record) -> bool:
-    """Whether evaluation.json says how accurate clips are, on prompts of either kind."""
-    scores = table(record, "generated") or record
-    return any(number(scores, key) is not None for key in ("accuracy", "accuracy_held_out"))
+def has_accuracy(record: Record) -> bool:
+    """Return whether evaluation.json holds an accuracy, on either kind of prompts."""
+    scores = get_scores(record)
+    return any(get_number(scores, key) is not None for key in ("accuracy", "accuracy_held_out"))
 
 
-def number(record: Record, key: str) -> float | None:
-    """Return a number from a record, finite and not beyond LARGEST, else None."""
-    return _number(record.get(key))
+def get_scores(evaluation: Record) -> Record:
+    """Return the generated clips' scores inside evaluation.json."""
+    return get_record(evaluation, "generated") or evaluation
 
 
-def text(record: Record, *keys: str) -> str | None:
-    """Return the first of `keys` that holds a non-empty string, else None."""
-    values = (record.get(key) for key in keys)
+def get_value(record: Record, path: str) -> Any:
+    """Return the value under a key or a dotted path, else None."""
+    if path in record:
+        return record[path]
+    outer, _, inner = path.partition(".")
+    return get_value(get_record(record, outer), inner) if inner else None
+
+
+def get_number(record: Record, path: str) -> float | None:
+    """Return a number if it is finite and at most LARGEST, else None."""
+    return _number(get_value(record, path))
+
+
+def get_text(record: Record, *paths: str) -> str | None:
+    """Return the first non-empty string under `paths`, else None."""
+    values = (get_value(record, path) for path in paths)
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
-def texts(record: Record, key: str) -> list[str]:
-    """Return a record's list of strings; empty if there is none."""
-    value = record.get(key)
+def get_texts(record: Record, path: str) -> list[str]:
+    """Return a list of strings; empty if there is none."""
+    value = get_value(record, path)
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def find(record: Record, path: str) -> float | None:
-    """Return the finite number under `outer.inner`, a key of an inner object, else None."""
-    *outer, key = [path] if path in record else path.split(".")
-    for name in outer:
-        record = table(record, name)
-    return number(record, key)
-
-
-def interval(record: Record, key: str) -> tuple[float, float] | None:
+def get_interval(record: Record, path: str) -> tuple[float, float] | None:
     """Return the two numbers of a confidence interval, else None."""
-    match record.get(key):
+    match get_value(record, path):
         case [low, high] if None not in (_number(low), _number(high)):
             return low, high
     return None
 
 
-def table(record: Record, key: str) -> Record:
-    """Return a record's inner object; empty if there is none."""
-    value = record.get(key)
+def get_record(record: Record, path: str) -> Record:
+    """Return an inner object; empty if there is none."""
+    value = get_value(record, path)
     return value if isinstance(value, dict) else {}
 
 
@@ -195,10 +206,10 @@ def _read_metrics(path: Path, problems: list[str]) -> list[Record]:
 
 
 def _is_record(value: Any) -> bool:
-    """Whether a value has a kind and the three clocks: finite and not negative."""
+    """Return whether a value has a kind and three clocks, none negative."""
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
         return False
-    clocks = (number(value, key) for key in CLOCKS)
+    clocks = (get_number(value, key) for key in CLOCKS)
     return all(clock is not None and clock >= 0 for clock in clocks)
 
 

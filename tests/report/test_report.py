@@ -17,14 +17,21 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 
 from t2vgan.errors import UserError
 from t2vgan.report import open_comparison, write_comparison, write_report
-from t2vgan.report.charts import Chart, line_chart, log_ticks, ticks
+from t2vgan.report.charts import Chart, Plot, build_plot, log_ticks, ticks
 from t2vgan.report.comparison import MAX_RUNS
 from t2vgan.report.contact_sheets import MAX_MOMENTS, ROOM, choose_evenly
-from t2vgan.report.html import duration, percent, short, stopwatch, tag
+from t2vgan.report.formatting import (
+    format_clock,
+    format_duration,
+    format_number,
+    format_percent,
+)
+from t2vgan.report.html import render
 from t2vgan.report.pictures import MAX_PICTURE_BYTES
 from t2vgan.report.records import read_run
 from tests.support.run_folders import (
@@ -87,6 +94,8 @@ class Page(HTMLParser):
         assert self.open.pop() == name
 
     def handle_data(self, data):
+        if data.isspace() and "\n" in data:  # between elements: a template's own line breaks
+            return
         for name in self.open:
             self.texts[name][-1] += data
 
@@ -411,7 +420,7 @@ def test_an_evaluation_without_a_run_stands_beside_runs(two_runs, theirs, tmp_pa
     clips = [clip["title"] for clip in sheet_of(html, 1).with_class("clip")]
     assert len(clips) == len(PROMPTS) + 2
     assert clips[1] == f"{PROMPTS[0]}, theirs.json"
-    heading, first, *_ = comparison.lines()
+    heading, first, *_ = comparison.format_lines()
     assert heading.endswith(" theirs.json")
     assert first.split("  ")[-1].strip() == "40 % (85 % to 95 %)"
 
@@ -439,14 +448,14 @@ def test_evaluations_alone_are_a_page_of_numbers(theirs, tmp_path):
     assert page.texts["b"][0] == "40\N{NO-BREAK SPACE}%", "better than none at all"
     assert len(page.with_class("clip")) == 4
     assert "training time" not in html
-    heading, *_, warning = comparison.lines()
+    heading, *_, warning = comparison.format_lines()
     assert heading.split() == ["ours", "theirs.json"]
     assert warning == page.texts["li"][0]
 
 
 def test_an_evaluation_of_held_out_prompts_alone_is_one(theirs):
     edit(theirs, generated={"accuracy": None})
-    lines = [" ".join(line.split()) for line in open_comparison([theirs]).lines()]
+    lines = [" ".join(line.split()) for line in open_comparison([theirs]).format_lines()]
     assert "held-out prompts 70 % (60 % to 80 %)" in lines
 
 
@@ -656,7 +665,7 @@ def test_numbers_at_the_ends_of_floats_are_tolerated(run_dir, tmp_path, value):
     assert all(0 <= float(dot["cy"]) <= 200 for dot in page.with_class("dot"))
     comparison = open_comparison([run_dir, make_run(tmp_path / "other")])
     write_comparison(comparison, tmp_path / "two.html")
-    assert list(comparison.lines())
+    assert list(comparison.format_lines())
 
 
 @pytest.mark.parametrize("suffix", ["webp", "png"])
@@ -763,11 +772,14 @@ def test_a_long_run_stays_light_and_quick(run_dir):
     assert len(page.with_class("band")) > 0
 
 
+def draw(plot: Plot) -> Page:
+    return Page(render("charts.html", plots=[plot]))
+
+
 def test_chart_puts_values_where_the_axes_say():
     chart = Chart("t", {}, unit="%", low=0, high=1)
-    page = Page(
-        line_chart(chart, [0, 50, 100], {"a": [0.0, None, 1.0], "b": [0.5, 0.5, 0.5]}, ["n"] * 3)
-    )
+    series = {"a": [0.0, None, 1.0], "b": [0.5, 0.5, 0.5]}
+    page = draw(build_plot(chart, [0, 50, 100], series, ["n"] * 3))
     dots = [(a["class"], float(a["cx"]), float(a["cy"])) for a in page.with_class("dot")]
     assert dots == [
         ("dot s0", 42, 166), ("dot s0", 350, 8),
@@ -788,7 +800,7 @@ def test_chart_puts_values_where_the_axes_say():
 @pytest.mark.parametrize("log", [False, True])
 def test_any_values_can_be_drawn(values, log):
     x = [0.0] * len(values)
-    page = Page(line_chart(Chart("t", {}, log=log), x, {"a": values}, [""] * len(values)))
+    page = draw(build_plot(Chart("t", {}, log=log), x, {"a": values}, [""] * len(values)))
     assert all(0 <= float(a["cy"]) <= 200 for a in page.with_class("dot"))
     assert page.with_class("y")
 
@@ -802,21 +814,25 @@ def test_ticks_are_round_and_inside():
 
 
 def test_numbers_read_well():
-    assert [short(n) for n in (0, 1, -2.5, 0.002, 2e-5, 20_000, 1.5e6, 999.9, 999.4)] == [
+    assert [format_number(n) for n in (0, 1, -2.5, 0.002, 2e-5, 20_000, 1.5e6, 999.9, 999.4)] == [
         "0", "1", "-2.5", "0.002", "2e-5", "20k", "1.5M", "1k", "999"
     ]  # fmt: skip
-    assert [duration(s) for s in (0, 59.6, 552, 3600, 93_784)] == [
+    assert [format_duration(s) for s in (0, 59.6, 552, 3600, 93_784)] == [
         "0 s", "1 min 0 s", "9 min 12 s", "1 h 0 min", "26 h 3 min"
     ]  # fmt: skip
-    shares = [percent(share).split("\N{NO-BREAK SPACE}")[0] for share in (0, 0.9612, 0.999999, 1)]
+    shares = [
+        format_percent(share).split("\N{NO-BREAK SPACE}")[0] for share in (0, 0.9612, 0.999999, 1)
+    ]
     assert shares == ["0", "96.1", "99.99", "100"]
-    assert [stopwatch(s) for s in (0, 552, 3723)] == ["0:00", "9:12", "1:02:03"]
+    assert [format_clock(s) for s in (0, 552, 3723)] == ["0:00", "9:12", "1:02:03"]
 
 
-def test_tags_escape_what_is_not_markup():
-    assert tag("p", "a<b", tag("b", "&"), None, title='"', class_="x", hidden=True) == (
-        '<p title="&quot;" class="x" hidden>a&lt;b<b>&amp;</b></p>'
-    )
+def test_templates_escape_every_value_and_miss_none():
+    html = render("charts.html", plots=[build_plot(Chart('<a "', {}), [1], {"&": [1]}, ["<b>"])])
+    assert 'aria-label="&lt;a &#34;"' in html
+    assert "&amp;: 1\n&lt;b&gt;</title>" in html
+    with pytest.raises(UndefinedError, match="'plots' is undefined"):
+        render("charts.html")
 
 
 def test_choose_evenly_keeps_the_ends():
