@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import zlib
-from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from zlib import crc32
@@ -18,6 +17,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 from jinja2 import UndefinedError
+from markupsafe import escape
 from PIL import Image
 
 from t2vgan.errors import UserError
@@ -269,7 +269,7 @@ def test_attributes_have_shares_intervals_and_curves(run_dir):
 def test_confusion_is_a_table_of_shares_of_what_was_asked(run_dir):
     html, _ = report_of(run_dir)
     shape, motion = re.findall('<table class="confusion">.*?</table>', html, re.DOTALL)
-    hostile = escape(HOSTILE)
+    hostile = str(escape(HOSTILE))
     assert cells_of(shape) == [
         ["asked \\ seen", "star", hostile, "oval", "none"],
         ["star", "95", "0", "0", "5"],
