@@ -128,7 +128,9 @@ class AdversarialTraining:
         self.metrics.add(f"gradient_norm/{side.name}", norm)
 
     def discriminator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
-        """Return (B,): objective, mismatched prompts, latent recovery, in some steps R1 + R2.
+        """Return the discriminator's loss (B,).
+
+        The objective, the mismatched term, latent recovery and, in some steps, R1 + R2.
 
         A step with the penalty is in float32 as a whole, where second derivatives live.
         """
@@ -155,7 +157,7 @@ class AdversarialTraining:
         return loss
 
     def discriminate(self, video: Tensor, batch: MicroBatch) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return the logits of B real and B generated clips, and recovered latents.
+        """Return logits of B real and B generated clips, and recovered latents.
 
         Shapes: video (2B, C, T, H, W), real clips first; logits two times (B,), and where the
         mismatched term is on a third (B,), of the real clips with mismatched prompts; the latents
@@ -192,7 +194,7 @@ class AdversarialTraining:
 
     @torch.no_grad()
     def real_logits(self, batch: MicroBatch) -> Tensor:
-        """Return the real clips' logits (B,); zeros where the objective has no use for them."""
+        """Return the real clips' logits (B,); zeros where the objective ignores them."""
         if not self.objective.generator_needs_real:
             return torch.zeros(len(batch.real_video), device=batch.real_video.device)
         with self.autocast():
@@ -210,7 +212,7 @@ class AdversarialTraining:
         return {**self.schedule(step).metrics(), "ema/halflife": halflife}
 
     def set_schedule(self, step: int) -> Schedule:
-        """Set both optimizers and the camera to a step's schedule, and return it."""
+        """Set optimizers and camera to a step's schedule, and return it."""
         schedule = self.schedule(step)
         for side, learning_rate in (
             (self.generator, schedule.generator_lr),
@@ -228,9 +230,9 @@ class AdversarialTraining:
         return torch.autocast(self.context.device.type, self.precision)
 
     def gather_nonfinite(self) -> dict[str, list[bool]]:
-        """Return which updates since the last call were not finite on any rank.
+        """Return which updates since the last call were not finite.
 
-        A flag for each update of each network. Collective; waits for the device.
+        A flag for each update of each network, over all ranks. Collective; waits for the device.
         """
         found = {}
         for name, side in self.optimizers.items():

@@ -52,7 +52,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class BatchPreparer:
-    """Turn a rank's part of a global batch into micro-batches on the device."""
+    """Turn a rank's part of a batch into micro-batches on the device."""
 
     vocabulary: Vocabulary
     mismatched_prompts: MismatchedPrompts

@@ -9,7 +9,7 @@ from t2vgan.distributed.context import DistributedContext
 
 
 class MetricAccumulator:
-    """Sum values on the device; `reduce` returns their means over steps and ranks."""
+    """Sum values on the device; `reduce` returns means over steps and ranks."""
 
     def __init__(self, context: DistributedContext) -> None:
         self.context = context
@@ -35,7 +35,9 @@ class MetricAccumulator:
         return {name: [totals[name] for totals in by_rank] for name in own}
 
     def load_state_dict(self, state: Mapping[str, list[list[float]]]) -> None:
-        """Restore the totals; after a change of world size, their mean over ranks."""
+        """Restore the totals.
+
+        After a change of world size every rank gets their mean over ranks."""
         self.totals = {}
         for name, by_rank in state.items():
             totals = torch.tensor(by_rank, device=self.context.device)

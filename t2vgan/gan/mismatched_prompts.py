@@ -20,7 +20,7 @@ Gap = tuple[str | None, ...]
 
 
 class MismatchedPrompts:
-    """Draw another prompt of the data: any, or one that differs in one word."""
+    """Draw another prompt of the data, some of them one word away."""
 
     def __init__(self, prompts: Sequence[str], hard_share: float) -> None:
         self.prompts = prompts
@@ -32,7 +32,7 @@ class MismatchedPrompts:
     def draw(
         self, prompts: Sequence[str], positions: np.ndarray, *, seed: int, step: int, num_clips: int
     ) -> list[str]:
-        """Return another prompt for each clip; by chance it is sometimes the same.
+        """Return another prompt for each clip, by chance sometimes the same.
 
         `positions` are the clips' places in the global batch of `num_clips`.
         """
@@ -51,7 +51,7 @@ class MismatchedPrompts:
 
 
 def _index_neighbours(ids: Mapping[tuple[str, ...], int]) -> dict[Gap, list[int]]:
-    """Return the prompts that differ in one word, in order, by their gap."""
+    """Return the prompts that differ in one word, by their gap."""
     neighbours: dict[Gap, list[int]] = defaultdict(list)
     for words, number in sorted(ids.items(), key=lambda item: item[1]):
         for gap in _gaps(words):

@@ -1,4 +1,4 @@
-"""Apply a network's gradients: clipping, loss scaling and steps that are not finite."""
+"""Apply a network's gradients: clipping, loss scaling, nonfinite steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -69,6 +69,6 @@ class NetworkOptimizer:
         return (squares / (1 - group["betas"][1] ** seen[0]["step"])).sqrt()
 
     def load_loss_scale(self, state: Mapping[str, Any]) -> None:
-        """Restore the gradient scaler; a run in another precision has none to restore."""
+        """Restore the gradient scaler, unless the run had another precision."""
         if state:
             self.grad_scaler.load_state_dict(dict(state))

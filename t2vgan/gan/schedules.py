@@ -1,4 +1,4 @@
-"""Compute what changes over a run: learning rates, penalty and weights of losses.
+"""Compute what changes over a run: learning rates, penalty, loss weights.
 
 Pure functions of a run's progress, which is 0 at its start and 1 at its end.
 """
@@ -73,7 +73,7 @@ def cosine(progress: float, *, start: float, end: float, hold: float = 0.0) -> f
 
 
 def log_linear(progress: float, *, start: float, end: float, until: float = 1.0) -> float:
-    """Return start * (end / start) ** (progress / until), `end` after `until`."""
+    """Return start * (end / start) ** (progress / until), then `end`."""
     if progress >= until:
         return end
     return start * (end / start) ** (progress / until)

@@ -1,4 +1,4 @@
-"""Count samples that could not be used, and stop a run with too many."""
+"""Count samples that could not be used, and limit them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,7 +34,7 @@ class BadSamples:
         return messages
 
     def check(self, clips_seen: int, last: BadSample) -> None:
-        """Check the limit; counts, and so the outcome, are equal on all ranks.
+        """Check the limit; the counts are equal on all ranks.
 
         Raises:
             UserError: more than data.max_bad_fraction of the clips shown were bad.

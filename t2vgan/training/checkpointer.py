@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from torch import Tensor
 
+import t2vgan
 from t2vgan.checkpoint.state_dict import (
     Snapshot,
     latest_step,
@@ -16,10 +17,12 @@ from t2vgan.checkpoint.state_dict import (
 )
 from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import Config
+from t2vgan.data.manifest import Manifest
 from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.tokenizer import Vocabulary
 from t2vgan.tracking.metrics_log import METRICS_NAME
 from t2vgan.training.run_dir import check_same_data
-from t2vgan.training.state import TrainState
+from t2vgan.training.state import TrainingClock, TrainState
 from t2vgan.utils.console import format_error
 from t2vgan.utils.files import fsync_path
 
@@ -52,7 +55,9 @@ class CheckpointManager:
         self.best: tuple[dict[str, Tensor], WeightsInfo] | None = None  # not on disk yet
 
     def save(self, state: TrainState, info: WeightsInfo, *, is_best: bool = False) -> None:
-        """Copy everything to host memory after the save before, and write it in the thread."""
+        """Copy everything to host memory, and write it in the thread.
+
+        Waits for the save before."""
         self.wait()
         optimizers = {name: side.optimizer for name, side in self.gan.optimizers.items()}
         snapshot = take_snapshot(self.gan.networks, optimizers)
@@ -139,3 +144,20 @@ class CheckpointManager:
             side.load_loss_scale(state.loss_scales.get(name, {}))
         self.writing_seconds = state.writing_seconds
         return state
+
+
+def build_weights_info(
+    config: Config, manifest: Manifest, vocabulary: Vocabulary, clock: TrainingClock
+) -> WeightsInfo:
+    """Return all that generation needs besides the averaged generator."""
+    return WeightsInfo(
+        model=config.model,
+        **manifest.geometry.model_dump(),
+        fps=manifest.fps,
+        words=vocabulary.words,
+        prompts=tuple(manifest.prompts),
+        held_out_prompts=manifest.held_out_prompts,
+        step=clock.step,
+        clips_seen=clock.clips_seen,
+        t2vgan_version=t2vgan.__version__,
+    )

@@ -9,7 +9,7 @@ COLLAPSED_DIVERSITY = 0.1  # of that of real clips
 
 
 class CollapseMonitor:
-    """Return a warning when training collapses, once for as long as the cause lasts."""
+    """Warn when training collapses, once for as long as it lasts."""
 
     def __init__(self) -> None:
         self.losses: deque[float] = deque(maxlen=SATURATED_RECORDS)

@@ -34,7 +34,7 @@ ShouldStop = Callable[[], bool]
 
 
 class Evaluator:
-    """Generate clips on all ranks together, and log grids and scores of them."""
+    """Generate clips on all ranks, and log grids and scores."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Evaluator:
             tracker_of(manifest.prompts)  # a missing library is an error now, not after hours
 
     def find_pending(self, step: int, done: Collection[str] = ()) -> list[str]:
-        """Return the kinds of records due at this step that are not done."""
+        """Return the kinds of records due at a step and not done."""
         is_last = step >= self.config.train.num_steps
         every = {"samples": self.config.sample_every_steps}
         if self.can_evaluate:
@@ -89,7 +89,7 @@ class Evaluator:
         self.best_accuracy, self.best_step = accuracy, step
 
     def log_data(self) -> None:
-        """Log what the run is trained on, with real clips to compare samples with."""
+        """Log what the run is trained on, with some real clips."""
         manifest, config = self.manifest, self.config
         if not self.context.is_main:
             return
@@ -159,9 +159,9 @@ class Evaluator:
 
     @cached_property
     def real_scores(self) -> Scores | None:
-        """Scores of real clips, to which diversity is relative; None if clips are damaged.
+        """Scores of real clips, to which diversity is relative.
 
-        Training may allow for damage: its reader replaces and counts such samples.
+        None if clips are damaged; training may allow for that: its loader counts and replaces them.
         """
         try:
             num_clips = max(self.config.evaluate_num_clips, MIN_REAL_CLIPS)
@@ -177,7 +177,7 @@ class Evaluator:
         seeds: Sequence[int],
         should_stop: ShouldStop,
     ) -> np.ndarray | None:
-        """Return clips (N, T, H, W, 3), or None once any rank was to stop (collective)."""
+        """Return clips (N, T, H, W, 3); None when stopped (collective)."""
         rank, world_size = self.context.rank, self.context.world_size
         num_each = -(-len(prompts) // world_size)  # as many on every rank; some are drawn twice
         places = [(rank + world_size * i) % len(prompts) for i in range(num_each)]

@@ -1,4 +1,4 @@
-"""Count steps whose loss or gradient was not finite, and stop after too many."""
+"""Count steps whose loss or gradient was not finite, and limit them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ class NonFiniteSteps:
         self.steps.append((step, keys))
 
     def gather(self) -> list[str]:
-        """Count the steps since the last call; return messages on the first ones.
+        """Count the steps since the last call; return messages on some.
 
         Collective; waits for the device.
         """

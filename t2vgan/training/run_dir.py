@@ -1,4 +1,4 @@
-"""A run's folder: what it says about the run, and whether the same command may go on in it."""
+"""Write a run's config.json and run.json, and check what may change."""
 
 import json
 from typing import Any
@@ -44,7 +44,7 @@ CHANGEABLE = frozenset(
 
 
 def check_same_run(config: Config) -> list[str]:
-    """Compare a config with the one its run_dir was started with; return the changes, if any.
+    """Return the options that differ from those of the run_dir's start.
 
     Raises:
         UserError: an option changed that decides what is trained.
@@ -76,7 +76,7 @@ def check_same_data(config: Config, fingerprint: str, trained_on: object) -> Non
 
 
 def write_run_files(config: Config, environment: dict[str, Any]) -> None:
-    """Write config.json, and run.json for readers who ask how this was made."""
+    """Write config.json and run.json."""
     atomic_write_bytes(
         config.run_dir / CONFIG_NAME, config.model_dump_json(indent=2).encode() + b"\n"
     )

@@ -1,7 +1,8 @@
-"""One run_dir, one run: a lock that dies with its holder.
+"""Lock a run_dir for one run.
 
-The kernel holds it (flock), so a killed run leaves none behind; the file's text only says who. On
-NFS the server keeps it (Linux 2.6.12 and newer) and drops it when the client's process ends.
+The kernel holds the lock (flock), so a killed run leaves none; the file's text only names the
+owner. On NFS the server keeps it (Linux 2.6.12 and newer) and drops it when the client's process
+ends.
 """
 
 import errno
@@ -11,26 +12,50 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
+from t2vgan.utils.files import remove_leftovers
 
 LOCK_NAME = ".lock"
-PATIENCE_SECONDS = 10.0  # a run whose launcher was killed may just be saving
+TIMEOUT_SECONDS = 10.0  # a run whose launcher was killed may just be saving
 CANNOT_LOCK = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @contextmanager
-def locked(run_dir: Path, patience_seconds: float = PATIENCE_SECONDS) -> Iterator[str]:
-    """Hold a run_dir's lock; for the main rank only. Yields the word that the lock file holds.
+def lock_run_dir(context: DistributedContext, run_dir: Path) -> Iterator[None]:
+    """Hold a run_dir for one run over all its ranks (collective).
+
+    Removes the temporary files of writers that were killed.
 
     Raises:
-        UserError: another process holds it, and did not let go within the patience.
+        UserError: on every rank: another run holds it, or ranks see different folders.
+    """
+    with ExitStack() as stack:
+
+        def lock() -> str:
+            owner = stack.enter_context(locked(run_dir))
+            for folder in (run_dir, run_dir / "samples"):
+                remove_leftovers(folder)
+            return owner
+
+        owner = context.run_on_main(lock)
+        context.run_on_all(lambda: check_shared(run_dir, owner))
+        yield
+
+
+@contextmanager
+def locked(run_dir: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[str]:
+    """Hold a run_dir's lock on the main rank; yield its owner.
+
+    Raises:
+        UserError: another process holds it, and did not release it in time.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    with open(run_dir / LOCK_NAME, "a+") as file:  # closing it lets go
-        deadline = time.monotonic() + patience_seconds
+    with open(run_dir / LOCK_NAME, "a+") as file:  # closing it releases the lock
+        deadline = time.monotonic() + timeout_seconds
         while not try_lock(file.fileno(), run_dir):
             file.seek(0)
             holder = file.read().strip() or "another process"
@@ -41,24 +66,24 @@ def locked(run_dir: Path, patience_seconds: float = PATIENCE_SECONDS) -> Iterato
                 )
             time.sleep(0.2)
         file.truncate(0)
-        word = f"process {os.getpid()} on {socket.gethostname()}"
-        file.write(word)
+        owner = f"process {os.getpid()} on {socket.gethostname()}"
+        file.write(owner)
         file.flush()
         os.fsync(file.fileno())  # now other machines can read it
-        yield word
+        yield owner
 
 
-def check_shared(run_dir: Path, word: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Check that this process sees the run_dir that the main rank has locked with that word.
+def check_shared(run_dir: Path, owner: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Check that this process sees the run_dir locked by `owner`.
 
     Raises:
-        UserError: it does not, within the patience (network file systems show news late).
+        UserError: it does not in time (network file systems show changes late).
     """
-    deadline = time.monotonic() + patience_seconds
-    while read(run_dir / LOCK_NAME) != word:
+    deadline = time.monotonic() + timeout_seconds
+    while read(run_dir / LOCK_NAME) != owner:
         if time.monotonic() > deadline:
             raise UserError(
-                f"run_dir={run_dir} is not the folder that rank 0 has ({word}); put it where every"
+                f"run_dir={run_dir} is not the folder that rank 0 has ({owner}); put it where every"
                 " machine sees the same files"
             )
         time.sleep(0.2)
@@ -72,7 +97,7 @@ def read(path: Path) -> str:
 
 
 def try_lock(descriptor: int, run_dir: Path) -> bool:
-    """Take the lock if it is free; a file system that cannot lock is said and passed over."""
+    """Lock if nobody else does; warn where locks do not work."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

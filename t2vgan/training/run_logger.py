@@ -109,7 +109,7 @@ class RunLogger:
         )
 
     def track_weights(self, state: TrainState, is_best: bool) -> None:
-        """Offer new weights to the tracker; called from the thread that wrote them."""
+        """Send new weights to the tracker; called from the writing thread."""
         if self.tracker:
             fields = {"step": state.step, "clips_seen": state.clips_seen, "is_best": is_best}
             self.tracker.put({"kind": "weights", **fields})

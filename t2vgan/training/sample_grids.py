@@ -1,4 +1,4 @@
-"""What a run shows of itself while it trains, as film strips: generated clips, and real ones."""
+"""Save film strips of generated and real clips during training."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ MAX_BYTES_SEARCHED = 2**28  # for real clips of the prompts: seconds, even on a 
 
 
 def prompts_of(manifest: Manifest) -> list[str]:
-    """Return the prompts of the data, of many an even choice, the held-out ones last."""
+    """Return some prompts of the data, the held-out ones last."""
     return [
         *_some_of(list(manifest.prompts), MAX_PROMPTS),
         *_some_of(manifest.held_out_prompts, MAX_HELD_OUT_PROMPTS),
@@ -28,7 +28,7 @@ def prompts_of(manifest: Manifest) -> list[str]:
 
 
 def varied_prompts_of(manifest: Manifest) -> list[str]:
-    """Return those of `prompts_of` that are drawn with several seeds, each as often as that."""
+    """Return the prompts drawn with several seeds, each repeated."""
     shown = prompts_of(manifest)
     held_out = [prompt for prompt in shown if prompt in manifest.held_out_prompts]
     trained = shown[: len(shown) - len(held_out)]
@@ -46,7 +46,7 @@ def _some_of(prompts: Sequence[str], most: int) -> Sequence[str]:
 
 
 def save_samples(run_dir: Path, step: int, clips: np.ndarray, manifest: Manifest) -> dict[str, Any]:
-    """Save one clip of each prompt: film strips for programs, a GIF for people.
+    """Save one clip of each prompt as film strips and a GIF.
 
     Returns the record for the log; `clips` is (N, T, H, W, 3) uint8 in the order of `prompts_of`.
     """
@@ -63,7 +63,9 @@ def save_samples(run_dir: Path, step: int, clips: np.ndarray, manifest: Manifest
 def save_strips(
     run_dir: Path, name: str, clips: np.ndarray, prompts: Sequence[str], manifest: Manifest
 ) -> dict[str, Any]:
-    """Save clips (N, T, H, W, 3) uint8 as samples/NAME.png, a row each; return what it shows."""
+    """Save clips (N, T, H, W, 3) as samples/NAME.png, a row each.
+
+    Returns the record for the log."""
     strips = run_dir / "samples" / f"{name}.png"
     save_clip(strips, film_strips(clips)[None])
     return {
@@ -78,10 +80,10 @@ def save_strips(
 def save_real_clips(
     run_dir: Path, data_sets: Sequence[ShardedDataset], manifest: Manifest
 ) -> dict[str, Any]:
-    """Save a real clip of each of `prompts_of` that the data has; return what it shows, if any.
+    """Save a real clip of each shown prompt; return the record.
 
-    At most 256 MB of the data are searched. Damaged samples are passed over: reading them for
-    training is what counts and names them.
+    Empty where the data have none; at most 256 MB of them are searched. Damaged samples are left
+    out: the loader of training counts and names them.
     """
     wanted, found = prompts_of(manifest), dict[str, np.ndarray]()
     for sample in _some_samples(data_sets):

@@ -1,4 +1,6 @@
-"""How a run is told to stop: signals, and the death of its launcher; asked at step boundaries."""
+"""Turn stop signals and the launcher's death into a flag.
+
+The trainer reads it after each step."""
 
 import os
 import signal
@@ -11,15 +13,15 @@ from t2vgan.utils.console import print_stderr
 # USR1 is what Slurm is usually told to send ahead of its time limit (--signal=USR1@60); HUP is a
 # terminal that closes.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-LAUNCHERS_VARIABLES = ("WORLD_SIZE", "ACCELERATE_MIXED_PRECISION")
+LAUNCHER_VARIABLES = ("WORLD_SIZE", "ACCELERATE_MIXED_PRECISION")
 
 
 def find_launcher() -> int | None:
-    """Return the process of torchrun or accelerate that started this one; None if a shell did.
+    """Return the process id of torchrun or accelerate, if one started this.
 
-    A launcher that died takes its workers along. A shell may go: that is what nohup is for.
+    The launcher's death must stop its workers. A shell may exit: that is what nohup is for.
     """
-    return os.getppid() if any(name in os.environ for name in LAUNCHERS_VARIABLES) else None
+    return os.getppid() if any(name in os.environ for name in LAUNCHER_VARIABLES) else None
 
 
 class StopFlag:
@@ -49,7 +51,7 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signals(launcher: int | None = None) -> Iterator[StopFlag]:
-    """Turn the stop signals into a flag for as long as the context lasts.
+    """Turn stop signals into a flag until the context ends.
 
     `launcher` is what `find_launcher` said when this process began. A second Ctrl-C gives up at
     once, except while the last checkpoint is being saved. Under nohup, SIGHUP stays ignored.

@@ -1,4 +1,4 @@
-"""Check at the start that every rank has what it needs, and the same."""
+"""Open the data and compare ranks before training starts."""
 
 from t2vgan.config import Config
 from t2vgan.data.mixture import DatasetMixture, open_data
@@ -8,7 +8,7 @@ from t2vgan.tracking import check_tracking
 
 
 def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixture:
-    """Open the data on every rank and compare data, config and software (collective).
+    """Open the data; compare data, config and software over ranks (collective).
 
     Raises:
         UserError: on every rank alike.

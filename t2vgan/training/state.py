@@ -9,9 +9,10 @@ from pydantic import BaseModel
 
 
 class TrainState(BaseModel):
-    """Hold what a checkpoint has besides tensors; all else derives from the step.
+    """Hold what a checkpoint has besides tensors.
 
-    Each field belongs to one object of the run, which returns and loads it.
+    All else derives from the step. Each field belongs to one object of the run, which returns and
+    loads it.
     """
 
     data_fingerprint: str
@@ -73,3 +74,8 @@ class TrainingClock:
         self.step = state.step
         self.training.seconds = state.seconds
         self.safety.seconds = state.safety_seconds
+
+
+def is_due(step: int, every_steps: int) -> bool:
+    """Return whether a step ends an interval; never with 0."""
+    return every_steps > 0 and step > 0 and step % every_steps == 0

@@ -1,10 +1,9 @@
-"""Run training: resume, { step; log; sample; evaluate; save }, and stop without loss."""
+"""Train: resume, { step; log; sample; evaluate; save }, stop without loss."""
 
 import time
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 
-import t2vgan
 from t2vgan.checkpoint.storage import list_steps
 from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.config import Config, check_frames
@@ -21,16 +20,15 @@ from t2vgan.gan.mismatched_prompts import MismatchedPrompts
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary, tokenize
 from t2vgan.training.bad_samples import BadSamples
-from t2vgan.training.checkpointer import CheckpointManager
+from t2vgan.training.checkpointer import CheckpointManager, build_weights_info
 from t2vgan.training.evaluator import Evaluator
 from t2vgan.training.nonfinite import NonFiniteSteps, NonFiniteStop, nonfinite_error
 from t2vgan.training.run_dir import check_same_run
-from t2vgan.training.run_lock import check_shared, locked
+from t2vgan.training.run_lock import lock_run_dir
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.signals import stop_on_signals
 from t2vgan.training.startup import open_data_on_all
-from t2vgan.training.state import Timer, TrainingClock, TrainState
-from t2vgan.utils.files import remove_leftovers
+from t2vgan.training.state import Timer, TrainingClock, TrainState, is_due
 from t2vgan.utils.seeds import derive_seed
 
 
@@ -93,10 +91,11 @@ class Trainer:
         """Whether any rank was told to stop; agreed over ranks."""
 
     def run(self) -> bool:
-        """Train to the last step or until stopped; return whether the run is complete."""
+        """Train until complete or stopped; return whether it is complete."""
         with (
             stop_on_signals(self.launcher) as self.stop,
-            self.lock_run_dir(),
+            lock_run_dir(self.context, self.config.run_dir),
+            closing(self),
             self.heartbeat,
             self.report_lost_ranks(),
         ):
@@ -114,7 +113,7 @@ class Trainer:
     # --- the loop --------------------------------------------------------------------------------
 
     def train(self) -> None:
-        """Train to the last step, or until any rank is told to stop."""
+        """Train to the last step, or until a rank must stop."""
         is_first = True
         with self.loader() as loader:
             while not (self.is_complete or self.stopping):
@@ -170,14 +169,14 @@ class Trainer:
             self.bad_samples.check(self.clock.clips_seen, every[-1])
 
     def check_nonfinite(self) -> None:
-        """Log the steps that were not applied; stop when they are too many (collective)."""
+        """Log steps that were not applied; raise after too many (collective)."""
         for message in self.nonfinite.gather():
             self.logger.log_warning(message)
         if self.nonfinite.are_too_many:
             raise self.context.run_on_main(self.stop_nonfinite)
 
     def stop_nonfinite(self) -> RunStoppedError:
-        """Write the record for --rollback and return the error; on the main rank."""
+        """Write the record for --rollback, and return the error."""
         self.checkpoints.wait()
         run_dir, step = self.config.run_dir, self.clock.step
         NonFiniteStop(step=step, rollbacks=self.rollbacks).write(run_dir)
@@ -243,18 +242,8 @@ class Trainer:
 
     @property
     def weights_info(self) -> WeightsInfo:
-        """Return all that generation needs besides the averaged generator."""
-        return WeightsInfo(
-            model=self.config.model,
-            **self.manifest.geometry.model_dump(),
-            fps=self.manifest.fps,
-            words=self.vocabulary.words,
-            prompts=tuple(self.manifest.prompts),
-            held_out_prompts=self.manifest.held_out_prompts,
-            step=self.clock.step,
-            clips_seen=self.clock.clips_seen,
-            t2vgan_version=t2vgan.__version__,
-        )
+        """Describe the averaged generator as it is now."""
+        return build_weights_info(self.config, self.manifest, self.vocabulary, self.clock)
 
     def load_state_dict(self, state: TrainState) -> None:
         """Restore everything but tensors and what belongs to them."""
@@ -286,25 +275,8 @@ class Trainer:
 
     # --- beginning and end -----------------------------------------------------------------------
 
-    @contextmanager
-    def lock_run_dir(self) -> Iterator[None]:
-        """Hold the run_dir's lock until everything under way is written (collective)."""
-        with ExitStack() as cleanup:
-            run_dir = self.config.run_dir
-
-            def lock() -> str:
-                owner = cleanup.enter_context(locked(run_dir))
-                for folder in (run_dir, run_dir / "samples"):
-                    remove_leftovers(folder)  # of writers that were killed
-                return owner
-
-            owner = self.context.run_on_main(lock)
-            self.context.run_on_all(lambda: check_shared(run_dir, owner))
-            cleanup.callback(self.close)
-            yield
-
     def start(self, pending: Collection[str]) -> None:
-        """Open the logs, and finish what the step before was to sample and evaluate."""
+        """Open the logs, then sample and evaluate what is pending."""
         precision = str(self.gan.precision).removeprefix("torch.")
         self.logger.open(precision=precision, rollbacks=self.rollbacks, changes=self.changes)
         if self.clock.step == 0:
@@ -313,7 +285,7 @@ class Trainer:
             self.save(best=best)
 
     def finish(self) -> None:
-        """Save, wait until everything is on disk, and log how this process ended."""
+        """Save, wait for the disk, and log how the run ended."""
         self.stop.is_saving = True
         self.save(is_final=True)
         with self.timed("finishing"):
@@ -322,7 +294,7 @@ class Trainer:
         self.context.shutdown()
 
     def close(self) -> None:
-        """Wait for the save under way and the tracker, however the run ended."""
+        """Wait for the save under way and for the tracker."""
         try:
             self.checkpoints.wait()
         finally:
@@ -375,13 +347,8 @@ class Trainer:
 
     @contextmanager
     def timed(self, activity: str, timer: Timer | None = None) -> Iterator[None]:
-        """Show this rank's activity in its heartbeat, and add its time to a timer."""
+        """Show the activity in the heartbeat, and time it."""
         self.heartbeat.at(self.clock.step, activity)
         measured: AbstractContextManager[None] = timer.measure() if timer else nullcontext()
         with measured:
             yield
-
-
-def is_due(step: int, every_steps: int) -> bool:
-    """Return whether a step is a multiple of an interval; an interval of 0 never is."""
-    return every_steps > 0 and step > 0 and step % every_steps == 0

@@ -160,7 +160,7 @@ def test_data_that_one_rank_lacks_or_has_damaged(circles, tmp_path):
 SLOW_READER = """
 import os, sys, time
 import train
-from t2vgan.training import preflight
+from t2vgan.training.preflight import run as preflight
 from t2vgan.data.dataset import LocalDataSet
 preflight.TIMEOUT_SECONDS = 10
 really_open = LocalDataSet.open

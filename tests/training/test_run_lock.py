@@ -11,20 +11,20 @@ from t2vgan.errors import UserError
 from t2vgan.training.run_lock import locked
 
 
-def hold(run_dir, said, ends) -> None:
+def hold(run_dir, held, ends) -> None:
     with locked(run_dir):
-        said.send(os.getpid())
+        held.send(os.getpid())
         ends.recv()
 
 
 @pytest.fixture
 def holder(tmp_path):
     processes = multiprocessing.get_context("fork")
-    heard, said = processes.Pipe(duplex=False)
+    receiver, held = processes.Pipe(duplex=False)
     ends, end = processes.Pipe(duplex=False)
-    process = processes.Process(target=hold, args=(tmp_path, said, ends))
+    process = processes.Process(target=hold, args=(tmp_path, held, ends))
     process.start()
-    heard.recv()
+    receiver.recv()
     yield process, end
     process.kill()
     process.join()
@@ -33,7 +33,7 @@ def holder(tmp_path):
 def test_a_second_holder_is_refused_by_name(holder, tmp_path):
     process, _ = holder
     refused = pytest.raises(UserError, match=f"in use by process {process.pid} on ")
-    with refused, locked(tmp_path, patience_seconds=0.3):
+    with refused, locked(tmp_path, timeout_seconds=0.3):
         pass
 
 
@@ -41,14 +41,14 @@ def test_a_killed_holder_leaves_no_lock(holder, tmp_path):
     process, _ = holder
     process.kill()
     process.join()
-    with locked(tmp_path, patience_seconds=0):
+    with locked(tmp_path, timeout_seconds=0):
         pass
 
 
 def test_a_holder_that_is_just_leaving_is_waited_for(holder, tmp_path):
     _, end = holder
     end.send("now")
-    with locked(tmp_path, patience_seconds=20):
+    with locked(tmp_path, timeout_seconds=20):
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
 
 

@@ -1,74 +1,8 @@
-"""`--preflight`: is everything there on every rank? One table, before hours are spent on it.
+"""Check before training that every rank is fit for it (--preflight).
 
 Every check is collective, and its finding is the same on all ranks.
 """
 
-import time
-from collections.abc import Sequence
+from t2vgan.training.preflight.run import preflight
 
-from t2vgan.config import Config
-from t2vgan.distributed.context import STARTUP_TIMEOUT, DistributedContext, is_lost_connection
-from t2vgan.errors import UserError
-from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
-from t2vgan.training.preflight.machines import check_clocks, check_devices, check_link
-from t2vgan.training.preflight.settings import (
-    check_config,
-    check_run,
-    check_software,
-    check_tracker,
-)
-from t2vgan.training.preflight.storage import check_folder, check_shard_files, check_space
-from t2vgan.utils.cli import EXIT_USER_ERROR
-
-TIMEOUT_SECONDS = 60.0
-STORAGE_TIMEOUT = STARTUP_TIMEOUT  # a rank may be reading one large shard from far away
-CHECKS = (
-    *(check_devices, check_link, check_clocks),
-    *(check_software, check_config, check_tracker),
-)
-STORAGE_CHECKS = (check_folder, check_shard_files, check_run, check_space)
-COLOURS = {FIT: "green", WARNING: "yellow", UNFIT: "bold red"}
-WIDTH_IN_FILES = 1000  # a line for each check, to be searched
-
-
-def preflight(config: Config) -> int:
-    """Check everything, print a table, and return the exit code: 2 if it is not fit to train."""
-    start = time.perf_counter()
-    context = DistributedContext(num_cpu_threads=config.num_cpu_threads)
-    timeout = TIMEOUT_SECONDS
-    try:
-        context.set_timeout(timeout)
-        findings = [check(context, config) for check in CHECKS]
-        timeout = STORAGE_TIMEOUT.total_seconds()
-        context.set_timeout(timeout)
-        findings += [check(context, config) for check in STORAGE_CHECKS]
-    except RuntimeError as error:
-        if not is_lost_connection(error):
-            raise
-        raise UserError(
-            f"another process is gone, or did not answer for {timeout:.0f} s"
-            f" ({str(error).splitlines()[0]}); see its own output"
-        ) from error
-    if context.is_main:
-        show(findings, context.world_size, time.perf_counter() - start)
-    context.shutdown()
-    return EXIT_USER_ERROR if any(finding.verdict == UNFIT for finding in findings) else 0
-
-
-def show(findings: Sequence[Finding], world_size: int, seconds: float) -> None:
-    """Print a table of the findings, and the verdict below it."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("check", "verdict", "found")
-    for finding in findings:
-        coloured = Text(finding.verdict, COLOURS[finding.verdict])
-        table.add_row(finding.name, coloured, Text(finding.text))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_IN_FILES
-    console.print(table)
-    unfit = [finding.name for finding in findings if finding.verdict == UNFIT]
-    verdict = f"not fit: {', '.join(unfit)}" if unfit else "fit to train"
-    console.print(f"{verdict} on {count_of(world_size, 'process', 'processes')} ({seconds:.1f} s)")
+__all__ = ["preflight"]

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""Define what a check returns."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ FIT, WARNING, UNFIT = "fit", "warning", "NOT FIT"
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found, on all ranks together."""
+    """Hold what one check found on all ranks."""
 
     name: str
     verdict: str

@@ -1,4 +1,4 @@
-"""How fast the processes talk to each other, and how far apart their clocks are."""
+"""Measure the link between ranks and the skew of their clocks."""
 
 import statistics
 import time
@@ -15,7 +15,7 @@ LARGE_ROUNDS, SMALL_ROUNDS, CLOCK_ROUNDS = 5, 30, 21
 
 @dataclass(frozen=True)
 class Link:
-    """Sums over ranks: whether they are right, and what they cost."""
+    """Hold whether sums over ranks are right, and what they cost."""
 
     backend: str
     is_right: bool
@@ -26,7 +26,7 @@ class Link:
 
 
 def measure_link(context: DistributedContext) -> Link:
-    """Sum a small and a large tensor over ranks, as gradients are summed (collective)."""
+    """Sum a small and a large tensor over ranks (collective)."""
     size = context.world_size
     small = torch.zeros(1, device=context.device)
     large = torch.full((LARGE_ELEMENTS,), 1.0 + context.rank, device=context.device)
@@ -41,7 +41,7 @@ def measure_link(context: DistributedContext) -> Link:
 
 
 def time_sum(tensor: torch.Tensor) -> float:
-    """Return the seconds of one sum over ranks, until the device has it."""
+    """Return the seconds of one all-reduce, device time included."""
     dist.barrier()
     start = time.perf_counter()
     dist.all_reduce(tensor)
@@ -51,7 +51,9 @@ def time_sum(tensor: torch.Tensor) -> float:
 
 
 def measure_clocks(context: DistributedContext) -> list[float]:
-    """Return how many seconds each rank's wall clock is ahead of the main rank's (collective).
+    """Return how far each rank's clock is ahead of rank 0's (collective).
+
+    In seconds.
 
     Ranks leave a gather at nearly the same time and read their clocks before the next one; the
     median over many rounds is right to about the time of a message.

@@ -1,4 +1,4 @@
-"""Checks of what the processes run on: devices, the link between them, their clocks."""
+"""Check devices, the link between ranks and their clocks."""
 
 import os
 from collections import Counter
@@ -42,7 +42,7 @@ def describe_own_device(device: torch.device) -> dict[str, str]:
         name = f"{properties.name} of {properties.total_memory / 2**30:.0f} GiB"
         uuid = str(properties.uuid)
     if DRIVER.exists():
-        numbers = [word for word in DRIVER.read_text().split() if word[0].isdigit()]
+        numbers = [part for part in DRIVER.read_text().split() if part[0].isdigit()]
         driver = f"driver {numbers[0] if numbers else 'of unknown version'}"
     return {"host": os.uname().nodename, "name": name, "uuid": uuid, "driver": driver}
 
@@ -62,7 +62,7 @@ def check_link(context: DistributedContext, config: Config) -> Finding:
 
 
 def check_clocks(context: DistributedContext, config: Config) -> Finding:
-    """Compare wall clocks: nothing is computed from them, but people compare their stamps."""
+    """Compare wall clocks, by which people compare logs."""
     skews = measure_clocks(context)
     worst = max(range(len(skews)), key=lambda rank: abs(skews[rank]))
     text = f"at most {abs(skews[worst]):.3f} s from rank 0's"

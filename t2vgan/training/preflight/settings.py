@@ -1,4 +1,4 @@
-"""Checks of what the processes are told: code, packages, config, tracker."""
+"""Check code, packages, config and tracker."""
 
 import os
 
@@ -35,7 +35,7 @@ def check_software(context: DistributedContext, config: Config) -> Finding:
 
 
 def check_config(context: DistributedContext, config: Config) -> Finding:
-    """Compare the config, and check that its batch divides over this many context."""
+    """Compare the config, and check that its batch divides over the ranks."""
     different = find_differences(context.gather_objects(describe_config(config)))
     if different:
         return Finding("config", UNFIT, name_some(different))
@@ -48,7 +48,7 @@ def check_config(context: DistributedContext, config: Config) -> Finding:
 
 
 def check_run(context: DistributedContext, config: Config) -> Finding:
-    """Fit options, data, networks and the run's folder together, as training does at its start."""
+    """Check that options, data, networks and run_dir fit together."""
     try:
         changes = context.run_on_main(lambda: fit_together(config))
     except (UserError, OSError) as error:
@@ -57,7 +57,10 @@ def check_run(context: DistributedContext, config: Config) -> Finding:
 
 
 def fit_together(config: Config) -> list[str]:
-    """Return what changed since the run was started; UserError if train.py would refuse it."""
+    """Return the options changed since the run was started.
+
+    Raises:
+        UserError: train.py would refuse them."""
     changes = check_same_run(config)
     data = open_data(config.data)
     streams, window = config.data.num_streams, config.data.shuffle_window

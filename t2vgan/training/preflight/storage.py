@@ -1,4 +1,4 @@
-"""Checks of disks: a folder that all ranks share, whole shards, room for checkpoints."""
+"""Check the shared folder, the shards and the free space."""
 
 import os
 import secrets
@@ -21,12 +21,12 @@ from t2vgan.tokenizer import Vocabulary
 from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
 from t2vgan.utils.console import format_error
 
-FOLDER_PATIENCE_SECONDS = 10.0  # network folders show other nodes' files late
+FOLDER_TIMEOUT_SECONDS = 10.0  # network folders show other nodes' files late
 CHECKSUM_SECONDS = 5.0
 
 
 def check_folder(context: DistributedContext, config: Config) -> Finding:
-    """Let every rank read what the main rank writes into run_dir, and the other way round."""
+    """Check that all ranks see one another's files in run_dir."""
     folder = config.run_dir
     token = context.broadcast(secrets.token_hex(8))
     own = folder / f".preflight-{token}-{context.rank}"
@@ -37,13 +37,13 @@ def check_folder(context: DistributedContext, config: Config) -> Finding:
         own.write_text(f"{token} of rank {context.rank}")
     except OSError as error:
         problem = format_error(error)
-    written = context.gather_objects(problem)  # everybody's file is there from here on
+    written = context.gather_objects(problem)  # every rank has written from here on
     others = range(context.world_size) if context.is_main else [0]
     unseen = [rank for rank in others if not written[rank] and not sees(folder, token, rank)]
     blind = context.gather_objects(unseen)
     with suppress(OSError):  # it was not written where it cannot be removed
         own.unlink(missing_ok=True)
-    context.gather_objects(None)  # nobody is looking any more
+    context.gather_objects(None)  # every rank has looked
     if context.is_main and not was_there and folder.exists() and not any(folder.iterdir()):
         folder.rmdir()
     return Finding("shared folder", *judge_folder(folder, written, blind))
@@ -64,7 +64,7 @@ def judge_folder(folder: Path, written: list[str], blind: list[list[int]]) -> tu
 
 def sees(folder: Path, token: str, rank: int) -> bool:
     """Return whether a rank's file appears here with its content."""
-    deadline = time.monotonic() + FOLDER_PATIENCE_SECONDS
+    deadline = time.monotonic() + FOLDER_TIMEOUT_SECONDS
     while True:
         try:
             if (folder / f".preflight-{token}-{rank}").read_text() == f"{token} of rank {rank}":
@@ -77,7 +77,7 @@ def sees(folder: Path, token: str, rank: int) -> bool:
 
 
 def check_shard_files(context: DistributedContext, config: Config) -> Finding:
-    """Look at every shard's size and some shards' checksums, other ones on each rank."""
+    """Check every shard's size and, of some on each rank, checksums."""
     manifest, problem, checked = None, "", 0
     try:
         data = open_data(config.data)
@@ -113,7 +113,7 @@ def check_space(context: DistributedContext, config: Config) -> Finding:
 
 
 def measure_space(config: Config) -> tuple[int, int]:
-    """Return the free bytes for run_dir, and those that checkpoints and weights take."""
+    """Return the free bytes and those that checkpoints will need."""
     manifest = open_data(config.data).manifest
     one = checkpoint_bytes(config, manifest)
     run_dir = config.run_dir.resolve()
@@ -123,7 +123,7 @@ def measure_space(config: Config) -> tuple[int, int]:
 
 
 def checkpoint_bytes(config: Config, manifest: Manifest) -> int:
-    """Return the size of a checkpoint: networks, the average, and Adam's two moments of each."""
+    """Return the bytes of a checkpoint: networks, their average, Adam's moments."""
     generator, discriminator = (
         sum(p.numel() for p in network.parameters()) for network in build_networks(config, manifest)
     )
@@ -131,7 +131,10 @@ def checkpoint_bytes(config: Config, manifest: Manifest) -> int:
 
 
 def build_networks(config: Config, manifest: Manifest) -> tuple[nn.Module, nn.Module]:
-    """Return a generator and a discriminator as a run trains them; UserError if none can be."""
+    """Build a run's generator and discriminator.
+
+    Raises:
+        UserError: their sizes do not fit."""
     geometry = manifest.geometry
     sizes: dict[str, Any] = {
         "height": geometry.height,
