@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.generate_throughput import make_generator
+from benchmarks.generate_throughput import make_pipeline
 from benchmarks.measure import benchmark, processor_seconds
 from benchmarks.record import print_table, write_record
 from data_tools.build.scene_build import BuildPlan
@@ -100,7 +100,7 @@ def write_weights(path: Path, data: Path, geometry: Geometry) -> None:
         width=geometry.width,
         vocabulary_size=len(vocabulary),
     )
-    info = make_generator("cpu").info.model_copy(
+    info = make_pipeline("cpu").info.model_copy(
         update={**sizes, "words": vocabulary.words, "prompts": prompts}
     )
     save_weights(path, generator.state_dict(), info)

@@ -77,13 +77,13 @@ class TextToVideo:
         allow_unknown: bool = False,
         should_stop: Callable[[], bool] | None = None,
     ) -> np.ndarray:
-        """Return frames (N, T, H, W, 3) uint8: clip i shows prompts[i], drawn from seeds[i].
+        """Generate clips as frames (N, T, H, W, 3) uint8.
 
-        Every pass draws `batch_size` clips, the last one filled up, so that all are computed
-        alike; with the default, `choose_batch_size`, a clip's bytes depend on its own prompt and
-        seed only. Time runs from 0 to 1 in every clip: more frames than in training, the default,
-        are the same motion, finer. `should_stop` is called after each pass; once it returns true,
-        the clips made so far are returned.
+        Clip i shows prompts[i], drawn from seeds[i]. Every pass draws `batch_size` clips, the last
+        one filled up, so that all are computed alike; with the default, `choose_batch_size`, a
+        clip's bytes depend on its own prompt and seed only. Time runs from 0 to 1 in every clip:
+        more frames than in training, the default, are the same motion, finer. `should_stop` is
+        called after each pass; once it returns true, the clips made so far are returned.
 
         Raises:
             UserError: a prompt is empty or has unknown words; before any work.
@@ -119,7 +119,7 @@ class TextToVideo:
         return next(self.generator.parameters()).device
 
     def choose_batch_size(self, num_frames: int) -> int:
-        """Return how many clips a pass should draw: more than one only if exact.
+        """Return how many clips a pass draws: several only if exact.
 
         Every pass has the same shape whatever is asked for, so other clips can change a clip's
         bytes only through its place, where kernels may treat a tensor's last rows unlike the

@@ -3,7 +3,7 @@
 import pytest
 
 from t2vgan.checkpoint.weights import find_weights, shipped_weights
-from t2vgan.evaluation.prompt_accuracy.prompts import deal_prompts
+from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts
 from t2vgan.evaluation.scores import score_clips
 from t2vgan.pipeline import TextToVideo
 
@@ -19,7 +19,7 @@ def test_shipped_weights_are_found_by_name():
 def test_shipped_weights_obey(name):
     pipeline = TextToVideo.from_pretrained(name)
     info = pipeline.info
-    prompts = deal_prompts(info.prompts, info.held_out_prompts, NUM_CLIPS, seed=1)
+    prompts = assign_prompts(info.prompts, info.held_out_prompts, NUM_CLIPS, seed=1)
     frames = pipeline.generate(prompts, range(NUM_CLIPS))
     scores = score_clips(frames, prompts, info.held_out_prompts)
     assert scores.accuracy >= 0.95

@@ -1,1 +1,1 @@
-"""Does the video do what the prompt says? A motion meter, its calibration and its controls."""
+"""Score videos: prompt accuracy, diversity, distances from real clips, near copies."""

@@ -1,4 +1,4 @@
-"""What an evaluation keeps of clips once their pixels are gone."""
+"""Features of clips: all that an evaluation keeps of their pixels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ import numpy as np
 import torch
 
 from t2vgan.distributed.context import DistributedContext
-from t2vgan.evaluation.distribution.feature_network import FeatureNetwork, extract
-from t2vgan.evaluation.distribution.fvd import VideoFeatures
-from t2vgan.evaluation.distribution.near_copies import thumbnails
-from t2vgan.evaluation.prompt_accuracy.object_paths import Track, join
-from t2vgan.evaluation.sharding import share_clips
+from t2vgan.evaluation.distribution.feature_network import FeatureNetwork, extract_features
+from t2vgan.evaluation.distribution.fvd import VideoFeatureExtractor
+from t2vgan.evaluation.distribution.near_copies import make_thumbnails
+from t2vgan.evaluation.prompt_accuracy.object_paths import Track, concat_tracks
+from t2vgan.evaluation.sharding import map_over_ranks
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """N clips: the path of their object, their features, and thumbnails to find copies by."""
+    """Tracks, classifier features and thumbnails of N clips."""
 
     track: Track
     features: np.ndarray  # (N, 64)
@@ -27,7 +27,7 @@ class ClipFeatures:
     video_features: np.ndarray | None  # (N, F), of the user's network for FVD
 
     def select(self, clips: np.ndarray) -> "ClipFeatures":
-        """Return some of the clips: (N,) bool, or indices."""
+        """Select clips by a mask (N,) bool or by indices."""
         others = self.video_features
         return ClipFeatures(
             track=self.track.select(clips),
@@ -39,47 +39,49 @@ class ClipFeatures:
 
 @dataclass(frozen=True)
 class ClipAnalyzer:
-    """Who looks at clips (every rank at its share), on what device, through which networks."""
+    """Compute the features of clips, shared over ranks."""
 
     track: Callable[[np.ndarray], Track]
     processes: DistributedContext
     device: torch.device
     network: FeatureNetwork
-    video_network: VideoFeatures | None
+    video_network: VideoFeatureExtractor | None
 
-    def look(
+    def analyze(
         self,
         read: Callable[[Sequence[int]], tuple[np.ndarray, Sequence[T]]],
         num_clips: int,
         label: str,
     ) -> tuple[ClipFeatures, list[T]]:
-        """Look at clips 0..num_clips - 1, and pass on what `read` says of each (collective)."""
+        """Return features and reports of clips 0..num_clips - 1 (collective).
 
-        def work(places: Sequence[int]) -> tuple[ClipFeatures, Sequence[T]]:
-            frames, words = read(places)
-            return self._view(frames), words
+        `read` returns frames (n, T, H, W, 3) uint8 and a report for each.
+        """
 
-        parts = share_clips(self.processes, self.device, num_clips, work, label=label)
-        return join_views([view for view, _ in parts]), [
-            word for _, words in parts for word in words
-        ]
+        def analyze_chunk(indices: Sequence[int]) -> tuple[ClipFeatures, Sequence[T]]:
+            frames, reports = read(indices)
+            return self._analyze_frames(frames), reports
 
-    def _view(self, frames: np.ndarray) -> ClipFeatures:
+        parts = map_over_ranks(self.processes, self.device, num_clips, analyze_chunk, label=label)
+        features = concat_features([features for features, _ in parts])
+        return features, [report for _, reports in parts for report in reports]
+
+    def _analyze_frames(self, frames: np.ndarray) -> ClipFeatures:
         others = self.video_network
         return ClipFeatures(
             track=self.track(frames),
-            features=extract(self.network, frames),
-            thumbnails=thumbnails(frames),
+            features=extract_features(self.network, frames),
+            thumbnails=make_thumbnails(frames),
             video_features=None if others is None else others.extract(frames),
         )
 
 
-def join_views(views: Sequence[ClipFeatures]) -> ClipFeatures:
-    """Return views of several batches of clips as one."""
-    others = [view.video_features for view in views if view.video_features is not None]
+def concat_features(parts: Sequence[ClipFeatures]) -> ClipFeatures:
+    """Concatenate the features of several batches of clips."""
+    others = [part.video_features for part in parts if part.video_features is not None]
     return ClipFeatures(
-        track=join([view.track for view in views]),
-        features=np.concatenate([view.features for view in views]),
-        thumbnails=np.concatenate([view.thumbnails for view in views]),
+        track=concat_tracks([part.track for part in parts]),
+        features=np.concatenate([part.features for part in parts]),
+        thumbnails=np.concatenate([part.thumbnails for part in parts]),
         video_features=np.concatenate(others) if others else None,
     )

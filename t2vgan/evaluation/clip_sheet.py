@@ -1,4 +1,4 @@
-"""A few of the clips that were scored, for people: a picture beside the record."""
+"""Save a picture of some scored clips beside the record."""
 
 import hashlib
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from t2vgan.errors import UserError
-from t2vgan.evaluation.generated_clips import DrawnClips
+from t2vgan.evaluation.generated_clips import GeneratedClips
 from t2vgan.evaluation.video_folder import VideoFolder
 from t2vgan.media import film_strips, save_clip
 from t2vgan.utils.console import format_error
@@ -17,8 +17,8 @@ from t2vgan.utils.frozen import Frozen
 NUM_TRAINED, NUM_HELD_OUT = 8, 4
 
 
-class ShownClips(Frozen):
-    """What the picture shows: film strips, a row for each prompt."""
+class ClipSheet(Frozen):
+    """A picture of film strips, a row for each prompt."""
 
     file: str
     """Name of the picture, which lies beside the record."""
@@ -27,29 +27,31 @@ class ShownClips(Frozen):
     held_out_prompts: list[str]
 
 
-def show_clips(
-    file: Path, source: DrawnClips | VideoFolder, is_readable: np.ndarray
-) -> tuple[ShownClips | None, list[str]]:
-    """Save the first readable clip of some prompts, the held-out ones last.
+def save_clip_sheet(
+    file: Path, source: GeneratedClips | VideoFolder, is_readable: np.ndarray
+) -> tuple[ClipSheet | None, list[str]]:
+    """Save the first readable clip of some prompts, held-out ones last.
 
-    A picture that cannot be written is a note, and costs nobody the numbers.
+    Returns the sheet and notes: a picture that cannot be written gives a note, not an error.
     """
     first: dict[str, int] = {}
-    for place in np.flatnonzero(is_readable).tolist():
-        first.setdefault(source.prompts[place], place)
-    held_out = choose(first.keys() & set(source.held_out), NUM_HELD_OUT)
-    chosen = choose(first.keys() - set(source.held_out), NUM_TRAINED) + held_out
+    for index in np.flatnonzero(is_readable).tolist():
+        first.setdefault(source.prompts[index], index)
+    held_out = choose_prompts(first.keys() & set(source.held_out), NUM_HELD_OUT)
+    chosen = choose_prompts(first.keys() - set(source.held_out), NUM_TRAINED) + held_out
     frames, _ = source.read([first[prompt] for prompt in chosen])
     try:
         save_clip(file, film_strips(frames)[None])
         checksum = sha256_of(file)
     except (UserError, OSError) as error:
         return None, [f"picture: {format_error(error)}"]
-    return ShownClips(
-        file=file.name, sha256=checksum, prompts=chosen, held_out_prompts=held_out
-    ), []
+    return ClipSheet(file=file.name, sha256=checksum, prompts=chosen, held_out_prompts=held_out), []
 
 
-def choose(prompts: Iterable[str], most: int) -> list[str]:
-    """Choose prompts by a rule of their own, so that two systems' clips share their prompts."""
-    return sorted(prompts, key=lambda prompt: hashlib.sha256(prompt.encode()).digest())[:most]
+def choose_prompts(prompts: Iterable[str], num_prompts: int) -> list[str]:
+    """Choose prompts by their hashes.
+
+    Two systems' sheets then show the same prompts.
+    """
+    by_hash = sorted(prompts, key=lambda prompt: hashlib.sha256(prompt.encode()).digest())
+    return by_hash[:num_prompts]

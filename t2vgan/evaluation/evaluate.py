@@ -1,4 +1,7 @@
-"""The whole protocol: generated clips, real clips as the ceiling, and controls that must fail."""
+"""Run the evaluation protocol.
+
+Generated clips are scored beside real clips (the ceiling) and controls that must fail.
+"""
 
 import time
 from pathlib import Path
@@ -6,90 +9,42 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 
-import t2vgan
 from t2vgan.config import DataConfig
 from t2vgan.data.mixture import DatasetMixture, open_data
 from t2vgan.data.shards import Manifest
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.evaluation.clip_features import ClipAnalyzer
-from t2vgan.evaluation.clip_sheet import ShownClips, show_clips
-from t2vgan.evaluation.distribution.distribution import (
-    Distribution,
+from t2vgan.evaluation.clip_sheet import save_clip_sheet
+from t2vgan.evaluation.distribution.compare import (
     comparable_clips,
+    list_missing_distances,
     measure_distribution,
-    what_is_missing,
 )
 from t2vgan.evaluation.distribution.feature_network import SHIPPED, load_features
-from t2vgan.evaluation.distribution.fvd import VideoFeatures
-from t2vgan.evaluation.distribution.near_copies import MIN_REAL_CLIPS, NearCopies, find_near_copies
-from t2vgan.evaluation.generated_clips import DrawnClips
-from t2vgan.evaluation.prompt_accuracy.controls import Controls, measure_controls
-from t2vgan.evaluation.prompt_accuracy.object_paths import Track, join
+from t2vgan.evaluation.distribution.fvd import VideoFeatureExtractor
+from t2vgan.evaluation.distribution.near_copies import MIN_REAL_CLIPS, find_near_copies
+from t2vgan.evaluation.generated_clips import GeneratedClips
+from t2vgan.evaluation.prompt_accuracy.controls import measure_controls
+from t2vgan.evaluation.prompt_accuracy.object_paths import Track, concat_tracks
 from t2vgan.evaluation.prompt_accuracy.prompts import check_prompts
-from t2vgan.evaluation.prompt_accuracy.select import tracker_of
+from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.evaluation.real_clips import RealClips
-from t2vgan.evaluation.scores import RelativeToReal, Scores, compare, score_real_track, score_track
-from t2vgan.evaluation.video_folder import VideoFolder, Videos
-from t2vgan.utils.environment import git_commit
+from t2vgan.evaluation.record import Evaluation, Protocol
+from t2vgan.evaluation.scores import (
+    RelativeToReal,
+    Scores,
+    compare,
+    score_real_track,
+    score_track,
+)
+from t2vgan.evaluation.video_folder import VideoFolder
 from t2vgan.utils.files import sha256_of
-from t2vgan.utils.frozen import Frozen
 from t2vgan.utils.seeds import permutation
 
-PROTOCOL_VERSION = "attributes-5"
 NUM_CLIPS = 2000  # fewer give intervals too wide to publish
 CLIPS_AT_ONCE = 128
-
-
-class Protocol(Frozen):
-    """How the numbers came about: enough to repeat them."""
-
-    version: str = PROTOCOL_VERSION
-    weights_sha256: str | None = None
-    """Of the weights that drew the clips; None where `videos` says what was scored."""
-    weights_step: int | None = None
-    weights_clips_seen: int | None = None
-    dataset_builder: str
-    dataset_fingerprint: str
-    num_clips: int
-    """Generated clips, dealt to the prompts in turn; or the videos of a folder."""
-    num_held_out_clips: int
-    """Those of them whose prompt the weights were not trained on; of a folder's videos, those whose
-    prompt asks for what no training prompt of the data asks for."""
-    num_real_clips: int
-    """Real clips: as many as generated ones if the data has them, the first of each part of it."""
-    num_frames: int
-    height: int
-    width: int
-    seed: int
-    """Clip i is drawn from the seed derived from (seed, "evaluation", i)."""
-    device: str
-    world_size: int
-    torch_version: str = str(torch.__version__)
-    t2vgan_version: str = t2vgan.__version__
-    git_commit: str | None = Field(default_factory=git_commit)
-    duration_seconds: float = 0.0
-
-
-class Evaluation(Frozen):
-    """Everything `python -m t2vgan.evaluation` writes."""
-
-    protocol: Protocol
-    videos: Videos | None
-    """What a folder of videos held; None where weights drew the clips."""
-    generated: Scores
-    relative_to_real: RelativeToReal
-    ceiling: Scores
-    """The same scores of real clips."""
-    controls: Controls
-    distribution: Distribution
-    near_copies: NearCopies | None
-    shown: ShownClips | None = None
-    """A few of the generated clips, in a picture beside the record."""
-    notes: list[str]
-    """What could not be measured, and why."""
 
 
 def evaluate(
@@ -102,19 +57,22 @@ def evaluate(
     device: str = "auto",
     features: Path | str = SHIPPED,
     fvd_weights: Path | str | None = None,
-    picture: Path | None = None,
+    sheet_file: Path | None = None,
     processes: DistributedContext | None = None,
 ) -> Evaluation:
-    """Score the clips that weights draw, or a folder of videos, beside the real clips of some data.
+    """Score generated clips beside the real clips of some data.
 
-    `num_clips` belongs to weights (2,000 without it): a folder is scored whole. Clips are split
-    over the ranks, and all return the same (collective). Some of the generated clips go into
-    `picture`, a PNG file. Raises UserError for weights, videos and data that do not fit each other,
-    prompts of the data that the meter does not know, and too few clips.
+    The clips are drawn by weights or read from a folder of videos. `num_clips` belongs to weights
+    (2,000 without it): a folder is scored whole. Clips are split over the ranks, and all return the
+    same (collective). Some of the generated clips go into `sheet_file`, a PNG.
+
+    Raises:
+        UserError: weights, videos and data do not fit each other, the grammar does not know
+            prompts of the data, or clips are too few.
     """
     start = time.monotonic()
     processes = processes or DistributedContext()
-    target = find_device(device, processes)
+    target = parse_device(device, processes)
     mixture = processes.run_on_all(lambda: open_data(data))
     manifest = mixture.manifest
     check_prompts([*manifest.prompts, *manifest.held_out_prompts])
@@ -124,12 +82,21 @@ def evaluate(
         )
     )
     network, _ = load_features(features, device=target)
-    video_network = None if fvd_weights is None else VideoFeatures(fvd_weights, target)
-    eyes = ClipAnalyzer(
-        tracker_of([*manifest.prompts, *source.prompts]), processes, target, network, video_network
+    video_network = None if fvd_weights is None else VideoFeatureExtractor(fvd_weights, target)
+    analyzer = ClipAnalyzer(
+        select_tracker([*manifest.prompts, *source.prompts]),
+        processes,
+        target,
+        network,
+        video_network,
     )
     result = _measure(
-        source, mixture, eyes, features_sha256=sha256_of(features), seed=seed, picture=picture
+        source,
+        mixture,
+        analyzer,
+        features_sha256=sha256_of(features),
+        seed=seed,
+        sheet_file=sheet_file,
     )
     duration = round(time.monotonic() - start, 2)
     protocol = result.protocol.model_copy(update={"duration_seconds": duration})
@@ -137,44 +104,51 @@ def evaluate(
 
 
 def _measure(
-    source: DrawnClips | VideoFolder,
+    source: GeneratedClips | VideoFolder,
     data: DatasetMixture,
-    eyes: ClipAnalyzer,
+    analyzer: ClipAnalyzer,
     *,
     features_sha256: str,
     seed: int,
-    picture: Path | None,
+    sheet_file: Path | None,
 ) -> Evaluation:
-    """Look at all clips, and say everything of them (collective)."""
+    """Analyze all clips and compute every number (collective)."""
     manifest, real = data.manifest, RealClips(data, len(source.prompts))
-    view, reports = eyes.look(source.read, len(source.prompts), "generated clips")
-    account = source.summarise(reports) if isinstance(source, VideoFolder) else None
-    real_view, real_prompts = eyes.look(real.read, real.num_clips, "real clips")
+    features, reports = analyzer.analyze(source.read, len(source.prompts), "generated clips")
+    videos = source.summarise(reports) if isinstance(source, VideoFolder) else None
+    real_features, real_prompts = analyzer.analyze(real.read, real.num_clips, "real clips")
     is_readable = np.array([report.problem is None for report in reports])
-    generated = score_track(view.track, source.prompts, source.held_out, is_readable)
-    ceiling = score_real_track(real_view.track, real_prompts)
+    generated = score_track(features.track, source.prompts, source.held_out, is_readable)
+    ceiling = score_real_track(real_features.track, real_prompts)
     is_held_out = np.isin(np.array(source.prompts), source.held_out)
-    usable = is_readable & ~is_held_out
-    compared = view.select(comparable_clips(source.prompts, usable, manifest.prompts))
-    mixed = permutation(real.num_clips, seed, "real clips")  # else part would follow part
+    is_usable = is_readable & ~is_held_out
+    compared = features.select(comparable_clips(source.prompts, is_usable, manifest.prompts))
+    # Without it the parts of a mixture would follow each other.
+    mixed = permutation(real.num_clips, seed, "real clips")
     distribution = measure_distribution(
         compared,
-        real_view if len(data.parts) == 1 else real_view.select(mixed),
+        real_features if len(data.parts) == 1 else real_features.select(mixed),
         features_sha256=features_sha256,
-        fvd_sha256=None if eyes.video_network is None else eyes.video_network.sha256,
+        fvd_sha256=None if analyzer.video_network is None else analyzer.video_network.sha256,
     )
     copies = find_near_copies(
-        view.thumbnails[is_readable], real_view.thumbnails, real, eyes.processes, eyes.device
+        features.thumbnails[is_readable],
+        real_features.thumbnails,
+        real,
+        analyzer.processes,
+        analyzer.device,
     )
     relative = compare(generated, ceiling)
-    shown, problems = (
+    sheet, problems = (
         (None, [])
-        if picture is None
-        else eyes.processes.run_on_main(lambda: show_clips(picture, source, is_readable))
+        if sheet_file is None
+        else analyzer.processes.run_on_main(
+            lambda: save_clip_sheet(sheet_file, source, is_readable)
+        )
     )
     return Evaluation(
         protocol=Protocol(
-            **_origin(source),
+            **_weights_fields(source),
             dataset_builder=manifest.builder,
             dataset_fingerprint=manifest.fingerprint,
             num_clips=len(source.prompts),
@@ -182,21 +156,21 @@ def _measure(
             num_real_clips=real.num_clips,
             **manifest.geometry.model_dump(),
             seed=seed,
-            device=_describe(eyes.device),
-            world_size=eyes.processes.world_size,
+            device=_device_name(analyzer.device),
+            world_size=analyzer.processes.world_size,
         ),
-        videos=account,
+        videos=videos,
         generated=generated,
         relative_to_real=relative,
         ceiling=ceiling,
-        controls=measure_controls(real_view.track, real_prompts, seed),
+        controls=measure_controls(real_features.track, real_prompts, seed),
         distribution=distribution,
         near_copies=copies,
-        shown=shown,
+        shown=sheet,
         notes=[
             *problems,
             *_notes(generated, relative, real.num_clips),
-            *what_is_missing(distribution, compared, real_view),
+            *list_missing_distances(distribution, compared, real_features),
         ],
     )
 
@@ -209,20 +183,20 @@ def open_source(
     num_clips: int | None,
     seed: int,
     device: torch.device,
-) -> DrawnClips | VideoFolder:
-    """Return what is to be scored: the clips that weights draw, or a folder's videos."""
+) -> GeneratedClips | VideoFolder:
+    """Open the clips to score: generated by weights, or a folder's videos."""
     if (weights is None) == (videos is None):
         raise UserError("give either weights (a file or a run folder) or videos (a folder)")
     if videos is None:
         assert weights is not None
         num_clips = NUM_CLIPS if num_clips is None else num_clips
-        return DrawnClips(weights, manifest, num_clips=num_clips, seed=seed, device=device)
+        return GeneratedClips(weights, manifest, num_clips=num_clips, seed=seed, device=device)
     if num_clips is not None:
         raise UserError(f"num_clips={num_clips}: a folder of videos is scored whole; leave it out")
     return VideoFolder(videos, manifest)
 
 
-def _origin(source: DrawnClips | VideoFolder) -> dict[str, Any]:
+def _weights_fields(source: GeneratedClips | VideoFolder) -> dict[str, Any]:
     if isinstance(source, VideoFolder):
         return {}
     info = source.pipeline.info
@@ -234,7 +208,7 @@ def _origin(source: DrawnClips | VideoFolder) -> dict[str, Any]:
 
 
 def _notes(scores: Scores, relative: RelativeToReal, num_real_clips: int) -> list[str]:
-    """Say what few clips leave open."""
+    """List the numbers that too few clips leave out."""
     notes = []
     if scores.num_clips < NUM_CLIPS:
         notes.append(
@@ -251,21 +225,23 @@ def _notes(scores: Scores, relative: RelativeToReal, num_real_clips: int) -> lis
 
 
 def score_real_clips(data: DatasetMixture, num_clips: int) -> Scores:
-    """Score the first real clips of some data: what generated ones are compared with."""
+    """Score the first real clips of some data."""
     real = RealClips(data, num_clips)
-    starts = range(0, real.num_clips, CLIPS_AT_ONCE)
-    track = tracker_of(data.manifest.prompts)
+    tracker = select_tracker(data.manifest.prompts)
     tracks: list[Track] = []
     prompts: list[str] = []
-    for start in starts:
-        frames, some = real.read(range(start, min(start + CLIPS_AT_ONCE, real.num_clips)))
-        tracks.append(track(frames))
-        prompts += some
-    return score_real_track(join(tracks), prompts)
+    for start in range(0, real.num_clips, CLIPS_AT_ONCE):
+        frames, chunk_prompts = real.read(range(start, min(start + CLIPS_AT_ONCE, real.num_clips)))
+        tracks.append(tracker(frames))
+        prompts += chunk_prompts
+    return score_real_track(concat_tracks(tracks), prompts)
 
 
-def find_device(name: str, processes: DistributedContext) -> torch.device:
-    """Return the device of a name; "auto" is this rank's GPU, or else the CPU."""
+def parse_device(name: str, processes: DistributedContext) -> torch.device:
+    """Return the device of a name; "auto" is this rank's own.
+
+    That is its GPU, or else the CPU.
+    """
     if name == "auto":
         return processes.device
     try:
@@ -277,5 +253,5 @@ def find_device(name: str, processes: DistributedContext) -> torch.device:
     return device
 
 
-def _describe(device: torch.device) -> str:
+def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,5 +1,6 @@
-"""The clips that weights draw for an evaluation."""
+"""Generate the clips of an evaluation."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from t2vgan.checkpoint.weights import find_weights
 from t2vgan.data.shards import Manifest
 from t2vgan.errors import UserError
-from t2vgan.evaluation.prompt_accuracy.prompts import deal_prompts
+from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts
 from t2vgan.evaluation.video_folder import VideoReport
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import tokenize
@@ -20,11 +21,13 @@ MIN_CLIPS = 100  # or one a prompt, where prompts are fewer
 BATCH_SIZE = 16
 
 
-class DrawnClips:
-    """`num_clips` clips of the data's prompts; `deal_prompts` says which clip shows which.
+class GeneratedClips:
+    """Clips of the data's prompts, drawn by weights; see `assign_prompts`.
 
-    Held out means that the weights were not trained on the prompt. Raises UserError for weights and
-    data that do not fit each other, and for too few clips.
+    Held out means that the weights were not trained on the prompt.
+
+    Raises:
+        UserError: weights and data do not fit each other, or clips are too few.
     """
 
     def __init__(
@@ -44,23 +47,23 @@ class DrawnClips:
         if num_clips < (fewest := min(len(prompts), MIN_CLIPS)):
             raise UserError(f"num_clips={num_clips} must be at least {fewest}")
         training = list(manifest.prompts)
-        self.prompts = deal_prompts(training, manifest.held_out_prompts, num_clips, seed=seed)
+        self.prompts = assign_prompts(training, manifest.held_out_prompts, num_clips, seed=seed)
         trained_on = set(self.pipeline.info.prompts)
         self.held_out = [prompt for prompt in prompts if prompt not in trained_on]
-        self.seeds = [derive_seed(seed, "evaluation", place) for place in range(num_clips)]
+        self.seeds = [derive_seed(seed, "evaluation", index) for index in range(num_clips)]
 
-    def read(self, places: Sequence[int]) -> tuple[np.ndarray, list[VideoReport]]:
-        """Draw the clips at these places, (n, T, H, W, 3) uint8; nothing special to report."""
+    def read(self, indices: Sequence[int]) -> tuple[np.ndarray, list[VideoReport]]:
+        """Draw clips (n, T, H, W, 3) uint8; their reports are empty."""
         frames = self.pipeline.generate(
-            [self.prompts[place] for place in places],
-            [self.seeds[place] for place in places],
+            [self.prompts[index] for index in indices],
+            [self.seeds[index] for index in indices],
             batch_size=BATCH_SIZE,
         )
         return frames, [VideoReport()] * len(frames)
 
 
 def check_fit(pipeline: TextToVideo, manifest: Manifest, prompts: Sequence[str]) -> None:
-    """Raise UserError unless the weights can make clips like the data's."""
+    """Raise UserError unless weights and data share geometry and words."""
     ours = {name: getattr(pipeline.info, name) for name in ("num_frames", "height", "width")}
     theirs = manifest.geometry.model_dump()
     if ours != theirs:
@@ -68,7 +71,7 @@ def check_fit(pipeline: TextToVideo, manifest: Manifest, prompts: Sequence[str])
             f"the weights make clips of {_geometry(ours)}, the data has {_geometry(theirs)} "
             "(frames x height x width): evaluate on data of the weights' geometry"
         )
-    words = {word for prompt in prompts for word in tokenize(prompt)}
+    words = set(itertools.chain.from_iterable(map(tokenize, prompts)))
     if unknown := sorted(words - set(pipeline.vocabulary.words)):
         raise UserError(
             f"the weights do not know the words {', '.join(unknown)} of the data's prompts: "

@@ -1,7 +1,8 @@
-"""Which file of a folder shows which prompt: a list in the folder, or names as generate.py gives.
+"""Find the prompts of a folder's videos: a list, or file names.
 
 A list is prompts.jsonl ({"file": ..., "prompt": ...} a line), prompts.csv (columns file and prompt)
-or prompts.txt (file, a tab, prompt). Without one, a file is called <prompt>-<seed>.<format>.
+or prompts.txt (file, a tab, prompt). Without one, a file is called <prompt>-<seed>.<format>, as
+generate.py names it.
 """
 
 import csv
@@ -17,10 +18,13 @@ LISTS = ("prompts.jsonl", "prompts.csv", "prompts.txt")
 
 
 def find_prompts(folder: Path, known_prompts: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """Return file -> prompt, and the videos in the folder that have no prompt.
+    """Return file -> prompt, and the videos without a prompt.
 
-    Files are relative to the folder and need not exist. Raises UserError for a list that cannot be
-    read, that names a file twice or outside the folder, and for a folder that holds no video.
+    Files are relative to the folder and need not exist.
+
+    Raises:
+        UserError: a list cannot be read, names a file twice or outside the folder, or no video
+            of the folder has a prompt.
     """
     if not folder.is_dir():
         raise UserError(f"videos={folder}: no such folder")
@@ -29,9 +33,9 @@ def find_prompts(folder: Path, known_prompts: Iterable[str]) -> tuple[dict[str, 
         raise UserError(f"videos={folder}: holds {' and '.join(lists)}: keep one of them")
     present = list_videos(folder)
     if lists:
-        prompts = dict(_unique(folder / lists[0], _read_list(folder / lists[0])))
+        prompts = dict(_check(folder / lists[0], _read_list(folder / lists[0])))
     else:
-        prompts = _from_names(folder, present, known_prompts)
+        prompts = _parse_names(folder, present, known_prompts)
     if not prompts:
         raise UserError(
             f"videos={folder}: no video has a prompt: list them in prompts.jsonl, a line of "
@@ -42,7 +46,10 @@ def find_prompts(folder: Path, known_prompts: Iterable[str]) -> tuple[dict[str, 
 
 
 def list_videos(folder: Path) -> list[str]:
-    """Return what may be a video: files, and folders that hold PNG frames; relative, sorted."""
+    """List what may be a video, relative and sorted.
+
+    These are files, and folders that hold PNG frames.
+    """
     found = set()
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
@@ -80,28 +87,28 @@ def _read_list(path: Path) -> Iterator[tuple[int, object, object]]:
         yield number, row.get("file"), row.get("prompt")
 
 
-def _unique(path: Path, rows: Iterable[tuple[int, object, object]]) -> Iterator[tuple[str, str]]:
-    """Check every row: a file inside the folder, named once, and a prompt."""
+def _check(path: Path, rows: Iterable[tuple[int, object, object]]) -> Iterator[tuple[str, str]]:
+    """Check each row: a unique file inside the folder, and a prompt."""
     lines: dict[str, int] = {}
     for number, file, prompt in rows:
         if not (isinstance(file, str) and isinstance(prompt, str)) or not file or not prompt:
             raise UserError(f"{path}, line {number}: needs a file and a prompt")
-        place = PurePosixPath(file.strip())
-        if place.is_absolute() or ".." in place.parts or str(place) == ".":
+        name = PurePosixPath(file.strip())
+        if name.is_absolute() or ".." in name.parts or str(name) == ".":
             raise UserError(f"{path}, line {number}: {file!r} is not inside the folder")
-        if str(place) in lines:
-            raise UserError(f"{path}, line {number}: {file} is on line {lines[str(place)]} too")
-        lines[str(place)] = number
-        yield str(place), prompt.strip()
+        if str(name) in lines:
+            raise UserError(f"{path}, line {number}: {file} is on line {lines[str(name)]} too")
+        lines[str(name)] = number
+        yield str(name), prompt.strip()
 
 
-def _from_names(folder: Path, present: list[str], known_prompts: Iterable[str]) -> dict[str, str]:
-    """Read prompts from names such as circle-moving-up-7.gif, as far as the prompt is known."""
+def _parse_names(folder: Path, present: list[str], known_prompts: Iterable[str]) -> dict[str, str]:
+    """Read known prompts from names such as circle-moving-up-7.gif."""
     prompts: dict[str, str] = {}
     by_slug: dict[str, str] = {}
     for prompt in known_prompts:
         if by_slug.setdefault(slug(prompt), prompt) != prompt:
-            by_slug[slug(prompt)] = ""  # two prompts: the name does not tell
+            by_slug[slug(prompt)] = ""  # two prompts: the name is ambiguous
     stems: dict[str, str] = {}
     for name in present:
         stem = str(PurePosixPath(name).with_suffix(""))

@@ -1,4 +1,4 @@
-"""The real clips of some data."""
+"""Read the real clips of some data."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,9 @@ from t2vgan.errors import UserError
 
 
 class RealClips:
-    """The first clips of some data, `num_clips` in all: of every part its share, or all it has.
+    """The first clips of every part of some data.
 
-    While reading it raises UserError for a damaged sample.
+    They are `num_clips` in all: of every part its share, or all it has.
     """
 
     def __init__(self, data: DatasetMixture, num_clips: int) -> None:
@@ -24,16 +24,20 @@ class RealClips:
         self.counts = np.minimum(np.diff(bounds), sizes)
         """Clips of each part."""
         self.starts = np.cumsum([0, *self.counts])
-        """Where the clips of each part begin, and where the last ends."""
+        """Index of the first clip of each part, and the end of the last."""
         self.num_clips = int(self.starts[-1])
 
-    def read(self, places: Sequence[int]) -> tuple[np.ndarray, list[str]]:
-        """Return the frames (n, T, H, W, 3) and prompts of clips at neighbouring places."""
-        clips = list(itertools.islice(self._from(places[0]), len(places)))
+    def read(self, indices: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+        """Return frames (n, T, H, W, 3) and prompts of consecutive clips.
+
+        Raises:
+            UserError: a sample is damaged.
+        """
+        clips = list(itertools.islice(self._iterate(indices[0]), len(indices)))
         return np.stack([frames for frames, _ in clips]), [prompt for _, prompt in clips]
 
-    def places_in(self, other: "RealClips") -> np.ndarray:
-        """Return where each clip is found in another choice of the same data; -1 if nowhere."""
+    def indices_in(self, other: "RealClips") -> np.ndarray:
+        """Return each clip's index in other clips of the data, or -1."""
         return np.concatenate(
             [
                 np.where(np.arange(own) < others, start + np.arange(own), -1)
@@ -43,10 +47,10 @@ class RealClips:
             ]
         )
 
-    def _from(self, place: int) -> Iterator[tuple[np.ndarray, str]]:
+    def _iterate(self, first: int) -> Iterator[tuple[np.ndarray, str]]:
         for part, start, stop in zip(self.data.parts, self.starts, self.starts[1:], strict=False):
             geometry = part.manifest.geometry
-            skip = max(0, place - int(start))
+            skip = max(0, first - int(start))
             wanted = max(0, int(stop - start) - skip)
             for where, sample in itertools.islice(read_samples_of(part, skip=skip), wanted):
                 try:

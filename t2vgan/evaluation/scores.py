@@ -1,4 +1,4 @@
-"""From tracks and prompts to numbers: accuracy with intervals, and what varies."""
+"""Score tracks against prompts: accuracy with intervals, steadiness, diversity."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from t2vgan.evaluation.prompt_accuracy.attributes import Seen, bind, read_objects
+from t2vgan.evaluation.prompt_accuracy.attributes import Attributes, classify_objects, match_objects
 from t2vgan.evaluation.prompt_accuracy.diversity import (
     Spread,
     Steadiness,
@@ -23,10 +23,10 @@ from t2vgan.evaluation.prompt_accuracy.prompts import (
     Expected,
     check_prompts,
     expected_objects,
-    in_one_wording,
+    merge_paraphrases,
     scored_attributes,
 )
-from t2vgan.evaluation.prompt_accuracy.select import tracker_of
+from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.utils.frozen import Frozen
 
 NORMAL_QUANTILE_95 = 1.959963984540054
@@ -36,7 +36,7 @@ Interval = tuple[float, float]
 
 
 class AttributeScores(Frozen):
-    """How often one attribute is what the prompts say."""
+    """How often one attribute is as prompted."""
 
     right: float | None
     """Share of the clips with a training prompt."""
@@ -48,7 +48,10 @@ class AttributeScores(Frozen):
 
 
 class Scores(Frozen):
-    """What the meter says about N clips and their prompts. None: no clip to measure it on."""
+    """Scores of N clips and their prompts.
+
+    None where no clip could be measured.
+    """
 
     num_clips: int
     accuracy: float | None
@@ -75,7 +78,10 @@ class Scores(Frozen):
 
 
 class RelativeToReal(Frozen):
-    """Generated over real clips; None where the real clips do not vary or none can be followed."""
+    """Generated over real clips.
+
+    None where the real clips do not vary or none can be tracked.
+    """
 
     drift_area: float | None
     drift_colour: float | None
@@ -93,10 +99,12 @@ def score_clips(
 ) -> Scores:
     """Score (N, T, H, W, 3) uint8 clips against their N prompts.
 
-    Clips whose prompt is in `held_out_prompts` count for `accuracy_held_out` only. Raises UserError
-    when the grammar does not know a prompt.
+    Clips whose prompt is in `held_out_prompts` count for `accuracy_held_out` only.
+
+    Raises:
+        UserError: the grammar does not know a prompt.
     """
-    return score_track(tracker_of(prompts)(frames), prompts, held_out_prompts)
+    return score_track(select_tracker(prompts)(frames), prompts, held_out_prompts)
 
 
 def score_track(
@@ -107,22 +115,24 @@ def score_track(
 ) -> Scores:
     """Score N tracks against their N prompts, as `score_clips` does.
 
-    `is_readable` (N,) bool tells which tracks are of clips at all: an empty one does not flicker.
+    `is_readable` (N,) bool marks tracks of readable clips: an empty one does not flicker.
     """
     if len(prompts) != len(track.x):
         raise ValueError(f"{len(track.x)} clips but {len(prompts)} prompts")
     check_prompts(prompts)
     expected = [expected_objects(prompt) or () for prompt in prompts]
-    seen = [bind(*both) for both in zip(expected, read_objects(track), strict=True)]
+    predicted = [
+        match_objects(*both) for both in zip(expected, classify_objects(track), strict=True)
+    ]
     held_out = np.isin(np.array(prompts), list(held_out_prompts))
     names = scored_attributes(prompts)
-    joint = np.array([_all_right(*both, names) for both in zip(expected, seen, strict=True)])
+    joint = np.array([_matches(*both, names) for both in zip(expected, predicted, strict=True)])
     accuracy, interval = _share(joint[~held_out])
     accuracy_held_out, interval_held_out = _share(joint[held_out])
-    num_alone = np.sum([part.alone for part in track.objects], axis=0)
-    num_expected = np.array([len(asked) for asked in expected])
+    num_single = np.sum([part.is_single for part in track.objects], axis=0)
+    num_expected = np.array([len(objects) for objects in expected])
     trained, trained_prompts = track.select(~held_out), np.array(prompts)[~held_out]
-    motions = [motions_of(clip) for clip in seen]
+    motions = [motions_of(clip) for clip in predicted]
     is_right = np.array([motions_of(e) == m for e, m in zip(expected, motions, strict=True)])
     followed = np.flatnonzero(~held_out & is_right & (num_expected == 1))
     return Scores(
@@ -131,9 +141,11 @@ def score_track(
         accuracy_interval=interval,
         accuracy_held_out=accuracy_held_out,
         accuracy_held_out_interval=interval_held_out,
-        per_attribute={name: _attribute_scores(name, expected, seen, held_out) for name in names},
-        **_by_prompt(prompts, joint, motions),
-        one_object=float((num_alone == num_expected[:, None]).mean()),
+        per_attribute={
+            name: _attribute_scores(name, expected, predicted, held_out) for name in names
+        },
+        **_prompt_fields(prompts, joint, motions),
+        one_object=float((num_single == num_expected[:, None]).mean()),
         steadiness=measure_steadiness(trained, trained_prompts),
         spread=measure_spread(trained, trained_prompts),
         path_residual=mean_if_any(
@@ -144,21 +156,21 @@ def score_track(
 
 
 def score_real_track(track: Track, prompts: Sequence[str]) -> Scores:
-    """Score the tracks of real clips, what those of generated ones are compared with.
+    """Score the tracks of real clips, the reference of generated ones.
 
     How much clips of one prompt vary shows only where a prompt has several, which few have among a
     thousand Moving Shapes: clips whose prompts ask for the same in other words count as such here.
     """
-    return score_track(track, in_one_wording(prompts))
+    return score_track(track, merge_paraphrases(prompts))
 
 
-def _all_right(
-    expected: Sequence[Mapping[str, str]], seen: Sequence[Seen], names: Sequence[str]
+def _matches(
+    expected: Sequence[Mapping[str, str]], predicted: Sequence[Attributes], names: Sequence[str]
 ) -> bool:
-    """Say whether every object of a clip has every value that its prompt names."""
+    """Return whether every object has every value that its prompt names."""
     return all(
-        saw.get(name, NONE) == asked[name]
-        for asked, saw in zip(expected, seen, strict=True)
+        found.get(name, NONE) == asked[name]
+        for asked, found in zip(expected, predicted, strict=True)
         for name in names
         if name in asked
     )
@@ -167,25 +179,28 @@ def _all_right(
 def _attribute_scores(
     name: str,
     expected: Sequence[Expected],
-    objects: Sequence[Sequence[Seen]],
+    predicted: Sequence[Sequence[Attributes]],
     held_out: np.ndarray,
 ) -> AttributeScores:
-    """Score one attribute: right in a clip is what is right of all its objects that are asked."""
+    """Score one attribute.
+
+    It is right in a clip where it is right of each object whose prompt names it.
+    """
     pairs = [
         [
-            (asked[name], saw.get(name, NONE))
-            for asked, saw in zip(*clip, strict=True)
+            (asked[name], found.get(name, NONE))
+            for asked, found in zip(*clip, strict=True)
             if name in asked
         ]
-        for clip in zip(expected, objects, strict=True)
+        for clip in zip(expected, predicted, strict=True)
     ]
     is_asked = np.array([bool(clip) for clip in pairs])
-    right = np.array([all(asked == saw for asked, saw in clip) for clip in pairs])
+    right = np.array([all(asked == found for asked, found in clip) for clip in pairs])
     share, interval = _share(right[is_asked & ~held_out])
     share_held_out, interval_held_out = _share(right[is_asked & held_out])
     confusion: dict[str, Counter[str]] = {}
-    for asked, saw in sorted(itertools.chain.from_iterable(pairs)):
-        confusion.setdefault(asked, Counter())[saw] += 1
+    for asked, found in sorted(itertools.chain.from_iterable(pairs)):
+        confusion.setdefault(asked, Counter())[found] += 1
     return AttributeScores(
         right=share,
         right_interval=interval,
@@ -195,8 +210,13 @@ def _attribute_scores(
     )
 
 
-def _by_prompt(prompts: Sequence[str], right: np.ndarray, motions: Sequence[str]) -> dict[str, Any]:
-    """Return the fields of Scores that list every prompt; empty where these are too many."""
+def _prompt_fields(
+    prompts: Sequence[str], right: np.ndarray, motions: Sequence[str]
+) -> dict[str, Any]:
+    """Return the fields of Scores that list every prompt.
+
+    They are empty where prompts are too many.
+    """
     confusion = {prompt: Counter[str]() for prompt in prompts}
     if len(confusion) > MAX_LISTED_PROMPTS:
         return {"per_prompt": {}, "clips_per_prompt": {}, "confusion": {}}
@@ -213,12 +233,12 @@ def _by_prompt(prompts: Sequence[str], right: np.ndarray, motions: Sequence[str]
 
 
 def motions_of(objects: Iterable[Mapping[str, str]]) -> str:
-    """Return the motions of a clip's objects as one text."""
+    """Join the motions of a clip's objects to one text."""
     return ", ".join(attributes.get("motion", NONE) for attributes in objects)
 
 
 def compare(generated: Scores, real: Scores) -> RelativeToReal:
-    """Divide what varies in generated clips by the same in real ones."""
+    """Divide the variation of generated clips by that of real ones."""
 
     def ratio(ours: float | None, theirs: float | None) -> float | None:
         if ours is None or theirs is None or theirs < SMALLEST_VARIATION:
@@ -241,7 +261,10 @@ def compare(generated: Scores, real: Scores) -> RelativeToReal:
 
 
 def wilson_interval(num_right: int, num_clips: int) -> Interval:
-    """Return the 95 % score interval of a share (Wilson 1927), closed form; (0, 1) for no clips."""
+    """Return the 95 % score interval of a share (Wilson 1927).
+
+    In closed form; (0, 1) for no clips.
+    """
     if num_clips == 0:
         return 0.0, 1.0
     z2 = NORMAL_QUANTILE_95**2

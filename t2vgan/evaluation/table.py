@@ -1,11 +1,11 @@
-"""An evaluation as a compact table for the terminal."""
+"""Format an evaluation as a compact table for the terminal."""
 
 from collections.abc import Iterator
 
-from t2vgan.evaluation.distribution.distribution import Distance
-from t2vgan.evaluation.evaluate import Evaluation
+from t2vgan.evaluation.distribution.compare import Distance
 from t2vgan.evaluation.prompt_accuracy.controls import Control
 from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
+from t2vgan.evaluation.record import Evaluation
 from t2vgan.evaluation.scores import Interval, Scores, motions_of, wilson_interval
 from t2vgan.evaluation.video_folder import Videos
 
@@ -14,7 +14,7 @@ MAX_LISTED = 5  # problems of a kind; the record has all
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
-    """Return accuracy by prompt, the totals with their ceiling and controls, and the rest."""
+    """Format accuracy by prompt, totals with ceiling and controls, and the rest."""
     lines = [
         *_prompt_lines(evaluation.generated),
         *_attribute_lines(evaluation),
@@ -45,7 +45,7 @@ def _prompt_lines(scores: Scores) -> Iterator[str]:
 
 
 def _attribute_lines(evaluation: Evaluation) -> Iterator[str]:
-    """Say how often each attribute is right, where prompts name more than one."""
+    """Format each attribute's accuracy, where prompts name more than one."""
     scores, ceiling = evaluation.generated.per_attribute, evaluation.ceiling.per_attribute
     if len(scores) < 2:
         return

@@ -1,6 +1,6 @@
-"""Videos that any system wrote, as clips of the data's geometry.
+"""Read videos that any system wrote, as clips of the data's geometry.
 
-A video that cannot be scored becomes an empty clip, in which the meter finds nothing: it counts as
+A video that cannot be scored becomes an empty clip, in which no object is found: it counts as
 wrong, and is out of the distances.
 """
 
@@ -13,8 +13,12 @@ import numpy as np
 
 from t2vgan.data.shards import Geometry, Manifest
 from t2vgan.errors import UserError
-from t2vgan.evaluation.distribution.near_copies import evenly
-from t2vgan.evaluation.prompt_accuracy.prompts import Content, content, expected_objects
+from t2vgan.evaluation.distribution.near_copies import even_frame_indices
+from t2vgan.evaluation.prompt_accuracy.prompts import (
+    CanonicalForm,
+    canonical_form,
+    expected_objects,
+)
 from t2vgan.evaluation.prompt_list import find_prompts
 from t2vgan.media import load_clip, load_film_strip, load_frame_folder
 from t2vgan.utils.console import escape_control_chars, format_error
@@ -22,7 +26,7 @@ from t2vgan.utils.frozen import Frozen
 
 
 class Videos(Frozen):
-    """What a folder of videos held: every file and every prompt is accounted for."""
+    """The videos of a folder, every file and prompt counted."""
 
     num_listed: int
     """Videos with a prompt that the grammar knows: each counts in the scores."""
@@ -42,7 +46,7 @@ class Videos(Frozen):
 
 @dataclass(frozen=True)
 class VideoReport:
-    """What became of one video."""
+    """How one video was read."""
 
     digest: str = ""
     problem: tuple[str, str] | None = None
@@ -52,11 +56,14 @@ class VideoReport:
 
 
 class VideoError(Exception):
-    """One video cannot be scored; the first argument is the kind of problem."""
+    """One video cannot be scored; arguments are kind and reason."""
 
 
 class VideoFolder:
-    """The videos of a folder with their prompts, in the order of the list (or of their names)."""
+    """The videos of a folder with their prompts.
+
+    In the order of the list, or of their names.
+    """
 
     def __init__(self, folder: Path | str, manifest: Manifest) -> None:
         self.folder = Path(folder)
@@ -80,13 +87,16 @@ class VideoFolder:
                 f"{next(iter(unknown.values()))!r} (docs/evaluation.md)"
             )
 
-    def read(self, places: Sequence[int]) -> tuple[np.ndarray, list[VideoReport]]:
-        """Return clips of the data's geometry (n, T, H, W, 3), empty ones for problems."""
+    def read(self, indices: Sequence[int]) -> tuple[np.ndarray, list[VideoReport]]:
+        """Read clips (n, T, H, W, 3) in the data's geometry.
+
+        Unreadable ones are empty.
+        """
         size = self.geometry
-        shape = (len(places), size.num_frames, size.height, size.width, 3)
+        shape = (len(indices), size.num_frames, size.height, size.width, 3)
         frames, reports = np.zeros(shape, np.uint8), []
-        for clip, place in zip(frames, places, strict=True):
-            name = self.files[place]
+        for clip, index in zip(frames, indices, strict=True):
+            name = self.files[index]
             try:
                 loaded = load_video(self.folder / name, size)
                 clip[...], resampled, resized = fit_geometry(loaded, size)
@@ -98,7 +108,7 @@ class VideoFolder:
         return frames, reports
 
     def summarise(self, reports: Sequence[VideoReport]) -> Videos:
-        """Account for all videos. Raises UserError if none could be read."""
+        """Summarise the reports of all videos; UserError if none could be read."""
         problems = {kind: list(texts) for kind, texts in self.problems.items()}
         for report in reports:
             if report.problem is not None:
@@ -122,22 +132,26 @@ class VideoFolder:
 
 
 def held_out_prompts(prompts: Sequence[str], manifest: Manifest) -> list[str]:
-    """Return the prompts that ask for what no training prompt of the data asks for."""
-    trained = {_asked(prompt) for prompt in manifest.prompts}
+    """List the prompts that mean what no training prompt means."""
+    trained = {_canonical(prompt) for prompt in manifest.prompts}
     return [
         prompt
         for prompt in dict.fromkeys(prompts)
         if prompt in manifest.held_out_prompts
-        or (prompt not in manifest.prompts and _asked(prompt) not in trained)
+        or (prompt not in manifest.prompts and _canonical(prompt) not in trained)
     ]
 
 
-def _asked(prompt: str) -> Content:
-    return content(expected_objects(prompt) or ())
+def _canonical(prompt: str) -> CanonicalForm:
+    return canonical_form(expected_objects(prompt) or ())
 
 
 def load_video(path: Path, geometry: Geometry) -> np.ndarray:
-    """Return a file's frames (T, H, W, 3); VideoError where it is missing or damaged."""
+    """Load a video's frames (T, H, W, 3).
+
+    Raises:
+        VideoError: it is missing or damaged.
+    """
     if not path.exists():
         raise VideoError("missing", "no such file")
     try:
@@ -152,18 +166,21 @@ def load_video(path: Path, geometry: Geometry) -> np.ndarray:
 
 
 def fit_geometry(frames: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, bool, bool]:
-    """Return (T, H, W, 3) frames in the data's geometry; whether they were resampled, resized.
+    """Fit frames (T, H, W, 3) to the data's geometry.
 
-    More frames: as many as wanted, evenly from the first to the last. Larger pictures of the same
-    proportions: averaged by area. The row or column that films add to an odd side is cut off.
-    Fewer frames or other proportions are a VideoError, because what is missing cannot be made up.
+    Returns them, whether they were resampled in time and whether they were resized. Of more frames,
+    as many as wanted are taken, evenly from the first to the last. Larger pictures of the same
+    proportions are averaged by area. The row or column that films add to an odd side is cut off.
+
+    Raises:
+        VideoError: fewer frames or other proportions; what is missing cannot be made up.
     """
     found, height, width = frames.shape[:3]
     if found < geometry.num_frames:
         raise VideoError("too_short", f"{found} frames, the data has {geometry.num_frames}")
     resampled = found > geometry.num_frames
     if resampled:
-        frames = frames[evenly(found, geometry.num_frames)]
+        frames = frames[even_frame_indices(found, geometry.num_frames)]
     wanted = (geometry.height, geometry.width)
     if (height, width) in (wanted, tuple(side + side % 2 for side in wanted)):
         return frames[:, : wanted[0], : wanted[1]], resampled, False

@@ -12,8 +12,8 @@ from t2vgan.data.mixture import DatasetMixture
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.evaluation.evaluate import score_real_clips
-from t2vgan.evaluation.prompt_accuracy.prompts import deal_prompts, unknown_prompts
-from t2vgan.evaluation.prompt_accuracy.select import tracker_of
+from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts, unknown_prompts
+from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.evaluation.scores import Scores, compare, score_clips
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
@@ -53,7 +53,7 @@ class Evaluator:
         vocabulary.encode(requested, allow_unknown=True)  # raises now, not after hours
         self.can_evaluate = not unknown_prompts(manifest.prompts)
         if self.can_evaluate and config.evaluate_every_steps:
-            tracker_of(manifest.prompts)  # a missing library is an error now, not after hours
+            select_tracker(manifest.prompts)  # a missing library is an error now, not after hours
 
     def find_pending(self, step: int, done: Collection[str] = ()) -> list[str]:
         """Return the kinds of records due at a step and not done."""
@@ -141,7 +141,7 @@ class Evaluator:
         Returns None if there was no time.
         """
         manifest = self.manifest
-        prompts = deal_prompts(
+        prompts = assign_prompts(
             list(manifest.prompts),
             manifest.held_out_prompts,
             self.config.evaluate_num_clips,

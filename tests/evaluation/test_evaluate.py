@@ -21,8 +21,9 @@ from t2vgan.data.mixture import alone
 from t2vgan.data.shards import Geometry, load_manifest
 from t2vgan.errors import UserError
 from t2vgan.evaluation import evaluate as evaluate_module
-from t2vgan.evaluation.clip_sheet import choose, show_clips
-from t2vgan.evaluation.evaluate import Evaluation, evaluate
+from t2vgan.evaluation.clip_sheet import choose_prompts, save_clip_sheet
+from t2vgan.evaluation.evaluate import evaluate
+from t2vgan.evaluation.record import PROTOCOL_VERSION, Evaluation
 from t2vgan.evaluation.table import format_evaluation
 from t2vgan.models import build_generator
 from t2vgan.pipeline import TextToVideo
@@ -136,7 +137,7 @@ def test_the_command_writes_the_protocol_with_the_numbers(data, weights, tmp_pat
     assert str(out) in done.stdout
     record = json.loads(out.read_text())
     protocol = record["protocol"]
-    assert protocol["version"] == evaluate_module.PROTOCOL_VERSION
+    assert protocol["version"] == PROTOCOL_VERSION
     assert protocol["dataset_fingerprint"] == load_manifest(data).fingerprint
     assert (protocol["weights_step"], protocol["weights_clips_seen"]) == (7, 112)
     assert (protocol["num_frames"], protocol["height"], protocol["width"]) == (10, 32, 48)
@@ -168,7 +169,7 @@ class Filmed:
 
 def test_the_picture_shows_the_first_readable_clip_of_each_prompt(tmp_path):
     is_readable = np.array([1, 0, 1, 1, 1, 1, 0, 1], dtype=bool)
-    shown, problems = show_clips(tmp_path / "x.png", Filmed(), is_readable)
+    shown, problems = save_clip_sheet(tmp_path / "x.png", Filmed(), is_readable)
     assert problems == []
     assert (set(shown.prompts[:-1]), shown.prompts[-1]) == (set("abc"), "e")
     rows = np.asarray(Image.open(tmp_path / "x.png")).reshape(-1, 4, 3 * 5, 3)
@@ -178,7 +179,7 @@ def test_the_picture_shows_the_first_readable_clip_of_each_prompt(tmp_path):
 
 def test_a_picture_that_cannot_be_written_is_a_note(tmp_path):
     (tmp_path / "x.png").mkdir()
-    shown, (note,) = show_clips(tmp_path / "x.png", Filmed(), np.ones(8, dtype=bool))
+    shown, (note,) = save_clip_sheet(tmp_path / "x.png", Filmed(), np.ones(8, dtype=bool))
     assert shown is None
     assert note.startswith("picture: ")
 
@@ -186,7 +187,7 @@ def test_a_picture_that_cannot_be_written_is_a_note(tmp_path):
 def test_two_systems_show_the_same_prompts():
     ours = [f"prompt {number}" for number in range(1000)]
     theirs = [f"prompt {number}" for number in range(1500, 0, -1)]
-    assert len(set(choose(ours, 8)) & set(choose(theirs, 8))) >= 4
+    assert len(set(choose_prompts(ours, 8)) & set(choose_prompts(theirs, 8))) >= 4
 
 
 @pytest.mark.parametrize("call", ["run_module('t2vgan.evaluation'", "run_path('evaluate.py'"])

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Compare generated clips with real ones as sets: distances and near copies."""

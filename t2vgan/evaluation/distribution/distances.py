@@ -1,13 +1,13 @@
-"""How far apart two sets of features are: the Frechet and the kernel distance, in closed form."""
+"""Frechet and kernel distance of two sets of features, in closed form."""
 
 import numpy as np
 
 
 def frechet_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return the Frechet distance of the Gaussians fitted to features (N, D) and (M, D).
+    """Compute the Frechet distance of Gaussians fitted to two feature sets.
 
-    Heusel et al. 2017. It is biased upwards where N and M are small: compare it only with the
-    distance of as many real clips from as many others.
+    Heusel et al. 2017; features (N, D) and (M, D). It is biased upwards where N and M are small:
+    compare it only with the distance of as many real clips from as many others.
     """
     return frechet_of_moments(_mean(ours), _covariance(ours), _mean(theirs), _covariance(theirs))
 
@@ -15,7 +15,10 @@ def frechet_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
 def frechet_of_moments(
     mean_a: np.ndarray, covariance_a: np.ndarray, mean_b: np.ndarray, covariance_b: np.ndarray
 ) -> float:
-    """Return |a - b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2) of means (D,), covariances (D, D)."""
+    """Compute the Frechet distance of two Gaussians.
+
+    |a - b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2) of means (D,) and covariances (D, D).
+    """
     root = _root(covariance_a)
     cross = np.linalg.eigvalsh(root @ covariance_b @ root)
     traces = np.trace(covariance_a) + np.trace(covariance_b)
@@ -24,10 +27,11 @@ def frechet_of_moments(
 
 
 def kernel_distance(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return the squared maximum mean discrepancy of features (N, D) and (M, D), unbiased.
+    """Compute the unbiased squared maximum mean discrepancy of two feature sets.
 
-    With the cubic kernel (x.y / D + 1)^3 of Binkowski et al. 2018 (KID). Unbiased means that its
-    expectation does not depend on N and M; equal distributions give values on both sides of 0.
+    Features (N, D) and (M, D); with the cubic kernel (x.y / D + 1)^3 of Binkowski et al. 2018
+    (KID). Unbiased means that its expectation does not depend on N and M; equal distributions give
+    values on both sides of 0.
     """
     ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
     return float(_mean_of_pairs(ours) + _mean_of_pairs(theirs) - 2 * _kernel(ours, theirs).mean())

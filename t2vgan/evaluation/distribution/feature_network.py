@@ -1,6 +1,6 @@
-"""The features that distances between clips are measured in: a small classifier's last layer.
+"""The classifier whose last layer gives the features for distances.
 
-It looks at eight frames of 32x32 pixels, whatever the clip's own size. `features.py` trains it.
+Its input is eight frames of 32x32 pixels, whatever the clip's own size. `features.py` trains it.
 """
 
 from itertools import pairwise
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import t2vgan
 from t2vgan.checkpoint.tensor_files import digest, read_metadata, read_tensors, write_described
 from t2vgan.errors import UserError
-from t2vgan.evaluation.distribution.near_copies import evenly
+from t2vgan.evaluation.distribution.near_copies import even_frame_indices
 from t2vgan.pipeline import check_tensors
 from t2vgan.utils.frozen import Frozen, format_faults
 from t2vgan.video import to_video
@@ -25,13 +25,13 @@ SHIPPED = Path(t2vgan.__file__).parent / "evaluation" / "features-shapes.safeten
 FORMAT, FORMAT_VERSION = "t2vgan-features", "1"
 NUM_FRAMES, SIDE = 8, 32
 NUM_FEATURES = 64
-BATCH_SIZE = 32  # of every pass, filled up: a clip's features must not depend on its company
+BATCH_SIZE = 32  # of every pass, filled up: features must not depend on the other clips
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class FeaturesInfo(Frozen):
-    """Where a file of features comes from."""
+    """How the network of a file was trained."""
 
     dataset_fingerprints: tuple[str, ...]
     num_clips: int
@@ -44,9 +44,10 @@ class FeaturesInfo(Frozen):
 
 
 class FeatureNetwork(nn.Module):
-    """Frames one by one through a small CNN, then over time: video (B, 3, 8, 32, 32) -> (B, 64).
+    """Map video (B, 3, 8, 32, 32) to features (B, 64).
 
-    `mean` and `std` are those of training clips: features leave with mean 0 and variance 1.
+    A small 2D CNN on each frame, then 1D convolutions over time. `mean` and `std` are those of
+    training clips: features leave with mean 0 and variance 1.
     """
 
     def __init__(self) -> None:
@@ -74,15 +75,16 @@ class FeatureNetwork(nn.Module):
         return (clips - self.mean) / self.std
 
 
-def prepare(frames: np.ndarray) -> np.ndarray:
-    """Return frames (N, T, H, W, 3) uint8 as the network wants them: (N, 8, 32, 32, 3) uint8.
+def resize_clips(frames: np.ndarray) -> np.ndarray:
+    """Resize clips to the network's input.
 
-    Eight frames evenly from the first to the last (repeated where there are fewer), each stretched
-    to a square: averaged where it is larger, interpolated linearly where it is smaller.
+    Frames (N, T, H, W, 3) uint8 become (N, 8, 32, 32, 3) uint8: eight frames evenly from the first
+    to the last (repeated where there are fewer), each stretched to a square: averaged where it is
+    larger, interpolated linearly where it is smaller.
     """
     import cv2
 
-    times = evenly(frames.shape[1], NUM_FRAMES)
+    times = even_frame_indices(frames.shape[1], NUM_FRAMES)
     shrinks = min(frames.shape[2:4]) >= SIDE
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     pictures = frames[:, times].reshape(-1, *frames.shape[2:])
@@ -91,20 +93,20 @@ def prepare(frames: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def extract(network: FeatureNetwork, frames: np.ndarray) -> np.ndarray:
-    """Return the features (N, 64) float32 of frames (N, T, H, W, 3) uint8."""
+def extract_features(network: FeatureNetwork, frames: np.ndarray) -> np.ndarray:
+    """Compute features (N, 64) of frames (N, T, H, W, 3) uint8."""
     device = network.mean.device
-    prepared = torch.from_numpy(prepare(frames))
+    resized_clips = torch.from_numpy(resize_clips(frames))
     features = []
-    for start in range(0, len(prepared), BATCH_SIZE):
-        chunk = prepared[start : start + BATCH_SIZE]
+    for start in range(0, len(resized_clips), BATCH_SIZE):
+        chunk = resized_clips[start : start + BATCH_SIZE]
         filled = torch.cat([chunk, chunk[-1:].expand(BATCH_SIZE - len(chunk), -1, -1, -1, -1)])
         features.append(network(to_video(filled.to(device)))[: len(chunk)].cpu())
     return torch.cat(features).numpy()
 
 
 def save_features(path: Path | str, network: FeatureNetwork, info: FeaturesInfo) -> None:
-    """Write one self-describing file, atomically."""
+    """Save the network as one self-describing file, atomically."""
     tensors = network.state_dict()
     write_described(path, tensors, info, format=FORMAT, format_version=FORMAT_VERSION)
 
@@ -112,7 +114,11 @@ def save_features(path: Path | str, network: FeatureNetwork, info: FeaturesInfo)
 def load_features(
     path: Path | str, *, device: torch.device | str = "cpu"
 ) -> tuple[FeatureNetwork, FeaturesInfo]:
-    """Read what `save_features` wrote. Raises UserError where it is missing, damaged or another."""
+    """Load a network that `save_features` wrote.
+
+    Raises:
+        UserError: the file is missing, damaged or something else.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(

@@ -1,4 +1,4 @@
-"""Training the feature network: name what each clip's prompt asks for."""
+"""Train the feature network to name what each clip's prompt asks for."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ from t2vgan.evaluation.distribution.feature_network import (
     NUM_FEATURES,
     FeatureNetwork,
     FeaturesInfo,
-    prepare,
+    resize_clips,
 )
 from t2vgan.evaluation.prompt_accuracy.prompts import ATTRIBUTES, check_prompts, expected_attributes
 from t2vgan.evaluation.real_clips import RealClips
@@ -26,18 +26,19 @@ VALIDATION_SHARE = 0.1
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.01
 TRAINING_BATCH_SIZE = 64
 CLIPS_AT_ONCE = 256  # decoded at their full size
-NOT_ASKED = -100  # what cross entropy passes over
+IGNORE_INDEX = -100  # what cross entropy passes over
 
 
-def fit(
+def train_feature_network(
     folders: Sequence[RealClips], *, num_epochs: int, seed: int
 ) -> tuple[FeatureNetwork, FeaturesInfo]:
-    """Train on the clips of several data folders, all but a tenth, and measure on that tenth.
+    """Train on nine tenths of the clips, validate on the rest.
 
-    Raises UserError for prompts that the grammar does not know, and where no attribute varies.
+    Raises:
+        UserError: the grammar does not know prompts, or no attribute varies.
     """
-    clips, prompts = _read_all(folders)
-    labels, values = _labels(prompts)
+    clips, prompts = _load_clips(folders)
+    labels, values = _encode_labels(prompts)
     if not labels:
         raise UserError(
             "data: prompts of one object vary in no attribute, and those of two are passed over;"
@@ -51,7 +52,7 @@ def fit(
     heads = nn.ModuleDict({name: nn.Linear(NUM_FEATURES, len(values[name])) for name in values})
     _train(network, heads, clips, labels, training, num_epochs=num_epochs, seed=seed)
     network.eval()
-    accuracy = _accuracy(network, heads, clips, labels, validation)
+    accuracy = _measure_accuracy(network, heads, clips, labels, validation)
     _standardise(network, clips, training)
     return network, FeaturesInfo(
         dataset_fingerprints=tuple(
@@ -64,25 +65,25 @@ def fit(
     )
 
 
-def _read_all(folders: Sequence[RealClips]) -> tuple[Tensor, list[str]]:
-    """Return all clips as the network wants them, (N, 8, 32, 32, 3) uint8, and their prompts."""
-    prepared, prompts = [], []
+def _load_clips(folders: Sequence[RealClips]) -> tuple[Tensor, list[str]]:
+    """Load all clips, resized, and their prompts."""
+    clips, prompts = [], []
     for folder in folders:
         for start in tqdm(range(0, folder.num_clips, CLIPS_AT_ONCE), desc="read clips"):
             frames, some = folder.read(range(start, min(start + CLIPS_AT_ONCE, folder.num_clips)))
-            prepared.append(torch.from_numpy(prepare(frames)))
+            clips.append(torch.from_numpy(resize_clips(frames)))
             prompts += some
     check_prompts(prompts)
-    return torch.cat(prepared), prompts
+    return torch.cat(clips), prompts
 
 
-def _labels(prompts: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-    """Return each attribute's values by number, (N,), and their names; those that prompts vary."""
+def _encode_labels(prompts: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+    """Encode the attributes in which prompts differ: class indices (N,), class names."""
     asked = [expected_attributes(prompt) or {} for prompt in prompts]
     found = {name: sorted({a[name] for a in asked if name in a}) for name in ATTRIBUTES}
     values = {name: names for name, names in found.items() if len(names) > 1}
     labels = {
-        name: torch.tensor([names.index(a[name]) if name in a else NOT_ASKED for a in asked])
+        name: torch.tensor([names.index(a[name]) if name in a else IGNORE_INDEX for a in asked])
         for name, names in values.items()
     }
     return labels, values
@@ -93,18 +94,18 @@ def _train(
     heads: nn.ModuleDict,
     clips: Tensor,
     labels: dict[str, Tensor],
-    places: np.ndarray,
+    indices: np.ndarray,
     *,
     num_epochs: int,
     seed: int,
 ) -> None:
     parameters = [*network.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    batches = list(_batches(places, num_epochs, seed))
+    batches = list(_batches(indices, num_epochs, seed))
     for number, batch in enumerate(tqdm(batches, desc="train", unit=" steps")):
         for group in optimizer.param_groups:
             group["lr"] = cosine(number / len(batches), start=LEARNING_RATE, end=0)
-        asked = [name for name in labels if (labels[name][batch] != NOT_ASKED).any()]
+        asked = [name for name in labels if (labels[name][batch] != IGNORE_INDEX).any()]
         if not asked:  # no loss, and the mean of none is NaN
             continue
         features = network(to_video(clips[batch]))
@@ -114,39 +115,40 @@ def _train(
         optimizer.step()
 
 
-def _batches(places: np.ndarray, num_epochs: int, seed: int) -> Iterator[Tensor]:
+def _batches(indices: np.ndarray, num_epochs: int, seed: int) -> Iterator[Tensor]:
     for epoch in range(num_epochs):
-        order = torch.from_numpy(places[permutation(len(places), seed, "feature batches", epoch)])
+        order = torch.from_numpy(indices[permutation(len(indices), seed, "feature batches", epoch)])
         yield from order.split(TRAINING_BATCH_SIZE)
 
 
 @torch.no_grad()
-def _features(network: nn.Module, clips: Tensor, places: np.ndarray) -> Tensor:
-    batches = torch.from_numpy(places).split(BATCH_SIZE)
+def _features(network: nn.Module, clips: Tensor, indices: np.ndarray) -> Tensor:
+    batches = torch.from_numpy(indices).split(BATCH_SIZE)
     return torch.cat([network(to_video(clips[batch])) for batch in batches])
 
 
-def _accuracy(
+def _measure_accuracy(
     network: nn.Module,
     heads: nn.ModuleDict,
     clips: Tensor,
     labels: dict[str, Tensor],
-    places: np.ndarray,
+    indices: np.ndarray,
 ) -> dict[str, float]:
-    """Return how often each attribute is named rightly, where a prompt asks for it."""
-    features = _features(network, clips, places)
+    """Measure the accuracy of each attribute where a prompt names it."""
+    features = _features(network, clips, indices)
     shares = {}
     for name, head in heads.items():
-        wanted = labels[name][places]
-        right = head(features).argmax(dim=1)[wanted != NOT_ASKED] == wanted[wanted != NOT_ASKED]
+        wanted = labels[name][indices]
+        is_asked = wanted != IGNORE_INDEX
+        right = head(features).argmax(dim=1)[is_asked] == wanted[is_asked]
         if len(right):
             shares[name] = round(right.float().mean().item(), 4)
     return shares
 
 
-def _standardise(network: FeatureNetwork, clips: Tensor, places: np.ndarray) -> None:
-    """Let features have mean 0 and variance 1 over real clips; a dead one stays what it is."""
-    features = _features(network, clips, places)
+def _standardise(network: FeatureNetwork, clips: Tensor, indices: np.ndarray) -> None:
+    """Standardise features over real clips; constant ones keep their scale."""
+    features = _features(network, clips, indices)
     std, mean = torch.std_mean(features, dim=0)
     network.mean.copy_(mean)
     network.std.copy_(torch.where(std > 1e-6, std, 1))

@@ -19,7 +19,7 @@ def train_features(
     num_epochs: int = 8,
     seed: int = 0,
 ) -> None:
-    """Train a small classifier on real clips: Frechet and kernel distance use its features.
+    """Train a small classifier whose features measure Frechet and kernel distance.
 
     Args:
         data: folders of shards whose prompts name attributes; several teach it several sizes
@@ -30,18 +30,17 @@ def train_features(
     """
     if num_epochs < 1:
         raise UserError(f"num_epochs={num_epochs} must be at least 1")
+    # Torch: not for --help.
     from t2vgan.data.dataset import open_data_set
     from t2vgan.data.mixture import alone
-    from t2vgan.evaluation.distribution.feature_network import (
-        save_features,  # torch: not for --help
-    )
-    from t2vgan.evaluation.distribution.feature_training import fit
+    from t2vgan.evaluation.distribution.feature_network import save_features
+    from t2vgan.evaluation.distribution.feature_training import train_feature_network
     from t2vgan.evaluation.real_clips import RealClips
 
     folders = [RealClips(alone(open_data_set(folder)), num_clips) for folder in data]
     if (found := sum(folder.num_clips for folder in folders)) < MIN_CLIPS:
         raise UserError(f"{found} clips are too few to train features on: give {MIN_CLIPS} or more")
-    network, info = fit(folders, num_epochs=num_epochs, seed=seed)
+    network, info = train_feature_network(folders, num_epochs=num_epochs, seed=seed)
     save_features(out, network, info)
     for name, share in info.accuracy.items():
         print(f"{name:10} {share:7.1%} of clips not trained on")

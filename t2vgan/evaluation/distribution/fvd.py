@@ -1,7 +1,7 @@
-"""Optional FVD: the Frechet distance on features of an I3D network that the user supplies.
+"""Video features for FVD from an I3D network that the user supplies.
 
-The file is the TorchScript I3D that StyleGAN-V and its followers use (Kinetics-400 logits). It is a
-program: run only a file that you trust.
+Optional. The file is the TorchScript I3D that StyleGAN-V and its followers use (Kinetics-400
+logits). It is a program: run only a file that you trust.
 """
 
 from pathlib import Path
@@ -16,15 +16,15 @@ from t2vgan.utils.files import sha256_of
 from t2vgan.video import to_video
 
 SIDE = 224
-CLIPS_A_PASS = 4
+BATCH_SIZE = 4
 PROTOCOL = (
     "all frames, stretched to 224x224 (bilinear, no corner alignment), values -1..1, called with "
     "rescale=False, resize=False, return_features=True"
 )
 
 
-class VideoFeatures:
-    """A TorchScript network that turns videos into features."""
+class VideoFeatureExtractor:
+    """A TorchScript network that maps videos to features."""
 
     def __init__(self, path: Path | str, device: torch.device | str) -> None:
         if not Path(path).is_file():
@@ -38,10 +38,10 @@ class VideoFeatures:
 
     @torch.no_grad()
     def extract(self, frames: np.ndarray) -> np.ndarray:
-        """Return the features (N, F) of frames (N, T, H, W, 3) uint8."""
+        """Compute features (N, F) of frames (N, T, H, W, 3) uint8."""
         features = []
-        for start in range(0, len(frames), CLIPS_A_PASS):
-            video = to_video(torch.from_numpy(frames[start : start + CLIPS_A_PASS]).to(self.device))
+        for start in range(0, len(frames), BATCH_SIZE):
+            video = to_video(torch.from_numpy(frames[start : start + BATCH_SIZE]).to(self.device))
             flat = rearrange(video, "b c t h w -> (b t) c h w")
             large = F.interpolate(flat, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
             video = rearrange(large, "(b t) c h w -> b c t h w", b=len(video)).contiguous()

@@ -1,7 +1,7 @@
-"""Near copies: which generated clips lie as close to a training clip as hardly any real clip does.
+"""Find generated clips that nearly copy a training clip.
 
-Clips are compared as thumbnails. How close is too close follows from the data: the distance that
-only one real clip in a hundred keeps from its nearest neighbour among the other real clips.
+Clips are compared as thumbnails. How close is too close follows from the data: the
+1 % quantile of the distances of real clips from their nearest neighbours among other real clips.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import torch
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.scores import Interval, wilson_interval
-from t2vgan.evaluation.sharding import share_clips
+from t2vgan.evaluation.sharding import map_over_ranks
 from t2vgan.utils.frozen import Frozen
 
 THUMBNAIL_FRAMES, THUMBNAIL_SIDE = 4, 12
@@ -36,14 +36,15 @@ class NearCopies(Frozen):
     """Training clips that were searched: the first of each part of the data."""
 
 
-def thumbnails(frames: np.ndarray) -> np.ndarray:
-    """Return frames (N, T, H, W, 3) uint8 as (N, D) float32: four frames of 12x12 pixels each.
+def make_thumbnails(frames: np.ndarray) -> np.ndarray:
+    """Shrink clips to thumbnails (N, D) float32.
 
-    The frames lie evenly from the first to the last, pixels are averaged by area.
+    Frames are (N, T, H, W, 3) uint8. Four frames of 12x12 pixels each: they lie evenly from the
+    first to the last, pixels are averaged by area.
     """
     import cv2
 
-    times = evenly(frames.shape[1], THUMBNAIL_FRAMES)
+    times = even_frame_indices(frames.shape[1], THUMBNAIL_FRAMES)
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     small = [
         cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
@@ -52,18 +53,19 @@ def thumbnails(frames: np.ndarray) -> np.ndarray:
     return np.stack(small).reshape(len(frames), -1).astype(np.float32)
 
 
-def evenly(num_frames: int, wanted: int) -> np.ndarray:
-    """Return the places of `wanted` frames, evenly from the first of `num_frames` to the last."""
+def even_frame_indices(num_frames: int, wanted: int) -> np.ndarray:
+    """Return the indices of `wanted` frames, evenly from first to last."""
     return np.rint(np.linspace(0, num_frames - 1, wanted)).astype(np.int64)
 
 
 def nearest_distances(
     queries: np.ndarray, pool: np.ndarray, same: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return the RMS distance of each of (N, D) thumbnails from the nearest of (M, D), (N,).
+    """Compute each thumbnail's RMS distance from the nearest of a pool, (N,).
 
-    `same` (N,) is each query's own place in the pool, out of range where it has none: no clip is a
-    copy of itself. Rounded, so that equal clips are at distance 0 exactly.
+    Thumbnails are (N, D) and (M, D). `same` (N,) is each query's own index in the pool, out of
+    range where it has none: no clip is a copy of itself. Rounded, so that equal clips are at
+    distance 0 exactly.
     """
     queries, pool = queries.astype(np.float64), pool.astype(np.float64)
     squares = np.sum(queries**2, axis=1)[:, None] + np.sum(pool**2, axis=1) - 2 * queries @ pool.T
@@ -84,24 +86,26 @@ def find_near_copies(
     """Search the training clips for those that generated clips copy (collective).
 
     generated (N, D) and real (M, D) are thumbnails, real ones those of `real_clips`.
-    None where real clips are too few to tell what is near.
+    Returns None where real clips are too few to say what is near.
     """
     if len(real) < MIN_REAL_CLIPS:
         return None
     training = RealClips(real_clips.data, MAX_TRAINING_CLIPS)
-    own = real_clips.places_in(training)
+    own = real_clips.indices_in(training)
 
-    def search(places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        pool = thumbnails(training.read(places)[0])
-        return nearest_distances(generated, pool), nearest_distances(real, pool, own - places[0])
+    def search(indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        pool = make_thumbnails(training.read(indices)[0])
+        return nearest_distances(generated, pool), nearest_distances(real, pool, own - indices[0])
 
-    parts = share_clips(processes, device, training.num_clips, search, label="training clips")
+    parts = map_over_ranks(processes, device, training.num_clips, search, label="training clips")
     from_generated, from_real = (np.min(part, axis=0) for part in zip(*parts, strict=True))
-    return judge_distances(from_generated, from_real, training.num_clips)
+    return compute_near_copies(from_generated, from_real, training.num_clips)
 
 
-def judge_distances(generated: np.ndarray, real: np.ndarray, num_training_clips: int) -> NearCopies:
-    """Judge distances (N,) and (M,) of generated and real clips from their nearest neighbours."""
+def compute_near_copies(
+    generated: np.ndarray, real: np.ndarray, num_training_clips: int
+) -> NearCopies:
+    """Compute the share of near copies from nearest-neighbour distances (N,), (M,)."""
     threshold = float(np.quantile(real, CLOSE_QUANTILE, method="lower"))
     num_close = int(np.count_nonzero(generated <= threshold))
     return NearCopies(

@@ -1,4 +1,4 @@
-"""The attribute meter: the shape, colour, size, digit and motion of a clip's object, from pixels.
+"""Classify the shape, colour, size, digit and motion of tracked objects.
 
 Colour is that of the pixels which the object covers, size is its area, shape follows from the
 moments of its outline.
@@ -10,9 +10,9 @@ from functools import cache
 import numpy as np
 
 from t2vgan.data.digit_glyphs import NUM_DIGITS
-from t2vgan.evaluation.prompt_accuracy.motion import NONE, classify, in_view
+from t2vgan.evaluation.prompt_accuracy.motion import NONE, classify_tracks, is_tracked
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track
-from t2vgan.evaluation.prompt_accuracy.objects import Groups, outline_moments
+from t2vgan.evaluation.prompt_accuracy.objects import Components, outline_moments
 
 COLOURS = {
     "red": (255, 0, 0),
@@ -34,84 +34,83 @@ STAR_TIPS, STAR_WAIST = 5, 0.5
 OUTLINE_SCALES = (0.1, 0.2, 0.2, 0.2)  # how far apart the moments of two shapes are, roughly
 SHAPES = ("circle", *CORNERS, "star")
 
+Attributes = Mapping[str, str]
+"""Attribute -> value of one object; empty where it was not found."""
 
-Seen = Mapping[str, str]
-"""What is read of one object, attribute -> value; empty where it was not found."""
 
+def classify_objects(track: Track) -> list[list[Attributes]]:
+    """Classify the attributes of the tracked objects of each of N clips.
 
-def read_objects(track: Track) -> list[list[Seen]]:
-    """Name the attributes of the objects that are in view in each of N clips.
-
-    An object alone in its clips rotates round the frame's middle, one of several anywhere.
+    A clip's only object must rotate round the frame's middle, one of several anywhere.
     """
-    objects: list[list[Seen]] = [[] for _ in track.alone]
+    objects: list[list[Attributes]] = [[] for _ in track.is_single]
     for part in track.objects:
-        readings = read_attributes(part, centred=not track.further)
-        rows = (
-            dict(zip(readings, row, strict=True)) for row in zip(*readings.values(), strict=True)
-        )
-        for found, seen, is_in_view in zip(objects, rows, in_view(part), strict=True):
-            if is_in_view:
-                found.append(seen)
+        values = classify_attributes(part, centred=not track.further)
+        rows = (dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True))
+        for clip, attributes, tracked in zip(objects, rows, is_tracked(part), strict=True):
+            if tracked:
+                clip.append(attributes)
     return objects
 
 
-def bind(expected: Sequence[Mapping[str, str]], objects: Sequence[Seen]) -> list[Seen]:
-    """Return what is seen of each object that a clip's prompt expects.
+def match_objects(
+    expected: Sequence[Mapping[str, str]], objects: Sequence[Attributes]
+) -> list[Attributes]:
+    """Match the objects of a clip to those that its prompt expects.
 
-    One expected object is the one in view; of several, each is found by its colour or digit. With
-    more or fewer objects in view than expected, none is found.
+    One expected object is the one tracked; of several, each is found by its colour or digit. With
+    more or fewer objects than expected, none is found.
     """
     if len(objects) != len(expected):
         return [{} for _ in expected]
     if len(expected) == 1:
         return list(objects)
     return [
-        next((seen for seen in objects if seen.get(name) == asked[name]), {})
+        next((found for found in objects if found.get(name) == asked[name]), {})
         for asked in expected
-        for name in [identity(asked)]
+        for name in [key_attribute(asked)]
     ]
 
 
-def identity(asked: Mapping[str, str]) -> str:
-    """Return the attribute by which an object is told from another."""
+def key_attribute(asked: Mapping[str, str]) -> str:
+    """Return the attribute that distinguishes an object from another."""
     return "digit" if "digit" in asked else "colour"
 
 
-def read_attributes(track: Track, *, centred: bool = True) -> Mapping[str, Sequence[str]]:
-    """Name each attribute of each of N tracks; "none" where nothing we know is seen."""
-    seen = track.alone & ~track.cut
-    whole = np.where(seen.any(axis=1, keepdims=True), seen, track.alone)  # rather cut than nothing
-    followed = in_view(track)
+def classify_attributes(track: Track, *, centred: bool = True) -> Mapping[str, Sequence[str]]:
+    """Classify each attribute of N tracks; "none" for unknown values."""
+    uncut = track.is_single & ~track.cut
+    whole = np.where(uncut.any(axis=1, keepdims=True), uncut, track.is_single)  # if none: cut ones
+    tracked = is_tracked(track)
 
     def name(values: np.ndarray) -> list[str]:
-        return np.where(followed, values, NONE).tolist()
+        return np.where(tracked, values, NONE).tolist()
 
     return {
         "shape": name(_shapes(_median_over(track.outline, whole))),
         "colour": name(_colours(_median_over(track.core_colour, whole))),
         "size": name(_sizes(track, whole)),
         "digit": name(_digits(track.digit, whole)),
-        "motion": classify(track, centred=centred),
+        "motion": classify_tracks(track, centred=centred),
     }
 
 
 def _shapes(outline: np.ndarray) -> np.ndarray:
-    """Return the shape whose ideal outline is nearest to each of (N, 4) moments."""
+    """Return the shape of the nearest ideal outline for moments (N, 4)."""
     names, ideal = zip(*ideal_outlines().items(), strict=True)
     distance = (outline[:, None] - np.array(ideal)) / OUTLINE_SCALES
     return np.array(names)[np.square(distance).sum(axis=-1).argmin(axis=1)]
 
 
 def _colours(colour: np.ndarray) -> np.ndarray:
-    """Return the nearest of our colours to each of (N, 3), "none" if none is near."""
+    """Return the nearest of COLOURS to each of (N, 3), or "none"."""
     distance = np.linalg.norm(colour[:, None] - np.array(list(COLOURS.values())), axis=-1)
     nearest = np.array(list(COLOURS))[distance.argmin(axis=1)]
     return np.where(distance.min(axis=1) <= MAX_COLOUR_DISTANCE, nearest, NONE)
 
 
 def _sizes(track: Track, whole: np.ndarray) -> np.ndarray:
-    """Return the size of N objects by the radius half-way: the geometric mean over frames."""
+    """Classify the size of N objects by their geometric mean radius."""
     log_area = np.log(np.maximum(np.where(whole, track.coverage, 1), 1))
     mean = log_area.sum(axis=1) / np.maximum(whole.sum(axis=1), 1)
     radius = np.sqrt(np.exp(mean) / np.pi) / track.unit
@@ -119,14 +118,17 @@ def _sizes(track: Track, whole: np.ndarray) -> np.ndarray:
 
 
 def _digits(digit: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return the digit that most of the frames (N, T) show, "none" where over half show none."""
+    """Return the majority digit over frames (N, T).
+
+    "none" where fewer than half of the frames agree.
+    """
     votes = np.stack([((digit == d) & whole).sum(axis=1) for d in range(NUM_DIGITS)], axis=1)
     enough = 2 * votes.max(axis=1) >= np.maximum(whole.sum(axis=1), 1)
     return np.where(enough, np.array(DIGITS)[votes.argmax(axis=1)], NONE)
 
 
 def _median_over(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return the median over valid frames of (N, T, M), zeros where there is none: (N, M)."""
+    """Return the median over valid frames of (N, T, M), or zeros."""
     shown = np.where(valid[..., None], values, np.nan)
     shown[~valid.any(axis=1)] = 0
     return np.nanmedian(shown, axis=1)
@@ -134,7 +136,10 @@ def _median_over(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 @cache
 def ideal_outlines() -> dict[str, np.ndarray]:
-    """Return the moments of each shape, drawn so large that pixels do not matter."""
+    """Compute the moments of each shape.
+
+    It is drawn so large that pixels do not matter.
+    """
     import cv2
 
     side, radius = 512, 200
@@ -142,13 +147,16 @@ def ideal_outlines() -> dict[str, np.ndarray]:
     for name in SHAPES:
         image = np.zeros((side, side), np.uint8)
         cv2.fillPoly(image, [np.rint(side / 2 + radius * _corners(name)).astype(np.int32)], 1)
-        groups = Groups(np.pad(image, ((0, 1), (0, 0))), side)
-        outlines[name] = outline_moments(groups, np.ones(len(groups.x)))[0]
+        components = Components(np.pad(image, ((0, 1), (0, 0))), side)
+        outlines[name] = outline_moments(components, np.ones(len(components.x)))[0]
     return outlines
 
 
 def _corners(name: str) -> np.ndarray:
-    """Return the corners of a shape that fits into the unit circle, (M, 2): x, y downwards."""
+    """Return the corners (M, 2) of a shape in the unit circle.
+
+    x to the right, y downwards.
+    """
     if name == "star":
         angle = np.arange(2 * STAR_TIPS) * np.pi / STAR_TIPS
         radius = np.where(np.arange(2 * STAR_TIPS) % 2, STAR_WAIST, 1)

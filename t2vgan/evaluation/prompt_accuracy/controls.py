@@ -1,18 +1,21 @@
-"""What the meter says where it must not say "right": real clips with something destroyed."""
+"""Negative controls: scores of real clips with shuffled prompts or frames.
+
+With something destroyed, the clips must not be scored as right.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track
-from t2vgan.evaluation.prompt_accuracy.prompts import content, expected_objects
+from t2vgan.evaluation.prompt_accuracy.prompts import canonical_form, expected_objects
 from t2vgan.evaluation.scores import Interval, score_track
 from t2vgan.utils.frozen import Frozen
 from t2vgan.utils.seeds import permutation, random_generator
 
 
 class AttributeControl(Frozen):
-    """How often one attribute is still "right"."""
+    """How often one attribute is still right."""
 
     right: float | None
     right_interval: Interval | None
@@ -22,7 +25,7 @@ class AttributeControl(Frozen):
 
 
 class Control(Frozen):
-    """The accuracy of real clips after something was destroyed."""
+    """The accuracy of real clips after shuffling."""
 
     accuracy: float | None
     accuracy_interval: Interval | None
@@ -41,11 +44,11 @@ class Controls(Frozen):
 
 
 def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Controls:
-    """Score clips with the prompts, and then with the frames of each clip, in random order."""
+    """Score clips with shuffled prompts, and with shuffled frames."""
     order = permutation(len(prompts), seed, "shuffled prompts")
     frame_order = random_generator(seed, "shuffled frames").random(track.x.shape).argsort(axis=1)
     return Controls(
-        chance=_chance(content(expected_objects(prompt) or ()) for prompt in prompts),
+        chance=_chance(canonical_form(expected_objects(prompt) or ()) for prompt in prompts),
         shuffled_prompts=_control(track, [prompts[index] for index in order]),
         shuffled_frames=_control(track.reorder_frames(frame_order), prompts),
     )
@@ -71,6 +74,6 @@ def _control(track: Track, prompts: Sequence[str]) -> Control:
 
 
 def _chance(values: Iterable[Any]) -> float:
-    """Return how likely two of the values, drawn at random, are the same."""
+    """Return the probability that two values, drawn at random, are equal."""
     counts = Counter(values)
     return sum((count / counts.total()) ** 2 for count in counts.values())

@@ -1,12 +1,12 @@
-"""What varies in clips: an object within its clip, and clips within a prompt."""
+"""Measure how objects vary within a clip, and clips within a prompt."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from t2vgan.evaluation.prompt_accuracy.attributes import OUTLINE_SCALES
-from t2vgan.evaluation.prompt_accuracy.motion import bridge_gaps, in_view
-from t2vgan.evaluation.prompt_accuracy.object_paths import Track, join
+from t2vgan.evaluation.prompt_accuracy.motion import bridge_gaps, is_tracked
+from t2vgan.evaluation.prompt_accuracy.object_paths import Track, concat_tracks
 from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
 from t2vgan.utils.frozen import Frozen
 
@@ -14,9 +14,10 @@ RESIZING = ("shrinking", "expanding")
 
 
 class Steadiness(Frozen):
-    """How much an object changes within a clip: means over clips of a std over frames.
+    """How much an object changes within a clip.
 
-    Like `Spread`, over clips with training prompts, so that real clips show the same motions.
+    Means over clips of a std over frames; like `Spread`, over clips with training prompts, so that
+    real clips show the same motions.
     """
 
     area: float | None
@@ -29,7 +30,10 @@ class Steadiness(Frozen):
 
 
 class Spread(Frozen):
-    """How much clips of one prompt differ: std within a prompt, RMS over prompts."""
+    """How much clips of one prompt differ.
+
+    Std within a prompt, RMS over prompts.
+    """
 
     start: float | None
     """Start position, RMS over x and y, over the frame's shorter side."""
@@ -40,18 +44,19 @@ class Spread(Frozen):
 
 
 def measure_steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
-    """Measure every object of N clips and their prompts."""
+    """Measure the steadiness of every object of N clips."""
     expected = [expected_objects(prompt) or () for prompt in prompts]
-    keeps_size = [all(e["motion"] not in RESIZING for e in clip) for clip in expected]
-    num_objects = len(track.objects)
-    track = join(track.objects)
-    whole = (
-        track.alone & ~track.cut & np.tile(np.array(keeps_size, dtype=bool), num_objects)[:, None]
+    keeps_size = np.array(
+        [all(e["motion"] not in RESIZING for e in clip) for clip in expected], dtype=bool
     )
+    num_objects = len(track.objects)
+    track = concat_tracks(track.objects)
+    uncut = track.is_single & ~track.cut
+    whole = uncut & np.tile(keeps_size, num_objects)[:, None]
     area = _std_over_frames(track.area, whole) / _mean_over_frames(track.area, whole)
-    channels = [_std_over_frames(track.colour[..., c], track.alone) for c in range(3)]
+    channels = [_std_over_frames(track.colour[..., c], track.is_single) for c in range(3)]
     moments = [
-        _std_over_frames(track.outline[..., m], track.alone & ~track.cut) / scale
+        _std_over_frames(track.outline[..., m], uncut) / scale
         for m, scale in enumerate(OUTLINE_SCALES)
     ]
     return Steadiness(
@@ -62,19 +67,19 @@ def measure_steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
 
 
 def measure_spread(track: Track, prompts: np.ndarray) -> Spread:
-    """Measure the objects that can be followed, each among its like in clips of its prompt.
+    """Measure the spread of tracked objects within each prompt.
 
     Prompts with one such clip are out.
     """
     num_objects, num_clips = len(track.objects), len(prompts)
     kinds = np.repeat(np.arange(num_objects), num_clips)  # they stand in one order in all clips
-    track, prompts = join(track.objects), np.tile(prompts, num_objects)
-    followed = in_view(track)
-    x, y = bridge_gaps(np.stack([track.x, track.y]), track.alone) / track.unit
-    radius = _mean_over_frames(np.sqrt(track.area / np.pi), track.alone) / track.unit
+    track, prompts = concat_tracks(track.objects), np.tile(prompts, num_objects)
+    tracked = is_tracked(track)
+    x, y = bridge_gaps(np.stack([track.x, track.y]), track.is_single) / track.unit
+    radius = _mean_over_frames(np.sqrt(track.area / np.pi), track.is_single) / track.unit
     speed = np.hypot(np.diff(x, axis=1), np.diff(y, axis=1)).sum(axis=1)
     groups = [
-        np.flatnonzero(followed & (prompts == prompt) & (kinds == kind))
+        np.flatnonzero(tracked & (prompts == prompt) & (kinds == kind))
         for prompt in dict.fromkeys(prompts)
         for kind in range(num_objects)
     ]
@@ -92,7 +97,10 @@ def measure_spread(track: Track, prompts: np.ndarray) -> Spread:
 
 
 def _mean_over_frames(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return the mean over valid frames of (N, T) values, NaN for clips with fewer than two."""
+    """Return the mean over valid frames of (N, T) values.
+
+    NaN for clips with fewer than two.
+    """
     count = valid.sum(axis=1)
     total = np.where(valid, values, 0).sum(axis=1)
     return np.where(count > 1, total / np.maximum(count, 1), np.nan)

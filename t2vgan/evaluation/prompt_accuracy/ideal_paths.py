@@ -1,4 +1,4 @@
-"""How far an object strays from the ideal path of a motion: the nearest of that motion's family.
+"""Measure the distance of tracks from ideal paths of their motions.
 
 Straight motion is uniform along its direction, an orbit a circle at a steady rate, a bounce a
 triangle wave along its axis, a zigzag one across uniform motion, and what changes its size stands
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from t2vgan.evaluation.prompt_accuracy.motion import BOUNCE_TURNS, MIN_SHARE_ALONE, ZIGZAG_TURNS
+from t2vgan.evaluation.prompt_accuracy.motion import BOUNCE_TURNS, MIN_SHARE_SINGLE, ZIGZAG_TURNS
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track
 
 RIGHT, DOWN = np.array([1.0, 0.0]), np.array([0.0, 1.0])
@@ -20,7 +20,7 @@ PHASES = (0.0, 1.0)  # of a triangle wave of either sign
 NUM_GRID_POINTS = 41  # for each unknown rate or phase
 ZOOM, NUM_ZOOMS = (-1, -0.5, 0, 0.5, 1), 7  # around the best point, in steps that halve
 
-CLIPS_AT_ONCE = 32  # keeps the grid's waves in memory
+CLIPS_AT_ONCE = 32  # bounds the memory of the grid's waves
 
 Range = tuple[float, float]
 Wave = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -28,27 +28,28 @@ Wave = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def path_residuals(track: Track, motions: Sequence[str]) -> np.ndarray:
-    """Return each track's RMS distance in pixels from the ideal path of its motion, (N,).
+    """Measure each track's RMS distance from its ideal path, (N,) pixels.
 
-    Frames in which the object is not alone or touches the edge do not count. NaN for the motion
+    Frames in which the object is not single or touches the edge do not count. NaN for the motion
     "none", and for clips with too few frames that count.
     """
-    valid = track.alone & ~track.cut
+    valid = track.is_single & ~track.cut
     position = np.stack([track.x, track.y], axis=-1)
     residuals = np.full(len(position), np.nan)
-    enough = valid.mean(axis=1) >= MIN_SHARE_ALONE
+    enough = valid.mean(axis=1) >= MIN_SHARE_SINGLE
     for motion in sorted(set(motions) - {"none"}):
         clips = np.flatnonzero(enough & (np.array(motions) == motion))
-        for some in np.array_split(clips, -(-len(clips) // CLIPS_AT_ONCE)) if len(clips) else ():
-            distance = strays(position[some], valid[some], motion)
-            residuals[some] = np.sqrt(np.square(distance).sum((1, 2)) / valid[some].sum(axis=1))
+        for chunk in np.array_split(clips, -(-len(clips) // CLIPS_AT_ONCE)) if len(clips) else ():
+            distance = path_deviation(position[chunk], valid[chunk], motion)
+            residuals[chunk] = np.sqrt(np.square(distance).sum((1, 2)) / valid[chunk].sum(axis=1))
     return residuals
 
 
-def strays(position: np.ndarray, valid: np.ndarray, motion: str) -> np.ndarray:
-    """Return the way from the nearest path of a motion to positions (N, T, 2): x, y downwards.
+def path_deviation(position: np.ndarray, valid: np.ndarray, motion: str) -> np.ndarray:
+    """Return the deviation of positions from a motion's nearest path.
 
-    The path is nearest in the valid frames (N, T) alone; elsewhere the way is 0.
+    Both are (N, T, 2), x to the right, y downwards. The path is fitted to the valid frames (N, T);
+    elsewhere the deviation is 0.
     """
     moved = _centred(position.swapaxes(1, 2), valid[:, None]).swapaxes(1, 2)
 
@@ -60,18 +61,18 @@ def strays(position: np.ndarray, valid: np.ndarray, motion: str) -> np.ndarray:
     if kind == "rotating":
         return moved - _orbit(moved, valid, sense=1 if way == "clockwise" else -1)
     if kind == "bouncing":
-        return moved - fit_along(axis, _triangle_wave, PHASES, _legs(BOUNCE_TURNS))
+        return moved - fit_along(axis, _triangle_wave, PHASES, _num_legs(BOUNCE_TURNS))
     if kind == "zigzagging":
-        across = fit_along(axis[::-1], _triangle_wave, PHASES, _legs(ZIGZAG_TURNS))
+        across = fit_along(axis[::-1], _triangle_wave, PHASES, _num_legs(ZIGZAG_TURNS))
         return moved - fit_along(axis, _line) - across
     if kind in ("shrinking", "expanding"):
         return moved
-    direction = np.sum([STRAIGHT[word] for word in kind.split("-")], axis=0)
+    direction = np.sum([STRAIGHT[part] for part in kind.split("-")], axis=0)
     return moved - fit_along(direction / np.linalg.norm(direction), _line)
 
 
-def _legs(turns: tuple[int, int]) -> tuple[int, int]:
-    """Return from how many ways between ends, to how many, an object goes that turns so often."""
+def _num_legs(turns: tuple[int, int]) -> tuple[int, int]:
+    """Return the range of straight legs of paths with these turns."""
     return turns[0], turns[1] + 1
 
 
@@ -95,7 +96,7 @@ def _orbit(moved: np.ndarray, valid: np.ndarray, *, sense: int) -> np.ndarray:
 
 
 def _fit(values: np.ndarray, valid: np.ndarray, wave: Wave, ranges: Sequence[Range]) -> np.ndarray:
-    """Return the multiple of a wave, less its mean, that lies nearest to centred (N, T) values.
+    """Fit a multiple of a centred wave to centred values (N, T).
 
     The wave's unknowns are sought on a grid and then ever more finely around the best point; the
     multiple (complex, so a rotation too, where values are) follows by projection.
@@ -103,7 +104,10 @@ def _fit(values: np.ndarray, valid: np.ndarray, wave: Wave, ranges: Sequence[Ran
     time = np.linspace(0, 1, values.shape[1])
 
     def project(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return waves of norm 1 at (N or 1, P, K) points, and their multiples (N, P)."""
+        """Return waves of norm 1 and their multiples (N, P).
+
+        The points are (N or 1, P, K).
+        """
         waves = _centred(wave(points[:, :, None], time), valid[:, None])
         waves = waves / np.maximum(np.linalg.norm(waves, axis=-1, keepdims=True), 1e-12)
         return waves, (values[:, None] * waves.conj()).sum(axis=-1)
@@ -124,7 +128,7 @@ def _fit(values: np.ndarray, valid: np.ndarray, wave: Wave, ranges: Sequence[Ran
 
 
 def _centred(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return (..., T) values less their mean over valid frames, 0 in the others."""
+    """Subtract the mean over valid frames (..., T); others become 0."""
     count = np.maximum(valid.sum(axis=-1, keepdims=True), 1)
     mean = np.where(valid, values, 0).sum(axis=-1, keepdims=True) / count
     return np.where(valid, values - mean, 0)

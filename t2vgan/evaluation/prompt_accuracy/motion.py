@@ -1,4 +1,4 @@
-"""The motion meter: name the motion of the one object in a clip, by rules with stated thresholds.
+"""Classify the motion of a tracked object by rules with stated thresholds.
 
 Every length is a fraction of the frame's shorter side and every change is over the whole clip,
 so the rules hold for any number of frames and any size. y grows downwards, as on the screen.
@@ -11,7 +11,7 @@ import numpy as np
 
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track, track
 
-MIN_SHARE_ALONE = 0.6  # of the frames: exactly one object in view, else the motion is "none"
+MIN_SHARE_SINGLE = 0.6  # of the frames: exactly one object, else the motion is "none"
 MIN_TRAVEL = 0.25  # straight and zigzag: net way along the axis of motion
 MAX_DRIFT = 0.12  # net way along an axis that the motion does not use
 MAX_DEVIATION = 0.05  # straight and zigzag: RMS distance from uniform motion
@@ -45,19 +45,25 @@ MOTIONS = {
 
 
 def expected_motion(prompt: str) -> str | None:
-    """Return the motion a prompt asks for, or None if the grammar does not know it."""
+    """Return the motion a prompt asks for, or None if unknown."""
     words = set(re.findall(r"[^\W_]+", prompt.lower()))
     return MOTIONS.get(frozenset(words - IGNORED_WORDS))
 
 
 def classify_motion(frames: np.ndarray) -> list[str]:
-    """Name the motion in each of (N, T, H, W, 3) uint8 clips; "none" if it is none we know."""
-    return classify(track(frames))
+    """Classify the motion in frames (N, T, H, W, 3) uint8.
+
+    It is "none" where no rule holds.
+    """
+    return classify_tracks(track(frames))
 
 
-def classify(track: Track, *, centred: bool = True) -> list[str]:
-    """Name the motion of each of N tracks; `centred` asks orbits to go round the frame's middle."""
-    path = Path.of(track)
+def classify_tracks(track: Track, *, centred: bool = True) -> list[str]:
+    """Classify the motion of N tracks.
+
+    With `centred`, orbits must go round the frame's middle.
+    """
+    path = PathStatistics.from_track(track)
     rules = {
         **_size_rules(path),
         **_orbit_rules(path, track, max_offset=MAX_ORBIT_OFFSET if centred else np.inf),
@@ -66,17 +72,20 @@ def classify(track: Track, *, centred: bool = True) -> list[str]:
         **_bounce_rules(path),
     }
     named = np.select(list(rules.values()), list(rules), default=NONE)
-    return np.where(in_view(track), named, NONE).tolist()
+    return np.where(is_tracked(track), named, NONE).tolist()
 
 
-def in_view(track: Track) -> np.ndarray:
-    """Return whether an object can be followed through its clip, (N,) bool."""
-    return track.alone.mean(axis=1) >= MIN_SHARE_ALONE
+def is_tracked(track: Track) -> np.ndarray:
+    """Return whether an object is tracked through enough frames, (N,) bool."""
+    return track.is_single.mean(axis=1) >= MIN_SHARE_SINGLE
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
-    """What the rules look at. The first axis of the (2, ...) arrays is x, then y."""
+class PathStatistics:
+    """Statistics of N paths that the rules use.
+
+    The first axis of the (2, ...) arrays is x, then y.
+    """
 
     position: np.ndarray  # (2, N, T), gaps bridged by straight lines
     travel: np.ndarray  # (2, N) signed way of the best uniform motion
@@ -88,14 +97,14 @@ class Path:
     growth_steadiness: np.ndarray  # (N,) correlation of log area with time
 
     @classmethod
-    def of(cls, track: Track) -> "Path":
-        """Measure N tracks, from the frames in which the object is alone."""
+    def from_track(cls, track: Track) -> "PathStatistics":
+        """Measure N tracks in the frames with a single object."""
         measured = np.stack([track.x, track.y]) / track.unit
-        position = bridge_gaps(measured, track.alone)
-        travel, deviation, _ = fit_line(measured, track.alone)
+        position = bridge_gaps(measured, track.is_single)
+        travel, deviation, _ = fit_line(measured, track.is_single)
         steps = np.hypot(*np.diff(position, axis=-1))
         mean_step = steps.sum(axis=-1) / max(steps.shape[-1], 1)
-        growth, _, steadiness = fit_line(np.log(track.area), track.alone & ~track.cut)
+        growth, _, steadiness = fit_line(np.log(track.area), track.is_single & ~track.cut)
         return cls(
             position=position,
             travel=travel,
@@ -108,7 +117,7 @@ class Path:
         )
 
 
-def _size_rules(path: Path) -> dict[str, np.ndarray]:
+def _size_rules(path: PathStatistics) -> dict[str, np.ndarray]:
     in_place = (path.extent <= MAX_DRIFT).all(axis=0)
     steady = in_place & (np.abs(path.growth_steadiness) >= MIN_GROWTH_STEADINESS)
     return {
@@ -117,13 +126,13 @@ def _size_rules(path: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _orbit_rules(path: Path, track: Track, max_offset: float) -> dict[str, np.ndarray]:
+def _orbit_rules(path: PathStatistics, track: Track, max_offset: float) -> dict[str, np.ndarray]:
     middle = np.array([track.width - 1, track.height - 1])[:, None] / (2 * track.unit)
     centre = (path.position.max(axis=-1) + path.position.min(axis=-1)) / 2
     dx, dy = path.position - centre[..., None]
     radius = np.hypot(dx, dy)
     phase = np.unwrap(np.arctan2(dy, dx), axis=-1)  # grows clockwise, because y grows downwards
-    angle, error, _ = fit_line(phase, track.alone)
+    angle, error, _ = fit_line(phase, track.is_single)
     round_ = (
         (radius.mean(axis=-1) >= MIN_ORBIT_RADIUS)
         & (radius.std(axis=-1) <= MAX_ORBIT_WOBBLE * radius.mean(axis=-1))
@@ -138,7 +147,7 @@ def _orbit_rules(path: Path, track: Track, max_offset: float) -> dict[str, np.nd
     }
 
 
-def _zigzag_rules(path: Path) -> dict[str, np.ndarray]:
+def _zigzag_rules(path: PathStatistics) -> dict[str, np.ndarray]:
     def advances(along: int, across: int) -> np.ndarray:
         return (
             (np.abs(path.travel[along]) >= MIN_TRAVEL)
@@ -156,23 +165,23 @@ def _zigzag_rules(path: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _straight_rules(path: Path) -> dict[str, np.ndarray]:
+def _straight_rules(path: PathStatistics) -> dict[str, np.ndarray]:
     uniform = (np.hypot(*path.deviation) <= MAX_DEVIATION) & _keeps_size(path)
     signs = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
     signs |= {
         f"{y}-{x}": (signs[x][0], signs[y][1]) for y in ("up", "down") for x in ("left", "right")
     }
 
-    def goes(travel: np.ndarray, sign: int) -> np.ndarray:
+    def travels(travel: np.ndarray, sign: int) -> np.ndarray:
         return travel * sign >= MIN_TRAVEL if sign else np.abs(travel) <= MAX_DRIFT
 
     return {
-        way: uniform & goes(path.travel[0], sign_x) & goes(path.travel[1], sign_y)
+        way: uniform & travels(path.travel[0], sign_x) & travels(path.travel[1], sign_y)
         for way, (sign_x, sign_y) in signs.items()
     }
 
 
-def _bounce_rules(path: Path) -> dict[str, np.ndarray]:
+def _bounce_rules(path: PathStatistics) -> dict[str, np.ndarray]:
     def returns(along: int, across: int) -> np.ndarray:
         return (
             (path.extent[along] >= BOUNCE_RANGE)
@@ -193,15 +202,16 @@ def _between(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     return (values >= limits[0]) & (values <= limits[1])
 
 
-def _keeps_size(path: Path) -> np.ndarray:
+def _keeps_size(path: PathStatistics) -> np.ndarray:
     return np.abs(path.growth) < MIN_GROWTH
 
 
 def fit_line(values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fit values (..., T) by a line in time over their valid frames, least squares.
+    """Fit a line in time to the valid frames of values.
 
-    Returns the line's change over the whole clip, the RMS distance of the values from it and their
-    correlation with time, each (...,); all zero where fewer than two frames are valid.
+    Values are (..., T). Least squares. Returns the line's change over the whole clip, the RMS
+    distance of the values from it and their correlation with time, each (...,); all zero where
+    fewer than two frames are valid.
     """
     count = np.maximum(valid.sum(axis=-1), 1)
 
@@ -235,7 +245,7 @@ def bridge_gaps(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 
 def count_turns(position: np.ndarray, threshold: float) -> np.ndarray:
-    """Count the changes of direction in positions (..., T) that come back by over `threshold`.
+    """Count the reversals in positions (..., T) of more than `threshold`.
 
     Smaller movements to and fro are wobble and change nothing.
     """

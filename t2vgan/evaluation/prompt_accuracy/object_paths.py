@@ -1,7 +1,8 @@
-"""From pixels to one object's path: where is it in each frame, how large, what colour, is it alone?
+"""Track the largest object of a clip from its pixels.
 
-Nothing here knows how a clip was made. The background is taken to be nearly uniform (the clip's
-median colour); what differs from it clearly is an object.
+Position, size, colour and outline in each frame. Nothing depends on how a clip was made. The
+background is taken to be nearly uniform (the clip's median colour); what differs from it clearly is
+an object.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +20,11 @@ BACKGROUND_STRIDE = 8  # every 8th pixel in y and x is enough to know the backgr
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One object of each of N clips through T frames, and the clips' other objects beside it.
+    """One object of each of N clips through T frames.
 
     `x`, `y` (pixels, pixel centres at whole numbers), `area` (pixels), `colour` (0..255) and what
-    follows from its coverage are NaN in a frame without an object.
+    follows from its coverage are NaN in a frame without an object. `further` has the tracks of the
+    clips' other objects.
     """
 
     x: np.ndarray  # (N, T)
@@ -42,26 +44,26 @@ class Track:
 
     @property
     def objects(self) -> tuple["Track", ...]:
-        """The tracks of all objects."""
+        """Return the tracks of all objects."""
         return (replace(self, further=()), *self.further)
 
     @property
-    def alone(self) -> np.ndarray:
-        """Whether a frame holds exactly one object, (N, T) bool."""
+    def is_single(self) -> np.ndarray:
+        """Return whether a frame holds exactly one object, (N, T) bool."""
         return self.num_objects == 1
 
     @property
     def unit(self) -> int:
-        """The length in pixels that thresholds are fractions of: the frame's shorter side."""
+        """Return the frame's shorter side, of which thresholds are fractions."""
         return min(self.height, self.width)
 
     def reorder_frames(self, order: np.ndarray) -> "Track":
-        """Return the track of the same clips with frames in another order, (N, T) indices."""
+        """Reorder the frames of each clip by indices (N, T)."""
         rows = np.arange(len(order))[:, None]
         return self._change(lambda name, array: array if name == "flicker" else array[rows, order])
 
     def select(self, clips: np.ndarray) -> "Track":
-        """Return the track of some of the clips: (N,) bool, or indices."""
+        """Select clips by a mask (N,) bool or by indices."""
         return self._change(lambda name, array: array[clips])
 
     def _change(self, change: Callable[[str, np.ndarray], np.ndarray]) -> "Track":
@@ -74,21 +76,21 @@ ARRAYS = tuple(f.name for f in fields(Track) if f.name not in ("height", "width"
 
 
 def track(frames: np.ndarray) -> Track:
-    """Find the largest object in every frame of (N, T, H, W, 3) uint8 clips."""
-    return in_chunks(_track_chunk, frames)
+    """Track the largest object of clips (N, T, H, W, 3) uint8."""
+    return track_in_chunks(_track_chunk, frames)
 
 
-def in_chunks(track_chunk: Callable[[np.ndarray], Track], frames: np.ndarray) -> Track:
-    """Track (N, T, H, W, 3) uint8 clips a few at a time."""
+def track_in_chunks(track_chunk: Callable[[np.ndarray], Track], frames: np.ndarray) -> Track:
+    """Track frames (N, T, H, W, 3), a few clips at once."""
     if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise ValueError(f"frames must be uint8 (N, T, H, W, 3), not {frames.dtype} {frames.shape}")
-    return join([track_chunk(chunk) for chunk in _chunks(frames)])
+    return concat_tracks([track_chunk(chunk) for chunk in _chunks(frames)])
 
 
-def join(tracks: Sequence[Track]) -> Track:
-    """Return the tracks of several batches of clips, of one geometry, as one."""
+def concat_tracks(tracks: Sequence[Track]) -> Track:
+    """Concatenate the tracks of several batches of clips of one geometry."""
     arrays = {name: np.concatenate([getattr(part, name) for part in tracks]) for name in ARRAYS}
-    further = tuple(map(join, zip(*(part.further for part in tracks), strict=True)))
+    further = tuple(map(concat_tracks, zip(*(part.further for part in tracks), strict=True)))
     return replace(tracks[0], further=further, **arrays)  # type: ignore[arg-type]  # all arrays
 
 
@@ -98,13 +100,13 @@ def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _track_chunk(frames: np.ndarray) -> Track:
-    scene = Scene.of(frames)
-    return scene.track(scene.contrast, scene.mask)
+    foreground = Foreground.from_frames(frames)
+    return foreground.track(foreground.contrast, foreground.mask)
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """What the frames of a few clips show before any object is picked."""
+class Foreground:
+    """The objects' pixels in a few clips, before any object is picked."""
 
     frames: np.ndarray  # (N, T, H, W, 3) uint8
     background: np.ndarray  # (N, 3) the clip's median colour
@@ -113,8 +115,8 @@ class Scene:
     flicker: np.ndarray  # (N,)
 
     @classmethod
-    def of(cls, frames: np.ndarray) -> "Scene":
-        """Tell objects from the background."""
+    def from_frames(cls, frames: np.ndarray) -> "Foreground":
+        """Separate objects from the background."""
         sparse = frames[:, :, ::BACKGROUND_STRIDE, ::BACKGROUND_STRIDE]  # (N, T, h, w, 3)
         background = _median(sparse.reshape(len(frames), -1, 3))
         contrast = _contrast(frames, background)
@@ -123,29 +125,30 @@ class Scene:
         return cls(frames, background, contrast, mask, flicker)
 
     def track(self, contrast: np.ndarray, mask: np.ndarray) -> Track:
-        """Follow the largest object of a mask (N, T, H, W), its edges as soft as the contrast."""
+        """Track the largest object of a mask (N, T, H, W).
+
+        Its edges are as soft as the contrast (N, T, H, W).
+        """
         num_clips, num_frames, height, width, _ = self.frames.shape
         objects = largest_objects(self.frames, contrast, mask)
         per_frame: dict[str, Any] = {
             name: values.reshape(num_clips, num_frames, *values.shape[1:])
             for name, values in objects.items()
         }
-        return Track(
-            **per_frame,
-            flicker=self.flicker,
-            height=height,
-            width=width,
-        )
+        return Track(**per_frame, flicker=self.flicker, height=height, width=width)
 
 
 def _median(values: np.ndarray) -> np.ndarray:
-    """Return the (lower) median over axis 1 of uint8 (N, M, 3), as uint8 (N, 3)."""
+    """Return the lower median over axis 1 of uint8 (N, M, 3)."""
     middle = (values.shape[1] - 1) // 2
     return np.partition(values.swapaxes(1, 2), middle, axis=2)[:, :, middle]
 
 
 def _contrast(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Return each pixel's largest channel distance from its clip's background, (N, T, H, W)."""
+    """Return each pixel's contrast (N, T, H, W) with its clip's background.
+
+    It is the largest distance of a channel.
+    """
     num_clips, num_frames, height, width, _ = frames.shape
     rows = frames.reshape(num_clips, num_frames * height, width * 3)
     background = np.tile(background, width)[:, None]  # whole rows: short axes are slow in NumPy
@@ -156,7 +159,7 @@ def _contrast(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
 
 
 def _flicker(sparse: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the mean absolute change of background pixels from frame to frame, (N,)."""
+    """Return the background's mean absolute change between frames, (N,)."""
     change = np.abs(np.diff(sparse.astype(np.float32), axis=1))
     still = ~(mask[:, 1:] | mask[:, :-1])
     num_values = np.maximum(3 * np.count_nonzero(still, axis=(1, 2, 3)), 1)

@@ -1,4 +1,4 @@
-"""From a mask to objects: which pixels belong together, and the moments of the largest group.
+"""Label the connected components of masks and compute their moments.
 
 All frames are labelled in one call, as a strip with an empty row between frames; after that only
 object pixels, about one in forty, are touched.
@@ -20,71 +20,78 @@ the centre over that of the disc of equal area, and Re mean(z^n) / mean(|z|^2)^(
 and 5, where z is a pixel's place seen from the centre with "up" as the real axis."""
 
 
-class Groups:
-    """The labelled pixels of a strip of frames, and sums over the pixels of each label."""
+class Components:
+    """Connected components of a strip of frames, and sums over their pixels."""
 
     def __init__(self, labels: np.ndarray, height: int) -> None:
-        """Group a strip (F * (height + 1), W) of labels 1..K; 0 is background."""
+        """Index the pixels of labels 1..K.
+
+        The strip is (F * (height + 1), W); label 0 is background.
+        """
         width = labels.shape[1]
         pixels = np.flatnonzero(labels)
-        self.num_groups = int(labels.max(initial=0))
+        self.num_components = int(labels.max(initial=0))
         self.label = labels.reshape(-1)[pixels].astype(np.int64) - 1
-        self.frame, place = np.divmod(pixels, (height + 1) * width)
-        self.y, self.x = np.divmod(place, width)
-        self.place = (self.frame * height + self.y) * width + self.x
+        self.frame, in_frame = np.divmod(pixels, (height + 1) * width)
+        self.y, self.x = np.divmod(in_frame, width)
+        self.index = (self.frame * height + self.y) * width + self.x
         """Of each pixel in frames without the empty rows."""
-        self.frame_of = np.zeros(self.num_groups, np.int64)
+        self.frame_of = np.zeros(self.num_components, np.int64)
         self.frame_of[self.label] = self.frame
         self._least = MIN_OBJECT_AREA * min(height, width) ** 2
 
     def total(self, values: np.ndarray | None = None) -> np.ndarray:
-        """Sum values (P,), or ones, over the pixels of each group: (K,)."""
-        return np.bincount(self.label, values, minlength=self.num_groups).astype(float)
+        """Sum values (P,), or ones, over the pixels of each component: (K,)."""
+        return np.bincount(self.label, values, minlength=self.num_components).astype(float)
 
     def mean(self, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return the weighted mean of values (P,) over the pixels of each group, (K,)."""
+        """Return the weighted mean of values (P,) over each component, (K,)."""
         if weights is None:
             return self.total(values) / self.size
         return self.total(values * weights) / np.maximum(self.total(weights), 1e-9)
 
     @cached_property
     def size(self) -> np.ndarray:
-        """The number of pixels of each group, at least one."""
+        """Return the number of pixels of each component, at least one."""
         return self.total()
 
     @property
     def is_object(self) -> np.ndarray:
-        """Which groups are no specks, (K,) bool."""
+        """Return which components are no specks, (K,) bool."""
         return self.size >= self._least
 
 
 def largest_objects(
     frames: np.ndarray, contrast: np.ndarray, mask: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Measure the largest object of each frame: Track's per-frame fields, each (N * T, ...).
+    """Measure the largest object of each frame.
 
-    frames (N, T, H, W, 3), contrast (N, T, H, W) with the background, mask of objects (N, T, H, W).
+    Returns Track's per-frame fields, each (N * T, ...). frames (N, T, H, W, 3), contrast (N, T, H,
+    W) with the background, mask of objects (N, T, H, W).
     """
     import cv2  # here, because `--help` and the trainer's start should not wait for it
 
     height, width = mask.shape[-2:]
-    labels = label(mask)
+    labels = label_components(mask)
     wider = cv2.dilate(labels.astype(np.float32), np.ones((3, 3)))
     wider.reshape(-1, height + 1, width)[:, height] = 0  # the empty rows stay empty
-    groups, fields = measure_groups(frames, contrast, labels, wider)
+    components, fields = measure_components(frames, contrast, labels, wider)
     num_frames = mask.shape[0] * mask.shape[1]
-    spread_out = (fields["spread"] > MAX_SPREAD + ROUGHNESS / groups.size) & ~fields["cut"]
-    counts = (1 + spread_out) * groups.is_object
-    num_objects = np.bincount(groups.frame_of, counts, minlength=num_frames).astype(np.int64)
-    by_area = np.argsort(groups.size, kind="stable")
+    spread_out = (fields["spread"] > MAX_SPREAD + ROUGHNESS / components.size) & ~fields["cut"]
+    counts = (1 + spread_out) * components.is_object
+    num_objects = np.bincount(components.frame_of, counts, minlength=num_frames).astype(np.int64)
+    by_area = np.argsort(components.size, kind="stable")
     largest = np.full(num_frames, -1)
-    largest[groups.frame_of[by_area]] = by_area  # the last assignment, the largest, stays
+    largest[components.frame_of[by_area]] = by_area  # the last assignment, the largest, stays
     chosen = np.where(num_objects > 0, largest, -1)
-    return {**pick_groups(fields, chosen), "num_objects": num_objects}
+    return {**pick_components(fields, chosen), "num_objects": num_objects}
 
 
-def label(mask: np.ndarray) -> np.ndarray:
-    """Number the connected pixels of a mask (N, T, H, W): a strip (N * T * (H + 1), W)."""
+def label_components(mask: np.ndarray) -> np.ndarray:
+    """Label the connected components of a mask (N, T, H, W).
+
+    Returns a strip (N * T * (H + 1), W).
+    """
     import cv2
 
     height, width = mask.shape[-2:]
@@ -93,33 +100,34 @@ def label(mask: np.ndarray) -> np.ndarray:
     return cv2.connectedComponents(strip.reshape(-1, width))[1]
 
 
-def measure_groups(
+def measure_components(
     frames: np.ndarray, contrast: np.ndarray, labels: np.ndarray, wider: np.ndarray
-) -> tuple[Groups, dict[str, np.ndarray]]:
-    """Measure the groups of a strip of labels, and of wider labels for their soft edges: (K, ...).
+) -> tuple[Components, dict[str, np.ndarray]]:
+    """Measure the components of a strip of labels, (K, ...).
 
-    The fields are Track's, and the groups' mean square distance over that of the disc.
+    `wider` has the labels with their soft edges. The fields are Track's, and the components' mean
+    square distance over that of the disc.
     """
     height, width = frames.shape[2:4]
-    groups = Groups(labels, height)
-    colour = frames.reshape(-1, 3).take(groups.place, axis=0)
-    centre_x, centre_y = groups.mean(groups.x), groups.mean(groups.y)
-    at_edge = np.isin(groups.x, (0, width - 1)) | np.isin(groups.y, (0, height - 1))
-    distance = groups.mean(groups.x**2 + groups.y**2) - centre_x**2 - centre_y**2 + BLUR
-    return groups, {
+    components = Components(labels, height)
+    colour = frames.reshape(-1, 3).take(components.index, axis=0)
+    centre_x, centre_y = components.mean(components.x), components.mean(components.y)
+    at_edge = np.isin(components.x, (0, width - 1)) | np.isin(components.y, (0, height - 1))
+    distance = components.mean(components.x**2 + components.y**2) - centre_x**2 - centre_y**2 + BLUR
+    return components, {
         "x": centre_x,
         "y": centre_y,
-        "area": groups.size,
-        "colour": np.stack([groups.mean(c) for c in colour.T], axis=1),
-        "cut": groups.total(at_edge) > 0,
-        "spread": 2 * np.pi * distance / groups.size,
-        "digit": np.full(groups.num_groups, -1, np.int8),
+        "area": components.size,
+        "colour": np.stack([components.mean(c) for c in colour.T], axis=1),
+        "cut": components.total(at_edge) > 0,
+        "spread": 2 * np.pi * distance / components.size,
+        "digit": np.full(components.num_components, -1, np.int8),
         **_soft_fields(frames, contrast, wider),
     }
 
 
-def pick_groups(fields: dict[str, np.ndarray], chosen: np.ndarray) -> dict[str, np.ndarray]:
-    """Return Track's fields of the chosen groups (F,), of which -1 is none."""
+def pick_components(fields: dict[str, np.ndarray], chosen: np.ndarray) -> dict[str, np.ndarray]:
+    """Return Track's fields of the chosen components (F,); -1 is none."""
 
     def pick(values: np.ndarray) -> np.ndarray:
         missing = np.full((1, *values.shape[1:]), np.nan)
@@ -134,28 +142,28 @@ def pick_groups(fields: dict[str, np.ndarray], chosen: np.ndarray) -> dict[str, 
 def _soft_fields(
     frames: np.ndarray, contrast: np.ndarray, labels: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Measure objects with their soft edges: a pixel counts by how much of it they cover."""
+    """Measure objects with soft edges: pixels count by their coverage."""
     height = frames.shape[2]
-    groups = Groups(labels, height)
-    seen = contrast.reshape(-1)[groups.place].astype(float)
+    components = Components(labels, height)
+    seen = contrast.reshape(-1)[components.index].astype(float)
     peak = np.ones(len(labels) // (height + 1))
-    np.maximum.at(peak, groups.frame, seen)
-    coverage = seen / peak[groups.frame]
-    colour = frames.reshape(-1, 3).take(groups.place, axis=0)
+    np.maximum.at(peak, components.frame, seen)
+    coverage = seen / peak[components.frame]
+    colour = frames.reshape(-1, 3).take(components.index, axis=0)
     core = (coverage >= CORE_COVERAGE).astype(float)
     return {
-        "coverage": groups.total(coverage),
-        "core_colour": np.stack([groups.mean(c, core) for c in colour.T], axis=1),
-        "outline": outline_moments(groups, coverage),
+        "coverage": components.total(coverage),
+        "core_colour": np.stack([components.mean(c, core) for c in colour.T], axis=1),
+        "outline": outline_moments(components, coverage),
     }
 
 
-def outline_moments(groups: Groups, coverage: np.ndarray) -> np.ndarray:
-    """Return the moments of OUTLINE for every group, (K, 4)."""
-    up = groups.mean(groups.y, coverage)[groups.label] - groups.y
-    right = groups.x - groups.mean(groups.x, coverage)[groups.label]
+def outline_moments(components: Components, coverage: np.ndarray) -> np.ndarray:
+    """Return the moments of OUTLINE for every component, (K, 4)."""
+    up = components.mean(components.y, coverage)[components.label] - components.y
+    right = components.x - components.mean(components.x, coverage)[components.label]
     z = up + 1j * right
-    square = np.maximum(groups.mean(np.abs(z) ** 2, coverage) - BLUR, BLUR)
-    spread = 2 * np.pi * square / np.maximum(groups.total(coverage), 1)
-    folds = [groups.mean((z**n).real, coverage) / square ** (n / 2) for n in (3, 4, 5)]
+    square = np.maximum(components.mean(np.abs(z) ** 2, coverage) - BLUR, BLUR)
+    spread = 2 * np.pi * square / np.maximum(components.total(coverage), 1)
+    folds = [components.mean((z**n).real, coverage) / square ** (n / 2) for n in (3, 4, 5)]
     return np.stack([spread, *folds], axis=1)

@@ -1,7 +1,7 @@
-"""What a prompt asks for, and which prompts an evaluation shows.
+"""Parse prompts, and assign them to the clips of an evaluation.
 
 A prompt names a motion and, where it wants to, a shape, a colour and a size of its object; only
-what it names is asked. Two objects stand each after its own article and differ in colour. A digit
+what it names is scored. Two objects stand each after its own article and differ in colour. A digit
 is named by that word, as in "digit 3 moving up and down", and two of them differ.
 """
 
@@ -10,7 +10,13 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from t2vgan.errors import UserError
-from t2vgan.evaluation.prompt_accuracy.attributes import COLOURS, DIGITS, SHAPES, SIZES, identity
+from t2vgan.evaluation.prompt_accuracy.attributes import (
+    COLOURS,
+    DIGITS,
+    SHAPES,
+    SIZES,
+    key_attribute,
+)
 from t2vgan.evaluation.prompt_accuracy.motion import expected_motion
 from t2vgan.utils.seeds import permutation
 
@@ -31,12 +37,12 @@ JOINING = re.compile(  # but not that of the bounces "up and down" and "left and
 )
 
 Expected = tuple[dict[str, str], ...]
-Content = tuple[tuple[tuple[str, str], ...], ...]
+CanonicalForm = tuple[tuple[tuple[str, str], ...], ...]
 
 
 @lru_cache(maxsize=1 << 16)
 def expected_objects(prompt: str) -> Expected | None:
-    """Return what a prompt asks of each object, attribute -> value; None if it is not known."""
+    """Parse a prompt: attribute -> value of each object, None if unknown."""
     start = START_OF_DIGIT if START_OF_DIGIT.search(prompt) else START_OF_OBJECT
     before, *phrases = start.split(prompt)
     if len(phrases) < 2:
@@ -47,48 +53,49 @@ def expected_objects(prompt: str) -> Expected | None:
     known = [attributes for attributes in expected if attributes is not None]
     if len(known) < len(expected) or len(known) > MAX_OBJECTS:
         return None
-    names = {attributes.get(identity(attributes)) for attributes in known}
+    names = {attributes.get(key_attribute(attributes)) for attributes in known}
     if len(known) > 1 and (None in names or len(names) < len(known)):
         return None
     return tuple(known)
 
 
 def expected_attributes(prompt: str) -> dict[str, str] | None:
-    """Return what one object's prompt asks for, attribute -> value; None if it is not known."""
+    """Parse one object's prompt: attribute -> value, None if unknown."""
     words = re.findall(r"[^\W_]+", JOINING.sub(" ", prompt.lower()))
-    named = {VALUES[word]: word for word in words if word in VALUES}
-    if len(named) < sum(word in VALUES for word in words):
+    values = [w for w in words if w in VALUES]
+    named = {VALUES[value]: value for value in values}
+    if len(named) < len(values):
         return None  # two colours, say: two objects
     is_digit = "digit" in words
     if is_digit != ("digit" in named) or (is_digit and len(named) > 1):
         return None  # a digit has no shape, and a shape no digit
-    rest = [word for word in words if word not in VALUES and word not in OTHER_WORDS]
+    rest = [w for w in words if w not in VALUES and w not in OTHER_WORDS]
     motion = expected_motion(" ".join(rest))
     return None if motion is None else named | {"motion": motion}
 
 
-def content(expected: Expected) -> Content:
-    """Return what is asked for as one value, whatever the order of its objects."""
+def canonical_form(expected: Expected) -> CanonicalForm:
+    """Return a hashable form that ignores the order of objects."""
     return tuple(sorted(tuple(sorted(attributes.items())) for attributes in expected))
 
 
-def in_one_wording(prompts: Iterable[str]) -> list[str]:
-    """Return each prompt in the words of the first one that asks for the same, if it is known."""
-    first: dict[Content, str] = {}
-    worded = []
+def merge_paraphrases(prompts: Iterable[str]) -> list[str]:
+    """Replace each known prompt by the first one with the same meaning."""
+    first: dict[CanonicalForm, str] = {}
+    merged = []
     for prompt in prompts:
         expected = expected_objects(prompt)
-        worded.append(first.setdefault(content(expected), prompt) if expected else prompt)
-    return worded
+        merged.append(first.setdefault(canonical_form(expected), prompt) if expected else prompt)
+    return merged
 
 
 def unknown_prompts(prompts: Iterable[str]) -> list[str]:
-    """Return the distinct prompts, in order, that `expected_objects` does not know."""
+    """List the distinct prompts that the grammar does not know, in order."""
     return [prompt for prompt in dict.fromkeys(prompts) if expected_objects(prompt) is None]
 
 
 def check_prompts(prompts: Sequence[str]) -> None:
-    """Raise UserError, naming them, if there are prompts the grammar does not know."""
+    """Raise UserError if the grammar does not know some prompts."""
     if unknown := unknown_prompts(prompts):
         listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         raise UserError(
@@ -98,7 +105,7 @@ def check_prompts(prompts: Sequence[str]) -> None:
 
 
 def scored_attributes(prompts: Iterable[str]) -> list[str]:
-    """Return motion and the attributes in which prompts differ: one circle is like another."""
+    """List motion and the attributes in which prompts differ."""
     values: dict[str, set[str]] = {name: set() for name in ATTRIBUTES}
     for prompt in set(prompts):
         for expected in expected_objects(prompt) or ():
@@ -107,10 +114,10 @@ def scored_attributes(prompts: Iterable[str]) -> list[str]:
     return [name for name in ATTRIBUTES if len(values[name]) > 1 or name == "motion"]
 
 
-def deal_prompts(
+def assign_prompts(
     training: Sequence[str], held_out: Sequence[str], num_clips: int, *, seed: int
 ) -> list[str]:
-    """Return the prompt of each of `num_clips` clips.
+    """Assign a prompt to each of `num_clips` clips.
 
     Where there are clips for all prompts, clip i shows prompt i mod P of the P prompts, training
     first, so that none has over one clip more than another. Else the clips are dealt in this way to

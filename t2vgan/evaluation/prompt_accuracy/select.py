@@ -1,4 +1,4 @@
-"""Which tracker reads the clips of a data set: the prompts say what there is to see."""
+"""Select the tracker for clips by their prompts."""
 
 from collections.abc import Callable, Iterable
 
@@ -11,10 +11,13 @@ from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
 from t2vgan.evaluation.prompt_accuracy.two_object_paths import track_colours
 
 
-def tracker_of(prompts: Iterable[str]) -> Callable[[np.ndarray], Track]:
-    """Return the tracker for clips of these prompts: frames (N, T, H, W, 3) uint8 -> Track.
+def select_tracker(prompts: Iterable[str]) -> Callable[[np.ndarray], Track]:
+    """Return the tracker for clips of these prompts.
 
-    Raises UserError where prompts name digits and the pictures to read them by are not installed.
+    It maps frames (N, T, H, W, 3) uint8 to a Track.
+
+    Raises:
+        UserError: prompts name digits, and the pictures to read them by are not installed.
     """
     expected = [expected_objects(prompt) or () for prompt in prompts]
     if any("digit" in asked for objects in expected for asked in objects):

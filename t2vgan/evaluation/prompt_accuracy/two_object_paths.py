@@ -1,7 +1,8 @@
-"""Two objects told apart by their colours: a track for each of the two that a clip shows most.
+"""Track two objects that differ in colour.
 
-A pixel belongs to the nearest of our colours, if one is near. Frames in which the two objects
-touch, or in which a third colour shows an object, count as frames in which neither is alone.
+They are those of the two colours that a clip shows most. A pixel belongs to the nearest of COLOURS,
+if one is near. Frames in which the two objects touch, or in which a third colour shows an object,
+count as frames in which neither is single.
 """
 
 from dataclasses import replace
@@ -9,25 +10,26 @@ from dataclasses import replace
 import numpy as np
 
 from t2vgan.evaluation.prompt_accuracy.attributes import COLOURS, MAX_COLOUR_DISTANCE
-from t2vgan.evaluation.prompt_accuracy.object_paths import Scene, Track, in_chunks
+from t2vgan.evaluation.prompt_accuracy.object_paths import Foreground, Track, track_in_chunks
 from t2vgan.evaluation.prompt_accuracy.objects import MIN_OBJECT_AREA
 
 NUM_OBJECTS = 2
 LEAST_COVERAGE = 0.35  # of a pixel that differs from the background as much as objects must
-UNKNOWN = len(COLOURS)  # the label of pixels that are near none of our colours
+UNKNOWN = len(COLOURS)  # the label of pixels that are near none of COLOURS
 
 
 def track_colours(frames: np.ndarray) -> Track:
-    """Follow the objects of two colours through (N, T, H, W, 3) uint8 clips.
+    """Track the objects of two colours through clips.
 
-    The one whose colour stands first in COLOURS comes first, so that clips of one prompt agree.
+    Frames are (N, T, H, W, 3) uint8. The one whose colour stands first in COLOURS comes first, so
+    that clips of one prompt agree.
     """
-    return in_chunks(_track_chunk, frames)
+    return track_in_chunks(_track_chunk, frames)
 
 
 def _track_chunk(frames: np.ndarray) -> Track:
-    scene = Scene.of(frames)
-    labels = _label(scene)
+    foreground = Foreground.from_frames(frames)
+    labels = _label(foreground)
     num_pixels = np.stack(
         [np.count_nonzero(labels == c, axis=(1, 2, 3)) for c in range(UNKNOWN)], axis=1
     )
@@ -39,34 +41,36 @@ def _track_chunk(frames: np.ndarray) -> Track:
     crowded = np.count_nonzero(others, axis=(2, 3)) >= MIN_OBJECT_AREA * min(labels.shape[2:]) ** 2
     tracks = []
     for colour, mask, near in zip(most.T, masks, wide, strict=True):
-        found = scene.track(np.where(near, _coverage(scene, colour), 0), mask)
+        found = foreground.track(np.where(near, _coverage(foreground, colour), 0), mask)
         found.num_objects[(touching | crowded) & (found.num_objects > 0)] = NUM_OBJECTS
         tracks.append(found)
     return replace(tracks[0], further=tuple(tracks[1:]))
 
 
-def _label(scene: Scene) -> np.ndarray:
-    """Return which of COLOURS each pixel has, (N, T, H, W) uint8; UNKNOWN for the background.
+def _label(foreground: Foreground) -> np.ndarray:
+    """Label each pixel with the index of its colour, or UNKNOWN.
 
-    Soft edges lie on the way from the background to a colour (the edge of red is near orange, but
-    nearer to that way), so the nearest colour is that whose way passes nearest.
+    Labels are (N, T, H, W) uint8. Soft edges lie on the way from the background to a colour (the
+    edge of red is near orange, but nearer to that way), so the nearest colour is that whose way
+    passes nearest.
     """
-    labels = np.full(scene.mask.shape, UNKNOWN, np.uint8)
-    clip = np.nonzero(scene.mask)[0]
-    seen = scene.frames[scene.mask].astype(np.float32) - scene.background[clip]  # (P, 3)
+    labels = np.full(foreground.mask.shape, UNKNOWN, np.uint8)
+    clip = np.nonzero(foreground.mask)[0]
+    seen = foreground.frames[foreground.mask].astype(np.float32)  # (P, 3)
+    seen -= foreground.background[clip]
     distance = np.empty((len(COLOURS), len(seen)), np.float32)
     for label, colour in enumerate(COLOURS.values()):
-        way = (np.array(colour, np.float32) - scene.background)[clip]
+        way = (np.array(colour, np.float32) - foreground.background)[clip]
         share = np.einsum("pc,pc->p", seen, way) / np.maximum(np.square(way).sum(axis=1), 1)
         rest = seen - share.clip(LEAST_COVERAGE, 1)[:, None] * way
         distance[label] = np.square(rest).sum(axis=1)
     near = distance.min(axis=0, initial=np.inf) <= MAX_COLOUR_DISTANCE**2
-    labels[scene.mask] = np.where(near, distance.argmin(axis=0), UNKNOWN)
+    labels[foreground.mask] = np.where(near, distance.argmin(axis=0), UNKNOWN)
     return labels
 
 
 def _dilate(mask: np.ndarray) -> np.ndarray:
-    """Return a mask (N, T, H, W) with the pixels beside and diagonally beside it."""
+    """Dilate each frame of a mask by one pixel on each side."""
     import cv2
 
     num_clips, num_frames, height, width = mask.shape
@@ -76,13 +80,14 @@ def _dilate(mask: np.ndarray) -> np.ndarray:
     return wide.reshape(strip.shape)[:, :height].reshape(mask.shape) > 0
 
 
-def _coverage(scene: Scene, colour: np.ndarray) -> np.ndarray:
-    """Return how far each pixel lies on the way from the background to a colour, 0..255.
+def _coverage(foreground: Foreground, colour: np.ndarray) -> np.ndarray:
+    """Return each pixel's coverage by a colour, 0..255.
 
-    colour: (N,) indices of COLOURS.
+    It is how far the pixel lies on the way from the background to the colour. colour: (N,) indices
+    of COLOURS.
     """
-    background = scene.background.astype(np.float32)
+    background = foreground.background.astype(np.float32)
     way = np.array(list(COLOURS.values()), np.float32)[colour] - background  # (N, 3)
     way *= 255 / np.maximum(np.square(way).sum(axis=1, keepdims=True), 1)
-    along = np.einsum("nthwc,nc->nthw", scene.frames.astype(np.float32), way)
+    along = np.einsum("nthwc,nc->nthw", foreground.frames.astype(np.float32), way)
     return np.clip(along - (background * way).sum(axis=1)[:, None, None, None], 0, 255)

@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
+from t2vgan.evaluation.distribution.compare import comparable_clips, measure_distance
 from t2vgan.evaluation.distribution.distances import (
     frechet_distance,
     frechet_of_moments,
     kernel_distance,
 )
-from t2vgan.evaluation.distribution.distribution import comparable_clips, measure_distance
 
 
 def test_frechet_of_gaussians_with_common_axes_is_that_of_each_axis():

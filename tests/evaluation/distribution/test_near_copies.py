@@ -13,10 +13,10 @@ from t2vgan.data.mixture import alone, mix
 from t2vgan.data.shards import Geometry
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.evaluation.distribution.near_copies import (
+    compute_near_copies,
     find_near_copies,
-    judge_distances,
+    make_thumbnails,
     nearest_distances,
-    thumbnails,
 )
 from t2vgan.evaluation.real_clips import RealClips
 
@@ -40,14 +40,14 @@ def test_planted_copies_are_found_and_new_clips_are_not(data):
     generated = np.concatenate([new, planted.clip(0, 255).astype(np.uint8)])
     processes = DistributedContext(num_cpu_threads=1)
     copies = find_near_copies(
-        thumbnails(generated), thumbnails(frames), real, processes, processes.device
+        make_thumbnails(generated), make_thumbnails(frames), real, processes, processes.device
     )
     assert copies.num_training_clips == NUM_TRAINING
     assert copies.share_of_real == pytest.approx(0.01, abs=0.006)
     share_planted = NUM_PLANTED / (NUM_NEW + NUM_PLANTED)
     assert share_planted <= copies.share <= share_planted + 0.05
     assert copies.share_interval[0] < copies.share < copies.share_interval[1]
-    few = thumbnails(frames[:99])
+    few = make_thumbnails(frames[:99])
     assert find_near_copies(few, few, real, processes, processes.device) is None
 
 
@@ -64,9 +64,9 @@ def test_every_part_of_a_mixture_gives_its_share_of_real_clips(data, tmp_path):
         expected = RealClips(alone(part), 40).read(range(start, start + count))
         assert (frames[own] == expected[0]).all()
         assert prompts[own] == expected[1]
-    assert clips.places_in(more).tolist() == [*range(40), *range(150, 190)]
-    assert more.places_in(clips).tolist() == [*range(40), *[-1] * 110, *range(40, 80), *[-1] * 20]
-    found, _ = more.read(clips.places_in(more)[40:])
+    assert clips.indices_in(more).tolist() == [*range(40), *range(150, 190)]
+    assert more.indices_in(clips).tolist() == [*range(40), *[-1] * 110, *range(40, 80), *[-1] * 20]
+    found, _ = more.read(clips.indices_in(more)[40:])
     assert (found == frames[10:]).all()
 
 
@@ -79,7 +79,7 @@ def test_the_nearest_is_found_and_no_clip_is_its_own_copy():
 
 
 def test_data_that_repeat_themselves_are_known_by_their_real_clips():
-    copies = judge_distances(np.array([0.0, 0.0, 5.0]), np.zeros(200), 200)
+    copies = compute_near_copies(np.array([0.0, 0.0, 5.0]), np.zeros(200), 200)
     assert copies.threshold == 0
     assert copies.share_of_real == 1
     assert copies.share == pytest.approx(2 / 3)

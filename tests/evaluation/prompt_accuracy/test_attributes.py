@@ -7,7 +7,7 @@ import pytest
 from data_tools.scenes import shapes, shapes_textured, shapes_two
 from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
 from t2vgan.data.shards import Geometry
-from t2vgan.evaluation.prompt_accuracy.attributes import bind
+from t2vgan.evaluation.prompt_accuracy.attributes import match_objects
 from t2vgan.evaluation.prompt_accuracy.object_paths import track
 from t2vgan.evaluation.scores import score_clips, wilson_interval
 
@@ -168,11 +168,11 @@ def test_three_objects_are_not_the_two_they_contain():
 
 def test_binding_needs_as_many_objects_as_expected():
     red, blue = {"colour": "red", "motion": "up"}, {"colour": "blue", "motion": "down"}
-    assert bind([blue, red], [red, blue]) == [blue, red]
-    assert bind([{"colour": "green"}, red], [red, blue]) == [{}, red]
-    assert bind([blue, red], [red]) == [{}, {}]
-    assert bind([{"motion": "up"}], [red]) == [red]
-    assert bind([{"motion": "up"}], [red, blue]) == [{}]
+    assert match_objects([blue, red], [red, blue]) == [blue, red]
+    assert match_objects([{"colour": "green"}, red], [red, blue]) == [{}, red]
+    assert match_objects([blue, red], [red]) == [{}, {}]
+    assert match_objects([{"motion": "up"}], [red]) == [red]
+    assert match_objects([{"motion": "up"}], [red, blue]) == [{}]
 
 
 def test_a_clip_of_one_object_has_no_further_track():

@@ -17,11 +17,11 @@ from t2vgan.config import ClipGanConfig
 from t2vgan.data import digit_glyphs as pictures
 from t2vgan.data.shards import Geometry
 from t2vgan.errors import UserError
-from t2vgan.evaluation.prompt_accuracy.attributes import bind
+from t2vgan.evaluation.prompt_accuracy.attributes import match_objects
 from t2vgan.evaluation.prompt_accuracy.controls import measure_controls
 from t2vgan.evaluation.prompt_accuracy.digit_paths import track_digits
 from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
-from t2vgan.evaluation.prompt_accuracy.select import tracker_of
+from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.evaluation.scores import score_clips
 from t2vgan.models import build_generator
 from t2vgan.tokenizer import Vocabulary
@@ -116,7 +116,7 @@ def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     with pytest.raises(UserError, match=r"t2vgan\[digits\]"):
         digits.render_clips(range(2), 0, TINY)
     with pytest.raises(UserError, match=r"t2vgan\[digits\]"):
-        tracker_of([BOTH])
+        select_tracker([BOTH])
 
 
 # --- the grammar --------------------------------------------------------------------------------
@@ -153,9 +153,9 @@ def test_anything_else_is_unknown(prompt):
 
 def test_two_digits_are_bound_by_what_they_are():
     three, seven = {"digit": "3", "motion": "up"}, {"digit": "7", "motion": "down"}
-    assert bind([seven, three], [three, seven]) == [seven, three]
-    assert bind([three], [three, seven]) == [{}]
-    assert bind([{"digit": "8"}, seven], [three, seven]) == [{}, seven]
+    assert match_objects([seven, three], [three, seven]) == [seven, three]
+    assert match_objects([three], [three, seven]) == [{}]
+    assert match_objects([{"digit": "8"}, seven], [three, seven]) == [{}, seven]
 
 
 # --- the meter ----------------------------------------------------------------------------------

@@ -6,7 +6,11 @@ import pytest
 
 from data_tools.scenes import circles
 from t2vgan.data.shards import Geometry
-from t2vgan.evaluation.prompt_accuracy.motion import classify, classify_motion, expected_motion
+from t2vgan.evaluation.prompt_accuracy.motion import (
+    classify_motion,
+    classify_tracks,
+    expected_motion,
+)
 from t2vgan.evaluation.prompt_accuracy.object_paths import track
 from t2vgan.evaluation.prompt_accuracy.prompts import unknown_prompts
 from tests.support.painting import TIME, paint
@@ -74,7 +78,7 @@ def test_the_prompts_of_the_scenes_ask_for_every_motion():
 def test_the_ceiling_on_real_clips(num_clips, num_frames, height, width, least):
     clips = real_clips(num_clips, seed=11, num_frames=num_frames, height=height, width=width)
     assert share_right(clips.frames, clips.prompts) >= least
-    assert track(clips.frames).alone.all()
+    assert track(clips.frames).is_single.all()
 
 
 def blurred(frames, sigma):
@@ -243,7 +247,7 @@ def test_a_frame_with_two_objects_is_not_a_frame_in_view():
 def test_frames_in_any_other_order_lose_their_direction():
     clips = real_clips(1000, seed=3)
     order = np.random.default_rng(0).random((1000, 10)).argsort(axis=1)
-    motions = np.array(classify(track(clips.frames).reorder_frames(order)))
+    motions = np.array(classify_tracks(track(clips.frames).reorder_frames(order)))
     directed = [motion for motion in EVERY_MOTION if not motion.startswith("bouncing")]
     assert np.isin(motions, directed).mean() <= 0.02
     shuffled = clips.frames[np.arange(1000)[:, None], order]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from data_tools.scenes import circles
 from t2vgan.data.shards import Geometry
 from t2vgan.evaluation.prompt_accuracy.motion import bridge_gaps, count_turns, fit_line
-from t2vgan.evaluation.prompt_accuracy.object_paths import join, track
+from t2vgan.evaluation.prompt_accuracy.object_paths import concat_tracks, track
 from tests.support.painting import paint
 
 
@@ -53,7 +53,7 @@ def test_clips_do_not_depend_on_their_neighbours():
     geometry = Geometry(num_frames=10, height=64, width=64)
     frames = circles.render_clips(range(40), 2, geometry).frames
     together = track(frames)
-    apart = join([track(frames[i : i + 1]) for i in range(40)])
+    apart = concat_tracks([track(frames[i : i + 1]) for i in range(40)])
     for name in ("x", "y", "area", "colour", "num_objects", "cut", "flicker"):
         np.testing.assert_array_equal(getattr(together, name), getattr(apart, name))
 

@@ -12,9 +12,9 @@ from data_tools.scenes.motions import MOTIONS
 from t2vgan.evaluation.prompt_accuracy.motion import expected_motion
 from t2vgan.evaluation.prompt_accuracy.prompts import (
     CLIPS_PER_CHOSEN,
-    deal_prompts,
+    assign_prompts,
     expected_objects,
-    in_one_wording,
+    merge_paraphrases,
     scored_attributes,
 )
 
@@ -37,7 +37,7 @@ def test_prompts_that_ask_for_the_same_are_put_in_one_wording():
     prompts = [shapes.write(who, t) for t in shapes.TEMPLATES for who in (one, other)]
     prompts += ["fog over a lake", "fog over a sea", *prompts]
     worded = [*prompts[:2] * len(shapes.TEMPLATES), "fog over a lake", "fog over a sea"]
-    assert in_one_wording(prompts) == worded + worded[:-2]
+    assert merge_paraphrases(prompts) == worded + worded[:-2]
 
 
 @given(first=OBJECTS, second=OBJECTS, template=st.sampled_from(shapes_two.TEMPLATES))
@@ -97,7 +97,7 @@ def test_only_what_differs_between_prompts_is_scored():
 def test_prompts_are_dealt_evenly_or_half_and_half(num_training, num_held_out, num_clips, seed):
     training = [f"t{i}" for i in range(num_training)]
     held_out = [f"h{i}" for i in range(num_held_out)]
-    dealt = deal_prompts(training, held_out, num_clips, seed=seed)
+    dealt = assign_prompts(training, held_out, num_clips, seed=seed)
     counts = Counter(dealt)
     assert len(dealt) == num_clips
     assert max(counts.values()) - min(counts.values()) <= 1
@@ -107,4 +107,4 @@ def test_prompts_are_dealt_evenly_or_half_and_half(num_training, num_held_out, n
         num_chosen = -(-num_clips // CLIPS_PER_CHOSEN)
         assert len(counts.keys() & set(held_out)) == min(num_chosen // 2, num_held_out)
         assert len(counts) <= num_chosen
-    assert dealt == deal_prompts(training, held_out, num_clips, seed=seed)
+    assert dealt == assign_prompts(training, held_out, num_clips, seed=seed)

@@ -1,4 +1,4 @@
-"""Generated clips as a whole beside real ones: do they come from the same distribution?"""
+"""Compare the distribution of generated clips with that of real ones."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -58,25 +58,27 @@ def measure_distribution(
 def comparable_clips(
     prompts: Sequence[str], usable: np.ndarray, all_prompts: Iterable[str]
 ) -> np.ndarray:
-    """Return the places of the usable clips (N,) bool that distances compare with real ones.
+    """Return the indices of the clips that distances compare with real ones.
 
-    All, if they show all prompts. Of a choice of prompts the first clip each, for several clips of
-    one prompt are alike as real clips of many prompts are not: a perfect generator would be far.
+    `usable` is (N,) bool. All of these, if they show all prompts. Of a choice of prompts the first
+    clip each, for several clips of one prompt are alike as real clips of many prompts are not: a
+    perfect generator would be far.
     """
-    places = np.flatnonzero(usable)
-    shown = [prompts[place] for place in places.tolist()]
+    indices = np.flatnonzero(usable)
+    shown = [prompts[index] for index in indices.tolist()]
     if set(all_prompts) <= set(shown):
-        return places
-    return places[[shown.index(prompt) for prompt in dict.fromkeys(shown)]]
+        return indices
+    return indices[[shown.index(prompt) for prompt in dict.fromkeys(shown)]]
 
 
 def measure_distance(
     distance: Callable[[np.ndarray, np.ndarray], float], generated: np.ndarray, real: np.ndarray
 ) -> Distance | None:
-    """Return the distance of features (N, F) from (M, F) beside that of real ones from others.
+    """Measure the distance of generated features from real ones, and its floor.
 
-    Generated clips are compared with the first k real clips, and these with the next k, where k is
-    as large as both sets allow: all numbers are then equally biased. None where k is too small.
+    Features (N, F) and (M, F). Generated clips are compared with the first k real clips, and these
+    with the next k, where k is as large as both sets allow: all numbers are then equally biased.
+    None where k is too small.
     """
     size, num_features = min(len(generated), len(real) // 2), real.shape[1]
     if size < CLIPS_PER_FEATURE * num_features:
@@ -89,10 +91,10 @@ def measure_distance(
     )
 
 
-def what_is_missing(
+def list_missing_distances(
     distribution: Distribution, generated: ClipFeatures, real: ClipFeatures
 ) -> list[str]:
-    """Say how many clips a distance would have needed."""
+    """List the distances that lack clips, and how many they need."""
     sizes = {"Frechet and kernel distance": (distribution.frechet, real.features)}
     if real.video_features is not None:
         sizes["FVD"] = (distribution.fvd, real.video_features)

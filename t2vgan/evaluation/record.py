@@ -1,0 +1,65 @@
+"""Records of evaluations: all numbers with the protocol that gave them."""
+
+import torch
+from pydantic import Field
+
+import t2vgan
+from t2vgan.config import Frozen
+from t2vgan.evaluation.clip_sheet import ClipSheet
+from t2vgan.evaluation.distribution.compare import Distribution
+from t2vgan.evaluation.distribution.near_copies import NearCopies
+from t2vgan.evaluation.prompt_accuracy.controls import Controls
+from t2vgan.evaluation.scores import RelativeToReal, Scores
+from t2vgan.evaluation.video_folder import Videos
+from t2vgan.utils.environment import git_commit
+
+PROTOCOL_VERSION = "attributes-5"
+
+
+class Protocol(Frozen):
+    """How the numbers were computed: enough to repeat them."""
+
+    version: str = PROTOCOL_VERSION
+    weights_sha256: str | None = None
+    """Of the weights that drew the clips; None where `videos` says what was scored."""
+    weights_step: int | None = None
+    weights_clips_seen: int | None = None
+    dataset_builder: str
+    dataset_fingerprint: str
+    num_clips: int
+    """Generated clips, dealt to the prompts in turn; or the videos of a folder."""
+    num_held_out_clips: int
+    """Those of them whose prompt the weights were not trained on; of a folder's videos, those whose
+    prompt asks for what no training prompt of the data asks for."""
+    num_real_clips: int
+    """Real clips: as many as generated ones if the data has them, the first of each part of it."""
+    num_frames: int
+    height: int
+    width: int
+    seed: int
+    """Clip i is drawn from the seed derived from (seed, "evaluation", i)."""
+    device: str
+    world_size: int
+    torch_version: str = str(torch.__version__)
+    t2vgan_version: str = t2vgan.__version__
+    git_commit: str | None = Field(default_factory=git_commit)
+    duration_seconds: float = 0.0
+
+
+class Evaluation(Frozen):
+    """The whole record that `python -m t2vgan.evaluation` writes."""
+
+    protocol: Protocol
+    videos: Videos | None
+    """What a folder of videos held; None where weights drew the clips."""
+    generated: Scores
+    relative_to_real: RelativeToReal
+    ceiling: Scores
+    """The same scores of real clips."""
+    controls: Controls
+    distribution: Distribution
+    near_copies: NearCopies | None
+    shown: ClipSheet | None = None
+    """A few of the generated clips, in a picture beside the record."""
+    notes: list[str]
+    """What could not be measured, and why."""
