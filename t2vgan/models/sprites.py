@@ -21,7 +21,7 @@ class Sprites(nn.Module):
     differentiable in the position (Jaderberg et al., NeurIPS 2015).
 
     The ground has one colour. A ground that is drawn absorbs the objects, which then stand still
-    on it (docs/experiments.md).
+    on it (dev/LOG.md).
     """
 
     BREADTH = 0.5  # of a picture, in frames, where its code is zero
