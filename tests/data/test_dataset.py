@@ -36,7 +36,10 @@ from tests.data_tools.test_data_tools import files_in, run
 from tests.support.filming import counting, numbers_of, write_film
 
 GEOMETRY = Geometry(num_frames=4, height=24, width=32)
-PACKING = ["--num-frames", "4", "--fps", "5", "--size", "32x32", "--rows-per-shard", "2"]
+PACKING = [
+    *("--num-frames", "4", "--fps", "5", "--size", "32x32", "--rows-per-shard", "2"),
+    *("--workers", "1"),
+]
 
 
 @pytest.fixture

@@ -67,12 +67,12 @@ def data(tmp_path) -> Path:
 @pytest.mark.parametrize("scene", ["circles", "notebook"])
 def test_the_same_bytes_for_any_number_of_workers(tmp_path, scene):
     folders = []
-    for workers in (1, 2, 3):
+    for workers in (1, 3):
         folders.append(tmp_path / f"{workers}")
         result = run("build_shards", scene, "--out", folders[-1], "--workers", workers, *SMALL)
         assert result.returncode == 0, result.stderr
-    one, two, three = map(files_in, folders)
-    assert one == two == three
+    one, three = map(files_in, folders)
+    assert one == three
     shards = {f"{scene}-{i:05d}.tar" for i in range(3)}
     assert one.keys() == shards | {"manifest.json"}, "no journal and no temporary file stays"
 

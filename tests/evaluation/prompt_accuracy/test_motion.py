@@ -72,7 +72,7 @@ def test_the_prompts_of_the_scenes_ask_for_every_motion():
 
 @pytest.mark.parametrize(
     ("num_clips", "num_frames", "height", "width", "least"),
-    [(2000, 10, 64, 64, 0.995), (600, 16, 64, 64, 0.99), (2000, 10, 32, 48, 0.99),
+    [(1000, 10, 64, 64, 0.995), (600, 16, 64, 64, 0.99), (1000, 10, 32, 48, 0.99),
      (120, 24, 128, 128, 0.99)],
 )  # fmt: skip
 def test_the_ceiling_on_real_clips(num_clips, num_frames, height, width, least):
