@@ -26,7 +26,8 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
     from t2vgan.media import contact_sheet, save_clip
 
     from .build.scene_build import BuildPlan
-    from .scenes import FPS, shapes
+    from .scenes import shapes
+    from .scenes.base import FPS
 
     geometry = Geometry(num_frames=NUM_FRAMES, height=SIDE, width=SIDE)
     values = {

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from t2vgan.data.shards import EncodedSample, Geometry, encode_sample, write_shard
 
-from ..scenes import FPS
+from ..scenes.base import FPS
 from .protocol import (
     BuildHeader,
     BuildStopped,

@@ -1,4 +1,4 @@
-"""Where two objects go in one frame: beside each other, in view, and seldom touching."""
+"""Place two objects beside each other, in view and seldom touching."""
 
 import numpy as np
 
@@ -6,20 +6,20 @@ from t2vgan.data.shards import Geometry
 
 from .motions import REFERENCE_SIDE, Paths
 
-NUM_PLACES = 32  # that are tried; the first good one is taken, or else the best
+NUM_PLACES = 32  # candidates; the first good one is used, or else the best
 DISTANCE = (20, 38)  # between the middles of two paths, pixels of the reference frame
 REACH = 1.4  # of an object, over its radius
 GAP = 3  # pixels of the reference frame between two objects
-SHOWN = 0.9  # of an object's radius: so far its middle keeps from the frame's edge
+SHOWN = 0.9  # of an object's radius: the least distance of its middle from the frame's edge
 
 
 def keep_apart(
     first: Paths, second: Paths, numbers: np.ndarray, geometry: Geometry
 ) -> tuple[Paths, Paths]:
-    """Return each clip's two paths, moved from the frame's middle in opposite directions.
+    """Move each clip's two paths from the frame's middle in opposite directions.
 
-    Among places drawn from numbers (N, 2 or more), the first is taken in which the two stay in
-    view and never touch, or the one that comes nearest to that.
+    Of the placements drawn from numbers (N, 2 or more), use the first in which both objects stay
+    in view and never touch, or the one that comes nearest to that.
     """
     scale = min(geometry.height, geometry.width) / REFERENCE_SIDE
     shifts = _places(numbers) * scale / 2  # (P, N, 2)
@@ -34,9 +34,10 @@ def keep_apart(
 
 
 def _places(numbers: np.ndarray) -> np.ndarray:
-    """Return from where to where the second object lies seen from the first, (P, N, 2).
+    """Return candidate offsets between the two objects.
 
-    The golden ratio spreads directions and distances evenly, whatever the number of places.
+    Shape (P, N, 2). The golden ratio spreads directions and distances evenly for any number of
+    candidates.
     """
     steps = np.arange(NUM_PLACES)[:, None] * (np.sqrt(5) - 1) / 2
     angle = 2 * np.pi * ((numbers[:, 0] + steps) % 1)
@@ -46,7 +47,7 @@ def _places(numbers: np.ndarray) -> np.ndarray:
 
 
 def _outside(paths: Paths, shift: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Return how far moved paths leave the frame at worst, (P, N)."""
+    """Return the largest distance outside the frame of moved paths, (P, N)."""
     margin = SHOWN * paths.radii[..., None]
     lowest = (paths.centres - margin).min(axis=1) + shift
     highest = (paths.centres + margin).max(axis=1) + shift

@@ -1,16 +1,14 @@
-"""The notebook's 18 prompts done right: one blue circle whose motion is what the prompt says.
+"""Render the notebook's 18 prompts with the motion that each names.
 
-Start, speed, size and phase are drawn from the seed.
+One blue circle; start, speed, size and phase are drawn from the seed.
 """
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from t2vgan.data.shards import Geometry
 
-from . import RenderedClips, clip_numbers, pick
-from .drawing import draw_discs
+from .base import RenderedClips, clip_numbers, pick
+from .drawing import blank, draw_objects
 from .motions import Ranges, trace
 
 VERSION = "2"
@@ -45,10 +43,10 @@ RANGES = Ranges(
     radius_small=(3.5, 5),
     radius_large=(9, 11),
 )
-KINDS = [
-    (prompt.removeprefix("circle ").replace("moving diagonally", "moving"), RANGES)
+MOTION_OF = {
+    prompt: prompt.removeprefix("circle ").replace("moving diagonally", "moving")
     for prompt in PROMPTS
-]
+}
 
 
 def render_clips(
@@ -58,13 +56,15 @@ def render_clips(
     *,
     prompts: Sequence[str] | None = None,
 ) -> RenderedClips:
-    """Render the clips of a data set by index; `prompts` replaces those drawn for them."""
+    """Render clips by index; `prompts` replaces the drawn ones."""
     numbers = clip_numbers(clip_indexes, seed, "circles")
     if prompts is None:
         prompts = pick(PROMPTS, numbers[:, 0])
-    ids = np.array([PROMPTS.index(prompt) for prompt in prompts])
-    paths = trace(numbers[:, 1:], KINDS, ids, **geometry.model_dump())
-    frames = draw_discs(paths.centres, paths.radii, height=geometry.height, width=geometry.width)
+    num_clips = len(prompts)
+    paths = trace(numbers[:, 1:], [(MOTION_OF[prompt], RANGES) for prompt in prompts], geometry)
+    frames = blank(num_clips, **geometry.model_dump())
+    shapes, colours = ["circle"] * num_clips, ["blue"] * num_clips
+    draw_objects(frames, paths.centres, paths.radii, shapes, colours, on_white=True)
     for prompt, drawn in zip(prompts, paths.attributes, strict=True):
         drawn["motion"] = prompt.removeprefix("circle ")
     return RenderedClips(frames, list(prompts), paths.attributes)

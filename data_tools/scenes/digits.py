@@ -1,8 +1,8 @@
-"""Bouncing Digits: handwritten digits in motion, one or two in a clip, each as often.
+"""Render Bouncing Digits: one or two handwritten digits in motion, equally often.
 
 As in the published data sets of this kind (Sync-DRAW, TGANs-C) two digits go up and down or left
-and right; one alone may also move otherwise. Of the 140 pairs of a digit and a motion 15 % are held
-out, and of the 45 pairs of digits too: no clip shows them, however the prompt puts it.
+and right; a single digit may also move otherwise. Of the 140 pairs of a digit and a motion 15 % are
+held out, and of the 45 pairs of digits too: no clip shows them, whatever the prompt's wording.
 """
 
 import itertools
@@ -16,13 +16,13 @@ from pydantic import JsonValue
 from t2vgan.data.digit_glyphs import NUM_DIGITS, drawn_half
 from t2vgan.data.shards import Geometry
 
-from . import RenderedClips, clip_numbers, hold_out, pick
 from .apart import keep_apart
+from .base import RenderedClips, clip_numbers, hold_out, pick
 from .ink import draw_ink
 from .motions import MOTIONS, REFERENCE_SIDE, Paths, Ranges, trace
 
 VERSION = "1"
-ALONE = Ranges(
+SINGLE = Ranges(
     radius=(10, 12),
     offset=5,
     displacement=(24, 32),
@@ -32,7 +32,7 @@ ALONE = Ranges(
     radius_small=(10, 12),
     radius_large=(10, 12),
 )
-WITH_ANOTHER = replace(ALONE, radius=(9, 10.5), offset=3, swing=(8, 11))
+PAIRED = replace(SINGLE, radius=(9, 10.5), offset=3, swing=(8, 11))
 """A digit's radius is half the side of its picture."""
 TO_AND_FRO = {
     "moving up and down": "bouncing vertically",
@@ -41,21 +41,21 @@ TO_AND_FRO = {
 TRACED = TO_AND_FRO | {
     name: name for name in MOTIONS if name.startswith(("moving", "rotating", "zigzagging"))
 }
-"""What a digit may do, by its name in prompts: the motion that is traced."""
-NARROW = 0.8  # of a digit's radius: what `keep_apart` takes for that of a disc
+"""The motion that is traced, by its name in prompts."""
+NARROW = 0.8  # of a digit's radius: the radius of the disc that `keep_apart` assumes
 
 Object = tuple[str, str]
 """Digit and motion."""
 
 
 def split_objects() -> tuple[list[Object], list[Object]]:
-    """Return the pairs of a digit and a motion to train on, and those held out."""
+    """Split (digit, motion) pairs into training and held-out ones."""
     every = list(itertools.product(map(str, range(NUM_DIGITS)), TRACED))
     return hold_out(every, "held-out digits and motions")
 
 
 def split_pairs() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return the pairs of digits to train on, and those held out; each in one order of two."""
+    """Split unordered pairs of digits into training and held-out ones."""
     return hold_out(
         list(itertools.combinations(map(str, range(NUM_DIGITS)), 2)), "held-out pairs of digits"
     )
@@ -67,7 +67,7 @@ def write(*objects: Object) -> str:
 
 
 def parse(prompt: str) -> list[Object]:
-    """Return the digits of a prompt that `write` wrote, with their motions."""
+    """Return the digits and motions of a prompt that `write` wrote."""
     return NAMED.findall(prompt)
 
 
@@ -75,7 +75,7 @@ NAMED = re.compile(r"digit (\d) (.+?)(?= and digit|$)")
 
 
 def write_pairs(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Return every prompt of pairs of digits, in both orders, that shows no held-out object."""
+    """Return all prompts of digit pairs, in both orders, without held-out objects."""
     return tuple(
         write(*objects)
         for pair in pairs
@@ -95,7 +95,10 @@ HELD_OUT_PROMPTS = tuple(map(write, HELD_OUT)) + write_pairs(HELD_OUT_PAIRS)
 
 
 def draw_prompts(numbers: np.ndarray) -> list[str]:
-    """Return N prompts drawn from numbers (N, 2 or more): half of one digit, half of two."""
+    """Draw N prompts from numbers (N, 2 or more).
+
+    Half of them name one digit, half two.
+    """
     of_one, of_two = (pick(known, numbers[:, 1]) for known in (PROMPTS_OF_ONE, PROMPTS_OF_TWO))
     return np.where(numbers[:, 0] < 0.5, of_one, of_two).tolist()
 
@@ -107,17 +110,18 @@ def render_clips(
     *,
     prompts: Sequence[str] | None = None,
 ) -> RenderedClips:
-    """Render the clips of a data set by index; `prompts` replaces those drawn for them.
+    """Render clips by index; `prompts` replaces the drawn ones.
 
-    Raises UserError where scikit-learn, whose pictures are drawn, is not installed.
+    Raises:
+        UserError: scikit-learn, which holds the pictures of digits, is not installed.
     """
     if prompts is None:
         prompts = draw_prompts(clip_numbers(clip_indexes, seed, "digits prompts"))
     grey = np.full((len(prompts), *geometry.shape[:3]), 255, np.uint8)
     attributes: list[dict[str, JsonValue]] = [{} for _ in prompts]
-    largest = ALONE.radius[1] * min(geometry.shape[1:3]) / REFERENCE_SIDE
+    largest = SINGLE.radius[1] * min(geometry.shape[1:3]) / REFERENCE_SIDE
     objects = list(map(parse, prompts))
-    for num_objects, ranges in ((1, ALONE), (2, WITH_ANOTHER)):
+    for num_objects, ranges in ((1, SINGLE), (2, PAIRED)):
         clips = [clip for clip, named in enumerate(objects) if len(named) == num_objects]
         indexes = [clip_indexes[clip] for clip in clips]
         numbers = [clip_numbers(indexes, seed, f"digits {p}") for p in range(num_objects)]
@@ -139,23 +143,24 @@ def render_clips(
 def _trace(
     numbers: np.ndarray, named: Sequence[Object], ranges: Ranges, geometry: Geometry
 ) -> Paths:
-    kinds = [(traced, ranges) for traced in TRACED.values()]
-    kind_ids = np.array([list(TRACED).index(motion) for _, motion in named], np.int64)
-    paths = trace(numbers, kinds, kind_ids, **geometry.model_dump())
+    paths = trace(numbers, [(TRACED[motion], ranges) for _, motion in named], geometry)
     for (digit, motion), drawn in zip(named, paths.attributes, strict=True):
         drawn.update(digit=digit, motion=motion)
     return paths
 
 
 def _move_apart(paths: Sequence[Paths], numbers: np.ndarray, geometry: Geometry) -> list[Paths]:
-    """Let two digits keep apart, as discs do."""
+    """Keep two digits apart as if they were discs."""
     discs = [replace(path, radii=NARROW * path.radii) for path in paths]
     moved = keep_apart(discs[0], discs[1], numbers, geometry)
     return [replace(m, radii=path.radii) for m, path in zip(moved, paths, strict=True)]
 
 
 def _pictures(numbers: np.ndarray, named: Sequence[Object]) -> np.ndarray:
-    """Return a picture of each of N digits, by a number in [0, 1): ink (N, 8, 8)."""
+    """Return a randomly chosen picture of each digit, ink (N, 8, 8).
+
+    numbers: (N,) in [0, 1).
+    """
     known = drawn_half()
     places = {str(digit): np.flatnonzero(known.digits == digit) for digit in range(NUM_DIGITS)}
     chosen = [

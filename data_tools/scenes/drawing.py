@@ -1,6 +1,6 @@
 """Draw anti-aliased shapes, many frames at once.
 
-A shape is a gauge: a function of the place that grows in proportion to the distance from the
+A shape is a gauge: a function of the position that grows in proportion to the distance from the
 shape's middle, and whose slope across an edge is 1. So `apothem * radius + 1/2 - gauge`, cut to
 0..1, is the coverage of a pixel by the analytic half-plane ramp. Every shape of one radius has the
 area of the disc of that radius.
@@ -31,19 +31,20 @@ SIZE_STEP = 4  # pixels: objects of about one size share the size of the squares
 
 @dataclass(frozen=True)
 class Shape:
-    """What a shape looks like: x (N, 1, S) and y (N, S, 1) relative to its middle -> (N, S, S)."""
+    """The gauge of a shape and its extent for radius 1."""
 
     gauge: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """x (N, 1, S) and y (N, S, 1) relative to the shape's middle -> (N, S, S)."""
     apothem: float
     """The gauge at the edges of the shape of radius 1."""
     reach: float
-    """How far the shape of radius 1 goes from its middle in x or y."""
+    """Largest distance of the shape of radius 1 from its middle in x or y."""
 
 
 def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the gauge of a five-pointed star with one tip up.
 
-    By symmetry only the tip nearest to a place counts: along and beside it, the edge is a line.
+    By symmetry only the tip nearest to a position counts: along and beside it, the edge is a line.
     """
     along = np.maximum(-y, _STAR_TIP[0, 0] * np.abs(x) - _STAR_TIP[0, 1] * y)
     along = np.maximum(along, _STAR_TIP[1, 0] * np.abs(x) - _STAR_TIP[1, 1] * y)
@@ -81,16 +82,6 @@ SHAPES: dict[str, Shape] = {
 """By the name in prompts; triangle and star stand on their base."""
 
 
-def draw_discs(centres: np.ndarray, radii: np.ndarray, *, height: int, width: int) -> np.ndarray:
-    """Draw one blue disc on white in each frame, as `draw_objects` does."""
-    frames = blank(len(centres), centres.shape[1], height=height, width=width)
-    num_clips = len(centres)
-    draw_objects(
-        frames, centres, radii, ["circle"] * num_clips, ["blue"] * num_clips, on_white=True
-    )
-    return frames
-
-
 def blank(num_clips: int, num_frames: int, *, height: int, width: int) -> np.ndarray:
     """Return white frames (N, T, H, W, 3) uint8."""
     return np.full((num_clips, num_frames, height, width, 3), 255, np.uint8)
@@ -105,11 +96,12 @@ def draw_objects(
     *,
     on_white: bool = False,
 ) -> None:
-    """Draw one object per clip over frames (N, T, H, W, 3) uint8, in place; soft edges blend.
+    """Draw one object with soft edges per clip, in place.
 
-    centres (N, T, 2) and radii (N, T) are in pixels, x before y, with pixel (0, 0) centred on the
-    origin and y growing downwards. Only a square around each object is computed; objects may lie
-    partly or wholly outside. `on_white` says that nothing is drawn yet: the same pixels, sooner.
+    frames (N, T, H, W, 3) uint8; centres (N, T, 2) and radii (N, T) in pixels, x before y, with
+    pixel (0, 0) centred on the origin and y growing downwards. Only a square around each object is
+    computed; objects may lie partly or wholly outside. With `on_white`, when nothing is drawn yet,
+    the pixels are the same and drawing is faster.
     """
     num_frames = frames.shape[1]
     flat = frames.reshape(-1, *frames.shape[2:])
@@ -140,7 +132,7 @@ ImagePatch = tuple[np.ndarray, tuple[slice, slice]]
 
 
 def cut_square(frame: np.ndarray, i: int, j: int, side: int) -> ImagePatch:
-    """Return the square of a frame with its corner at row i, column j, cut where that ends."""
+    """Return a square of a frame with corner (i, j), clipped."""
     height, width = frame.shape[:2]
     top, left, bottom, right = max(i, 0), max(j, 0), min(i + side, height), min(j + side, width)
     bottom, right = max(bottom, top), max(right, left)
@@ -168,9 +160,9 @@ def _paint_over(views: Iterable[ImagePatch], levels: np.ndarray, colour_ids: np.
 def _levels(
     shape: Shape, column: np.ndarray, row: np.ndarray, radius: np.ndarray, half: int
 ) -> np.ndarray:
-    """Return coverage 0..15 on squares of side `2 * half + 1`, (N, side, side) int16.
+    """Return the coverage 0..15, (N, side, side) int16.
 
-    column, row: (N,) offset of the middle pixel from the shape's middle.
+    side is `2 * half + 1`; column, row: (N,) offset of the middle pixel from the shape's middle.
     """
     offset = np.arange(-half, half + 1, dtype=np.float32)
     x = (offset + column[:, None].astype(np.float32))[:, None, :]
@@ -181,6 +173,6 @@ def _levels(
 
 
 def _ramp(colour: Colour) -> np.ndarray:
-    """Return the colours from white to the object's, one for each coverage, (16, 3) uint8."""
+    """Return the colours from white to the object's, (16, 3) uint8."""
     share = np.linspace(0, 1, NUM_LEVELS)[:, None]
     return np.rint((1 - share) * np.array(WHITE) + share * np.array(colour)).astype(np.uint8)

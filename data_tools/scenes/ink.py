@@ -8,18 +8,19 @@ import numpy as np
 from .drawing import NUM_LEVELS, cut_square
 from .motions import Paths
 
-PICTURE_REACH = 1.25  # of a picture's radius: so far the spline carries ink from its middle
+PICTURE_REACH = 1.25  # of a picture's radius: as far as the spline carries ink from its middle
 FAINTEST, DARKEST = 0.2, 0.65  # ink that just shows, and ink that is black
 
 
 def draw_ink(
     grey: np.ndarray, clips: Sequence[int], paths: Paths, ink: np.ndarray, *, largest: float
 ) -> None:
-    """Draw the i-th of n pictures along the i-th path into grey[clips[i]], in place.
+    """Draw each of n pictures along its path, in place.
 
-    grey (N, T, H, W) uint8, ink (n, S, S) float32 from 0 to 1. A picture's side is twice its path's
-    radius, of which `largest` is the largest there may be. Strokes are cubic splines drawn anew in
-    every frame, so that they move by parts of a pixel; what lies outside the frame is cut off.
+    Picture i is drawn along path i into grey[clips[i]]; grey (N, T, H, W) uint8, ink (n, S, S)
+    float32 from 0 to 1. A picture's side is twice its path's radius, which is at most `largest`.
+    Strokes are cubic splines drawn anew in every frame, so that they move by parts of a pixel; what
+    lies outside the frame is cut off.
     """
     half = math.ceil(PICTURE_REACH * largest) + 1
     side = 2 * half + 1
@@ -38,9 +39,10 @@ def draw_ink(
 
 
 def _spline(place: np.ndarray, num_cells: int) -> np.ndarray:
-    """Return what each cell adds at places (...) in cells from the middle: (..., num_cells).
+    """Return the weight of each cell, (..., num_cells).
 
-    The kernel is that of cubic convolution with a = -1/2 (Keys 1981); outside there is no ink.
+    place: (...) in cells from the middle. The kernel is that of cubic convolution with a = -1/2
+    (Keys 1981); outside there is no ink.
     """
     cells = np.arange(num_cells) - (num_cells - 1) / 2
     d = np.abs(place.astype(np.float32)[..., None] - cells.astype(np.float32))

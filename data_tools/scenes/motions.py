@@ -1,16 +1,19 @@
-"""Motions as paths of one object: where its centre is and how large it is, over a clip.
+"""Compute the motions: an object's centre and radius over a clip.
 
 Lengths are pixels of a 64-pixel frame and scale with the shorter side; motion is a function of clip
 time 0..1, so any number of frames shows the same path. "Clockwise" and "up" are meant as seen on
 the screen, where y grows downwards.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from pydantic import JsonValue
+
+from t2vgan.data.shards import Geometry
 
 REFERENCE_SIDE = 64
 FULL_TURN = 2 * np.pi
@@ -23,12 +26,12 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Ranges:
-    """From where to where a scene draws its lengths."""
+    """The ranges that a scene draws its lengths from."""
 
     radius: Range
     """Of an object that keeps its size."""
     offset: float
-    """Of the path's middle from the frame's middle, in x and y, either way."""
+    """Of the path's middle from the frame's middle, in x and y, either direction."""
     displacement: Range
     """Of straight motion."""
     swing: Range
@@ -36,12 +39,12 @@ class Ranges:
     zigzag_displacement: Range
     zigzag_amplitude: Range
     radius_small: Range
-    """Of an object that shrinks or expands, where it is smallest."""
+    """Of an object that shrinks or expands, at its smallest."""
     radius_large: Range
 
 
 class Draw:
-    """Hand out the random numbers of N clips in order, and remember them as attributes."""
+    """Draw values of N clips in order and record them as attributes."""
 
     def __init__(self, numbers: np.ndarray, ranges: Ranges, scale: float):
         self._columns = iter(numbers.T)
@@ -56,7 +59,7 @@ class Draw:
         return values[:, None, None]
 
     def length(self, name: str, low: float, high: float) -> np.ndarray:
-        """Draw a length from low..high pixels of the reference frame, scaled: (N, 1, 1)."""
+        """Draw a scaled length from low..high reference pixels: (N, 1, 1)."""
         return self.number(name, low * self._scale, high * self._scale)
 
     def offset(self, share_x: float = 1, share_y: float = 1) -> np.ndarray:
@@ -66,7 +69,7 @@ class Draw:
         return np.concatenate([x, y], axis=2)
 
     def radius(self) -> np.ndarray:
-        """Draw the radius of an object that keeps its size: (N, 1, 1)."""
+        """Draw the radius of an object of constant size: (N, 1, 1)."""
         return self.length("radius", *self.ranges.radius)
 
 
@@ -83,7 +86,10 @@ def moving(draw: Draw, time: np.ndarray, *, direction: np.ndarray) -> tuple[np.n
 
 
 def rotating(draw: Draw, time: np.ndarray, *, sense: int) -> tuple[np.ndarray, np.ndarray]:
-    """Orbit the frame's middle from its top, at least once; sense +1 is clockwise on the screen."""
+    """Orbit the frame's middle from its top, at least once.
+
+    sense +1 is clockwise on the screen.
+    """
     radius = draw.radius()
     orbit_radius = draw.length("orbit_radius", *draw.ranges.swing)
     start = draw.number("start_turn", 0.67, 0.83)  # 0.75 is the top
@@ -93,7 +99,7 @@ def rotating(draw: Draw, time: np.ndarray, *, sense: int) -> tuple[np.ndarray, n
 
 
 def bouncing(draw: Draw, time: np.ndarray, *, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Go to and fro along one axis from the middle, two to two and a half legs: it turns round."""
+    """Bounce along one axis from the middle, 2 to 2.5 legs."""
     radius = draw.radius()
     amplitude = draw.length("amplitude", *draw.ranges.swing)
     phase = draw.number("phase_legs", 1.35, 1.65)  # 1.5 is the middle, on the way down or right
@@ -115,7 +121,7 @@ def zigzagging(draw: Draw, time: np.ndarray, *, axis: np.ndarray) -> tuple[np.nd
 
 
 def resizing(draw: Draw, time: np.ndarray, *, grows: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Stand still and change size steadily: the area by a factor of 2.5 or more."""
+    """Change size steadily in place, the area by a factor >= 2.5."""
     large = draw.length("radius_large", *draw.ranges.radius_large)
     small = draw.length("radius_small", *draw.ranges.radius_small)
     first, last = (small, large) if grows else (large, small)
@@ -123,7 +129,10 @@ def resizing(draw: Draw, time: np.ndarray, *, grows: bool) -> tuple[np.ndarray, 
 
 
 def triangle_wave(legs: np.ndarray) -> np.ndarray:
-    """Return a wave that falls from 1 to -1 over the first leg and rises again over the next."""
+    """Return a wave that falls from 1 to -1, then rises.
+
+    Each takes one leg.
+    """
     return 2 * np.abs(np.mod(legs, 2) - 1) - 1
 
 
@@ -145,12 +154,12 @@ MOTIONS: dict[str, Motion] = {
     "expanding": partial(resizing, grows=True),
     "shrinking": partial(resizing, grows=False),
 }
-"""What an object may do, by its name in prompts."""
+"""Motions by their names in prompts."""
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The paths of N objects: what to draw, and what was drawn for them."""
+    """The paths of N objects and the values drawn for them."""
 
     centres: np.ndarray
     """(N, T, 2) pixels, x before y, pixel (0, 0) centred on the origin."""
@@ -159,7 +168,10 @@ class Paths:
     attributes: list[dict[str, JsonValue]]
 
     def moved(self, shift: np.ndarray) -> "Paths":
-        """Return the paths moved by (2,) or (N, 1, 2) pixels, and where they start now."""
+        """Return the paths moved by some pixels, with new start attributes.
+
+        shift: (2,) or (N, 1, 2).
+        """
         centres = self.centres + shift
         starts = centres[:, 0].round(3).tolist()
         attributes = [
@@ -169,24 +181,18 @@ class Paths:
         return Paths(centres, self.radii, attributes)
 
 
-def trace(
-    numbers: np.ndarray,
-    kinds: Sequence[tuple[str, Ranges]],
-    kind_ids: np.ndarray,
-    *,
-    num_frames: int,
-    height: int,
-    width: int,
-) -> Paths:
-    """Trace N paths, path i of the motion and ranges `kinds[kind_ids[i]]`, from numbers (N, M)."""
+def trace(numbers: np.ndarray, kinds: Sequence[tuple[str, Ranges]], geometry: Geometry) -> Paths:
+    """Trace a path for each (motion, ranges) from numbers (N, M)."""
+    num_frames, height, width, _ = geometry.shape
     scale = min(height, width) / REFERENCE_SIDE
     time = np.linspace(0, 1, num_frames)[:, None]
     centres = np.empty((len(numbers), num_frames, 2))
     radii = np.empty((len(numbers), num_frames, 1))
     attributes: list[dict[str, JsonValue]] = [{} for _ in numbers]
-    for kind_id in np.unique(kind_ids):
-        motion, ranges = kinds[kind_id]
-        clips = np.flatnonzero(kind_ids == kind_id)
+    clips_of: defaultdict[tuple[str, Ranges], list[int]] = defaultdict(list)
+    for clip, kind in enumerate(kinds):
+        clips_of[kind].append(clip)
+    for (motion, ranges), clips in clips_of.items():
         draw = Draw(numbers[clips], ranges, scale)
         centres[clips], radii[clips] = MOTIONS[motion](draw, time)
         rows = zip(*(values.round(3).tolist() for values in draw.attributes.values()), strict=True)

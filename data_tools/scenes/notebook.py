@@ -1,7 +1,8 @@
-"""The published scenes: the notebook's positions and shape to the pixel, its blue kept blue.
+"""Render the published scenes: the notebook's positions and shape to the pixel.
 
-Kept on purpose, because the baseline is trained on them: offsets wrap round the frame, every
-prompt has exactly one clip, and the circle stands still for rotating, shrinking and expanding.
+The circle stays blue. Kept on purpose, because the baseline is trained on them: offsets wrap round
+the frame, every prompt has exactly one clip, and the circle stands still for rotating, shrinking
+and expanding.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from pydantic import JsonValue
 
 from t2vgan.data.shards import Geometry
 
-from . import RenderedClips, clip_numbers, pick
+from .base import RenderedClips, clip_numbers, pick
 from .drawing import COLOURS, WHITE
 
 VERSION = "1"
@@ -68,7 +69,7 @@ def render_clips(
     *,
     prompts: Sequence[str] | None = None,
 ) -> RenderedClips:
-    """Render the clips of a data set by index; `prompts` replaces those drawn for them."""
+    """Render clips by index; `prompts` replaces the drawn ones."""
     if prompts is None:
         prompts = pick(PROMPTS, clip_numbers(clip_indexes, seed, "notebook")[:, 0])
     frames = _clip_of_every_prompt(geometry)[[PROMPTS.index(prompt) for prompt in prompts]]
@@ -80,7 +81,7 @@ def render_clips(
 
 @lru_cache(maxsize=1)
 def _clip_of_every_prompt(geometry: Geometry) -> np.ndarray:
-    """Draw the 18 clips there are: (18, T, H, W, 3) uint8."""
+    """Draw the clip of each prompt: (18, T, H, W, 3) uint8."""
     from PIL import Image, ImageDraw
 
     height, width = geometry.height, geometry.width

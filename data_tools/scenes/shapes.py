@@ -1,7 +1,7 @@
-"""Moving Shapes: one object whose shape, colour, size and motion are what the prompt says.
+"""Render Moving Shapes: one object of prompted shape, colour, size and motion.
 
 Of the 1,280 compositions of these attributes 15 % are held out: no clip of the data shows them, but
-every pair of values still occurs, so that a model has seen all that such a prompt asks for.
+every pair of values still occurs, so that training shows everything that such a prompt asks for.
 """
 
 import itertools
@@ -11,7 +11,7 @@ import numpy as np
 
 from t2vgan.data.shards import Geometry
 
-from . import RenderedClips, clip_numbers, hold_out, pick
+from .base import RenderedClips, clip_numbers, hold_out, pick
 from .drawing import COLOURS, SHAPES, blank, draw_objects
 from .motions import MOTIONS, Ranges, trace
 
@@ -47,10 +47,11 @@ TEMPLATES = (
 ATTRIBUTES = ("shape", "colour", "size", "motion")
 
 Composition = tuple[str, str, str, str]
+"""Shape, colour, size and motion."""
 
 
 def split_compositions() -> tuple[list[Composition], list[Composition]]:
-    """Return the (shape, colour, size, motion) to train on, and those held out."""
+    """Return the compositions to train on, and those held out."""
     every: list[Composition] = list(itertools.product(SHAPES, COLOURS, SIZES, MOTIONS))
     return hold_out(every, "held-out compositions")
 
@@ -70,7 +71,7 @@ COMPOSITIONS = dict(
         strict=True,
     )
 )
-"""What each prompt says."""
+"""The composition of each prompt."""
 
 
 def render_clips(
@@ -80,37 +81,32 @@ def render_clips(
     *,
     prompts: Sequence[str] | None = None,
 ) -> RenderedClips:
-    """Render the clips of a data set by index; `prompts` replaces those drawn for them."""
-    frames = blank(
-        len(clip_indexes), geometry.num_frames, height=geometry.height, width=geometry.width
-    )
-    return render_over(frames, clip_indexes, seed, prompts=prompts, on_white=True)
+    """Render clips by index; `prompts` replaces the drawn ones."""
+    frames = blank(len(clip_indexes), **geometry.model_dump())
+    return render_over(frames, clip_indexes, seed, geometry, prompts=prompts, on_white=True)
 
 
 def render_over(
     frames: np.ndarray,
     clip_indexes: Sequence[int],
     seed: int,
+    geometry: Geometry,
     *,
     prompts: Sequence[str] | None = None,
     on_white: bool = False,
 ) -> RenderedClips:
-    """Render clips as `render_clips` does over given frames (N, T, H, W, 3) uint8, in place."""
+    """Render clips over given frames, in place.
+
+    frames: (N, T, H, W, 3) uint8.
+    """
     numbers = clip_numbers(clip_indexes, seed, "shapes")
     if prompts is None:
         prompts = pick(PROMPTS, numbers[:, 0])
     compositions = [COMPOSITIONS[prompt] for prompt in prompts]
-    shape, colour, size, motion = zip(*compositions, strict=True)
-    kinds = list(itertools.product(MOTIONS, SIZES))
-    paths = trace(
-        numbers[:, 1:],
-        [(motion, SIZES[size]) for motion, size in kinds],
-        np.array([kinds.index(kind) for kind in zip(motion, size, strict=True)]),
-        num_frames=frames.shape[1],
-        height=frames.shape[2],
-        width=frames.shape[3],
-    )
-    draw_objects(frames, paths.centres, paths.radii, shape, colour, on_white=on_white)
+    kinds = [(motion, SIZES[size]) for _, _, size, motion in compositions]
+    paths = trace(numbers[:, 1:], kinds, geometry)
+    shapes, colours, _, _ = zip(*compositions, strict=True)
+    draw_objects(frames, paths.centres, paths.radii, shapes, colours, on_white=on_white)
     for composition, drawn in zip(compositions, paths.attributes, strict=True):
         drawn.update(zip(ATTRIBUTES, composition, strict=True))
     return RenderedClips(frames, list(prompts), paths.attributes)

@@ -1,4 +1,4 @@
-"""Moving Shapes over textures: clip for clip the objects of `shapes`, and harder to see."""
+"""Render the clips of `shapes` over textures."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from t2vgan.data.shards import Geometry
 
-from . import RenderedClips
+from .base import RenderedClips
 from .shapes import HELD_OUT_PROMPTS, PROMPTS, render_over
 from .textures import textures
 
@@ -22,7 +22,7 @@ def render_clips(
     *,
     prompts: Sequence[str] | None = None,
 ) -> RenderedClips:
-    """Render the clips of a data set by index; `prompts` replaces those drawn for them."""
+    """Render clips by index; `prompts` replaces the drawn ones."""
     ground = textures(clip_indexes, seed, geometry)
     frames = np.repeat(ground[:, None], geometry.num_frames, axis=1)
-    return render_over(frames, clip_indexes, seed, prompts=prompts)
+    return render_over(frames, clip_indexes, seed, geometry, prompts=prompts)

@@ -1,9 +1,9 @@
-"""Two Moving Shapes in one clip: each prompt binds a shape and a motion to each of two colours.
+"""Render Moving Shapes with two objects per clip.
 
-What is held out is how two objects look together, as in "a red circle ... a blue square": of the
-700 pairs of looks of different colours 15 %, whichever is named first and however they move. Every
-object, and every pair of colours, of shapes and of motions, still occurs. Prompts are too many to
-list: they are drawn.
+Each prompt binds a shape and a motion to each of two colours. What is held out is how two objects
+look together, as in "a red circle ... a blue square": of the 700 pairs of looks of different
+colours 15 %, whichever is named first and however they move. Every object, and every pair of
+colours, of shapes and of motions, still occurs. Prompts are too many to list: they are drawn.
 """
 
 import itertools
@@ -14,8 +14,8 @@ import numpy as np
 
 from t2vgan.data.shards import Geometry
 
-from . import SPLIT_SEED, RenderedClips, clip_numbers, hold_out, pick
 from .apart import keep_apart
+from .base import SPLIT_SEED, RenderedClips, clip_numbers, hold_out, pick
 from .drawing import COLOURS, SHAPES, blank, draw_objects
 from .motions import MOTIONS, Paths, Ranges, trace
 
@@ -40,14 +40,17 @@ Object = tuple[str, str, str]
 
 
 def split_pairs() -> tuple[list[tuple[Look, Look]], list[tuple[Look, Look]]]:
-    """Return the pairs of looks to train on, and those held out; each in one order of two."""
+    """Split unordered pairs of looks into training and held-out ones."""
     looks = itertools.product(COLOURS, SHAPES)
     every = [(a, b) for a, b in itertools.combinations(looks, 2) if a[0] != b[0]]
     return hold_out(every, "held-out pairs")
 
 
 def write(first: Object, second: Object, template: str) -> str:
-    """Return the prompt of two objects, each named as in "orange star bouncing vertically"."""
+    """Return the prompt of two objects.
+
+    Each is named as in "orange star bouncing vertically".
+    """
     prompt = template.format(" ".join(first), " ".join(second))
     return re.sub(r"\ba(?= orange\b)", "an", prompt)
 
@@ -62,7 +65,7 @@ NAMED = re.compile(rf"({'|'.join(COLOURS)}) ({'|'.join(SHAPES)}) ({'|'.join(MOTI
 
 
 def draw_prompts(pairs: Sequence[tuple[Look, Look]], numbers: np.ndarray) -> list[str]:
-    """Return N prompts of pairs of looks, drawn from numbers (N, 5 or more)."""
+    """Draw N prompts of pairs of looks from numbers (N, >= 5)."""
     motions = list(MOTIONS)
     prompts = []
     for (one, other), row in zip(pick(pairs, numbers[:, 0]), numbers, strict=True):
@@ -93,7 +96,7 @@ def render_clips(
     *,
     prompts: Sequence[str] | None = None,
 ) -> RenderedClips:
-    """Render the clips of a data set by index; `prompts` replaces those drawn for them."""
+    """Render clips by index; `prompts` replaces the drawn ones."""
     if prompts is None:
         prompts = draw_prompts(TRAINING, clip_numbers(clip_indexes, seed, "shapes-two prompts"))
     objects = list(zip(*map(parse, prompts), strict=True))
@@ -103,7 +106,7 @@ def render_clips(
     )
     places = clip_numbers(clip_indexes, seed, "shapes-two places")
     paths = keep_apart(first, second, places, geometry)
-    frames = blank(len(prompts), geometry.num_frames, height=geometry.height, width=geometry.width)
+    frames = blank(len(prompts), **geometry.model_dump())
     for named, path, on_white in zip(objects, paths, (True, False), strict=True):
         colours, shapes, _ = zip(*named, strict=True)
         draw_objects(frames, path.centres, path.radii, shapes, colours, on_white=on_white)
@@ -112,9 +115,7 @@ def render_clips(
 
 
 def _trace(numbers: np.ndarray, named: Sequence[Object], geometry: Geometry) -> Paths:
-    kinds = [(motion, RANGES) for motion in MOTIONS]
-    kind_ids = np.array([list(MOTIONS).index(motion) for _, _, motion in named])
-    paths = trace(numbers, kinds, kind_ids, **geometry.model_dump())
+    paths = trace(numbers, [(motion, RANGES) for _, _, motion in named], geometry)
     for (colour, shape, _), drawn in zip(named, paths.attributes, strict=True):
         drawn.update(colour=colour, shape=shape)
     return paths

@@ -1,4 +1,4 @@
-"""Backgrounds that are not plain: light, smooth, of low contrast, and still while a clip lasts."""
+"""Draw light, smooth, low-contrast backgrounds that stand still during a clip."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from t2vgan.data.shards import Geometry
 
-from . import clip_numbers
+from .base import clip_numbers
 
 NUM_WAVES = 4
 BRIGHTNESS = (215, 235)  # of the whole, grey levels
@@ -17,7 +17,10 @@ LEVEL_STEP = 4  # grey levels: smooth enough to the eye, and half the bytes of a
 
 
 def textures(clip_indexes: Sequence[int], seed: int, geometry: Geometry) -> np.ndarray:
-    """Return the background of each clip: a few plane waves in one tint, (N, H, W, 3) uint8."""
+    """Return a background per clip, (N, H, W, 3) uint8.
+
+    It is a sum of a few plane waves in one tint.
+    """
     numbers = clip_numbers(clip_indexes, seed, "textures")
     waves = clip_numbers(clip_indexes, seed, "waves of textures").reshape(-1, NUM_WAVES, 4)
     direction, rate, phase, strength = np.moveaxis(waves, 2, 0)

@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 
 from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
-from data_tools.scenes import circles, clip_numbers, notebook, shapes, shapes_textured, shapes_two
-from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_discs, draw_objects
+from data_tools.scenes import circles, notebook, shapes, shapes_textured, shapes_two
+from data_tools.scenes.base import clip_numbers
+from data_tools.scenes.drawing import COLOURS, SHAPES, blank, draw_objects
 from data_tools.scenes.textures import textures
 from t2vgan.data.shards import Geometry, load_manifest
 
@@ -182,7 +183,10 @@ def test_clip_numbers_are_separate_streams():
 )
 @settings(max_examples=100, deadline=None)
 def test_discs_equal_a_plain_loop_over_pixels(x, y, radius):
-    frame = draw_discs(np.array([[[x, y]]]), np.array([[radius]]), height=30, width=40)[0, 0]
+    frames = blank(1, 1, height=30, width=40)
+    circle = (np.array([[[x, y]]]), np.array([[radius]]), ["circle"], ["blue"])
+    draw_objects(frames, *circle, on_white=True)
+    frame = frames[0, 0]
     for row in range(0, 30, 3):
         for column in range(40):
             distance = np.hypot(column - x, row - y)
