@@ -1,1 +1,1 @@
-"""Commands that make and check data: `python -m data_tools.<name>`. Torch is never imported."""
+"""Commands that make and check data sets; torch is never imported."""

@@ -1,13 +1,7 @@
-"""Render scenes into webdataset shards: `python -m data_tools.build_shards circles --out DIR`.
-
-The same arguments give the same bytes, whatever the number of workers. Interrupted and run again,
-the build continues; other arguments into the same folder are refused.
-"""
+"""Render scenes into webdataset shards: `python -m data_tools.build_shards circles --out DIR`."""
 
 import difflib
 import os
-import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +11,10 @@ from tyro.conf import Positional
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 
-from .build.options import at_least, command_line, parse_size
+from .build.options import check_at_least, command_line, exit_on_sigterm, parse_size
 
 if TYPE_CHECKING:
+    from .build.protocol import Build
     from .build.scene_build import BuildPlan
 
 SCENES = ("circles", "notebook", "shapes", "shapes-textured", "shapes-two", "digits")
@@ -52,20 +47,20 @@ class BuildOptions:
 
 
 def main() -> None:
-    """Build what the command line asks for."""
+    """Run the command."""
     options = cli.parse(BuildOptions, prog=command_line("build_shards"))
     plan = make_plan(options)
-    signal.signal(signal.SIGTERM, _exit_on_signal)
+    exit_on_sigterm()
     build(plan, options.out, num_workers=options.workers)
 
 
 def make_plan(options: BuildOptions) -> "BuildPlan":
-    """Check the options and return the build they describe; raise UserError."""
+    """Return the build that the options describe, or raise UserError."""
     if options.scene not in SCENES:
         near = difflib.get_close_matches(options.scene, SCENES, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"unknown scene {options.scene!r}, known: {', '.join(SCENES)}{hint}")
-    at_least(1, options, "num_clips", "clips_per_shard", "num_frames", "workers")
+    check_at_least(1, options, "num_clips", "clips_per_shard", "num_frames", "workers")
     geometry = parse_size(options.size, options.num_frames)
     from .build.scene_build import BuildPlan
 
@@ -78,26 +73,19 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
     )
 
 
-def build(plan: "BuildPlan", location: Path | str, *, num_workers: int) -> None:
-    """Build what is missing of a data set, the manifest last.
-
-    Raises UserError when the folder holds another build, or shards that no build here made.
-    """
+def build(plan: "Build", location: Path | str, *, num_workers: int) -> None:
+    """Build what is missing of a data set, the manifest last."""
     from t2vgan.data.shards import load_manifest
 
     from .build.destination import open_destination
-    from .build.runner import complete, is_complete, summary
+    from .build.runner import complete, format_summary, is_complete
 
     with open_destination(location) as out:
         if is_complete(plan, out):
-            print(f"{out} is already complete: {summary(load_manifest(out.folder))}")
+            print(f"{out} is already complete: {format_summary(load_manifest(out.folder))}")
             return
         complete(plan, out, num_workers=num_workers)
-        print(f"{out}: {summary(load_manifest(out.folder))}")
-
-
-def _exit_on_signal(number: int, frame: object) -> None:
-    sys.exit(128 + number)
+        print(f"{out}: {format_summary(load_manifest(out.folder))}")
 
 
 if __name__ == "__main__":

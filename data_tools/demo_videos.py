@@ -1,7 +1,7 @@
-"""Captioned videos to try the tools on, drawn by FFmpeg's own generators: nothing is downloaded.
+"""Draw captioned videos to try the tools: `python -m data_tools.demo_videos --out DIR`.
 
-`python -m data_tools.demo_videos --out DIR`. They come as a user's videos do: several containers,
-codecs, sizes, rates and rotations, some with sound, and a few that cannot be used.
+FFmpeg's own generators draw them: nothing is downloaded. They vary as a user's videos do: several
+containers, codecs, sizes, rates and rotations.
 """
 
 import itertools
@@ -39,14 +39,14 @@ CONTAINERS = (
 
 @dataclass(frozen=True)
 class Scene:
-    """A caption and the filters that draw it; `{seed}` and `{size}` vary from video to video."""
+    """A caption and the filters that draw it, with per-video values."""
 
     caption: str
     filters: tuple[tuple[str, str], ...]
 
 
 def scenes() -> list[Scene]:
-    """Return every scene: 25 captions."""
+    """Return all 25 scenes."""
     found = [
         Scene("a test card with a moving rainbow square", (("testsrc2", "{canvas}"),)),
         Scene("a fractal zooming in", (("mandelbrot", "{canvas}:start_scale={scale}"),)),
@@ -77,12 +77,12 @@ def scenes() -> list[Scene]:
 
 
 def main() -> None:
-    """Draw what the command line asks for."""
+    """Run the command."""
     cli.call(demo_videos, prog=command_line("demo_videos"))
 
 
 def demo_videos(out: Path, num_videos: int = 300) -> None:
-    """Draw captioned videos of three seconds, and three files that cannot be used.
+    """Draw captioned videos of three seconds, and three unusable files.
 
     Args:
         out: Folder for NAME.mp4 and the like, each with its caption in NAME.txt.
@@ -95,9 +95,9 @@ def demo_videos(out: Path, num_videos: int = 300) -> None:
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty; choose another --out, or remove it")
     out.mkdir(parents=True, exist_ok=True)
-    all_scenes = itertools.cycle(scenes())
+    endless = itertools.cycle(scenes())
     for number, scene in tqdm(
-        zip(range(num_videos), all_scenes, strict=False), "drawing", num_videos, unit=" videos"
+        zip(range(num_videos), endless, strict=False), "drawing", num_videos, unit=" videos"
     ):
         draw(out, number, scene)
         (out / f"{number:04d}.txt").write_text(f"{scene.caption}\n")
@@ -110,7 +110,7 @@ def demo_videos(out: Path, num_videos: int = 300) -> None:
 
 
 def draw(folder: Path, number: int, scene: Scene) -> Path:
-    """Write one video, its container, size and rate by its number."""
+    """Write one video; its number decides container, size and rate."""
     import av
 
     suffix, codec, pix_fmt, options = CONTAINERS[number % len(CONTAINERS)]
@@ -137,13 +137,13 @@ def _pictures(scene: Scene, number: int, rate: int) -> "Iterator[av.VideoFrame]"
     import av.filter
 
     size = SIZES[number // 2 % len(SIZES)]
-    words = {
+    values = {
         "canvas": f"size={size}:rate={rate}",
         "seed": number + 1,
         "scale": 3.0 / (1 + number % 7),
     }
     graph = av.filter.Graph()
-    nodes = [graph.add(name, text.format(**words)) for name, text in scene.filters]
+    nodes = [graph.add(name, text.format(**values)) for name, text in scene.filters]
     nodes.append(graph.add("buffersink"))
     for node, following in itertools.pairwise(nodes):
         node.link_to(following)

@@ -1,4 +1,4 @@
-"""Pictures of what the scenes show, for the documentation: `python -m data_tools.gallery`."""
+"""Draw the documentation's pictures of scenes: `python -m data_tools.gallery`."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ PLAIN = {"size": "large", "colour": "blue", "shape": "circle", "motion": "moving
 
 
 def main() -> None:
-    """Draw what the command line asks for."""
+    """Run the command."""
     cli.call(gallery, prog=command_line("gallery"))
 
 
 def gallery(out: Path = Path("docs/gallery")) -> None:
-    """Draw every value of every attribute, and some clips of each further scene, as GIFs.
+    """Draw all attribute values and clips of further scenes as GIFs.
 
     Args:
         out: The folder for the GIFs.
@@ -30,20 +30,20 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
     from .scenes.base import FPS
 
     geometry = Geometry(num_frames=NUM_FRAMES, height=SIDE, width=SIDE)
-    values = {
+    known_values = {
         "shape": list(shapes.SHAPES),
         "colour": list(shapes.COLOURS),
         "size": list(shapes.SIZES),
         "motion": list(shapes.MOTIONS),
     }
-    sheets: dict[str, tuple[str, list[str] | None, list[str] | None]] = {
-        f"shapes-{name}": ("shapes", [prompt_of(**{name: value}) for value in known], known)
-        for name, known in values.items()
+    sheets: dict[str, tuple[str, list[str], list[str]]] = {
+        f"shapes-{name}": ("shapes", [example_prompt(**{name: value}) for value in known], known)
+        for name, known in known_values.items()
     }
-    sheets |= {scene: (scene, None, None) for scene in ("shapes-textured", "shapes-two", "digits")}
+    sheets |= {scene: (scene, [], []) for scene in ("shapes-textured", "shapes-two", "digits")}
     for name, (scene, prompts, labels) in sheets.items():
         module = BuildPlan(scene, 1, 1, geometry, SEED).module
-        num_clips = len(prompts) if prompts else 2 * COLUMNS
+        num_clips = len(prompts) or 2 * COLUMNS
         clips = module.render_clips(range(num_clips), SEED, geometry, prompts=prompts)
         scale = 2 if labels else 3  # whole prompts need the room
         sheet = contact_sheet(clips.frames, labels or clips.prompts, columns=COLUMNS, scale=scale)
@@ -51,12 +51,12 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
         print(f"wrote {out / f'{name}.gif'}")
 
 
-def prompt_of(**changes: str) -> str:
-    """Return the prompt of a large blue circle moving right, with other values where given."""
+def example_prompt(**changes: str) -> str:
+    """Return the prompt of a large blue circle moving right, changed."""
     from .scenes import shapes
 
-    said = PLAIN | changes
-    shape, colour, size, motion = (said[name] for name in shapes.ATTRIBUTES)
+    values = PLAIN | changes
+    shape, colour, size, motion = (values[name] for name in shapes.ATTRIBUTES)
     return shapes.write((shape, colour, size, motion), shapes.TEMPLATES[0])
 
 

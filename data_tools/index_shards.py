@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from t2vgan.data.shards import EncodedSample, Geometry, ShardEntry
 
-MAX_LOOKED_AT = 1000  # samples, for one that tells what a clip is
+MAX_SAMPLES_TRIED = 1000  # in search of a usable one
 
 
 def main() -> None:
-    """Index the folder that the command line names."""
+    """Run the command."""
     cli.call(index_shards, prog=command_line("index_shards"))
 
 
@@ -33,15 +33,16 @@ def index_shards(
     fps: float | None = None,
     max_bad_fraction: float = 0.01,
 ) -> None:
-    """Read every sample once and write manifest.json: tars of mp4, webp, jpg or png + txt.
+    """Read every sample once and write manifest.json.
 
-    All clips must have one size and length; pack_videos makes such clips of raw videos. Samples
-    that cannot be used are named, and the loader replaces them.
+    For tars of mp4, webp, jpg or png + txt. All clips must have one size and length; pack_videos
+    makes such clips of raw videos. Samples that cannot be used are named, and the loader replaces
+    them.
 
     Args:
         folder: The folder of tars.
-        num_frames: Frames of a clip, where neither a .json nor an .mp4 tells.
-        fps: Frames per second, where no .json tells; 10 if nothing does.
+        num_frames: Frames of a clip, where neither a .json nor an .mp4 has it.
+        fps: Frames per second, where no .json has it; else 10.
         max_bad_fraction: Refuse when more than this share of the samples cannot be used.
     """
     from t2vgan.data.shards import MANIFEST_NAME, Manifest, fingerprint, write_manifest
@@ -52,10 +53,10 @@ def index_shards(
     if (folder / MANIFEST_NAME).exists():
         raise UserError(f"{folder} has a {MANIFEST_NAME} already; remove it to index the tars anew")
     _check_names(tars)
-    geometry, rate = _look(tars, num_frames, fps)
+    geometry, rate = _detect(tars, num_frames, fps)
     indexer = Indexer(geometry)
     shards = tuple(indexer.entries(tars))
-    indexer.refuse_if_bad(sum(entry.num_samples for entry in shards), max_bad_fraction)
+    indexer.check_num_faults(sum(entry.num_samples for entry in shards), max_bad_fraction)
     config: dict[str, JsonValue] = {"num_frames": geometry.num_frames, "fps": rate}
     manifest = Manifest(
         builder="index",
@@ -75,7 +76,7 @@ def index_shards(
 
 
 class Indexer:
-    """Reads shards whole, counts their prompts and notes what is wrong with their samples."""
+    """Read shards, count their prompts and collect unusable samples."""
 
     def __init__(self, geometry: "Geometry"):
         self._geometry = geometry
@@ -94,7 +95,7 @@ class Indexer:
                 num_samples = 0
                 for sample in read_samples(path):
                     num_samples += 1
-                    self._look_at(sample, path)
+                    self._check_sample(sample, path)
                     progress.update()
                 if num_samples:
                     size, digest = path.stat().st_size, sha256_of(path)
@@ -102,8 +103,8 @@ class Indexer:
                         name=path.name, num_samples=num_samples, num_bytes=size, sha256=digest
                     )
 
-    def refuse_if_bad(self, num_samples: int, max_fraction: float) -> None:
-        """Name the samples that cannot be used; raise UserError if they are too many."""
+    def check_num_faults(self, num_samples: int, max_fraction: float) -> None:
+        """Print the unusable samples; raise UserError if they are too many."""
         console.show_some(self.faults)
         if len(self.faults) > max_fraction * num_samples or not self.prompts:
             raise UserError(
@@ -111,7 +112,7 @@ class Indexer:
                 f"--max-bad-fraction {max_fraction:g}; pack_videos makes clips of raw videos"
             )
 
-    def _look_at(self, sample: "EncodedSample", path: Path) -> None:
+    def _check_sample(self, sample: "EncodedSample", path: Path) -> None:
         from t2vgan.data.shards import decode_sample
 
         try:
@@ -137,17 +138,19 @@ def _check_names(tars: list[Path]) -> None:
             ) from None
 
 
-def _look(tars: list[Path], num_frames: int | None, fps: float | None) -> "tuple[Geometry, float]":
-    """Return the geometry and rate of the first sample that can be used."""
+def _detect(
+    tars: list[Path], num_frames: int | None, fps: float | None
+) -> "tuple[Geometry, float]":
+    """Return the geometry and rate of the first usable sample."""
     from t2vgan.data.shards import decode_sample, read_samples
 
     samples = ((path, sample) for path in tars for sample in read_samples(path))
     reason = ""
-    for path, sample in islice(samples, MAX_LOOKED_AT):
+    for path, sample in islice(samples, MAX_SAMPLES_TRIED):
         try:
-            told = _told_by(sample)
-            rate = _rate_of(fps or told.get("fps") or 10.0)
-            geometry = _geometry_of(sample, num_frames or told.get("num_frames"))
+            metadata = _metadata_of(sample)
+            rate = _rate_of(fps or metadata.get("fps") or 10.0)
+            geometry = _geometry_of(sample, num_frames or metadata.get("num_frames"))
             decode_sample(sample, geometry)
             return geometry, rate
         except ValueError as error:
@@ -155,7 +158,7 @@ def _look(tars: list[Path], num_frames: int | None, fps: float | None) -> "tuple
     raise UserError(reason or f"{tars[0].parent}: its tars hold no samples")
 
 
-def _told_by(sample: "EncodedSample") -> "dict[str, JsonValue]":
+def _metadata_of(sample: "EncodedSample") -> "dict[str, JsonValue]":
     from t2vgan.data.shards import metadata_of
 
     try:
@@ -171,7 +174,7 @@ def _rate_of(fps: object) -> float:
 
 
 def _geometry_of(sample: "EncodedSample", num_frames: object) -> "Geometry":
-    """Return a sample's geometry; ValueError with the reason if it has none."""
+    """Return a sample's geometry, or raise ValueError with the reason."""
     from t2vgan.data.film_strip import EXTENSIONS, image_size
     from t2vgan.data.shards import Geometry
     from t2vgan.media.clips import check_num_pixels
@@ -202,7 +205,7 @@ def _geometry_of_film(data: bytes) -> "Geometry":
             height, width, _ = picture.shape
     except UserError:
         raise
-    except Exception as error:  # decoders meet hostile bytes with a dozen kinds of exception
+    except Exception as error:  # decoders raise a dozen kinds of exception on hostile bytes
         raise ValueError(f"film cannot be decoded ({error})") from None
     if not num_frames:
         raise ValueError("film has no frames")

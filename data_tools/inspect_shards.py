@@ -26,7 +26,7 @@ RULE = 208  # the grey of the line between two frames
 
 
 def main() -> None:
-    """Inspect the folder that the command line names."""
+    """Run the command."""
     cli.call(inspect_shards, prog=command_line("inspect_shards"))
 
 
@@ -36,9 +36,9 @@ def inspect_shards(
     num_clips: int = 18,
     num_page_clips: int = 200,
 ) -> None:
-    """Print counts, sizes and the prompts' histogram; write a contact sheet and a page of clips.
+    """Print counts, sizes and a histogram of prompts; write pictures.
 
-    The sheet is a PNG and a GIF; on the page, clips play and their prompts can be searched.
+    The contact sheet is a PNG and a GIF; on the page, clips play and their prompts can be searched.
 
     Args:
         folder: The folder with manifest.json and its shards, or its URL (s3://bucket/folder).
@@ -62,7 +62,7 @@ def inspect_shards(
         manifest = found.manifest()
         if not is_url(folder):
             check_shards(folder, manifest)
-        lines = describe(folder, manifest)
+        lines = format_report(folder, manifest)
         print("\n".join(map(escape_control_chars, lines)))
         clips = pick_clips(found, manifest, max(num_clips, num_page_clips))
     if not clips:
@@ -72,13 +72,13 @@ def inspect_shards(
         print(f"wrote {path}")
 
 
-def describe(folder: str, manifest: "Manifest") -> list[str]:
-    """Return the report's lines: what was built, its sizes, and how often each prompt occurs."""
+def format_report(folder: str, manifest: "Manifest") -> list[str]:
+    """Return the report: the build, its sizes and a histogram of prompts."""
     geometry = manifest.geometry
     num_bytes = sum(entry.num_bytes for entry in manifest.shards)
     shown = list(manifest.prompts.items())
-    most_only = len(shown) > MAX_PROMPTS
-    if most_only:
+    truncated = len(shown) > MAX_PROMPTS
+    if truncated:
         shown = sorted(shown, key=lambda item: -item[1])[:MAX_PROMPTS]
     most = max(manifest.prompts.values(), default=1)
     column = min(60, max(len(prompt) for prompt, _ in shown))
@@ -94,7 +94,7 @@ def describe(folder: str, manifest: "Manifest") -> list[str]:
         f"  held out     {', '.join(manifest.held_out_prompts) or 'nothing'}",
         f"  fingerprint  {manifest.fingerprint}",
         "",
-        f"{len(manifest.prompts)} prompts{', the most frequent' if most_only else ''}:",
+        f"{len(manifest.prompts)} prompts{', the most frequent' if truncated else ''}:",
         *(
             f"  {prompt:{column}.{column}}  {count:7d}  {'#' * round(BAR_WIDTH * count / most)}"
             for prompt, count in shown
@@ -112,9 +112,9 @@ def _account(manifest: "Manifest") -> list[str]:
 def pick_clips(
     found: "Destination", manifest: "Manifest", num_clips: int
 ) -> "list[tuple[str, np.ndarray]]":
-    """Return the first clip of each prompt, then further clips: (prompt, frames (T, H, W, 3)).
+    """Return (prompt, frames (T, H, W, 3)): one per prompt, then others.
 
-    Reads no more than it needs: it stops when every prompt has been seen.
+    Reading stops when every prompt has been seen and there are enough clips.
     """
     from t2vgan.data.shards import decode_sample
 
@@ -148,7 +148,7 @@ def _samples(found: "Destination", manifest: "Manifest") -> "Iterator[EncodedSam
 def write_contact_sheet(
     folder: Path, clips: "list[tuple[str, np.ndarray]]", *, fps: float
 ) -> list[Path]:
-    """Write the clips as labelled film strips (PNG) and as a moving sheet (GIF)."""
+    """Write the clips as labelled film strips and as a GIF."""
     import numpy as np
 
     from t2vgan.media import contact_sheet, film_strips, save_clip

@@ -1,4 +1,4 @@
-"""Join what the tasks of a divided packing made: `python -m data_tools.merge_manifests DIR`."""
+"""Join the tasks of a divided packing: `python -m data_tools.merge_manifests DIR`."""
 
 from tyro.conf import Positional
 
@@ -8,21 +8,21 @@ from .build.options import command_line
 
 
 def main() -> None:
-    """Merge in the folder that the command line names."""
+    """Run the command."""
     cli.call(merge_manifests, prog=command_line("merge_manifests"))
 
 
 def merge_manifests(folder: Positional[str]) -> None:
-    """Check that every task's shards are whole, then write failures.jsonl and manifest.json.
+    """Check every task's shards and write failures.jsonl and manifest.json.
 
     Args:
         folder: The --out of the tasks, a folder or a URL.
     """
     from .build.destination import open_destination
-    from .build.runner import merge_journals, summary
+    from .build.runner import format_summary, merge_journals
 
     with open_destination(folder) as out:
-        print(f"{out}: {summary(merge_journals(out))}")
+        print(f"{out}: {format_summary(merge_journals(out))}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
 """Pack captioned videos into shards: `python -m data_tools.pack_videos SOURCE --out DIR`.
 
-The same list and the same settings give the same bytes, whatever the number of workers or tasks.
-Interrupted and run again, packing continues.
+The same list and settings give the same bytes, whatever the number of workers or tasks.
 """
 
 import os
-import signal
 import sys
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,10 +15,10 @@ from t2vgan.errors import UserError
 from t2vgan.utils import cli
 from t2vgan.utils.urls import as_location, is_url
 
-from .build.options import at_least, command_line, parse_size
+from .build.options import check_at_least, command_line, exit_on_sigterm, parse_size
 
-NUM_SHARDS, ROWS_PER_SHARD = 8, 100  # where rows_per_shard is left to us
-SIZE_UNIT = 16  # four patches of four pixels: what the default networks want of height and width
+NUM_SHARDS, ROWS_PER_SHARD = 8, 100  # where --rows-per-shard is 0
+SIZE_UNIT = 16  # four patches of four pixels, the multiple that the default networks need
 
 if TYPE_CHECKING:
     from .build.destination import Destination
@@ -106,25 +104,25 @@ class PackOptions:
 
 
 def main() -> int:
-    """Pack what the command line asks for."""
+    """Run the command."""
     options = cli.parse(PackOptions, prog=command_line("pack_videos"))
-    signal.signal(signal.SIGTERM, _exit_on_signal)
+    exit_on_sigterm()
     check_options(options)
-    if options.engine == "ray":  # whose processes stand in other folders
+    if options.engine == "ray":  # its processes have other working directories
         options = replace(options, source=absolute(options.source), out=absolute(options.out))
-    task = task_of(options)
+    task = read_task(options)
     plan = make_plan(options)
     if options.plan_only:
-        print("\n".join(describe(plan, task)))
+        print("\n".join(format_plan(plan, task)))
         return 0
     return pack(plan, options, task)
 
 
 def check_options(options: PackOptions) -> None:
     """Raise UserError for an option outside its range."""
-    at_least(1, options, "num_frames", "workers", "max_prompt_words")
-    at_least(1, options, "memory_mb", "max_pixels", "max_file_mb")
-    at_least(0, options, "rows_per_shard", "clips_per_video", "stride", "min_motion", "seed")
+    check_at_least(1, options, "num_frames", "workers", "max_prompt_words")
+    check_at_least(1, options, "memory_mb", "max_pixels", "max_file_mb")
+    check_at_least(0, options, "rows_per_shard", "clips_per_video", "stride", "min_motion", "seed")
     for name in ("fps", "timeout_seconds", "max_seconds"):
         if not 0 < (value := getattr(options, name)) < float("inf"):
             raise UserError(f"--{name.replace('_', '-')} {value}: must be above 0")
@@ -136,12 +134,12 @@ def check_options(options: PackOptions) -> None:
         raise UserError(f"--max-bad-fraction {options.max_bad_fraction}: must be 0 to 1")
 
 
-def task_of(options: PackOptions) -> "Task":
-    """Return which part of the shards is ours, from the options or the cluster's variables."""
+def read_task(options: PackOptions) -> "Task":
+    """Read the task from the options or the cluster's variables."""
     from .build.protocol import Task
 
-    index = _number(options.task_index, "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
-    count = _number(options.task_count, "SLURM_ARRAY_TASK_COUNT", "JOB_COMPLETION_COUNT")
+    index = _read_number(options.task_index, "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
+    count = _read_number(options.task_count, "SLURM_ARRAY_TASK_COUNT", "JOB_COMPLETION_COUNT")
     if index is None and count is None:
         return Task()
     if index is None or count is None:
@@ -153,7 +151,7 @@ def task_of(options: PackOptions) -> "Task":
 
 
 def make_plan(options: PackOptions) -> "PackPlan":
-    """Read the source and return the build that the options describe."""
+    """Read the source and return the build."""
     from .videos.plan import PackPlan
     from .videos.settings import Access, ClipSettings, Limits, PackSettings
     from .videos.sources import read_source
@@ -166,19 +164,8 @@ def make_plan(options: PackOptions) -> "PackPlan":
     if absolute(options.out) == absolute(location):
         raise UserError(f"--out {options.out} is the source; name a folder of its own")
     source = read_source(location, Columns(options.video_column, options.prompt_column))
-    clips = ClipSettings(
-        geometry=geometry,
-        fps=options.fps,
-        clips_per_video=options.clips_per_video,
-        stride=options.stride or options.num_frames / options.fps,
-        fit=options.fit,
-        storage=options.storage,
-        quality=options.quality,
-        min_motion=options.min_motion,
-        drop_duplicates=options.drop_duplicates,
-        max_prompt_words=options.max_prompt_words,
-        seed=options.seed,
-    )
+    stride = options.stride or options.num_frames / options.fps
+    clips = ClipSettings.from_config({**vars(options), "stride": stride}, geometry)
     limits = Limits(
         timeout_seconds=options.timeout_seconds,
         memory_mb=options.memory_mb,
@@ -191,9 +178,11 @@ def make_plan(options: PackOptions) -> "PackPlan":
     return PackPlan(source, settings, options.rows_per_shard or min(few, ROWS_PER_SHARD))
 
 
-def describe(plan: "PackPlan", task: "Task") -> list[str]:
-    """Return the plan's lines."""
+def format_plan(plan: "PackPlan", task: "Task") -> list[str]:
+    """Format the plan, one item per line."""
     from t2vgan.data.shards import fingerprint
+
+    from .build.protocol import identity_of
 
     header = plan.header
     mine = task.indexes(header.num_shards)
@@ -201,7 +190,7 @@ def describe(plan: "PackPlan", task: "Task") -> list[str]:
         f"{header.num_rows} videos ({plan.source.kind}) -> {header.num_shards} shards, "
         f"{plan.shard_name(0)} to {plan.shard_name(header.num_shards - 1)}",
         *(f"  {name:18} {value}" for name, value in header.builder_config.items()),
-        f"  {'fingerprint':18} {fingerprint(header.identity)}",
+        f"  {'fingerprint':18} {fingerprint(identity_of(header))}",
     ]
     if task.count > 1:
         lines.append(f"task {task.index} of {task.count}: {len(mine)} shards, {list(mine)[:8]} ...")
@@ -213,28 +202,27 @@ def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
     from .build.destination import open_destination
 
     with open_destination(options.out, task) as out:
-        return pack_into(out, plan, options, task)
+        return _pack_into(out, plan, options, task)
 
 
-def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: "Task") -> int:
-    """Pack what is missing there, print the account, and return the exit code."""
+def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: "Task") -> int:
     from t2vgan.data.shards import load_manifest
 
-    from .build.runner import complete, is_complete, summary
+    from .build.runner import complete, format_summary, is_complete
     from .videos import accounting
 
     remake = _shards_to_retry(plan, out) if options.retry_failed else set()
     if not remake and is_complete(plan, out):
         manifest = load_manifest(out.folder)
-        print(f"{out} is already complete: {summary(manifest)}")
-        return accounting.judge(manifest, options.max_bad_fraction)
+        print(f"{out} is already complete: {format_summary(manifest)}")
+        return accounting.report_failures(manifest, options.max_bad_fraction)
     my_rows = sum(plan.size_of(index) for index in task.indexes(plan.header.num_shards))
     bad_rows = accounting.BadRows(my_rows, options.max_bad_fraction)
     made: list[BuiltShard] = []
 
     def watch(built: "BuiltShard") -> None:
         made.append(built)
-        bad_rows.see(built)
+        bad_rows.add(built)
 
     try:
         built = complete(
@@ -244,30 +232,30 @@ def pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task: 
             task=task,
             remake=remake,
             watch=watch,
-            engine=engine_of(options),
+            engine=select_engine(options),
         )
     except accounting.TooManyBadRows as error:
-        print("\n".join(accounting.table(made, sum(plan.size_of(b.index) for b in made))))
-        print("\n".join(accounting.listing(made)))
+        print("\n".join(accounting.format_counts(made, sum(plan.size_of(b.index) for b in made))))
+        print("\n".join(accounting.format_failures(made)))
         print(
             f"error: {error}; mend the input and pack it into another --out, or raise it to go on",
             file=sys.stderr,
         )
         return 1
     mine = [built[index] for index in task.indexes(plan.header.num_shards)]
-    print("\n".join(accounting.table(mine, my_rows)))
+    print("\n".join(accounting.format_counts(mine, my_rows)))
     if task.count > 1:
         print(
             f"task {task.index} of {task.count} is done; after the last: "
             f"{command_line('merge_manifests')} {out}"
         )
     else:
-        print(f"{out}: {summary(load_manifest(out.folder))}")
+        print(f"{out}: {format_summary(load_manifest(out.folder))}")
     return 0
 
 
-def engine_of(options: PackOptions) -> "RunJobs":
-    """Return what runs the jobs."""
+def select_engine(options: PackOptions) -> "RunJobs":
+    """Return the function that runs the jobs."""
     from .build.ray_pool import run_jobs_on_ray
     from .build.worker_pool import run_jobs
 
@@ -277,7 +265,7 @@ def engine_of(options: PackOptions) -> "RunJobs":
 
 
 def absolute(location: str) -> str:
-    """Return a path from the root on; a URL as it is."""
+    """Return a path as absolute; a URL unchanged."""
     location = as_location(location)
     return location if is_url(location) else os.path.abspath(location)
 
@@ -292,7 +280,7 @@ def _shards_to_retry(plan: "PackPlan", out: "Destination") -> set[int]:
     return shards_to_retry(recover(plan, out, manifest).values())
 
 
-def _number(given: int | None, *variables: str) -> int | None:
+def _read_number(given: int | None, *variables: str) -> int | None:
     if given is not None:
         return given
     for variable in variables:
@@ -302,10 +290,6 @@ def _number(given: int | None, *variables: str) -> int | None:
             except ValueError:
                 raise UserError(f"{variable}={text}: must be a whole number") from None
     return None
-
-
-def _exit_on_signal(number: int, frame: object) -> None:
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make the damaged shards of a data set again: `python -m data_tools.repair_shards DIR`."""
+"""Make damaged shards again: `python -m data_tools.repair_shards DIR`."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Repair the folder that the command line names."""
+    """Run the command."""
     return cli.call(repair_shards, prog=command_line("repair_shards"))
 
 
@@ -31,7 +31,7 @@ def repair_shards(
     allow_local: bool = False,
     workers: int = os.cpu_count() or 1,
 ) -> int:
-    """Make exactly the shards that are missing or damaged again, from what they were made from.
+    """Make exactly the missing or damaged shards again from their source.
 
     The exit code is 1 where the source gives other bytes now.
 
@@ -46,7 +46,7 @@ def repair_shards(
     from t2vgan.data.shards import load_manifest
 
     from .build.destination import Destination
-    from .build.resume import intact
+    from .build.resume import is_intact
     from .build.runner import complete
 
     if is_url(location := as_location(folder)):
@@ -56,14 +56,14 @@ def repair_shards(
         )
     manifest = load_manifest(folder)
     out = Destination(folder)
-    damaged = [entry for entry in manifest.shards if not intact(out, entry)]
+    damaged = [entry for entry in manifest.shards if not is_intact(out, entry)]
     if not damaged:
         print(f"{folder}: {len(manifest.shards)} shards, all whole")
         return 0
     if manifest.builder == "videos":
-        build = _packing(manifest, source, (video_column, prompt_column), allow_local)
+        build = _plan_packing(manifest, source, (video_column, prompt_column), allow_local)
     else:
-        build = _rendering(manifest)
+        build = _plan_rendering(manifest)
     complete(build, out, num_workers=workers)
     made = {entry.name: entry for entry in load_manifest(folder).shards}
     changed = [entry.name for entry in damaged if made.get(entry.name) != entry]
@@ -78,7 +78,7 @@ def repair_shards(
     return int(bool(changed))
 
 
-def _packing(
+def _plan_packing(
     manifest: "Manifest", source: str, columns: tuple[str | None, str | None], allow_local: bool
 ) -> "Build":
     from .build.journal import INPUT_LIST
@@ -99,7 +99,7 @@ def _packing(
     return PackPlan(found, settings, int(str(manifest.builder_config["rows_per_shard"])))
 
 
-def _rendering(manifest: "Manifest") -> "Build":
+def _plan_rendering(manifest: "Manifest") -> "Build":
     from .build.scene_build import BuildPlan
     from .build_shards import SCENES
 

@@ -1,9 +1,7 @@
-"""Other shard sizes, filters and mixes: `python -m data_tools.reshard DIR [DIR ...] --out DIR`."""
+"""Write new shards from data sets: `python -m data_tools.reshard DIR --out DIR`."""
 
 import os
 import re
-import signal
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,15 +10,15 @@ from tyro.conf import Positional
 from t2vgan.errors import UserError
 from t2vgan.utils import cli, console
 
-from .build.options import at_least, command_line
+from .build.options import check_at_least, command_line, exit_on_sigterm
 
 
 @dataclass(frozen=True)
 class ReshardOptions:
-    """Write clips of finished data sets into new shards; pixels are copied, never encoded again.
+    """Write clips of finished data sets into new shards.
 
-    Every new shard holds its share of each data set. Run the same command again to continue an
-    interrupted one.
+    Pixels are copied, never encoded again. Every new shard holds its share of each data set. Run
+    the same command again to continue an interrupted one.
     """
 
     folders: Positional[list[Path]]
@@ -44,22 +42,19 @@ class ReshardOptions:
 
 
 def main() -> None:
-    """Reshard what the command line asks for."""
+    """Run the command."""
     options = cli.parse(ReshardOptions, prog=command_line("reshard"))
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    exit_on_sigterm()
     reshard(options)
 
 
 def reshard(options: ReshardOptions) -> None:
-    """Check the options, choose the clips, and write what is missing of their shards."""
-    from t2vgan.data.shards import load_manifest
-
-    from .build.destination import open_destination
+    """Check the options, choose the clips and write missing shards."""
     from .build.reshard_plan import Selection, choose
-    from .build.runner import complete, is_complete, summary
+    from .build_shards import build
 
-    at_least(1, options, "clips_per_shard", "workers")
-    at_least(0, options, "min_motion", "seed")
+    check_at_least(1, options, "clips_per_shard", "workers")
+    check_at_least(0, options, "min_motion", "seed")
     if not options.folders:
         raise UserError(f"name at least one data set: {command_line('reshard')} DIR --out DIR")
     weights = tuple(options.weights) or (1.0,) * len(options.folders)
@@ -73,11 +68,7 @@ def reshard(options: ReshardOptions) -> None:
     except re.error as error:
         raise UserError(f"--match {options.match!r}: {error}") from None
     selection = Selection(
-        weights=weights,
-        match=options.match,
-        min_motion=options.min_motion,
-        drop_duplicates=options.drop_duplicates,
-        seed=options.seed,
+        weights, options.match, options.min_motion, options.drop_duplicates, options.seed
     )
     plan = choose(options.folders, selection, options.clips_per_shard)
     for folder, manifest, picks in zip(options.folders, plan.manifests, plan.picks, strict=True):
@@ -85,12 +76,7 @@ def reshard(options: ReshardOptions) -> None:
     if plan.faults:
         console.show_some(plan.faults)
         print(f"{len(plan.faults)} samples cannot be used and are left out", flush=True)
-    with open_destination(options.out) as out:
-        if is_complete(plan, out):
-            print(f"{out} is already complete: {summary(load_manifest(out.folder))}")
-            return
-        complete(plan, out, num_workers=options.workers)
-        print(f"{out}: {summary(load_manifest(out.folder))}")
+    build(plan, options.out, num_workers=options.workers)
 
 
 if __name__ == "__main__":

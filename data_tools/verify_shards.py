@@ -1,4 +1,4 @@
-"""Prove a folder of shards whole: `python -m data_tools.verify_shards DIR_OR_URL`."""
+"""Verify a folder of shards: `python -m data_tools.verify_shards DIR_OR_URL`."""
 
 import json
 from collections import Counter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Verify the folder that the command line names."""
+    """Run the command."""
     return cli.call(verify_shards, prog=command_line("verify_shards"))
 
 
@@ -49,7 +49,7 @@ def verify_shards(folder: Positional[str]) -> int:
 
 
 class Verifier:
-    """Read a whole data set once and name everything that is not as the manifest says."""
+    """Read a data set once and compare it with its manifest."""
 
     def __init__(self, out: "Destination", manifest: "Manifest"):
         self._out = out
@@ -74,9 +74,9 @@ class Verifier:
             yield from self._account_problems(self._manifest.input)
 
     def _account_problems(self, counts: "InputCounts") -> Iterator[str]:
-        """Yield what does not add up: every row has clips, or is listed with a reason."""
+        """Yield rows that have neither clips nor a reason."""
         from .build.journal import FAILURES_NAME, read_failures
-        from .videos.keys import place_of_key
+        from .videos.keys import parse_key
 
         try:
             failures = read_failures(self._out.folder, self._out)
@@ -87,7 +87,7 @@ class Verifier:
         if found != counts.failures:
             yield f"{FAILURES_NAME}: expected {counts.failures}, found {dict(found)}"
         rows = {failure.row for failure in failures}
-        rows |= {row for key in self._shard_of_key if (row := place_of_key(key)[0]) is not None}
+        rows |= {row for key in self._shard_of_key if (row := parse_key(key)[0]) is not None}
         num_lost = counts.num_rows - sum(0 <= row < counts.num_rows for row in rows)
         if num_lost:
             first = list(islice((n for n in range(counts.num_rows) if n not in rows), 10))

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Build shards: plan, run, resume and publish, here or behind a URL."""

@@ -1,7 +1,7 @@
-"""A page of clips to look at in a browser: they play, their prompts can be searched.
+"""Write a page of searchable clips that play in a browser.
 
-One file that loads nothing: pictures are inside it, and its policy lets no other script or address
-in. Whatever a prompt holds is text.
+One file that loads nothing: pictures are inside it, and its policy allows no other script or
+address. Whatever a prompt holds is shown as text.
 """
 
 import base64
@@ -45,7 +45,10 @@ search.addEventListener("input", () => {
 def clip_page(
     title: str, clips: Sequence[tuple[str, np.ndarray]], summary: Sequence[str], *, fps: float
 ) -> str:
-    """Return the page: (prompt, frames (T, H, W, 3)) of each clip, and lines about the data."""
+    """Return the page as HTML.
+
+    clips: (prompt, frames (T, H, W, 3)) of each; summary: lines about the data.
+    """
     figures = "\n".join(_figure(prompt, frames, fps) for prompt, frames in clips)
     policy = (
         f"default-src 'none'; img-src data:; style-src 'sha256-{_digest(STYLE)}'; "

@@ -1,4 +1,4 @@
-"""Where shards lie or go: a folder of this machine, or one behind a URL."""
+"""Read and write shards in a local folder or behind a URL."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,64 +15,64 @@ from t2vgan.utils.urls import as_location, is_url
 from .journal import (
     FAILURES_NAME,
     JOURNAL_PREFIX,
+    check_same_arguments,
     parse_header,
     read_journals,
-    refuse_other_arguments,
     write_journal,
 )
-from .protocol import WHOLE, BuildHeader, BuiltShard, Task
+from .protocol import WHOLE, BuildHeader, BuiltShard, Task, identity_of
 
 CONNECTIONS = 16
 CLAIM_PREFIX = f"{JOURNAL_PREFIX}-of-"
 
 
 class Destination:
-    """A folder of this machine: shards are made where they stay."""
+    """A local folder: shards are made in place."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        """Where manifest, journals and failures.jsonl lie while the build goes on."""
+        """Holds manifest, journals and failures.jsonl during the build."""
 
     def __str__(self) -> str:
         return str(self.folder)
 
     def fetch(self, task: Task) -> None:
-        """Bring what earlier runs noted into `folder`; what they wrote stays where it is."""
+        """Download what earlier runs recorded; their shards stay remote."""
 
     def fetch_finished(self) -> None:
-        """Bring manifest and failures.jsonl into `folder`, where they are there."""
+        """Download the manifest and failures.jsonl, where they exist."""
 
     def manifest(self) -> Manifest:
-        """Return the manifest that is there; UserError if it is missing or damaged."""
+        """Load the manifest, or raise UserError if missing or damaged."""
         return load_manifest(self.folder)
 
     def has(self, name: str) -> bool:
-        """Return whether a file of this name is there."""
+        """Return whether a file of this name exists."""
         return (self.folder / name).exists()
 
     def claim(self, header: BuildHeader) -> None:
-        """Keep other builds away until this one is finished; UserError if one was faster."""
+        """Keep other builds away, or raise UserError if one came first."""
 
     @contextmanager
     def copy_of(self, name: str) -> Iterator[Path]:
-        """Yield where a shard can be read; FileNotFoundError if it is not there."""
+        """Yield the local path of a shard, or raise FileNotFoundError."""
         yield self.folder / name
 
     def deliver(self, name: str, built: BuiltShard) -> None:
-        """Bring a shard that was made in `folder` to where it stays."""
+        """Move a finished shard from `folder` to the destination."""
 
     def record(self, header: BuildHeader, built: BuiltShard) -> None:
-        """Note what became of a shard where a later run of the build will look."""
+        """Record the result of a shard where later runs read it."""
 
     def publish(self) -> None:
-        """Bring what lies in `folder` to where it stays, the manifest last."""
+        """Move the files in `folder` to the destination, the manifest last."""
 
 
 class RemoteDestination(Destination):
-    """A folder behind a URL; each shard that is finished has a small journal there.
+    """A folder behind a URL, with a journal for each finished shard.
 
-    Nothing can lock it. So a build first writes down what it builds and then looks who else has: of
-    two different builds at most one goes on. Two of the same do the work twice, with equal bytes.
+    Nothing can lock it. So a build first writes a claim and then reads the claims of others: of two
+    different builds at most one goes on. Two equal builds do the work twice, with equal bytes.
     """
 
     def __init__(self, url: str, folder: Path):
@@ -129,14 +129,14 @@ class RemoteDestination(Destination):
 
     def claim(self, header: BuildHeader) -> None:
         remote = _remote(self.url)
-        own = f"{CLAIM_PREFIX}{fingerprint(header.identity)[:16]}.jsonl"
+        own = f"{CLAIM_PREFIX}{fingerprint(identity_of(header))[:16]}.jsonl"
         remote.write(own, f"{header.model_dump_json()}\n".encode())
         names = remote.sizes() or {}
         others = [name for name in names if name.startswith(CLAIM_PREFIX) and name != own]
         try:
             for name, text in self._read_all(others).items():
                 found = parse_header(text, f"{self}/{name}")
-                refuse_other_arguments(self, found, header.identity)
+                check_same_arguments(self, found, header)
             if MANIFEST_NAME in names and MANIFEST_NAME not in self._names:
                 raise self._just_finished()
         except UserError:
@@ -148,7 +148,7 @@ class RemoteDestination(Destination):
         remote = _remote(self.url)
         size = remote.size(name)
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".tmp-") as file:
-            if size is None:  # a web server that does not say
+            if size is None:  # a web server that sends no length
                 file.write(remote.read(name))
             else:
                 remote.download(name, size, file)
@@ -180,7 +180,7 @@ class RemoteDestination(Destination):
 
 @contextmanager
 def open_destination(location: Path | str, task: Task = WHOLE) -> Iterator[Destination]:
-    """Yield a folder's or a URL's destination, with all that earlier runs of the build noted."""
+    """Open a folder or URL for a build and fetch its records."""
     with _locate(location) as destination:
         destination.fetch(task)
         yield destination
@@ -188,10 +188,7 @@ def open_destination(location: Path | str, task: Task = WHOLE) -> Iterator[Desti
 
 @contextmanager
 def open_finished(location: Path | str) -> Iterator[Destination]:
-    """Yield where a finished data set lies, to be read; the web will do.
-
-    A shard's copy is downloaded afresh: what a cache holds would prove nothing of the URL.
-    """
+    """Open a finished data set, downloading shards past any cache."""
     with _locate(location) as destination:
         destination.fetch_finished()
         yield destination
@@ -213,5 +210,5 @@ def _journal_of(built: BuiltShard) -> str:
 
 @lru_cache(maxsize=4)
 def _remote(url: str) -> RemoteFolder:
-    """Return this process's client."""
+    """Return this process's client of a URL."""
     return RemoteFolder(url)

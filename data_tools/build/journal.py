@@ -1,9 +1,9 @@
-"""What a build has noted so far, so that an interrupted one continues.
+"""Record finished shards, so that an interrupted build continues.
 
-A journal beside the shards: the first line says what is built, each further line what became of a
+A journal beside the shards: the first line is the build's header, each further line the result of a
 shard. A shard counts as finished when its line is there AND its bytes match its entry. The journals
-go when the manifest, written last, has taken their place; from then on the manifest and
-failures.jsonl say the same.
+are removed after the manifest, written last, has replaced them; from then on the manifest and
+failures.jsonl hold the same.
 """
 
 import fcntl
@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
+from t2vgan.data.manifest import Manifest
 from t2vgan.errors import UserError
 from t2vgan.utils.files import atomic_write_bytes, remove_leftovers
 
-from .protocol import WHOLE, BuildHeader, BuiltShard, Failure, Task
+from .protocol import WHOLE, BuildHeader, BuiltShard, Failure, Task, identity_of
 
 JOURNAL_PREFIX = ".build_journal"
 JOURNAL_NAME = f"{JOURNAL_PREFIX}.jsonl"
@@ -28,18 +29,19 @@ OTHER = "choose another --out"
 
 
 class Journal:
-    """The journal of one build, open and locked: two builds into one folder cannot meet.
+    """The journal of one build, opened and locked.
 
-    The tasks of a divided build have a journal each, and meet; an undivided one is alone.
+    A lock keeps a second build out of the folder. Each task of a divided build has a journal of its
+    own, and tasks may run at the same time; an undivided build excludes all others.
     """
 
     def __init__(
         self, folder: Path, header: BuildHeader, task: Task = WHOLE, *, where: object = None
     ):
-        """`where` is what people call the folder, if not by its path."""
+        """Open and lock the journal; `where` names the folder in messages."""
         self.path = folder / journal_name(task)
         self._file = _open_locked(self.path)
-        for other in folder.glob(JOURNAL_PATTERN):  # each looks after locking its own
+        for other in folder.glob(JOURNAL_PATTERN):  # checked after locking our own
             if other != self.path and JOURNAL_NAME in (self.path.name, other.name):
                 try:
                     _open_locked(other).close()
@@ -49,7 +51,7 @@ class Journal:
         lines = self._whole_lines()
         if lines:
             found = parse_header(lines[0], self.path)
-            refuse_other_arguments(where or folder, found, header.identity)
+            check_same_arguments(where or folder, found, header)
         else:
             self._append(header.model_dump_json())
         self.built = parse_built(lines[1:])
@@ -63,15 +65,15 @@ class Journal:
         self.close()
 
     def record(self, built: BuiltShard) -> None:
-        """Note what became of a shard, once it is published."""
+        """Record the result of a shard, once it is published."""
         self._append(built.model_dump_json())
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the journal and release the lock."""
         self._file.close()
 
     def _whole_lines(self) -> list[bytes]:
-        """Return the complete lines; cut off a last one that an interruption tore."""
+        """Return the complete lines; truncate a torn last one."""
         self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
@@ -93,21 +95,20 @@ def journal_name(task: Task) -> str:
 def write_journal(
     folder: Path, task: Task, header: BuildHeader, built: dict[int, BuiltShard]
 ) -> None:
-    """Write a task's journal as a build that made these shards would have left it."""
+    """Write a task's journal with the results of finished shards."""
     lines = (header.model_dump_json(), *(shard.model_dump_json() for shard in built.values()))
     atomic_write_bytes(folder / journal_name(task), "".join(f"{x}\n" for x in lines).encode())
 
 
 def read_journals(folder: Path) -> tuple[BuildHeader, dict[int, BuiltShard]]:
-    """Return what the journals in a folder say together; UserError if they are of two builds."""
+    """Merge the journals in a folder; raise UserError for two builds."""
     header = None
     built: dict[int, BuiltShard] = {}
     for path in sorted(folder.glob(JOURNAL_PATTERN)):
         first, *lines = path.read_bytes().splitlines() or [b""]
-        found = BuildHeader.model_validate_json(first) if parse_header(first, path) else None
-        assert found is not None
+        found = parse_header(first, path)
         if header is not None:
-            refuse_other_arguments(folder, found.identity, header.identity)
+            check_same_arguments(folder, found, header)
         header = found
         built |= parse_built(lines)
     if header is None:
@@ -115,10 +116,10 @@ def read_journals(folder: Path) -> tuple[BuildHeader, dict[int, BuiltShard]]:
     return header, built
 
 
-def parse_header(line: bytes, path: Path | str) -> dict[str, JsonValue]:
-    """Return the identity that a journal's first line records."""
+def parse_header(line: bytes, path: Path | str) -> BuildHeader:
+    """Parse the header of the build from a journal's first line."""
     try:
-        return BuildHeader.model_validate_json(line).identity
+        return BuildHeader.model_validate_json(line)
     except ValidationError:
         raise UserError(
             f"{path} was written by another version; remove it to build what it recorded again"
@@ -126,7 +127,7 @@ def parse_header(line: bytes, path: Path | str) -> dict[str, JsonValue]:
 
 
 def parse_built(lines: Iterable[bytes]) -> dict[int, BuiltShard]:
-    """Return the shards that a journal's lines record; a later line about a shard counts."""
+    """Parse a journal's results; later lines about a shard replace earlier ones."""
     built = {}
     for line in lines:
         try:
@@ -138,40 +139,40 @@ def parse_built(lines: Iterable[bytes]) -> dict[int, BuiltShard]:
 
 
 def read_failures(folder: Path, where: object = None) -> list[Failure]:
-    """Return the rows that failures.jsonl lists, in the order of the input.
-
-    `where` is what people call the folder, if not by its path.
-    """
+    """Read the failures of the input in order; `where` names the folder."""
     path = folder / FAILURES_NAME
     if not path.exists():
         return []
     try:
         return [Failure.model_validate_json(line) for line in path.read_bytes().splitlines()]
     except ValidationError as error:
-        told = f"{where or folder}/{FAILURES_NAME}"
-        raise UserError(f"{told} is damaged ({error.errors()[0]['msg']}); remove it") from None
+        raise UserError(
+            f"{where or folder}/{FAILURES_NAME} is damaged ({error.errors()[0]['msg']}); remove it"
+        ) from None
 
 
 def write_failures(folder: Path, built: Iterable[BuiltShard]) -> None:
-    """Write failures.jsonl, whole or not at all."""
+    """Write failures.jsonl atomically."""
     failures = [f for shard in sorted(built, key=lambda s: s.index) for f in shard.failures]
     text = "".join(f"{json.dumps(f.model_dump(), ensure_ascii=False)}\n" for f in failures)
     atomic_write_bytes(folder / FAILURES_NAME, text.encode())
 
 
-def refuse_other_arguments(
-    where: object, found: dict[str, JsonValue], wanted: dict[str, JsonValue]
+def check_same_arguments(
+    where: object, found_build: BuildHeader | Manifest, wanted_build: BuildHeader
 ) -> None:
-    """Raise UserError naming the first argument in which two builds differ, and both values."""
+    """Raise UserError for the first argument that differs between two builds."""
+    found, wanted = identity_of(found_build), identity_of(wanted_build)
     for name in wanted:
         if found.get(name) == wanted[name]:
             continue
         if name == INPUT_LIST:
             raise UserError(f"{where} holds another input (a row or a caption differs); {OTHER}")
-        told = f"{where} holds a build with {name}={found.get(name)}, not {wanted[name]}; {OTHER}"
-        if name == "builder":
-            raise UserError(told)
-        raise UserError(f"{told}, or give the same {name} to continue that build")
+        remedy = "" if name == "builder" else f", or give the same {name} to continue that build"
+        raise UserError(
+            f"{where} holds a build with {name}={found.get(name)}, not {wanted[name]};"
+            f" {OTHER}{remedy}"
+        )
 
 
 def _open_locked(path: Path) -> BinaryIO:

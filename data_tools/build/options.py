@@ -1,6 +1,8 @@
-"""Checks of command-line values that several tools share."""
+"""Check command-line values that several commands share."""
 
 import re
+import signal
+import sys
 from typing import TYPE_CHECKING
 
 from t2vgan.errors import UserError
@@ -12,19 +14,24 @@ PACKAGE = __name__.removesuffix(".build.options")
 
 
 def command_line(name: str) -> str:
-    """Return how a command of this package is started: its name differs in a wheel."""
+    """Return how a command is started, in a checkout or a wheel."""
     return f"python -m {PACKAGE}.{name}"
 
 
-def at_least(minimum: float, options: object, *names: str) -> None:
-    """Raise UserError for the first of the named options that is below `minimum`."""
+def exit_on_sigterm() -> None:
+    """Exit with code 143 on SIGTERM, so that cleanup runs."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
+def check_at_least(minimum: float, options: object, *names: str) -> None:
+    """Raise UserError for the first named option below `minimum`."""
     for name in names:
         if not (value := getattr(options, name)) >= minimum:
             raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {minimum:g}")
 
 
 def parse_size(size: str, num_frames: int, storage: "Storage" = "strip-webp") -> "Geometry":
-    """Return the geometry of clips of HxW pixels; UserError where no film strip holds them."""
+    """Parse HxW, or raise UserError if no film strip holds it."""
     match = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", size)
     if not match:
         raise UserError(f"--size {size}: must be HEIGHTxWIDTH in pixels, such as 64x64")

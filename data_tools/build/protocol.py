@@ -1,8 +1,4 @@
-"""What a builder of shards says about its work, so that one machinery finishes every kind.
-
-`build_plan.py` describes rendered scenes, `videos/plan.py` packed videos; `finishing.py` makes
-what is missing of either.
-"""
+"""Define what a build is, so that one runner finishes every kind."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -20,6 +16,7 @@ from t2vgan.data.shards import (
     ShardEntry,
     fingerprint,
     prompt_of,
+    write_shard,
 )
 
 ShouldStop = Callable[[], bool]
@@ -30,7 +27,7 @@ class BuildStopped(Exception):  # noqa: N818 (a request, not an error)
 
 
 class Failure(BaseModel):
-    """A row of the input, or one clip of it, that is not in the shards, and why."""
+    """A row of the input, or one of its clips, left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,18 +39,19 @@ class Failure(BaseModel):
 
 
 class BuiltShard(BaseModel):
-    """What became of one shard's part of the input; `entry` is None where nothing was left."""
+    """The result of one shard's part of the input."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     index: int
     entry: ShardEntry | None
+    """None where no clip is left."""
     prompts: dict[str, int]
     failures: tuple[Failure, ...] = ()
 
 
 class BuildHeader(BaseModel):
-    """Everything that a manifest says besides its shards; two builds with one header are one."""
+    """Everything in a manifest except its shards; equal headers are one build."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,15 +67,6 @@ class BuildHeader(BaseModel):
     prompt_order: tuple[str, ...] = ()
     """Prompts that the manifest lists first, in this order."""
 
-    @property
-    def identity(self) -> dict[str, JsonValue]:
-        """Everything that two builds into one folder must have in common."""
-        return {
-            "builder": self.builder,
-            "builder_version": self.builder_version,
-            **self.builder_config,
-        }
-
     def make_manifest(self, built: Collection[BuiltShard]) -> Manifest:
         """Return the manifest of a finished build."""
         in_order = sorted(built, key=lambda shard: shard.index)
@@ -90,7 +79,7 @@ class BuildHeader(BaseModel):
             builder=self.builder,
             builder_version=self.builder_version,
             builder_config=self.builder_config,
-            builder_fingerprint=fingerprint(self.identity),
+            builder_fingerprint=fingerprint(identity_of(self)),
             geometry=self.geometry,
             fps=self.fps,
             shards=tuple(shard.entry for shard in in_order if shard.entry is not None),
@@ -106,15 +95,21 @@ class BuildHeader(BaseModel):
         return InputCounts(num_rows=self.num_rows, failures=dict(sorted(reasons.items())))
 
 
+def identity_of(build: BuildHeader | Manifest) -> dict[str, JsonValue]:
+    """Return everything that two builds into one folder must have in common."""
+    versions = {"builder": build.builder, "builder_version": build.builder_version}
+    return {**versions, **build.builder_config}
+
+
 class ShardJob(Protocol):
-    """One shard to make, with all that this needs: it travels to a worker process."""
+    """One shard to make, picklable for a worker process."""
 
     @property
     def name(self) -> str:
         """The shard's file name."""
 
     def run(self, folder: Path, should_stop: ShouldStop) -> BuiltShard:
-        """Make the shard; raise BuildStopped, leaving nothing, when asked to."""
+        """Make the shard, or raise BuildStopped on request, leaving nothing."""
 
 
 class Build(Protocol):
@@ -125,21 +120,21 @@ class Build(Protocol):
 
     @property
     def header(self) -> BuildHeader:
-        """What is built."""
+        """The header of the build."""
 
     def shard_name(self, index: int) -> str:
         """Return the file name of a shard."""
 
     def size_of(self, index: int) -> int:
-        """Return how many units a shard is made from."""
+        """Return the number of units that a shard is made from."""
 
     def job(self, index: int) -> ShardJob:
-        """Return the work of one shard."""
+        """Return the job that makes one shard."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Which shards this process makes: every `count`-th, from the `index`-th on."""
+    """The shards that this process makes: every `count`-th from the `index`-th on."""
 
     index: int = 0
     count: int = 1
@@ -152,14 +147,18 @@ class Task:
 WHOLE = Task()
 
 
-class PromptCounter:
-    """Passes samples on and counts their prompts."""
+def build_shard(
+    path: Path, index: int, samples: Iterable[EncodedSample], failures: tuple[Failure, ...] = ()
+) -> BuiltShard:
+    """Write a shard and count its prompts."""
+    counts: Counter[str] = Counter()
 
-    def __init__(self, samples: Iterable[EncodedSample]):
-        self._samples = samples
-        self.counts: Counter[str] = Counter()
-
-    def __iter__(self) -> Iterator[EncodedSample]:
-        for sample in self._samples:
-            self.counts[prompt_of(sample)] += 1
+    def counted() -> Iterator[EncodedSample]:
+        for sample in samples:
+            counts[prompt_of(sample)] += 1
             yield sample
+
+    entry = write_shard(path, counted())
+    return BuiltShard(
+        index=index, entry=entry, prompts=dict(sorted(counts.items())), failures=failures
+    )

@@ -1,19 +1,18 @@
-"""The jobs of a build on an existing Ray cluster, whose nodes see the same folders and URLs."""
+"""Run jobs on a Ray cluster whose nodes see the same files."""
 
 import importlib.util
 import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from t2vgan.errors import UserError
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-ShouldStop = Callable[[], bool]
+from .protocol import ShouldStop
+from .worker_pool import Job, Result
 
-KNOCK_SECONDS = 10
+CONNECT_SECONDS = 10
 MAX_RETRIES = 3  # of a job whose node or process was lost
 
 
@@ -24,16 +23,16 @@ def run_jobs_on_ray(
     num_workers: int = 0,
     address: str = "auto",
 ) -> Iterator[Result]:
-    """Yield `function(job, should_stop)` of every job as each is done, as `run_jobs`.
+    """Yield `function(job, should_stop)` of every job, as `run_jobs`.
 
-    Every CPU of the cluster takes one job at a time; `num_workers` is that of other engines.
+    Every CPU of the cluster runs one job at a time; `num_workers` applies to other engines.
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError("--engine ray needs Ray: pip install 't2vgan[ray]'")
     import ray
 
     try:
-        wait_for_rank0(address)
+        check_address(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except OSError:
         raise UserError(f"--ray-address {address}: no Ray cluster is running there") from None
@@ -41,9 +40,10 @@ def run_jobs_on_ray(
     running: list[Any] = []
     try:
         run: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_run_job)
-        most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))  # one at work, one ready
+        # one job running and one queued on each CPU
+        max_running = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         while waiting or running:
-            while waiting and len(running) < most:
+            while waiting and len(running) < max_running:
                 running.append(run.remote(function, waiting.popleft()))
             done, running = ray.wait(running)
             yield from ray.get(done)
@@ -60,11 +60,11 @@ def run_jobs_on_ray(
         ray.shutdown()
 
 
-def wait_for_rank0(address: str) -> None:
-    """Raise OSError where nobody answers, which Ray itself would find out only after minutes."""
+def check_address(address: str) -> None:
+    """Raise OSError if nothing answers; Ray itself needs minutes for that."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
 
 
 def _run_job(function: Callable[[Job, ShouldStop], Result], job: Job) -> Result:

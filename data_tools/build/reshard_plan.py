@@ -1,4 +1,4 @@
-"""Which clips of which data sets go into which new shard."""
+"""Plan which clips of which data sets go into which new shard."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,6 @@ from t2vgan.data.shards import (
     metadata_of,
     prompt_of,
     read_samples,
-    write_shard,
 )
 from t2vgan.errors import UserError
 from t2vgan.utils.seeds import permutation
@@ -23,14 +22,14 @@ from .protocol import (
     BuildHeader,
     BuildStopped,
     BuiltShard,
-    PromptCounter,
     ShouldStop,
+    build_shard,
 )
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is kept of the data sets, and how often."""
+    """Which clips of the data sets are kept, and how often."""
 
     weights: tuple[float, ...]
     match: str
@@ -41,7 +40,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One clip: its shard's place among all shards of all data sets, and its place in that."""
+    """One clip: its shard among those of all data sets, its place."""
 
     shard: int
     sample: int
@@ -49,7 +48,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class ReshardPlan:
-    """A build of clips that are there already."""
+    """A build of existing clips."""
 
     manifests: tuple[Manifest, ...]
     shards: tuple[Path, ...]
@@ -63,7 +62,7 @@ class ReshardPlan:
 
     @property
     def header(self) -> BuildHeader:
-        """What is built."""
+        """The header of the build."""
         first = self.manifests[0]
         sizes = [len(picks) for picks in self.picks]
         return BuildHeader(
@@ -87,7 +86,7 @@ class ReshardPlan:
         return f"clips-{index:06d}.tar"
 
     def picks_of(self, index: int) -> list[Pick]:
-        """Return a shard's clips in reading order: an equal span of every data set."""
+        """Return a shard's clips: an equal span of every data set."""
         num_shards = self.header.num_shards
         found: list[Pick] = []
         for picks in self.picks:
@@ -100,7 +99,7 @@ class ReshardPlan:
         return len(self.picks_of(index))
 
     def job(self, index: int) -> "MixedShard":
-        """Return the work of one shard."""
+        """Return the job that makes one shard."""
         return MixedShard(
             index, self.shard_name(index), self.picks_of(index), self.shards, self.selection.seed
         )
@@ -108,7 +107,7 @@ class ReshardPlan:
 
 @dataclass(frozen=True)
 class MixedShard:
-    """One shard of chosen clips."""
+    """The job that makes one shard of chosen clips."""
 
     index: int
     name: str
@@ -120,22 +119,18 @@ class MixedShard:
         """Copy the clips, in an order drawn for the shard."""
         samples = list(self._samples(should_stop))
         order = permutation(len(samples), self.seed, "reshard", self.index)
-        counter = PromptCounter(samples[place] for place in order)
-        entry = write_shard(folder / self.name, counter)
-        return BuiltShard(
-            index=self.index, entry=entry, prompts=dict(sorted(counter.counts.items()))
-        )
+        return build_shard(folder / self.name, self.index, (samples[place] for place in order))
 
     def _samples(self, should_stop: ShouldStop) -> Iterator[EncodedSample]:
-        at, place = -1, 0
+        shard, place = -1, 0
         samples: Iterator[EncodedSample] = iter(())
         current: EncodedSample | None = None
         for number, pick in enumerate(self.picks):
             if should_stop():
                 raise BuildStopped
-            if pick.shard != at or pick.sample < place - 1:
+            if pick.shard != shard or pick.sample < place - 1:
                 samples = read_samples(self.shards[pick.shard], skip=pick.sample)
-                at, place = pick.shard, pick.sample
+                shard, place = pick.shard, pick.sample
             while place <= pick.sample:
                 current, place = next(samples), place + 1
             assert current is not None
@@ -143,7 +138,7 @@ class MixedShard:
 
 
 def choose(folders: Sequence[Path], selection: Selection, clips_per_shard: int) -> ReshardPlan:
-    """Read the prompts and metadata of the data sets, and choose their clips."""
+    """Read data sets and choose clips; raise UserError if none is left."""
     manifests = tuple(map(load_manifest, folders))
     check_alike(dict(zip(map(str, folders), manifests, strict=True)))
     chooser = Chooser(selection)
@@ -152,7 +147,7 @@ def choose(folders: Sequence[Path], selection: Selection, clips_per_shard: int) 
     for number, (folder, manifest) in enumerate(zip(folders, manifests, strict=True)):
         first = len(shards)
         shards += [folder / entry.name for entry in manifest.shards]
-        kept = list(chooser.kept(shards, first, manifest))
+        kept = list(chooser.select(shards, first, manifest))
         picks.append(tuple(_weighted(kept, selection.weights[number], selection.seed, number)))
     faults = chooser.faults
     if not any(picks):
@@ -162,7 +157,7 @@ def choose(folders: Sequence[Path], selection: Selection, clips_per_shard: int) 
 
 
 class Chooser:
-    """Reads data sets, keeps the clips that a selection wants, and notes what cannot be used."""
+    """Filter clips by a selection and collect unusable samples."""
 
     def __init__(self, selection: Selection):
         self._selection = selection
@@ -170,8 +165,10 @@ class Chooser:
         self._seen = SeenClips()
         self.faults: list[str] = []
 
-    def kept(self, shards: list[Path], first: int, manifest: Manifest) -> Iterator[tuple[int, int]]:
-        """Yield shard and place of each clip to keep of the shards from `first` on."""
+    def select(
+        self, shards: list[Path], first: int, manifest: Manifest
+    ) -> Iterator[tuple[int, int]]:
+        """Yield (shard, place) of each clip to keep, from shard `first` on."""
         from tqdm import tqdm
 
         total = manifest.num_samples
@@ -183,16 +180,16 @@ class Chooser:
                         yield shard, place
 
     def _keep(self, sample: EncodedSample, path: Path) -> bool:
-        wants = self._selection
+        selection = self._selection
         try:
             if not self._pattern.search(prompt_of(sample)):
                 return False
-            if not wants.min_motion and not wants.drop_duplicates:
+            if not selection.min_motion and not selection.drop_duplicates:
                 return True
             metadata = metadata_of(sample)
-            moving = metadata["motion"] >= wants.min_motion
+            moving = metadata["motion"] >= selection.min_motion
             return moving and (
-                not wants.drop_duplicates or self._seen.is_new(metadata["perceptual_hash"])
+                not selection.drop_duplicates or self._seen.is_new(metadata["perceptual_hash"])
             )
         except ValueError as error:
             self.faults.append(f"{path}: sample {sample.key}: {error}")
@@ -205,8 +202,8 @@ class Chooser:
 
 
 def _weighted(kept: list[tuple[int, int]], weight: float, seed: int, number: int) -> Iterator[Pick]:
-    """Yield every clip `weight` times; of a fraction, the clips that a draw by the seed names."""
+    """Repeat clips `weight` times; a draw decides on the fractional part."""
     whole, rest = divmod(round(weight * len(kept)), len(kept)) if kept else (0, 0)
-    lucky = set(permutation(len(kept), seed, "weights", number)[:rest].tolist())
+    drawn = set(permutation(len(kept), seed, "weights", number)[:rest].tolist())
     for place, (shard, sample) in enumerate(kept):
-        yield from [Pick(shard, sample)] * (whole + (place in lucky))
+        yield from [Pick(shard, sample)] * (whole + (place in drawn))

@@ -1,4 +1,4 @@
-"""What is finished of a build at its destination: all of it, or which shards."""
+"""Find what is already finished of a build at its destination."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -15,26 +15,20 @@ from t2vgan.errors import UserError
 from t2vgan.utils.files import sha256_of
 
 from .destination import Destination
-from .journal import JOURNAL_PATTERN, read_failures, refuse_other_arguments
+from .journal import JOURNAL_PATTERN, check_same_arguments, read_failures
 from .protocol import Build, BuiltShard, Failure
 
 
 def find_build(build: Build, out: Destination) -> Manifest | None:
-    """Return the manifest of this very build if its destination has one, whole or damaged.
+    """Return the manifest of this build, if it has been published.
 
-    Raises UserError when that belongs to another build, or holds shards under the build's names
-    that no build recorded.
+    Raises UserError for the manifest of another build, and for shards under the build's names that
+    no build recorded.
     """
     folder = out.folder
-    wanted = build.header.identity
     if (folder / MANIFEST_NAME).exists():
         manifest = load_manifest(folder)
-        found = {
-            "builder": manifest.builder,
-            "builder_version": manifest.builder_version,
-            **manifest.builder_config,
-        }
-        refuse_other_arguments(out, found, wanted)
+        check_same_arguments(out, manifest, build.header)
         return manifest
     if not any(folder.glob(JOURNAL_PATTERN)) and out.has(build.shard_name(0)):
         raise UserError(
@@ -45,7 +39,7 @@ def find_build(build: Build, out: Destination) -> Manifest | None:
 
 
 def recover(build: Build, out: Destination, manifest: Manifest) -> dict[int, BuiltShard]:
-    """Return what became of each shard that a finished build's destination still holds whole."""
+    """Return the results of the intact shards of a finished build."""
     failures: defaultdict[int, list[Failure]] = defaultdict(list)
     first_row = 0
     rows = iter(read_failures(out.folder, out))
@@ -60,7 +54,7 @@ def recover(build: Build, out: Destination, manifest: Manifest) -> dict[int, Bui
         entry = entries.get(build.shard_name(index))
         if entry is None and not failures[index]:
             continue
-        if entry is None or intact(out, entry):
+        if entry is None or is_intact(out, entry):
             prompts = {}
             if entry is not None:
                 with out.copy_of(entry.name) as path:
@@ -72,12 +66,12 @@ def recover(build: Build, out: Destination, manifest: Manifest) -> dict[int, Bui
 
 
 def count_prompts(shard: Path) -> dict[str, int]:
-    """Return how often each prompt occurs in a shard."""
+    """Count how often each prompt occurs in a shard."""
     return dict(Counter(map(prompt_of, read_samples(shard))))
 
 
-def intact(out: Destination, entry: ShardEntry | None) -> bool:
-    """Return whether a shard is there with the size and checksum of its entry."""
+def is_intact(out: Destination, entry: ShardEntry | None) -> bool:
+    """Return whether a shard has the size and checksum of its entry."""
     if entry is None:
         return True
     try:

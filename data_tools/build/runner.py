@@ -1,4 +1,4 @@
-"""Make what is missing of a build, and publish its manifest last."""
+"""Make what is missing of a build and publish its manifest last."""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from .protocol import (
     ShouldStop,
     Task,
 )
-from .resume import find_build, intact, recover
+from .resume import find_build, is_intact, recover
 from .worker_pool import run_jobs
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 RunJobs = Callable[..., "Iterator[BuiltShard]"]
-Watch = Callable[[BuiltShard], None]
 
 
 def complete(
@@ -40,16 +39,14 @@ def complete(
     num_workers: int,
     task: Task = WHOLE,
     remake: Collection[int] = (),
-    watch: Watch = lambda built: None,
+    watch: Callable[[BuiltShard], None] = lambda built: None,
     engine: RunJobs = run_jobs,
 ) -> dict[int, BuiltShard]:
-    """Make what is missing of this task's shards, and return what became of each.
+    """Make a task's missing shards and return the results of all.
 
-    The manifest is written when nothing is left to other tasks. `remake` names shards to make
-    again though they are whole. `watch` sees every shard of the task, the ones that are there
-    first, and may raise.
-
-    Raises UserError when the destination holds another build, or shards that no build here made.
+    The manifest is written when nothing is left to other tasks. Shards in `remake` are made again
+    even if they are intact. `watch` is called with every shard of the task, existing ones first,
+    and may raise. Raises UserError as `find_build` does.
     """
     out.folder.mkdir(parents=True, exist_ok=True)
     manifest = find_build(build, out)
@@ -58,7 +55,7 @@ def complete(
         out.claim(header)
         built = recover(build, out, manifest) if manifest else {}
         built = {index: shard for index, shard in built.items() if index not in remake}
-        built |= {i: s for i, s in journal.built.items() if intact(out, s.entry)}
+        built |= {i: s for i, s in journal.built.items() if is_intact(out, s.entry)}
         mine = task.indexes(header.num_shards)
         missing = [index for index in mine if index not in built]
         for index in mine:
@@ -85,35 +82,32 @@ def complete(
 
 
 def run_job(out: Destination, job: ShardJob, should_stop: ShouldStop) -> BuiltShard:
-    """Run a job in whatever process this is, and bring its shard to where it stays."""
+    """Run a job and deliver its shard, in whatever process this is."""
     built = job.run(out.folder, should_stop)
     out.deliver(job.name, built)
     return built
 
 
 def is_complete(build: Build, out: Destination) -> bool:
-    """Return whether a destination holds this very build, whole."""
+    """Return whether a destination holds this build with all shards intact."""
     if not out.folder.is_dir():
         return False
     manifest = find_build(build, out)
-    return manifest is not None and all(intact(out, entry) for entry in manifest.shards)
+    return manifest is not None and all(is_intact(out, entry) for entry in manifest.shards)
 
 
 def merge_journals(out: Destination) -> Manifest:
-    """Publish the manifest of a build whose tasks have all finished.
-
-    Raises UserError naming shards that are missing or damaged.
-    """
+    """Publish a divided build, or raise UserError for missing shards."""
     folder = out.folder
     if (folder / MANIFEST_NAME).exists() and not any(folder.glob(JOURNAL_PATTERN)):
         return load_manifest(folder)
     header, built = read_journals(folder)
-    sound = {index for index, shard in built.items() if intact(out, shard.entry)}
+    sound = {index for index, shard in built.items() if is_intact(out, shard.entry)}
     if missing := [index for index in range(header.num_shards) if index not in sound]:
-        shown = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+        numbers = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         raise UserError(
             f"{out}: {len(missing)} of {header.num_shards} shards are missing or damaged "
-            f"(numbers {shown}); run the tasks that make them again, then merge"
+            f"(numbers {numbers}); run the tasks that make them again, then merge"
         )
     remove_leftovers(folder)
     return publish(out, header, built)
@@ -134,8 +128,8 @@ def publish(out: Destination, header: BuildHeader, built: dict[int, BuiltShard])
     return manifest
 
 
-def summary(manifest: Manifest) -> str:
-    """Return a data set's counts in one line."""
+def format_summary(manifest: Manifest) -> str:
+    """Format the counts of a data set as one line."""
     num_bytes = sum(entry.num_bytes for entry in manifest.shards)
     return (
         f"{manifest.num_samples} clips, {len(manifest.prompts)} prompts, "

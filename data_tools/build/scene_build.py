@@ -1,4 +1,4 @@
-"""A build of rendered scenes: which clips go into which shard, and all that they depend on."""
+"""Plan a build of rendered scenes."""
 
 import importlib
 from collections.abc import Iterator
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from t2vgan.data.shards import EncodedSample, Geometry, encode_sample, write_shard
+from t2vgan.data.shards import EncodedSample, Geometry, encode_sample
 
 from ..scenes.base import FPS
 from .protocol import (
     BuildHeader,
     BuildStopped,
     BuiltShard,
-    PromptCounter,
     ShouldStop,
+    build_shard,
 )
 
 CLIPS_PER_RENDER = 64  # spreads NumPy's overhead; more gains nothing
@@ -22,7 +22,7 @@ CLIPS_PER_RENDER = 64  # spreads NumPy's overhead; more gains nothing
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """The arguments that decide the bytes of a data set. Workers are not among them."""
+    """The arguments that decide a data set's bytes; workers do not."""
 
     scene: str
     num_clips: int
@@ -38,7 +38,7 @@ class BuildPlan:
 
     @property
     def header(self) -> BuildHeader:
-        """What is built; the arguments have the names that they have on the command line."""
+        """The header; arguments have their names on the command line."""
         return BuildHeader(
             builder=self.scene,
             builder_version=self.module.VERSION,
@@ -63,20 +63,20 @@ class BuildPlan:
     def clip_indexes(self, index: int) -> range:
         """Return the clips of a shard; the last may hold fewer."""
         first = index * self.clips_per_shard
-        return range(first, min(first + self.clips_per_shard, self.num_clips))
+        return range(self.num_clips)[first : first + self.clips_per_shard]
 
     def size_of(self, index: int) -> int:
         """Return the number of clips of a shard."""
         return len(self.clip_indexes(index))
 
     def job(self, index: int) -> "SceneShard":
-        """Return the work of one shard."""
+        """Return the job that makes one shard."""
         return SceneShard(self, index)
 
 
 @dataclass(frozen=True)
 class SceneShard:
-    """One shard of a scene."""
+    """The job that makes one shard of a scene."""
 
     plan: BuildPlan
     index: int
@@ -87,10 +87,8 @@ class SceneShard:
         return self.plan.shard_name(self.index)
 
     def run(self, folder: Path, should_stop: ShouldStop) -> BuiltShard:
-        """Render, encode and write the shard; raise BuildStopped, leaving nothing, when asked."""
-        samples = PromptCounter(self._samples(should_stop))
-        entry = write_shard(folder / self.name, samples)
-        return BuiltShard(index=self.index, entry=entry, prompts=samples.counts)
+        """Render, encode and write the shard; see `ShardJob`."""
+        return build_shard(folder / self.name, self.index, self._samples(should_stop))
 
     def _samples(self, should_stop: ShouldStop) -> Iterator[EncodedSample]:
         plan = self.plan

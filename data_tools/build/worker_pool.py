@@ -1,4 +1,4 @@
-"""Worker processes that stop when asked and never outlive their parent."""
+"""Run jobs in worker processes that stop on request."""
 
 import multiprocessing
 import os
@@ -13,20 +13,21 @@ from typing import TypeVar
 
 from t2vgan.errors import UserError
 
+from .protocol import ShouldStop
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-ShouldStop = Callable[[], bool]
 
-_should_stop: ShouldStop = lambda: False  # noqa: E731 (a worker's asks its parent's event)
+_should_stop: ShouldStop = lambda: False  # noqa: E731 (in a worker: its parent's event)
 
 
 def run_jobs(
     function: Callable[[Job, ShouldStop], Result], jobs: Sequence[Job], *, num_workers: int
 ) -> Iterator[Result]:
-    """Yield `function(job, should_stop)` of every job as each is done, in any order.
+    """Yield `function(job, should_stop)` of every job, in completion order.
 
     One worker means this process. When the caller stops iterating (an exception, Ctrl-C), the
-    workers are asked to stop, and have ended before the exception goes on.
+    workers are asked to stop, and have ended before the exception propagates.
     """
     if num_workers == 1 or len(jobs) <= 1:
         yield from (function(job, lambda: False) for job in jobs)
@@ -37,7 +38,7 @@ def run_jobs(
         min(num_workers, len(jobs)), context, initializer=_start_worker, initargs=(stop,)
     )
     try:
-        with _interrupt_held():  # workers start here, and inherit that Ctrl-C is not for them
+        with _deferred_interrupt():  # workers start here and inherit the mask
             futures = [executor.submit(_run_job, function, job) for job in jobs]
         for future in as_completed(futures):
             yield future.result()
@@ -51,21 +52,21 @@ def run_jobs(
 
 
 @contextmanager
-def _interrupt_held() -> Iterator[None]:
-    """Hold Ctrl-C back until the block ends; processes started inside never see it.
+def _deferred_interrupt() -> Iterator[None]:
+    """Defer Ctrl-C until the block ends; processes started inside ignore it.
 
-    The mask is what they inherit. It does not protect this process, where any thread may take the
-    signal, so that here a handler keeps it.
+    They inherit the signal mask. It does not protect this process, where any thread may receive the
+    signal, so here a handler records it.
     """
-    held: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    deferred: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: deferred.append(number))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, handler)
-        if held:
+        if deferred:
             signal.raise_signal(signal.SIGINT)
 
 
@@ -74,14 +75,19 @@ def _run_job(function: Callable[[Job, ShouldStop], Result], job: Job) -> Result:
 
 
 def _start_worker(stop: Event) -> None:
-    """Listen to the parent's wish to stop, and die with it however it dies."""
+    """Connect to the parent's stop event, and exit when the parent does."""
     global _should_stop
     _should_stop = stop.is_set
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    exit_with_parent()
 
 
-def _exit_with_parent() -> None:
+def exit_with_parent() -> None:
+    """Start a thread that ends this process when its parent ends."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    os._exit(1)
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -34,10 +34,9 @@ def keep_apart(
 
 
 def _places(numbers: np.ndarray) -> np.ndarray:
-    """Return candidate offsets between the two objects.
+    """Return candidate offsets between the two objects, (P, N, 2).
 
-    Shape (P, N, 2). The golden ratio spreads directions and distances evenly for any number of
-    candidates.
+    The golden ratio spreads directions and distances evenly for any number of candidates.
     """
     steps = np.arange(NUM_PLACES)[:, None] * (np.sqrt(5) - 1) / 2
     angle = 2 * np.pi * ((numbers[:, 0] + steps) % 1)

@@ -1,7 +1,4 @@
-"""Render the notebook's 18 prompts with the motion that each names.
-
-One blue circle; start, speed, size and phase are drawn from the seed.
-"""
+"""Render the notebook's 18 prompts with the motion that each names."""
 
 from collections.abc import Sequence
 
@@ -10,29 +7,11 @@ from t2vgan.data.shards import Geometry
 from .base import RenderedClips, clip_numbers, pick
 from .drawing import blank, draw_objects
 from .motions import Ranges, trace
+from .notebook import HELD_OUT_PROMPTS, PROMPTS
+
+__all__ = ["HELD_OUT_PROMPTS", "PROMPTS", "VERSION", "render_clips"]
 
 VERSION = "2"
-HELD_OUT_PROMPTS = ("circle moving up-right",)
-PROMPTS = (
-    "circle moving down",
-    "circle moving left",
-    "circle moving right",
-    "circle moving diagonally up-right",
-    "circle moving diagonally down-left",
-    "circle moving diagonally up-left",
-    "circle moving diagonally down-right",
-    "circle rotating clockwise",
-    "circle rotating counter-clockwise",
-    "circle shrinking",
-    "circle expanding",
-    "circle bouncing vertically",
-    "circle bouncing horizontally",
-    "circle zigzagging vertically",
-    "circle zigzagging horizontally",
-    "circle moving up-left",
-    "circle moving down-right",
-    "circle moving down-left",
-)
 RANGES = Ranges(
     radius=(4, 8),
     offset=8,
@@ -50,16 +29,11 @@ MOTION_OF = {
 
 
 def render_clips(
-    clip_indexes: Sequence[int],
-    seed: int,
-    geometry: Geometry,
-    *,
-    prompts: Sequence[str] | None = None,
+    clip_indexes: Sequence[int], seed: int, geometry: Geometry, *, prompts: Sequence[str] = ()
 ) -> RenderedClips:
     """Render clips by index; `prompts` replaces the drawn ones."""
     numbers = clip_numbers(clip_indexes, seed, "circles")
-    if prompts is None:
-        prompts = pick(PROMPTS, numbers[:, 0])
+    prompts = prompts or pick(PROMPTS, numbers[:, 0])
     num_clips = len(prompts)
     paths = trace(numbers[:, 1:], [(MOTION_OF[prompt], RANGES) for prompt in prompts], geometry)
     frames = blank(num_clips, **geometry.model_dump())

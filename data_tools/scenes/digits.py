@@ -95,28 +95,16 @@ HELD_OUT_PROMPTS = tuple(map(write, HELD_OUT)) + write_pairs(HELD_OUT_PAIRS)
 
 
 def draw_prompts(numbers: np.ndarray) -> list[str]:
-    """Draw N prompts from numbers (N, 2 or more).
-
-    Half of them name one digit, half two.
-    """
+    """Draw prompts from numbers (N, >= 2), half with two digits."""
     of_one, of_two = (pick(known, numbers[:, 1]) for known in (PROMPTS_OF_ONE, PROMPTS_OF_TWO))
     return np.where(numbers[:, 0] < 0.5, of_one, of_two).tolist()
 
 
 def render_clips(
-    clip_indexes: Sequence[int],
-    seed: int,
-    geometry: Geometry,
-    *,
-    prompts: Sequence[str] | None = None,
+    clip_indexes: Sequence[int], seed: int, geometry: Geometry, *, prompts: Sequence[str] = ()
 ) -> RenderedClips:
-    """Render clips by index; `prompts` replaces the drawn ones.
-
-    Raises:
-        UserError: scikit-learn, which holds the pictures of digits, is not installed.
-    """
-    if prompts is None:
-        prompts = draw_prompts(clip_numbers(clip_indexes, seed, "digits prompts"))
+    """Render clips by index; `prompts` replaces the drawn ones."""
+    prompts = prompts or draw_prompts(clip_numbers(clip_indexes, seed, "digits prompts"))
     grey = np.full((len(prompts), *geometry.shape[:3]), 255, np.uint8)
     attributes: list[dict[str, JsonValue]] = [{} for _ in prompts]
     largest = SINGLE.radius[1] * min(geometry.shape[1:3]) / REFERENCE_SIDE
@@ -157,10 +145,7 @@ def _move_apart(paths: Sequence[Paths], numbers: np.ndarray, geometry: Geometry)
 
 
 def _pictures(numbers: np.ndarray, named: Sequence[Object]) -> np.ndarray:
-    """Return a randomly chosen picture of each digit, ink (N, 8, 8).
-
-    numbers: (N,) in [0, 1).
-    """
+    """Pick each digit's picture, ink (N, 8, 8), by numbers (N,)."""
     known = drawn_half()
     places = {str(digit): np.flatnonzero(known.digits == digit) for digit in range(NUM_DIGITS)}
     chosen = [

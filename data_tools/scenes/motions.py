@@ -86,10 +86,7 @@ def moving(draw: Draw, time: np.ndarray, *, direction: np.ndarray) -> tuple[np.n
 
 
 def rotating(draw: Draw, time: np.ndarray, *, sense: int) -> tuple[np.ndarray, np.ndarray]:
-    """Orbit the frame's middle from its top, at least once.
-
-    sense +1 is clockwise on the screen.
-    """
+    """Orbit the frame's middle from its top; sense +1 is clockwise."""
     radius = draw.radius()
     orbit_radius = draw.length("orbit_radius", *draw.ranges.swing)
     start = draw.number("start_turn", 0.67, 0.83)  # 0.75 is the top
@@ -129,10 +126,7 @@ def resizing(draw: Draw, time: np.ndarray, *, grows: bool) -> tuple[np.ndarray, 
 
 
 def triangle_wave(legs: np.ndarray) -> np.ndarray:
-    """Return a wave that falls from 1 to -1, then rises.
-
-    Each takes one leg.
-    """
+    """Return a wave from 1 to -1 over one leg and back."""
     return 2 * np.abs(np.mod(legs, 2) - 1) - 1
 
 
@@ -168,10 +162,7 @@ class Paths:
     attributes: list[dict[str, JsonValue]]
 
     def moved(self, shift: np.ndarray) -> "Paths":
-        """Return the paths moved by some pixels, with new start attributes.
-
-        shift: (2,) or (N, 1, 2).
-        """
+        """Return the paths moved by (2,) or (N, 1, 2) pixels."""
         centres = self.centres + shift
         starts = centres[:, 0].round(3).tolist()
         attributes = [

@@ -63,15 +63,10 @@ def centre(prompt: str, frame: int, *, height: int, width: int) -> tuple[int, in
 
 
 def render_clips(
-    clip_indexes: Sequence[int],
-    seed: int,
-    geometry: Geometry,
-    *,
-    prompts: Sequence[str] | None = None,
+    clip_indexes: Sequence[int], seed: int, geometry: Geometry, *, prompts: Sequence[str] = ()
 ) -> RenderedClips:
     """Render clips by index; `prompts` replaces the drawn ones."""
-    if prompts is None:
-        prompts = pick(PROMPTS, clip_numbers(clip_indexes, seed, "notebook")[:, 0])
+    prompts = prompts or pick(PROMPTS, clip_numbers(clip_indexes, seed, "notebook")[:, 0])
     frames = _clip_of_every_prompt(geometry)[[PROMPTS.index(prompt) for prompt in prompts]]
     attributes: list[dict[str, JsonValue]] = [
         {"motion": prompt.removeprefix("circle ")} for prompt in prompts

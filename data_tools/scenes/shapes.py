@@ -75,11 +75,7 @@ COMPOSITIONS = dict(
 
 
 def render_clips(
-    clip_indexes: Sequence[int],
-    seed: int,
-    geometry: Geometry,
-    *,
-    prompts: Sequence[str] | None = None,
+    clip_indexes: Sequence[int], seed: int, geometry: Geometry, *, prompts: Sequence[str] = ()
 ) -> RenderedClips:
     """Render clips by index; `prompts` replaces the drawn ones."""
     frames = blank(len(clip_indexes), **geometry.model_dump())
@@ -92,16 +88,12 @@ def render_over(
     seed: int,
     geometry: Geometry,
     *,
-    prompts: Sequence[str] | None = None,
+    prompts: Sequence[str] = (),
     on_white: bool = False,
 ) -> RenderedClips:
-    """Render clips over given frames, in place.
-
-    frames: (N, T, H, W, 3) uint8.
-    """
+    """Render clips over frames (N, T, H, W, 3) uint8, in place."""
     numbers = clip_numbers(clip_indexes, seed, "shapes")
-    if prompts is None:
-        prompts = pick(PROMPTS, numbers[:, 0])
+    prompts = prompts or pick(PROMPTS, numbers[:, 0])
     compositions = [COMPOSITIONS[prompt] for prompt in prompts]
     kinds = [(motion, SIZES[size]) for _, _, size, motion in compositions]
     paths = trace(numbers[:, 1:], kinds, geometry)

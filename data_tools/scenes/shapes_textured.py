@@ -16,11 +16,7 @@ VERSION = "2"
 
 
 def render_clips(
-    clip_indexes: Sequence[int],
-    seed: int,
-    geometry: Geometry,
-    *,
-    prompts: Sequence[str] | None = None,
+    clip_indexes: Sequence[int], seed: int, geometry: Geometry, *, prompts: Sequence[str] = ()
 ) -> RenderedClips:
     """Render clips by index; `prompts` replaces the drawn ones."""
     ground = textures(clip_indexes, seed, geometry)

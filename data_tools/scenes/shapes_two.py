@@ -47,10 +47,7 @@ def split_pairs() -> tuple[list[tuple[Look, Look]], list[tuple[Look, Look]]]:
 
 
 def write(first: Object, second: Object, template: str) -> str:
-    """Return the prompt of two objects.
-
-    Each is named as in "orange star bouncing vertically".
-    """
+    """Return the prompt of two objects, each "colour shape motion"."""
     prompt = template.format(" ".join(first), " ".join(second))
     return re.sub(r"\ba(?= orange\b)", "an", prompt)
 
@@ -90,15 +87,12 @@ HELD_OUT_PROMPTS = tuple(
 
 
 def render_clips(
-    clip_indexes: Sequence[int],
-    seed: int,
-    geometry: Geometry,
-    *,
-    prompts: Sequence[str] | None = None,
+    clip_indexes: Sequence[int], seed: int, geometry: Geometry, *, prompts: Sequence[str] = ()
 ) -> RenderedClips:
     """Render clips by index; `prompts` replaces the drawn ones."""
-    if prompts is None:
-        prompts = draw_prompts(TRAINING, clip_numbers(clip_indexes, seed, "shapes-two prompts"))
+    prompts = prompts or draw_prompts(
+        TRAINING, clip_numbers(clip_indexes, seed, "shapes-two prompts")
+    )
     objects = list(zip(*map(parse, prompts), strict=True))
     first, second = (
         _trace(clip_numbers(clip_indexes, seed, f"shapes-two {place}"), named, geometry)

@@ -17,10 +17,7 @@ LEVEL_STEP = 4  # grey levels: smooth enough to the eye, and half the bytes of a
 
 
 def textures(clip_indexes: Sequence[int], seed: int, geometry: Geometry) -> np.ndarray:
-    """Return a background per clip, (N, H, W, 3) uint8.
-
-    It is a sum of a few plane waves in one tint.
-    """
+    """Return tinted plane waves for each clip, (N, H, W, 3) uint8."""
     numbers = clip_numbers(clip_indexes, seed, "textures")
     waves = clip_numbers(clip_indexes, seed, "waves of textures").reshape(-1, NUM_WAVES, 4)
     direction, rate, phase, strength = np.moveaxis(waves, 2, 0)

@@ -1,1 +1,1 @@
-"""Source videos into clips: where they lie, how they are decoded, cut, judged and accounted for."""
+"""Turn source videos into clips: find, decode, cut, filter, account."""

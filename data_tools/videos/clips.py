@@ -1,4 +1,4 @@
-"""One row into clips: opened, decoded, cut, fitted and encoded. Runs in the sandbox's child."""
+"""Turn one row into clips, in the sandbox's child process."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RowTask:
-    """A row and its place in the input list."""
+    """A row and its number in the input list."""
 
     number: int
     row: Row
 
 
 def make_clips(task: RowTask, settings: PackSettings) -> list[EncodedSample]:
-    """Return the clips of one row; raise VideoError, or what the decoder raises."""
+    """Return a row's clips; raise VideoError, or what the decoder raises."""
     row, limits = task.row, settings.limits
     if row.problem:
         raise VideoError("prompt" if "caption" in row.problem else "list", row.problem)
@@ -50,28 +50,28 @@ def make_clips(task: RowTask, settings: PackSettings) -> list[EncodedSample]:
         open_bytes(location, offset=row.offset, size=row.size, max_bytes=max_bytes) as file,
         open_video(file, limits) as (container, stream),
     ):
-        drawing = Drawing(task.number, settings.clips, stream)
+        converter = FrameConverter(task.number, settings.clips, stream)
         frames = shown_frames(container, stream, limits)
-        clips = list(cut_clips(frames, settings.clips, drawing.draw))
+        clips = list(cut_clips(frames, settings.clips, converter.convert))
     if not clips:
         raise VideoError(
             "short",
             f"shorter than the {settings.clips.geometry.num_frames} frames at "
             f"{settings.clips.fps:g} frames/s of a clip",
         )
-    return [encode(task, clip, frames, prompt, settings.clips) for clip, frames in clips]
+    return [encode_clip(task, clip, frames, prompt, settings.clips) for clip, frames in clips]
 
 
 @dataclass
-class Drawing:
-    """Makes the pictures of one video's clips; the last one is kept for the next clip."""
+class FrameConverter:
+    """Convert a video's frames to a clip's size, reusing the last picture."""
 
     number: int
     settings: ClipSettings
     stream: "av.VideoStream"
     last: "tuple[av.VideoFrame, np.ndarray] | None" = None
 
-    def draw(self, frame: "av.VideoFrame", clip: int) -> np.ndarray:
+    def convert(self, frame: "av.VideoFrame", clip: int) -> np.ndarray:
         """Return a frame at the clip's size, (H, W, 3) uint8."""
         if self.last is None or self.last[0] is not frame:
             self.last = frame, picture_of(frame)
@@ -93,10 +93,10 @@ class Drawing:
         return float(down), float(right)
 
 
-def encode(
+def encode_clip(
     task: RowTask, clip: int, frames: np.ndarray, prompt: str, settings: ClipSettings
 ) -> EncodedSample:
-    """Return a clip as a sample, its metadata telling where it comes from and how it looks."""
+    """Encode a clip with metadata on its source and content."""
     metadata: dict[str, JsonValue] = {
         **settings.geometry.model_dump(),
         "fps": settings.fps,

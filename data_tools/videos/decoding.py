@@ -1,7 +1,8 @@
-"""Source videos decoded as a viewer would see them: the only door of the data tools to FFmpeg.
+"""Decode source videos as a viewer would see them.
 
-Whatever a file is called, only containers named here are opened, and nothing inside one may open
-anything else: a playlist or an edit list in disguise reads no other file and no address.
+The only module of the data tools that opens videos with FFmpeg. Whatever a file is called, only
+containers listed here are opened, and nothing inside one may open anything else: a playlist or an
+edit list in disguise reads no other file and no address.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ HD_HEIGHT = 720  # from here on untagged colours are BT.709, as players assume
 
 
 class ShownFrame(NamedTuple):
-    """A frame and the seconds between which a viewer sees it, the video starting at 0."""
+    """A frame and when it is shown, in seconds from the start."""
 
     start: Fraction
     end: Fraction
@@ -36,9 +37,10 @@ class ShownFrame(NamedTuple):
 def open_video(
     file: BinaryIO, limits: Limits
 ) -> "Iterator[tuple[av.container.InputContainer, av.VideoStream]]":
-    """Open a video and pick the stream that players show; raise VideoError where there is none.
+    """Open a video and pick the stream that players show.
 
-    The header's size and length are checked before a frame is decoded.
+    The header's size and length are checked before a frame is decoded. Raises VideoError if they
+    exceed the limits, or there is no stream.
     """
     import av
 
@@ -66,7 +68,7 @@ def open_video(
 def shown_frames(
     container: "av.container.InputContainer", stream: "av.VideoStream", limits: Limits
 ) -> Iterator[ShownFrame]:
-    """Yield the frames in the order and for the time in which a viewer sees them."""
+    """Yield frames with the times during which they are shown."""
     length = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
     first = shown = None
     start = Fraction(0)
@@ -97,7 +99,7 @@ def shown_frames(
 def _decoded(
     container: "av.container.InputContainer", stream: "av.VideoStream"
 ) -> "Iterator[av.VideoFrame]":
-    """Yield frames until bytes are missing in the middle, which a decoder would paint over."""
+    """Yield frames up to a gap in the bytes, then raise VideoError."""
     sound = False
     for packet in container.demux(stream):
         if packet.is_corrupt and sound:
@@ -111,11 +113,12 @@ def _decoded(
 def cut_clips(
     frames: Iterator[ShownFrame],
     settings: ClipSettings,
-    draw: "Callable[[av.VideoFrame, int], np.ndarray]",
+    convert: "Callable[[av.VideoFrame, int], np.ndarray]",
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (number, frames (T, H, W, 3)) of each clip: the frame shown at each of its times.
+    """Yield (number, frames (T, H, W, 3)) of each clip.
 
-    `draw(frame, clip)` makes the picture. A clip that the video is too short for is left out.
+    Each of its frames is the one shown at that time; `convert(frame, clip)` makes the picture. A
+    clip that the video is too short for is left out.
     """
     step, num_frames = settings.frame_step, settings.geometry.num_frames
     begun: dict[int, list[np.ndarray]] = {}
@@ -129,7 +132,7 @@ def cut_clips(
         for clip, pictures in list(begun.items()):
             start = clip * settings.clip_step
             while len(pictures) < num_frames and start + len(pictures) * step < shown.end:
-                pictures.append(draw(shown.frame, clip))
+                pictures.append(convert(shown.frame, clip))
             if len(pictures) == num_frames:
                 yield clip, np.stack(begun.pop(clip))
         if not begun and upcoming == settings.clips_per_video:
@@ -137,9 +140,9 @@ def cut_clips(
 
 
 def picture_of(frame: "av.VideoFrame") -> np.ndarray:
-    """Return a frame as shown, (H, W, 3): uint8 RGB, or uint16 where it is HDR; alpha on black."""
+    """Return a frame as shown, (H, W, 3): uint8 RGB, HDR uint16."""
     if any(part.is_alpha for part in frame.format.components) or frame.format.name == "pal8":
-        rgba = _converted(frame, "rgba")
+        rgba = _converted(frame, "rgba")  # shown on black
         picture = (rgba[..., :3] * (rgba[..., 3:] / np.float32(255)) + 0.5).astype(np.uint8)
     elif transfer_of(frame) in TRANSFERS:
         picture = _converted(frame, "rgb48le")
@@ -149,7 +152,7 @@ def picture_of(frame: "av.VideoFrame") -> np.ndarray:
 
 
 def _converted(frame: "av.VideoFrame", format: str) -> np.ndarray:
-    """Return a frame's pixels, by the colour matrix of its tag; where it has none, of its size."""
+    """Convert pixels by their tagged colour matrix, or the size's usual one."""
     matrix: int | str = frame.colorspace
     if matrix == UNTAGGED:
         matrix = "ITU709" if frame.height >= HD_HEIGHT else "ITU601"

@@ -1,4 +1,4 @@
-"""Pictures to the size of a clip's frames: rotated as shown, cropped or padded, area-averaged."""
+"""Fit pictures to a clip's size: rotate, crop or pad, area-average."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def fit_picture(
 ) -> np.ndarray:
     """Return a picture (H, W, 3) at a clip's height and width.
 
-    pixel_aspect: how wide a stored pixel is shown, over how high. place: where a crop lies in what
+    pixel_aspect: how wide a stored pixel is shown, over how high. place: position of a crop in what
     is left over, (down, right), each 0 to 1.
     """
     if fit == "pad":
@@ -50,7 +50,7 @@ def _pad(picture: np.ndarray, geometry: Geometry, pixel_aspect: float) -> np.nda
 
 
 def _resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize; where pictures shrink, each new pixel is the mean of the area it covers."""
+    """Resize; where a picture shrinks, average the area of each pixel."""
     import cv2
 
     return cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=cv2.INTER_AREA)

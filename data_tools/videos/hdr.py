@@ -1,4 +1,4 @@
-"""HDR pictures as an ordinary screen shows them.
+"""Convert HDR pictures for a standard screen.
 
 ITU-R BT.2100 gives the two transfer functions, PQ and HLG; BT.2408 puts white paper at 203 cd/m2.
 Brighter light is rolled off instead of clipped, and wide colours are brought into BT.709.
@@ -16,7 +16,7 @@ TRANSFERS = ("SMPTE2084", "ARIB_STD_B67")
 
 
 def to_standard_range(picture: np.ndarray, transfer: str) -> np.ndarray:
-    """Turn an HDR picture (H, W, 3) uint16 with BT.2020 primaries into uint8 sRGB."""
+    """Convert HDR (H, W, 3) uint16 in BT.2020 to uint8 sRGB."""
     signal = picture.astype(np.float64) / 65535
     light = _pq_light(signal) if transfer == "SMPTE2084" else _hlg_light(signal)
     brightest = light.max(axis=2, keepdims=True)
@@ -27,14 +27,14 @@ def to_standard_range(picture: np.ndarray, transfer: str) -> np.ndarray:
 
 
 def _pq_light(signal: np.ndarray) -> np.ndarray:
-    """SMPTE ST 2084: signal 0..1 to light, 1.0 being white paper."""
+    """Convert a PQ signal (SMPTE ST 2084) to light, white paper 1.0."""
     m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
     root = signal ** (1 / m2)
     return 10_000 / PAPER_WHITE * (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1)
 
 
 def _hlg_light(signal: np.ndarray) -> np.ndarray:
-    """ARIB STD-B67, on a screen of 1000 cd/m2 (system gamma 1.2)."""
+    """Convert HLG (ARIB STD-B67) for 1000 cd/m2, system gamma 1.2."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
     luminance = scene @ np.array([0.2627, 0.6780, 0.0593])
@@ -42,6 +42,6 @@ def _hlg_light(signal: np.ndarray) -> np.ndarray:
 
 
 def _roll_off(light: np.ndarray) -> np.ndarray:
-    """Leave light below a knee as it is; squeeze what lies above it under 1."""
+    """Compress light above a knee to below 1."""
     room, excess = 1 - ROLL_OFF_FROM, np.maximum(light - ROLL_OFF_FROM, 0)
     return np.minimum(light, ROLL_OFF_FROM) + room * (1 - np.exp(-excess / room))

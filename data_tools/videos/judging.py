@@ -1,4 +1,4 @@
-"""What a clip's pixels say about its worth: does anything move, and have we had it before?"""
+"""Measure a clip's motion and find near duplicates."""
 
 from collections import defaultdict
 
@@ -10,14 +10,14 @@ BITS_PER_DIFFERENCE = 10  # a small object on plain ground sets few, and moves b
 
 
 def motion_of(frames: np.ndarray) -> float:
-    """Return the mean change of a colour value from one frame (T, H, W, 3) to the next, 0..255."""
+    """Return the mean change between consecutive frames (T, H, W, 3), 0..255."""
     if len(frames) < 2:
         return 0.0
     return float(np.abs(np.diff(frames.astype(np.int16), axis=0)).mean())
 
 
 def perceptual_hash(frames: np.ndarray) -> str:
-    """Return 128 bits as hex that change little when a clip is scaled or encoded again.
+    """Return 128 bits as hex that are robust to scaling and encoding.
 
     A difference hash of two moments of the clip: is each cell of an 8x9 grid brighter than the one
     to its left?
@@ -38,14 +38,14 @@ class SeenClips:
 
     Of eight bands, two hashes that differ in at most six bits share at least two whole: only clips
     that share a band are compared. The fewer bits are set in either, the fewer may differ; plain
-    pictures, which set none, are never called the same.
+    pictures, which set none, never count as duplicates.
     """
 
     def __init__(self) -> None:
         self._by_band: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
 
     def is_new(self, hash: str) -> bool:
-        """Return whether no clip so far was nearly the same, and remember this one if so.
+        """Add a clip and return True unless it has a near duplicate.
 
         Raises ValueError when the hash is no hexadecimal number.
         """

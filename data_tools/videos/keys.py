@@ -1,4 +1,4 @@
-"""The keys of packed clips: each tells its row and its number within the video."""
+"""Format and parse the keys of packed clips: row and clip number."""
 
 import re
 
@@ -8,7 +8,7 @@ def sample_key(row: int, clip: int) -> str:
     return f"{row:08d}-{clip:04d}"
 
 
-def place_of_key(key: str) -> tuple[int, int] | tuple[None, None]:
-    """Return (row, clip) of a key, Nones if it is not one of these."""
+def parse_key(key: str) -> tuple[int, int] | tuple[None, None]:
+    """Parse a key into (row, clip), (None, None) if it is another."""
     match = re.fullmatch(r"(\d{8,})-(\d{4,})", key)
     return (int(match[1]), int(match[2])) if match else (None, None)

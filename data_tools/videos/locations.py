@@ -1,4 +1,4 @@
-"""Where a row points, and whether it may: the only place that opens what a list names."""
+"""Resolve and open what a list names; no other module does."""
 
 import io
 import os
@@ -17,10 +17,11 @@ ATTEMPTS = 3
 
 
 def resolve(path: str, access: Access) -> str:
-    """Return the path or URL that a row means; raise VideoError where a row may not point there.
+    """Return the path or URL that a row points to.
 
     Relative paths stay inside the source. Other local paths and `file:` URLs need --allow-local;
-    every scheme that is not plain storage (`pipe:`, chained ones) is refused always.
+    every scheme that is not plain storage (`pipe:`, chained ones) is always refused, with a
+    VideoError.
     """
     try:
         usable = bool(path) and b"\0" not in os.fsencode(path)
@@ -46,9 +47,9 @@ def resolve(path: str, access: Access) -> str:
 
 
 def open_bytes(location: str, *, offset: int, size: int | None, max_bytes: int) -> BinaryIO:
-    """Open a resolved file, or `size` bytes of one; remote ones are read into memory.
+    """Open a resolved file, or `size` bytes of one.
 
-    Raises VideoError if there is nothing to read, or too much.
+    Remote files are read into memory. Raises VideoError if there is nothing to read, or too much.
     """
     if is_url(location):
         return io.BytesIO(_fetch(location, offset, size, max_bytes))
@@ -70,7 +71,7 @@ def open_bytes(location: str, *, offset: int, size: int | None, max_bytes: int) 
 
 
 def _fetch(url: str, offset: int, size: int | None, max_bytes: int) -> bytes:
-    """Read a remote file whole; servers that fail for a moment are asked again."""
+    """Read a remote file, retrying transient errors."""
     import fsspec
 
     for attempt in range(1, ATTEMPTS + 1):
@@ -84,7 +85,7 @@ def _fetch(url: str, offset: int, size: int | None, max_bytes: int) -> bytes:
             _check_size(len(data), max_bytes)
             return data
         except FileNotFoundError as error:
-            if not isinstance(error.__cause__, OSError):  # else nobody answered, as fsspec says it
+            if not isinstance(error.__cause__, OSError):  # else the server did not answer
                 raise VideoError("missing", f"{url}: no such object") from None
             reason: Exception = error.__cause__
         except ImportError as error:
@@ -99,7 +100,7 @@ def _fetch(url: str, offset: int, size: int | None, max_bytes: int) -> bytes:
 
 
 def _inside(path: str, root: str) -> str:
-    """Return where a path leads, if that is inside the root; else nothing."""
+    """Return the real path of a file inside the root, else ""."""
     whole = os.path.realpath(os.path.join(root, path))
     return whole if Path(whole).is_relative_to(os.path.realpath(root)) else ""
 

@@ -1,4 +1,4 @@
-"""Captions as people and scrapers write them, made fit to be prompts."""
+"""Clean captions so that they can be prompts."""
 
 import re
 import unicodedata
@@ -11,10 +11,11 @@ MAX_PROMPT_CHARACTERS = 2000
 
 
 def clean_prompt(text: str, *, max_words: int) -> str:
-    """Return a caption in NFC, on one line, without control or invisible characters, cut to length.
+    """Return a caption normalised (NFC), on one line, cut to length.
 
-    Words are counted as the text encoder counts them. Right-to-left overrides and the like are
-    dropped, so that a prompt reads as it is stored. Raises VideoError when no word is left.
+    Words are counted as the text encoder counts them. Control and invisible characters,
+    right-to-left overrides too, are dropped, so that a prompt reads as it is stored. Raises
+    VideoError when no word is left.
     """
     text = unicodedata.normalize("NFC", text[: 8 * MAX_PROMPT_CHARACTERS])
     spaced = (" " if character.isspace() else character for character in text)

@@ -1,4 +1,4 @@
-"""The input list: one row for each source video, in an order that depends on the source alone."""
+"""Define the input list; its order depends on the source only."""
 
 import hashlib
 import json
@@ -12,9 +12,10 @@ VIDEO_EXTENSIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One source video and its caption. In a tar, `member` lies at `offset` with `size` bytes.
+    """One source video and its caption.
 
-    `problem` says what was wrong with the row before any video was opened.
+    In a tar, `member` lies at `offset` with `size` bytes. `problem` is what was wrong with the row
+    before any video was opened.
     """
 
     path: str
@@ -26,12 +27,12 @@ class Row:
 
     @property
     def source(self) -> str:
-        """The row's name in metadata and reports, where half a character would be no text."""
+        """The row's name in metadata and reports, valid as UTF-8."""
         name = f"{self.path}/{self.member}" if self.member else self.path
         return name.encode("utf-8", "backslashreplace").decode()
 
-    def captioned(self, caption: bytes) -> "Row":
-        """Return the row with its caption, of a very long one only the start."""
+    def with_caption(self, caption: bytes) -> "Row":
+        """Return the row with a caption, truncated if very long."""
         cut = len(caption) >= MAX_CAPTION_BYTES
         try:
             text = caption[:MAX_CAPTION_BYTES].decode("utf-8-sig", "ignore" if cut else "strict")
@@ -50,7 +51,7 @@ class Source:
 
     @property
     def sha256(self) -> str:
-        """The digest of the rows: the identity of the list."""
+        """The digest of the rows, which identifies the list."""
         digest = hashlib.sha256()
         for row in self.rows:
             digest.update(json.dumps(astuple(row)).encode() + b"\n")

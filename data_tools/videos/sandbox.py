@@ -1,22 +1,21 @@
-"""A child process that decodes: a video that crashes, hangs or hoards memory stays alone in it.
+"""Decode in a child process, where a crash costs one row.
 
-The child may write no file, and hears nothing of Ctrl-C. Its answers are read as JSON and bytes,
-never unpickled: by the time it answers it has met a stranger's file.
+The child may crash, hang or run out of memory. It may write no file and ignores Ctrl-C. Its answers
+are read as JSON and bytes, never unpickled: by then it has opened an untrusted file.
 """
 
 import json
 import logging
 import multiprocessing
-import os
 import resource
 import signal
-import threading
 import time
 from multiprocessing.connection import Connection
 
 from t2vgan.data.shards import EncodedSample
 
 from ..build.protocol import BuildStopped, ShouldStop
+from ..build.worker_pool import exit_with_parent
 from .clips import RowTask, make_clips
 from .settings import Limits, PackSettings, VideoError
 
@@ -26,7 +25,7 @@ MAX_ANSWER_BYTES = 1 << 30
 
 
 class Sandbox:
-    """Turns rows into clips in a child process, which is started anew after each accident."""
+    """Turn rows into clips in a child process, restarted after each crash."""
 
     def __init__(self, settings: PackSettings):
         self._settings = settings
@@ -34,7 +33,7 @@ class Sandbox:
         self._pipe: Connection | None = None
 
     def make_clips(self, task: RowTask, should_stop: ShouldStop) -> list[EncodedSample]:
-        """Return a row's clips; raise VideoError, or BuildStopped where that was asked."""
+        """Return a row's clips; raise VideoError, or BuildStopped on request."""
         pipe = self._ready_pipe(should_stop)
         limit = self._settings.limits.timeout_seconds
         try:
@@ -45,15 +44,15 @@ class Sandbox:
             self.close()
             raise VideoError("timeout", f"not done after {limit:g} seconds") from None
         except (EOFError, ConnectionError):
-            code = self._exit_code()
-            raise VideoError("crash", f"the decoder's process died ({_describe(code)})") from None
+            code = _format_exit_code(self._exit_code())
+            raise VideoError("crash", f"the decoder's process died ({code})") from None
         except BaseException as error:
-            if not isinstance(error, VideoError):  # the answer is still to come
+            if not isinstance(error, VideoError):  # the answer is still in the pipe
                 self.close()
             raise
 
     def close(self) -> None:
-        """End the child."""
+        """Kill the child."""
         if self._child is not None:
             self._child.kill()
             self._child.join()
@@ -101,7 +100,7 @@ def _receive(pipe: Connection) -> list[EncodedSample]:
     ]
 
 
-def _describe(code: int | None) -> str:
+def _format_exit_code(code: int | None) -> str:
     if code is None or code >= 0:
         return f"exit code {code}"
     return f"signal {signal.Signals(-code).name}"
@@ -111,10 +110,10 @@ def _describe(code: int | None) -> str:
 
 
 def _serve(pipe: Connection, settings: PackSettings) -> None:
-    """Answer requests until the parent is gone."""
+    """Serve requests until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-    logging.disable()  # FFmpeg tells the log about every odd file; the failure says it once
+    exit_with_parent()
+    logging.disable()  # FFmpeg logs every odd file; the failure holds it once
     _import_decoders()
     _limit_resources(settings.limits)
     pipe.send_bytes(b"ready")
@@ -126,7 +125,7 @@ def _serve(pipe: Connection, settings: PackSettings) -> None:
         try:
             samples = make_clips(task, settings)
             message = json.dumps({"samples": [(s.key, list(s.members)) for s in samples]})
-        except Exception as error:  # decoders meet strange files with every kind of exception
+        except Exception as error:  # decoders raise every kind of exception on strange files
             reason, text = _classify(error)
             samples, message = [], json.dumps({"reason": reason, "message": text})
         pipe.send_bytes(message.encode())
@@ -159,7 +158,7 @@ def _import_decoders() -> None:
 
 
 def _limit_resources(limits: Limits) -> None:
-    """Allow `memory_mb` beyond what the libraries already hold, and no file to be written."""
+    """Limit the memory beyond what libraries hold, and forbid writing files."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     try:
@@ -169,10 +168,3 @@ def _limit_resources(limits: Limits) -> None:
         return
     total = held + (limits.memory_mb << 20)
     resource.setrlimit(resource.RLIMIT_AS, (total, total))
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -1,19 +1,19 @@
-"""What decides the bytes of packed clips, and what only guards the work."""
+"""Define what decides the bytes of clips, and what guards the work."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from typing import Literal
 
 from pydantic import JsonValue
 
-from t2vgan.data.shards import Geometry
+from t2vgan.data.shards import Geometry, Storage
 
 Fit = Literal["crop", "random-crop", "pad"]
-Storage = Literal["strip-jpg", "strip-webp", "mp4"]
 
 
 class VideoError(Exception):
-    """A row that gives no clip: `reason` is one word for the summary, the text says the rest."""
+    """No clip from a row; `reason` is one word for the summary."""
 
     def __init__(self, reason: str, message: str):
         super().__init__(message)
@@ -22,7 +22,7 @@ class VideoError(Exception):
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """How a source video becomes clips. Equal settings and equal rows give equal bytes."""
+    """How videos become clips; equal settings and rows give equal bytes."""
 
     geometry: Geometry
     fps: float
@@ -49,7 +49,7 @@ class ClipSettings:
         return Fraction(self.stride).limit_denominator(100_000)
 
     def as_config(self) -> dict[str, JsonValue]:
-        """Return the settings by the names they have on the command line."""
+        """Return the settings by their names on the command line."""
         geometry = self.geometry
         others = {name: value for name, value in asdict(self).items() if name != "geometry"}
         return {
@@ -59,15 +59,15 @@ class ClipSettings:
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, JsonValue], geometry: Geometry) -> "ClipSettings":
-        """Return the settings that `as_config` gave."""
+    def from_config(cls, config: Mapping[str, JsonValue], geometry: Geometry) -> "ClipSettings":
+        """Return the settings from a dict like that of `as_config`."""
         names = [field.name for field in fields(cls) if field.name != "geometry"]
         return cls(geometry, **{name: config[name] for name in names})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one row may cost. A row refused by them is listed, and can be tried again."""
+    """What one row may cost; rows above it can be retried."""
 
     timeout_seconds: float = 120.0
     memory_mb: int = 2048
@@ -79,15 +79,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Access:
-    """Where rows may point: `root` is the folder or URL that relative paths start from."""
+    """The locations that rows may point to."""
 
     root: str
+    """The folder or URL that relative paths start from."""
     allow_local: bool = False
 
 
 @dataclass(frozen=True)
 class PackSettings:
-    """All that a process needs to turn one row into clips."""
+    """Everything that a process needs to turn one row into clips."""
 
     clips: ClipSettings
     access: Access

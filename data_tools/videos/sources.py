@@ -1,4 +1,4 @@
-"""Read the list that a folder, a table, a text file or tars make, here or in object storage."""
+"""Read the input list of a folder, table, text file or tars."""
 
 import io
 import json
@@ -22,13 +22,13 @@ LAYOUTS = (
 
 
 def read_source(source: str, columns: Columns) -> Source:
-    """Return the rows of a source; UserError says which layouts there are."""
-    place = LauncherEnv(source)
-    if place.is_file(""):
-        place.root, _, name = place.root.rpartition("/")
-        found = _read_list(place, name, columns)
-    elif place.is_folder():
-        found = _read_folder(place, columns)
+    """Read the rows of a source, or raise UserError with the layouts."""
+    folder = SourceFolder(source)
+    if folder.is_file(""):
+        folder.root, _, name = folder.root.rpartition("/")
+        found = _read_list(folder, name, columns)
+    elif folder.is_folder():
+        found = _read_folder(folder, columns)
     else:
         raise UserError(f"source {source} does not exist; give {LAYOUTS}")
     if not found.rows:
@@ -36,8 +36,8 @@ def read_source(source: str, columns: Columns) -> Source:
     return found
 
 
-class LauncherEnv:
-    """A folder of files, here or in object storage."""
+class SourceFolder:
+    """A folder of files, local or in object storage."""
 
     def __init__(self, source: str):
         import fsspec
@@ -52,15 +52,15 @@ class LauncherEnv:
 
     @property
     def url(self) -> str:
-        """The folder as rows need it to find their files."""
+        """The folder's path or URL, which the paths of rows start from."""
         return self.system.unstrip_protocol(self.root) if self.remote else self.root
 
     def is_folder(self) -> bool:
-        """Return whether the folder is there."""
+        """Return whether the folder exists."""
         return self.system.isdir(self.root)
 
     def is_file(self, name: str) -> bool:
-        """Return whether a name is a regular file; a pipe, which would block for ever, is none."""
+        """Return whether a name is a regular file; a pipe would block."""
         return self.system.isfile(self._path(name))
 
     def names(self) -> list[str]:
@@ -73,7 +73,7 @@ class LauncherEnv:
         return self.system.open(self._path(name), "rb")
 
     def open_text(self, name: str) -> io.TextIOWrapper:
-        """Open a list, which a stray byte must not spoil as a whole."""
+        """Open a text file, replacing bytes that are not UTF-8."""
         return io.TextIOWrapper(self.open(name), "utf-8-sig", "replace", newline="")
 
     def head(self, name: str) -> bytes:
@@ -84,56 +84,56 @@ class LauncherEnv:
         return f"{self.root.rstrip('/')}/{name}" if name else self.root
 
 
-def _read_folder(place: LauncherEnv, columns: Columns) -> Source:
+def _read_folder(folder: SourceFolder, columns: Columns) -> Source:
     for name in TABLES:
-        if place.is_file(name):
-            return _read_list(place, name, columns)
-    names = place.names()
+        if folder.is_file(name):
+            return _read_list(folder, name, columns)
+    names = folder.names()
     if tars := [name for name in names if name.endswith(".tar")]:
         if videos := _videos(names):
             raise UserError(
-                f"source {place.url} has tars and videos ({tars[0]}, {videos[0]}): give one kind"
+                f"source {folder.url} has tars and videos ({tars[0]}, {videos[0]}): give one kind"
             )
-        rows = [row for tar in tars for row in _tar_rows(place, tar)]
-        return Source(place.url, rows, f"{len(tars)} tars")
-    return Source(place.url, list(_caption_rows(place, names)), "folder")
+        rows = [row for tar in tars for row in _tar_rows(folder, tar)]
+        return Source(folder.url, rows, f"{len(tars)} tars")
+    return Source(folder.url, list(_caption_rows(folder, names)), "folder")
 
 
-def _read_list(place: LauncherEnv, name: str, columns: Columns) -> Source:
+def _read_list(folder: SourceFolder, name: str, columns: Columns) -> Source:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".tar":
-        return Source(place.url, list(_tar_rows(place, name)), name)
+        return Source(folder.url, list(_tar_rows(folder, name)), name)
     if suffix == ".parquet":
-        with place.open(name) as file:
-            return Source(place.url, list(parquet_rows(file, name, columns)), name)
-    with place.open_text(name) as lines:
+        with folder.open(name) as file:
+            return Source(folder.url, list(parquet_rows(file, name, columns)), name)
+    with folder.open_text(name) as lines:
         if suffix == ".csv":
             rows = list(csv_rows(lines, name, columns))
         elif suffix == ".jsonl":
             rows = list(jsonl_rows(lines, name, columns))
         elif suffix == ".txt":
-            if not place.is_file("prompts.txt"):
+            if not folder.is_file("prompts.txt"):
                 raise UserError(f"{name} lists videos, but prompts.txt is not beside it")
-            with place.open_text("prompts.txt") as prompts:
+            with folder.open_text("prompts.txt") as prompts:
                 rows = text_rows(lines.read(), prompts.read(), name)
         else:
             raise UserError(
                 f"source {name}: must end in .csv, .jsonl, .parquet, .txt or .tar; of videos, give"
                 " their folder"
             )
-    return Source(place.url, rows, name)
+    return Source(folder.url, rows, name)
 
 
-def _caption_rows(place: LauncherEnv, names: list[str]) -> Iterator[Row]:
-    """Yield a row for each video of a folder, its caption in a .txt of the same name."""
+def _caption_rows(folder: SourceFolder, names: list[str]) -> Iterator[Row]:
+    """Yield a row per video, its caption from NAME.txt."""
     from tqdm import tqdm
 
     captions = {str(PurePosixPath(name).with_suffix("")): name for name in reversed(names)
                 if PurePosixPath(name).suffix.lower() == ".txt"}  # fmt: skip
     for name in tqdm(_videos(names), desc="reading captions", unit=" files", delay=0.5):
         stem = str(PurePosixPath(name).with_suffix(""))
-        if stem in captions and place.is_file(captions[stem]):
-            yield Row(name).captioned(place.head(captions[stem]))
+        if stem in captions and folder.is_file(captions[stem]):
+            yield Row(name).with_caption(folder.head(captions[stem]))
         else:
             yield Row(name, problem=f"no caption: {stem}.txt is not there")
 
@@ -142,27 +142,27 @@ def _videos(names: list[str]) -> list[str]:
     return [n for n in names if PurePosixPath(n).suffix.lower()[1:] in VIDEO_EXTENSIONS]
 
 
-def _tar_rows(place: LauncherEnv, name: str) -> Iterator[Row]:
-    """Yield the samples of a webdataset tar that hold a video, as video2dataset writes them.
+def _tar_rows(folder: SourceFolder, name: str) -> Iterator[Row]:
+    """Yield a row per video of a webdataset tar (video2dataset's layout).
 
     The caption is the .txt member, else `caption` in the .json.
     """
-    with place.open(name) as file:
+    with folder.open(name) as file:
         key = ""
         members: dict[str, tuple[TarMember, bytes]] = {}
         try:
             for member in read_members(file, name):
-                folder, slash, filename = member.name.rpartition("/")
+                parent, slash, filename = member.name.rpartition("/")
                 stem, _, extension = filename.partition(".")
-                if folder + slash + stem != key:
+                if (found := parent + slash + stem) != key:
                     yield from _sample_row(name, members)
-                    key, members = folder + slash + stem, {}
+                    key, members = found, {}
                 extension = extension.lower()
                 text = extension in ("txt", "json")
                 data = file.read(min(member.size, MAX_CAPTION_BYTES)) if text else b""
                 members.setdefault(extension, (member, data))
             yield from _sample_row(name, members)
-        except ShardError as error:  # what was read before it stands
+        except ShardError as error:  # what was read before it is kept
             yield from _sample_row(name, members)
             yield Row(name, problem=f"{' '.join(str(error).split())}; the rest is not read")
 
@@ -173,7 +173,7 @@ def _sample_row(name: str, members: dict[str, tuple[TarMember, bytes]]) -> Itera
         return
     row = Row(name, member=found.name, offset=found.offset, size=found.size)
     if "txt" in members:
-        yield row.captioned(members["txt"][1])
+        yield row.with_caption(members["txt"][1])
         return
     try:
         caption: Any = json.loads(members["json"][1])["caption"]

@@ -1,4 +1,4 @@
-"""Lists of videos and captions as tables: .csv, .jsonl, .parquet, or two text files."""
+"""Read videos and captions from .csv, .jsonl, .parquet or two text files."""
 
 import csv
 import json
@@ -17,13 +17,13 @@ MAX_FIELD_CHARACTERS = 1 << 24
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of a table's columns; None takes the first usual one that is there."""
+    """Names of a table's columns; None picks the first usual one."""
 
     video: str | None = None
     prompt: str | None = None
 
     def pick(self, names: Iterable[str], table: str) -> tuple[str, str]:
-        """Return the video and the prompt column; UserError lists those that there are."""
+        """Return the video and prompt columns, or raise UserError with those there."""
         names = list(names)
         video = _pick("--video-column", self.video, VIDEO_COLUMNS, names, table)
         return video, _pick("--prompt-column", self.prompt, PROMPT_COLUMNS, names, table)
@@ -52,7 +52,7 @@ def csv_rows(lines: Iterable[str], name: str, columns: Columns) -> Iterator[Row]
 
 
 def jsonl_rows(lines: Iterable[str], name: str, columns: Columns) -> Iterator[Row]:
-    """Yield the rows of a file of JSON objects, one a line; the first one names the columns."""
+    """Yield rows of JSON lines; the first one names the columns."""
     picked = None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -85,7 +85,7 @@ def parquet_rows(file: BinaryIO, name: str, columns: Columns) -> Iterator[Row]:
 
 
 def text_rows(videos: str, prompts: str, name: str) -> list[Row]:
-    """Return the rows of two texts; line n of one belongs to line n of the other."""
+    """Return the rows of two texts, matched line by line."""
     paths, captions = (text.rstrip("\r\n").split("\n") for text in (videos, prompts))
     if len(paths) != len(captions):
         raise UserError(
@@ -96,7 +96,7 @@ def text_rows(videos: str, prompts: str, name: str) -> list[Row]:
 
 
 def table_row(video: object, prompt: object) -> Row:
-    """Return the row of a table's line."""
+    """Return the row of one line of a table."""
     if not isinstance(video, str) or not video.strip():
         return Row("", problem="the row names no video")
     if not isinstance(prompt, str):

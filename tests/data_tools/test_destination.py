@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from data_tools.build import destination
+from data_tools.build.protocol import identity_of
 from data_tools.build_shards import build
 from t2vgan.data.manifest import fingerprint
 from t2vgan.errors import UserError
@@ -95,7 +96,7 @@ def test_another_build_is_refused_from_the_first_moment(storage, expected):
 
 
 def test_of_two_builds_that_start_together_the_slower_one_gives_way(storage, expected):
-    claims = f"{destination.CLAIM_PREFIX}{fingerprint(LARGE_PLAN.header.identity)[:16]}.jsonl"
+    claims = f"{destination.CLAIM_PREFIX}{fingerprint(identity_of(LARGE_PLAN.header))[:16]}.jsonl"
     told = build_once_when(storage, claims, PLAN)
     with pytest.raises(UserError, match=f"{URL}: another build has just finished there"):
         build(LARGE_PLAN, URL, num_workers=1)

@@ -24,7 +24,7 @@ from pyarrow import parquet
 
 from data_tools.build.journal import read_failures
 from data_tools.videos.clips import RowTask
-from data_tools.videos.keys import place_of_key
+from data_tools.videos.keys import parse_key
 from data_tools.videos.rows import Row
 from data_tools.videos.sandbox import Sandbox
 from data_tools.videos.settings import Access, ClipSettings, Limits, PackSettings, VideoError
@@ -69,7 +69,7 @@ def contents(folder: Path) -> dict[int, str]:
         for sample in read_samples(folder / entry.name):
             frames, prompt = decode_sample(sample, manifest.geometry)
             assert np.abs(np.subtract(numbers_of(frames), [0, 2, 4, 6])).max() == 0
-            found[place_of_key(sample.key)[0]] = prompt
+            found[parse_key(sample.key)[0]] = prompt
     return found
 
 
