@@ -22,7 +22,7 @@ SIZE_UNIT = 16  # four patches of four pixels, the multiple that the default net
 
 if TYPE_CHECKING:
     from .build.destination import Destination
-    from .build.protocol import BuiltShard, Task
+    from .build.protocol import Task
     from .build.runner import RunJobs
     from .videos.plan import PackPlan
 
@@ -218,12 +218,6 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
         return accounting.report_failures(manifest, options.max_bad_fraction)
     my_rows = sum(plan.size_of(index) for index in task.indexes(plan.header.num_shards))
     bad_rows = accounting.BadRows(my_rows, options.max_bad_fraction)
-    made: list[BuiltShard] = []
-
-    def watch(built: "BuiltShard") -> None:
-        made.append(built)
-        bad_rows.add(built)
-
     try:
         built = complete(
             plan,
@@ -231,10 +225,11 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
             num_workers=options.workers,
             task=task,
             remake=remake,
-            watch=watch,
+            watch=bad_rows.add,
             engine=select_engine(options),
         )
     except accounting.TooManyBadRows as error:
+        made = bad_rows.shards
         print("\n".join(accounting.format_counts(made, sum(plan.size_of(b.index) for b in made))))
         print("\n".join(accounting.format_failures(made)))
         print(

@@ -28,9 +28,11 @@ class BadRows:
         self._num_rows = num_rows
         self._max_fraction = max_fraction
         self._num_bad = 0
+        self.shards: list[BuiltShard] = []
 
     def add(self, built: BuiltShard) -> None:
         """Count a shard's failures; raise TooManyBadRows above the limit."""
+        self.shards.append(built)
         self._num_bad += len(errors_of(built))
         if self._num_bad > self._max_fraction * self._num_rows:
             raise TooManyBadRows(

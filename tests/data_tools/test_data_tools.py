@@ -45,7 +45,7 @@ def command(tool: str, *arguments: object) -> list[str]:
 
 
 def run(tool: str, *arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; `command` is for those that are to be killed."""
+    """Run a command to its end; `command` returns one to be killed."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     return run_warm("-m", f"data_tools.{tool}", *arguments, cwd=cwd, variables=variables)
 
@@ -162,7 +162,7 @@ def test_shards_of_unknown_origin_are_not_overwritten(data):
         build(PLAN, data, num_workers=1)
 
 
-def test_two_builds_into_one_folder_cannot_meet(tmp_path):
+def test_a_second_build_into_a_folder_is_refused(tmp_path):
     journal = Journal(tmp_path, PLAN.header)
     result = run("build_shards", "circles", "--out", tmp_path, *SMALL)
     assert result.returncode == 2
@@ -171,7 +171,7 @@ def test_two_builds_into_one_folder_cannot_meet(tmp_path):
     assert run("build_shards", "circles", "--out", tmp_path, *SMALL).returncode == 0
 
 
-def test_tasks_meet_but_a_whole_build_is_alone(tmp_path):
+def test_tasks_run_together_but_a_whole_build_excludes_others(tmp_path):
     whole, first, second = Task(), Task(0, 2), Task(1, 2)
     for held, others in ((first, [whole]), (whole, [first, second])):
         with Journal(tmp_path, PLAN.header, held):
@@ -188,7 +188,7 @@ def test_tasks_meet_but_a_whole_build_is_alone(tmp_path):
 
 
 def test_a_shard_is_finished_by_its_checksum_not_by_its_name(tmp_path, data):
-    """A journal torn in its last line, one shard whole, one damaged, one only a name."""
+    """Torn last line, one intact shard, one damaged, one without a record."""
     expected = files_in(data)
     entries = load_manifest(data).shards
     (data / "manifest.json").unlink()
@@ -210,7 +210,10 @@ def test_a_shard_is_finished_by_its_checksum_not_by_its_name(tmp_path, data):
 
 
 def start_large_build(folder: Path, workers: int) -> tuple[subprocess.Popen, list[psutil.Process]]:
-    """Start a build in its own process group; return when its first shard is recorded."""
+    """Start a build and return when its first shard is recorded.
+
+    It has its own process group.
+    """
     process = subprocess.Popen(
         command("build_shards", "circles", "--out", folder, "--workers", workers, *LARGE),
         cwd=ROOT,
@@ -228,7 +231,7 @@ def start_large_build(folder: Path, workers: int) -> tuple[subprocess.Popen, lis
 
 
 def recorded_shards(folder: Path) -> list[Path]:
-    """Return the shards that the journal of a build knows to be finished."""
+    """Return the finished shards in the journal of a build."""
     journal = folder / JOURNAL_NAME
     content = journal.read_text() if journal.exists() else ""
     whole_lines = content[: content.rfind("\n") + 1].splitlines()

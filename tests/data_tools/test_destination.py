@@ -1,4 +1,4 @@
-"""Builds whose shards go to object storage: the same bytes, resumable, whatever goes wrong."""
+"""Builds into object storage: the same bytes, resumable, whatever goes wrong."""
 
 import itertools
 import threading
@@ -38,7 +38,7 @@ def test_the_same_files_arrive_through_faults(storage, expected):
     assert storage.faults.keys() == {"busy", "cut"}
 
 
-def test_what_is_finished_is_left_alone(storage, expected, capsys):
+def test_finished_shards_are_kept(storage, expected, capsys):
     build(PLAN, URL, num_workers=1)
     storage.requests.clear()
     build(PLAN, URL, num_workers=1)
@@ -65,42 +65,42 @@ def test_another_build_there_is_refused(storage):
 
 
 def build_once_when(storage, name: str, plan) -> list[str]:
-    """Build `plan` from start to end just before a file of another build arrives; say what came."""
-    told: list[str] = []
+    """Build `plan` just before another build writes `name`; return the outcome."""
+    outcome: list[str] = []
 
     def fault(method: str, path: str) -> None:
-        if (method, path) == ("PUT", f"/{BUCKET}/out/{name}") and not told:
-            told.append("built")
+        if (method, path) == ("PUT", f"/{BUCKET}/out/{name}") and not outcome:
+            outcome.append("built")
             try:
                 build(plan, URL, num_workers=1)
             except UserError as error:
-                told[0] = str(error)
+                outcome[0] = str(error)
 
     storage.fault = fault
-    return told
+    return outcome
 
 
 def test_two_builds_of_the_same_at_once_do_no_harm(storage, expected):
-    told = build_once_when(storage, PLAN.shard_name(1), PLAN)
+    outcome = build_once_when(storage, PLAN.shard_name(1), PLAN)
     build(PLAN, URL, num_workers=1)
-    assert told == ["built"]
+    assert outcome == ["built"]
     assert objects(storage, "out") == expected
     assert f"{URL}: 50 clips in 3 shards, all sound" in run("verify_shards", URL).stdout
 
 
 def test_another_build_is_refused_from_the_first_moment(storage, expected):
-    told = build_once_when(storage, PLAN.shard_name(0), LARGE_PLAN)
+    outcome = build_once_when(storage, PLAN.shard_name(0), LARGE_PLAN)
     build(PLAN, URL, num_workers=1)
-    assert told[0].startswith(f"{URL} holds a build with num_clips=50, not 3000; choose another")
+    assert outcome[0].startswith(f"{URL} holds a build with num_clips=50, not 3000; choose another")
     assert objects(storage, "out") == expected
 
 
 def test_of_two_builds_that_start_together_the_slower_one_gives_way(storage, expected):
     claims = f"{destination.CLAIM_PREFIX}{fingerprint(identity_of(LARGE_PLAN.header))[:16]}.jsonl"
-    told = build_once_when(storage, claims, PLAN)
+    outcome = build_once_when(storage, claims, PLAN)
     with pytest.raises(UserError, match=f"{URL}: another build has just finished there"):
         build(LARGE_PLAN, URL, num_workers=1)
-    assert told == ["built"]
+    assert outcome == ["built"]
     assert objects(storage, "out") == expected
 
 

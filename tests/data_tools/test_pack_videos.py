@@ -42,7 +42,10 @@ FAST = Film("mpeg4", options={"qmin": "1", "qmax": "2"})
 
 @pytest.fixture
 def videos(tmp_path) -> Path:
-    """Six films with captions, one without, one broken: eight rows in four shards."""
+    """Six films with captions, one without, one broken.
+
+    They make eight rows in four shards.
+    """
     folder = tmp_path / "videos"
     (folder / "more").mkdir(parents=True)
     for name in ("a", "b", "c", "d", "more/e", "more/f", "uncaptioned"):
@@ -62,7 +65,7 @@ def pack(
 
 
 def contents(folder: Path) -> dict[int, str]:
-    """Return row -> prompt of a packed folder, having looked at every clip."""
+    """Return row -> prompt of a packed folder, reading every clip."""
     manifest = load_manifest(folder)
     found = {}
     for entry in manifest.shards:

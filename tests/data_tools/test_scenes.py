@@ -31,7 +31,7 @@ def render(prompt: str, geometry: Geometry = GEOMETRY, seed: int = 5) -> circles
 
 
 def measure(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return centroid x, centroid y and area of the blue in every frame, each (N, T)."""
+    """Return the blue's centroid x, y and area per frame, (N, T)."""
     blue = (255.0 - frames[..., 0]) / 255
     area = blue.sum(axis=(2, 3))
     x = (blue * np.arange(frames.shape[3])).sum(axis=(2, 3)) / area
@@ -40,7 +40,7 @@ def measure(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def num_reversals(path: np.ndarray) -> np.ndarray:
-    """Return how often each path (N, T) turns round; steps under half a pixel do not count."""
+    """Count how often paths (N, T) reverse, ignoring steps under 0.5 pixels."""
     counts = []
     for steps in np.diff(path, axis=1):
         signs = np.sign(steps[np.abs(steps) > 0.5])
@@ -50,7 +50,7 @@ def num_reversals(path: np.ndarray) -> np.ndarray:
 
 def direction_of(prompt: str) -> np.ndarray:
     words = prompt.split()[-1].split("-")
-    return np.sum([DIRECTIONS[word] for word in words], axis=0)
+    return np.sum([DIRECTIONS[adverb] for adverb in words], axis=0)
 
 
 @pytest.mark.parametrize("geometry", [GEOMETRY, WIDE], ids=["64x64", "48x80"])
@@ -84,18 +84,18 @@ def test_rotating_orbits_the_middle_as_seen_on_the_screen(prompt, sense):
     assert (turns.sum(axis=1) < 1.26).all()
 
 
-@pytest.mark.parametrize(("word", "axis"), [("horizontally", 0), ("vertically", 1)])
-def test_bouncing_turns_round_along_its_axis_only(word, axis):
-    x, y, _ = measure(render(f"circle bouncing {word}").frames)
+@pytest.mark.parametrize(("adverb", "axis"), [("horizontally", 0), ("vertically", 1)])
+def test_bouncing_turns_round_along_its_axis_only(adverb, axis):
+    x, y, _ = measure(render(f"circle bouncing {adverb}").frames)
     along, across = (x, y) if axis == 0 else (y, x)
     assert np.abs(across - across[:, :1]).max() < 0.3
     assert (num_reversals(along) >= 1).all()
     assert (np.ptp(along, axis=1) > 18).all()
 
 
-@pytest.mark.parametrize(("word", "axis"), [("horizontally", 0), ("vertically", 1)])
-def test_zigzagging_advances_along_its_axis_and_alternates_across_it(word, axis):
-    clips = render(f"circle zigzagging {word}")
+@pytest.mark.parametrize(("adverb", "axis"), [("horizontally", 0), ("vertically", 1)])
+def test_zigzagging_advances_along_its_axis_and_alternates_across_it(adverb, axis):
+    clips = render(f"circle zigzagging {adverb}")
     x, y, _ = measure(clips.frames)
     along, across = (x, y) if axis == 0 else (y, x)
     assert (np.diff(along, axis=1) > 1).all()
@@ -144,12 +144,12 @@ def test_motion_is_a_function_of_clip_time_not_of_the_number_of_frames():
     np.testing.assert_array_equal(few, many[:, ::2])
 
 
-def test_a_clip_depends_on_its_index_and_the_seed_alone():
+def test_a_clip_depends_on_its_index_and_the_seed_only():
     together = circles.render_clips(range(20), 7, GEOMETRY)
-    alone = circles.render_clips([13], 7, GEOMETRY)
-    np.testing.assert_array_equal(alone.frames[0], together.frames[13])
-    assert alone.prompts[0] == together.prompts[13]
-    assert alone.attributes[0] == together.attributes[13]
+    single = circles.render_clips([13], 7, GEOMETRY)
+    np.testing.assert_array_equal(single.frames[0], together.frames[13])
+    assert single.prompts[0] == together.prompts[13]
+    assert single.attributes[0] == together.attributes[13]
     other_seed = circles.render_clips(range(20), 8, GEOMETRY)
     assert not np.array_equal(other_seed.frames, together.frames)
 
@@ -332,11 +332,14 @@ def test_the_data_show_no_held_out_composition(scene):
 
 
 @pytest.mark.parametrize("scene", ALL_SHAPES, ids=lambda s: s.__name__)
-def test_shapes_depend_on_index_and_seed_alone_and_say_what_they_show(scene):
+def test_shapes_depend_on_index_and_seed_and_show_their_prompt(scene):
     together = scene.render_clips(range(12), 7, WIDE)
-    alone = scene.render_clips([9], 7, WIDE)
-    np.testing.assert_array_equal(alone.frames[0], together.frames[9])
-    assert (alone.prompts[0], alone.attributes[0]) == (together.prompts[9], together.attributes[9])
+    single = scene.render_clips([9], 7, WIDE)
+    np.testing.assert_array_equal(single.frames[0], together.frames[9])
+    assert (single.prompts[0], single.attributes[0]) == (
+        together.prompts[9],
+        together.attributes[9],
+    )
     for prompt, attributes in zip(together.prompts, together.attributes, strict=True):
         for drawn in attributes.get("objects", [attributes]):
             assert all(drawn[name] in prompt for name in ("shape", "colour", "motion"))

@@ -117,8 +117,8 @@ def test_the_last_frame_counts_for_as_long_as_it_is_shown(tmp_path):
     assert reason_of(write_film(tmp_path / "b.mp4", counting(6))) == "short"
 
 
-def test_the_stream_that_players_show_is_taken(tmp_path):
-    """A cover picture comes first, the film is marked as the one to show."""
+def test_the_stream_that_players_show_is_used(tmp_path):
+    """A cover picture comes first, the film is marked as default."""
     path = tmp_path / "two.mkv"
     with av.open(path, "w") as container:
         streams = [container.add_stream("ffv1", rate=10) for _ in range(2)]
@@ -137,7 +137,7 @@ def test_the_stream_that_players_show_is_taken(tmp_path):
     assert numbers_of(clips_of(path)[0]) == [0, 2, 4, 6]
 
 
-def test_sound_alone_is_no_video(tmp_path):
+def test_a_file_of_sound_only_is_no_video(tmp_path):
     with av.open(tmp_path / "a.mp4", "w") as container:
         stream = container.add_stream("aac", rate=8000)
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
@@ -231,7 +231,7 @@ def test_transparency_is_laid_on_black(tmp_path):
 
 
 def test_wide_pixels_are_shown_wide(tmp_path):
-    """A square drawn in pixels of 2:1 is a wide picture: padding shows it with black bars."""
+    """A square of 2:1 pixels is wide: padding adds black bars."""
     white = np.full((64, 64, 3), 255, np.uint8)
     film = Film(aspect=Fraction(2))
     (frames,) = clips_of(write_film(tmp_path / "a.mp4", [white] * 8, film), fit="pad")
@@ -249,7 +249,10 @@ def test_odd_sizes_are_whole(tmp_path):
 
 
 def test_hdr_is_brought_to_an_ordinary_screen(tmp_path):
-    """PQ white paper (203 cd/m2, signal 0.581) is near white; untouched PQ would be mid grey."""
+    """PQ white paper is near white, not mid grey.
+
+    Its signal is 0.581 (203 cd/m2).
+    """
     grey = np.full((64, 64, 3), round(0.581 * 65535), np.uint16)
     tags = {"color_trc": 16, "colorspace": 9, "color_primaries": 9}
     options = {"x265-params": "log-level=none:lossless=1"}
@@ -259,8 +262,11 @@ def test_hdr_is_brought_to_an_ordinary_screen(tmp_path):
     assert np.ptp(frames.mean(axis=(0, 1, 2))) < 3, "grey stays grey"
 
 
-def test_the_transfer_functions_meet_their_published_points():
-    """BT.2100: PQ 0 is black, 1 is 10,000 cd/m2; HLG 0.5 is a twelfth of scene light."""
+def test_the_transfer_functions_pass_their_published_points():
+    """Check points of BT.2100.
+
+    PQ 0 is black, 1 is 10,000 cd/m2; HLG 0.5 is a twelfth of scene light.
+    """
     levels = np.linspace(0, 65535, 7).astype(np.uint16)
     ramp = np.repeat(levels, 3).reshape(1, 7, 3)
     for transfer in ("SMPTE2084", "ARIB_STD_B67"):
@@ -341,7 +347,7 @@ def test_bombs_are_refused_by_their_header(tmp_path):
 
 
 def test_a_picture_that_grows_after_the_header_is_refused(tmp_path):
-    """A stream may change its size in the middle: the header tells of the small half only."""
+    """A stream may grow; the header describes the small half only."""
     path = tmp_path / "grows.mkv"
     with av.open(path, "w") as container:
         stream = container.add_stream("mjpeg", rate=10)
@@ -441,7 +447,7 @@ def test_captions_are_cleaned(text, expected):
     assert clean_prompt(text, max_words=64) == expected
 
 
-def test_long_captions_are_cut_at_a_word():
+def test_long_captions_are_cut_between_words():
     assert clean_prompt("word " * 200_000, max_words=3) == "word word word"
     assert len(clean_prompt("x" * 1_000_000, max_words=64)) == 2000
     for empty in ("", " \n", "\u202e\x00", "...!"):
