@@ -195,12 +195,12 @@ def _geometry_of(sample: "EncodedSample", num_frames: object) -> "Geometry":
 
 def _geometry_of_film(data: bytes) -> "Geometry":
     from t2vgan.data.shards import Geometry
-    from t2vgan.media.clips import within_limits
+    from t2vgan.media.clips import limit_pixels
     from t2vgan.media.movies import decode_movie
 
     num_frames, height, width = 0, 0, 0
     try:
-        for picture in within_limits(decode_movie(data, "mp4")):
+        for picture in limit_pixels(decode_movie(data, "mp4")):
             num_frames += 1
             height, width, _ = picture.shape
     except UserError:

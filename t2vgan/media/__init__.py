@@ -1,4 +1,7 @@
-"""Clips as files and pictures: frames are (T, H, W, 3) uint8 RGB. Never imports torch."""
+"""Read and write clips as files and pictures, without torch.
+
+Frames are (T, H, W, 3) uint8 RGB.
+"""
 
 from t2vgan.media.clips import (
     FORMATS,

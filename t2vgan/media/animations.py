@@ -1,9 +1,10 @@
-"""GIF and animated WebP, laid out frame by frame.
+"""Write GIF and animated WebP frame by frame.
 
-Pillow's own writers merge equal neighbours into one long frame (and a clip that stands still into
-a still picture), so a clip of T frames would not come back as T frames. Here Pillow compresses the
-pictures and we write the containers around them: a few bytes each, and the same bytes every time.
-Sources: the GIF89a specification; RFC 9649 (WebP container).
+Pillow's own writers do not keep the frames: save_all merges equal neighbours into one long frame,
+and a clip that stands still into a still picture without a duration. For WebP no option prevents it
+(libwebp's WebPAnimEncoder does it), so a clip of T frames would not come back as T frames. Here
+Pillow compresses the pictures and this module writes the containers around them: a few bytes each,
+and the same bytes every time. Sources: the GIF89a specification; RFC 9649 (WebP container).
 """
 
 import io
@@ -26,13 +27,13 @@ def encode_gif(frames: np.ndarray, *, fps: float) -> bytes:
     """
     from PIL import GifImagePlugin, Image
 
-    palette, indexed = palettize(frames)
+    palette, indexed = build_palette(frames)
     height, width = indexed.shape[1:]
     loop = b"\x21\xff\x0bNETSCAPE2.0" + struct.pack("<BBHB", 3, 1, LOOP_FOREVER, 0)
     chunks = [b"GIF89a", struct.pack("<HHBBB", width, height, 0xF7, 0, 0), palette.tobytes(), loop]
-    for picture, (left, top, right, bottom), delay in zip(
-        indexed, changed_boxes(indexed), delays(len(frames), fps=fps, unit=100), strict=True
-    ):
+    boxes = find_changed_boxes(indexed)
+    delays = compute_delays(len(frames), fps=fps, unit=100)
+    for picture, (left, top, right, bottom), delay in zip(indexed, boxes, delays, strict=True):
         part = Image.fromarray(np.ascontiguousarray(picture[top:bottom, left:right]))
         milliseconds = 10 * max(delay, SHORTEST_GIF_DELAY)
         chunks += GifImagePlugin.getdata(part, (left, top), duration=milliseconds)
@@ -40,27 +41,31 @@ def encode_gif(frames: np.ndarray, *, fps: float) -> bytes:
 
 
 def encode_webp(frames: np.ndarray, *, fps: float) -> bytes:
-    """Return a lossless animated WebP that loops for ever. frames: (T, H, W, 3) uint8."""
+    """Return a lossless animated WebP that loops for ever.
+
+    frames: (T, H, W, 3) uint8.
+    """
     height, width = frames.shape[1:3]
-    canvas = uint24(width - 1) + uint24(height - 1)
+    canvas = encode_uint24(width - 1) + encode_uint24(height - 1)
     animation_flag = b"\x02\0\0\0"
     white = b"\xff\xff\xff\xff"
     chunks = [
-        riff_chunk(b"VP8X", animation_flag + canvas),
-        riff_chunk(b"ANIM", white + struct.pack("<H", LOOP_FOREVER)),
+        encode_riff_chunk(b"VP8X", animation_flag + canvas),
+        encode_riff_chunk(b"ANIM", white + struct.pack("<H", LOOP_FOREVER)),
     ]
-    for picture, (left, top, right, bottom), delay in zip(
-        frames, changed_boxes(frames), delays(len(frames), fps=fps, unit=1000), strict=True
-    ):
-        place = uint24(left // 2) + uint24(top // 2)
-        size = uint24(right - left - 1) + uint24(bottom - top - 1)
+    boxes = find_changed_boxes(frames)
+    delays = compute_delays(len(frames), fps=fps, unit=1000)
+    for picture, (left, top, right, bottom), delay in zip(frames, boxes, delays, strict=True):
+        place = encode_uint24(left // 2) + encode_uint24(top // 2)
+        size = encode_uint24(right - left - 1) + encode_uint24(bottom - top - 1)
         no_blending = b"\x02"
-        header = place + size + uint24(max(delay, 1)) + no_blending
-        chunks.append(riff_chunk(b"ANMF", header + webp_bitstream(picture[top:bottom, left:right])))
-    return riff_chunk(b"RIFF", b"WEBP" + b"".join(chunks))
+        header = place + size + encode_uint24(max(delay, 1)) + no_blending
+        bitstream = encode_webp_picture(picture[top:bottom, left:right])
+        chunks.append(encode_riff_chunk(b"ANMF", header + bitstream))
+    return encode_riff_chunk(b"RIFF", b"WEBP" + b"".join(chunks))
 
 
-def webp_bitstream(picture: np.ndarray) -> bytes:
+def encode_webp_picture(picture: np.ndarray) -> bytes:
     """Return the lossless VP8L chunk of one picture, (H, W, 3) uint8."""
     from PIL import Image
 
@@ -70,27 +75,28 @@ def webp_bitstream(picture: np.ndarray) -> bytes:
     return still.getvalue()[riff_header_length:]
 
 
-def riff_chunk(name: bytes, data: bytes) -> bytes:
+def encode_riff_chunk(name: bytes, data: bytes) -> bytes:
     """Return a RIFF chunk: name, length, data, padded to an even length."""
     return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
 
 
-def uint24(value: int) -> bytes:
+def encode_uint24(value: int) -> bytes:
     """Return three little-endian bytes."""
     return value.to_bytes(3, "little")
 
 
-def delays(num_frames: int, *, fps: float, unit: int) -> list[int]:
+def compute_delays(num_frames: int, *, fps: float, unit: int) -> list[int]:
     """Return each frame's duration in 1/unit seconds; rounding never accumulates."""
     ends = [round(index * unit / fps) for index in range(num_frames + 1)]
     return [end - start for start, end in pairwise(ends)]
 
 
-def changed_boxes(pictures: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """Return what each picture changes in the one before, as (left, top, right, bottom).
+def find_changed_boxes(pictures: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Return the box in which each picture differs from the previous one.
 
-    pictures: (T, H, W) or (T, H, W, C). The first box is the whole picture. Left and top are even,
-    as WebP wants; a picture that changes nothing still gets one pixel, so that it stays a frame.
+    pictures: (T, H, W) or (T, H, W, C). Boxes are (left, top, right, bottom); the first is the
+    whole picture. Left and top are even, as WebP requires; a picture without a change still gets
+    one pixel, so that it stays a frame.
     """
     height, width = pictures.shape[1:3]
     boxes = [(0, 0, width, height)]
@@ -106,10 +112,11 @@ def changed_boxes(pictures: np.ndarray) -> list[tuple[int, int, int, int]]:
     return boxes
 
 
-def palettize(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return one palette (256, 3) for a whole clip, and its frames as indexes (T, H, W), in uint8.
+def build_palette(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return one palette for a clip, and its frames as indexes.
 
-    One palette for all frames, and no dithering: a still background must not flicker.
+    The palette is (256, 3), the indexes (T, H, W), both uint8. One palette for all frames, and no
+    dithering: a still background must not flicker.
     """
     codes = frames.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
     colours, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
@@ -118,7 +125,7 @@ def palettize(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return rgb_palette(colours), inverse.astype(np.uint8)
 
     exact = np.argsort(counts, kind="stable")[::-1][:EXACT_COLOURS]
-    palette, indexed = nearest_palette(frames, num_colours=256 - EXACT_COLOURS)
+    palette, indexed = quantize_frames(frames, num_colours=256 - EXACT_COLOURS)
     palette[256 - EXACT_COLOURS :] = rgb_palette(colours[exact])[:EXACT_COLOURS]
     index_of_exact = np.full(len(colours), -1)
     index_of_exact[exact] = np.arange(256 - EXACT_COLOURS, 256)
@@ -126,11 +133,11 @@ def palettize(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return palette, np.where(exact_index >= 0, exact_index, indexed).astype(np.uint8)
 
 
-def nearest_palette(frames: np.ndarray, *, num_colours: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return an octree's palette (256, 3) of `num_colours` and the frames as indexes into it.
+def quantize_frames(frames: np.ndarray, *, num_colours: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return an octree's palette and the frames as indexes into it.
 
-    A median cut gives whites that hardly differ more colours than small objects, which then turn
-    out in each other's.
+    The palette is (256, 3), of which `num_colours` are used. A median cut would spend its colours
+    on whites that hardly differ and draw small objects in each other's colours.
     """
     from PIL import Image
 
@@ -145,7 +152,7 @@ def nearest_palette(frames: np.ndarray, *, num_colours: int) -> tuple[np.ndarray
 
 
 def rgb_palette(codes: np.ndarray) -> np.ndarray:
-    """Return a palette (256, 3) uint8 that starts with the given 0xRRGGBB codes."""
+    """Return a palette (256, 3) uint8 of 0xRRGGBB codes, zero-padded."""
     palette = np.zeros((256, 3), dtype=np.uint8)
     palette[: len(codes)] = np.stack([codes >> 16, codes >> 8, codes], axis=1) & 0xFF
     return palette

@@ -26,14 +26,15 @@ MAX_SIDE = 2**14 - 1  # what WebP can hold, and more than players show
 
 
 def save_clip(path: Path | str, frames: np.ndarray, *, fps: float = 10) -> None:
-    """Write a clip in the format of the file's suffix: .gif, .mp4, .avi, .webp or .png.
+    """Write a clip in the format of the file's suffix.
 
-    frames: (T, H, W, 3) uint8 RGB. GIF and WebP loop for ever; WebP and PNG (a film strip, frames
-    side by side) are lossless. MP4 is H.264, AVI is XVID: both store colour at half the resolution,
-    and an odd height or width grows by one repeated row or column. The same frames give the same
-    bytes. The file appears whole or not at all. Raises UserError for another suffix or frame rate.
+    path: ends with .gif, .mp4, .avi, .webp or .png. frames: (T, H, W, 3) uint8 RGB. GIF and WebP
+    loop for ever; WebP and PNG (a film strip, frames side by side) are lossless. MP4 is H.264, AVI
+    is XVID: both store colour at half the resolution, and an odd height or width grows by one
+    repeated row or column. The same frames give the same bytes. The file appears whole or not at
+    all. Raises UserError for another suffix or frame rate.
     """
-    atomic_write_bytes(path, encode_clip(frames, format=format_of(path, FORMATS), fps=fps))
+    atomic_write_bytes(path, encode_clip(frames, format=parse_format(path, FORMATS), fps=fps))
 
 
 def encode_clip(frames: np.ndarray, *, format: str, fps: float = 10) -> bytes:
@@ -58,16 +59,17 @@ def encode_clip(frames: np.ndarray, *, format: str, fps: float = 10) -> bytes:
 
 
 def save_frame_folder(folder: Path | str, frames: np.ndarray) -> None:
-    """Write frame_0.png, frame_1.png, ... into a folder that appears whole or not at all.
+    """Write frames as frame_0.png, frame_1.png, ... into a folder.
 
-    Frames saved there before are replaced. Raises UserError if the folder holds anything else.
+    The folder appears whole or not at all. Frames saved there before are replaced. Raises UserError
+    if the folder holds anything else.
     """
     check_frames(frames)
     folder = Path(folder)
     check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.parent) as workplace:
-        new, old = Path(workplace, "new"), Path(workplace, "old")
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.parent) as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
         new.mkdir()
         for index, picture in enumerate(frames):
             (new / f"frame_{index}.png").write_bytes(encode_png(picture))
@@ -80,33 +82,36 @@ def save_frame_folder(folder: Path | str, frames: np.ndarray) -> None:
 
 
 def load_clip(path: Path | str) -> np.ndarray:
-    """Return the frames (T, H, W, 3) uint8 RGB of a .gif, .mp4, .avi or .webp file.
+    """Return the frames of a .gif, .mp4, .avi or .webp file.
 
-    Raises UserError for another suffix, for a file that cannot be decoded, and for one that holds
-    more than 2**28 pixels.
+    They are (T, H, W, 3) uint8 RGB. Raises UserError for another suffix, for a file that cannot be
+    decoded, and for one that holds more than 2**28 pixels.
     """
     path = Path(path)
-    format = format_of(path, LOADABLE_FORMATS)
+    format = parse_format(path, LOADABLE_FORMATS)
     if path.stat().st_size > MAX_CLIP_BYTES:
         raise UserError(f"{path}: clips of more than {MAX_CLIP_BYTES} bytes are not read")
     data = path.read_bytes()
     pictures = decode_animation(data) if format in ("gif", "webp") else decode_movie(data, format)
     try:
-        return np.stack(list(within_limits(pictures)))
+        return np.stack(list(limit_pixels(pictures)))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except Exception as error:  # decoders meet hostile bytes with a dozen kinds of exception
+    except Exception as error:  # decoders raise a dozen kinds of exception on hostile bytes
         raise UserError(f"{path}: cannot be decoded as {format}: {error}") from error
 
 
 def to_data_uri(frames: np.ndarray, *, format: str = "webp", fps: float = 10) -> str:
-    """Return a clip as text for the `src` of an HTML <img>, or of <video> where format is mp4."""
+    """Return a clip as a data URI for HTML.
+
+    It is the `src` of an <img>, or of a <video> where format is mp4.
+    """
     kind = "video" if format in ("mp4", "avi") else "image"
     data = base64.b64encode(encode_clip(frames, format=format, fps=fps)).decode()
     return f"data:{kind}/{format};base64,{data}"
 
 
-def format_of(path: Path | str, formats: tuple[str, ...]) -> str:
+def parse_format(path: Path | str, formats: tuple[str, ...]) -> str:
     """Return the format that a path's suffix names."""
     format = Path(path).suffix.lower().removeprefix(".")
     if format not in formats:
@@ -115,7 +120,7 @@ def format_of(path: Path | str, formats: tuple[str, ...]) -> str:
 
 
 def check_frames(frames: np.ndarray) -> None:
-    """Raise ValueError unless frames are (T, H, W, 3) uint8 and not empty."""
+    """Raise ValueError unless frames are non-empty (T, H, W, 3) uint8."""
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
         raise ValueError(f"frames must be (T, H, W, 3) uint8, not {frames.shape} {frames.dtype}")
 
@@ -141,7 +146,7 @@ def encode_png(picture: np.ndarray) -> bytes:
 
 
 def decode_animation(data: bytes) -> Iterator[np.ndarray]:
-    """Yield the pictures (H, W, 3) uint8 of a GIF or WebP file."""
+    """Yield a GIF or WebP file's pictures, (H, W, 3) uint8."""
     from PIL import Image, ImageSequence
 
     with warnings.catch_warnings():
@@ -153,8 +158,8 @@ def decode_animation(data: bytes) -> Iterator[np.ndarray]:
             yield np.asarray(picture.convert("RGB"))
 
 
-def within_limits(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Pass pictures on until they are too many pixels together."""
+def limit_pixels(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield pictures; raise UserError once they have too many pixels together."""
     num_pixels = 0
     for picture in pictures:
         num_pixels += picture.shape[0] * picture.shape[1]

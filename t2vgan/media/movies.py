@@ -1,4 +1,4 @@
-"""MP4 and AVI films in memory, through PyAV (FFmpeg)."""
+"""Encode and decode MP4 and AVI in memory with PyAV (FFmpeg)."""
 
 import io
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ DEMUXERS = {"mp4": "mov", "avi": "avi"}
 
 
 def encode_movie(frames: np.ndarray, *, format: str, fps: float, crf: int | None = None) -> bytes:
-    """Return an MP4 (H.264) or AVI (MPEG-4 part 2, tagged XVID) of high quality.
+    """Return a high-quality MP4 or AVI file.
 
-    `crf` sets another quality of H.264: 0 is lossless, 51 the worst.
-
-    frames: (T, H, W, 3) uint8. 4:2:0 colour wants even sides: an odd one grows by a repeated row or
-    column. One encoder thread, because x264's output depends on how many there are.
+    MP4 is H.264, AVI is MPEG-4 part 2, tagged XVID. frames: (T, H, W, 3) uint8. `crf` sets another
+    quality of H.264: 0 is lossless, 51 the worst. 4:2:0 colour needs even sides: an odd one grows
+    by a repeated row or column. One encoder thread, because x264's output depends on how many there
+    are.
     """
     import av
 
@@ -43,9 +43,9 @@ def encode_movie(frames: np.ndarray, *, format: str, fps: float, crf: int | None
 
 
 def decode_movie(data: bytes, format: str) -> Iterator[np.ndarray]:
-    """Yield the pictures (H, W, 3) uint8 of a film's first video stream.
+    """Yield the first video stream's pictures, (H, W, 3) uint8.
 
-    The demuxer is named, never guessed, and it reads memory: a playlist in disguise opens nothing.
+    The demuxer is named, never guessed, and reads memory: a disguised playlist opens no file.
     """
     import av
 
@@ -55,9 +55,10 @@ def decode_movie(data: bytes, format: str) -> Iterator[np.ndarray]:
 
 
 def decode_clip(data: bytes, format: str, shape: tuple[int, int, int, int]) -> np.ndarray:
-    """Return the frames (T, H, W, 3) of a film of that shape; an odd side may have grown by one.
+    """Return the frames of a film that must have the given shape.
 
-    The size in the header is compared before a picture is decoded. Raises ValueError.
+    They are (T, H, W, 3) uint8. In the file an odd side may have grown by one. The size in the
+    header is compared before a picture is decoded. Raises ValueError.
     """
     import av
 

@@ -1,4 +1,4 @@
-"""Names of files made from prompts."""
+"""Make file names from prompts."""
 
 import hashlib
 import re
@@ -7,10 +7,11 @@ MAX_SLUG_LENGTH = 64
 
 
 def slug(prompt: str) -> str:
-    """Return a prompt as a file name: lowercase ASCII letters, digits and single hyphens.
+    """Return a prompt as a file name.
 
-    At most 64 characters and never empty. Where letters are lost to other alphabets or to length,
-    a digest of the prompt keeps different prompts apart.
+    It has lowercase ASCII letters, digits and single hyphens, at most 64 and never none. Where
+    letters are lost to other alphabets or to length, a digest of the prompt keeps different prompts
+    apart.
     """
     plain = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")
     if plain and len(plain) <= MAX_SLUG_LENGTH and prompt.isascii():

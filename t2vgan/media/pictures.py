@@ -1,4 +1,4 @@
-"""Clips stored as PNG: a folder of frames, or a film strip."""
+"""Load clips stored as PNG: frame folders and film strips."""
 
 import re
 from pathlib import Path
@@ -11,10 +11,11 @@ from t2vgan.media.sheets import split_film_strips
 
 
 def load_frame_folder(folder: Path | str) -> np.ndarray:
-    """Return the frames (T, H, W, 3) uint8 of a folder's PNG files, in the order of their numbers.
+    """Return the frames of a folder's PNG files, ordered by number.
 
-    The last number in a name counts: frame_2.png comes before frame_10.png. Raises UserError for
-    a folder without PNG files, and for pictures that are damaged, of several sizes or too many.
+    They are (T, H, W, 3) uint8. The last number in a name counts: frame_2.png comes before
+    frame_10.png. Raises UserError for a folder without PNG files, and for pictures that are
+    damaged, of several sizes or too many.
     """
     files = sorted(Path(folder).glob("*.png"), key=lambda file: (_number(file), file.name))
     if not files:
@@ -29,7 +30,7 @@ def load_frame_folder(folder: Path | str) -> np.ndarray:
 
 
 def load_film_strip(path: Path | str, *, num_frames: int) -> np.ndarray:
-    """Return the frames (T, H, W, 3) uint8 of a PNG file in which they stand side by side."""
+    """Return a PNG film strip's frames, (T, H, W, 3) uint8."""
     picture = load_picture(path)
     height, width = picture.shape[:2]
     if width % num_frames:
@@ -39,7 +40,10 @@ def load_film_strip(path: Path | str, *, num_frames: int) -> np.ndarray:
 
 
 def load_picture(path: Path | str) -> np.ndarray:
-    """Return a PNG file as (H, W, 3) uint8. Raises UserError where it cannot be decoded."""
+    """Return a PNG file as (H, W, 3) uint8.
+
+    Raises UserError where it cannot be decoded.
+    """
     from PIL import Image
 
     try:
@@ -48,7 +52,7 @@ def load_picture(path: Path | str) -> np.ndarray:
             return np.asarray(picture.convert("RGB"))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except Exception as error:  # decoders meet hostile bytes with a dozen kinds of exception
+    except Exception as error:  # decoders raise a dozen kinds of exception on hostile bytes
         raise UserError(f"{path}: cannot be decoded as png: {error}") from error
 
 

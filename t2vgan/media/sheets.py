@@ -1,4 +1,4 @@
-"""Many clips in one picture: film strips to keep, contact sheets to look at."""
+"""Draw many clips in one picture: film strips and contact sheets."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -14,14 +14,17 @@ MAX_LABEL_LINES = 3
 
 
 def film_strips(clips: np.ndarray) -> np.ndarray:
-    """Return clips (N, T, H, W, C) as one picture (N*H, T*W, C): a row for each clip."""
+    """Return clips as one picture with a row for each.
+
+    (N, T, H, W, C) becomes (N*H, T*W, C).
+    """
     num_clips, num_frames, height, width, channels = clips.shape
     rows = clips.transpose(0, 2, 1, 3, 4)
     return rows.reshape(num_clips * height, num_frames * width, channels)
 
 
 def split_film_strips(image: np.ndarray, *, num_frames: int, height: int, width: int) -> np.ndarray:
-    """Return the clips (N, T, H, W, C) of a picture that `film_strips` made."""
+    """Return the clips of a `film_strips` picture, (N, T, H, W, C)."""
     if image.shape[0] % height or image.shape[1] != num_frames * width:
         raise ValueError(
             f"a picture of {image.shape[1]}x{image.shape[0]} does not hold rows of "
@@ -40,11 +43,11 @@ def contact_sheet(
     title: str = "",
     font_size: int = 12,
 ) -> np.ndarray:
-    """Return labelled clips side by side as the frames of one animation, (T, H', W', 3) uint8.
+    """Return labelled clips side by side as the frames of one animation.
 
     clips: (N, T, H, W, 3) uint8, placed row by row. labels: N texts, one under each clip, wrapped
-    to at most three lines. `scale` repeats pixels, so that nothing is smoothed away. H' and W' are
-    even, as films want.
+    to at most three lines. `scale` repeats pixels, so that nothing is smoothed away. The frames are
+    (T, H', W', 3) uint8; H' and W' are even, as MP4 requires.
     """
     num_clips, num_frames, height, width, _ = clips.shape
     if min(num_clips, columns, scale) < 1:
@@ -52,17 +55,17 @@ def contact_sheet(
     if len(labels) != num_clips:
         raise ValueError(f"{len(labels)} labels for {num_clips} clips")
 
-    page = Page(labels, height * scale, width * scale, columns, title, font_size)
-    frames = np.repeat(page.draw()[np.newaxis], num_frames, axis=0)
+    layout = SheetLayout(labels, height * scale, width * scale, columns, title, font_size)
+    frames = np.repeat(layout.draw()[np.newaxis], num_frames, axis=0)
     for index, clip in enumerate(clips):
-        left, top = page.corner(index)
-        place = np.s_[:, top : top + page.clip_height, left : left + page.clip_width]
+        left, top = layout.corner(index)
+        place = np.s_[:, top : top + layout.clip_height, left : left + layout.clip_width]
         frames[place] = clip.repeat(scale, axis=1).repeat(scale, axis=2)
     return frames
 
 
-class Page:
-    """The still part of a contact sheet: what is written, and where each clip goes."""
+class SheetLayout:
+    """The still part of a contact sheet: texts, and places of clips."""
 
     def __init__(
         self,
@@ -86,7 +89,7 @@ class Page:
         self.head = self.gap + (round(2.5 * font_size) if title else 0)
         self.pad = font_size // 2  # from a clip down to its label
         self.line_height = round(1.25 * font_size)
-        self.cell_width = max(clip_width, 7 * font_size)  # in less, words find no room
+        self.cell_width = max(clip_width, 7 * font_size)  # narrower cells cut most words
         self.labels = [wrap(label, self.cell_width, self.font.getlength) for label in labels]
         num_lines = max(len(lines) for lines in self.labels)
         self.cell_height = clip_height + self.pad + num_lines * self.line_height
@@ -99,34 +102,35 @@ class Page:
         return left + (self.cell_width - self.clip_width) // 2, top
 
     def draw(self) -> np.ndarray:
-        """Return the page without clips, (H', W', 3) uint8."""
+        """Return the sheet without clips, (H', W', 3) uint8."""
         from PIL import Image, ImageDraw
 
         width = self.gap + self.columns * (self.cell_width + self.gap)
         height = self.head + self.rows * (self.cell_height + self.gap)
         page = Image.new("RGB", (width + width % 2, height + height % 2), PAPER)
-        pen = ImageDraw.Draw(page)
+        draw = ImageDraw.Draw(page)
         title = shorten(self.title, width - 2 * self.gap, self.title_font.getlength)
-        pen.text((self.gap, self.gap), title, INK, self.title_font)
+        draw.text((self.gap, self.gap), title, INK, self.title_font)
         for index, lines in enumerate(self.labels):
             left, top = self.corner(index)
             right, bottom = left + self.clip_width, top + self.clip_height
-            pen.rectangle((left - 1, top - 1, right, bottom), outline=LINE)
+            draw.rectangle((left - 1, top - 1, right, bottom), outline=LINE)
             for number, line in enumerate(lines):
                 place = ((left + right) / 2, bottom + self.pad + number * self.line_height)
-                pen.text(place, line, INK, self.font, anchor="ma")
+                draw.text(place, line, INK, self.font, anchor="ma")
         return np.array(page)
 
 
 def wrap(text: str, width: int, length: Callable[[str], float]) -> list[str]:
-    """Return text as at most three lines of `width` pixels; what does not fit ends in an ellipsis.
+    """Return text as at most three lines of `width` pixels.
 
-    Lines break at spaces, and after a hyphen where one word is too long.
+    Lines break at spaces, and after a hyphen where one word is too long. A line that does not fit
+    ends in an ellipsis.
     """
     lines = [""]
-    for word in text.split():
-        for part, joint in parts_of(word, width, length):
-            longer = f"{lines[-1]}{joint}{part}" if lines[-1] else part
+    for chunk in text.split():
+        for part, separator in split_at_hyphen(chunk, width, length):
+            longer = f"{lines[-1]}{separator}{part}" if lines[-1] else part
             if length(longer) <= width or not lines[-1]:
                 lines[-1] = longer
             else:
@@ -136,16 +140,19 @@ def wrap(text: str, width: int, length: Callable[[str], float]) -> list[str]:
     return [shorten(line, width, length) for line in lines]
 
 
-def parts_of(word: str, width: int, length: Callable[[str], float]) -> list[tuple[str, str]]:
-    """Return a word's unbreakable parts, each with the joint to the part before."""
-    if length(word) <= width or "-" not in word:
-        return [(word, " ")]
-    first, rest = word.split("-", 1)
+def split_at_hyphen(text: str, width: int, length: Callable[[str], float]) -> list[tuple[str, str]]:
+    """Return the unbreakable parts of a text without spaces.
+
+    Each comes with the separator to the part before.
+    """
+    if length(text) <= width or "-" not in text:
+        return [(text, " ")]
+    first, rest = text.split("-", 1)
     return [(f"{first}-", " "), (rest, "")]
 
 
 def shorten(text: str, width: int, length: Callable[[str], float]) -> str:
-    """Return text that is at most `width` pixels long, cut and ended by an ellipsis if need be."""
+    """Return text cut to `width` pixels, an ellipsis marking the cut."""
     if length(text) <= width:
         return text
 

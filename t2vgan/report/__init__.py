@@ -1,4 +1,4 @@
-"""Write self-contained HTML pages: the report of a run, or a comparison of runs.
+"""Write self-contained HTML pages of one run or several.
 
 A page works offline and runs no script: pictures are data URIs, charts are inline SVG, the moving
 pictures are CSS animations.

@@ -70,7 +70,7 @@ def _build_curves(run: Run, paths: Mapping[str, str]) -> list[Plot]:
 def _build_matrices(
     attributes: Record,
 ) -> Iterator[tuple[str, list[str], dict[str, dict[str, float]]]]:
-    """Yield the name, columns (seen) and rows (asked for) of each confusion matrix."""
+    """Yield each confusion matrix: name, columns (seen), rows (asked for)."""
     for name in attributes:
         confusion = get_record(get_record(attributes, name), "confusion")
         counts = {asked: _counts(get_record(confusion, asked)) for asked in confusion}

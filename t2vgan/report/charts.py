@@ -120,9 +120,9 @@ class Plot:
         return data
 
     def probes(self) -> Iterator[tuple[float, float, float, Bucket]]:
-        """Yield a strip for each bucket, which shows its values under the pointer.
+        """Yield (left, width, x, bucket) of each bucket's hover strip.
 
-        Each is (left, width, x, bucket) and reaches halfway to the neighbours.
+        A strip shows its values under the pointer and reaches halfway to its neighbours.
         """
         places = [self.x(bucket.x) for bucket in self.buckets]
         edges = [LEFT, *map(fmean, pairwise(places)), RIGHT]

@@ -123,7 +123,7 @@ def _without_record(path: Path) -> Path:
 
 
 def _build_cost_rows(runs: Sequence[Run]) -> Rows:
-    """Return name -> a cell for each run, for what training cost."""
+    """Return rows of what training cost."""
     costs = [_compute_costs(run) for run in runs]
     rows = {name: [Cell(text=cost[name]) for cost in costs] for name in costs[0]}
     return {name: row for name, row in rows.items() if any(cell.text != ABSENT for cell in row)}
@@ -143,7 +143,7 @@ def _compute_costs(run: Run) -> dict[str, str]:
 
 
 def _build_setting_rows(runs: Sequence[Run]) -> Rows:
-    """Return name -> a cell for each run, for settings and hardware that differ."""
+    """Return rows of the settings and the hardware that differ."""
     columns = [{**dict(flatten(run.config)), **dict(flatten(run.environment))} for run in runs]
     trained = [column for run, column in zip(runs, columns, strict=True) if run.is_trained]
     names = dict.fromkeys(name for column in trained for name in column)

@@ -1,4 +1,4 @@
-"""Lay out prompts by moments, seeds or runs, each cell a looping clip."""
+"""Lay out looping clips: prompts by moments, seeds or runs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ Line = tuple[str, Sequence[Clip | None]]  # a prompt and its clips
 
 @dataclass(frozen=True)
 class ContactSheet:
-    """Prompts by columns of clips; held-out prompts come last, in a group of their own."""
+    """Clips of prompts (lines) by moments, seeds or runs (columns)."""
 
     strips: Sequence[FilmStrips]
     columns: Sequence[Column]
@@ -78,10 +78,7 @@ def build_moments_sheet(run: Run, problems: list[str]) -> ContactSheet | None:
 
 
 def build_seeds_sheet(run: Run, problems: list[str]) -> ContactSheet | None:
-    """Lay out prompts by seeds, a real clip of each prompt first.
-
-    Return None if the run has no clips by seed.
-    """
+    """Lay out prompts by seeds, a real clip first; None without seeds."""
     present = [record for record in run.seeds if picture_path(run, record)]
     if not present:
         return None
@@ -116,10 +113,7 @@ def build_seeds_sheet(run: Run, problems: list[str]) -> ContactSheet | None:
 def build_runs_sheet(
     runs: Sequence[Run], labels: Sequence[str], problems: list[str]
 ) -> ContactSheet | None:
-    """Lay out the last samples of several runs side by side.
-
-    Return None if no run has any.
-    """
+    """Lay out the last samples of several runs; None without any."""
     strips, columns = [], []
     for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
         present = [record for record in run.samples if picture_path(run, record)]
@@ -154,7 +148,7 @@ def choose_evenly(items: Sequence[T], most: int) -> list[T]:
 def _build_lines(
     rows: Iterable[Row], strips: Sequence[FilmStrips], remarks: Sequence[str]
 ) -> list[Line]:
-    """Return a line for each row, with one clip from each of the strips."""
+    """Return a line for each row, with a clip of each strip."""
     pairs = list(zip(strips, remarks, strict=True))
     return [(row.prompt, [one.clip(row, remark) for one, remark in pairs]) for row in rows]
 

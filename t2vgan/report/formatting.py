@@ -17,7 +17,7 @@ def format_percent(share: float | None) -> str:
 
 
 def format_css_percent(share: float) -> str:
-    """Format a share of 1 as a CSS percentage, cut to 0 % and 100 %."""
+    """Format a share of 1 as a CSS percentage, clamped."""
     return f"{100 * min(max(share, 0), 1):.1f}%"
 
 
@@ -39,7 +39,7 @@ def format_number(number: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Format seconds in their two largest units: 552 -> "9 min 12 s"."""
+    """Format seconds in two units: 552 -> "9 min 12 s"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

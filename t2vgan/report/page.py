@@ -94,7 +94,7 @@ def _device(environment: Record) -> tuple[str, str]:
 
 
 def _format_warnings(run: Run) -> list[str]:
-    """Return the last warnings, the latest first; the rest are among the events."""
+    """Return the last warnings, latest first, and how many came before."""
     events = _format_events(run.warnings[-MAX_WARNINGS:])
     hidden = len(run.warnings) - MAX_WARNINGS
     shown = [f"{step}: {message}" for step, _, message in reversed(events)]

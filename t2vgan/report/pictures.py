@@ -1,4 +1,4 @@
-"""Read a run's film strips and make them light enough for the page.
+"""Read a run's film strips and compress them for the page.
 
 A film strip has one row for each clip, its frames side by side. A picture goes into the page once.
 Each cell of a sheet shows one frame of one row, and a CSS animation steps along the row. All cells
@@ -30,7 +30,7 @@ DEFAULT_FPS = 10
 
 @dataclass(frozen=True)
 class Row:
-    """One clip of a picture: a prompt and the number of its clip."""
+    """One clip of a picture: its prompt and its number."""
 
     prompt: str
     occurrence: int = 0
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Clip:
-    """One cell of a contact sheet, which plays one row of a picture."""
+    """A cell of a contact sheet, playing one row of a picture."""
 
     css_class: str
     position: float  # of the row, in percent from top to bottom
@@ -59,7 +59,7 @@ class FilmStrips:
     picture: str  # WebP in base64
 
     def clip(self, row: Row, remark: str) -> Clip | None:
-        """Return the cell of one row, or None where the picture lacks it."""
+        """Return the cell of a row, None where the picture lacks it."""
         if row not in self.rows:
             return None
         position = 100 * self.rows.index(row) / max(len(self.rows) - 1, 1)

@@ -159,7 +159,7 @@ def get_value(record: Record, path: str) -> Any:
 
 
 def get_number(record: Record, path: str) -> float | None:
-    """Return a number if it is finite and at most LARGEST, else None."""
+    """Return a number if finite and at most LARGEST, else None."""
     return _number(get_value(record, path))
 
 

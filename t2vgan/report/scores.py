@@ -76,7 +76,7 @@ def build_prompt_table(run: Run) -> dict[str, Any] | None:
 
 
 def build_evaluation_table(run: Run) -> dict[str, Any] | None:
-    """Tabulate evaluation.json by groups of clips; None if there is no such file.
+    """Tabulate evaluation.json by groups of clips; None if it is missing.
 
     Every object inside that has an `accuracy` is a group (generated clips, real clips as ceiling,
     controls) and a column; all other numbers and texts are facts, the protocol last.

@@ -27,7 +27,7 @@ from t2vgan.media import (
     to_data_uri,
 )
 from t2vgan.media import clips as clips_module
-from t2vgan.media.animations import palettize
+from t2vgan.media.animations import build_palette
 from t2vgan.media.sheets import wrap
 
 WHITE, BLUE, RED = (255, 255, 255), (0, 0, 255), (255, 0, 0)
@@ -207,7 +207,7 @@ def test_a_crowded_gif_palette_has_room_for_small_objects():
     for colour, place in objects.items():
         shades = np.array(colour) + rng.integers(-20, 21, (4, 6, 6, 3))
         frames[:, place : place + 6, place : place + 6] = shades.clip(0, 255)
-    palette, indexed = palettize(frames)
+    palette, indexed = build_palette(frames)
     error = np.abs(palette[indexed].astype(int) - frames).max()
     assert error < 64, "a magenta object is not drawn red"
 
