@@ -1,4 +1,4 @@
-"""The report in a real browser: it says nothing, asks for nothing, moves, and fits a phone."""
+"""The report in a real browser: no message, no request, moving clips."""
 
 import shutil
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def chromium(tmp_path_factory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, Path]:
-    """A page of a run whose names and prompts are hostile, and a comparison of more such things."""
+    """Pages of a run and a comparison, with hostile names and prompts."""
     folder = tmp_path_factory.mktemp("runs")
     one = make_run(folder / "<img src=x onerror=alert(1)>")
     other = folder / "other"
@@ -78,7 +78,7 @@ def test_clips_stand_still_where_motion_is_unwanted(chromium, pages):
 
 
 def test_clips_are_drawn_and_not_empty(chromium, pages, tmp_path):
-    """The pixels of a clip come from its picture: noise, here, and not the plain background."""
+    """A clip's pixels are its picture's noise, not the background."""
     import numpy as np
     from PIL import Image
 
@@ -102,16 +102,16 @@ def test_hostile_text_makes_no_element(chromium, pages):
     assert chromium.evaluate(shade.format("hit")) != chromium.evaluate(shade.format("miss"))
 
 
-def test_a_browser_that_finds_fault_is_heard(chromium, tmp_path):
-    """The tests above can fail: a page with a script, a request and an overflow is told apart."""
+def test_a_browser_that_finds_fault_is_noticed(chromium, tmp_path):
+    """The tests above fail on a script, a request or an overflow."""
     page = tmp_path / "bad.html"
     page.write_text(
         "<div style='width:2000px'>wide</div><img src='gone.png'>"
         "<script>console.error('oh'); undefined.x</script>"
     )
     chromium.open(page, width=375)
-    heard = " ".join(chromium.complaints())
-    assert "oh" in heard
-    assert "TypeError" in heard
+    messages = " ".join(chromium.complaints())
+    assert "oh" in messages
+    assert "TypeError" in messages
     assert any(url.endswith("gone.png") for url in chromium.requests())
     assert chromium.evaluate("document.documentElement.scrollWidth") > 375
