@@ -17,10 +17,10 @@ import webdataset
 from benchmarks.measure import benchmark, print_summary, run_turns, summarise
 from benchmarks.record import write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
-from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.loader import ClipLoader
 from t2vgan.data.manifest import Manifest, load_manifest
-from t2vgan.data.mixture import alone
+from t2vgan.data.mixture import single_dataset
 from t2vgan.data.shards import decode_strip, read_samples
 
 BATCH_SIZE = 16
@@ -72,8 +72,8 @@ def decode_only(strips: list[bytes], manifest: Manifest) -> int:
 
 def clip_loader(folder: Path, manifest: Manifest, num_clips: int) -> int:
     """Read batches as training does: exact order, checksums, prompts, frames."""
-    data = alone(LocalDataSet(folder, manifest))
-    order = data.order(num_streams=NUM_STREAMS, shuffle_window=256, seed=0)
+    data = single_dataset(LocalDataset(folder, manifest))
+    order = data.create_sampler(num_streams=NUM_STREAMS, shuffle_window=256, seed=0)
     with ClipLoader(data, order, global_batch_size=BATCH_SIZE) as loader:
         return sum(len(batch.keys) for batch in islice(loader, num_clips // BATCH_SIZE))
 

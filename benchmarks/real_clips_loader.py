@@ -30,10 +30,10 @@ from benchmarks.record import write_record
 from data_tools.build.destination import Destination
 from data_tools.build.runner import complete
 from data_tools.pack_videos import PackOptions, make_plan
-from t2vgan.data.dataset import LocalDataSet, read_samples_of
+from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.loader import ClipLoader
 from t2vgan.data.manifest import Geometry, load_manifest
-from t2vgan.data.mixture import DatasetMixture, alone
+from t2vgan.data.mixture import DatasetMixture, single_dataset
 from t2vgan.data.shards import EncodedSample, decode_sample
 
 BATCH_SIZE = 16
@@ -81,17 +81,17 @@ def pack(folder: Path, storage: str, num_clips: int) -> DatasetMixture:
     options = PackOptions(source=str(folder), out="", storage=storage, rows_per_shard=rows)
     out = folder / storage
     complete(make_plan(options), Destination(out), num_workers=1)
-    return alone(LocalDataSet(out, load_manifest(out)))
+    return single_dataset(LocalDataset(out, load_manifest(out)))
 
 
 def ways_of(data: DatasetMixture, extension: str, folder: Path) -> Ways:
     """Return the readers of the clips, each with its own copy."""
-    (data_set,) = data.parts
+    (dataset,) = data.parts
     geometry = data.manifest.geometry
-    samples = [sample for _, sample in read_samples_of(data_set)]
-    order = data.order(num_streams=NUM_STREAMS, shuffle_window=256, seed=0)
+    samples = [sample for _, sample in dataset.iter_samples()]
+    order = data.create_sampler(num_streams=NUM_STREAMS, shuffle_window=256, seed=0)
     loader = ClipLoader(data, order, global_batch_size=BATCH_SIZE)
-    urls = [data_set.path_of(shard) for shard in range(len(data.manifest.shards))]
+    urls = [dataset.shard_path(shard) for shard in range(len(data.manifest.shards))]
     ways: Ways = {
         "pure decode, from memory": partial(decode_all, samples, geometry),
         "ClipLoader": partial(clip_loader, loader, data.manifest.num_samples),

@@ -159,10 +159,10 @@ def _detect(
 
 
 def _metadata_of(sample: "EncodedSample") -> "dict[str, JsonValue]":
-    from t2vgan.data.shards import metadata_of
+    from t2vgan.data.shards import parse_metadata
 
     try:
-        return metadata_of(sample)
+        return parse_metadata(sample)
     except ValueError:
         return {}
 

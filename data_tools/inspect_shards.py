@@ -138,11 +138,11 @@ def pick_clips(
 
 
 def _samples(found: "Destination", manifest: "Manifest") -> "Iterator[EncodedSample]":
-    from t2vgan.data.shards import samples_of
+    from t2vgan.data.shards import read_samples
 
     for entry in manifest.shards:
         with found.copy_of(entry.name) as path:
-            yield from samples_of(open(path, "rb"), f"{found}/{entry.name}")  # noqa: SIM115
+            yield from read_samples(path, name=f"{found}/{entry.name}")
 
 
 def write_contact_sheet(

@@ -33,7 +33,7 @@ def repair_shards(
 ) -> int:
     """Make exactly the missing or damaged shards again from their source.
 
-    The exit code is 1 where the source gives other bytes now.
+    The exit code is 1 where the source, or another version of a library, gives other bytes now.
 
     Args:
         folder: The folder with manifest.json and its shards.
@@ -73,7 +73,8 @@ def repair_shards(
         )
     if changed:
         print(
-            f"the source of {len(changed)} shards has changed; the manifest says what is there now"
+            f"the source of {len(changed)} shards, or a library that encodes them, has changed;"
+            " the manifest says what is there now"
         )
     return int(bool(changed))
 

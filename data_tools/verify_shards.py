@@ -94,7 +94,7 @@ class Verifier:
             yield f"{num_lost} rows have neither clips nor a reason: {first}"
 
     def _shard_problems(self, entry: "ShardEntry") -> Iterator[str]:
-        from t2vgan.data.shards import samples_of
+        from t2vgan.data.shards import read_samples
         from t2vgan.utils.files import sha256_of
 
         where, num_samples = f"{self._out}/{entry.name}", 0
@@ -102,7 +102,7 @@ class Verifier:
             with self._out.copy_of(entry.name) as path:
                 if (found := sha256_of(path)) != entry.sha256:
                     yield f"{where}: expected sha256 {entry.sha256}, found {found}"
-                for sample in samples_of(open(path, "rb"), where):  # noqa: SIM115 (it closes it)
+                for sample in read_samples(path, name=where):
                     num_samples += 1
                     faults = self._faults(sample, entry.name)
                     yield from (f"{where}: sample {sample.key}: {fault}" for fault in faults)

@@ -59,7 +59,7 @@ def test_a_prompt_of_unknown_words_only_is_refused_even_when_allowed(vocabulary)
 
 
 def test_of_an_endless_prompt_the_first_words_are_read():
-    """By all alike: no word beyond them is in the vocabulary, nor makes two prompts different."""
+    """Later words are in no vocabulary and make no two prompts different."""
     prompt = "circle " * MAX_TOKENS
     assert tokenize(prompt + "moving " * 1000) == tokenize(prompt)
     vocabulary = Vocabulary.from_prompts([prompt + "moving up"])

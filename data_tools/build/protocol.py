@@ -15,7 +15,8 @@ from t2vgan.data.shards import (
     Manifest,
     ShardEntry,
     fingerprint,
-    prompt_of,
+    library_versions,
+    parse_prompt,
     write_shard,
 )
 
@@ -86,6 +87,7 @@ class BuildHeader(BaseModel):
             prompts={prompt: counts[prompt] for prompt in (*known, *others)},
             held_out_prompts=self.held_out_prompts,
             input=self._input_counts(in_order),
+            libraries=library_versions(),
         )
 
     def _input_counts(self, built: Iterable[BuiltShard]) -> InputCounts | None:
@@ -155,7 +157,7 @@ def build_shard(
 
     def counted() -> Iterator[EncodedSample]:
         for sample in samples:
-            counts[prompt_of(sample)] += 1
+            counts[parse_prompt(sample)] += 1
             yield sample
 
     entry = write_shard(path, counted())

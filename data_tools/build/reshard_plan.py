@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from t2vgan.data.manifest import check_alike, held_out_together
+from t2vgan.data.manifest import check_compatible, merge_held_out_prompts
 from t2vgan.data.shards import (
     EncodedSample,
     Manifest,
     load_manifest,
-    metadata_of,
-    prompt_of,
+    parse_metadata,
+    parse_prompt,
     read_samples,
 )
 from t2vgan.errors import UserError
@@ -77,7 +77,7 @@ class ReshardPlan:
             geometry=first.geometry,
             fps=first.fps,
             num_shards=min(-(-sum(sizes) // self.clips_per_shard), max(sizes)),  # none is empty
-            held_out_prompts=held_out_together(self.manifests),
+            held_out_prompts=merge_held_out_prompts(self.manifests),
             prompt_order=tuple(dict.fromkeys(p for m in self.manifests for p in m.prompts)),
         )
 
@@ -140,7 +140,7 @@ class MixedShard:
 def choose(folders: Sequence[Path], selection: Selection, clips_per_shard: int) -> ReshardPlan:
     """Read data sets and choose clips; raise UserError if none is left."""
     manifests = tuple(map(load_manifest, folders))
-    check_alike(dict(zip(map(str, folders), manifests, strict=True)))
+    check_compatible(dict(zip(map(str, folders), manifests, strict=True)))
     chooser = Chooser(selection)
     shards: list[Path] = []
     picks = []
@@ -182,11 +182,11 @@ class Chooser:
     def _keep(self, sample: EncodedSample, path: Path) -> bool:
         selection = self._selection
         try:
-            if not self._pattern.search(prompt_of(sample)):
+            if not self._pattern.search(parse_prompt(sample)):
                 return False
             if not selection.min_motion and not selection.drop_duplicates:
                 return True
-            metadata = metadata_of(sample)
+            metadata = parse_metadata(sample)
             moving = metadata["motion"] >= selection.min_motion
             return moving and (
                 not selection.drop_duplicates or self._seen.is_new(metadata["perceptual_hash"])

@@ -8,7 +8,7 @@ from t2vgan.data.shards import (
     Manifest,
     ShardEntry,
     load_manifest,
-    prompt_of,
+    parse_prompt,
     read_samples,
 )
 from t2vgan.errors import UserError
@@ -67,7 +67,7 @@ def recover(build: Build, out: Destination, manifest: Manifest) -> dict[int, Bui
 
 def count_prompts(shard: Path) -> dict[str, int]:
     """Count how often each prompt occurs in a shard."""
-    return dict(Counter(map(prompt_of, read_samples(shard))))
+    return dict(Counter(map(parse_prompt, read_samples(shard))))
 
 
 def is_intact(out: Destination, entry: ShardEntry | None) -> bool:

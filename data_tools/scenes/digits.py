@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from pydantic import JsonValue
 
-from t2vgan.data.digit_glyphs import NUM_DIGITS, drawn_half
+from t2vgan.data.digit_glyphs import NUM_DIGITS, load_drawn_digits
 from t2vgan.data.shards import Geometry
 
 from .apart import keep_apart
@@ -146,7 +146,7 @@ def _move_apart(paths: Sequence[Paths], numbers: np.ndarray, geometry: Geometry)
 
 def _pictures(numbers: np.ndarray, named: Sequence[Object]) -> np.ndarray:
     """Pick each digit's picture, ink (N, 8, 8), by numbers (N,)."""
-    known = drawn_half()
+    known = load_drawn_digits()
     places = {str(digit): np.flatnonzero(known.digits == digit) for digit in range(NUM_DIGITS)}
     chosen = [
         places[digit][int(number * len(places[digit]))]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from t2vgan.data.shards import EncodedSample, metadata_of
+from t2vgan.data.shards import EncodedSample, parse_metadata
 
 from ..build.journal import INPUT_LIST
 from ..build.protocol import (
@@ -121,7 +121,7 @@ class PackedShard:
 
     def _check(self, clip: EncodedSample, seen: SeenClips) -> None:
         """Raise VideoError for a clip that the settings filter out."""
-        settings, metadata = self.settings.clips, metadata_of(clip)
+        settings, metadata = self.settings.clips, parse_metadata(clip)
         if (motion := metadata["motion"]) < settings.min_motion:
             raise VideoError("static", f"motion {motion:g} is below {settings.min_motion:g}")
         if settings.drop_duplicates and not seen.is_new(metadata["perceptual_hash"]):

@@ -91,10 +91,10 @@ def main() -> None:
 
 def warn_of_long_prompts(prompts: Sequence[str]) -> None:
     """Warn of each prompt that has more words than are read."""
-    from t2vgan.tokenizer import MAX_TOKENS, words_of
+    from t2vgan.tokenizer import MAX_TOKENS, split_words
 
     for prompt in prompts:
-        if (count := len(words_of(prompt))) > MAX_TOKENS:
+        if (count := len(split_words(prompt))) > MAX_TOKENS:
             text = f"{prompt[:60]!r}... has {count} words; the first {MAX_TOKENS} are read"
             print(f"warning: prompt {text}", file=sys.stderr)
 

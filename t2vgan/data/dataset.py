@@ -1,6 +1,6 @@
-"""A folder of shards, here or behind a URL: the one door to them.
+"""Sharded datasets, in a folder or behind a URL.
 
-Training, what a run measures of itself, and the evaluation all read through it.
+Training, the evaluations during a run and the evaluation command all read through this module.
 """
 
 import os
@@ -21,117 +21,141 @@ from t2vgan.data.manifest import (
     parse_manifest,
 )
 from t2vgan.data.remote import RemoteFolder
-from t2vgan.data.shard_cache import ShardCache, digest_of
-from t2vgan.data.shards import EncodedSample, samples_of
+from t2vgan.data.shard_cache import ShardCache, compute_sha256
+from t2vgan.data.shards import EncodedSample, iter_shard_samples
 from t2vgan.data.tar import READ_BUFFER_BYTES
 from t2vgan.errors import UserError
 from t2vgan.utils.urls import as_location, is_url
 
-Signature = tuple[int, int, int]
+FileVersion = tuple[int, int, int]
 
 
 class ShardedDataset(ABC):
-    """One folder of shards. A shard is named by its place in the manifest."""
+    """A folder of shards, each named by its index in the manifest."""
 
     manifest: Manifest
 
     @abstractmethod
-    def path_of(self, shard: int) -> str:
-        """Return a shard's path or URL, for people."""
+    def shard_path(self, shard: int) -> str:
+        """Return a shard's path or URL, for messages."""
 
     @abstractmethod
-    def file_version(self, shard: int) -> Signature:
-        """Return what changes when a shard is replaced or written to; UserError if it was."""
+    def file_version(self, shard: int) -> FileVersion:
+        """Return a value that changes when a shard is replaced or modified.
 
-    @abstractmethod
-    def open(self, shard: int, *, verify: bool) -> BinaryIO:
-        """Return a shard, open at its start; `verify` compares its checksum with the manifest's.
-
-        Raises UserError when it is not what the manifest says, OSError when it cannot be read.
+        Raises UserError when its size is not the manifest's.
         """
 
     @abstractmethod
-    def expect(self, shard: int) -> None:
-        """Be told that a shard will be asked for soon."""
+    def open(self, shard: int, *, verify: bool) -> BinaryIO:
+        """Open a shard at its start; `verify` compares its checksum too.
+
+        Raises UserError when it does not match the manifest, OSError when it cannot be read.
+        """
+
+    @abstractmethod
+    def prefetch(self, shard: int) -> None:
+        """Start fetching a shard that will be opened soon."""
+
+    def iter_samples(
+        self, *, skip: int = 0, skip_damaged: bool = False
+    ) -> Iterator[tuple[str, EncodedSample]]:
+        """Yield (shard path, sample) in order, without the first `skip`.
+
+        Shards that are skipped whole are not opened. Of a shard that is damaged or unreadable,
+        `skip_damaged` leaves out the rest; otherwise it raises UserError or OSError.
+        """
+        for shard, entry in enumerate(self.manifest.shards):
+            if skip < entry.num_samples:
+                path = self.shard_path(shard)
+                try:
+                    file = self.open(shard, verify=False)
+                    for sample in iter_shard_samples(file, path, skip=skip):
+                        yield path, sample
+                except (UserError, OSError):
+                    if not skip_damaged:
+                        raise
+            skip = max(0, skip - entry.num_samples)
 
 
-class LocalDataSet(ShardedDataset):
-    """A folder of this machine."""
+class LocalDataset(ShardedDataset):
+    """A folder on this machine."""
 
     def __init__(self, path: Path | str, manifest: Manifest) -> None:
         self.path, self.manifest = Path(path), manifest
-        self._verified: dict[int, Signature] = {}
+        self._verified: dict[int, FileVersion] = {}
 
-    def path_of(self, shard: int) -> str:
+    def shard_path(self, shard: int) -> str:
         return str(self.path / self.manifest.shards[shard].name)
 
-    def file_version(self, shard: int) -> Signature:
-        """Return a file's size, time and identity."""
-        status = os.stat(self.path_of(shard))
-        check_size(self.path_of(shard), status.st_size, self.manifest.shards[shard])
+    def file_version(self, shard: int) -> FileVersion:
+        """Return a file's size, modification time and inode."""
+        status = os.stat(self.shard_path(shard))
+        check_size(self.shard_path(shard), status.st_size, self.manifest.shards[shard])
         return (status.st_size, status.st_mtime_ns, status.st_ino)
 
     def open(self, shard: int, *, verify: bool) -> BinaryIO:
-        signature = self.file_version(shard)
-        file = open(self.path_of(shard), "rb", buffering=READ_BUFFER_BYTES)  # noqa: SIM115
-        if verify and self._verified.get(shard) != signature:
-            check_digest(self.path_of(shard), digest_of(file), self.manifest.shards[shard])
-            self._verified[shard] = signature
+        version = self.file_version(shard)
+        file = open(self.shard_path(shard), "rb", buffering=READ_BUFFER_BYTES)  # noqa: SIM115
+        if verify and self._verified.get(shard) != version:
+            check_sha256(self.shard_path(shard), compute_sha256(file), self.manifest.shards[shard])
+            self._verified[shard] = version
         return file
 
-    def expect(self, shard: int) -> None:
-        """Do nothing: it is here."""
+    def prefetch(self, shard: int) -> None:
+        """Do nothing: the shard is local."""
 
 
-class RemoteDataSet(ShardedDataset):
-    """A folder behind a URL, whose shards pass through a cache on this machine's disk."""
+class RemoteDataset(ShardedDataset):
+    """A folder behind a URL, read through a cache on local disk."""
 
     def __init__(self, folder: RemoteFolder, manifest: Manifest, cache: ShardCache) -> None:
         self.folder, self.manifest, self.cache = folder, manifest, cache
-        self._coming: set[int] = set()
+        self._prefetching: set[int] = set()
 
-    def path_of(self, shard: int) -> str:
+    def shard_path(self, shard: int) -> str:
         return f"{self.folder.url}/{self.manifest.shards[shard].name}"
 
-    def file_version(self, shard: int) -> Signature:
-        """Return always the same: a file that is open here changes no more."""
+    def file_version(self, shard: int) -> FileVersion:
+        """Return a constant: a cached file that is open does not change."""
         return (self.manifest.shards[shard].num_bytes, 0, 0)
 
     def open(self, shard: int, *, verify: bool) -> BinaryIO:
-        entry, where = self.manifest.shards[shard], self.path_of(shard)
+        entry, url = self.manifest.shards[shard], self.shard_path(shard)
 
         def download(file: BinaryIO) -> None:
             size = self.folder.size(entry.name)
-            check_size(where, entry.num_bytes if size is None else size, entry)
+            check_size(url, entry.num_bytes if size is None else size, entry)
             self.folder.download(entry.name, entry.num_bytes, file)
-            check_digest(where, digest_of(file), entry)  # always: the cache is others' too
+            check_sha256(url, compute_sha256(file), entry)  # always: other runs share the cache
 
         return self.cache.open(entry, download, verify=verify)
 
-    def expect(self, shard: int) -> None:
-        """Download a shard in a thread that nobody waits for."""
-        if shard not in self._coming:
-            self._coming.add(shard)
+    def prefetch(self, shard: int) -> None:
+        """Download a shard in a background thread."""
+        if shard not in self._prefetching:
+            self._prefetching.add(shard)
             threading.Thread(
-                target=self._fetch_ahead, args=(shard,), name="shard-ahead", daemon=True
+                target=self._prefetch, args=(shard,), name="shard-prefetch", daemon=True
             ).start()
 
-    def _fetch_ahead(self, shard: int) -> None:
-        with suppress(OSError, UserError):  # met again, and said, where the shard is needed
+    def _prefetch(self, shard: int) -> None:
+        with suppress(OSError, UserError):  # raised again where the shard is opened to be read
             self.open(shard, verify=False).close()
-        self._coming.discard(shard)
+        self._prefetching.discard(shard)
 
 
-def open_data_set(location: Path | str, cache: ShardCache | None = None) -> ShardedDataset:
-    """Open a folder or a URL; UserError when its manifest or one of its shards is not as it should.
+def open_dataset(location: Path | str, cache: ShardCache | None = None) -> ShardedDataset:
+    """Open a dataset in a folder or behind a URL.
 
-    Only names and sizes are looked at. A URL's shards pass through `cache`, by default the usual.
+    Only names and sizes are checked. A URL's shards pass through `cache`, by default the user's.
+    Raises UserError when the manifest or a shard is missing or invalid.
     """
     location = as_location(location)
     if not is_url(location):
         manifest = load_manifest(location)
         check_shards(location, manifest)
-        return LocalDataSet(location, manifest)
+        return LocalDataset(location, manifest)
     folder = RemoteFolder(location)
     try:
         manifest = parse_manifest(folder.read(MANIFEST_NAME), f"{folder.url}/{MANIFEST_NAME}")
@@ -141,33 +165,17 @@ def open_data_set(location: Path | str, cache: ShardCache | None = None) -> Shar
         ) from None
     if (sizes := folder.sizes()) is not None:
         check_sizes(folder.url, sizes, manifest)
-    return RemoteDataSet(folder, manifest, cache or ShardCache())
+    return RemoteDataset(folder, manifest, cache or ShardCache())
 
 
-def check_size(where: str, found: int, entry: ShardEntry) -> None:
-    """Raise UserError unless a shard has the bytes that the manifest says."""
+def check_size(path: str, found: int, entry: ShardEntry) -> None:
+    """Raise UserError unless a shard's size is the manifest's."""
     if found != entry.num_bytes:
         how = "truncated" if found < entry.num_bytes else "changed"
-        raise UserError(f"{where}: {how}: expected {entry.num_bytes} bytes, found {found}")
+        raise UserError(f"{path}: {how}: expected {entry.num_bytes} bytes, found {found}")
 
 
-def check_digest(where: str, found: str, entry: ShardEntry) -> None:
-    """Raise UserError unless a shard has the checksum that the manifest says."""
+def check_sha256(path: str, found: str, entry: ShardEntry) -> None:
+    """Raise UserError unless a shard's checksum is the manifest's."""
     if found != entry.sha256:
-        raise UserError(f"{where}: expected sha256 {entry.sha256}, found {found}")
-
-
-def read_samples_of(
-    data_set: ShardedDataset, *, skip: int = 0
-) -> Iterator[tuple[str, EncodedSample]]:
-    """Yield a data set's samples in order, all but the first `skip`, each with its shard's name.
-
-    The name is a path or URL. Shards that are skipped whole are not opened. Raises UserError when a
-    shard is damaged.
-    """
-    for shard, entry in enumerate(data_set.manifest.shards):
-        if skip < entry.num_samples:
-            where = data_set.path_of(shard)
-            file = data_set.open(shard, verify=False)
-            yield from ((where, sample) for sample in samples_of(file, where, skip=skip))
-        skip = max(0, skip - entry.num_samples)
+        raise UserError(f"{path}: expected sha256 {entry.sha256}, found {found}")

@@ -1,4 +1,7 @@
-"""Film strips: a clip's frames stacked top to bottom in one image file, (T*H, W, 3)."""
+"""Encode clips as film strips: frames stacked in one image.
+
+The image has shape (T*H, W, 3), the first frame on top.
+"""
 
 import io
 import struct
@@ -6,22 +9,31 @@ import struct
 import numpy as np
 
 from t2vgan.data.manifest import Geometry
-from t2vgan.data.webp import encode_flat
 
 EXTENSIONS = ("webp", "png", "jpg", "jpeg")
 MAX_WEBP_SIDE = 16383
 MAX_JPEG_SIDE = 65500  # of the library; the format allows 65535
-WEBP_METHOD, WEBP_EFFORT = 2, 0  # benchmarks/build_throughput.py compares the choices
+
+# benchmarks/build_throughput.py compares the choices: method 0 takes a third of the time of the
+# others, and with full effort a third of the bytes of method 0 with none.
+WEBP_OPTIONS = {"lossless": True, "method": 0, "quality": 100}
 
 
 def encode_strip(frames: np.ndarray) -> bytes:
-    """Encode frames (T, H, W, 3) uint8 RGB as a lossless WebP film strip."""
-    strip = _stack(frames, "WebP", MAX_WEBP_SIDE)
-    return encode_flat(strip) or _encode_with_pillow(strip)
+    """Encode frames (T, H, W, 3) uint8 RGB as lossless WebP."""
+    from PIL import Image
+
+    strip = Image.fromarray(_stack(frames, "WebP", MAX_WEBP_SIDE))
+    buffer = io.BytesIO()
+    strip.save(buffer, "WEBP", **WEBP_OPTIONS)
+    return buffer.getvalue()
 
 
 def encode_jpeg_strip(frames: np.ndarray, quality: int) -> bytes:
-    """Encode frames (T, H, W, 3) uint8 RGB as a JPEG film strip with colour at full resolution."""
+    """Encode frames (T, H, W, 3) uint8 RGB as JPEG.
+
+    Chroma is not subsampled.
+    """
     import cv2
 
     strip = cv2.cvtColor(_stack(frames, "JPEG", MAX_JPEG_SIDE), cv2.COLOR_RGB2BGR)
@@ -33,11 +45,11 @@ def encode_jpeg_strip(frames: np.ndarray, quality: int) -> bytes:
 
 
 def decode_strip(data: bytes, geometry: Geometry, *, out: np.ndarray | None = None) -> np.ndarray:
-    """Decode a WebP, PNG or JPEG film strip into frames (T, H, W, 3) uint8 RGB.
+    """Decode a WebP, PNG or JPEG film strip.
 
-    `out`, contiguous and of that shape, is a clip's place in a batch: filled, it saves a copy.
-    The size in the file's header is compared before anything is decoded, so that a small file
-    cannot claim a huge image. Raises ValueError with the reason.
+    Returns frames (T, H, W, 3) uint8 RGB. `out`, contiguous and of that shape, is a clip's place in
+    a batch: filling it saves a copy. The size in the file's header is checked before anything is
+    decoded, so that a small file cannot claim a huge image. Raises ValueError with the reason.
     """
     import cv2
 
@@ -67,18 +79,11 @@ def _stack(frames: np.ndarray, format: str, max_side: int) -> np.ndarray:
     return frames.reshape(num_frames * height, width, channels)
 
 
-def _encode_with_pillow(image: np.ndarray) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(
-        buffer, "WEBP", lossless=True, method=WEBP_METHOD, quality=WEBP_EFFORT
-    )
-    return buffer.getvalue()
-
-
 def image_size(data: bytes) -> tuple[int, int]:
-    """Return (width, height) from the header of a WebP, PNG or JPEG file; ValueError if none."""
+    """Return (width, height) from a WebP, PNG or JPEG file's header.
+
+    Raises ValueError when it has none.
+    """
     try:
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return _webp_size(data)

@@ -1,8 +1,8 @@
-"""Batches of clips: the order of the data (data_order.py) read, decoded and handed out ahead.
+"""Load batches of clips in the sampler's order, reading and decoding ahead.
 
-A stream hands its samples out window by window; a bad sample is replaced by one that is a function
-of the data alone, and named. Global batch k takes the next `global_batch_size / num_streams`
-samples of every stream, of which a rank has its own.
+A stream yields its samples window by window; a bad sample is reported and replaced by one that is
+a function of the data alone. Global batch k takes the next `global_batch_size / num_streams`
+samples of every stream; each rank has its own streams.
 """
 
 import queue
@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from t2vgan.data.mixture import DatasetMixture
-from t2vgan.data.mixture_sampler import MixtureSampler
-from t2vgan.data.sampler import StreamSampler
+from t2vgan.data.sampler import MixtureSampler, StreamSampler
 from t2vgan.data.shard_reader import BadSample, ShardReader, Window
 from t2vgan.data.shards import EncodedSample, Geometry, ShardError, decode_sample
 
-EPOCHS_AHEAD = 10  # where a run looks whose first epochs show nothing but damaged shards
+EPOCHS_AHEAD = 10  # searched where the first epochs hold only damaged shards
 
 
 @dataclass(frozen=True)
@@ -39,87 +38,95 @@ class Batch:
 
 
 def iterate_stream(
-    order: StreamSampler, reader: ShardReader, stream: int, position: int
+    sampler: StreamSampler, reader: ShardReader, stream: int, position: int
 ) -> Iterator[tuple[Window, int]]:
-    """Yield one stream's samples from `position` on as (their window in hand-out order, index).
+    """Yield a stream's samples from `position` on as (shuffled window, index).
 
-    Where damaged shards leave nothing readable in a window, samples of the nearest one that has
-    some follow at its end.
+    Where damaged shards leave nothing readable in a window, samples of the nearest readable one
+    are appended to it.
     """
-    for (segments, shuffled), (coming, _) in pairwise(order.windows(stream, position)):
-        for segment in coming:
-            reader.expect(segment)
+    for (segments, shuffled), (upcoming, _) in pairwise(sampler.windows(stream, position)):
+        for segment in upcoming:
+            reader.prefetch(segment)
         window = [sample for segment in segments for sample in reader.read(segment)]
-        handed_out = [window[index] for index in shuffled]
-        spare = [] if readable(window) else nearest_readable(order, reader, stream, position)
-        for index in range(len(handed_out)):
-            yield handed_out + spare, index
+        in_order = [window[index] for index in shuffled]
+        spare = []
+        if not filter_readable(window):
+            spare = find_readable_window(sampler, reader, stream, position)
+        for index in range(len(in_order)):
+            yield in_order + spare, index
         position += len(shuffled)
 
 
 def iterate_mixture(
-    data: DatasetMixture, order: MixtureSampler, stream: int, position: int, **options: Any
+    data: DatasetMixture, sampler: MixtureSampler, stream: int, position: int, **options: Any
 ) -> Iterator[tuple[Window, int]]:
-    """Yield one stream's samples of all data sets as `iterate_stream`; `options` of ShardReader."""
-    starts = order.starts(stream, position)
+    """Yield a stream's samples of all datasets, as `iterate_stream`.
+
+    `options` are those of ShardReader.
+    """
+    starts = sampler.part_positions(stream, position)
     parts = [
-        iterate_stream(own, ShardReader(data_set, **options), stream, start)
-        for data_set, own, start in zip(data.parts, order.parts, starts, strict=True)
+        iterate_stream(part_sampler, ShardReader(dataset, **options), stream, start)
+        for dataset, part_sampler, start in zip(data.parts, sampler.parts, starts, strict=True)
     ]
-    for number in order.draws(stream, position):
+    for number in sampler.iter_parts(stream, position):
         yield next(parts[number])
 
 
-def nearest_readable(
-    order: StreamSampler, reader: ShardReader, stream: int, position: int
+def find_readable_window(
+    sampler: StreamSampler, reader: ShardReader, stream: int, position: int
 ) -> Window:
-    """Return the readable samples of the nearest window in this epoch, else in the ones around it.
+    """Return the readable samples of the nearest window that has some.
 
-    A function of the data alone, so a resumed run finds the same; damaged shards cost no reading.
+    Windows of this epoch are searched first, then the epochs around it. The result is a function of
+    the data alone, so a resumed run finds the same; damaged shards are not read again.
     """
-    epoch, offset = divmod(position, order.stream_length)
-    here = offset - offset % order.shuffle_window
-    starts = range(0, order.stream_length, order.shuffle_window)
+    epoch, offset = divmod(position, sampler.stream_length)
+    here = offset - offset % sampler.shuffle_window
+    starts = range(0, sampler.stream_length, sampler.shuffle_window)
     own = sorted(starts, key=lambda start: (start > here, abs(start - here)))
     others = [*range(epoch - 1, -1, -1), *range(epoch + 1, epoch + EPOCHS_AHEAD)]
     for number, start in [(epoch, s) for s in own] + [(e, s) for e in others for s in starts]:
-        stop = min(start + order.shuffle_window, order.stream_length)
-        segments = order.segments(number, stream, start, stop)
-        if found := readable([sample for segment in segments for sample in reader.read(segment)]):
+        stop = min(start + sampler.shuffle_window, sampler.stream_length)
+        segments = sampler.segments(number, stream, start, stop)
+        window = [sample for segment in segments for sample in reader.read(segment)]
+        if found := filter_readable(window):
             return found
     return []
 
 
-def readable(window: Window) -> Window:
+def filter_readable(window: Window) -> Window:
     return [(shard, sample) for shard, sample in window if isinstance(sample, EncodedSample)]
 
 
 def decode_or_replace(
     window: Window, index: int, geometry: Geometry, out: np.ndarray
 ) -> tuple[str, str, BadSample | None]:
-    """Decode a sample, or the nearest good one before it (then after it) in its window, into `out`.
+    """Decode a sample into `out`, or else its nearest good neighbour.
 
-    A bad sample never shifts the order, and its replacement is a function of the window alone.
+    Neighbours before it in the window are tried first, then those after it. A bad sample never
+    shifts the order, and its replacement is a function of the window alone.
 
     Returns:
         The sample's own key, the prompt, and what was wrong, if anything.
     """
     shard, sample = window[index]
-    found = decode(window[index], geometry, out)
+    found = try_decode(window[index], geometry, out)
     if not isinstance(found, BadSample):
         return sample.key, found, None
     for neighbour in [*range(index - 1, -1, -1), *range(index + 1, len(window))]:
-        prompt = decode(window[neighbour], geometry, out)
+        prompt = try_decode(window[neighbour], geometry, out)
         if not isinstance(prompt, BadSample):
             return sample.key, prompt, found
     raise ShardError(f"{shard}: none of {len(window)} samples can be used; first: {found.detail}")
 
 
-def decode(
-    place: tuple[str, EncodedSample | BadSample], geometry: Geometry, out: np.ndarray
+def try_decode(
+    item: tuple[str, EncodedSample | BadSample], geometry: Geometry, out: np.ndarray
 ) -> str | BadSample:
-    """Decode a sample's frames into `out` and return its prompt, or what is wrong with it."""
-    shard, sample = place
+    """Decode a sample into `out`; return its prompt, or a BadSample."""
+    shard, sample = item
     if isinstance(sample, BadSample):
         return sample
     try:
@@ -129,15 +136,16 @@ def decode(
 
 
 class ClipLoader:
-    """Yields a rank's part of global batches `start_step`, `start_step + 1`, ... for ever.
+    """Iterate over a rank's part of the global batches, without end.
 
-    A thread reads and decodes ahead. Leave it with `close`, or use it in a `with` statement.
+    The first batch is that of `start_step`. A thread reads and decodes ahead: call `close`, or use
+    the loader in a `with` statement.
     """
 
     def __init__(
         self,
         data: DatasetMixture,
-        order: MixtureSampler,
+        sampler: MixtureSampler,
         *,
         global_batch_size: int,
         rank: int = 0,
@@ -150,9 +158,9 @@ class ClipLoader:
     ) -> None:
         self.data = data
         self.geometry = data.manifest.geometry
-        self.order = order
-        self.per_stream = global_batch_size // order.num_streams
-        per_rank = order.num_streams // world_size
+        self.sampler = sampler
+        self.per_stream = global_batch_size // sampler.num_streams
+        per_rank = sampler.num_streams // world_size
         self.streams = range(rank * per_rank, (rank + 1) * per_rank)
         self.step = start_step
         self.num_threads = num_threads
@@ -192,7 +200,7 @@ class ClipLoader:
                 for batch in self._batches(pool):
                     if not self._put(batch):
                         return
-        except BaseException as error:  # handed to the thread that asks for the next batch
+        except BaseException as error:  # raised again in __next__
             self._put(error)
 
     def _put(self, item: Batch | BaseException) -> bool:
@@ -208,15 +216,15 @@ class ClipLoader:
         start = self.step * self.per_stream
         options = {"verify": self.verify_checksums, "timeout_seconds": self.read_timeout_seconds}
         streams = [
-            iterate_mixture(self.data, self.order, stream, start, **options)
+            iterate_mixture(self.data, self.sampler, stream, start, **options)
             for stream in self.streams
         ]
         first = self.streams.start * self.per_stream
         positions = np.arange(first, first + len(streams) * self.per_stream)
         while True:
-            places = [place for stream in streams for place in islice(stream, self.per_stream)]
-            frames = np.empty((len(places), *self.geometry.shape), np.uint8)
-            keys, prompts, bad = zip(*self._decode(pool, places, frames), strict=True)
+            items = [item for stream in streams for item in islice(stream, self.per_stream)]
+            frames = np.empty((len(items), *self.geometry.shape), np.uint8)
+            keys, prompts, bad = zip(*self._decode(pool, items, frames), strict=True)
             yield Batch(
                 step=self.step,
                 frames=frames,
@@ -228,8 +236,8 @@ class ClipLoader:
             self.step += 1
 
     def _decode(
-        self, pool: ThreadPoolExecutor, places: list[tuple[Window, int]], frames: np.ndarray
+        self, pool: ThreadPoolExecutor, items: list[tuple[Window, int]], frames: np.ndarray
     ) -> list[tuple[str, str, BadSample | None]]:
-        windows, indexes = zip(*places, strict=True)
-        spread = map if self.num_threads == 1 else pool.map
-        return list(spread(decode_or_replace, windows, indexes, repeat(self.geometry), frames))
+        windows, indexes = zip(*items, strict=True)
+        map_samples = map if self.num_threads == 1 else pool.map
+        return list(map_samples(decode_or_replace, windows, indexes, repeat(self.geometry), frames))

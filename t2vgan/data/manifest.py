@@ -1,4 +1,4 @@
-"""The manifest: what a folder of shards holds, written last, verified by every reader."""
+"""Dataset manifest: written last by builders, checked by every reader."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ class Geometry(BaseModel):
 
 
 class ShardEntry(BaseModel):
-    """One shard as the manifest knows it."""
+    """One shard's name, size and checksum."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,17 +47,17 @@ class ShardEntry(BaseModel):
 
 
 class InputCounts(BaseModel):
-    """What became of the list that a data set was packed from; failures.jsonl has the rows."""
+    """Input rows and failures of a packed dataset; failures.jsonl lists them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_rows: Count
     failures: dict[str, Count]
-    """Reason -> rows, or clips of rows, that were left out for it."""
+    """Reason -> number of rows, or clips of rows, left out for it."""
 
 
 class Manifest(BaseModel):
-    """A folder of shards: what is in it, what made it, and how to prove that it is whole."""
+    """Content, origin and checksums of a folder of shards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -72,20 +72,26 @@ class Manifest(BaseModel):
     prompts: dict[str, Count]
     held_out_prompts: tuple[str, ...] = ()
     input: InputCounts | None = None
+    libraries: dict[str, str] | None = None
+    """Versions of the libraries that encoded the shards, on the machine that wrote the manifest."""
 
     @property
     def num_samples(self) -> int:
-        """The number of clips over all shards."""
+        """Number of clips in all shards."""
         return sum(shard.num_samples for shard in self.shards)
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 of the whole manifest: two folders with the same one hold the same bytes."""
-        return fingerprint(self.as_json())
+        """SHA-256 of all but `libraries`: equal fingerprints mean equal shards.
+
+        The same bytes may come from other versions of the libraries.
+        """
+        return fingerprint(self.model_copy(update={"libraries": None}).as_json())
 
     def as_json(self) -> dict[str, JsonValue]:
-        """Return the manifest as it is written: without `input` where there was none."""
-        return self.model_dump(mode="json", exclude=None if self.input else {"input"})
+        """Return the file's content, without `input` and `libraries` if None."""
+        absent = {name for name in ("input", "libraries") if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude=absent)
 
 
 def fingerprint(value: JsonValue) -> str:
@@ -95,7 +101,10 @@ def fingerprint(value: JsonValue) -> str:
 
 
 def load_manifest(folder: Path | str) -> Manifest:
-    """Read a folder's manifest; raise UserError if it is missing, damaged or of another version."""
+    """Read a folder's manifest.
+
+    Raises UserError when it is missing, damaged or of another version.
+    """
     path = Path(folder) / MANIFEST_NAME
     if not Path(folder).is_dir():
         command = f"python -m data_tools.build_shards circles --out {shlex.quote(str(folder))}"
@@ -110,7 +119,7 @@ def load_manifest(folder: Path | str) -> Manifest:
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
-    """Return the manifest that a file holds; raise UserError as `load_manifest`."""
+    """Parse a manifest file's content; errors as in `load_manifest`."""
     try:
         content = json.loads(data)
     except ValueError as error:
@@ -129,20 +138,20 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
 
 
 def write_manifest(folder: Path | str, manifest: Manifest) -> None:
-    """Write a folder's manifest, whole or not at all."""
+    """Write a folder's manifest atomically."""
     text = json.dumps(manifest.as_json(), indent=2, ensure_ascii=False)
     atomic_write_bytes(Path(folder) / MANIFEST_NAME, f"{text}\n".encode())
 
 
 def check_shards(folder: Path | str, manifest: Manifest) -> None:
-    """Check that every shard exists with its size in bytes; UserError names one that does not."""
+    """Raise UserError unless every shard exists with its size."""
     paths = {entry.name: Path(folder) / entry.name for entry in manifest.shards}
     sizes = {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
     check_sizes(str(folder), sizes, manifest)
 
 
 def check_sizes(where: str, sizes: Mapping[str, int], manifest: Manifest) -> None:
-    """Check the sizes of the files that a folder has; UserError as `check_shards`."""
+    """Compare file sizes with the manifest, as `check_shards`."""
     for entry in manifest.shards:
         if entry.name not in sizes:
             raise UserError(
@@ -155,25 +164,25 @@ def check_sizes(where: str, sizes: Mapping[str, int], manifest: Manifest) -> Non
             )
 
 
-def check_alike(manifests: Mapping[str, Manifest]) -> None:
-    """Raise UserError naming two data sets whose clips differ in size, length or rate."""
+def check_compatible(manifests: Mapping[str, Manifest]) -> None:
+    """Raise UserError if clips differ in size, length or frame rate."""
     (first_path, first), *others = manifests.items()
     for path, manifest in others:
-        if describe_clips(manifest) != describe_clips(first):
+        if format_clips(manifest) != format_clips(first):
             raise UserError(
-                f"{first_path} has clips of {describe_clips(first)}, {path} of"
-                f" {describe_clips(manifest)}; data sets to mix need the same: pack one of them"
+                f"{first_path} has clips of {format_clips(first)}, {path} of"
+                f" {format_clips(manifest)}; data sets to mix need the same: pack one of them"
                 " again in the other's size and fps"
             )
 
 
-def describe_clips(manifest: Manifest) -> str:
+def format_clips(manifest: Manifest) -> str:
     geometry = manifest.geometry
     return f"{geometry.num_frames} x {geometry.height} x {geometry.width} at {manifest.fps:g} fps"
 
 
-def held_out_together(manifests: Sequence[Manifest]) -> tuple[str, ...]:
-    """Return the prompts that one data set or another holds out and none trains on."""
+def merge_held_out_prompts(manifests: Sequence[Manifest]) -> tuple[str, ...]:
+    """Return prompts that a dataset holds out and none trains on."""
     held_out = dict.fromkeys(p for manifest in manifests for p in manifest.held_out_prompts)
     trained = {prompt for manifest in manifests for prompt in manifest.prompts}
     return tuple(prompt for prompt in held_out if prompt not in trained)

@@ -1,21 +1,31 @@
-"""The order of the data: a pure function of the manifest, the seed and one integer.
+"""Sample order: a pure function of manifest, seed and one integer.
 
 Epoch e lays all shards end to end in an order permuted by (seed, e). That line is cut into
 `num_streams` equal spans. A stream reads its span from front to back and shuffles inside fixed
 windows counted from the span's start. Global batch k takes the next `global_batch_size /
 num_streams` samples of every stream. Nothing depends on rank, world size or threads, so the whole
-state of the data is the step; and reading is sequential, so shards can live far away.
+state of the data is the step; and reading is sequential, so shards may be remote.
+
+Several datasets are mixed in rounds. In each round of a stream, dataset i has `slots[i]` places,
+permuted by (seed, stream, round); its n-th place in a stream is sample n of its own order there. So
+the shares are exact in every round, and seeking costs the counting of one round.
 """
 
+import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
+from itertools import repeat
 
 import numpy as np
 
 from t2vgan.errors import UserError
 from t2vgan.utils.seeds import permutation
+
+WEIGHT_STEP = Decimal("0.001")
+"""Resolution of mixture weights, which range from one thousandth to a thousand."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class StreamSampler:
-    """Where every sample of every stream lives: arithmetic only, nothing is opened."""
+    """Compute where every sample of every stream lies, without opening a shard."""
 
     counts: tuple[int, ...]
     num_streams: int
@@ -52,12 +62,15 @@ class StreamSampler:
 
     @property
     def stream_length(self) -> int:
-        """Samples of each stream in one epoch; sum(counts) mod num_streams sit the epoch out."""
+        """Samples of each stream in one epoch.
+
+        The last sum(counts) mod num_streams samples of an epoch's line are left out.
+        """
         return sum(self.counts) // self.num_streams
 
     def segments(self, epoch: int, stream: int, start: int, stop: int) -> list[Segment]:
-        """Return where offsets start..stop-1 of a stream's epoch lie, in reading order."""
-        shards, edges = self._line(epoch)
+        """Return where offsets start..stop-1 of a stream's epoch lie, in order."""
+        shards, edges = _shard_line(self.counts, self.seed, epoch)
         position = stream * self.stream_length + start
         end = stream * self.stream_length + stop
         found = []
@@ -69,9 +82,9 @@ class StreamSampler:
         return found
 
     def windows(self, stream: int, position: int) -> Iterator[tuple[list[Segment], np.ndarray]]:
-        """Yield (segments to read, the order to hand them out) from `position` on, for ever.
+        """Yield (segments to read, shuffled indexes) from `position` on, for ever.
 
-        The first order is cut short where `position` falls inside a window.
+        The first window's indexes are cut short where `position` falls inside it.
         """
         while True:
             epoch, offset = divmod(position, self.stream_length)
@@ -92,13 +105,49 @@ class StreamSampler:
             offset -= segment.count
         raise AssertionError("an offset lies inside its window")
 
-    def _line(self, epoch: int) -> tuple[list[int], list[int]]:
-        return _shard_line(self.counts, self.seed, epoch)
-
 
 @lru_cache(maxsize=4)
 def _shard_line(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[list[int], list[int]]:
-    """Return an epoch's shard order and the line positions where each shard starts and ends."""
+    """Return an epoch's shard order, and the shards' edges on its line."""
     shards = permutation(len(counts), seed, "shards", epoch)
     edges = np.concatenate([[0], np.cumsum(np.asarray(counts)[shards])])
     return shards.tolist(), edges.tolist()
+
+
+@dataclass(frozen=True)
+class MixtureSampler:
+    """Mix the samplers of one dataset or more, in rounds."""
+
+    parts: tuple[StreamSampler, ...]
+    slots: tuple[int, ...]
+    seed: int
+
+    @property
+    def num_streams(self) -> int:
+        return self.parts[0].num_streams
+
+    def part_positions(self, stream: int, position: int) -> list[int]:
+        """Convert a mixed stream's position to one in each dataset's own stream."""
+        number, offset = divmod(position, sum(self.slots))
+        begun = np.bincount(self._round(stream, number)[:offset], minlength=len(self.slots))
+        return [number * slots + int(count) for slots, count in zip(self.slots, begun, strict=True)]
+
+    def iter_parts(self, stream: int, position: int) -> Iterator[int]:
+        """Yield each sample's dataset number from `position` on, for ever."""
+        if len(self.slots) == 1:  # saves a permutation for each sample
+            yield from repeat(0)
+        number, offset = divmod(position, sum(self.slots))
+        while True:
+            yield from self._round(stream, number)[offset:].tolist()
+            number, offset = number + 1, 0
+
+    def _round(self, stream: int, number: int) -> np.ndarray:
+        places = np.repeat(np.arange(len(self.slots)), self.slots)
+        return places[permutation(len(places), self.seed, "mix", stream, number)]
+
+
+def compute_slots(weights: Sequence[Decimal]) -> tuple[int, ...]:
+    """Return the smallest whole numbers in the same proportion as the weights."""
+    thousandths = [int(weight / WEIGHT_STEP) for weight in weights]
+    common = math.gcd(*thousandths)
+    return tuple(number // common for number in thousandths)

@@ -1,9 +1,9 @@
-"""Shards from far away, kept on this machine's disk: bounded, shared by processes, always whole.
+"""Bounded disk cache of remote shards, shared by processes.
 
-A shard lies under the name of its SHA-256, so that any number of runs and data sets share a folder.
-It is downloaded under a temporary name, which the downloading process has locked and which has from
-the first byte on the size that it will have: so the sizes of all files are what the cache takes,
-and whoever meets the name without a lock knows that its process was killed.
+A shard is named by its SHA-256, so that any number of runs and datasets share a folder. It is
+downloaded to a temporary file that the downloading process has locked and that has its final size
+from the start: so the sum of all file sizes is the size of the cache, and a temporary file without
+a lock is left from a process that was killed.
 """
 
 import fcntl
@@ -25,32 +25,33 @@ Download = Callable[[BinaryIO], None]
 
 
 class ShardCache:
-    """A folder of downloaded shards; the least recently used ones make room for new ones."""
+    """A folder of downloaded shards with least-recently-used eviction."""
 
     def __init__(self, path: Path | None = None, gigabytes: float = 20) -> None:
         self.path = (path or DEFAULT_PATH).expanduser()
         self.gigabytes = gigabytes
 
     def open(self, entry: ShardEntry, download: Download, *, verify: bool = True) -> BinaryIO:
-        """Return a shard's file, downloaded if it is not here; open, no eviction takes it away.
+        """Open a shard's file, downloading it first if it is missing.
 
-        `download` writes the shard, or raises. `verify` proves one that was here already.
+        `download` writes the shard, or raises. `verify` checks the checksum of one that was cached
+        already. Eviction does not affect an open file.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         while True:
-            file = self._open_found(entry, verify) or self._fetch(entry, download)
+            file = self._open_cached(entry, verify) or self._fetch(entry, download)
             if file is not None:
                 return file
 
-    def _open_found(self, entry: ShardEntry, verify: bool) -> BinaryIO | None:
-        """Return a shard that is here; one that the disk has spoilt is removed."""
+    def _open_cached(self, entry: ShardEntry, verify: bool) -> BinaryIO | None:
+        """Open a cached shard; remove it if it is damaged."""
         path = self._path_of(entry)
         try:
             file = open(path, "rb")  # noqa: SIM115 (the caller closes it)
         except FileNotFoundError:
             return None
-        sound = os.fstat(file.fileno()).st_size == entry.num_bytes
-        if not sound or (verify and digest_of(file) != entry.sha256):
+        intact = os.fstat(file.fileno()).st_size == entry.num_bytes
+        if not intact or (verify and compute_sha256(file) != entry.sha256):
             file.close()
             path.unlink(missing_ok=True)
             return None
@@ -58,11 +59,11 @@ class ShardCache:
         return file
 
     def _fetch(self, entry: ShardEntry, download: Download) -> BinaryIO | None:
-        """Download a shard; return None where another process has meanwhile done so, or failed."""
+        """Download a shard; None if another process did, or failed, meanwhile."""
         temporary = self.path / f".tmp-{entry.sha256}"
         with open(os.open(temporary, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            if not is_still(file, temporary):
+            if not is_same_file(file, temporary):
                 return None
             try:
                 self._reserve(file, entry)
@@ -77,7 +78,7 @@ class ShardCache:
         return finished
 
     def _reserve(self, file: BinaryIO, entry: ShardEntry) -> None:
-        """Give the file its final size as soon as the cache has room for it."""
+        """Set the file's final size once the cache has room for it."""
         limit = round(self.gigabytes * 1e9)
         if entry.num_bytes > limit:
             raise UserError(
@@ -91,12 +92,12 @@ class ShardCache:
                 if self._shrink_to(limit - entry.num_bytes):
                     file.truncate(entry.num_bytes)
                     return
-            time.sleep(POLL_SECONDS)  # downloads of other processes take the room
+            time.sleep(POLL_SECONDS)  # downloads of other processes fill the cache
 
     def _shrink_to(self, num_bytes: int) -> bool:
-        """Remove what was not used for longest, until the rest takes at most `num_bytes`."""
+        """Evict the least recently used shards down to `num_bytes`, if possible."""
         remove_abandoned(self.path)
-        downloads, shards = measured(self.path, ".tmp-*"), measured(self.path, "*.tar")
+        downloads, shards = list_files(self.path, ".tmp-*"), list_files(self.path, "*.tar")
         total = sum(status.st_size for _, status in downloads + shards)
         for path, status in sorted(shards, key=lambda shard: shard[1].st_mtime_ns):
             if total <= num_bytes:
@@ -109,8 +110,8 @@ class ShardCache:
         return self.path / f"{entry.sha256}.tar"
 
 
-def measured(folder: Path, pattern: str) -> list[tuple[Path, os.stat_result]]:
-    """Return the files of a pattern, less those that vanish meanwhile, each with its status."""
+def list_files(folder: Path, pattern: str) -> list[tuple[Path, os.stat_result]]:
+    """Return a pattern's files with their status, skipping vanished ones."""
     found = []
     for path in folder.glob(pattern):
         with suppress(FileNotFoundError):
@@ -119,27 +120,27 @@ def measured(folder: Path, pattern: str) -> list[tuple[Path, os.stat_result]]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the downloads of processes that were killed: nobody holds their lock."""
+    """Remove the unlocked downloads of processes that were killed."""
     for path in folder.glob(".tmp-*"):
         try:
             with open(path, "r+b") as file:  # NFS locks what is open for writing
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if is_still(file, path):
+                if is_same_file(file, path):
                     path.unlink()
         except (BlockingIOError, FileNotFoundError):
             continue
 
 
-def is_still(file: BinaryIO, path: Path) -> bool:
-    """Return whether an open file is still what a path names."""
+def is_same_file(file: BinaryIO, path: Path) -> bool:
+    """Return whether a path still names an open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
 
 
-def digest_of(file: BinaryIO) -> str:
-    """Return the SHA-256 of an open file's bytes, and leave it at its start."""
+def compute_sha256(file: BinaryIO) -> str:
+    """Return an open file's SHA-256, and rewind it."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     file.seek(0)

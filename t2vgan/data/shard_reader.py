@@ -1,8 +1,8 @@
-"""Shards read from front to back; what cannot be read is counted and named, never fatal here.
+"""Read shards sequentially and turn read errors into bad samples.
 
-A shard that is missing, unreadable, not what the manifest says, or that does not answer in time
-yields a BadSample for each sample that it owes. So the order of the data never shifts, and ranks
-stay in step; how much damage is too much, the trainer decides.
+A shard that is missing, unreadable, different from the manifest, or slower than the timeout yields
+a BadSample for each sample that it should hold. So the sample order never shifts, and ranks stay in
+step; the trainer decides how much damage is too much.
 """
 
 import queue
@@ -10,9 +10,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from t2vgan.data.dataset import ShardedDataset, Signature
+from t2vgan.data.dataset import FileVersion, ShardedDataset
 from t2vgan.data.sampler import Segment
-from t2vgan.data.shards import EncodedSample, samples_of
+from t2vgan.data.shards import EncodedSample, iter_shard_samples
 from t2vgan.errors import UserError
 from t2vgan.utils.console import format_error
 
@@ -24,39 +24,40 @@ class BadSample:
     shard: str
     key: str
     reason: str
-    """Of a few, to be counted: missing, permission denied, stalled, changed, damaged, ..."""
+    """One of a few, to be counted: missing, permission denied, stalled, changed, damaged, ..."""
     detail: str
-    """For people."""
+    """The error's message."""
 
 
 Window = list[tuple[str, EncodedSample | BadSample]]
+"""(shard name, sample) of a window of the order."""
 
 
 class ShardReader:
-    """Reads segments of shards; a segment that starts where the last one ended is not reopened.
+    """Read segments of shards from the last position where possible.
 
-    A shard that once failed stays failed for this reader: its bytes cannot be trusted.
+    A shard that failed once stays failed for this reader: its bytes cannot be trusted.
     """
 
     def __init__(
-        self, data_set: ShardedDataset, *, verify: bool = True, timeout_seconds: float = 300
+        self, dataset: ShardedDataset, *, verify: bool = True, timeout_seconds: float = 300
     ) -> None:
-        self.data_set = data_set
-        self.entries = data_set.manifest.shards
+        self.dataset = dataset
+        self.entries = dataset.manifest.shards
         self.verify = verify
         self.timeout_seconds = timeout_seconds
         self.damaged: dict[int, tuple[str, str]] = {}  # shard -> (reason, detail)
         self.shard: OpenShard | None = None
 
     def read(self, segment: Segment) -> Window:
-        """Return a segment's samples, still encoded or bad, each with its shard's name."""
+        """Return a segment's samples, encoded or bad, with their shard's name."""
         entry = self.entries[segment.shard]
         samples: list[EncodedSample | BadSample] = []
         if segment.shard not in self.damaged:
             try:
                 self._read_in_time(segment, samples)
             except (OSError, UserError) as error:
-                self.damaged[segment.shard] = (reason_of(error), format_error(error))
+                self.damaged[segment.shard] = (classify_error(error), format_error(error))
                 self.shard = None
         samples += [
             BadSample(entry.name, f"#{segment.first + i}", *self.damaged[segment.shard])
@@ -64,13 +65,16 @@ class ShardReader:
         ]
         return [(entry.name, sample) for sample in samples]
 
-    def expect(self, segment: Segment) -> None:
-        """Announce a segment, for shards that take long to come."""
+    def prefetch(self, segment: Segment) -> None:
+        """Start fetching the shard of a segment that will be read soon."""
         if segment.shard not in self.damaged:
-            self.data_set.expect(segment.shard)
+            self.dataset.prefetch(segment.shard)
 
     def _read_in_time(self, segment: Segment, samples: list[EncodedSample | BadSample]) -> None:
-        """Append a segment's samples; a read that never returns is left behind in its thread."""
+        """Append a segment's samples, or raise TimeoutError.
+
+        A read that never returns stays behind in its thread.
+        """
         found: list[EncodedSample] = []
         ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
@@ -94,28 +98,28 @@ class ShardReader:
             raise error
 
     def _fill(self, segment: Segment, found: list[EncodedSample]) -> None:
-        signature = self.data_set.file_version(segment.shard)
+        version = self.dataset.file_version(segment.shard)
         shard = self.shard
-        if shard is None or not shard.stands_at(segment, signature):
-            shard = self.shard = OpenShard(self.data_set, segment, signature, verify=self.verify)
+        if shard is None or not shard.is_at(segment, version):
+            shard = self.shard = OpenShard(self.dataset, segment, version, verify=self.verify)
         shard.read(segment.count, found)
 
 
 class OpenShard:
-    """One shard being read from front to back."""
+    """A shard being read sequentially."""
 
     def __init__(
-        self, data_set: ShardedDataset, segment: Segment, signature: Signature, *, verify: bool
+        self, dataset: ShardedDataset, segment: Segment, version: FileVersion, *, verify: bool
     ) -> None:
-        self.entry = data_set.manifest.shards[segment.shard]
-        self.number, self.place, self.signature = segment.shard, segment.first, signature
-        file = data_set.open(segment.shard, verify=verify)
-        where = data_set.path_of(segment.shard)
-        self.samples: Iterator[EncodedSample] = samples_of(file, where, skip=segment.first)
+        self.entry = dataset.manifest.shards[segment.shard]
+        self.shard, self.position, self.version = segment.shard, segment.first, version
+        file = dataset.open(segment.shard, verify=verify)
+        path = dataset.shard_path(segment.shard)
+        self.samples: Iterator[EncodedSample] = iter_shard_samples(file, path, skip=segment.first)
 
-    def stands_at(self, segment: Segment, signature: Signature) -> bool:
-        place = (self.number, self.place, self.signature)
-        return place == (segment.shard, segment.first, signature)
+    def is_at(self, segment: Segment, version: FileVersion) -> bool:
+        at = (self.shard, self.position, self.version)
+        return at == (segment.shard, segment.first, version)
 
     def read(self, count: int, found: list[EncodedSample]) -> None:
         """Append the next `count` samples as far as they can be read."""
@@ -124,14 +128,14 @@ class OpenShard:
             if sample is None:
                 raise UserError(
                     f"{self.entry.name}: the manifest says {self.entry.num_samples} samples, the"
-                    f" shard ends after {self.place}"
+                    f" shard ends after {self.position}"
                 )
             found.append(sample)
-            self.place += 1
+            self.position += 1
 
 
-def reason_of(error: Exception) -> str:
-    """Return a word or two to count an error under."""
+def classify_error(error: Exception) -> str:
+    """Return the BadSample reason of an error."""
     if isinstance(error, FileNotFoundError):
         return "missing"
     if isinstance(error, PermissionError):

@@ -1,14 +1,17 @@
-"""The sample format, shared by the builders and the loader.
+"""Sample format, shared by the builders and the loader.
 
 A shard is a tar of samples: `{key}.webp` or `.jpg` (one film strip) or `.mp4`, `{key}.txt` (the
 prompt, UTF-8) and `{key}.json` (metadata), the members of a sample one after the other.
-`manifest.json` lists the shards. Any webdataset reader can open them. Torch is never imported here.
+`manifest.json` lists the shards. Any webdataset reader can open them.
 """
 
 import json
+import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -28,7 +31,7 @@ from t2vgan.data.manifest import (
     load_manifest,
     write_manifest,
 )
-from t2vgan.data.tar import READ_BUFFER_BYTES, ShardError, read_members, write_members
+from t2vgan.data.tar import READ_BUFFER_BYTES, ShardError, open_tar_writer, read_members
 from t2vgan.tokenizer import has_words
 from t2vgan.utils.files import atomic_path, sha256_of
 
@@ -48,11 +51,12 @@ __all__ = [
     "encode_sample",
     "encode_strip",
     "fingerprint",
+    "iter_shard_samples",
+    "library_versions",
     "load_manifest",
-    "metadata_of",
-    "prompt_of",
+    "parse_metadata",
+    "parse_prompt",
     "read_samples",
-    "samples_of",
     "write_manifest",
     "write_shard",
 ]
@@ -65,7 +69,7 @@ KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 @dataclass(frozen=True, slots=True)
 class EncodedSample:
-    """One sample as it lies in a shard: extension -> bytes ("webp", "txt", "json")."""
+    """A shard's record: extension ("webp", "txt", "json") -> bytes."""
 
     key: str
     members: dict[str, bytes]
@@ -80,9 +84,10 @@ def encode_sample(
     storage: Storage = "strip-webp",
     quality: int = 95,
 ) -> EncodedSample:
-    """Encode one clip: frames (T, H, W, 3) uint8 RGB, its prompt, and JSON metadata.
+    """Encode one clip with its prompt and JSON metadata.
 
-    A WebP strip is lossless; `quality` (1 to 100) is that of the others.
+    frames: (T, H, W, 3) uint8 RGB. A WebP strip is lossless; `quality` (1 to 100) is that of the
+    other kinds of storage.
     """
     if not KEY_PATTERN.fullmatch(key):
         raise ValueError(f"key {key!r} may only hold letters, digits, '_' and '-', 1 to 80 of them")
@@ -108,19 +113,20 @@ def _encode_frames(
 
 
 def _crf(quality: int) -> int:
-    """Turn a JPEG-like quality into x264's scale, where 0 is lossless and 51 the worst."""
+    """Convert a JPEG-like quality to x264's CRF (0 lossless, 51 worst)."""
     return round(51 * (1 - quality / 100) ** 0.7)
 
 
 def decode_sample(
     sample: EncodedSample, geometry: Geometry, *, out: np.ndarray | None = None
 ) -> tuple[np.ndarray, str]:
-    """Decode one clip into frames (T, H, W, 3) uint8 RGB and its prompt; `out` as in decode_strip.
+    """Decode one clip: its frames and its prompt.
 
-    Raises ValueError with the reason: no prompt, one without words or not in UTF-8, neither strip
-    nor film, an undecodable one, or one of another geometry.
+    The frames are (T, H, W, 3) uint8 RGB; `out` is as in decode_strip. Raises ValueError with the
+    reason: no prompt, one without words or not in UTF-8, neither strip nor film, an undecodable
+    one, or one of another geometry.
     """
-    members, prompt = sample.members, prompt_of(sample)
+    members, prompt = sample.members, parse_prompt(sample)
     strip = next((members[e] for e in EXTENSIONS if e in members), None)
     if strip is not None:
         return decode_strip(strip, geometry, out=out), prompt
@@ -139,8 +145,11 @@ def _decode_movie(data: bytes, geometry: Geometry) -> np.ndarray:
     return decode_clip(data, "mp4", shape)
 
 
-def prompt_of(sample: EncodedSample) -> str:
-    """Return a sample's prompt; ValueError if it is missing, without words, or not UTF-8."""
+def parse_prompt(sample: EncodedSample) -> str:
+    """Return a sample's prompt.
+
+    Raises ValueError when it is missing, without words, or not UTF-8.
+    """
     if "txt" not in sample.members:
         raise ValueError("no prompt (a .txt member)")
     try:
@@ -152,8 +161,11 @@ def prompt_of(sample: EncodedSample) -> str:
     return prompt
 
 
-def metadata_of(sample: EncodedSample) -> dict[str, Any]:
-    """Return a sample's metadata; ValueError if its .json member is not a JSON object."""
+def parse_metadata(sample: EncodedSample) -> dict[str, Any]:
+    """Return a sample's metadata.
+
+    Raises ValueError when the .json member is not a JSON object.
+    """
     try:
         metadata = json.loads(sample.members.get("json", b"{}"))
     except (ValueError, RecursionError):
@@ -163,21 +175,28 @@ def metadata_of(sample: EncodedSample) -> dict[str, Any]:
     return metadata
 
 
-def read_samples(path: Path | str, *, skip: int = 0) -> Iterator[EncodedSample]:
-    """Yield the samples of a shard on this machine, as `samples_of`."""
-    with open(path, "rb", buffering=READ_BUFFER_BYTES) as file:
-        yield from samples_of(file, path, skip=skip)
+def read_samples(
+    path: Path | str, *, skip: int = 0, name: str | None = None
+) -> Iterator[EncodedSample]:
+    """Yield the samples of a local shard, as `iter_shard_samples`.
 
-
-def samples_of(file: BinaryIO, path: Path | str, *, skip: int = 0) -> Iterator[EncodedSample]:
-    """Yield a shard's samples in order, the first `skip` passed over without reading their bytes.
-
-    Members belong together while their names agree up to the first dot of the file name, as in
-    webdataset; names without a dot belong to no sample. Raises ShardError when the tar is
-    damaged, truncated (at a member boundary too) or holds anything but regular files. `path` only
-    names the shard in errors; the file is closed in the end.
+    `name` replaces the path in errors.
     """
-    key, index = "", -1  # of the sample whose members are being gathered
+    with open(path, "rb", buffering=READ_BUFFER_BYTES) as file:
+        yield from iter_shard_samples(file, name or path, skip=skip)
+
+
+def iter_shard_samples(
+    file: BinaryIO, path: Path | str, *, skip: int = 0
+) -> Iterator[EncodedSample]:
+    """Yield an open shard's samples in order, without the first `skip`.
+
+    The bytes of skipped samples are not read. Members belong together while their names agree up to
+    the first dot of the file name, as in webdataset; names without a dot belong to no sample.
+    `path` is for error messages; the file is closed in the end. Raises ShardError when the tar is
+    damaged, truncated (at a member boundary too) or holds anything but regular files.
+    """
+    key, index = "", -1  # of the current sample
     members: dict[str, bytes] = {}
     with file:
         for member in read_members(file, path):
@@ -199,24 +218,30 @@ def samples_of(file: BinaryIO, path: Path | str, *, skip: int = 0) -> Iterator[E
         yield EncodedSample(key, members)
 
 
-def write_shard(path: Path | str, samples: Iterable[EncodedSample]) -> ShardEntry:
-    """Write samples as one tar, whole or not at all, and return its manifest entry.
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that encode shards."""
+    from PIL import features
 
-    The same samples give the same bytes. Raises ValueError when there are none.
+    versions = {"python": platform.python_version()}  # its tarfile writes the headers
+    for name in ("av", "opencv-python-headless", "pillow", "webdataset"):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions | {"libwebp": str(features.version("webp"))}
+
+
+def write_shard(path: Path | str, samples: Iterable[EncodedSample]) -> ShardEntry:
+    """Write samples as one tar, atomically, and return its manifest entry.
+
+    Equal samples give equal bytes, for equal versions of the libraries. Raises ValueError when
+    there are none.
     """
     path = Path(path)
     num_samples = 0
-
-    def members() -> Iterator[tuple[str, bytes]]:
-        nonlocal num_samples
-        for sample in samples:
-            num_samples += 1
-            for extension, data in sample.members.items():
-                yield f"{sample.key}.{extension}", data
-
     with atomic_path(path) as temporary:
-        with open(temporary, "wb") as file:
-            write_members(file, members())
+        with open(temporary, "wb") as file, open_tar_writer(file) as writer:
+            for sample in samples:
+                writer.write({**sample.members, "__key__": sample.key})
+                num_samples += 1
         if not num_samples:
             raise ValueError(f"{path.name}: a shard needs at least one sample")
         num_bytes, sha256 = temporary.stat().st_size, sha256_of(temporary)

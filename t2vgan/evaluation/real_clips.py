@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from t2vgan.data.dataset import read_samples_of
 from t2vgan.data.mixture import DatasetMixture
 from t2vgan.data.shards import decode_sample
 from t2vgan.errors import UserError
@@ -52,7 +51,7 @@ class RealClips:
             geometry = part.manifest.geometry
             skip = max(0, first - int(start))
             wanted = max(0, int(stop - start) - skip)
-            for where, sample in itertools.islice(read_samples_of(part, skip=skip), wanted):
+            for where, sample in itertools.islice(part.iter_samples(skip=skip), wanted):
                 try:
                     yield decode_sample(sample, geometry)
                 except ValueError as error:

@@ -8,8 +8,7 @@ import numpy as np
 
 from t2vgan.data.dataset import ShardedDataset
 from t2vgan.data.manifest import Manifest
-from t2vgan.data.shards import EncodedSample, decode_sample, samples_of
-from t2vgan.errors import UserError
+from t2vgan.data.shards import EncodedSample, decode_sample
 from t2vgan.media import contact_sheet, film_strips, save_clip
 
 SHEET_COLUMNS = 5
@@ -78,7 +77,7 @@ def save_strips(
 
 
 def save_real_clips(
-    run_dir: Path, data_sets: Sequence[ShardedDataset], manifest: Manifest
+    run_dir: Path, datasets: Sequence[ShardedDataset], manifest: Manifest
 ) -> dict[str, Any]:
     """Save a real clip of each shown prompt; return the record.
 
@@ -86,7 +85,7 @@ def save_real_clips(
     out: the loader of training counts and names them.
     """
     wanted, found = prompts_of(manifest), dict[str, np.ndarray]()
-    for sample in _some_samples(data_sets):
+    for sample in _some_samples(datasets):
         prompt = sample.members.get("txt", b"").decode(errors="replace").strip()
         if prompt in wanted and prompt not in found:
             try:
@@ -102,16 +101,11 @@ def save_real_clips(
     return save_strips(run_dir, "real", clips, prompts, manifest)
 
 
-def _some_samples(data_sets: Sequence[ShardedDataset]) -> Iterator[EncodedSample]:
+def _some_samples(datasets: Sequence[ShardedDataset]) -> Iterator[EncodedSample]:
     num_bytes = 0
-    for data_set in data_sets:
-        for shard in range(len(data_set.manifest.shards)):
-            try:
-                file = data_set.open(shard, verify=False)
-                for sample in samples_of(file, data_set.path_of(shard)):
-                    yield sample
-                    num_bytes += sum(map(len, sample.members.values()))
-                    if num_bytes > MAX_BYTES_SEARCHED:
-                        return
-            except (UserError, OSError):
-                continue
+    for dataset in datasets:
+        for _, sample in dataset.iter_samples(skip_damaged=True):
+            yield sample
+            num_bytes += sum(map(len, sample.members.values()))
+            if num_bytes > MAX_BYTES_SEARCHED:
+                return

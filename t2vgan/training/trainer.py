@@ -328,14 +328,14 @@ class Trainer:
         """
         data = self.config.data
         again = [self.rollbacks] if self.rollbacks else []
-        order = self.data.order(
+        sampler = self.data.create_sampler(
             num_streams=data.num_streams,
             shuffle_window=data.shuffle_window,
             seed=derive_seed(self.config.train.seed, "data", *again),
         )
         return ClipLoader(
             self.data,
-            order,
+            sampler,
             global_batch_size=self.plan.global_size,
             rank=self.context.rank,
             world_size=self.context.world_size,

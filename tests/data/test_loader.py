@@ -1,4 +1,4 @@
-"""The order of the data: exact, elastic, sequential."""
+"""Test the sample order: exact, elastic, sequential."""
 
 from itertools import islice, pairwise
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.loader import Batch, ClipLoader, decode_or_replace
-from t2vgan.data.mixture import alone
+from t2vgan.data.mixture import single_dataset
 from t2vgan.data.sampler import StreamSampler
 from t2vgan.data.shard_reader import ShardReader
 from t2vgan.data.shards import (
@@ -27,15 +27,15 @@ from t2vgan.errors import UserError
 GEOMETRY = Geometry(num_frames=2, height=4, width=6)
 
 
-def positions_of_epoch(order: StreamSampler, epoch: int) -> list[list[tuple[int, int]]]:
-    length = order.stream_length
+def positions_of_epoch(sampler: StreamSampler, epoch: int) -> list[list[tuple[int, int]]]:
+    length = sampler.stream_length
     return [
-        [order.locate(stream, epoch * length + offset) for offset in range(length)]
-        for stream in range(order.num_streams)
+        [sampler.locate(stream, epoch * length + offset) for offset in range(length)]
+        for stream in range(sampler.num_streams)
     ]
 
 
-orders = st.builds(
+samplers = st.builds(
     StreamSampler,
     counts=st.lists(st.integers(1, 9), min_size=4, max_size=9).map(tuple),
     num_streams=st.integers(1, 4),
@@ -44,21 +44,25 @@ orders = st.builds(
 )
 
 
-@given(order=orders, epoch=st.integers(0, 3))
+@given(sampler=samplers, epoch=st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
-def test_an_epoch_shows_each_sample_once_and_leaves_out_only_the_remainder(order, epoch):
-    streams = positions_of_epoch(order, epoch)
+def test_an_epoch_shows_each_sample_once_and_leaves_out_only_the_remainder(sampler, epoch):
+    streams = positions_of_epoch(sampler, epoch)
     seen = [place for stream in streams for place in stream]
-    assert len(seen) == len(set(seen)) == sum(order.counts) // order.num_streams * order.num_streams
-    assert all(0 <= index < order.counts[shard] for shard, index in seen)
+    assert (
+        len(seen)
+        == len(set(seen))
+        == sum(sampler.counts) // sampler.num_streams * sampler.num_streams
+    )
+    assert all(0 <= index < sampler.counts[shard] for shard, index in seen)
 
 
-@given(order=orders, position=st.integers(0, 60))
+@given(sampler=samplers, position=st.integers(0, 60))
 @settings(max_examples=60, deadline=None)
-def test_seeking_equals_reading_on(order, position):
+def test_seeking_equals_reading_on(sampler, position):
     def read(start: int, count: int) -> list[tuple[int, int]]:
         found = []
-        for segments, shuffled in order.windows(0, start):
+        for segments, shuffled in sampler.windows(0, start):
             places = [(s.shard, s.first + i) for s in segments for i in range(s.count)]
             found += [places[index] for index in shuffled]
             if len(found) >= count:
@@ -69,20 +73,20 @@ def test_seeking_equals_reading_on(order, position):
 
 
 def test_epochs_and_seeds_differ_and_windows_shuffle():
-    order = StreamSampler(counts=(40, 40, 40, 40), num_streams=2, shuffle_window=16, seed=1)
-    first, second = positions_of_epoch(order, 0), positions_of_epoch(order, 1)
+    sampler = StreamSampler(counts=(40, 40, 40, 40), num_streams=2, shuffle_window=16, seed=1)
+    first, second = positions_of_epoch(sampler, 0), positions_of_epoch(sampler, 1)
     assert first != second
-    assert positions_of_epoch(StreamSampler(order.counts, 2, 16, seed=2), 0) != first
+    assert positions_of_epoch(StreamSampler(sampler.counts, 2, 16, seed=2), 0) != first
     window = first[0][:16]
     assert window != sorted(window)
 
 
 def test_reading_is_sequential_within_a_span():
-    order = StreamSampler(counts=(5, 7, 3, 9), num_streams=2, shuffle_window=4, seed=3)
-    segments = order.segments(epoch=0, stream=1, start=0, stop=order.stream_length)
-    assert sum(segment.count for segment in segments) == order.stream_length
+    sampler = StreamSampler(counts=(5, 7, 3, 9), num_streams=2, shuffle_window=4, seed=3)
+    segments = sampler.segments(epoch=0, stream=1, start=0, stop=sampler.stream_length)
+    assert sum(segment.count for segment in segments) == sampler.stream_length
     for before, after in pairwise(segments):
-        assert before.first + before.count == order.counts[before.shard]
+        assert before.first + before.count == sampler.counts[before.shard]
         assert after.first == 0
 
 
@@ -130,13 +134,13 @@ def make_manifest(folder, entries) -> Manifest:
 
 def batches(dataset, *, count, world_size=1, start_step=0, **options) -> list[list[Batch]]:
     """Return `count` global batches, each as its parts by rank."""
-    data = alone(LocalDataSet(*dataset))
-    order = data.order(num_streams=4, shuffle_window=5, seed=7)
+    data = single_dataset(LocalDataset(*dataset))
+    sampler = data.create_sampler(num_streams=4, shuffle_window=5, seed=7)
     parts = []
     for rank in range(world_size):
         with ClipLoader(
             data,
-            order,
+            sampler,
             global_batch_size=8,
             rank=rank,
             world_size=world_size,
@@ -161,9 +165,9 @@ def test_frames_and_prompts_belong_together(dataset):
 
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_global_batches_do_not_depend_on_the_world_size(dataset, world_size):
-    alone = batches(dataset, count=12)
+    single = batches(dataset, count=12)
     together = batches(dataset, count=12, world_size=world_size)
-    assert [keys(step) for step in together] == [keys(step) for step in alone]
+    assert [keys(step) for step in together] == [keys(step) for step in single]
     for step in together:
         positions = np.concatenate([part.positions for part in step])
         assert positions.tolist() == list(range(8))
@@ -178,9 +182,9 @@ def test_a_loader_that_starts_late_continues_the_same_sequence(dataset, start_st
 
 
 def test_threads_and_prefetch_do_not_change_the_order(dataset):
-    alone = batches(dataset, count=12)
+    single = batches(dataset, count=12)
     threaded = batches(dataset, count=12, num_threads=4, prefetch=1)
-    for (a,), (b,) in zip(alone, threaded, strict=True):
+    for (a,), (b,) in zip(single, threaded, strict=True):
         assert a.keys == b.keys
         assert (a.frames == b.frames).all()
 
@@ -238,9 +242,9 @@ def test_when_every_shard_is_lost_the_loader_says_so(tmp_path):
 def test_a_shard_with_fewer_samples_than_the_manifest_says_is_named(tmp_path):
     entry = write_shard(tmp_path / "s-0.tar", [sample(0), sample(1)])
     manifest = make_manifest(tmp_path, (entry.model_copy(update={"num_samples": 3}),))
-    order = StreamSampler(counts=(3,), num_streams=1, shuffle_window=3, seed=0)
-    reader = ShardReader(LocalDataSet(tmp_path, manifest))
-    first, second, (_, bad) = reader.read(order.segments(0, 0, 0, 3)[0])
+    sampler = StreamSampler(counts=(3,), num_streams=1, shuffle_window=3, seed=0)
+    reader = ShardReader(LocalDataset(tmp_path, manifest))
+    first, second, (_, bad) = reader.read(sampler.segments(0, 0, 0, 3)[0])
     assert (first[1].key, second[1].key) == ("0000", "0001")
     assert bad.reason == "truncated"
     assert "s-0.tar: the manifest says 3 samples, the shard ends after 2" in bad.detail

@@ -1,4 +1,4 @@
-"""Data sets mixed by weight: exact shares, and as exact, elastic and resumable as one alone."""
+"""Test mixtures: exact shares, elastic and resumable like one dataset."""
 
 from collections import Counter
 from decimal import Decimal
@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from t2vgan.config import DataConfig
-from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.loader import ClipLoader
 from t2vgan.data.manifest import Geometry, load_manifest
-from t2vgan.data.mixture import DatasetMixture, mix, open_data
-from t2vgan.data.mixture_sampler import MixtureSampler, slots_of
-from t2vgan.data.sampler import StreamSampler
+from t2vgan.data.mixture import DatasetMixture, mix_datasets, open_data
+from t2vgan.data.sampler import MixtureSampler, StreamSampler, compute_slots
 from t2vgan.data.shards import EncodedSample, encode_sample, write_manifest, write_shard
 from t2vgan.errors import UserError
 from tests.data.test_loader import make_manifest
@@ -25,18 +24,18 @@ from tests.data.test_loader import make_manifest
 NUM_STREAMS = 2
 
 
-def order_of(slots: tuple[int, ...], counts: list[list[int]], seed: int) -> MixtureSampler:
-    orders = (StreamSampler(tuple(c), NUM_STREAMS, 4, seed + i) for i, c in enumerate(counts))
-    return MixtureSampler(tuple(orders), slots, seed)
+def sampler_of(slots: tuple[int, ...], counts: list[list[int]], seed: int) -> MixtureSampler:
+    parts = (StreamSampler(tuple(c), NUM_STREAMS, 4, seed + i) for i, c in enumerate(counts))
+    return MixtureSampler(tuple(parts), slots, seed)
 
 
-orders = st.lists(
+samplers = st.lists(
     st.tuples(st.integers(1, 6), st.lists(st.integers(1, 5), min_size=2, max_size=4)),
     min_size=1,
     max_size=4,
 ).flatmap(
     lambda parts: st.builds(
-        order_of,
+        sampler_of,
         slots=st.just(tuple(slots for slots, _ in parts)),
         counts=st.just([counts for _, counts in parts]),
         seed=st.integers(0, 2**40),
@@ -44,41 +43,44 @@ orders = st.lists(
 )
 
 
-def places(order: MixtureSampler, stream: int, position: int, count: int) -> list[tuple]:
-    """Return (data set, shard, index) of a stream's samples, by seeking to `position`."""
-    found, at = [], order.starts(stream, position)
-    for part in islice(order.draws(stream, position), count):
-        found.append((part, *order.parts[part].locate(stream, at[part])))
+def places(sampler: MixtureSampler, stream: int, position: int, count: int) -> list[tuple]:
+    """Return (part, shard, index) of a stream's samples from `position` on."""
+    found, at = [], sampler.part_positions(stream, position)
+    for part in islice(sampler.iter_parts(stream, position), count):
+        found.append((part, *sampler.parts[part].locate(stream, at[part])))
         at[part] += 1
     return found
 
 
-@given(order=orders, stream=st.integers(0, NUM_STREAMS - 1), position=st.integers(0, 60))
-def test_seeking_equals_reading_on(order, stream, position):
-    assert places(order, stream, position, 12) == places(order, stream, 0, position + 12)[position:]
+@given(sampler=samplers, stream=st.integers(0, NUM_STREAMS - 1), position=st.integers(0, 60))
+def test_seeking_equals_reading_on(sampler, stream, position):
+    assert (
+        places(sampler, stream, position, 12)
+        == places(sampler, stream, 0, position + 12)[position:]
+    )
 
 
-@given(order=orders, number=st.integers(0, 20))
-def test_every_round_has_exactly_its_shares(order, number):
-    size = sum(order.slots)
-    counts = Counter(islice(order.draws(0, number * size), size))
-    assert tuple(counts[part] for part in range(len(order.slots))) == order.slots
-    assert order.starts(0, number * size) == [number * slots for slots in order.slots]
+@given(sampler=samplers, number=st.integers(0, 20))
+def test_every_round_has_exactly_its_shares(sampler, number):
+    size = sum(sampler.slots)
+    counts = Counter(islice(sampler.iter_parts(0, number * size), size))
+    assert tuple(counts[part] for part in range(len(sampler.slots))) == sampler.slots
+    assert sampler.part_positions(0, number * size) == [number * slots for slots in sampler.slots]
 
 
-@given(order=orders)
-def test_no_sample_comes_twice_in_an_epoch_of_its_data_set(order):
-    for part, own in enumerate(order.parts):
+@given(sampler=samplers)
+def test_no_sample_comes_twice_in_an_epoch_of_its_data_set(sampler):
+    for part, own in enumerate(sampler.parts):
         seen = []
         for stream in range(NUM_STREAMS):
-            drawn = places(order, stream, 0, 60)
+            drawn = places(sampler, stream, 0, 60)
             seen += [place for place in drawn if place[0] == part][: own.stream_length]
         assert len(seen) == len(set(seen))
 
 
 def test_rounds_and_streams_differ():
-    order = order_of((3, 3), [[5, 5], [5, 5]], 0)
-    rounds = {tuple(islice(order.draws(s, 6 * n), 6)) for s in range(2) for n in range(5)}
+    sampler = sampler_of((3, 3), [[5, 5], [5, 5]], 0)
+    rounds = {tuple(islice(sampler.iter_parts(s, 6 * n), 6)) for s in range(2) for n in range(5)}
     assert len(rounds) > 5
 
 
@@ -88,14 +90,14 @@ def test_rounds_and_streams_differ():
      ("0.25 0.125", (2, 1)), ("5", (1,))],
 )  # fmt: skip
 def test_weights_become_the_smallest_whole_numbers(weights, slots):
-    assert slots_of([Decimal(weight) for weight in weights.split()]) == slots
+    assert compute_slots([Decimal(weight) for weight in weights.split()]) == slots
 
 
 # ---- from real shards -------------------------------------------------------------------------
 
 
-def make_data_set(folder: Path, name: str, num_samples: int, value: int) -> Path:
-    """Write two shards of clips of one brightness, whose prompts all say the name."""
+def make_dataset(folder: Path, name: str, num_samples: int, value: int) -> Path:
+    """Write two shards of clips of one brightness, with `name` as prompt."""
 
     def sample(index: int) -> EncodedSample:
         frames = np.full((2, 4, 6, 3), value, dtype=np.uint8)
@@ -117,8 +119,8 @@ def make_data_set(folder: Path, name: str, num_samples: int, value: int) -> Path
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("mix")
-    make_data_set(folder, "cat", 21, 10)
-    make_data_set(folder, "dog", 8, 20)
+    make_dataset(folder, "cat", 21, 10)
+    make_dataset(folder, "dog", 8, 20)
     return folder
 
 
@@ -130,11 +132,11 @@ def mixture(folder) -> DatasetMixture:
 def batches(
     mixture: DatasetMixture, count: int, *, start_step: int = 0, world_size: int = 1, **options
 ):
-    order = mixture.order(num_streams=NUM_STREAMS, shuffle_window=4, seed=5)
+    sampler = mixture.create_sampler(num_streams=NUM_STREAMS, shuffle_window=4, seed=5)
     parts = []
     for rank in range(world_size):
         with ClipLoader(
-            mixture, order, global_batch_size=8, rank=rank, world_size=world_size,
+            mixture, sampler, global_batch_size=8, rank=rank, world_size=world_size,
             start_step=start_step, **options,
         ) as loader:  # fmt: skip
             parts.append(list(islice(loader, count)))
@@ -170,9 +172,9 @@ def test_what_a_mixture_is_together(mixture, folder):
 
 def test_a_mixture_of_one_is_that_data_set(folder):
     one = open_data(DataConfig(mix=(f"{folder}/cat=7",)))
-    alone = open_data(DataConfig(path=folder / "cat"))
-    assert one.manifest == alone.manifest
-    assert batches(one, 5) == batches(alone, 5)
+    single = open_data(DataConfig(path=folder / "cat"))
+    assert one.manifest == single.manifest
+    assert batches(one, 5) == batches(single, 5)
 
 
 def test_clips_of_another_kind_are_refused(mixture):
@@ -180,11 +182,11 @@ def test_clips_of_another_kind_are_refused(mixture):
     longer = cat.manifest.model_copy(update={"geometry": Geometry(num_frames=3, height=4, width=6)})
     faster = cat.manifest.model_copy(update={"fps": 12})
     for manifest, words in [(longer, "3 x 4 x 6 at 10 fps"), (faster, "2 x 4 x 6 at 12 fps")]:
-        other = LocalDataSet("dogs", manifest)
+        other = LocalDataset("dogs", manifest)
         with pytest.raises(
             UserError, match=f"cats has clips of 2 x 4 x 6 at 10 fps, dogs.*{words}"
         ):
-            mix({"cats": (cat, Decimal(1)), "dogs": (other, Decimal(1))})
+            mix_datasets({"cats": (cat, Decimal(1)), "dogs": (other, Decimal(1))})
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ def test_wrong_entries_are_explained(entries, message):
     ],
 )
 def test_prompts_that_nobody_can_read_are_refused_before_training(tmp_path, changes, message):
-    path = make_data_set(tmp_path, "cat", 4, 10)
+    path = make_dataset(tmp_path, "cat", 4, 10)
     write_manifest(path, load_manifest(path).model_copy(update=changes))
     with pytest.raises(UserError, match=f"cat: .*{message}"):
         open_data(DataConfig(path=path))

@@ -1,4 +1,7 @@
-"""Shards read from object storage: the same batches as from a folder, whatever goes wrong."""
+"""Test that object storage gives the same batches as a folder.
+
+Whatever goes wrong.
+"""
 
 import fcntl
 import threading
@@ -13,9 +16,9 @@ from pydantic import ValidationError
 
 from t2vgan.config import DataConfig
 from t2vgan.data import remote
-from t2vgan.data.dataset import LocalDataSet, ShardedDataset, open_data_set, read_samples_of
+from t2vgan.data.dataset import LocalDataset, ShardedDataset, open_dataset
 from t2vgan.data.loader import ClipLoader
-from t2vgan.data.mixture import alone
+from t2vgan.data.mixture import single_dataset
 from t2vgan.data.sampler import Segment
 from t2vgan.data.shard_cache import ShardCache
 from t2vgan.data.shard_reader import BadSample, ShardReader
@@ -27,15 +30,15 @@ from tests.support.object_storage import BUCKET, client, put_folder
 
 
 def batches(
-    data_set: ShardedDataset, *, start_step: int = 0, world_size: int = 1, **options
+    dataset: ShardedDataset, *, start_step: int = 0, world_size: int = 1, **options
 ) -> list:
     """Return two epochs of global batches: keys, frames, prompts and bad samples."""
-    data = alone(data_set)
-    order = data.order(num_streams=2, shuffle_window=5, seed=3)
+    data = single_dataset(dataset)
+    sampler = data.create_sampler(num_streams=2, shuffle_window=5, seed=3)
     parts = []
     for rank in range(world_size):
         with ClipLoader(
-            data, order, global_batch_size=4, rank=rank, world_size=world_size,
+            data, sampler, global_batch_size=4, rank=rank, world_size=world_size,
             start_step=start_step, **options,
         ) as loader:  # fmt: skip
             parts.append(list(islice(loader, 20 - start_step)))
@@ -50,8 +53,8 @@ def batches(
     ]
 
 
-def local(folder: Path) -> LocalDataSet:
-    return LocalDataSet(folder, load_manifest(folder))
+def local(folder: Path) -> LocalDataset:
+    return LocalDataset(folder, load_manifest(folder))
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +77,18 @@ def test_faults_change_nothing(storage, sound, url, cache, tmp_path):
     number = iter(range(10**6))
     kinds = ["busy", "cut", None, "slow", "busy", "busy", "cut"]
     storage.fault = lambda method, path: kinds[next(number) % len(kinds)]
-    assert batches(open_data_set(url, cache)) == expected
+    assert batches(open_dataset(url, cache)) == expected
     assert storage.faults.keys() == {"busy", "cut", "slow"}
     storage.fault = lambda method, path: None
     for start, world_size in [(3, 1), (0, 2), (11, 2)]:
         fresh = ShardCache(tmp_path / f"{start}-{world_size}")
-        found = batches(open_data_set(url, fresh), start_step=start, world_size=world_size)
+        found = batches(open_dataset(url, fresh), start_step=start, world_size=world_size)
         assert found == expected[start:]
 
 
 def test_a_shard_is_downloaded_once(storage, sound, url, cache):
     for _ in range(2):
-        batches(open_data_set(url, cache))
+        batches(open_dataset(url, cache))
     shards = {path: n for (method, path), n in storage.requests.items() if path.endswith(".tar")
               and method == "GET"}  # fmt: skip
     assert set(shards.values()) == {1}
@@ -105,17 +108,17 @@ def test_a_small_cache_stays_small_and_changes_nothing(storage, sound, url, tmp_
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        assert batches(open_data_set(url, cache)) == batches(local(sound))
+        assert batches(open_dataset(url, cache)) == batches(local(sound))
     finally:
         stop.set()
         watcher.join()
     assert 0 < largest <= limit
     with pytest.raises(UserError, match=r"data.cache_gigabytes=1e-06 must hold a shard: s-0.tar"):
-        open_data_set(url, ShardCache(tmp_path / "tiny", 1e-6)).open(0, verify=True)
+        open_dataset(url, ShardCache(tmp_path / "tiny", 1e-6)).open(0, verify=True)
 
 
 def size_of(cache: Path) -> int:
-    """Return the bytes in a cache at one moment: its lock keeps room from being made meanwhile."""
+    """Return a cache's size in bytes; its lock prevents eviction meanwhile."""
     sizes = {}  # by inode: a download that is finished while we look has two names
     with open(cache / ".lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -129,15 +132,15 @@ def size_of(cache: Path) -> int:
 def test_the_least_recently_used_shard_goes(storage, sound, url, tmp_path):
     entries = load_manifest(sound).shards
     room = sum(entry.num_bytes for entry in entries[:3])
-    data_set = open_data_set(url, ShardCache(tmp_path, room / 1e9))
+    dataset = open_dataset(url, ShardCache(tmp_path, room / 1e9))
     for shard in (0, 1, 2, 0, 3):  # 1 was not used for longest
-        data_set.open(shard, verify=True).close()
+        dataset.open(shard, verify=True).close()
         time.sleep(0.01)
     assert {path.stem for path in tmp_path.glob("*.tar")} == {entries[i].sha256 for i in (0, 2, 3)}
 
 
 def test_an_open_shard_outlives_its_eviction(storage, sound, url, cache):
-    reader = ShardReader(open_data_set(url, cache))
+    reader = ShardReader(open_dataset(url, cache))
     first = reader.read(Segment(0, 0, 3))
     for path in cache.path.glob("*.tar"):
         path.unlink()
@@ -146,14 +149,14 @@ def test_an_open_shard_outlives_its_eviction(storage, sound, url, cache):
 
 
 def test_a_spoilt_file_of_the_cache_is_fetched_again(storage, sound, url, cache):
-    data_set = open_data_set(url, cache)
-    data_set.open(0, verify=True).close()
+    dataset = open_dataset(url, cache)
+    dataset.open(0, verify=True).close()
     (path,) = cache.path.glob("*.tar")
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
     path.write_bytes(content)
-    assert len(list(read_samples_of(data_set))) == 40
-    assert data_set.open(0, verify=True).read() == (sound / "s-0.tar").read_bytes()
+    assert len(list(dataset.iter_samples())) == 40
+    assert dataset.open(0, verify=True).read() == (sound / "s-0.tar").read_bytes()
 
 
 def spoil(storage, **change) -> None:
@@ -162,20 +165,20 @@ def spoil(storage, **change) -> None:
 
 def test_damage_far_away_is_counted_by_reason(storage, sound, url, tmp_path):
     content = (sound / "s-0.tar").read_bytes()
-    data_set = open_data_set(url, ShardCache(tmp_path))
+    dataset = open_dataset(url, ShardCache(tmp_path))
     cases = {"changed": bytes([content[0] ^ 1]) + content[1:], "truncated": content[:-1024]}
     for reason, body in cases.items():
         spoil(storage, Body=body)
-        (_, bad), *_ = ShardReader(data_set).read(Segment(0, 0, 2))
+        (_, bad), *_ = ShardReader(dataset).read(Segment(0, 0, 2))
         assert isinstance(bad, BadSample)
         assert bad.reason == reason
         assert f"{url}/s-0.tar" in bad.detail
     client(storage).delete_object(Bucket=BUCKET, Key="sound/s-0.tar")
-    (_, bad), *_ = ShardReader(data_set).read(Segment(0, 0, 2))
+    (_, bad), *_ = ShardReader(dataset).read(Segment(0, 0, 2))
     assert (bad.reason, bad.detail) == ("missing", f"{url}/s-0.tar: No such file")
     assert not list(tmp_path.glob("*.tar")), "nothing of it is kept"
     with pytest.raises(UserError, match=r"s3://clips/sound/s-0.tar is missing; the manifest"):
-        open_data_set(url)
+        open_dataset(url)
 
 
 @pytest.mark.parametrize(
@@ -190,27 +193,27 @@ def test_a_location_is_a_path_or_a_url(location, text):
 @pytest.mark.parametrize("location", ["file:///x", Path("memory://x"), "ftp://h/x", "s3://a::b"])
 def test_urls_of_other_kinds_are_no_paths(location):
     with pytest.raises(UserError, match=rf"{location}: give a folder's path, or a URL of http://,"):
-        open_data_set(location)
+        open_dataset(location)
     with pytest.raises(ValidationError, match="give a folder's path"):
         DataConfig(path=location)
 
 
 def test_what_is_wrong_with_a_url_is_said(storage, url, monkeypatch):
     with pytest.raises(UserError, match=r"s3://clips/nowhere has no manifest.json; give the URL"):
-        open_data_set("s3://clips/nowhere")
+        open_dataset("s3://clips/nowhere")
     monkeypatch.setattr(remote, "FIRST_WAIT_SECONDS", 0.0)
     for busy, said in (("HEAD", "Service Unavailable"), ("GET", "Please reduce your rate")):
         storage.fault = lambda method, path, busy=busy: "busy" if method == busy else None
         with pytest.raises(
             OSError, match=rf"{url}/manifest.json: 7 attempts failed; last: .*{said}"
         ):
-            open_data_set(url)
+            open_dataset(url)
 
 
 def test_a_read_that_takes_too_long_costs_its_shard_only(storage, sound, url, cache):
-    data_set = open_data_set(url, cache)
+    dataset = open_dataset(url, cache)
     storage.fault = lambda method, path: "stalled" if path.endswith("s-0.tar") else None
-    reader = ShardReader(data_set, timeout_seconds=0.5)
+    reader = ShardReader(dataset, timeout_seconds=0.5)
     (_, bad), *_ = reader.read(Segment(0, 0, 2))
     assert bad.reason == "stalled"
     assert "s-0.tar: a read took longer than 0.5 s" in bad.detail

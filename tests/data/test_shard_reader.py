@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.loader import ClipLoader
-from t2vgan.data.mixture import alone
+from t2vgan.data.mixture import single_dataset
 from t2vgan.data.sampler import Segment
 from t2vgan.data.shard_reader import BadSample, ShardReader
 from t2vgan.data.shards import EncodedSample, Manifest, encode_sample, write_shard
@@ -44,7 +44,10 @@ def write_sound(folder: Path) -> Path:
 
 @pytest.fixture
 def data(sound):
-    """A copy in a folder that every user may enter, unlike pytest's own."""
+    """Copy the data to a folder that every user may enter.
+
+    Unlike pytest's own.
+    """
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(sound, folder, dirs_exist_ok=True)
         os.chmod(folder, 0o755)
@@ -95,7 +98,7 @@ DAMAGES = {
 @pytest.mark.parametrize("already_open", [False, True])
 def test_damage_is_counted_by_reason(damage: Callable, reason, already_open, data):
     manifest = load(data)
-    reader = ShardReader(LocalDataSet(data, manifest))
+    reader = ShardReader(LocalDataset(data, manifest))
     if already_open:
         assert len(reader.read(Segment(0, 0, 3))) == 3
     damage(data / "s-0.tar")
@@ -114,20 +117,20 @@ def test_permission_denied(data):
     if user == 0:
         os.seteuid(65534)  # nobody: root may read everything
     try:
-        (_, bad), *_ = ShardReader(LocalDataSet(data, load(data))).read(Segment(0, 0, 2))
+        (_, bad), *_ = ShardReader(LocalDataset(data, load(data))).read(Segment(0, 0, 2))
     finally:
         os.seteuid(user)
     assert bad.reason == "permission denied"
 
 
 def test_a_read_that_never_returns_costs_its_shard_only(data):
-    """A named pipe that nobody writes to: to open it blocks for ever."""
+    """Opening a named pipe that nobody writes to blocks for ever."""
     os.unlink(data / "s-0.tar")
     os.mkfifo(data / "s-0.tar")
     manifest = load(data)
     entries = (manifest.shards[0].model_copy(update={"num_bytes": 0}), *manifest.shards[1:])
     manifest = manifest.model_copy(update={"shards": entries})  # a pipe's size is 0
-    reader = ShardReader(LocalDataSet(data, manifest), verify=False, timeout_seconds=0.2)
+    reader = ShardReader(LocalDataset(data, manifest), verify=False, timeout_seconds=0.2)
     (_, bad), *_ = reader.read(Segment(0, 0, 2))
     assert bad.reason == "stalled"
     assert "s-0.tar: a read took longer than 0.2 s" in bad.detail
@@ -135,12 +138,12 @@ def test_a_read_that_never_returns_costs_its_shard_only(data):
 
 
 def batches(folder: Path, count: int, start_step: int = 0, world_size: int = 1) -> list:
-    data = alone(LocalDataSet(folder, load(folder)))
-    order = data.order(num_streams=2, shuffle_window=5, seed=3)
+    data = single_dataset(LocalDataset(folder, load(folder)))
+    sampler = data.create_sampler(num_streams=2, shuffle_window=5, seed=3)
     parts = []
     for rank in range(world_size):
         with ClipLoader(
-            data, order, global_batch_size=4, rank=rank, world_size=world_size,
+            data, sampler, global_batch_size=4, rank=rank, world_size=world_size,
             start_step=start_step,
         ) as loader:  # fmt: skip
             parts.append(list(islice(loader, count)))
@@ -156,7 +159,7 @@ def batches(folder: Path, count: int, start_step: int = 0, world_size: int = 1) 
 
 
 def test_a_lost_shard_shifts_nothing_for_any_world_size_and_start(sound, data):
-    """Ten steps are an epoch: each of the lost shard's ten samples is replaced once."""
+    """In an epoch of ten steps each lost sample is replaced once."""
     os.unlink(data / "s-2.tar")
     whole, lost = batches(sound, 10), batches(data, 10)
     for (_, frames, prompts, none), (_, seen, seen_prompts, bad) in zip(whole, lost, strict=True):

@@ -16,8 +16,8 @@ from data_tools.build_shards import build
 from data_tools.scenes import circles
 from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import ClipGanConfig, DataConfig
-from t2vgan.data.dataset import LocalDataSet
-from t2vgan.data.mixture import alone
+from t2vgan.data.dataset import LocalDataset
+from t2vgan.data.mixture import single_dataset
 from t2vgan.data.shards import Geometry, load_manifest
 from t2vgan.errors import UserError
 from t2vgan.evaluation import evaluate as evaluate_module
@@ -240,8 +240,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(data, weights, tmp_path):
 def test_prompts_that_the_meter_cannot_judge_are_listed(monkeypatch, data, weights):
     manifest = load_manifest(data)
     foreign = manifest.model_copy(update={"prompts": {"a dog runs": 3, **manifest.prompts}})
-    data_set = LocalDataSet(data, foreign)
-    monkeypatch.setattr(evaluate_module, "open_data", lambda data: alone(data_set))
+    dataset = LocalDataset(data, foreign)
+    monkeypatch.setattr(evaluate_module, "open_data", lambda data: single_dataset(dataset))
     with pytest.raises(UserError, match="does not know 1 of the prompts: 'a dog runs'"):
         evaluate(weights, DataConfig(path=data), num_clips=20)
 

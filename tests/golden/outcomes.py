@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +23,9 @@ CLOCKS = (
 )
 """Of time and machine, not of training."""
 KINDS = ("train", "evaluation")
-LIBRARIES = ("torch", "numpy", "opencv-python-headless", "pillow", "safetensors", "webdataset")
+LIBRARIES = (
+    "torch", "numpy", "opencv-python-headless", "pillow", "safetensors", "webdataset", "av",
+)  # fmt: skip
 
 
 def sha256(data: bytes) -> str:
@@ -85,7 +88,7 @@ def shard_content(folder: Path) -> Json:
     manifest = json.loads((folder / "manifest.json").read_text())
     names = [shard["name"] for shard in manifest["shards"]]
     sizes = [[shard["name"], shard["num_samples"]] for shard in manifest["shards"]]
-    described = without(manifest, "shards", "builder_fingerprint") | {"shards": sizes}
+    described = without(manifest, "shards", "builder_fingerprint", "libraries") | {"shards": sizes}
     samples = {key: sample for name in names for key, sample in read_samples(folder / name)}
     content = {"manifest": sha256(json.dumps(described).encode()), "samples": samples}
     return {"content": sha256(json.dumps(content).encode()), **content}
@@ -138,7 +141,11 @@ def gif_delays(path: Path) -> list[int]:
 
 def made_with() -> Json:
     """Return the versions of libraries and the processor's name, for readers and comparisons."""
-    return {"versions": {name: version_of(name) for name in LIBRARIES}, "processor": processor()}
+    versions = {name: version_of(name) for name in LIBRARIES}
+    return {
+        "versions": versions | {"python": platform.python_version()},
+        "processor": processor(),
+    }
 
 
 def version_of(name: str) -> str | None:

@@ -161,14 +161,14 @@ SLOW_READER = """
 import os, sys, time
 import train
 from t2vgan.training.preflight import run as preflight
-from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.dataset import LocalDataset
 preflight.TIMEOUT_SECONDS = 10
-really_open = LocalDataSet.open
+really_open = LocalDataset.open
 def slowly(*arguments, **options):
     time.sleep(30)
     return really_open(*arguments, **options)
 if os.environ["RANK"] == "1":
-    LocalDataSet.open = slowly
+    LocalDataset.open = slowly
 sys.exit(train.main())
 """
 

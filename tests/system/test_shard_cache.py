@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from t2vgan.data.dataset import open_data_set, read_samples_of
+from t2vgan.data.dataset import open_dataset
 from t2vgan.data.shard_cache import ShardCache, remove_abandoned
 from t2vgan.data.shards import load_manifest
 from tests.data.test_shard_reader import write_sound
@@ -28,8 +28,8 @@ def url(storage, sound) -> str:
 
 
 def read_all(url: str, folder: Path) -> None:
-    data_set = open_data_set(url, ShardCache(folder))
-    assert len(list(read_samples_of(data_set))) == 40
+    dataset = open_dataset(url, ShardCache(folder))
+    assert len(list(dataset.iter_samples())) == 40
 
 
 def test_processes_share_a_cache(storage, sound, url, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from t2vgan.data.dataset import open_data_set
+from t2vgan.data.dataset import open_dataset
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts
 from t2vgan.evaluation.scores import score_clips
 from t2vgan.pipeline import TextToVideo
@@ -142,7 +142,7 @@ def test_samples_and_readings_of_the_meter(circles, tmp_path):
     assert reading["num_clips"] == 2 * 19
     assert (run_dir / "weights_best.safetensors").exists()
     pipeline = TextToVideo.from_pretrained(run_dir / "weights.safetensors")
-    manifest = open_data_set(circles).manifest
+    manifest = open_dataset(circles).manifest
     prompts = assign_prompts(list(manifest.prompts), manifest.held_out_prompts, 38, seed=0)
     clips = pipeline.generate(prompts, range(38))  # each from latents of its own
     assert score_clips(clips, prompts).flicker == pytest.approx(reading["flicker"], rel=1e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2vgan.data.dataset import LocalDataSet
+from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.manifest import Geometry, Manifest
 from t2vgan.data.shards import EncodedSample, encode_sample, write_shard
 from t2vgan.media import split_film_strips
@@ -60,7 +60,7 @@ def manifest_of(prompts, held_out, shards) -> Manifest:
 
 def test_the_first_good_clip_of_each_prompt_is_kept(data, tmp_path):
     folder, manifest = data
-    record = save_real_clips(tmp_path / "run", [LocalDataSet(folder, manifest)], manifest)
+    record = save_real_clips(tmp_path / "run", [LocalDataset(folder, manifest)], manifest)
     assert record["prompts"] == PROMPTS
     assert record["held_out_prompts"] == []
     picture = np.asarray(Image.open(tmp_path / "run" / record["file"]).convert("RGB"))
@@ -71,18 +71,18 @@ def test_the_first_good_clip_of_each_prompt_is_kept(data, tmp_path):
 def test_a_damaged_shard_is_passed_over(data, tmp_path):
     folder, manifest = data
     (folder / "b.tar").write_bytes((folder / "b.tar").read_bytes()[:700])
-    assert save_real_clips(tmp_path / "run", [LocalDataSet(folder, manifest)], manifest)[
+    assert save_real_clips(tmp_path / "run", [LocalDataset(folder, manifest)], manifest)[
         "prompts"
     ] == ["red", "green"]
     (folder / "a.tar").unlink()
     (folder / "b.tar").unlink()
-    assert save_real_clips(tmp_path / "run", [LocalDataSet(folder, manifest)], manifest) == {}
+    assert save_real_clips(tmp_path / "run", [LocalDataset(folder, manifest)], manifest) == {}
 
 
 def test_the_search_ends_where_it_would_take_long(data, tmp_path, monkeypatch):
     folder, manifest = data
     monkeypatch.setattr("t2vgan.training.sample_grids.MAX_BYTES_SEARCHED", 1)
-    assert save_real_clips(tmp_path / "run", [LocalDataSet(folder, manifest)], manifest) == {}, (
+    assert save_real_clips(tmp_path / "run", [LocalDataset(folder, manifest)], manifest) == {}, (
         "only the damaged clip"
     )
 

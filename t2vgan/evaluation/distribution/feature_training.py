@@ -56,7 +56,7 @@ def train_feature_network(
     _standardise(network, clips, training)
     return network, FeaturesInfo(
         dataset_fingerprints=tuple(
-            data_set.manifest.fingerprint for folder in folders for data_set in folder.data.parts
+            dataset.manifest.fingerprint for folder in folders for dataset in folder.data.parts
         ),
         num_clips=len(training),
         num_epochs=num_epochs,

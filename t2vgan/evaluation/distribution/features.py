@@ -31,13 +31,13 @@ def train_features(
     if num_epochs < 1:
         raise UserError(f"num_epochs={num_epochs} must be at least 1")
     # Torch: not for --help.
-    from t2vgan.data.dataset import open_data_set
-    from t2vgan.data.mixture import alone
+    from t2vgan.data.dataset import open_dataset
+    from t2vgan.data.mixture import single_dataset
     from t2vgan.evaluation.distribution.feature_network import save_features
     from t2vgan.evaluation.distribution.feature_training import train_feature_network
     from t2vgan.evaluation.real_clips import RealClips
 
-    folders = [RealClips(alone(open_data_set(folder)), num_clips) for folder in data]
+    folders = [RealClips(single_dataset(open_dataset(folder)), num_clips) for folder in data]
     if (found := sum(folder.num_clips for folder in folders)) < MIN_CLIPS:
         raise UserError(f"{found} clips are too few to train features on: give {MIN_CLIPS} or more")
     network, info = train_feature_network(folders, num_epochs=num_epochs, seed=seed)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from t2vgan.data.digit_glyphs import NUM_DIGITS, read
+from t2vgan.data.digit_glyphs import NUM_DIGITS, classify_digits
 from t2vgan.evaluation.prompt_accuracy.object_paths import Foreground, Track, track_in_chunks
 from t2vgan.evaluation.prompt_accuracy.objects import (
     label_components,
@@ -71,7 +71,7 @@ def _find_digits(foreground: Foreground) -> tuple[dict[str, np.ndarray], np.ndar
     known = chosen[chosen >= 0]
     pictures = foreground.contrast.reshape(num_pictures, height, width)[components.frame_of[known]]
     own = by_picture[components.frame_of[known]] == known[:, None, None] + 1
-    fields["digit"][known] = read(np.where(own, pictures, 0).astype(np.float32))
+    fields["digit"][known] = classify_digits(np.where(own, pictures, 0).astype(np.float32))
     return fields, num_seen, chosen
 
 

@@ -64,7 +64,7 @@ def fit_together(config: Config) -> list[str]:
     changes = check_same_run(config)
     data = open_data(config.data)
     streams, window = config.data.num_streams, config.data.shuffle_window
-    data.order(num_streams=streams, shuffle_window=window, seed=config.train.seed)
+    data.create_sampler(num_streams=streams, shuffle_window=window, seed=config.train.seed)
     check_frames(config, data.manifest.geometry.num_frames)
     build_networks(config, data.manifest)
     if state := newest_state(config.run_dir):

@@ -8,8 +8,8 @@ import pytest
 from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles
-from t2vgan.data.dataset import open_data_set
-from t2vgan.data.mixture import alone, mix
+from t2vgan.data.dataset import open_dataset
+from t2vgan.data.mixture import mix_datasets, single_dataset
 from t2vgan.data.shards import Geometry
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.evaluation.distribution.near_copies import (
@@ -32,7 +32,7 @@ def data(tmp_path_factory):
 
 
 def test_planted_copies_are_found_and_new_clips_are_not(data):
-    real = RealClips(alone(open_data_set(data)), NUM_TRAINING)
+    real = RealClips(single_dataset(open_dataset(data)), NUM_TRAINING)
     frames, _ = real.read(range(NUM_TRAINING))
     new = circles.render_clips(range(NUM_NEW), 99, GEOMETRY).frames
     rng = np.random.default_rng(0)
@@ -53,15 +53,15 @@ def test_planted_copies_are_found_and_new_clips_are_not(data):
 
 def test_every_part_of_a_mixture_gives_its_share_of_real_clips(data, tmp_path):
     build(BuildPlan("circles", 60, 20, GEOMETRY, 1), tmp_path, num_workers=1)
-    parts = [open_data_set(folder) for folder in (data, tmp_path)]
-    mixture = mix({"a": (parts[0], Decimal(1)), "b": (parts[1], Decimal(1))})
+    parts = [open_dataset(folder) for folder in (data, tmp_path)]
+    mixture = mix_datasets({"a": (parts[0], Decimal(1)), "b": (parts[1], Decimal(1))})
     clips, more = RealClips(mixture, 80), RealClips(mixture, 300)
     assert (clips.num_clips, more.num_clips) == (80, 150 + 60)  # all that b has
     frames, prompts = clips.read(range(30, 80))
     for part, own in ((parts[0], slice(0, 10)), (parts[1], slice(10, 50))):
         start = 30 if part is parts[0] else 0
         count = own.stop - own.start
-        expected = RealClips(alone(part), 40).read(range(start, start + count))
+        expected = RealClips(single_dataset(part), 40).read(range(start, start + count))
         assert (frames[own] == expected[0]).all()
         assert prompts[own] == expected[1]
     assert clips.indices_in(more).tolist() == [*range(40), *range(150, 190)]

@@ -50,9 +50,9 @@ def test_what_is_read_by_is_never_drawn_and_what_is_drawn_is_legible():
     assert len(drawn.digits) + len(kept.digits) == 1797
     both = np.stack([np.bincount(half.digits) for half in (drawn, kept)])
     assert np.abs(both[0] - both[1]).max() <= 1, "every digit is halved"
-    legible = pictures.drawn_half()
+    legible = pictures.load_drawn_digits()
     assert np.bincount(legible.digits).min() >= 30
-    assert (pictures.read(legible.ink) == legible.digits).all()
+    assert (pictures.classify_digits(legible.ink) == legible.digits).all()
     known = {picture.tobytes() for picture in kept.ink}
     assert not known & {picture.tobytes() for picture in legible.ink}
 
@@ -62,8 +62,8 @@ def test_paper_and_blots_are_no_digit():
     blots[1, ::8, ::8] = 1
     blots[2, 22:42, 22:42] = 1
     blots[3, 30:34] = 1
-    assert pictures.read(blots).tolist() == [-1] * 4
-    assert pictures.read(blots[:0]).tolist() == []
+    assert pictures.classify_digits(blots).tolist() == [-1] * 4
+    assert pictures.classify_digits(blots[:0]).tolist() == []
 
 
 def test_a_clip_depends_on_its_index_and_the_seed_alone():
@@ -111,7 +111,7 @@ def test_the_split_hides_compositions_and_keeps_their_parts():
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for cached in (pictures._halves, pictures.drawn_half):
+    for cached in (pictures._halves, pictures.load_drawn_digits):
         cached.cache_clear()
     with pytest.raises(UserError, match=r"t2vgan\[digits\]"):
         digits.render_clips(range(2), 0, TINY)

@@ -1,0 +1,142 @@
+"""Test that foreign tars are read, and damaged or hostile ones refused."""
+
+import io
+import tarfile
+
+import pytest
+
+from t2vgan.data.shards import (
+    EncodedSample,
+    ShardError,
+    read_samples,
+    write_shard,
+)
+from t2vgan.data.tar import MAX_MEMBER_BYTES, read_members
+from tests.support.shards import small_samples
+
+
+def tar_with(*members: tuple[tarfile.TarInfo, bytes], format: int = tarfile.USTAR_FORMAT) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=format) as tar:
+        for info, data in members:
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def member(name: str, data: bytes = b"data", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info, data
+
+
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_folders_and_strangers_in_foreign_tars(tmp_path, format):
+    folder = "a-folder-with-a-name/" * 6
+    members = [
+        member("README", b"no extension: belongs to no sample"),
+        member(folder + "one.TXT", b"1"),
+        member(folder + "one.webp", b"2"),
+        (member("dir", type=tarfile.DIRTYPE)[0], b""),
+        member("./two.clean.json", b"3"),
+    ]
+    members[3][0].size = 0
+    (tmp_path / "s.tar").write_bytes(tar_with(*members, format=format))
+    expected = [
+        EncodedSample(folder + "one", {"txt": b"1", "webp": b"2"}),
+        EncodedSample("./two", {"clean.json": b"3"}),
+    ]
+    assert list(read_samples(tmp_path / "s.tar")) == expected
+    assert list(read_samples(tmp_path / "s.tar", skip=1)) == expected[1:]
+
+
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [
+        (member("../evil.txt"), "leads out"),
+        (member("a/../../evil.txt"), "leads out"),
+        (member("/etc/evil.txt"), "leads out"),
+        (member("a.txt", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "no regular file"),
+        (member("a.txt", b"", type=tarfile.LNKTYPE, linkname="b"), "no regular file"),
+        (member("a.txt", b"", type=tarfile.CHRTYPE), "no regular file"),
+        (member("a.txt", b"", type=tarfile.BLKTYPE), "no regular file"),
+        (member("a.txt", b"", type=tarfile.FIFOTYPE), "no regular file"),
+    ],
+    ids=lambda value: value[0].name + value[0].type.decode() if isinstance(value, tuple) else "",
+)
+@pytest.mark.parametrize("skip", [0, 5])
+def test_hostile_members_are_refused(tmp_path, info, reason, skip):
+    (tmp_path / "s.tar").write_bytes(tar_with(member("ok.txt"), info))
+    with pytest.raises(ShardError, match=rf"s\.tar: .*{reason}"):
+        list(read_samples(tmp_path / "s.tar", skip=skip))
+
+
+def with_size(size_field: bytes) -> bytes:
+    """Return a tar whose first header claims another size, its checksum right."""
+    data = bytearray(tar_with(member("a.txt")))
+    data[124:136] = size_field
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("size_field", "reason"),
+    [
+        (b"%011o\0" % (MAX_MEMBER_BYTES + 1), "limit"),
+        (b"77777777777\0", "limit"),
+        (b"%011o\0" % 1_000_000, "truncated inside 'a.txt': 1000000 bytes expected"),
+        (b"\x80" + b"\xff" * 11, "no tar header"),
+        (b"-0000000004\0", "claims -4 bytes"),
+    ],
+)
+@pytest.mark.parametrize("skip", [0, 5])
+def test_lying_sizes_are_refused_without_reading_them(tmp_path, size_field, reason, skip):
+    (tmp_path / "s.tar").write_bytes(with_size(size_field))
+    with pytest.raises(ShardError, match=reason):
+        list(read_samples(tmp_path / "s.tar", skip=skip))
+
+
+def test_every_truncation_is_noticed(tmp_path):
+    path = tmp_path / "s.tar"
+    write_shard(path, small_samples(2))
+    whole = path.read_bytes()
+    end = len(whole.rstrip(b"\0")) + 511 & ~511  # where the end marker begins
+    assert whole[end : end + 1024] == bytes(1024)
+    cuts = [0, 1, 511, 512, 513, *range(512, end + 1024, 512), end + 1023]
+    for cut in cuts:  # member boundaries among them
+        path.write_bytes(whole[:cut])
+        for skip in (0, 9):
+            with pytest.raises(ShardError, match="truncated"):
+                list(read_samples(path, skip=skip))
+    path.write_bytes(whole[: end + 1024])
+    assert len(list(read_samples(path))) == 2
+
+
+def test_every_flipped_bit_in_a_header_is_noticed_or_harmless(tmp_path):
+    write_shard(tmp_path / "s.tar", small_samples(1))
+    whole = (tmp_path / "s.tar").read_bytes()
+    members = list(read_members(io.BytesIO(whole), "s.tar"))
+    assert len(members) == 3
+    for bit in range(512 * 8):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        try:
+            assert list(read_members(io.BytesIO(damaged), "s.tar")) == members
+        except ShardError:
+            continue
+        # A blank for a leading zero or an end mark leaves the checksum's value as it was.
+        assert 148 <= bit // 8 < 156
+
+
+def test_a_file_that_is_no_tar(tmp_path):
+    (tmp_path / "s.tar").write_bytes(b"PK\x03\x04" + bytes(range(256)) * 8)
+    with pytest.raises(ShardError, match="no tar header at byte 0"):
+        list(read_samples(tmp_path / "s.tar"))
+
+
+def test_two_members_of_one_type_are_refused(tmp_path):
+    (tmp_path / "s.tar").write_bytes(tar_with(member("a.txt"), member("a.TXT")))
+    with pytest.raises(ShardError, match="two members of type 'txt'"):
+        list(read_samples(tmp_path / "s.tar"))

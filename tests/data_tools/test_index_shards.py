@@ -1,0 +1,139 @@
+"""Test that foreign tars are indexed, and unusable samples named."""
+
+import re
+from itertools import islice
+
+import numpy as np
+import pytest
+import webdataset
+
+from data_tools.index_shards import index_shards
+from t2vgan.data.dataset import LocalDataset
+from t2vgan.data.loader import ClipLoader
+from t2vgan.data.mixture import single_dataset
+from t2vgan.data.shards import (
+    EncodedSample,
+    encode_sample,
+    load_manifest,
+    write_shard,
+)
+from t2vgan.errors import UserError
+from tests.data_tools.test_data_tools import run
+from tests.support.filming import numbers_of
+from tests.support.shards import CLIP_GEOMETRY, write_dataset
+
+
+def test_tars_of_others_are_indexed(tmp_path):
+    """Written by webdataset itself: strips, or films of one size."""
+    for kind in ("jpg", "mp4"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        storage = {"jpg": "strip-jpg", "mp4": "mp4"}[kind]
+        for shard in range(2):
+            with webdataset.TarWriter(str(folder / f"{shard}.tar")) as tar:
+                for i in range(3):
+                    frames = np.full((4, 24, 32, 3), 40 * i + 20, np.uint8)
+                    ours = encode_sample("x", frames, f"clip {i}", {"fps": 5}, storage=storage)
+                    metadata = {"json": b'{"num_frames": 4}'} if kind == "jpg" else {}
+                    members = {kind: ours.members[kind], "txt": ours.members["txt"], **metadata}
+                    tar.write({"__key__": f"folder/{shard}{i}", **members})
+        result = run("index_shards", folder, "--fps", 5)
+        assert result.returncode == 0, result.stderr
+        manifest = load_manifest(folder)
+        assert manifest.geometry == CLIP_GEOMETRY
+        assert manifest.prompts == {f"clip {i}": 2 for i in range(3)}
+        assert run("verify_shards", folder).returncode == 0
+        mixture = single_dataset(LocalDataset(folder, manifest))
+        order = mixture.create_sampler(num_streams=2, shuffle_window=4, seed=0)
+        with ClipLoader(mixture, order, global_batch_size=2) as loader:
+            for batch in islice(loader, 3):
+                for frames, prompt in zip(batch.frames, batch.prompts, strict=True):
+                    assert numbers_of(frames[:1]) == [4 * int(prompt[-1])]
+
+
+def test_indexing_names_what_cannot_be_used(tmp_path):
+    samples = [
+        encode_sample(f"a{i}", np.zeros((4, 24, 32, 3), np.uint8), "x", {"num_frames": 4})
+        for i in range(4)
+    ]
+    samples[1].members["txt"] = b"..."
+    samples[2].members["webp"] = b"torn"
+    write_shard(tmp_path / "a.tar", samples)
+    result = run("index_shards", tmp_path)
+    assert result.returncode == 2
+    assert "a.tar: sample a1: prompt has no words" in result.stdout
+    assert "a.tar: sample a2: strip is not a WebP" in result.stdout
+    assert "2 of 4 samples cannot be used" in result.stderr
+    assert run("index_shards", tmp_path, "--max-bad-fraction", 0.5).returncode == 0
+    assert load_manifest(tmp_path).num_samples == 4
+    assert load_manifest(tmp_path).prompts == {"x": 2}
+    assert "has a manifest.json already" in run("index_shards", tmp_path).stderr
+
+
+def test_indexing_begins_with_the_first_sample_that_can_be_used(tmp_path, monkeypatch):
+    """Earlier bad samples count; films are measured frame by frame."""
+    frames = np.full((4, 24, 32, 3), 60, np.uint8)
+    for storage in ("strip-webp", "mp4"):
+        good = encode_sample("g", frames, "x", {"num_frames": 4, "fps": 5}, storage=storage).members
+        torn = next(iter(good.values()))[:-200]
+        bad = [{"webp": b"no picture"}, {"mp4": b"no film"}, {"mp4": torn}, {"mp4": b""}, {}]
+        metadata = {"txt": b"x", "json": b'{"num_frames": 4}'}
+        samples = [EncodedSample(f"a{i}", metadata | members) for i, members in enumerate(bad)]
+        samples[-1].members["json"] = b"[" * 10**5
+        samples += [EncodedSample(f"b{i}", good) for i in range(20)]
+        write_shard(tmp_path / storage / "a.tar", samples)
+        index_shards(tmp_path / storage, max_bad_fraction=0.2)
+        manifest = load_manifest(tmp_path / storage)
+        assert (manifest.geometry, manifest.prompts) == (CLIP_GEOMETRY, {"x": 20})
+        (tmp_path / storage / "manifest.json").unlink()
+        with pytest.raises(UserError, match="5 of 25 samples cannot be used"):
+            index_shards(tmp_path / storage)
+    write_shard(tmp_path / "long" / "a.tar", samples[-1:])
+    monkeypatch.setattr("t2vgan.media.clips.MAX_CLIP_PIXELS", 3 * 24 * 32)
+    with pytest.raises(UserError, match="sample b19: clips of more than 2304 pixels"):
+        index_shards(tmp_path / "long")
+
+
+@pytest.mark.parametrize("name", ["my shard.tar", "-a.tar", f"{'a' * 197}.tar", "é.tar"])
+def test_a_name_that_no_manifest_may_hold_is_one_line_before_anything_is_read(tmp_path, name):
+    (tmp_path / name).write_bytes(b"no tar")
+    result = run("index_shards", tmp_path)
+    assert result.returncode == 2
+    assert f"{name}: rename it" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"txt": b"x"}, "no .mp4 and no film strip"),
+        ({"json": b"[", "webp": b"RIFF", "txt": b"x"}, "give --num-frames"),
+        ({"json": b'{"num_frames": "4"}', "webp": b"RIFF", "txt": b"x"}, "give --num-frames"),
+        ({"json": b'{"fps": "fast", "num_frames": 4}', "webp": b"RIFF"}, "no rate; give --fps"),
+    ],
+)
+def test_indexing_says_what_it_lacks(tmp_path, members, message):
+    write_shard(tmp_path / "a.tar", [EncodedSample("a", members)])
+    result = run("index_shards", tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_page_shows_hostile_prompts_as_text(tmp_path):
+    hostile = [
+        "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "&lt;b&gt; bold",
+        "a \u202egod", "a dog runs",
+    ]  # fmt: skip
+    folder = write_dataset(tmp_path / "a", hostile)
+    result = run("inspect_shards", folder, "--out", tmp_path / "seen", "--num-page-clips", 5)
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "seen" / "contact_sheet.html").read_text()
+    assert page.count("<figure>") == 5
+    assert page.count("<script>") == 1
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&amp;lt;b&amp;gt; bold" in page
+    assert "default-src 'none'" in page
+    assert not re.search(r"""(src|href)=["']?(?!data:)\w+:""", page), "it loads nothing"
+    assert "\u202e" not in result.stdout
