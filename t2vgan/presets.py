@@ -1,4 +1,4 @@
-"""Named runs: `train.py NAME` starts one."""
+"""Named configs: `train.py NAME` starts a run of one."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ PRESETS = {
         run_dir=Path("runs/quickstart"),
         data=DataConfig(path="data/circles"),
         model=ClipGanConfig(),
-        train=TrainConfig(num_steps=4000, precision="no"),  # too small to gain by bfloat16
+        train=TrainConfig(num_steps=4000, precision="no"),  # too small for bfloat16 to be faster
     ),
     "notebook": Config(
         run_dir=Path("runs/notebook"),
@@ -32,7 +32,7 @@ PRESETS = {
             beta2_end=0.999,
             gradient_clip=0.0,
             penalty_every_steps=0,
-            ema_halflife_clips=1e-3,  # no averaging: the copy is the network
+            ema_halflife_clips=1e-3,  # no averaging
         ),
         sample_every_steps=5000,
         evaluate_every_steps=5000,
@@ -76,7 +76,7 @@ PRESETS = {
         train=TrainConfig(
             num_steps=10_000,
             hard_mismatched_share=0.5,
-            gamma_start=2.5,  # a quarter of the pixels, a quarter of the penalty
+            gamma_start=2.5,  # a quarter of the pixels of `shapes`, a quarter of the penalty
             gamma_end=0.1,
             ema_halflife_clips=20_000.0,
             precision="no",
@@ -92,16 +92,16 @@ PRESETS = {
         model=ClipGanConfig(latent_size=64, text_size=128, hidden_size=256, channels=32),
         train=TrainConfig(num_steps=50_000, global_batch_size=32, ema_halflife_clips=20_000.0),
         sample_every_steps=1000,
-        evaluate_every_steps=0,  # the motion meter reads rendered shapes only
+        evaluate_every_steps=0,  # prompt accuracy is measured on rendered scenes only
         save_every_steps=1000,
     ),
 }
-"""Preset name -> config; every field can be overridden on the command line."""
+"""Preset name -> config. Every field is an option of the command line."""
 
 DESCRIPTIONS = {
-    "quickstart": "18 prompts of a moving circle; minutes on two CPU cores",
-    "shapes": "Moving Shapes at 64x64: shape, colour, size and motion as the prompt says; one GPU",
-    "shapes-cpu": "Moving Shapes at 32x32; an hour on two CPU cores",
-    "video": "your own videos, packed by data_tools.pack_videos; wider, for a GPU",
-    "notebook": "the published notebook's recipe: single frames, BCE, no averaging",
+    "quickstart": "a moving circle, 18 prompts, 64x64; two CPU cores, 20 minutes",
+    "shapes": "Moving Shapes (shape, colour, size and motion), 64x64; one GPU",
+    "shapes-cpu": "Moving Shapes, 32x32; two CPU cores, one hour",
+    "video": "videos packed by data_tools.pack_videos, with wider networks; one GPU",
+    "notebook": "the published notebook's recipe, 64x64 single frames; CPU, 2.5 hours",
 }

@@ -1,4 +1,4 @@
-"""The files of launch/ agree with each other, with the programs they start, and with their docs."""
+"""Files of launch/ agree with each other, the programs and their docs."""
 
 import re
 import shlex
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "launch"
 
 
-def documents(name: str) -> list[dict]:
+def load_documents(name: str) -> list[dict]:
     return list(yaml.safe_load_all((LAUNCH / name).read_text()))
 
 
@@ -42,7 +42,7 @@ def test_every_file_is_in_the_table_or_beside_one_that_is():
 
 @pytest.mark.parametrize("path", sorted(LAUNCH.glob("accelerate/*.yaml")), ids=lambda p: p.stem)
 def test_accelerate_reads_its_files(path):
-    """It refuses unknown keys by itself; a GPU for each process is ours to check."""
+    """accelerate refuses unknown keys; the number of GPUs is checked here."""
     from accelerate.commands.config.config_args import load_config_from_file
 
     config = load_config_from_file(str(path))
@@ -61,7 +61,7 @@ def test_accelerates_processes_divide_the_streams(path):
 
 
 def commands_in(path: Path) -> list[tuple[list[str], list[str]]]:
-    """Return the commands in a file's comments that train: before and after the program's name."""
+    """Find training commands in comments: before and after the program's name."""
     text = re.sub(r"\\\n# *", "", path.read_text())
     words = [shlex.split(line) for line in re.findall(r"^#   (.*)$", text, re.MULTILINE)]
     names = ("train.py", "launch/slurm/train.sbatch")
@@ -73,8 +73,8 @@ def test_slurms_processes_divide_the_streams():
     examples = commands_in(LAUNCH / "slurm/train.sbatch")
     sizes = []
     for program, arguments in examples:
-        told = dict(pairwise(program))
-        sizes.append(int(told.get("--nodes", 1)) * int(told.get("--ntasks-per-node", 1)))
+        options = dict(pairwise(program))
+        sizes.append(int(options.get("--nodes", 1)) * int(options.get("--ntasks-per-node", 1)))
         plan_batches(train.read(arguments).config, sizes[-1])
     assert sizes == [1, 32]
 
@@ -85,7 +85,7 @@ def test_batch_files_are_shell(path):
 
 
 def test_the_jobs_of_kubernetes_train_with_a_world_size_that_divides():
-    service, job = documents("kubernetes/train.yaml")
+    service, job = load_documents("kubernetes/train.yaml")
     pod, spec = job["spec"]["template"]["spec"], job["spec"]
     found = container(job)
     variables = environment(found)
@@ -104,7 +104,7 @@ def test_the_jobs_of_kubernetes_train_with_a_world_size_that_divides():
 
 
 def test_the_job_of_kubeflow_trains_with_a_world_size_that_divides():
-    (job,) = documents("kubernetes/trainjob.yaml")
+    (job,) = load_documents("kubernetes/trainjob.yaml")
     trainer = job["spec"]["trainer"]
     command = train.read(trainer["args"][1:])
     plan_batches(command.config, trainer["numNodes"] * trainer["numProcPerNode"])
@@ -112,17 +112,17 @@ def test_the_job_of_kubeflow_trains_with_a_world_size_that_divides():
 
 
 def test_the_pods_that_pack_are_as_many_as_they_think():
-    (job,) = documents("kubernetes/shards.yaml")
+    (job,) = load_documents("kubernetes/shards.yaml")
     count = int(environment(container(job))["JOB_COMPLETION_COUNT"])
     assert count == job["spec"]["completions"] == job["spec"]["parallelism"]
     module, *arguments = container(job)["args"][1:]
     options = cli.parse(PackOptions, prog=module, args=arguments)
-    (merge,) = documents("kubernetes/merge.yaml")
+    (merge,) = load_documents("kubernetes/merge.yaml")
     assert container(merge)["args"][-1] == str(options.out)
 
 
 def test_all_pods_use_the_volume_that_is_made_for_them():
-    (volume,) = documents("kubernetes/volume.yaml")
+    (volume,) = load_documents("kubernetes/volume.yaml")
     texts = [path.read_text() for path in LAUNCH.glob("kubernetes/*.yaml")]
     claims = {name for text in texts for name in re.findall(r"claimName: (\w+)", text)}
     assert claims == {volume["metadata"]["name"]}
@@ -133,7 +133,7 @@ def test_skypilots_run_is_a_command_of_train_py():
 
     from jsonschema import validate
 
-    (task,) = documents("skypilot/train.yaml")
+    (task,) = load_documents("skypilot/train.yaml")
     validate(task, json.loads((ROOT / "tests/system/skypilot_task.schema.json").read_text()))
     arguments = [task["envs"]["PRESET"], *task["envs"]["OPTIONS"].split()]
     plan_batches(train.read(arguments).config, 8)
