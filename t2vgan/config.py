@@ -16,40 +16,19 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 
-from t2vgan.errors import UserError
-from t2vgan.utils.frozen import Frozen, format_faults
+from t2vgan.utils.frozen import Frozen, Versioned
 from t2vgan.utils.urls import as_location
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 AdamBeta = Annotated[float, Field(ge=0, lt=1)]
 
-TEXT_HEAD_SIZE = 16
-"""Width of an attention head of the transformer text encoder."""
+TEXT_HEAD_SIZE = 16  # of the transformer text encoder
 
 
-class Section(Frozen):
-    """Ignore retired options that hold the value with which they did nothing.
-
-    So runs and weights of earlier versions still load.
-    """
-
-    RETIRED: ClassVar[Mapping[str, Any]] = {}
-    """Retired option -> the value that did nothing."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def drop_retired(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict):
-            return fields
-        retired = cls.RETIRED
-        return {k: v for k, v in fields.items() if k not in retired or v != retired[k]}
-
-
-class DataConfig(Section):
+class DataConfig(Versioned):
     """The shards and their order."""
 
     path: Annotated[str, BeforeValidator(as_location)] = "data/circles"
@@ -59,13 +38,11 @@ class DataConfig(Section):
     """Several data sets instead of `path`, each with its share of the clips shown:
     data/cats=3 s3://bucket/dogs=1."""
     cache_path: Path | None = None
-    """Local folder for shards read from a URL; by default ~/.cache/t2vgan/shards. Runs and
-    processes may share one."""
+    """Local folder for shards of a URL, may be shared; by default ~/.cache/t2vgan/shards."""
     cache_gigabytes: PositiveFloat = 20.0
     """Size limit of the cache; the least recently used shards are deleted."""
     num_streams: PositiveInt = 8
-    """Streams that the data is split into: a multiple of world size, a divisor of the global
-    batch."""
+    """Streams of the data: a multiple of world size, and a divisor of the global batch."""
     shuffle_window: PositiveInt = 256
     """Samples of a stream that are shuffled together."""
     num_threads: PositiveInt = 1
@@ -111,7 +88,7 @@ def parse_mix(entries: tuple[str, ...]) -> dict[str, Decimal]:
     return weights
 
 
-class ClipGanConfig(Section):
+class ClipGanConfig(Versioned):
     """The clip GAN: one latent per clip, time as an input."""
 
     RETIRED: ClassVar[Mapping[str, Any]] = {
@@ -131,8 +108,7 @@ class ClipGanConfig(Section):
     text_encoder: Literal["bag", "transformer"] = "bag"
     """bag: a sum of words, fast to learn; transformer: where the order of the words matters."""
     pooled_features: bool = False
-    """Give the discriminator features averaged over the frame too, for what may be anywhere in it,
-    such as a shape."""
+    """Features averaged over a frame, for what may be anywhere in it, in the discriminator."""
     hidden_size: PositiveInt = 192
     """Width of the code that describes one frame."""
     channels: PositiveInt = 16
@@ -172,7 +148,7 @@ class ClipGanConfig(Section):
         return self
 
 
-class NotebookGanConfig(Section):
+class NotebookGanConfig(Versioned):
     """The published notebook's networks: 64x64, single frames, unconditional discriminator."""
 
     shares_latents: ClassVar[bool] = True
@@ -184,7 +160,7 @@ class NotebookGanConfig(Section):
 ModelConfig = Annotated[ClipGanConfig | NotebookGanConfig, Field(discriminator="kind")]
 
 
-class TrainConfig(Section):
+class TrainConfig(Versioned):
     """The recipe: losses, optimizers and schedules.
 
     One step is one update of each network.
@@ -205,8 +181,7 @@ class TrainConfig(Section):
     loss: Literal["relativistic", "non_saturating", "bce"] = "relativistic"
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
     mismatched_weight: NonNegativeFloat = 1.0
-    """Weight of the loss that compares a real clip's prompt with another prompt; 0: no such
-    loss."""
+    """Weight of the loss of real clips with other clips' prompts; 0: no such loss."""
     hard_mismatched_share: Fraction = 0.0
     """Share of those other prompts that differ from the clip's in a single word, where some do."""
     recovered_latents: NonNegativeInt = 8
@@ -214,8 +189,6 @@ class TrainConfig(Section):
     recovery_weight: NonNegativeFloat = 3.0
     """Final weight of that loss, for both networks: it keeps clips of one prompt different. It
     rises from 0 as the learning rates fall: first the prompts, then the variety."""
-    fresh_latents: bool = True
-    """Draw new latents for the generator's update instead of those of the discriminator's."""
     generator_lr: PositiveFloat = 2e-3
     """Adam's learning rate for the generator at the start."""
     discriminator_lr: PositiveFloat = 1e-3
@@ -290,49 +263,38 @@ class Config(Frozen):
     check_ranks_every_steps: NonNegativeInt = 100
     """Steps between two comparisons of the networks over processes, besides each save; 0: none."""
     timeout_seconds: PositiveInt = 300
-    """Longest wait for another process: at the start, and after the first step, which has half an
-    hour."""
+    """Longest wait for another process, except in the first step, which has half an hour."""
     num_cpu_threads: NonNegativeInt = 0
     """Threads per process for arithmetic on a CPU; 0: the cores are shared among the processes."""
 
-    @model_validator(mode="after")
-    def check_recovered_latents(self) -> "Config":
-        wanted, model = self.train.recovered_latents, self.model
-        if isinstance(model, ClipGanConfig) and wanted > model.latent_size:
-            raise ValueError(
-                f"train.recovered_latents={wanted} must be at most model.latent_size ="
-                f" {model.latent_size}"
-            )
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def drop_fresh_latents(cls, fields: Any) -> Any:
+        """Ignore a retired option that says what the model's kind implies."""
+        match fields:
+            case {"model": {"kind": kind}, "train": {"fresh_latents": fresh, **train}}:
+                if fresh == (kind == "clip_gan"):
+                    return fields | {"train": train}
+        return fields
 
     @model_validator(mode="after")
-    def check_notebook(self) -> "Config":
-        rules = (
+    def check_recipe_suits_networks(self) -> "Config":
+        model, train = self.model, self.train
+        if isinstance(model, ClipGanConfig):
+            if train.recovered_latents > model.latent_size:
+                raise ValueError(
+                    f"train.recovered_latents={train.recovered_latents} must be at most"
+                    f" model.latent_size = {model.latent_size}"
+                )
+            return self
+        for name, required, reason in (
             ("mismatched_weight", 0, "reads no prompts"),
             ("recovered_latents", 0, "reads no latents"),
             ("frames_per_clip", 1, "sees single frames"),
-        )
-        for name, required, reason in rules if self.model.kind == "notebook_gan" else ():
-            if (value := getattr(self.train, name)) != required:
+        ):
+            if (value := getattr(train, name)) != required:
                 raise ValueError(
                     f"train.{name}={value} must be {required} with the notebook's discriminator,"
                     f" which {reason}"
                 )
         return self
-
-
-def check_frames(config: Config, num_frames: int) -> None:
-    """Raise UserError if the data's clips have too few frames."""
-    if config.train.frames_per_clip > num_frames:
-        raise UserError(
-            f"train.frames_per_clip={config.train.frames_per_clip} must be at most the"
-            f" {num_frames} frames of the clips in {config.data.name}"
-        )
-
-
-def load_config(path: Path) -> Config:
-    """Read a run's config.json."""
-    try:
-        return Config.model_validate_json(path.read_text())
-    except ValidationError as error:
-        raise UserError(f"{path}: {format_faults(error)}; start a new --run-dir") from error

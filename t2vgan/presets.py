@@ -22,7 +22,6 @@ PRESETS = {
             loss="bce",
             mismatched_weight=0.0,
             recovered_latents=0,
-            fresh_latents=False,
             generator_lr=2e-4,
             discriminator_lr=2e-4,
             lr_hold=1.0,

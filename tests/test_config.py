@@ -1,5 +1,7 @@
 """Settings are frozen and validated; errors show the arithmetic."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
@@ -8,11 +10,11 @@ from t2vgan.config import (
     Config,
     DataConfig,
     TrainConfig,
-    load_config,
 )
 from t2vgan.data.batch_plan import plan_batches
 from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
+from t2vgan.training.run_dir import load_config
 from t2vgan.utils.frozen import flatten
 
 
@@ -113,6 +115,24 @@ def test_runs_of_earlier_versions_go_on_if_what_is_retired_was_off(tmp_path):
     assert load_config(path) == Config(train=TrainConfig(seed=3))
     path.write_text('{"train": {"look_latents": 2}}')
     with pytest.raises(UserError, match=r"train.look_latents=2: Extra inputs .* new --run-dir"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fresh"), [("clip_gan", True), ("notebook_gan", False)], ids=["clip", "notebook"]
+)
+def test_fresh_latents_are_read_where_they_say_what_the_model_does(kind, fresh, tmp_path):
+    """The option is retired: what it said now follows from the model's kind."""
+    preset = PRESETS["notebook" if kind == "notebook_gan" else "quickstart"]
+    assert preset.model.shares_latents is not fresh
+    path = tmp_path / "config.json"
+    old = preset.model_dump(mode="json")
+    old["train"]["fresh_latents"] = fresh
+    path.write_text(json.dumps(old))
+    assert load_config(path) == preset
+    old["train"]["fresh_latents"] = not fresh
+    path.write_text(json.dumps(old))
+    with pytest.raises(UserError, match=rf"train.fresh_latents={not fresh}: Extra inputs"):
         load_config(path)
 
 

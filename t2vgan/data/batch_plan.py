@@ -56,6 +56,15 @@ def plan_batches(config: Config, world_size: int) -> BatchPlan:
     )
 
 
+def check_frames_per_clip(config: Config, num_frames: int) -> None:
+    """Raise UserError if the data's clips have too few frames."""
+    if config.train.frames_per_clip > num_frames:
+        raise UserError(
+            f"train.frames_per_clip={config.train.frames_per_clip} must be at most the"
+            f" {num_frames} frames of the clips in {config.data.name}"
+        )
+
+
 def _multiple(value: int, factor: int) -> int:
     """Return the largest multiple of `factor` up to `value`, at least one."""
     return max(1, value // factor) * factor

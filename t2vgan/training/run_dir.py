@@ -1,12 +1,15 @@
 """Write a run's config.json and run.json, and check what may change."""
 
 import json
+from pathlib import Path
 from typing import Any
 
-from t2vgan.config import Config, load_config
+from pydantic import ValidationError
+
+from t2vgan.config import Config
 from t2vgan.errors import UserError
 from t2vgan.utils.files import atomic_write_bytes
-from t2vgan.utils.frozen import flatten
+from t2vgan.utils.frozen import flatten, format_faults
 
 CONFIG_NAME = "config.json"
 RUN_NAME = "run.json"
@@ -41,6 +44,14 @@ CHANGEABLE = frozenset(
         "num_cpu_threads",
     }
 )
+
+
+def load_config(path: Path) -> Config:
+    """Read a run's config.json."""
+    try:
+        return Config.model_validate_json(path.read_text())
+    except ValidationError as error:
+        raise UserError(f"{path}: {format_faults(error)}; start a new --run-dir") from error
 
 
 def check_same_run(config: Config) -> list[str]:

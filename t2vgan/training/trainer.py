@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 
 from t2vgan.checkpoint.storage import list_steps
 from t2vgan.checkpoint.weights import WeightsInfo
-from t2vgan.config import Config, check_frames
-from t2vgan.data.batch_plan import plan_batches
+from t2vgan.config import Config
+from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
 from t2vgan.data.loader import BadSample, Batch, ClipLoader
 from t2vgan.distributed.context import DelayedAllReduce, DistributedContext, is_lost_connection
 from t2vgan.distributed.heartbeat import Heartbeat
@@ -50,7 +50,7 @@ class Trainer:
         self.manifest = manifest = data.manifest
         self.plan = context.run_on_all(lambda: plan_batches(config, context.world_size))
         geometry, prompts = manifest.geometry, list(manifest.prompts)
-        check_frames(config, geometry.num_frames)
+        check_frames_per_clip(config, geometry.num_frames)
         self.vocabulary = Vocabulary.from_prompts(prompts, config.data.max_words)
         self.gan = AdversarialTraining(
             config.model,

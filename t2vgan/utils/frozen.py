@@ -1,14 +1,33 @@
-"""Frozen pydantic models: base class, flat view and error text."""
+"""Frozen pydantic models: base classes, flat view and error text."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 
 class Frozen(BaseModel):
     """Forbid changes after validation, and unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Versioned(Frozen):
+    """Ignore retired fields with a value that had no effect.
+
+    So files of earlier versions still load.
+    """
+
+    RETIRED: ClassVar[Mapping[str, Any]] = {}
+    """Retired field -> the value that had no effect."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_retired(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        retired = cls.RETIRED
+        return {k: v for k, v in fields.items() if k not in retired or v != retired[k]}
 
 
 def flatten(model: Frozen, prefix: str = "") -> dict[str, Any]:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from t2vgan.config import Config, load_config
+from t2vgan.config import Config
 from t2vgan.data.manifest import load_manifest, write_manifest
 from t2vgan.training.preflight.finding import FIT, UNFIT
 from t2vgan.training.preflight.settings import check_run
 from t2vgan.training.preflight.storage import checkpoint_bytes
-from t2vgan.training.run_dir import write_run_files
+from t2vgan.training.run_dir import load_config, write_run_files
 from tests.faults.same_run import newest_checkpoint
 from tests.support.commands import (
     ROOT,

@@ -3,8 +3,8 @@
 import os
 
 from t2vgan.checkpoint.storage import newest_state
-from t2vgan.config import Config, check_frames
-from t2vgan.data.batch_plan import plan_batches
+from t2vgan.config import Config
+from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
 from t2vgan.data.mixture import open_data
 from t2vgan.distributed.consistency import (
     describe_config,
@@ -65,7 +65,7 @@ def fit_together(config: Config) -> list[str]:
     data = open_data(config.data)
     streams, window = config.data.num_streams, config.data.shuffle_window
     data.create_sampler(num_streams=streams, shuffle_window=window, seed=config.train.seed)
-    check_frames(config, data.manifest.geometry.num_frames)
+    check_frames_per_clip(config, data.manifest.geometry.num_frames)
     build_networks(config, data.manifest)
     if state := newest_state(config.run_dir):
         check_same_data(config, data.manifest.fingerprint, state.get("data_fingerprint"))
