@@ -63,7 +63,7 @@ test: $(VENV)/.installed-dev
 	$(PYTEST) -n 2 --dist worksteal -m "not system"
 
 test-system: $(VENV)/.installed-dev
-	$(PYTEST) -n 2 --dist loadgroup -m system
+	$(PYTEST) -n 2 --dist loadscope -m system
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -22,6 +22,31 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SMALL_DISK_OPTIONS = "size=3m,nr_inodes=40"
 
 
+# Of several workers (`--dist loadscope`) one runs all tests of a group: they need the same names or
+# ports of this machine, or share what takes long to make.
+GROUPS = {
+    "tests/system/test_nodes.py": "hosts",
+    "tests/system/test_slurm.py": "hosts",
+    "tests/system/test_launch.py": "port 29500",
+    "tests/system/test_ray.py": "ray",
+    "tests/system/test_kills.py::test_gradients": "gradients",
+    "tests/golden/test_golden.py": "golden",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hand out single tests, but groups as a whole: pytest 9 ignores the marks of loadgroup."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            found = (group for start, group in GROUPS.items() if nodeid.startswith(start))
+            return next(found, nodeid)
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(items):
     """Skip what needs a GPU where there is none."""
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]

@@ -80,14 +80,12 @@ def drawn(tmp_path_factory) -> Callable[[str], list[Path]]:
 
 
 @pytest.mark.system
-@pytest.mark.xdist_group("golden")  # the runs and the data are made once
 @pytest.mark.parametrize("case", CASES)
 def test_training(case, trained, here):
     check_run(case, trained(case), load_golden(f"training-{case}"), here)
 
 
 @pytest.mark.system
-@pytest.mark.xdist_group("golden")
 def test_two_processes_train_the_same(trained, data, tmp_path):
     command = training("sprites", data("sprites"), tmp_path / "run")
     python(*launcher(2), *command, "--train.micro-batch-size", 2)
@@ -98,7 +96,6 @@ def test_two_processes_train_the_same(trained, data, tmp_path):
 
 
 @pytest.mark.system
-@pytest.mark.xdist_group("golden")
 def test_a_run_of_format_1_resumes_and_ends_as_if_never_killed(here, data, tmp_path):
     case, run_dir = "micro-batches", tmp_path / "run"
     shutil.copytree(RUN_FORMAT_1, run_dir)

@@ -1,7 +1,7 @@
 """A small data set and finished runs that every system test may read, and none may change.
 
-Two workers run these tests (`make test-system`). Those that need a service or a name of this
-machine for themselves share an xdist_group: one worker runs them one after the other.
+Two workers run these tests (`make test-system`); tests/conftest.py names those that one worker
+runs one after the other.
 """
 
 from pathlib import Path

@@ -117,7 +117,6 @@ def gradients(tmp_path_factory) -> dict[int, dict]:
     return found
 
 
-@pytest.mark.xdist_group("gradients")
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 @pytest.mark.parametrize("accumulation", [1, 2, 4])
 @pytest.mark.parametrize("kind", ["penalty", "plain"])

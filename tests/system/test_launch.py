@@ -21,7 +21,6 @@ def accelerate(file: str, *options: object) -> tuple:
     return (BIN / "accelerate", "launch", "--config_file", LAUNCH / "accelerate" / file, *options)
 
 
-@pytest.mark.xdist_group("port 29500")  # of launchers that are given no other
 @pytest.mark.parametrize(
     ("file", "options", "expected"),
     [
@@ -73,7 +72,6 @@ def test_every_field_is_one_that_kubernetes_knows():
     assert seen == set(kinds)
 
 
-@pytest.mark.xdist_group("port 29500")  # of launchers that are given no other
 def test_the_pods_of_the_training_job_train_together(circles, tmp_path):
     """Its arguments and variables as they stand, but for data, sizes and the name of pod 0."""
     _, job = yaml.safe_load_all((LAUNCH / "kubernetes" / "train.yaml").read_text())
@@ -125,7 +123,6 @@ def test_the_image_installs_and_answers(tmp_path):
 # --- SkyPilot -------------------------------------------------------------------------------------
 
 
-@pytest.mark.xdist_group("port 29500")  # of launchers that are given no other
 def test_skypilots_run_trains(circles, tmp_path):
     task = yaml.safe_load((LAUNCH / "skypilot" / "train.yaml").read_text())
     preset, *options = train(circles, tmp_path / "run", "--train.num-steps", 2)[1:]

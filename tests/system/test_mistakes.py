@@ -224,7 +224,7 @@ def test_presets_options_and_values_that_do_not_exist(arguments, expected):
 )
 def test_every_command_answers_in_one_line(arguments, expected, tmp_path):
     """More of generate.py's and the data tools' own mistakes stand beside their other tests."""
-    refuse(python(*arguments), expected)
+    refuse(run_warm(*arguments), expected)
 
 
 def test_an_output_folder_that_is_a_file(circles, tmp_path):

@@ -15,12 +15,9 @@ from tests.support.commands import BIN, ROOT, environment, faulty, train
 from tests.support.network import hosts, kill_all, on, sh
 from tests.support.warm import run_warm_ok
 
-pytestmark = [
-    pytest.mark.skipif(
-        os.geteuid() != 0 and "CI" not in os.environ, reason="network namespaces need root"
-    ),
-    pytest.mark.xdist_group("hosts"),  # one bridge, and node1, node2, ... once
-]
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 and "CI" not in os.environ, reason="network namespaces need root"
+)
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 20, "--timeout-seconds", 20)
 
 

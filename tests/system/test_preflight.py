@@ -165,7 +165,7 @@ from t2vgan.data.dataset import LocalDataset
 preflight.TIMEOUT_SECONDS = 10
 really_open = LocalDataset.open
 def slowly(*arguments, **options):
-    time.sleep(30)
+    time.sleep(15)
     return really_open(*arguments, **options)
 if os.environ["RANK"] == "1":
     LocalDataset.open = slowly

@@ -13,7 +13,7 @@ from tests.data_tools.test_pack_videos import FAST, SMALL
 from tests.support.commands import python, python_ok
 from tests.support.filming import counting, write_film
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("ray")]  # one cluster
+pytestmark = pytest.mark.system
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 

@@ -8,6 +8,7 @@ import pytest
 from t2vgan.checkpoint.storage import list_steps
 from tests.support.commands import python_ok, start, train
 from tests.support.object_storage import BUCKET, client, object_storage, put_folder, variables
+from tests.support.warm import run_warm_ok
 
 pytestmark = pytest.mark.system
 
@@ -44,6 +45,6 @@ def test_a_mixed_run_resumes_to_the_same_weights(tmp_path, circles):
     process.terminate()
     assert process.communicate(timeout=60)[1]
     assert max(list_steps(tmp_path / "stopped")) < 60
-    python_ok(*command)
+    run_warm_ok(*command)
     runs = (tmp_path / name / "weights.safetensors" for name in ("whole", "stopped"))
     assert next(runs).read_bytes() == next(runs).read_bytes()

@@ -12,13 +12,10 @@ from tests.support.commands import python_ok, run_ok, torchrun, train
 from tests.support.network import bandwidth
 from tests.support.slurm import Slurm, cluster, is_installed, wait_until
 
-pytestmark = [
-    pytest.mark.skipif(
-        not (is_installed() or "CI" in os.environ),
-        reason="needs root and `apt-get install slurm-wlm munge iproute2`; .ci/run brings them",
-    ),
-    pytest.mark.xdist_group("hosts"),  # one bridge, and node1, node2, ... once
-]
+pytestmark = pytest.mark.skipif(
+    not (is_installed() or "CI" in os.environ),
+    reason="needs root and `apt-get install slurm-wlm munge iproute2`; .ci/run brings them",
+)
 TRAIN = "launch/slurm/train.sbatch"
 TWO_NODES = ("--nodes", 2, "--cpus-per-task", 1)
 # So many steps that the slow network below does not let them end before the time limit.

@@ -114,7 +114,9 @@ def test_a_run_under_nohup_outlives_its_shell(circles, tmp_path):
 
 
 def test_a_terminal_that_closes_saves(circles, tmp_path):
+    ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup children would ignore it
     process = start(sys.executable, *train(circles, tmp_path / "run", *LONG))
+    signal.signal(signal.SIGHUP, ours)
     process.send_signal(signal.SIGHUP)
     process.communicate(timeout=60)
     assert_saved(tmp_path / "run", "SIGHUP")
