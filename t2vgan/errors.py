@@ -1,13 +1,18 @@
-"""The exceptions whose one-line text is all that a user needs to see."""
+"""Exceptions whose one-line message is all that a user needs."""
+
+from collections.abc import Callable
 
 
 class UserError(ValueError):
-    """A mistake the user can cause and mend; its one-line text names field, value, rule, remedy."""
+    """A mistake of the user; the message names field, value, rule and remedy."""
+
+    barrier: Callable[[], None] | None = None
+    """Where all ranks raise the same error: called after printing it, before the exit."""
 
 
 class AlreadyReportedError(UserError):
-    """A mistake that another process on this machine prints too: one line is enough."""
+    """A mistake that another process of this machine prints."""
 
 
 class RunStoppedError(Exception):
-    """A run had to stop through no mistake on the command line; the text says why and what next."""
+    """A run that had to stop through no mistake; the message names cause and remedy."""

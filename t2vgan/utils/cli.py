@@ -1,16 +1,15 @@
-"""What every command does around its own work: one clear line and an exit code."""
+"""Parse command lines, and turn exceptions into one line and an exit code."""
 
 import difflib
 import functools
-import io
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import redirect_stderr
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeVar
 
 import tyro
 from pydantic_core import ValidationError
+from tyro import _errors as tyro_errors
 
 from t2vgan.errors import AlreadyReportedError, RunStoppedError, UserError
 from t2vgan.utils.console import format_error, print_stderr
@@ -23,19 +22,19 @@ Parsed = TypeVar("Parsed")
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command and leave with its exit code.
+    """Run a command and exit with its code.
 
-    A user's mistake (`UserError`) and the outside world's refusals (`OSError`: a full disk, a
-    read-only folder) become one line on stderr and exit code 2; a run that had to stop and may be
-    started again (`RunStoppedError`), one line and 3. Anything else is our defect and keeps its
-    traceback.
+    A user's mistake (`UserError`) and what the system refuses (`OSError`: a full disk, a read-only
+    folder) become one line on stderr and exit code 2; a run that had to stop and may be started
+    again (`RunStoppedError`), one line and 3. Anything else is our defect and keeps its traceback.
     """
     try:
         sys.exit(main() or 0)
-    except AlreadyReportedError:
-        sys.exit(EXIT_USER_ERROR)
     except (UserError, OSError) as error:
-        print_stderr(f"error: {format_error(error)}")
+        if not isinstance(error, AlreadyReportedError):
+            print_stderr(f"error: {format_error(error)}")
+        if barrier := getattr(error, "barrier", None):
+            barrier()
         sys.exit(EXIT_USER_ERROR)
     except RunStoppedError as error:
         print_stderr(f"stopped: {format_error(error)}")
@@ -45,30 +44,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(EXIT_INTERRUPTED)
 
 
-def parse(command: Callable[..., Parsed], *, prog: str, **options: Any) -> Parsed:
-    """Make what the command line describes; a mistake is one line like any other, not tyro's box.
-
-    Raises:
-        UserError: an option is unknown, missing or has no such value.
-        ValidationError: a pydantic model refuses its values, in a section or as a whole.
-    """
-    box = io.StringIO()
-    try:
-        with redirect_stderr(box):
-            parsed = tyro.cli(command, prog=prog, **options)
-    except SystemExit as stop:
-        if stop.code != EXIT_USER_ERROR:
-            raise
-        for cause in _chain(stop):
-            if isinstance(cause, ValidationError):
-                raise cause from None
-        raise UserError(f"{_unbox(box.getvalue())} ({prog} --help lists all)") from None
-    sys.stderr.write(box.getvalue())  # warnings
-    return parsed
-
-
 def call(function: Callable[..., Parsed], *, prog: str) -> Parsed:
-    """Call a function with the arguments that the command line gives; UserError as in `parse`."""
+    """Call a function with the command line's arguments; UserError as in `parse`."""
 
     @functools.wraps(function)
     def bind(*arguments: Any, **named: Any) -> Callable[[], Parsed]:
@@ -77,28 +54,64 @@ def call(function: Callable[..., Parsed], *, prog: str) -> Parsed:
     return parse(bind, prog=prog)()
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def parse(command: Callable[..., Parsed], *, prog: str, **options: Any) -> Parsed:
+    """Build what the command line describes; `options` are tyro.cli's.
 
-
-def _unbox(box: str) -> str:
-    """Return tyro's message as one line: what is wrong, and the options it may have meant.
-
-    Under a title stand the message, perhaps a hint, and a pointer to --help, rules between them;
-    the help of single options is indented. A terminal without UTF-8 gets no frame around them.
+    Raises:
+        UserError: an option is unknown, missing or has no such value.
+        ValidationError: a pydantic model refuses its values, in a section or as a whole.
     """
-    _, *lines = re.sub(r"\x1b\[[\d;]*m", "", box).splitlines()
-    inside = [line.strip("│") for line in lines]
-    text = "\n".join(line for line in inside if not line.startswith(" " * 9))
-    message, *hints = filter(str.strip, re.split(r"(?m)^ *[─-]{9,} *$", text))
-    meant = [re.findall(r"--[\w.-]+", hint) for hint in hints if "meant" in hint]
-    nearest = f"; nearest: {', '.join(dict.fromkeys(meant[0]))}" if meant else ""
-    return " ".join(message.split()) + nearest
+
+    def refuse(event: tyro_errors.ParseErrorEvent) -> None:
+        error = sys.exception()  # of a model: its own, or in a section tyro's in its place
+        for cause in (error, error and error.__context__):
+            if isinstance(cause, ValidationError):
+                raise cause
+        if message := describe_mistake(event, command, options):
+            raise UserError(f"{message} ({prog} --help lists all)") from None
+
+    with tyro_errors.on_parse_error(refuse):
+        return tyro.cli(command, prog=prog, **options)
+
+
+def describe_mistake(
+    event: tyro_errors.ParseErrorEvent, command: Callable[..., Any], options: dict[str, Any]
+) -> str | None:
+    """Describe one of tyro's parse errors; for other kinds tyro prints its own message."""
+    match event:
+        case tyro_errors.UnrecognizedArgs(tokens=tokens):
+            known = list_options(command, options)
+            close = [
+                name
+                for token in tokens
+                for name in difflib.get_close_matches(token, known, cutoff=0.7)
+            ]
+            hint = f"; nearest: {', '.join(dict.fromkeys(close))}" if close else ""
+            return f"Unrecognized options: {', '.join(tokens)}{hint}"
+        case tyro_errors.MissingArgs(missing_arguments=missing, unrecognized_tokens=tokens):
+            names = [context.arg.get_invocation_text()[1].as_str_no_ansi() for context in missing]
+            unknown = f"; unrecognized: {', '.join(tokens)}" if tokens else ""
+            return f"Missing from {event.prog}: {', '.join(names)}{unknown}"
+        case tyro_errors.BadValue(argument=argument, reason="too_few_values"):
+            name = argument.display_name()
+            return f"Missing value for argument '{name}'. Expected {argument.lowered.nargs} values."
+        case tyro_errors.InvalidChoice(argument=argument, value=value, choices=choices):
+            name = argument.display_name()
+            return f"Invalid choice '{value}' for argument '{name}'. Expected one of {choices}."
+        case tyro_errors.InstantiationFailure(argument=argument, message=message):
+            return f"Error parsing {argument.display_name()}: {message}" if argument else message
+    return None
+
+
+def list_options(command: Callable[..., Any], options: dict[str, Any]) -> list[str]:
+    """List the options that a command has."""
+    settings = {name: value for name, value in options.items() if name != "args"}
+    with warnings.catch_warnings(action="ignore"):  # deprecated, with nothing in its place
+        parser = tyro.extras.get_parser(command, **settings)
+    return [name for action in parser._actions for name in action.option_strings]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known names are close to a mistyped one, or which there are."""
+    """Name the known names that are close to a mistyped one, or all."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
     return f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Print to the terminal, safely and in one line."""
 
 import os
 import sys
@@ -8,10 +8,9 @@ MAX_SHOWN = 20
 
 
 def print_stderr(text: str) -> None:
-    """Print a line for the user; where nobody listens any more, do nothing.
+    """Print a line for the user; ignore a closed terminal or pipe.
 
-    A closed terminal or pipe must not end what runs. Signal handlers may call this too. Text and
-    line end go out as one: several ranks share a terminal.
+    Signal handlers may call this too. Text and line end are one write: ranks share a terminal.
     """
     try:
         sys.stderr.write(f"{text}\n")
@@ -22,17 +21,22 @@ def print_stderr(text: str) -> None:
         pass
 
 
+def print_error(error: BaseException) -> None:
+    """Print an exception as a user's one line."""
+    print_stderr(f"error: {format_error(error)}")
+
+
 def format_error(error: BaseException) -> str:
-    """Return an exception's message as one printable line; an OSError names its file first."""
+    """Format an exception as one printable line, an OSError's file first."""
     if isinstance(error, OSError) and error.strerror:
-        told = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     else:
-        told = str(error) or type(error).__name__
-    return escape_control_chars(" ".join(told.split()))
+        text = str(error) or type(error).__name__
+    return escape_control_chars(" ".join(text.split()))
 
 
 def show_some(lines: Sequence[str]) -> None:
-    """Print the first of many lines about a stranger's files, and how many more there are."""
+    """Print the first of many lines, and how many more there are."""
     for line in lines[:MAX_SHOWN]:
         print(escape_control_chars(line))
     if len(lines) > MAX_SHOWN:
@@ -40,5 +44,8 @@ def show_some(lines: Sequence[str]) -> None:
 
 
 def escape_control_chars(text: str) -> str:
-    """Return text from a stranger's file without anything that a terminal would obey."""
+    """Replace what a terminal would obey by question marks.
+
+    For text from files that others wrote.
+    """
     return "".join(character if character.isprintable() else "?" for character in text)

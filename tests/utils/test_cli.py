@@ -95,7 +95,7 @@ def test_a_function_is_called_with_what_the_command_line_says(monkeypatch, capsy
 
 def test_a_terminal_without_utf8_gets_the_same_line():
     code = (
-        "from t2vgan import cli\n"
+        "from t2vgan.utils import cli\n"
         "def function(number: int = 0): ...\n"
         "cli.run(lambda: cli.call(function, prog='command'))\n"
     )
