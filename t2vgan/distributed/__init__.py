@@ -1,1 +1,1 @@
-"""TODO."""
+"""Process groups, devices, heartbeats, and comparisons of ranks."""

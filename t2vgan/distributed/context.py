@@ -1,48 +1,50 @@
-"""The processes of a run: who am I, on what device, what did the others find.
+"""Collectives, device and rank of one process among a run's.
 
-Everything here works the same with one process. Methods that talk to other processes are
-collective: every rank must call them, in the same order.
+Everything here works the same with one process. Methods that exchange data are collective: every
+rank must call them, in the same order.
 """
 
 import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, gather
+from accelerate.utils import DistributedDataParallelKwargs, gather
 from torch import Tensor, nn
 
-from t2vgan.distributed.rendezvous import init_process_group
+from t2vgan.distributed.rendezvous import (
+    connect_timeout,
+    explain_gloo_errors,
+    init_process_group,
+)
 from t2vgan.errors import AlreadyReportedError, UserError
 from t2vgan.utils.console import format_error
 
 # Until the first step is done: one rank may still read data, compile, or wait for a tracker.
 STARTUP_TIMEOUT = timedelta(minutes=30)
+EXIT_TIMEOUT = timedelta(seconds=60)
 POLL_SECONDS = 0.1
 
 T = TypeVar("T")
 
 
 class DistributedContext:
-    """This process among the run's processes."""
+    """The device, rank and collectives of this process."""
 
     def __init__(
         self, *, num_cpu_threads: int = 0, timeout_seconds: float = STARTUP_TIMEOUT.total_seconds()
     ) -> None:
-        device, num_cores = init_process_group(
-            timeout_seconds=timeout_seconds, collective_timeout=STARTUP_TIMEOUT
-        )
+        device, num_cores = init_process_group(timeout_seconds)
         self.accelerator = Accelerator(
             cpu=device == "cpu",
             mixed_precision="no",  # precision is ours: choose_precision
             kwargs_handlers=[
-                InitProcessGroupKwargs(timeout=STARTUP_TIMEOUT),
                 # Else buckets are arranged anew after each start's first step, and with them the
                 # order of sums over three or more ranks: a resumed run would end with other bits.
                 DistributedDataParallelKwargs(find_unused_parameters=True),
@@ -52,15 +54,18 @@ class DistributedContext:
         self.rank: int = self.accelerator.process_index
         self.world_size: int = self.accelerator.num_processes
         self.is_main: bool = self.accelerator.is_main_process
-        # Words between processes go by CPU: they neither wait for the device nor make it wait.
-        self.cpu_group: Any = (  # of torch's types for it, half of torch disagrees
-            dist.new_group(backend="gloo", timeout=STARTUP_TIMEOUT) if self.is_distributed else None
-        )
+        # Objects travel between CPUs: they neither wait for the device nor make it wait.
+        self.cpu_group: Any = None  # of torch's types for it, half of torch disagrees
+        if self.is_distributed:
+            with explain_gloo_errors():
+                timeout = connect_timeout(timeout_seconds)
+                self.cpu_group = dist.new_group(backend="gloo", timeout=timeout)
+            self.set_timeout(STARTUP_TIMEOUT.total_seconds())
         if self.device.type == "cpu":
             torch.set_num_threads(num_cpu_threads or num_cores)
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Return the network so that its gradients are averaged over ranks; one rank: as it is."""
+        """Wrap a network in DistributedDataParallel, if there are other ranks."""
         return self.accelerator.prepare_model(network)
 
     def accumulate(self, network: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
@@ -68,7 +73,10 @@ class DistributedContext:
         return nullcontext() if is_last else self.accelerator.no_sync(network)
 
     def gather_slices(self, local: Tensor) -> Tensor:
-        """Interleave all ranks' tensors (N, ...): item i of rank r at place i * world_size + r."""
+        """Gather and interleave all ranks' tensors (N, ...).
+
+        Item i of rank r comes to index i * world_size + r.
+        """
         if self.world_size == 1:
             return local
         stacked = gather(local.to(self.device)).unflatten(0, (self.world_size, -1))
@@ -98,47 +106,62 @@ class DistributedContext:
         """Return whether the flag is set on any rank."""
         return any(self.gather_objects(flag))
 
-    def run_on_main(self, work: Callable[[], T]) -> T:
-        """Let the main rank work; every rank returns its result, or raises its error."""
+    def run_on_main(self, function: Callable[[], T]) -> T:
+        """Call a function on the main rank; return its result on every rank.
+
+        Every rank raises its UserError or OSError.
+        """
         if not self.is_distributed:
-            return work()
-        result, problem = attempt(work) if self.is_main else (None, "")
+            return function()
+        result, problem = catch_user_error(function) if self.is_main else (None, "")
         result, problem = self.broadcast((result, problem))
         if problem:
             raise self.shared_error(problem)
         return result  # type: ignore[return-value]  # the main rank's own
 
-    def run_on_all(self, work: Callable[[], T]) -> T:
-        """Let every rank work; if it fails on any, every rank raises that one's error."""
+    def run_on_all(self, function: Callable[[], T]) -> T:
+        """Call a function on every rank; if one fails, all raise its error."""
         if not self.is_distributed:
-            return work()
-        result, problem = attempt(work)
-        told = problem and f"rank {self.rank} on {socket.gethostname()}: {problem}"
-        problems = list(filter(None, self.gather_objects(told)))
+            return function()
+        result, problem = catch_user_error(function)
+        described = problem and f"rank {self.rank} on {socket.gethostname()}: {problem}"
+        problems = list(filter(None, self.gather_objects(described)))
         if len(problems) == self.world_size:  # the same mistake for all
             raise self.shared_error(problem)
         if problems:
             raise self.shared_error(problems[0])
         return result  # type: ignore[return-value]  # there was no problem
 
-    def shared_error(self, problem: str) -> UserError:
-        """Return an error that all ranks raise, so that each machine prints it once."""
-        is_first_here = self.accelerator.is_local_main_process
-        return UserError(problem) if is_first_here else AlreadyReportedError(problem)
+    def shared_error(self, problem: str, *, once_per_machine: bool = True) -> UserError:
+        """Return an error for all ranks to raise; each machine prints it once."""
+        is_printed = self.accelerator.is_local_main_process or not once_per_machine
+        error = UserError(problem) if is_printed else AlreadyReportedError(problem)
+        error.barrier = self.exit_barrier
+        return error
 
-    def wait_for_main(self, work: Callable[[], None]) -> None:
-        """Let the main rank work as long as it takes; the others ask again and again (collective).
+    def exit_barrier(self) -> None:
+        """Wait until all ranks have printed a shared error (collective).
 
-        So no timeout runs, however long the work. Every rank raises the main rank's error.
+        Launchers kill the other ranks when one leaves, and a lost connection would look like the
+        reason.
+        """
+        with suppress(RuntimeError):  # a rank that is gone, or does not come, prints nothing
+            if self.is_distributed:
+                dist.monitored_barrier(self.cpu_group, timeout=EXIT_TIMEOUT)
+
+    def wait_for_main(self, function: Callable[[], None]) -> None:
+        """Call a function on the main rank; the others poll until it ends (collective).
+
+        So no timeout runs out, however long it takes. Every rank raises the main rank's error.
         """
         with ThreadPoolExecutor(1) as pool:
-            job = pool.submit(work) if self.is_main else None
+            job = pool.submit(function) if self.is_main else None
             while not self.broadcast(job.done() if job else None):
                 time.sleep(POLL_SECONDS)
         self.run_on_main(lambda: job.result() if job else None)
 
     def set_timeout(self, seconds: float) -> None:
-        """Give up waiting for another rank after so long, from now on."""
+        """Set the timeout of all later collectives."""
         set_timeout = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout
         for group in (None, self.cpu_group) if self.is_distributed else ():
             set_timeout(timedelta(seconds=seconds), group)
@@ -148,54 +171,51 @@ class DistributedContext:
         return self.world_size > 1
 
     def shutdown(self) -> None:
-        """Leave the process group; without this, torch complains at exit."""
+        """Destroy the process group; without this, torch warns at exit."""
         if dist.is_initialized():
-            dist.barrier(group=self.cpu_group)  # the last words to others must have been heard
+            dist.barrier(group=self.cpu_group)  # the others must have received the last data
             dist.destroy_process_group()
 
 
-def attempt(work: Callable[[], T]) -> tuple[T | None, str]:
-    """Return what work returns, and what a user should know if it fails."""
+def catch_user_error(function: Callable[[], T]) -> tuple[T | None, str]:
+    """Return a function's result, or the message of its UserError or OSError."""
     try:
-        return work(), ""
+        return function(), ""
     except (UserError, OSError) as error:
         return None, format_error(error)
 
 
 class DelayedAllReduce:
-    """Sums a few whole numbers over ranks, one step late, so that nobody waits for the sum."""
+    """Sums of integers over ranks, returned one call late so that no rank waits."""
 
-    def __init__(self, processes: DistributedContext) -> None:
-        self.processes = processes
-        self.sent: tuple[Any, Tensor, Any] | None = None  # (work, sums, what)
+    def __init__(self, context: DistributedContext) -> None:
+        self.context = context
+        self.pending: tuple[Any, Tensor, Any] | None = None  # (work, sums, payload)
 
-    def exchange(self, values: Sequence[int], what: Any) -> tuple[list[int], Any] | None:
-        """Send this step's numbers; return the sums of a step ago, and its `what` (collective).
+    def exchange(self, values: Sequence[int], payload: Any) -> tuple[list[int], Any] | None:
+        """Start summing values; return the sums and payload of the last call (collective).
 
-        The first call returns None. One process has nothing to wait for: it gets its own at once.
+        The first call returns None. One process need not wait: it gets its own at once.
         """
-        if not self.processes.is_distributed:
-            return list(values), what
-        before = self.receive()
-        sending = torch.tensor(values)
-        work = dist.all_reduce(sending, group=self.processes.cpu_group, async_op=True)
-        self.sent = (work, sending, what)
-        return before
+        if not self.context.is_distributed:
+            return list(values), payload
+        finished = self.receive()
+        sums = torch.tensor(values)
+        work = dist.all_reduce(sums, group=self.context.cpu_group, async_op=True)
+        self.pending = (work, sums, payload)
+        return finished
 
     def receive(self) -> tuple[list[int], Any] | None:
-        """Return what is still on its way, if anything (collective)."""
-        if self.sent is None:
+        """Wait for the sums that are pending; return None without any (collective)."""
+        if self.pending is None:
             return None
-        (work, sums, what), self.sent = self.sent, None
+        (work, sums, payload), self.pending = self.pending, None
         work.wait()
-        return sums.tolist(), what
+        return sums.tolist(), payload
 
 
 def is_lost_connection(error: RuntimeError) -> bool:
-    """Return whether a collective failed because another rank is gone or too slow."""
-    words = (
-        "gloo",
-        "NCCL",
-        "timeout caused pair closure",
-    )  # the last is gloo's, for a silent network
-    return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
+    """Return whether a collective failed because of another rank."""
+    # The last is gloo's message where the network falls silent.
+    signs = ("gloo", "NCCL", "timeout caused pair closure")
+    return isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs)

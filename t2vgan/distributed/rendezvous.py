@@ -1,18 +1,17 @@
-"""How the processes of a run find each other, and what each of them computes on.
+"""Start torch's process group, with the checks that torch's own rendezvous lacks.
 
-Every launcher (torchrun, accelerate, launch/slurm, launch/kubernetes) says it in the environment:
-RANK of WORLD_SIZE, LOCAL_RANK on this machine, and the MASTER_ADDR:MASTER_PORT where rank 0 waits.
-What is wrong there ends every process with one line, soon; nobody waits beyond the timeout.
+Every launcher (torchrun, accelerate, launch/slurm, launch/kubernetes) sets RANK, WORLD_SIZE,
+LOCAL_RANK, and the MASTER_ADDR:MASTER_PORT where rank 0 listens. What is wrong there ends every
+process with one line, at the latest after the timeout.
 """
 
-import fcntl
 import json
 import os
 import socket
-import struct
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -22,68 +21,69 @@ import torch.distributed as dist
 from t2vgan.errors import AlreadyReportedError, UserError
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-KNOCK_EVERY_SECONDS = 0.5
-SIOCGIFADDR = 0x8915  # Linux: the address of a network interface
+RETRY_SECONDS = 0.5
+GLOO_CONNECT_FACTOR = 5  # gloo waits so many of its timeouts for a connection (transport/tcp)
 
 
 @dataclass(frozen=True)
 class LauncherEnv:
-    """Which of the processes this one is, and where they meet."""
+    """The variables that a launcher sets for one of several processes."""
 
     rank: int
     world_size: int
     local_rank: int
-    host: str
-    port: int
+    master_addr: str
+    master_port: int
+
+    @property
+    def master(self) -> str:
+        return f"{self.master_addr}:{self.master_port}"
 
 
 @dataclass(frozen=True)
 class PeerInfo:
-    """What a process says of itself when it comes."""
+    """What each process publishes before the process group starts."""
 
     host: str
     device: str
     cores: list[int]
     problem: str = ""
-    own_address: str = ""  # as rank 0 sees it
-    main_address: str = ""  # rank 0's, as this process sees it
 
 
-def init_process_group(*, timeout_seconds: float, collective_timeout: timedelta) -> tuple[str, int]:
-    """Start torch's process group; return this process's device type and its share of the cores.
+def init_process_group(timeout_seconds: float) -> tuple[str, int]:
+    """Start torch's process group; return this process's device type and cores.
+
+    The cores are a number: processes that may use the same ones share them.
 
     Raises:
-        UserError: the environment is wrong, somebody did not come in time, or a device is missing;
-            on every process that could be reached.
+        UserError: the environment is wrong, a process did not connect in time, or a device is
+            missing; on every process that could be reached.
     """
-    place = read_place(os.environ)
-    own = describe_self(place)
-    if place is None:
+    env = read_launcher_env(os.environ)
+    own = describe_self(env)
+    if env is None:
         if own.problem:
             raise UserError(own.problem)
         return own.device, len(own.cores)
-    store, addresses = open_store(place, timeout_seconds)
-    own = replace(own, **addresses)  # type: ignore[arg-type]  # its keys are the two addresses
-    members = introduce_all(store, place, own)
-    check_members(members, place)
-    if "GLOO_SOCKET_IFNAME" not in os.environ:
-        use_interface_towards_others(own, members)
-    backend = "nccl" if own.device == "cuda" else "gloo"
+    store = open_store(env, timeout_seconds)
+    peers = exchange_peer_info(store, env, own)
+    check_peers(peers, env)
     if own.device == "cuda":
-        torch.cuda.set_device(place.local_rank)
-    dist.init_process_group(
-        backend,
-        store=store,
-        rank=place.rank,
-        world_size=place.world_size,
-        timeout=collective_timeout,
-    )
-    sharing = [m for m in members if (m.host, m.cores) == (own.host, own.cores)]
+        torch.cuda.set_device(env.local_rank)
+    with explain_gloo_errors():
+        dist.init_process_group(
+            "nccl" if own.device == "cuda" else "gloo",
+            store=store,
+            rank=env.rank,
+            world_size=env.world_size,
+            timeout=connect_timeout(timeout_seconds),
+        )
+    sharing = [peer for peer in peers if (peer.host, peer.cores) == (own.host, own.cores)]
     return own.device, max(1, len(own.cores) // len(sharing))
 
 
-def read_place(variables: Mapping[str, str]) -> LauncherEnv | None:
-    """Return what the launcher said; None for a process that is alone.
+def read_launcher_env(variables: Mapping[str, str]) -> LauncherEnv | None:
+    """Parse the launcher's variables; return None for a single process.
 
     Raises:
         UserError: a variable is missing or is no such number.
@@ -113,16 +113,16 @@ def read_number(variables: Mapping[str, str], name: str) -> int:
 # --- devices --------------------------------------------------------------------------------------
 
 
-def describe_self(place: LauncherEnv | None) -> PeerInfo:
-    """Return what this process is, and what is wrong with it, if anything."""
+def describe_self(env: LauncherEnv | None) -> PeerInfo:
+    """Return this process's host, device and cores, or the problem with them."""
     host, cores = socket.gethostname(), sorted(os.sched_getaffinity(0))
     try:
-        return PeerInfo(host, choose_device(place), cores)
+        return PeerInfo(host, choose_device(env), cores)
     except UserError as error:
         return PeerInfo(host, "", cores, str(error))
 
 
-def choose_device(place: LauncherEnv | None) -> str:
+def choose_device(env: LauncherEnv | None) -> str:
     """Return "cuda" where there is a GPU for this process, else "cpu".
 
     Raises:
@@ -131,78 +131,49 @@ def choose_device(place: LauncherEnv | None) -> str:
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
         return "cpu"
     if not torch.cuda.is_available():
-        asked_for = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        if asked_for and not asked_for.startswith("-"):
+        requested = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        if requested and not requested.startswith("-"):
             raise UserError(
-                f"CUDA_VISIBLE_DEVICES={asked_for} asks for GPUs, and torch {torch.__version__}"
+                f"CUDA_VISIBLE_DEVICES={requested} asks for GPUs, and torch {torch.__version__}"
                 " finds none; look at nvidia-smi, or use a launch file for the CPU"
                 " (launch/accelerate/cpu.yaml)"
             )
         return "cpu"
-    if place and place.local_rank >= torch.cuda.device_count():
+    if env and env.local_rank >= torch.cuda.device_count():
         raise UserError(
-            f"LOCAL_RANK={place.local_rank} has no GPU: this machine has"
+            f"LOCAL_RANK={env.local_rank} has no GPU: this machine has"
             f" {torch.cuda.device_count()}; start one process for each GPU"
         )
     return "cuda"
 
 
-def check_members(members: Sequence[PeerInfo], place: LauncherEnv) -> None:
-    """Refuse a meeting in which a member has a problem, or only some have GPUs."""
-    for rank, member in enumerate(members):
-        if member.problem:
-            raise shared_error(place, f"rank {rank} on {member.host}: {member.problem}")
-    on_cpu = [rank for rank, member in enumerate(members) if member.device == "cpu"]
-    if on_cpu and len(on_cpu) < len(members):
+def check_peers(peers: Sequence[PeerInfo], env: LauncherEnv) -> None:
+    """Raise UserError if a process has a problem, or only some have GPUs."""
+    for rank, peer in enumerate(peers):
+        if peer.problem:
+            raise shared_error(env, f"rank {rank} on {peer.host}: {peer.problem}")
+    on_cpu = [rank for rank, peer in enumerate(peers) if peer.device == "cpu"]
+    if on_cpu and len(on_cpu) < len(peers):
         raise shared_error(
-            place,
-            f"rank {on_cpu[0]} on {members[on_cpu[0]].host} has no GPU and others have one"
-            f" ({len(on_cpu)} of {len(members)} have none); leave those machines out",
+            env,
+            f"rank {on_cpu[0]} on {peers[on_cpu[0]].host} has no GPU and others have one"
+            f" ({len(on_cpu)} of {len(peers)} have none); leave those machines out",
         )
 
 
-def shared_error(place: LauncherEnv, text: str) -> UserError:
-    """Return an error that all processes raise, so that each machine prints it once."""
-    return UserError(text) if place.local_rank == 0 else AlreadyReportedError(text)
+def shared_error(env: LauncherEnv, text: str) -> UserError:
+    """Return an error for all processes to raise; each machine prints it once."""
+    return UserError(text) if env.local_rank == 0 else AlreadyReportedError(text)
 
 
-# --- the way there --------------------------------------------------------------------------------
+# --- connections ----------------------------------------------------------------------------------
 
 
-def use_interface_towards_others(own: PeerInfo, members: Sequence[PeerInfo]) -> None:
-    """Let gloo speak through the network interface that leads to the other machines.
-
-    By itself it takes the address of this machine's own name, which on many systems is one of the
-    loopback interface: then other machines cannot answer.
-    """
-    far = [member for member in members if member.host != own.host]
-    if not far:
-        return
-    is_with_rank_0 = own.host == members[0].host
-    address = far[0].main_address if is_with_rank_0 else own.own_address
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        for _, name in socket.if_nameindex():
-            if interface_address(any_socket, name) == address:
-                os.environ["GLOO_SOCKET_IFNAME"] = name
-                return
-
-
-def interface_address(any_socket: socket.socket, name: str) -> str | None:
-    """Return an interface's IPv4 address; None if it has none."""
-    request = struct.pack("256s", name.encode()[:15])
-    try:
-        return socket.inet_ntoa(fcntl.ioctl(any_socket.fileno(), SIOCGIFADDR, request)[20:24])
-    except OSError:
-        return None
-
-
-def open_store(place: LauncherEnv, seconds: float) -> tuple[Any, dict[str, Any]]:
-    """Return the store where processes leave words for each other, and the addresses on the way.
-
-    Rank 0 keeps the store, so it need not look for it.
-    """
-    addresses = wait_for_rank0(place, seconds) if place.rank > 0 else {}
-    where = f"MASTER_ADDR:MASTER_PORT={place.host}:{place.port}"
+def open_store(env: LauncherEnv, seconds: float) -> Any:
+    """Return torch's key-value store, which rank 0 or the launcher serves."""
+    if env.rank > 0:
+        wait_for_rank0(env, seconds)
+    where = f"MASTER_ADDR:MASTER_PORT={env.master}"
     try:
         store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=seconds)))
     except dist.DistError as error:
@@ -212,50 +183,69 @@ def open_store(place: LauncherEnv, seconds: float) -> tuple[Any, dict[str, Any]]
                 " processes (MASTER_PORT, --main_process_port, --master_port)"
             ) from error
         raise UserError(
-            f"{where}: not all of {place.world_size} processes came within {seconds:.0f} s"
+            f"{where}: not all of {env.world_size} processes came within {seconds:.0f} s"
             f" (--timeout-seconds): {str(error).splitlines()[0]}"
         ) from error
     store.set_timeout(timedelta(seconds=seconds))
-    return store, addresses
+    return store
 
 
-def wait_for_rank0(place: LauncherEnv, seconds: float) -> dict[str, Any]:
-    """Wait until somebody answers where rank 0 should be; torch's own waiting is noisy.
-
-    Returns the addresses that this process and rank 0 have for each other.
-    """
+def wait_for_rank0(env: LauncherEnv, seconds: float) -> None:
+    """Wait until rank 0 accepts connections; torch's own waiting logs every retry."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            with socket.create_connection((place.host, place.port), timeout=seconds) as answer:
-                own, main = answer.getsockname()[0], answer.getpeername()[0]
-            return {"own_address": own, "main_address": main}
+            socket.create_connection((env.master_addr, env.master_port), timeout=seconds).close()
+            return
         except OSError as error:
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"MASTER_ADDR:MASTER_PORT={place.host}:{place.port}: rank 0 does not answer"
-                    f" rank {place.rank} on {socket.gethostname()} within {seconds:.0f} s"
-                    f" (--timeout-seconds): {error.strerror or error}; is it the address of the"
-                    " machine of rank 0, and does rank 0 run?"
+                    f"MASTER_ADDR:MASTER_PORT={env.master}: rank 0 does not answer rank {env.rank}"
+                    f" on {socket.gethostname()} within {seconds:.0f} s (--timeout-seconds):"
+                    f" {error.strerror or error}; is it the address of the machine of rank 0, and"
+                    " does rank 0 run?"
                 ) from error
-        time.sleep(KNOCK_EVERY_SECONDS)
+        time.sleep(RETRY_SECONDS)
 
 
-def introduce_all(store: Any, place: LauncherEnv, own: PeerInfo) -> list[PeerInfo]:
-    """Tell the others what this process is, and return what all are."""
-    store.set(f"member/{place.rank}", json.dumps(asdict(own)))
+def exchange_peer_info(store: Any, env: LauncherEnv, own: PeerInfo) -> list[PeerInfo]:
+    """Publish this process's info in the store, and return that of all ranks."""
+    ranks = range(env.world_size)
     try:
-        if place.rank == 0:
-            words = [store.get(f"member/{rank}").decode() for rank in range(place.world_size)]
-            store.set("members", json.dumps(words))
-        words = json.loads(store.get("members"))
-        if place.rank == 0:  # the store goes with this process: not before all have read
-            store.wait([f"heard/{rank}" for rank in range(1, place.world_size)])
-        else:
-            store.set(f"heard/{place.rank}", "")
+        store.set(f"peer/{env.rank}", json.dumps(asdict(own)))
+        store.wait([f"peer/{rank}" for rank in ranks])
+        texts = store.multi_get([f"peer/{rank}" for rank in ranks])
+        store.set(f"has_read/{env.rank}", "")
+        if env.rank == 0:  # the store ends with this process: not before all have read
+            store.wait([f"has_read/{rank}" for rank in ranks])
     except dist.DistError as error:
         raise UserError(
-            f"not all of {place.world_size} processes came to {place.host}:{place.port} in time"
+            f"not all of {env.world_size} processes came to {env.master} in time"
             " (--timeout-seconds); does every machine run its part?"
         ) from error
-    return [PeerInfo(**json.loads(word)) for word in words]
+    return [PeerInfo(**json.loads(text)) for text in texts]
+
+
+def connect_timeout(seconds: float) -> timedelta:
+    """Return the timeout of a new gloo group that is to connect within `seconds`."""
+    return timedelta(seconds=seconds / GLOO_CONNECT_FACTOR)
+
+
+@contextmanager
+def explain_gloo_errors() -> Iterator[None]:
+    """Turn gloo's failure to connect into a UserError with the remedy.
+
+    Gloo listens at the address of the machine's own name. Where that is a loopback address (as
+    Debian installs it), other machines cannot connect.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "gloo" not in str(error).lower():
+            raise
+        interface = os.environ.get("GLOO_SOCKET_IFNAME", "")
+        raise UserError(
+            f"rank {os.environ['RANK']} on {socket.gethostname()} cannot connect to the others"
+            f" ({str(error).splitlines()[0]}); set GLOO_SOCKET_IFNAME, now {interface!r}, to this"
+            " machine's network interface towards them, such as eth0 (docs/cluster.md)"
+        ) from error

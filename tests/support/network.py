@@ -49,7 +49,7 @@ def hosts(num_nodes: int) -> Iterator[list[str]]:
 
 def plug_in(node: str, names: str) -> None:
     hosts_file(node).parent.mkdir(parents=True, exist_ok=True)
-    # Its own name on a loopback address, as Debian has it: programs must not fall for that.
+    # Its own name on a loopback address, as Debian has it: gloo needs GLOO_SOCKET_IFNAME then.
     hosts_file(node).write_text(f"127.0.0.1 localhost\n127.0.1.1 {node}\n{names}")
     sh("ip", "netns", "add", node)
     sh("ip", "link", "add", f"{node}-cable", "type", "veth", "peer", "name", "eth0", "netns", node)

@@ -51,7 +51,7 @@ class Slurm:
         result = subprocess.run(
             [str(part) for part in command],
             cwd=ROOT,
-            env=environment(SLURM_CONF=str(self.config), **extra),
+            env=environment(SLURM_CONF=str(self.config), GLOO_SOCKET_IFNAME="eth0", **extra),
             capture_output=True,
             text=True,
             timeout=60,

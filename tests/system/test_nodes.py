@@ -18,18 +18,23 @@ from tests.support.warm import run_warm_ok
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 and "CI" not in os.environ, reason="network namespaces need root"
 )
+INTERFACE = {"GLOO_SOCKET_IFNAME": "eth0"}  # as docs/cluster.md says for such hosts
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 20, "--timeout-seconds", 20)
 
 
 @contextmanager
-def started(commands: dict[str, tuple], log: Path) -> Iterator[dict[str, subprocess.Popen]]:
+def started(
+    commands: dict[str, tuple], log: Path, **variables: str
+) -> Iterator[dict[str, subprocess.Popen]]:
     """Start a command on each node, all writing to one file; end what still runs."""
     with open(log, "a") as file:
         processes = {
             node: subprocess.Popen(
                 [str(part) for part in on(node, *command)],
                 cwd=ROOT,
-                env=environment(TORCH_ELASTIC_SHUTDOWN_TIMEOUT="2"),
+                env=environment(
+                    **(INTERFACE | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "2"} | variables)
+                ),
                 stdout=file,
                 stderr=file,
             )
@@ -145,6 +150,22 @@ def test_a_node_without_the_shared_folder_is_named(circles, tmp_path):
     assert len(set(errors)) == 1
     assert "rank 1 on node2: run_dir=" in errors[0]
     assert "every machine sees the same files" in errors[0]
+
+
+def test_hosts_whose_names_are_loopback_addresses_need_the_interface(circles, tmp_path):
+    """Without it, gloo cannot connect: one line on each machine names the remedy."""
+    log = tmp_path / "log"
+    command = (sys.executable, *train(circles, tmp_path / "run", "--timeout-seconds", 10))
+    with hosts(2) as nodes:
+        commands = {node: (*place(rank, nodes), *command) for rank, node in enumerate(nodes)}
+        with started(commands, log, GLOO_SOCKET_IFNAME="") as processes:
+            assert [process.wait(100) for process in processes.values()] == [2, 2]
+    errors = [line for line in log.read_text().splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2, "one line on each machine"
+    for error in errors:
+        assert "cannot connect to the others" in error
+        assert "set GLOO_SOCKET_IFNAME" in error
+    assert "Traceback" not in log.read_text()
 
 
 def place(rank: int, nodes: list[str]) -> tuple:
