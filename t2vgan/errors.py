@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 class UserError(ValueError):
-    """A mistake of the user; the message names field, value, rule and remedy."""
+    """A user's mistake; the message names field, value, rule and remedy."""
 
     barrier: Callable[[], None] | None = None
     """Where all ranks raise the same error: called after printing it, before the exit."""
@@ -15,4 +15,4 @@ class AlreadyReportedError(UserError):
 
 
 class RunStoppedError(Exception):
-    """A run that had to stop through no mistake; the message names cause and remedy."""
+    """A run stopped through no mistake; the message names cause and remedy."""

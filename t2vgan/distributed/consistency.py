@@ -1,35 +1,42 @@
-"""Do all ranks run the same code, with the same libraries, config and data?"""
+"""Compare code, libraries, config, data and networks over ranks."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+
+import torch
+from torch import Tensor, nn
 
 import t2vgan
 from t2vgan.config import Config
 from t2vgan.distributed.context import DistributedContext
-from t2vgan.distributed.rank_check import find_mismatched_ranks
-from t2vgan.errors import UserError
+from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.utils.files import sha256_of
 from t2vgan.utils.frozen import flatten
 
 LIBRARIES = ("torch", "accelerate", "numpy", "opencv-python-headless", "webdataset")
-# A node may keep its own copy of the data, whose fingerprint is compared, and have its own cores.
-OWN_BUSINESS = {
+# A node may have its own copy of the data, whose fingerprint is compared, and its own cores.
+OPTIONS_OF_A_NODE = {
     "data.path",
     "data.mix",
     "data.cache_path",
     "data.cache_gigabytes",
     "num_cpu_threads",
 }
-RANKS_NAMED = 8
-NAMED = 3
+MAX_RANKS_SHOWN = 8
+MAX_SHOWN = 3
+INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 Facts = dict[str, str]
 
 
+# --- software, config and data --------------------------------------------------------------------
+
+
 def describe_software() -> Facts:
-    """Return the versions that this process runs and the checksum of each of our source files."""
+    """Return the versions of libraries and the checksums of our sources."""
     package = Path(t2vgan.__file__).parent
     sources = [*package.glob("**/*.py"), package.parent / "train.py"]
     return {
@@ -46,36 +53,94 @@ def describe_software() -> Facts:
 def describe_config(config: Config) -> Facts:
     """Return every option that must be the same on all ranks."""
     options = flatten(config).items()
-    return {f"--{name}": str(value) for name, value in options if name not in OWN_BUSINESS}
+    return {f"--{name}": str(value) for name, value in options if name not in OPTIONS_OF_A_NODE}
 
 
 def find_differences(facts_by_rank: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return one text for each fact that is not the same everywhere, with ranks and values."""
+    """Describe each fact that differs over ranks, with ranks and values."""
     names = list(dict.fromkeys(name for facts in facts_by_rank for name in facts))
     values = [[facts.get(name, "missing") for name in names] for facts in facts_by_rank]
     texts = []
-    for name, odd in find_mismatched_ranks(names, values):
-        place = names.index(name)
-        usual = next(row[place] for rank, row in enumerate(values) if rank not in odd)
-        ranks = ", ".join(map(str, odd[:RANKS_NAMED])) + (" ..." if len(odd) > RANKS_NAMED else "")
-        texts.append(f"{name} is {usual}, but {values[odd[0]][place]} on rank {ranks}")
+    for name, mismatched in find_mismatched_ranks(names, values):
+        index = names.index(name)
+        usual = next(row[index] for rank, row in enumerate(values) if rank not in mismatched)
+        ranks = ", ".join(map(str, mismatched[:MAX_RANKS_SHOWN]))
+        ranks += " ..." if len(mismatched) > MAX_RANKS_SHOWN else ""
+        texts.append(f"{name} is {usual}, but {values[mismatched[0]][index]} on rank {ranks}")
     return texts
 
 
-def check_agreement(processes: DistributedContext, facts: Facts) -> None:
+def check_agreement(context: DistributedContext, facts: Facts) -> None:
     """Compare facts over ranks (collective).
 
     Raises:
         UserError: on every rank alike, naming what differs, where, and both values.
     """
-    found = find_differences(processes.gather_objects(facts))
+    found = find_differences(context.gather_objects(facts))
     if found:
         raise UserError(
-            f"the ranks do not agree: {name_some(found)}; start every rank with the same command,"
+            f"the ranks do not agree: {join_first(found)}; start every rank with the same command,"
             " code and packages"
         )
 
 
-def name_some(texts: Sequence[str]) -> str:
-    others = f" (and {len(texts) - NAMED} others)" if len(texts) > NAMED else ""
-    return "; ".join(texts[:NAMED]) + others
+def join_first(texts: Sequence[str]) -> str:
+    """Join the first texts, and count the others."""
+    others = f" (and {len(texts) - MAX_SHOWN} others)" if len(texts) > MAX_SHOWN else ""
+    return "; ".join(texts[:MAX_SHOWN]) + others
+
+
+# --- networks -------------------------------------------------------------------------------------
+
+
+def check_ddp_consistency(
+    context: DistributedContext, modules: Mapping[str, nn.Module], step: int
+) -> None:
+    """Compare every network's tensors over ranks (collective).
+
+    Raises:
+        RunStoppedError: on every rank alike, naming a tensor and the ranks where it differs.
+    """
+    if context.world_size == 1:
+        return
+    tensors = {
+        f"{module_name}.{name}": tensor
+        for module_name, module in modules.items()
+        for name, tensor in module.state_dict().items()
+    }
+    own = torch.stack([checksum(tensor) for tensor in tensors.values()]).tolist()
+    found = find_mismatched_ranks(list(tensors), context.gather_objects(own))
+    if found:
+        name, ranks = found[0]
+        others = f" (and {len(found) - 1} other tensors)" if len(found) > 1 else ""
+        raise RunStoppedError(
+            f"step {step}: {name} differs on rank {', '.join(map(str, ranks))}{others}; the same"
+            " command resumes from the last checkpoint; if it happens again, suspect the memory or"
+            " the device of that rank"
+        )
+
+
+def checksum(tensor: Tensor) -> Tensor:
+    """Compute an int64, on the tensor's device, that any changed bit changes.
+
+    The elements' bits as integers, times the odd numbers 1, 3, 5, ..., summed modulo 2^64: an odd
+    factor maps different elements to different summands.
+    """
+    flat = tensor.detach().contiguous().reshape(-1)
+    bits = flat.view(INTEGERS[flat.element_size()]).long()
+    return (bits * (2 * torch.arange(len(bits), device=bits.device) + 1)).sum()
+
+
+def find_mismatched_ranks(
+    names: Sequence[str], values_by_rank: Sequence[Sequence[Hashable]]
+) -> list[tuple[str, list[int]]]:
+    """Return the names that differ, each with the ranks against the majority.
+
+    Of values that are equally frequent, the lowest rank's counts as right.
+    """
+    found = []
+    for name, values in zip(names, zip(*values_by_rank, strict=True), strict=True):
+        right, _ = Counter(values).most_common(1)[0]  # of equals, the first counted
+        if mismatched := [rank for rank, value in enumerate(values) if value != right]:
+            found.append((name, mismatched))
+    return found

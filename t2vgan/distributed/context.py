@@ -6,9 +6,9 @@ rank must call them, in the same order.
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -107,9 +107,9 @@ class DistributedContext:
         return any(self.gather_objects(flag))
 
     def run_on_main(self, function: Callable[[], T]) -> T:
-        """Call a function on the main rank; return its result on every rank.
+        """Call a function on the main rank, and broadcast its result.
 
-        Every rank raises its UserError or OSError.
+        Every rank raises its UserError or OSError, as a UserError.
         """
         if not self.is_distributed:
             return function()
@@ -120,7 +120,7 @@ class DistributedContext:
         return result  # type: ignore[return-value]  # the main rank's own
 
     def run_on_all(self, function: Callable[[], T]) -> T:
-        """Call a function on every rank; if one fails, all raise its error."""
+        """Call a function on every rank; all raise one's error."""
         if not self.is_distributed:
             return function()
         result, problem = catch_user_error(function)
@@ -132,12 +132,21 @@ class DistributedContext:
             raise self.shared_error(problems[0])
         return result  # type: ignore[return-value]  # there was no problem
 
-    def shared_error(self, problem: str, *, once_per_machine: bool = True) -> UserError:
-        """Return an error for all ranks to raise; each machine prints it once."""
-        is_printed = self.accelerator.is_local_main_process or not once_per_machine
-        error = UserError(problem) if is_printed else AlreadyReportedError(problem)
+    def shared_error(self, problem: str) -> UserError:
+        """Return an error that all ranks raise and each machine prints once."""
+        is_first_here = self.accelerator.is_local_main_process
+        error = UserError(problem) if is_first_here else AlreadyReportedError(problem)
         error.barrier = self.exit_barrier
         return error
+
+    @contextmanager
+    def fail_together(self) -> Iterator[None]:
+        """Mark a UserError in this context as one that all ranks raise."""
+        try:
+            yield
+        except UserError as error:
+            error.barrier = self.exit_barrier
+            raise
 
     def exit_barrier(self) -> None:
         """Wait until all ranks have printed a shared error (collective).
@@ -150,9 +159,9 @@ class DistributedContext:
                 dist.monitored_barrier(self.cpu_group, timeout=EXIT_TIMEOUT)
 
     def wait_for_main(self, function: Callable[[], None]) -> None:
-        """Call a function on the main rank; the others poll until it ends (collective).
+        """Call a function on the main rank while the others poll (collective).
 
-        So no timeout runs out, however long it takes. Every rank raises the main rank's error.
+        So no timeout runs out, however long it lasts. Every rank raises the main rank's error.
         """
         with ThreadPoolExecutor(1) as pool:
             job = pool.submit(function) if self.is_main else None
@@ -186,27 +195,27 @@ def catch_user_error(function: Callable[[], T]) -> tuple[T | None, str]:
 
 
 class DelayedAllReduce:
-    """Sums of integers over ranks, returned one call late so that no rank waits."""
+    """Sums integers over ranks, one call late so that no rank waits."""
 
     def __init__(self, context: DistributedContext) -> None:
         self.context = context
         self.pending: tuple[Any, Tensor, Any] | None = None  # (work, sums, payload)
 
-    def exchange(self, values: Sequence[int], payload: Any) -> tuple[list[int], Any] | None:
-        """Start summing values; return the sums and payload of the last call (collective).
+    def all_reduce(self, values: Sequence[int], payload: Any) -> tuple[list[int], Any] | None:
+        """Start summing; return the last call's sums and payload (collective).
 
         The first call returns None. One process need not wait: it gets its own at once.
         """
         if not self.context.is_distributed:
             return list(values), payload
-        finished = self.receive()
+        finished = self.wait()
         sums = torch.tensor(values)
         work = dist.all_reduce(sums, group=self.context.cpu_group, async_op=True)
         self.pending = (work, sums, payload)
         return finished
 
-    def receive(self) -> tuple[list[int], Any] | None:
-        """Wait for the sums that are pending; return None without any (collective)."""
+    def wait(self) -> tuple[list[int], Any] | None:
+        """Return the pending sums and payload, if any (collective)."""
         if self.pending is None:
             return None
         (work, sums, payload), self.pending = self.pending, None

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Choose the precision, and describe the hardware."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ from t2vgan.distributed.context import DistributedContext
 def choose_precision(requested: str, device: torch.device) -> torch.dtype:
     """Return the autocast type; float32 means none.
 
-    "auto" takes what accelerate's launch file asks for (`mixed_precision`), else bfloat16 only
+    "auto" is what accelerate's launch file asks for (`mixed_precision`), else bfloat16 only
     where the hardware computes in it: CPUs without AMX or AVX512-BF16 convert every operand and are
     many times slower than in float32.
     """
@@ -40,20 +40,20 @@ def describe_device(device: torch.device) -> str:
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
-def describe_processes(processes: DistributedContext, precision: str) -> str:
-    """Return one line on how a run computes, and on what it might have expected instead."""
-    number = "1 process" if processes.world_size == 1 else f"{processes.world_size} processes"
-    text = f"{number} on {describe_device(processes.device)}, {precision}"
+def describe_processes(context: DistributedContext, precision: str) -> str:
+    """Return one line on processes, device and precision, and on unused GPUs."""
+    number = "1 process" if context.world_size == 1 else f"{context.world_size} processes"
+    text = f"{number} on {describe_device(context.device)}, {precision}"
     num_gpus = torch.cuda.device_count()
-    if processes.device.type == "cpu" and not num_gpus:
+    if context.device.type == "cpu" and not num_gpus:
         return f"{text} (no GPU found)"
-    if processes.device.type == "cuda" and processes.world_size == 1 < num_gpus:
+    if context.device.type == "cuda" and context.world_size == 1 < num_gpus:
         return f"{text} (of {num_gpus} GPUs; launch/accelerate/multi_gpu.yaml uses all)"
     return text
 
 
 def peak_memory_gb() -> float:
-    """Return the most memory used so far: the GPU's, or on a CPU the process's."""
+    """Return the peak memory: the GPU's, or on a CPU the process's."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

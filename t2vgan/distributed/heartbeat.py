@@ -1,10 +1,10 @@
-"""Who is where: each rank says so in a file of its own, and reads the others' when one is missed.
+"""Write each rank's status to a file, to find missing ranks.
 
-    run_dir/heartbeats/rank_00003.json    host, pid, step, what it is doing and for how long
+    run_dir/heartbeats/rank_00003.json    host, pid, step, activity and its duration
 
-A thread writes the file every few seconds, so a process that stands still is silent, while one that
-is only slow goes on saying what it does. Ages come from each writer's own steady clock and from
-how long its file has not changed while we watched: a clock that jumps confuses neither.
+A thread writes the file every few seconds: a stopped process falls silent, a slow one does not.
+Ages come from each writer's own monotonic clock, and from how long its file has not changed while
+this process watched: a system clock that jumps affects neither.
 """
 
 import json
@@ -30,78 +30,77 @@ def heartbeat_path(run_dir: Path, rank: int) -> Path:
 
 
 class Heartbeat:
-    """Says where this rank is; use it in a `with` statement."""
+    """Writes this rank's status in a thread while its context lasts."""
 
     def __init__(self, run_dir: Path, *, rank: int, world_size: int) -> None:
         self.run_dir, self.rank, self.world_size = run_dir, rank, world_size
-        self.place = (0, "starting")
+        self.progress = (0, "starting")
         self.since = time.monotonic()
-        self.patience = float("inf")
-        self.warned_at = self.place
+        self.warn_after_seconds = float("inf")
+        self.warned_at = self.progress
         self.is_watching = False
         self.seen: dict[int, tuple[str, float]] = {}  # rank -> its file's text, and since when
         self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
-    def at(self, step: int, doing: str) -> None:
-        """Say what this rank does from now on; costs nothing, the thread writes it down."""
-        self.place, self.since = (step, doing), time.monotonic()
+    def update(self, step: int, activity: str) -> None:
+        """Set this rank's step and activity; the thread writes them."""
+        self.progress, self.since = (step, activity), time.monotonic()
 
-    def expect_within(self, seconds: float) -> None:
-        """Warn, naming the ranks, when this one stands still for most of that time."""
-        self.patience = WARN_AT_SHARE * seconds
+    def set_timeout(self, seconds: float) -> None:
+        """Warn, naming the ranks, when an activity lasts most of that time."""
+        self.warn_after_seconds = WARN_AT_SHARE * seconds
 
-    def listen(self) -> None:
-        """Wait long enough to tell silent ranks from busy ones."""
+    def watch(self) -> None:
+        """Watch the other ranks' files long enough to find the silent ones."""
         self.is_watching = True
         self.stopped.wait(SILENT_AFTER_SECONDS + 2 * WRITE_EVERY_SECONDS)
 
     def report(self) -> str:
-        """Return one line on every rank, those that are missing or behind first by name."""
+        """Describe every rank in one line, missing and slow ones first."""
         now = time.monotonic()
-        places = {rank: self._look(rank, now) for rank in range(self.world_size)}
-        last_step = max(place["step"] for place in places.values())
+        ranks = {rank: self._read_rank(rank, now) for rank in range(self.world_size)}
+        last_step = max(status["step"] for status in ranks.values())
         late = [
             rank
-            for rank, place in places.items()
-            if place["silent"] > SILENT_AFTER_SECONDS or place["step"] < last_step
+            for rank, status in ranks.items()
+            if status["silent"] > SILENT_AFTER_SECONDS or status["step"] < last_step
         ]
-        blamed = f"missing or slow: rank {', '.join(map(str, late))}; " if late else ""
-        return blamed + "; ".join(describe(rank, place) for rank, place in places.items())
+        summary = f"missing or slow: rank {', '.join(map(str, late))}; " if late else ""
+        return summary + "; ".join(format_rank(rank, status) for rank, status in ranks.items())
 
-    def _look(self, rank: int, now: float) -> dict[str, Any]:
-        """Return a rank's last word with how long it has been silent."""
+    def _read_rank(self, rank: int, now: float) -> dict[str, Any]:
+        """Return a rank's last status and the seconds it has been silent."""
         unknown = {"host": "?", "pid": 0, "step": -1, "doing": "never seen", "seconds": 0.0}
         if rank == self.rank:
-            return self._word(now) | {"silent": 0.0}
+            return self._own_status(now) | {"silent": 0.0}
         text, since = self.seen.get(rank, ("", now))
         try:
-            word = unknown | json.loads(text)
+            status = unknown | json.loads(text)
         except (ValueError, TypeError):
-            word = unknown
-        silent = now - since if text else float("inf")
-        return word | {"silent": silent}
+            status = unknown
+        return status | {"silent": now - since if text else float("inf")}
 
-    def _word(self, now: float) -> dict[str, Any]:
-        step, doing = self.place
+    def _own_status(self, now: float) -> dict[str, Any]:
+        step, activity = self.progress
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "step": step,
-            "doing": doing,
+            "doing": activity,
             "seconds": round(now - self.since, 1),
             "wall_time": round(time.time(), 3),  # for people; nothing is computed from it
         }
 
-    def _beat(self) -> None:
+    def _run(self) -> None:
         while True:
             now = time.monotonic()
             self._write(now)
-            if self.is_watching or now - self.since > self.patience / 2:
-                self._watch(now)  # not always: ranks times ranks are many files
-            stuck = now - self.since > self.patience and self.warned_at != self.place
-            if stuck and self.world_size > 1:
-                self.warned_at = self.place
+            if self.is_watching or now - self.since > self.warn_after_seconds / 2:
+                self._read_others(now)  # not always: ranks times ranks are many files
+            is_stuck = now - self.since > self.warn_after_seconds
+            if is_stuck and self.warned_at != self.progress and self.world_size > 1:
+                self.warned_at = self.progress
                 waited = now - self.since
                 logger.warning("rank %d has waited %.0f s; %s", self.rank, waited, self.report())
             if self.stopped.wait(WRITE_EVERY_SECONDS):
@@ -109,12 +108,12 @@ class Heartbeat:
 
     def _write(self, now: float) -> None:
         try:
-            replace_file(heartbeat_path(self.run_dir, self.rank), json.dumps(self._word(now)))
+            replace_file(heartbeat_path(self.run_dir, self.rank), json.dumps(self._own_status(now)))
         except OSError as error:  # a full disk must not stop a run by its heartbeat
             logger.debug("no heartbeat: %s", error)
 
-    def _watch(self, now: float) -> None:
-        """Note when each other rank's file last changed."""
+    def _read_others(self, now: float) -> None:
+        """Record when each other rank's file last changed."""
         for rank in set(range(self.world_size)) - {self.rank}:
             try:
                 text = heartbeat_path(self.run_dir, rank).read_text()
@@ -125,7 +124,7 @@ class Heartbeat:
 
     def __enter__(self) -> "Heartbeat":
         for path in self._own_files():
-            path.unlink(missing_ok=True)  # of an earlier life, with another pid
+            path.unlink(missing_ok=True)  # of an earlier process, with another pid
         self.thread.start()
         return self
 
@@ -136,7 +135,7 @@ class Heartbeat:
             path.unlink(missing_ok=True)
 
     def _own_files(self) -> list[Path]:
-        """The main rank also clears away files of ranks that this run no longer has."""
+        """Return the files to remove; rank 0's include those of former ranks."""
         if self.rank:
             return [heartbeat_path(self.run_dir, self.rank)]
         names = (self.run_dir / "heartbeats").glob("rank_*.json")
@@ -144,9 +143,9 @@ class Heartbeat:
         return [path for path, rank in ranks.items() if rank == 0 or rank >= self.world_size]
 
 
-def describe(rank: int, place: dict[str, Any]) -> str:
-    where = f"rank {rank} ({place['host']}, pid {place['pid']}): step {place['step']}"
-    where += f", {place['doing']} for {place['seconds']:.0f} s"
-    if place["silent"] > SILENT_AFTER_SECONDS:
-        where += f", silent for {place['silent']:.0f} s"
-    return where
+def format_rank(rank: int, status: dict[str, Any]) -> str:
+    text = f"rank {rank} ({status['host']}, pid {status['pid']}): step {status['step']}"
+    text += f", {status['doing']} for {status['seconds']:.0f} s"
+    if status["silent"] > SILENT_AFTER_SECONDS:
+        text += f", silent for {status['silent']:.0f} s"
+    return text

@@ -148,7 +148,7 @@ def choose_device(env: LauncherEnv | None) -> str:
 
 
 def check_peers(peers: Sequence[PeerInfo], env: LauncherEnv) -> None:
-    """Raise UserError if a process has a problem, or only some have GPUs."""
+    """Check problems, and that all or no processes have GPUs."""
     for rank, peer in enumerate(peers):
         if peer.problem:
             raise shared_error(env, f"rank {rank} on {peer.host}: {peer.problem}")
@@ -162,7 +162,7 @@ def check_peers(peers: Sequence[PeerInfo], env: LauncherEnv) -> None:
 
 
 def shared_error(env: LauncherEnv, text: str) -> UserError:
-    """Return an error for all processes to raise; each machine prints it once."""
+    """Return an error that all processes raise and each machine prints once."""
     return UserError(text) if env.local_rank == 0 else AlreadyReportedError(text)
 
 
@@ -209,7 +209,7 @@ def wait_for_rank0(env: LauncherEnv, seconds: float) -> None:
 
 
 def exchange_peer_info(store: Any, env: LauncherEnv, own: PeerInfo) -> list[PeerInfo]:
-    """Publish this process's info in the store, and return that of all ranks."""
+    """Gather the info of all ranks through the store."""
     ranks = range(env.world_size)
     try:
         store.set(f"peer/{env.rank}", json.dumps(asdict(own)))
@@ -227,7 +227,7 @@ def exchange_peer_info(store: Any, env: LauncherEnv, own: PeerInfo) -> list[Peer
 
 
 def connect_timeout(seconds: float) -> timedelta:
-    """Return the timeout of a new gloo group that is to connect within `seconds`."""
+    """Return the timeout for a gloo group to connect within `seconds`."""
     return timedelta(seconds=seconds / GLOO_CONNECT_FACTOR)
 
 

@@ -1,4 +1,4 @@
-"""Which rank is slow: a stopwatch on each, and their comparison."""
+"""Time each rank's forward passes, and find the slowest rank."""
 
 import statistics
 import time
@@ -14,30 +14,30 @@ from t2vgan.distributed.context import DistributedContext
 class ForwardTimer:
     """Times the forward passes of this rank's networks.
 
-    Not whole steps: in those the ranks wait for each other, so that the slowest rank's step takes
-    as long as everybody's. A forward pass waits for nobody.
+    Not whole steps: in those the ranks wait for each other, so that all take as long as the
+    slowest. A forward pass waits for no other rank.
     """
 
     def __init__(self, networks: Sequence[nn.Module], device: torch.device) -> None:
         self.device = device
-        self.passes: list[tuple[Any, Any]] = []  # (begin, end), as `now` returns them
-        self.begin: Any = None
+        self.passes: list[tuple[Any, Any]] = []  # (start, end), as `_now` returns them
+        self.start: Any = None
         for network in networks:
             network.register_forward_pre_hook(self._start)
             network.register_forward_hook(self._stop)
 
     def read(self) -> float:
-        """Return the seconds since the last reading; call it when the device has caught up."""
+        """Return the seconds since the last call; the device must be synchronized."""
         passes, self.passes = self.passes, []
         if self.device.type == "cuda":
-            return sum(begin.elapsed_time(end) for begin, end in passes) / 1000
-        return sum(end - begin for begin, end in passes)
+            return sum(start.elapsed_time(end) for start, end in passes) / 1000
+        return sum(end - start for start, end in passes)
 
     def _start(self, *_: Any) -> None:
-        self.begin = self._now()
+        self.start = self._now()
 
     def _stop(self, *_: Any) -> None:
-        self.passes.append((self.begin, self._now()))
+        self.passes.append((self.start, self._now()))
 
     def _now(self) -> Any:
         if self.device.type != "cuda":
@@ -47,9 +47,9 @@ class ForwardTimer:
         return event
 
 
-def compare_ranks(processes: DistributedContext, seconds: float) -> dict[str, float]:
-    """Return how much longer the slowest rank worked than the median one (collective)."""
-    by_rank = processes.gather_objects(seconds)
+def compare_ranks(context: DistributedContext, seconds: float) -> dict[str, float]:
+    """Compare the slowest rank's seconds with the median rank's (collective)."""
+    by_rank = context.gather_objects(seconds)
     slowest = max(range(len(by_rank)), key=by_rank.__getitem__)
     # Of two in the middle the lower: of two ranks, one of which is slow, the median is the other.
     median = statistics.median_low(by_rank)

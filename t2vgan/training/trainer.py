@@ -9,9 +9,9 @@ from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.config import Config
 from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
 from t2vgan.data.loader import BadSample, Batch, ClipLoader
+from t2vgan.distributed.consistency import check_ddp_consistency
 from t2vgan.distributed.context import DelayedAllReduce, DistributedContext, is_lost_connection
 from t2vgan.distributed.heartbeat import Heartbeat
-from t2vgan.distributed.rank_check import check_ddp_consistency
 from t2vgan.distributed.stragglers import ForwardTimer, compare_ranks
 from t2vgan.errors import RunStoppedError
 from t2vgan.gan.adversarial import AdversarialTraining
@@ -125,7 +125,7 @@ class Trainer:
                 if is_first:
                     is_first = False
                     self.context.set_timeout(self.config.timeout_seconds)
-                    self.heartbeat.expect_within(self.config.timeout_seconds)
+                    self.heartbeat.set_timeout(self.config.timeout_seconds)
 
     def train_step(self, batch: Batch) -> None:
         """Train on one global batch and advance the clock."""
@@ -139,7 +139,7 @@ class Trainer:
         config, step = self.config, self.clock.step
         with self.timed("exchanging status", self.clock.safety):
             status = [int(self.stop.is_set()), len(batch.bad_samples)]
-            self.handle_rank_status(self.rank_status.exchange(status, batch.bad_samples))
+            self.handle_rank_status(self.rank_status.all_reduce(status, batch.bad_samples))
             if is_due(step, config.check_ranks_every_steps):
                 check_ddp_consistency(self.context, self.gan.networks, step)
         if is_due(step, config.log_every_steps) or self.is_complete:
@@ -166,7 +166,8 @@ class Trainer:
             every = [bad for part in self.context.gather_objects(bad_samples) for bad in part]
             for message in self.bad_samples.update(every):
                 self.logger.log_warning(message)
-            self.bad_samples.check(self.clock.clips_seen, every[-1])
+            with self.context.fail_together():
+                self.bad_samples.check(self.clock.clips_seen, every[-1])
 
     def check_nonfinite(self) -> None:
         """Log steps that were not applied; raise after too many (collective)."""
@@ -206,7 +207,7 @@ class Trainer:
         """
         start = time.perf_counter()
         with self.timed("saving", self.clock.safety):
-            self.handle_rank_status(self.rank_status.receive())
+            self.handle_rank_status(self.rank_status.wait())
             self.check_nonfinite()
             if self.nonfinite.in_a_row and not is_final:
                 return
@@ -308,7 +309,7 @@ class Trainer:
         except RuntimeError as error:
             if not (self.context.is_distributed and is_lost_connection(error)):
                 raise
-            self.heartbeat.listen()
+            self.heartbeat.watch()
             raise RunStoppedError(
                 f"another process is gone or too slow; {self.heartbeat.report()}; the same command"
                 f" resumes from the last checkpoint ({str(error).splitlines()[0]})"
@@ -348,7 +349,7 @@ class Trainer:
     @contextmanager
     def timed(self, activity: str, timer: Timer | None = None) -> Iterator[None]:
         """Show the activity in the heartbeat, and time it."""
-        self.heartbeat.at(self.clock.step, activity)
+        self.heartbeat.update(self.clock.step, activity)
         measured: AbstractContextManager[None] = timer.measure() if timer else nullcontext()
         with measured:
             yield

@@ -52,7 +52,7 @@ def test_many_ranks_and_facts_stay_one_line():
     assert "\n" not in message
 
 
-def test_any_option_shows_but_those_of_a_node_alone():
+def test_any_option_shows_but_those_of_a_node():
     config = Config()
     facts = describe_config(config)
     train = config.train.model_copy(update={"seed": 1})
@@ -66,4 +66,6 @@ def test_any_option_shows_but_those_of_a_node_alone():
 
 def test_our_sources_are_among_the_facts():
     facts = describe_software()
-    assert {"python", "torch", "code train.py", "code t2vgan/preflight/link.py"} <= set(facts)
+    assert {"python", "torch", "code train.py", "code t2vgan/training/preflight/link.py"} <= set(
+        facts
+    )

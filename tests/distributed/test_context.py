@@ -45,7 +45,7 @@ def test_one_process_answers_for_all():
 
 
 def test_what_a_lost_connection_looks_like():
-    """The first is what gloo raised in a backward pass when a cable was cut."""
+    """The first is gloo's in a backward pass without network."""
     assert is_lost_connection(RuntimeError("Application timeout caused pair closure"))
     assert is_lost_connection(RuntimeError("[gloo/transport/tcp/pair.cc] Connection reset by peer"))
     assert not is_lost_connection(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -1,4 +1,4 @@
-"""Who is where, and who has fallen silent."""
+"""Each rank's step and activity, and which rank is silent."""
 
 import json
 import logging
@@ -23,25 +23,25 @@ def wait_for(condition) -> None:
         time.sleep(0.01)
 
 
-def test_a_rank_says_where_it_is_and_clears_up(fast, tmp_path):
+def test_a_rank_writes_its_status_and_removes_it(fast, tmp_path):
     path = heartbeat_path(tmp_path, 0)
     with Heartbeat(tmp_path, rank=0, world_size=1) as beat:
-        beat.at(12, "sampling")
+        beat.update(12, "sampling")
         wait_for(lambda: path.exists() and json.loads(path.read_text())["step"] == 12)
         assert json.loads(path.read_text())["doing"] == "sampling"
     assert not path.exists()
 
 
-def test_the_slow_and_the_silent_are_told_apart(fast, tmp_path):
+def test_slow_and_silent_ranks_are_distinguished(fast, tmp_path):
     with (
         Heartbeat(tmp_path, rank=0, world_size=3) as main,
         Heartbeat(tmp_path, rank=1, world_size=3) as slow,
     ):
-        main.at(7, "training")
-        slow.at(6, "waiting for data")
+        main.update(7, "training")
+        slow.update(6, "waiting for data")
         wait_for(heartbeat_path(tmp_path, 0).exists)
         heartbeat_path(tmp_path, 2).write_text('{"step": 7, "doing": "training", "seconds": 0}')
-        main.listen()
+        main.watch()
         wait_for(lambda: "missing or slow: rank 1, 2;" in main.report())
         report = main.report()
     lines = dict(line.split(" (", 1) for line in report.split("; ")[1:])
@@ -51,7 +51,7 @@ def test_the_slow_and_the_silent_are_told_apart(fast, tmp_path):
     assert "silent" not in lines["rank 0"]
 
 
-def test_files_of_an_earlier_life_are_not_believed(fast, tmp_path):
+def test_files_of_earlier_processes_are_ignored(fast, tmp_path):
     heartbeat_path(tmp_path, 5).parent.mkdir()
     for rank in (0, 5):
         heartbeat_path(tmp_path, rank).write_text("{}")
@@ -62,8 +62,8 @@ def test_files_of_an_earlier_life_are_not_believed(fast, tmp_path):
 
 def test_standing_still_is_warned_about_once(fast, tmp_path, caplog):
     with caplog.at_level(logging.WARNING), Heartbeat(tmp_path, rank=0, world_size=2) as beat:
-        beat.expect_within(0.1)
-        beat.at(3, "training")
+        beat.set_timeout(0.1)
+        beat.update(3, "training")
         wait_for(lambda: caplog.messages)
         time.sleep(0.2)
     (warning,) = caplog.messages
@@ -71,7 +71,7 @@ def test_standing_still_is_warned_about_once(fast, tmp_path, caplog):
     assert "rank 1" in warning
 
 
-def test_a_folder_that_refuses_stops_nobody(fast, tmp_path):
+def test_a_folder_that_cannot_be_written_stops_nothing(fast, tmp_path):
     (tmp_path / "heartbeats").write_text("in the way")
     with Heartbeat(tmp_path, rank=0, world_size=1) as beat:
         time.sleep(0.1)

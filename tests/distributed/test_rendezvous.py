@@ -1,4 +1,4 @@
-"""Processes that connect, and every way in which they do not: one line, and soon."""
+"""Processes that connect, and every way in which they do not."""
 
 import multiprocessing
 import os
@@ -98,7 +98,7 @@ def test_a_port_in_use(port):
 
 
 def test_a_gpu_that_one_process_asks_for_and_does_not_have(port):
-    """All raise it; the second process of a machine leaves the printing to the first."""
+    """All raise it; each machine's first process prints it."""
     on_gpu = variables(1, 2, port, CUDA_VISIBLE_DEVICES="7")
     first, second = start(variables(0, 2, port), on_gpu)
     assert type(first) is UserError

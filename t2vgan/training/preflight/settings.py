@@ -10,7 +10,7 @@ from t2vgan.distributed.consistency import (
     describe_config,
     describe_software,
     find_differences,
-    name_some,
+    join_first,
 )
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
@@ -26,7 +26,7 @@ def check_software(context: DistributedContext, config: Config) -> Finding:
     facts = describe_software()
     different = find_differences(context.gather_objects(facts))
     if different:
-        return Finding("software", UNFIT, name_some(different))
+        return Finding("software", UNFIT, join_first(different))
     num_sources = sum(name.startswith("code ") for name in facts)
     return Finding(
         "software", FIT, f"python {facts['python']}, torch {facts['torch']}, {num_sources} sources"
@@ -38,7 +38,7 @@ def check_config(context: DistributedContext, config: Config) -> Finding:
     """Compare the config, and check that its batch divides over the ranks."""
     different = find_differences(context.gather_objects(describe_config(config)))
     if different:
-        return Finding("config", UNFIT, name_some(different))
+        return Finding("config", UNFIT, join_first(different))
     try:
         micro = plan_batches(config, context.world_size).micro_size
     except UserError as error:

@@ -13,7 +13,7 @@ from torch import nn
 from t2vgan.config import Config
 from t2vgan.data.manifest import Manifest
 from t2vgan.data.mixture import open_data
-from t2vgan.distributed.consistency import find_differences, name_some
+from t2vgan.distributed.consistency import find_differences, join_first
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.models import build_discriminator, build_generator
@@ -96,7 +96,7 @@ def check_shard_files(context: DistributedContext, config: Config) -> Finding:
             return Finding("shards", UNFIT, f"rank {rank}: {problem}")
     different = find_differences([{"the data": str(mark)[:12]} for _, _, mark in ranks])
     if different:
-        return Finding("shards", UNFIT, name_some(different))
+        return Finding("shards", UNFIT, join_first(different))
     assert manifest is not None
     text = f"{count_of(len(manifest.shards), 'shard')} in {config.data.name} on each rank"
     return Finding("shards", FIT, f"{text}, {sum(n for _, n, _ in ranks)} checksums compared")
