@@ -2,7 +2,7 @@
 
 import pytest
 
-from t2vgan.checkpoint.weights import find_weights, shipped_weights
+from t2vgan.checkpoint.weights import find_weights, list_shipped_weights
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts
 from t2vgan.evaluation.scores import score_clips
 from t2vgan.pipeline import TextToVideo
@@ -10,13 +10,13 @@ from t2vgan.pipeline import TextToVideo
 NUM_CLIPS = 64
 
 
-def test_shipped_weights_are_found_by_name():
-    assert set(shipped_weights()) == {"circles", "shapes"}
-    assert find_weights("shapes") == shipped_weights()["shapes"]
+def test_list_shipped_weights_are_found_by_name():
+    assert set(list_shipped_weights()) == {"circles", "shapes"}
+    assert find_weights("shapes") == list_shipped_weights()["shapes"]
 
 
 @pytest.mark.parametrize("name", ["circles", "shapes"])
-def test_shipped_weights_obey(name):
+def test_list_shipped_weights_obey(name):
     pipeline = TextToVideo.from_pretrained(name)
     info = pipeline.info
     prompts = assign_prompts(info.prompts, info.held_out_prompts, NUM_CLIPS, seed=1)

@@ -1,1 +1,1 @@
-"""Checkpoints: folder.py keeps them whole, state.py fills them, `python -m` shows them."""
+"""Checkpoints, verified and published atomically, and self-describing weights files."""

@@ -1,4 +1,4 @@
-"""`python -m t2vgan.checkpoint verify|list|show RUN_DIR`: what a run has saved."""
+"""Verify, list or show checkpoints: `python -m t2vgan.checkpoint WHAT RUN_DIR`."""
 
 import json
 import sys
@@ -29,11 +29,11 @@ def checkpoint(
     *,
     step: int | None = None,
 ) -> int:
-    """Look at what a run has saved; nothing is changed.
+    """Verify, list or show a run's checkpoints; nothing is changed.
 
     verify compares every byte of every checkpoint with its checksums, and exits with 1 if one
-    differs. list says their steps, sizes and times, and which were set aside. show says what one
-    holds.
+    differs. list prints their steps, sizes and times, and which were set aside. show prints what
+    one holds.
 
     Args:
         what: verify, list or show

@@ -1,12 +1,12 @@
-"""Folders of a run's steps that are either whole and verified, or not there at all.
+"""Publish, find, verify and remove checkpoint folders, whole or not at all.
 
     run_dir/checkpoints/
         step_00001000/        complete when it got this name; MANIFEST.json holds its checksums
         damaged-step_.../     found changed since, and set aside
-        unwanted-step_.../    good, but set aside by --rollback, which goes on from before it
-        .tmp-.../             being written or removed; a leftover after a kill
+        unwanted-step_.../    good, but set aside by --rollback, which resumes before it
+        .tmp-.../             being written or removed; left over after a kill
 
-This file knows bytes and names only. What the files mean is state.py's affair.
+Contents are defined in state_dict.py; here are bytes and names only.
 """
 
 import errno
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class DamagedError(Exception):
-    """A checkpoint whose bytes are not the ones that were written; the text says which."""
+    """A checkpoint whose bytes are not those written; the message names them."""
 
 
 class FileEntry(BaseModel):
@@ -49,8 +49,8 @@ class FileEntry(BaseModel):
     sha256: str
 
 
-class FileList(BaseModel):
-    """What MANIFEST.json says; `sha256` covers the manifest's own other fields."""
+class CheckpointManifest(BaseModel):
+    """The fields of MANIFEST.json; `sha256` covers the others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,7 +73,7 @@ def step_folder(run_dir: Path | str, step: int) -> Path:
 
 
 def list_steps(run_dir: Path | str) -> list[int]:
-    """Return the steps that have a published checkpoint, verified or not, oldest first."""
+    """List the steps of published checkpoints, verified or not, in order."""
     names = (path.name for path in checkpoints_folder(run_dir).glob("step_*"))
     return sorted(int(match[1]) for name in names if (match := re.fullmatch(r"step_(\d+)", name)))
 
@@ -82,11 +82,14 @@ def list_steps(run_dir: Path | str) -> list[int]:
 
 
 @contextmanager
-def published(folder: Path, num_bytes: int) -> Iterator[Path]:
-    """Yield a temporary folder; on success seal it with a manifest and give it its final name.
+def publish_folder(folder: Path, num_bytes: int) -> Iterator[Path]:
+    """Yield a temporary folder; on success publish it with a manifest.
 
-    A folder that has the name loses it in the last moment. On any failure the temporary folder is
-    removed. Raises OSError before anything is written when the disk has less than `num_bytes` free.
+    A folder of that name is replaced at the last moment. On any failure the temporary folder is
+    removed.
+
+    Raises:
+        OSError: the disk has less than `num_bytes` free; nothing is written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_free_space(folder, num_bytes)
@@ -100,7 +103,7 @@ def published(folder: Path, num_bytes: int) -> Iterator[Path]:
         temporary.chmod(0o755)
         fsync_path(temporary)
         if folder.exists():
-            take_away(folder)
+            remove(folder)
         temporary.rename(folder)
         fsync_path(folder.parent)
     finally:
@@ -119,7 +122,7 @@ def check_free_space(folder: Path, num_bytes: int) -> None:
 
 
 def write_manifest(folder: Path, name: str) -> None:
-    """Write the sizes and checksums of a folder's files into MANIFEST.json."""
+    """Write MANIFEST.json with the sizes and checksums of a folder's files."""
     fields: dict[str, JsonValue] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -129,29 +132,32 @@ def write_manifest(folder: Path, name: str) -> None:
             for path in sorted(folder.iterdir())
         },
     }
-    fields["sha256"] = checksum_of(fields)
+    fields["sha256"] = compute_checksum(fields)
     (folder / MANIFEST_NAME).write_text(json.dumps(fields, indent=1))
 
 
 def remove_old(run_dir: Path | str, *, keep: int, protect: Collection[int]) -> None:
-    """Remove all but the newest `keep` (never fewer than two) and the protected steps."""
+    """Remove all checkpoints but the newest `keep` and the protected steps.
+
+    Never fewer than two are kept.
+    """
     old_steps = list_steps(run_dir)[: -max(keep, LEAST_KEPT)]
     for step in old_steps:
         if step not in protect:
-            take_away(step_folder(run_dir, step))
+            remove(step_folder(run_dir, step))
 
 
-def take_away(folder: Path) -> None:
-    """Remove a checkpoint.
+def remove(folder: Path) -> None:
+    """Rename a checkpoint and remove it.
 
-    It first loses its name, so that a kill in between leaves nothing half-removed under it.
+    The name goes first: a kill in between leaves nothing half-removed under it.
     """
     removed = folder.rename(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder.parent))
     shutil.rmtree(removed, ignore_errors=True)
 
 
-def remove_leftovers(run_dir: Path | str) -> None:
-    """Remove what a killed save or a killed removal left behind."""
+def remove_temporary(run_dir: Path | str) -> None:
+    """Remove what a killed save or removal left behind."""
     for leftover in checkpoints_folder(run_dir).glob(f"{TEMPORARY_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -162,7 +168,9 @@ def remove_leftovers(run_dir: Path | str) -> None:
 def verify(folder: Path) -> None:
     """Compare every byte of a checkpoint with its manifest.
 
-    Raises DamagedError naming the file that differs, and UserError for another format version.
+    Raises:
+        DamagedError: a file differs.
+        UserError: the checkpoint has another format version.
     """
     try:
         manifest = read_manifest(folder)
@@ -179,13 +187,13 @@ def verify(folder: Path) -> None:
         raise DamagedError(f"{error.filename} is missing") from None
 
 
-def read_manifest(folder: Path) -> FileList:
+def read_manifest(folder: Path) -> CheckpointManifest:
     path = folder / MANIFEST_NAME
     if not path.is_file():
         raise DamagedError(f"{MANIFEST_NAME} is missing")
     try:
         fields = json.loads(path.read_bytes())
-        sealed = fields["sha256"] == checksum_of(fields) and fields["name"] == folder.name
+        sealed = fields["sha256"] == compute_checksum(fields) and fields["name"] == folder.name
     except (ValueError, KeyError, TypeError, RecursionError):
         sealed = False
     if not sealed:
@@ -196,32 +204,32 @@ def read_manifest(folder: Path) -> FileList:
             f"reads {FORMAT_VERSION}; use the t2vgan that wrote it, or another run_dir"
         )
     try:
-        return FileList.model_validate(fields)
+        return CheckpointManifest.model_validate(fields)
     except ValidationError as error:
         raise DamagedError(f"{MANIFEST_NAME}: {error.errors()[0]['msg']}") from None
 
 
 def read_state(folder: Path) -> dict[str, JsonValue]:
-    """Return what a checkpoint says besides tensors."""
+    """Read what a checkpoint holds besides tensors."""
     return json.loads((folder / STATE_NAME).read_bytes())
 
 
-def newest_state(run_dir: Path) -> dict[str, JsonValue]:
-    """Return what the newest readable checkpoint says besides tensors; empty where none is."""
+def read_latest_state(run_dir: Path) -> dict[str, JsonValue]:
+    """Read the state of the newest readable checkpoint; empty without one."""
     for step in reversed(list_steps(run_dir)):
         with suppress(OSError, ValueError):
             return read_state(step_folder(run_dir, step))
     return {}
 
 
-def checksum_of(fields: dict[str, JsonValue]) -> str:
-    """Return the SHA-256 of a manifest's fields, its own checksum left out."""
+def compute_checksum(fields: dict[str, JsonValue]) -> str:
+    """Compute the SHA-256 of a manifest's fields without its own checksum."""
     covered = {key: value for key, value in fields.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
 
 
-def accept_or_set_aside(folder: Path) -> bool:
-    """Return whether a good checkpoint has this name; a damaged one is named and loses it."""
+def verify_or_set_aside(folder: Path) -> bool:
+    """Return whether a checkpoint is good; set a damaged one aside."""
     if not folder.exists():
         return False
     try:
@@ -233,15 +241,15 @@ def accept_or_set_aside(folder: Path) -> bool:
     return True
 
 
-def set_aside(folder: Path, why: str) -> Path:
-    """Take a checkpoint's name from it; return the new one."""
-    aside = free_name(folder.with_name(f"{why}-{folder.name}"))
+def set_aside(folder: Path, reason: str) -> Path:
+    """Rename a checkpoint out of the way; return the new name."""
+    aside = find_free_name(folder.with_name(f"{reason}-{folder.name}"))
     with suppress(FileNotFoundError):  # another rank was faster
         folder.rename(aside)
     return aside
 
 
-def free_name(path: Path) -> Path:
-    """Return `path`, or the first of `path-2`, `path-3`, ... that does not exist."""
+def find_free_name(path: Path) -> Path:
+    """Return the first of `path`, `path-2`, ... that does not exist."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
     return next(name for name in chain([path], numbered) if not name.exists())

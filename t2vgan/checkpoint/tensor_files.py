@@ -1,4 +1,4 @@
-"""TODO."""
+"""Read and write safetensors files; their errors become ours."""
 
 import errno
 import hashlib
@@ -18,7 +18,7 @@ from t2vgan.utils.files import atomic_path
 from t2vgan.utils.frozen import Frozen
 
 
-def write_described(
+def write_with_info(
     path: Path | str,
     tensors: Mapping[str, Tensor],
     info: Frozen,
@@ -26,20 +26,20 @@ def write_described(
     format: str,
     format_version: str,
 ) -> None:
-    """Write tensors and what describes them into one file with a checksum of both, atomically."""
+    """Write tensors, their description and a checksum atomically into one file."""
     tensors, info_json = to_host(tensors), info.model_dump_json()
     metadata = {
         "format": format,
         "format_version": format_version,
         "info": info_json,
-        "sha256": digest(tensors, info_json),
+        "sha256": compute_digest(tensors, info_json),
     }
     with atomic_path(path) as temporary:
         write_tensors(temporary, tensors, metadata)
 
 
-def digest(tensors: Mapping[str, Tensor], info_json: str) -> str:
-    """Return the SHA-256 of contiguous CPU tensors with their names, and of the description."""
+def compute_digest(tensors: Mapping[str, Tensor], info_json: str) -> str:
+    """Compute the SHA-256 of contiguous CPU tensors, names and description."""
     checksum = hashlib.sha256(info_json.encode())
     for name, tensor in sorted(tensors.items()):
         checksum.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
@@ -48,7 +48,7 @@ def digest(tensors: Mapping[str, Tensor], info_json: str) -> str:
 
 
 def to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to contiguous CPU memory of their own, so that training may go on."""
+    """Copy tensors to contiguous CPU memory of their own."""
     return {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
@@ -58,7 +58,11 @@ def to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """Write contiguous CPU tensors; a disk's refusal is an OSError with its errno."""
+    """Write contiguous CPU tensors.
+
+    Raises:
+        OSError: the disk refuses, with its errno.
+    """
     try:
         save_file(dict(tensors), path, metadata=metadata)
     except SafetensorError as error:
@@ -71,7 +75,7 @@ def write_tensors(
 
 
 def sort_metadata(path: Path) -> None:
-    """Put a header's text fields in order, so that equal weights are equal files.
+    """Sort a header's text fields, so that equal weights give equal files.
 
     safetensors writes them in the order of a hash table with a random seed.
     """
@@ -86,23 +90,26 @@ def sort_metadata(path: Path) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read every tensor of a file as a view of the mapped file: copy what must outlive it."""
+    """Read every tensor as a view of the mapped file.
+
+    Copy what must outlive the file.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise not_readable(path, error) from None
+        raise read_error(path, error) from None
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Read the text fields of a file's header, and nothing else."""
+    """Read only the text fields of a file's header."""
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
     except SafetensorError as error:
-        raise not_readable(path, error) from None
+        raise read_error(path, error) from None
 
 
-def not_readable(path: Path, error: SafetensorError) -> UserError:
+def read_error(path: Path, error: SafetensorError) -> UserError:
     reason = str(error).removeprefix("Error while deserializing header: ")
     return UserError(f"{path}: not a readable safetensors file ({reason})")

@@ -1,7 +1,7 @@
-"""Weights: one safetensors file that knows its model, its vocabulary and its own checksum.
+"""Save and load weights files: safetensors with model, vocabulary and checksum.
 
-This is what generate.py opens, and it may come from anywhere: nothing in it is ever executed, and
-whatever is wrong with it becomes a one-line `UserError`.
+generate.py opens such files from anywhere: nothing in them is ever executed, and whatever is wrong
+with one becomes a one-line `UserError`.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,12 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from torch import Tensor
 
 import t2vgan
-from t2vgan.checkpoint.tensor_files import digest, read_metadata, read_tensors, write_described
+from t2vgan.checkpoint.tensor_files import (
+    compute_digest,
+    read_metadata,
+    read_tensors,
+    write_with_info,
+)
 from t2vgan.config import ModelConfig
 from t2vgan.errors import UserError
 from t2vgan.utils.frozen import Frozen, format_faults
@@ -23,10 +28,10 @@ WEIGHTS_NAMES = ("weights_best.safetensors", "weights.safetensors")  # in order 
 
 
 class WeightsInfo(Frozen):
-    """Everything besides the tensors that sampling needs, and where the weights come from."""
+    """What sampling needs besides tensors, and the origin of the weights."""
 
     model: ModelConfig
-    """The network's own options: enough to build it again."""
+    """The network's options: enough to build it again."""
     num_frames: PositiveInt
     """Frames of the clips it was trained on."""
     height: PositiveInt
@@ -46,38 +51,41 @@ class WeightsInfo(Frozen):
 def save_weights(path: Path | str, tensors: Mapping[str, Tensor], info: WeightsInfo) -> None:
     """Write one self-describing weights file, atomically.
 
-    Raises OSError when the disk refuses; whatever `path` held before is then untouched.
+    Raises:
+        OSError: the disk refuses; whatever `path` held before is untouched.
     """
-    write_described(path, tensors, info, format=FORMAT, format_version=FORMAT_VERSION)
+    write_with_info(path, tensors, info, format=FORMAT, format_version=FORMAT_VERSION)
 
 
 def load_weights(path: Path | str) -> tuple[dict[str, Tensor], WeightsInfo]:
-    """Read weights onto the CPU from a file, or the best ones from a run folder.
+    """Read weights onto the CPU; of a run folder, the best.
 
-    Raises UserError for weights that are missing, damaged, not ours or of another version.
+    Raises:
+        UserError: the weights are missing, damaged, not ours or of another version.
     """
     file = find_weights(path)
     metadata = read_metadata(file)
     info = parse_info(file, metadata)
     tensors = {name: tensor.clone() for name, tensor in read_tensors(file).items()}
-    if digest(tensors, metadata["info"]) != metadata.get("sha256"):
+    if compute_digest(tensors, metadata["info"]) != metadata.get("sha256"):
         raise UserError(f"weights {file}: damaged (its checksum differs); copy or train it again")
     return tensors, info
 
 
 def load_weights_info(path: Path | str) -> WeightsInfo:
-    """Read only the description of a weights file or run folder: no tensor is touched.
+    """Read the description of a weights file or run folder, no tensor.
 
-    Raises UserError as `load_weights`, except for damage that lies in the tensors.
+    Raises:
+        UserError: as `load_weights`, except for damaged tensors.
     """
     file = find_weights(path)
     return parse_info(file, read_metadata(file))
 
 
 def find_weights(path: Path | str) -> Path:
-    """Return the weights file that `path` stands for: a file, a run folder, or a shipped name."""
+    """Find the weights of a path, run folder or shipped name."""
     path = Path(path)
-    if not path.exists() and (shipped := shipped_weights().get(str(path))):
+    if not path.exists() and (shipped := list_shipped_weights().get(str(path))):
         return shipped
     candidates = [path / name for name in WEIGHTS_NAMES] if path.is_dir() else [path]
     for candidate in candidates:
@@ -90,18 +98,22 @@ def find_weights(path: Path | str) -> Path:
         )
     raise UserError(
         f"weights={path}: no such file; name a run folder, a .safetensors file, or shipped weights:"
-        f" {', '.join(shipped_weights())}"
+        f" {', '.join(list_shipped_weights())}"
     )
 
 
-def shipped_weights() -> dict[str, Path]:
-    """Return the weights that come with the package, by name."""
+def list_shipped_weights() -> dict[str, Path]:
+    """List the weights that come with the package, by name."""
     folder = Path(t2vgan.__file__).parent / "pretrained"
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
 def parse_info(file: Path, metadata: dict[str, str]) -> WeightsInfo:
-    """Return the description that a file's metadata holds, or say why it is not one of ours."""
+    """Parse a file's metadata.
+
+    Raises:
+        UserError: it is not from t2vgan, of another version, or invalid.
+    """
     if metadata.get("format") != FORMAT:
         raise UserError(f"weights {file}: not written by t2vgan; give weights that train.py saved")
     version = metadata.get("format_version")
@@ -116,6 +128,3 @@ def parse_info(file: Path, metadata: dict[str, str]) -> WeightsInfo:
         raise UserError(
             f"weights {file}: bad description: {format_faults(error)}; use the t2vgan that wrote it"
         ) from None
-
-
-# --- safetensors files in general: its errors in our words -------------------------------------

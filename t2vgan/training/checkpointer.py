@@ -10,10 +10,10 @@ from torch import Tensor
 import t2vgan
 from t2vgan.checkpoint.state_dict import (
     Snapshot,
-    latest_step,
+    create_snapshot,
+    find_latest_step,
     load_checkpoint,
-    publish,
-    take_snapshot,
+    save_checkpoint,
 )
 from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import Config
@@ -60,7 +60,7 @@ class CheckpointManager:
         Waits for the save before."""
         self.wait()
         optimizers = {name: side.optimizer for name, side in self.gan.optimizers.items()}
-        snapshot = take_snapshot(self.gan.networks, optimizers)
+        snapshot = create_snapshot(self.gan.networks, optimizers)
         self.job = self.pool.submit(self._write, snapshot, state, info, is_best)
 
     def wait(self) -> None:
@@ -107,7 +107,7 @@ class CheckpointManager:
             self.best = None
         if (metrics := run_dir / METRICS_NAME).exists():
             fsync_path(metrics)
-        publish(
+        save_checkpoint(
             run_dir,
             state.step,
             snapshot,
@@ -124,7 +124,7 @@ class CheckpointManager:
 
         With `only_finite`, of the newest one whose last update was finite.
         """
-        return latest_step(
+        return find_latest_step(
             self.config.run_dir,
             lambda state: not (only_finite and state.get("bad_steps_in_a_row")),
         )

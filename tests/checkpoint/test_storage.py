@@ -16,8 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from t2vgan.checkpoint import storage as checkpoint_folder
-from t2vgan.checkpoint.state_dict import latest_step, load_checkpoint, publish, take_snapshot
+from t2vgan.checkpoint import storage
+from t2vgan.checkpoint.state_dict import (
+    create_snapshot,
+    find_latest_step,
+    load_checkpoint,
+    save_checkpoint,
+)
 from t2vgan.errors import UserError
 
 STATE = {"step": 10, "clips_seen": 160, "seconds": 0.1 + 0.2, "best": None, "scaler": [65536.0]}
@@ -52,11 +57,11 @@ class Run:
 
     def save(self, run_dir: Path, step: int, **options) -> Path:
         state = STATE | {"step": step}
-        snapshot = take_snapshot(self.modules, self.optimizers)
-        return publish(run_dir, step, snapshot, state, **options)
+        snapshot = create_snapshot(self.modules, self.optimizers)
+        return save_checkpoint(run_dir, step, snapshot, state, **options)
 
     def load(self, run_dir: Path):
-        step = latest_step(run_dir)
+        step = find_latest_step(run_dir)
         if step is None:
             return None
         return load_checkpoint(run_dir, step, self.modules, self.optimizers)
@@ -84,7 +89,7 @@ def assert_same(a: Run, b: Run) -> None:
 
 
 def steps(run_dir: Path) -> list[int]:
-    return checkpoint_folder.list_steps(run_dir)
+    return storage.list_steps(run_dir)
 
 
 def names(run_dir: Path) -> set[str]:
@@ -148,7 +153,7 @@ json_values = st.recursive(
 @given(state=st.dictionaries(st.text(), json_values, max_size=4))
 def test_any_json_state_comes_back(tmp_path_factory, state):
     run_dir = tmp_path_factory.mktemp("state")
-    publish(run_dir, 1, {}, state)
+    save_checkpoint(run_dir, 1, {}, state)
     assert load_checkpoint(run_dir, 1, {}, {}) == state
 
 
@@ -164,7 +169,7 @@ def test_there_is_no_pickle(tmp_path):
 
 
 def test_a_run_without_checkpoints_starts_from_the_beginning(tmp_path):
-    assert latest_step(tmp_path / "nowhere") is None
+    assert find_latest_step(tmp_path / "nowhere") is None
     assert Run().load(tmp_path) is None
 
 
@@ -299,8 +304,8 @@ def test_a_truncated_file_is_described_by_its_sizes(tmp_path):
     num_bytes = (folder / "generator.safetensors").stat().st_size
     truncate(folder / "generator.safetensors")
     answer = f"generator.safetensors has {num_bytes - 1} bytes instead of {num_bytes}"
-    with pytest.raises(checkpoint_folder.DamagedError, match=answer):
-        checkpoint_folder.verify(folder)
+    with pytest.raises(storage.DamagedError, match=answer):
+        storage.verify(folder)
 
 
 SOUND: dict[str, Path] = {}
@@ -315,11 +320,11 @@ def test_no_flipped_bit_passes(tmp_path_factory, file, place, bit):
     position = int(place * path.stat().st_size)
     flip(path, position, bit)
     try:
-        with pytest.raises(checkpoint_folder.DamagedError, match=file):
-            checkpoint_folder.verify(SOUND["folder"])
+        with pytest.raises(storage.DamagedError, match=file):
+            storage.verify(SOUND["folder"])
     finally:
         flip(path, position, bit)
-    checkpoint_folder.verify(SOUND["folder"])
+    storage.verify(SOUND["folder"])
 
 
 def test_a_checkpoint_under_another_step_is_damaged(tmp_path):
@@ -353,7 +358,7 @@ def test_a_newer_format_is_refused_and_left_alone(tmp_path):
         "format_version": 2,
         "files": ["another", "layout"],
     }
-    fields["sha256"] = checkpoint_folder.checksum_of(fields)
+    fields["sha256"] = storage.compute_checksum(fields)
     (folder / "MANIFEST.json").write_text(json.dumps(fields))
     with pytest.raises(UserError, match="format version 2, but this t2vgan reads 1"):
         Run().load(tmp_path)
@@ -365,10 +370,10 @@ def test_a_forged_manifest_cannot_reach_outside(tmp_path, name):
     folder = Run().save(tmp_path, 1)
     fields = json.loads((folder / "MANIFEST.json").read_text())
     fields["files"][name] = {"num_bytes": 0, "sha256": ""}
-    fields["sha256"] = checkpoint_folder.checksum_of(fields)
+    fields["sha256"] = storage.compute_checksum(fields)
     (folder / "MANIFEST.json").write_text(json.dumps(fields))
-    with pytest.raises(checkpoint_folder.DamagedError, match="MANIFEST"):
-        checkpoint_folder.verify(folder)
+    with pytest.raises(storage.DamagedError, match="MANIFEST"):
+        storage.verify(folder)
 
 
 # --- publishing and retention -------------------------------------------------------------------
@@ -422,11 +427,11 @@ def test_steps_beyond_eight_digits_stay_in_order(tmp_path):
     run = Run()
     for step in (99_999_999, 100_000_000, 100_000_001):
         run.save(tmp_path, step)
-    assert latest_step(tmp_path) == 100_000_001
+    assert find_latest_step(tmp_path) == 100_000_001
     assert steps(tmp_path) == [100_000_000, 100_000_001]
 
 
-@pytest.mark.parametrize("act", [latest_step, lambda run_dir: Run().save(run_dir, 2)])
+@pytest.mark.parametrize("act", [find_latest_step, lambda run_dir: Run().save(run_dir, 2)])
 def test_leftovers_of_a_killed_save_are_removed(tmp_path, act):
     folder = Run().save(tmp_path, 1)
     leftover = folder.parent / ".tmp-abc"
@@ -450,7 +455,7 @@ def test_a_name_appears_only_with_everything_under_it(tmp_path):
     saver.start()
     try:
         for step in range(1, 40):
-            folder = checkpoint_folder.step_folder(tmp_path, step)
+            folder = storage.step_folder(tmp_path, step)
             while not folder.exists():
                 assert saver.is_alive()
             assert {path.name for path in folder.iterdir()} == set(FILES)
@@ -481,7 +486,7 @@ def test_sigkill_at_any_moment_leaves_only_good_checkpoints(tmp_path):
         assert_same(restored, run)
         assert all(name.startswith("step_") for name in names(run_dir))
         for step in steps(run_dir):  # none of them half-written or half-removed
-            checkpoint_folder.verify(checkpoint_folder.step_folder(run_dir, step))
+            storage.verify(storage.step_folder(run_dir, step))
 
 
 # --- disks that refuse -------------------------------------------------------------------------
@@ -500,7 +505,9 @@ def assert_survived(run_dir: Path, before: dict[str, bytes]) -> None:
 def test_too_little_free_space_is_said_before_writing(small_disk):
     before = saved_before(small_disk)
     with pytest.raises(OSError, match=r"it needs 6\.\d MB and \d\.\d MB are free") as caught:
-        publish(small_disk, 2, take_snapshot({"generator": nn.Linear(1_300_000, 1)}, {}), {})
+        save_checkpoint(
+            small_disk, 2, create_snapshot({"generator": nn.Linear(1_300_000, 1)}, {}), {}
+        )
     assert caught.value.errno == errno.ENOSPC
     assert "step_00000002" in caught.value.filename
     assert_survived(small_disk, before)
@@ -511,7 +518,7 @@ def test_a_disk_that_fills_up_while_saving(small_disk):
     before = saved_before(small_disk)
     modules = {f"part{number}": nn.Linear(2, 2) for number in range(40)}
     with pytest.raises(OSError, match="No space left on device") as caught:
-        publish(small_disk, 2, take_snapshot(modules, {}), {})
+        save_checkpoint(small_disk, 2, create_snapshot(modules, {}), {})
     assert caught.value.errno == errno.ENOSPC
     assert_survived(small_disk, before)
 
@@ -519,7 +526,7 @@ def test_a_disk_that_fills_up_while_saving(small_disk):
 def test_file_size_limit_while_saving(tmp_path, file_size_limit):
     before = saved_before(tmp_path)
     with file_size_limit(10_000), pytest.raises(OSError, match="File too large") as caught:
-        publish(tmp_path, 2, take_snapshot({"generator": nn.Linear(10_000, 1)}, {}), {})
+        save_checkpoint(tmp_path, 2, create_snapshot({"generator": nn.Linear(10_000, 1)}, {}), {})
     assert caught.value.errno == errno.EFBIG
     assert "generator.safetensors" in caught.value.filename
     assert_survived(tmp_path, before)

@@ -38,7 +38,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "sampling": (evaluator.TextToVideo, "generate"),
     "sample files": (sample_grids, "save_clip"),
     "evaluation": (evaluator, "score_clips"),
-    "snapshot": (checkpointer, "take_snapshot"),
+    "snapshot": (checkpointer, "create_snapshot"),
     "weights": (checkpointer, "save_weights"),
     "checkpoint files": (state_dict, "write_tensors"),
     "manifest": (storage, "write_manifest"),

@@ -14,7 +14,12 @@ from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
 import t2vgan
-from t2vgan.checkpoint.tensor_files import digest, read_metadata, read_tensors, write_described
+from t2vgan.checkpoint.tensor_files import (
+    compute_digest,
+    read_metadata,
+    read_tensors,
+    write_with_info,
+)
 from t2vgan.errors import UserError
 from t2vgan.evaluation.distribution.near_copies import even_frame_indices
 from t2vgan.pipeline import check_tensors
@@ -108,7 +113,7 @@ def extract_features(network: FeatureNetwork, frames: np.ndarray) -> np.ndarray:
 def save_features(path: Path | str, network: FeatureNetwork, info: FeaturesInfo) -> None:
     """Save the network as one self-describing file, atomically."""
     tensors = network.state_dict()
-    write_described(path, tensors, info, format=FORMAT, format_version=FORMAT_VERSION)
+    write_with_info(path, tensors, info, format=FORMAT, format_version=FORMAT_VERSION)
 
 
 def load_features(
@@ -129,7 +134,7 @@ def load_features(
     if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, FORMAT_VERSION):
         raise UserError(f"features {path}: not written by this version's `features` command")
     tensors = {name: tensor.clone() for name, tensor in read_tensors(path).items()}
-    if digest(tensors, metadata.get("info", "")) != metadata.get("sha256"):
+    if compute_digest(tensors, metadata.get("info", "")) != metadata.get("sha256"):
         raise UserError(f"features {path}: damaged (its checksum differs); copy or train it again")
     try:
         info = FeaturesInfo.model_validate_json(metadata["info"])

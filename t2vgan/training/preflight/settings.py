@@ -2,7 +2,7 @@
 
 import os
 
-from t2vgan.checkpoint.storage import newest_state
+from t2vgan.checkpoint.storage import read_latest_state
 from t2vgan.config import Config
 from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
 from t2vgan.data.mixture import open_data
@@ -67,7 +67,7 @@ def fit_together(config: Config) -> list[str]:
     data.create_sampler(num_streams=streams, shuffle_window=window, seed=config.train.seed)
     check_frames_per_clip(config, data.manifest.geometry.num_frames)
     build_networks(config, data.manifest)
-    if state := newest_state(config.run_dir):
+    if state := read_latest_state(config.run_dir):
         check_same_data(config, data.manifest.fingerprint, state.get("data_fingerprint"))
     return changes
 
