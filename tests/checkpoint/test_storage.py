@@ -1,4 +1,4 @@
-"""Checkpoints: bit-exact, verified, and never the victim of a kill or a full disk."""
+"""Checkpoints are bit-exact, verified, and survive kills and full disks."""
 
 import contextlib
 import errno
@@ -29,7 +29,7 @@ STATE = {"step": 10, "clips_seen": 160, "seconds": 0.1 + 0.2, "best": None, "sca
 
 
 class Run:
-    """Two small networks that train: what a trainer would hand to the checkpoint."""
+    """Two small networks that train, as a trainer would save them."""
 
     def __init__(self, seed: int = 0, width: int = 4, **adam):
         torch.manual_seed(seed)
@@ -352,7 +352,7 @@ def test_the_same_step_may_be_damaged_twice(tmp_path):
     }  # fmt: skip
 
 
-def test_a_newer_format_is_refused_and_left_alone(tmp_path):
+def test_a_newer_format_is_refused_and_not_changed(tmp_path):
     folder = Run().save(tmp_path, 1)
     fields = json.loads((folder / "MANIFEST.json").read_text()) | {
         "format_version": 2,
@@ -514,7 +514,7 @@ def test_too_little_free_space_is_said_before_writing(small_disk):
 
 
 def test_a_disk_that_fills_up_while_saving(small_disk):
-    """The files run out, not the bytes: the free space looks fine until the write fails."""
+    """The free space looks fine, but there are no more files."""
     before = saved_before(small_disk)
     modules = {f"part{number}": nn.Linear(2, 2) for number in range(40)}
     with pytest.raises(OSError, match="No space left on device") as caught:

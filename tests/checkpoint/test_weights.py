@@ -1,4 +1,4 @@
-"""Weights files: exact round trip, and one clear line for whatever else they may hold."""
+"""Weights files: exact round trip, and one clear line otherwise."""
 
 import errno
 import json
