@@ -10,7 +10,7 @@ from t2vgan.pipeline import TextToVideo
 NUM_CLIPS = 64
 
 
-def test_list_shipped_weights_are_found_by_name():
+def test_shipped_weights_are_found_by_name():
     assert set(list_shipped_weights()) == {"circles", "shapes"}
     assert find_weights("shapes") == list_shipped_weights()["shapes"]
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from t2vgan.data.manifest import Manifest
 from t2vgan.errors import UserError
-from t2vgan.utils.files import atomic_write_bytes, remove_leftovers
+from t2vgan.utils.files import atomic_write_bytes, remove_temporary_files
 
 from .protocol import WHOLE, BuildHeader, BuiltShard, Failure, Task, identity_of
 
@@ -56,7 +56,7 @@ class Journal:
             self._append(header.model_dump_json())
         self.built = parse_built(lines[1:])
         if task.count == 1:  # of a build that was killed; the lock is ours
-            remove_leftovers(folder)
+            remove_temporary_files(folder)
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from t2vgan.data.shards import MANIFEST_NAME, Manifest, load_manifest, write_manifest
 from t2vgan.errors import UserError
 from t2vgan.utils.console import print_stderr
-from t2vgan.utils.files import remove_leftovers
+from t2vgan.utils.files import remove_temporary_files
 
 from .destination import Destination
 from .journal import JOURNAL_PATTERN, Journal, read_journals, write_failures
@@ -109,7 +109,7 @@ def merge_journals(out: Destination) -> Manifest:
             f"{out}: {len(missing)} of {header.num_shards} shards are missing or damaged "
             f"(numbers {numbers}); run the tasks that make them again, then merge"
         )
-    remove_leftovers(folder)
+    remove_temporary_files(folder)
     return publish(out, header, built)
 
 

@@ -1,4 +1,4 @@
-"""A bounded queue and the thread that empties it into a tracker: whoever writes never waits."""
+"""Send records to a tracker in a thread, through a bounded queue."""
 
 import logging
 import queue
@@ -8,14 +8,14 @@ from typing import Protocol
 
 from t2vgan.tracking.metrics_log import Record
 
-MAX_WAITING = 1000  # records: the metrics of some 20,000 steps
-PATIENCE_SECONDS = 60.0  # at the end of a run; a server that is gone would take for ever
+MAX_QUEUED = 1000  # records: the metrics of some 20,000 steps
+CLOSE_TIMEOUT_SECONDS = 60.0  # at the end of a run; a server may never answer
 
 logger = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
-    """What a tracker must do; both may take as long and raise whatever they like."""
+    """A tracker's methods; both may last and raise anything."""
 
     def log(self, record: Record) -> None: ...
 
@@ -23,46 +23,46 @@ class Tracker(Protocol):
 
 
 class BackgroundTracker:
-    """Hands records to a tracker in a thread; what it does not take is counted as dropped.
+    """Queue records for a tracker in a thread, and count those dropped.
 
-    `start` makes the tracker, in that thread. The first failure is said; the run goes on.
+    `start` makes the tracker, in that thread. The first failure is logged; the run goes on.
     """
 
     def __init__(
-        self, name: str, start: Callable[[], Tracker], *, max_waiting: int = MAX_WAITING
+        self, name: str, start: Callable[[], Tracker], *, max_queued: int = MAX_QUEUED
     ) -> None:
         self.name = name
         self.num_dropped = 0
-        self.counting = threading.Lock()
-        self.records: queue.Queue[Record | None] = queue.Queue(max_waiting)
+        self.lock = threading.Lock()
+        self.records: queue.Queue[Record | None] = queue.Queue(max_queued)
         self.thread = threading.Thread(
-            target=self._work, args=[start], name=f"{name} outbox", daemon=True
+            target=self._run, args=[start], name=f"{name} tracker", daemon=True
         )
         self.thread.start()
 
     def put(self, record: Record) -> None:
-        """Leave a record for the tracker; never waits, never raises."""
+        """Queue a record; never wait, never raise."""
         try:
             self.records.put_nowait(record)
         except queue.Full:
             self._drop("it is too slow, its queue is full")
 
-    def close(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        """Give the tracker some time to take what waits and to finish; say what it missed."""
+    def close(self, timeout_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
+        """Wait for the tracker, up to a timeout; log what it missed."""
         try:
-            self.records.put(None, timeout=patience_seconds)
-            self.thread.join(patience_seconds)
+            self.records.put(None, timeout=timeout_seconds)
+            self.thread.join(timeout_seconds)
         except queue.Full:
             pass
         if self.thread.is_alive():
             message = "%s has not finished after %.0f s; the run does not wait for it"
-            logger.warning(message, self.name, patience_seconds)
+            logger.warning(message, self.name, timeout_seconds)
             self._drop("it has not finished", sum(1 for r in list(self.records.queue) if r))
         if self.num_dropped:
             message = "%s missed %d records; metrics.jsonl has them all"
             logger.warning(message, self.name, self.num_dropped)
 
-    def _work(self, start: Callable[[], Tracker]) -> None:
+    def _run(self, start: Callable[[], Tracker]) -> None:
         try:
             tracker = start()
         except Exception as error:  # whatever a tracker does, the run goes on
@@ -81,7 +81,7 @@ class BackgroundTracker:
             logger.warning("%s did not end cleanly (%s)", self.name, one_line(error))
 
     def _drop(self, reason: str, count: int = 1) -> None:
-        with self.counting:
+        with self.lock:
             is_first = self.num_dropped == 0
             self.num_dropped += count
         if is_first and count:

@@ -1,4 +1,4 @@
-"""The run's records: metrics.jsonl, a status line, and whoever listens.
+"""Write and read metrics.jsonl, and print status lines.
 
 Every record is one JSON object on one line with the fields `kind`, `step`, `clips_seen`,
 `seconds` (of training so far; it survives a resume) and `wall_time` (Unix time).
@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from io import FileIO
 from pathlib import Path
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class JsonlLogger:
-    """Write a run's records; on every rank but the main one, do nothing.
+    """Writes a run's records, on the main rank only.
 
     Records of a step must be written before its checkpoint is saved: then a resumed run that
     calls `truncate_after(step)` has each of them exactly once.
@@ -37,16 +37,16 @@ class JsonlLogger:
     def __init__(self, run_dir: Path | str, is_main: bool = True):
         self.path = Path(run_dir) / METRICS_NAME
         self.is_main = is_main
-        self.listener: Callable[[Record], None] | None = None  # gets each record; must not fail
+        self.on_record: Callable[[Record], None] | None = None  # gets each record; must not raise
         self.file: FileIO | None = None
-        self.waiting: deque[bytes] = deque()  # lines that a full disk did not take yet
+        self.unwritten: deque[bytes] = deque()  # lines that wait for space on the disk
 
     def write(
         self, kind: str, *, step: int, clips_seen: int, seconds: float, **fields: Any
     ) -> None:
-        """Append one record and flush it. Numbers that are not finite become null.
+        """Append one record and flush it.
 
-        While the disk is full, records wait in memory.
+        Numbers that are not finite become null. While the disk is full, records wait in memory.
         """
         if not self.is_main:
             return
@@ -60,17 +60,17 @@ class JsonlLogger:
                 **fields,
             }
         )
-        num_waiting = len(self.waiting)
-        self.waiting.append(json.dumps(record, allow_nan=False).encode() + b"\n")
+        num_unwritten = len(self.unwritten)
+        self.unwritten.append(json.dumps(record, allow_nan=False).encode() + b"\n")
         file = self.open()
         try:
             self.flush(file)
         except OSError as error:
-            if num_waiting == 0:
+            if num_unwritten == 0:
                 message = "%s cannot be written (%s); records wait in memory"
                 logger.warning(message, self.path, error.strerror)
-        if self.listener:
-            self.listener(record)
+        if self.on_record:
+            self.on_record(record)
 
     def open(self) -> FileIO:
         if self.file is None:
@@ -79,20 +79,24 @@ class JsonlLogger:
         return self.file
 
     def flush(self, file: FileIO) -> None:
-        """Write the lines that wait; one that does not fit whole is taken back. Raises OSError."""
-        while self.waiting:
+        """Write the pending lines; remove one that does not fit whole.
+
+        Raises:
+            OSError: the disk is full; lines from there on stay pending.
+        """
+        while self.unwritten:
             size = os.fstat(file.fileno()).st_size
             try:
-                num_written = file.write(self.waiting[0])
-                if num_written != len(self.waiting[0]):
+                num_written = file.write(self.unwritten[0])
+                if num_written != len(self.unwritten[0]):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             except OSError:
                 file.truncate(size)
                 raise
-            self.waiting.popleft()
+            self.unwritten.popleft()
 
     def truncate_after(self, step: int) -> None:
-        """Drop the records after `step` and a line torn by a kill: where a resumed run begins.
+        """Remove the records after `step`, and a line torn by a kill.
 
         A run that starts again without a checkpoint calls it with -1: records of step 0 go too.
         """
@@ -104,19 +108,23 @@ class JsonlLogger:
                 if record["step"] <= step:
                     print(json.dumps(record), file=file)
 
-    def status(self, **values: Any) -> None:
+    def print_status(self, **values: Any) -> None:
         """Print a status line; the arguments are those of `format_status`."""
         if self.is_main:
             print_stderr(format_status(**values))
 
-    def kinds_at(self, step: int) -> set[str]:
-        """Return the kinds of records that this step already has."""
+    def read_kinds(self, step: int) -> set[str]:
+        """Return the kinds of records that a step already has."""
         if not self.path.exists():
             return set()
         return {record["kind"] for record in read_records(self.path) if record["step"] == step}
 
     def close(self) -> None:
-        """Close the file; raise OSError if the disk does not take what waits."""
+        """Write the pending lines and close the file.
+
+        Raises:
+            OSError: the disk is still full.
+        """
         if self.file is not None:
             file, self.file = self.file, None
             with file:
@@ -124,15 +132,20 @@ class JsonlLogger:
 
 
 def read_records(path: Path | str) -> Iterator[Record]:
-    """Yield the records of a metrics file; a line torn by a kill is passed over."""
+    """Yield the records of a metrics file."""
     with open(path, "rb") as file:
-        for line in file:
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(record, dict) and isinstance(record.get("step"), int):
-                yield record
+        yield from parse_records(file)
+
+
+def parse_records(lines: Iterable[bytes]) -> Iterator[Record]:
+    """Yield the records among lines; skip one torn by a kill."""
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            yield record
 
 
 def format_status(
@@ -145,8 +158,9 @@ def format_status(
     loss_generator: float,
     seconds_left: float,
 ) -> str:
-    """Return a line such as
-    `step 1200/9000  clips 19.2k  412 clips/s  loss D 0.61 G 0.74  left 0:05:12`.
+    """Format a status line.
+
+    `step 1200/9000  clips 19.2k  412 clips/s  loss D 0.61 G 0.74  left 0:05:12`
     """
     return "  ".join(
         [
@@ -160,7 +174,7 @@ def format_status(
 
 
 def format_count(count: float) -> str:
-    """Return three significant digits: 0.31, 412, 19.2k, 1.25M."""
+    """Format a count in three significant digits: 0.31, 412, 19.2k, 1.25M."""
     for unit in ("", "k", "M"):
         if float(f"{count:.3g}") < 1000:
             return f"{count:.3g}{unit}"
@@ -169,12 +183,15 @@ def format_count(count: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return 0:05:12, or a question mark for a time that is not known yet."""
+    """Format seconds as 0:05:12; an unknown time as a question mark."""
     return str(timedelta(seconds=round(seconds))) if math.isfinite(seconds) else "?"
 
 
 def to_json(value: Any) -> Any:
-    """Return plain JSON: paths as text, arrays' scalars as numbers, null for what is not finite."""
+    """Convert to plain JSON values.
+
+    Paths become text, arrays' scalars numbers, and what is not finite null.
+    """
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

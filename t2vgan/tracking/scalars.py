@@ -1,4 +1,4 @@
-"""A record of metrics.jsonl as the numbers and rows that trackers show."""
+"""Convert records of metrics.jsonl to trackers' numbers and rows."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,10 +15,10 @@ PROMPT_COLUMNS = ["prompt", "accuracy", "clips", "seen as"]
 
 
 def scalars(record: Record) -> dict[str, float]:
-    """Return a record's numbers by the name of their panel, section/name; axes are left out.
+    """Return a record's numbers by panel name, section/name, without axes.
 
-    Those of kinds other than "train" stand under their kind, those of nested objects under its
-    name too. The numbers of a record of pictures only describe these.
+    The section is the kind of a record, other than "train", and the name of a nested object. The
+    numbers of a record of pictures only describe these: it has none.
     """
     kind = record["kind"]
     numbers = {name: value for name, value in _numbers(record) if name not in AXES}
@@ -33,7 +33,7 @@ def scalars(record: Record) -> dict[str, float]:
 
 
 def prompt_rows(record: Record) -> list[list[Any]]:
-    """Return an evaluation's rows of `PROMPT_COLUMNS`, the least accurate prompts first."""
+    """Return an evaluation's rows of `PROMPT_COLUMNS`, worst prompts first."""
     clips, confusion = record["clips_per_prompt"], record["confusion"]
     return [
         [prompt, accuracy, clips[prompt], ", ".join(f"{m} {n}" for m, n in seen.items())]

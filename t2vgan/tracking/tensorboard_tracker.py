@@ -1,4 +1,4 @@
-"""TensorBoard: curves, films and tables in run_dir/tensorboard, over steps."""
+"""Write curves, animations and tables for TensorBoard to run_dir/tensorboard."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ FOLDER_NAME = "tensorboard"
 
 
 class TensorBoardTracker:
-    """Writes a run's records as TensorBoard events; what came after `step` is hidden."""
+    """Writes records as TensorBoard events; hides those after `step`."""
 
     def __init__(self, run_dir: Path, config: dict[str, Any], step: int) -> None:
         self.run_dir = run_dir
@@ -30,21 +30,24 @@ class TensorBoardTracker:
         if record["kind"] == "train":
             self.writer.add_scalar("clips_seen", record["clips_seen"], step, time)
         if record["kind"] == "samples":
-            self.add_film(self.run_dir / record["animation"], step, time)
+            self.add_animation(self.run_dir / record["animation"], step, time)
         if record["kind"] == "evaluation":
             self.writer.add_text("evaluation/prompts", markdown_table(record), step, time)
         self.writer.flush()
 
-    def add_film(self, path: Path, step: int, time: float) -> None:
-        """Add a GIF as it stands: `add_video` would want moviepy, only to encode another one."""
+    def add_animation(self, path: Path, step: int, time: float) -> None:
+        """Add a GIF file as it is.
+
+        `add_video` would need moviepy, only to encode another one.
+        """
         from PIL import Image
 
         with Image.open(path) as picture:
             width, height = picture.size
-        film = Summary.Image(
+        animation = Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes()
         )
-        summary = Summary(value=[Summary.Value(tag="samples", image=film)])
+        summary = Summary(value=[Summary.Value(tag="samples", image=animation)])
         self.writer.file_writer.add_summary(summary, step, time)  # type: ignore[attr-defined]
 
     def close(self) -> None:
@@ -52,6 +55,6 @@ class TensorBoardTracker:
 
 
 def markdown_table(record: Record) -> str:
-    """Return an evaluation's prompts as a Markdown table."""
+    """Format an evaluation's prompts as a Markdown table."""
     rows = [PROMPT_COLUMNS, ["---"] * len(PROMPT_COLUMNS), *prompt_rows(record)]
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)

@@ -1,4 +1,4 @@
-"""Whether wandb may send; found out without importing or asking it."""
+"""Find wandb's credentials without importing wandb."""
 
 import netrc
 import os
@@ -6,7 +6,10 @@ from urllib.parse import urlparse
 
 
 def has_wandb_key() -> bool:
-    """Return whether wandb has credentials; asking itself would wait for somebody at a terminal."""
+    """Return whether wandb has credentials.
+
+    wandb itself would wait for input at a terminal.
+    """
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""

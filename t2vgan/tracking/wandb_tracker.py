@@ -1,7 +1,7 @@
-"""Weights & Biases: curves, videos, tables and weights of one run, whatever happens to the job.
+"""Log curves, videos, tables and weights to Weights & Biases.
 
-Without a key or a server the run is recorded in run_dir/wandb, and `wandb sync` sends it later.
-Every life of a run goes on in the same wandb run, whose id is in run_dir/wandb_id.
+Without a key or a server the run is recorded in run_dir/wandb, and `wandb sync` uploads it later.
+A resumed run continues the same wandb run, whose id is in run_dir/wandb_id.
 """
 
 import logging
@@ -21,21 +21,21 @@ from t2vgan.utils.files import replace_file
 ID_NAME = "wandb_id"
 DEFAULTS = {
     "WANDB_INIT_TIMEOUT": "30",
-    "WANDB_FINISH_TIMEOUT": "50",  # shorter than the outbox's patience; the rest stays on disk
+    "WANDB_FINISH_TIMEOUT": "50",  # shorter than CLOSE_TIMEOUT_SECONDS; the rest stays on disk
 }
 
 logger = logging.getLogger(__name__)
 
 
 class WandbTracker:
-    """Shows a run's records in wandb; for the main rank only."""
+    """Logs a run's records to wandb; for the main rank only."""
 
     def __init__(self, run_dir: Path, config: dict[str, Any]) -> None:
         self.run_dir = run_dir
-        self.unsent_weights: Record | None = None
+        self.latest_weights: Record | None = None
         for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
-        # Weights on their way wait beside the records, not in a home that another node lacks.
+        # Weights to upload wait beside the records, not in a home folder that another node lacks.
         os.environ.setdefault("WANDB_DATA_DIR", str(run_dir.resolve() / "wandb"))
         self.run = start_run(run_dir, config)
         self.run.define_metric("clips_seen", hidden=True)
@@ -49,45 +49,45 @@ class WandbTracker:
             return
         row: dict[str, Any] = scalars(record)
         if record["kind"] == "samples":
-            # The film that is there: encoding one for each prompt takes a third of a second.
-            film = self.run_dir / record["animation"]
-            row["samples"] = wandb.Video(str(film), caption="; ".join(record["prompts"]))
+            # The animation that exists: encoding one for each prompt costs a third of a second.
+            animation = self.run_dir / record["animation"]
+            row["samples"] = wandb.Video(str(animation), caption="; ".join(record["prompts"]))
         if record["kind"] == "evaluation":
             row["evaluation/prompts"] = wandb.Table([*PROMPT_COLUMNS], data=prompt_rows(record))
         if row:
-            # Not wandb's own step: it refuses to go back, as a run does that was killed after its
-            # last checkpoint.
+            # Not wandb's own step, which cannot decrease as a run's does when it resumes from a
+            # checkpoint before its last record.
             self.run.log(row | {"step": record["step"], "clips_seen": record["clips_seen"]})
 
     def log_weights(self, record: Record) -> None:
-        """Send the best weights at once, others when the run ends."""
+        """Upload the best weights at once, others when the run ends."""
         if record["is_best"]:
-            self.send_weights(self.run_dir / "weights_best.safetensors", record, "best")
-        self.unsent_weights = record
+            self.upload_weights(self.run_dir / "weights_best.safetensors", record, "best")
+        self.latest_weights = record
 
-    def send_weights(self, path: Path, record: Record, *aliases: str) -> None:
+    def upload_weights(self, path: Path, record: Record, *aliases: str) -> None:
         metadata = {name: record[name] for name in ("step", "clips_seen")}
         artifact = wandb.Artifact(f"weights-{self.run.id}", "model", metadata=metadata)
         artifact.add_file(str(path))
         self.run.log_artifact(artifact, aliases=[*aliases, f"step-{record['step']}"])
 
     def close(self) -> None:
-        if self.unsent_weights:
+        if self.latest_weights:
             path = self.run_dir / "weights.safetensors"
-            self.send_weights(path, self.unsent_weights, "latest")
+            self.upload_weights(path, self.latest_weights, "latest")
         self.run.finish()
 
 
 def start_run(run_dir: Path, config: dict[str, Any]) -> wandb.Run:
-    """Start or go on with the wandb run of a run_dir: online if that is possible, else offline."""
+    """Start or resume a run_dir's wandb run, online or else offline."""
     options: dict[str, Any] = {
         "project": os.environ.get("WANDB_PROJECT", "t2vgan"),
         "name": run_dir.resolve().name,
-        "id": own_id(run_dir),
+        "id": read_run_id(run_dir),
         "resume": "allow",
         "config": config,
         "dir": os.environ.get("WANDB_DIR", run_dir),
-        # Its way of capturing the console would make every print wait for wandb's process.
+        # Else every print would wait for wandb's process, which captures the console.
         "settings": wandb.Settings(console="off"),
     }
     if os.environ.get("WANDB_MODE", "online") != "online":
@@ -105,8 +105,8 @@ def start_run(run_dir: Path, config: dict[str, Any]) -> wandb.Run:
     return wandb.init(mode="offline", **options)
 
 
-def own_id(run_dir: Path) -> str:
-    """Return the id of a run_dir's wandb run, the same for every start."""
+def read_run_id(run_dir: Path) -> str:
+    """Read the id of a run_dir's wandb run, or create it."""
     path = run_dir / ID_NAME
     if not path.exists():
         replace_file(path, secrets.token_hex(4))

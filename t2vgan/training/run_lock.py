@@ -17,7 +17,7 @@ from pathlib import Path
 
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
-from t2vgan.utils.files import remove_leftovers
+from t2vgan.utils.files import remove_temporary_files
 
 LOCK_NAME = ".lock"
 TIMEOUT_SECONDS = 10.0  # a run whose launcher was killed may just be saving
@@ -38,7 +38,7 @@ def lock_run_dir(context: DistributedContext, run_dir: Path) -> Iterator[None]:
         def lock() -> str:
             owner = stack.enter_context(locked(run_dir))
             for folder in (run_dir, run_dir / "samples"):
-                remove_leftovers(folder)
+                remove_temporary_files(folder)
             return owner
 
         owner = context.run_on_main(lock)

@@ -51,7 +51,7 @@ class RunLogger:
         if self.context.is_main:
             self.tracker = start_tracking(self.config, environment, step)
         if self.tracker:
-            self.log_file.listener = self.tracker.put
+            self.log_file.on_record = self.tracker.put
 
     def close(self, reason: str) -> None:
         """Log how this process ended, and close metrics.jsonl (collective)."""
@@ -82,7 +82,7 @@ class RunLogger:
             **({"untracked_records": self.tracker.num_dropped} if self.tracker else {}),
         )
         self.log_warning(self.collapse.check_losses(metrics))
-        self.log_file.status(
+        self.log_file.print_status(
             step=self.clock.step,
             num_steps=self.config.train.num_steps,
             clips_seen=self.clock.clips_seen,

@@ -271,7 +271,7 @@ class Trainer:
             self.rollbacks = stop.rollbacks_after(self.rollbacks)
         if step is None:
             return []
-        done = context.run_on_main(lambda: self.logger.log_file.kinds_at(step))
+        done = context.run_on_main(lambda: self.logger.log_file.read_kinds(step))
         return self.evaluator.find_pending(step, done)
 
     # --- beginning and end -----------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Command lines, console, files, seeds, URLs and the environment."""

@@ -1,4 +1,4 @@
-"""Parse command lines, and turn exceptions into one line and an exit code."""
+"""Parse command lines; turn exceptions into one line and an exit code."""
 
 import difflib
 import functools
@@ -77,7 +77,10 @@ def parse(command: Callable[..., Parsed], *, prog: str, **options: Any) -> Parse
 def describe_mistake(
     event: tyro_errors.ParseErrorEvent, command: Callable[..., Any], options: dict[str, Any]
 ) -> str | None:
-    """Describe one of tyro's parse errors; for other kinds tyro prints its own message."""
+    """Describe one of tyro's parse errors.
+
+    For other kinds, None: tyro prints its own message.
+    """
     match event:
         case tyro_errors.UnrecognizedArgs(tokens=tokens):
             known = list_options(command, options)
@@ -112,6 +115,6 @@ def list_options(command: Callable[..., Any], options: dict[str, Any]) -> list[s
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Name the known names that are close to a mistyped one, or all."""
+    """List the known names close to a mistyped one, or all."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
     return f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Describe the command, hardware and versions of a run."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ LAUNCHERS = {  # by a variable that they set; the first starts its processes as 
 
 
 def describe_environment(*, device: str, world_size: int, precision: str) -> dict[str, Any]:
-    """Return what a reader needs to understand or repeat a run."""
+    """Return what is needed to understand or repeat a run."""
     from importlib.metadata import version
 
     return {
@@ -35,13 +35,13 @@ def describe_environment(*, device: str, world_size: int, precision: str) -> dic
 
 
 def command_line() -> str:
-    """Return what was run; of a launcher its name, since its own options are not told."""
+    """Return the command; of a launcher only its name, without its options."""
     names = [name for variable, name in LAUNCHERS.items() if variable in os.environ]
     return f"{names[0]} {shlex.join(sys.argv)}" if names else shlex.join(sys.orig_argv)
 
 
 def git_commit() -> str | None:
-    """Return the checkout's commit, with "+" where tracked files differ from it."""
+    """Return the checkout's commit, with "+" if tracked files differ from it."""
     root = Path(__file__).resolve().parent.parent
 
     def git(*arguments: str) -> str:

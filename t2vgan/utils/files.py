@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: temp name, fsync, rename."""
+"""Write files atomically: temporary name, fsync, rename."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a hidden temporary path beside `path`; publish it under the final name on success.
+    """Yield a hidden temporary path; on success rename it to `path`.
 
     The temporary file keeps the final suffix, so that writers which choose a format by suffix
     work. On an exception it is removed and whatever `path` held before is untouched.
@@ -28,15 +28,15 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of writers that were killed; nobody may be writing here."""
+def remove_temporary_files(folder: Path) -> None:
+    """Remove the files of killed writers; no process may be writing here."""
     for leftover in folder.glob(".tmp-*"):
         if not leftover.is_dir():
             leftover.unlink(missing_ok=True)
 
 
 def atomic_write_bytes(path: Path | str, data: bytes) -> None:
-    """Write a small file in one piece."""
+    """Write a small file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
@@ -57,7 +57,7 @@ def fsync_path(path: Path) -> None:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a small file in one piece, without asking that it outlive a power cut."""
+    """Write a small file atomically, without fsync."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".tmp-{path.name}"
     temporary.write_text(text)

@@ -1,7 +1,7 @@
-"""Randomness is derived, never stored: each draw is a pure function of its name and place.
+"""Derive the seed of every random draw from its name and position.
 
-A draw is named by parts such as `(seed, "latents", step)`. Nothing here depends on rank, worker
-count, wall clock or what was drawn before, so a resumed run needs no generator state. NumPy
+A draw is named by parts such as `(seed, "latents", step)`. It depends on no rank, worker count,
+wall clock or earlier draw, so that a resumed run needs no generator state. NumPy
 promises that the raw output of its bit generators never changes between versions.
 """
 

@@ -1,1 +1,1 @@
-"""A live view of a run in the terminal, from its files alone: `python -m t2vgan.watch RUN_DIR`."""
+"""Live terminal view of a run, from its files alone."""

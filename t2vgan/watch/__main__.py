@@ -1,4 +1,4 @@
-"""Look at a run, here or on another node: `python -m t2vgan.watch RUN_DIR`."""
+"""Show a run in the terminal: `python -m t2vgan.watch RUN_DIR`."""
 
 import time
 from pathlib import Path
@@ -21,12 +21,14 @@ def watch(
     once: bool = False,
     every_seconds: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 2.0,
 ) -> None:
-    """Show a run's curves, rate, time left and warnings; Ctrl-C ends the view, not the run.
+    """Show a run's curves, rate, time left and warnings.
+
+    Ctrl-C ends the view, not the run.
 
     Args:
         run_dir: The run's folder, also on a shared file system: only files are read.
-        once: Draw a single picture and leave.
-        every_seconds: Time between two looks.
+        once: Draw once and exit.
+        every_seconds: Time between two updates.
     """
     if not run_dir.is_dir():
         raise UserError(f"run_dir={run_dir} does not exist; name the folder of a training run")
@@ -37,13 +39,17 @@ def watch(
     if not console.is_terminal:
         console.width = WIDTH_IN_FILES
     if once:
-        console.print(draw(follower.look(), console.width))
+        console.print(draw(follower.read(), console.width))
         return
     with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
         while True:
-            live.update(draw(follower.look(), console.width), refresh=True)
+            live.update(draw(follower.read(), console.width), refresh=True)
             time.sleep(every_seconds)
 
 
+def main() -> None:
+    cli.call(watch, prog="python -m t2vgan.watch")
+
+
 if __name__ == "__main__":
-    cli.run(lambda: cli.call(watch, prog="python -m t2vgan.watch"))
+    cli.run(main)

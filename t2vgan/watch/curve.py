@@ -1,4 +1,4 @@
-"""Curves in a terminal: 2 x 4 dots to a character."""
+"""Draw curves in a terminal, 2 x 4 dots to a character."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +17,9 @@ Values = Sequence[float | None]
 
 
 def draw_curves(series: Mapping[str, Values], *, width: int, height: int) -> Text:
-    """Return a legend and `height` lines of curves over a common scale, `width` characters wide.
+    """Draw a legend and `height` lines of curves over a common scale.
 
-    Values that are missing leave a gap.
+    The lines are `width` characters wide. Missing values leave a gap.
     """
     known = [v for values in series.values() for v in values if v is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
@@ -27,10 +27,10 @@ def draw_curves(series: Mapping[str, Values], *, width: int, height: int) -> Tex
     columns = width - AXIS_WIDTH
     cells: dict[tuple[int, int], tuple[int, str]] = {}
     for values, colour in zip(series.values(), COLOURS, strict=False):
-        for x, y in dots_of(values, 2 * columns, 4 * height, low, high):
+        for x, y in plot_dots(values, 2 * columns, 4 * height, low, high):
             dots, _ = cells.get((y // 4, x // 2), (0, ""))
             cells[y // 4, x // 2] = (dots | DOTS[x % 2][y % 4], colour)
-    text = legend(series)
+    text = draw_legend(series)
     for row in range(height):
         label = {0: format_number(high), height - 1: format_number(low)}.get(row, "")
         text.append(f"\n{label:>{AXIS_WIDTH - 2}} ┤", "dim")
@@ -40,10 +40,10 @@ def draw_curves(series: Mapping[str, Values], *, width: int, height: int) -> Tex
     return text
 
 
-def dots_of(
+def plot_dots(
     values: Values, width: int, height: int, low: float, high: float
 ) -> Iterator[tuple[int, int]]:
-    """Yield a curve's dots (x, y), y from the top; neighbours are joined by a vertical stroke."""
+    """Yield a curve's dots (x, y), y from the top, joined vertically."""
     before: int | None = None
     for x, value in enumerate(resample(values, width)):
         if value is None:
@@ -55,8 +55,8 @@ def dots_of(
         before = y
 
 
-def legend(series: Mapping[str, Values]) -> Text:
-    """Return each curve's name and last value, in its colour."""
+def draw_legend(series: Mapping[str, Values]) -> Text:
+    """Draw each curve's name and last value, in its colour."""
     text = Text()
     for (name, values), colour in zip(series.items(), COLOURS, strict=False):
         last = next((value for value in reversed(values) if value is not None), None)
@@ -65,7 +65,7 @@ def legend(series: Mapping[str, Values]) -> Text:
 
 
 def resample(values: Values, size: int) -> list[float | None]:
-    """Return `size` values: means of equal parts where there are more, else points between."""
+    """Resample to `size` values, by means of equal parts or by interpolation."""
     if len(values) > size:
         edges = [place * len(values) // size for place in range(size + 1)]
         return [mean(values[start:end]) for start, end in pairwise(edges)]
@@ -87,7 +87,7 @@ def mean(values: Values) -> float | None:
 
 
 def format_number(value: float | None) -> str:
-    """Return a number in at most seven characters."""
+    """Format a number in at most seven characters."""
     if value is None:
         return "?"
     return format_count(value) if abs(value) >= 1000 else f"{value:.3g}"

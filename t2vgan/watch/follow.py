@@ -1,21 +1,20 @@
-"""Reads on in a run's files as they grow; whatever is missing or half-written, it goes on."""
+"""Follow a run's files as they grow, also missing or half-written ones."""
 
 import json
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2vgan.tracking.metrics_log import METRICS_NAME, Record
+from t2vgan.tracking.metrics_log import METRICS_NAME, Record, parse_records
 
-SILENT_AFTER_SECONDS = 30.0  # network folders show news late
+SILENT_AFTER_SECONDS = 30.0  # network folders show changes late
 
 
 @dataclass
-class Picture:
-    """What is known of a run at one moment."""
+class RunSnapshot:
+    """A run's records and status at one moment."""
 
     run_dir: Path
     config: Record = field(default_factory=dict)
@@ -24,7 +23,7 @@ class Picture:
     evaluations: list[Record] = field(default_factory=list)
     events: list[Record] = field(default_factory=list)
     ranks: dict[int, Record] = field(default_factory=dict)
-    """The heartbeat of each rank that is alive or died unsaid; a run that ended has none."""
+    """The heartbeat of each rank that is alive or was killed; a run that ended has none."""
     silent_seconds: float | None = None
     """Time since any of its files changed; None where nothing has been written."""
 
@@ -34,7 +33,7 @@ class Picture:
 
     @property
     def step(self) -> int:
-        """The last step that is known of."""
+        """The last known step."""
         last = [records[-1]["step"] for records in (self.train, self.events) if records]
         return max([0, *last, *(int(rank.get("step", 0)) for rank in self.ranks.values())])
 
@@ -49,7 +48,7 @@ class Picture:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time to the last step at the present rate; None while it is not known."""
+        """Time to the last step at the present rate; None while unknown."""
         if not self.train or not self.train[-1].get("clips_per_second"):
             return None
         record = self.train[-1]
@@ -62,7 +61,7 @@ class Picture:
 
 
 class Follower:
-    """Looks at a run again and again, and reads only what is new."""
+    """Reads a run repeatedly, and of metrics.jsonl only what is new."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
@@ -70,17 +69,17 @@ class Follower:
         self.records: list[Record] = []
         self.position = 0
         self.identity: tuple[int, int] = (0, 0)
-        self.seen: dict[Path, int] = {}  # file -> its time of change, by the file server's clock
-        self.changed: float | None = None  # when we last saw a change, by our own steady clock
+        self.seen: dict[Path, int] = {}  # file -> its modification time, by the file server's clock
+        self.changed: float | None = None  # time of the last change, by our own monotonic clock
 
-    def look(self) -> Picture:
-        """Return the run as it is now."""
-        self._read_on()
+    def read(self) -> RunSnapshot:
+        """Read the run as it is now."""
+        self._read_new_records()
         by_kind: dict[str, list[Record]] = {"train": [], "evaluation": [], "event": []}
         for record in self.records:
             by_kind.get(record.get("kind", ""), []).append(record)
         beats = sorted((self.run_dir / "heartbeats").glob("rank_*.json"))
-        return Picture(
+        return RunSnapshot(
             run_dir=self.run_dir,
             config=read_json(self.run_dir / "config.json"),
             environment=read_json(self.run_dir / "run.json"),
@@ -88,11 +87,11 @@ class Follower:
             evaluations=by_kind["evaluation"],
             events=by_kind["event"],
             ranks={int(path.stem.removeprefix("rank_")): read_json(path) for path in beats},
-            silent_seconds=self._silence([self.path, *beats]),
+            silent_seconds=self._seconds_since_change([self.path, *beats]),
         )
 
-    def _read_on(self) -> None:
-        """Read the whole lines that were added; a file that was replaced, from its start.
+    def _read_new_records(self) -> None:
+        """Read the lines added since; a replaced file from its start.
 
         A run that resumes replaces the file by a shorter one without the steps it will do again.
         """
@@ -108,12 +107,12 @@ class Follower:
             return
         whole = added[: added.rfind(b"\n") + 1]
         self.position += len(whole)
-        self.records += parse(whole)
+        self.records += parse_records(whole.splitlines())
 
-    def _silence(self, paths: list[Path]) -> float | None:
+    def _seconds_since_change(self, paths: list[Path]) -> float | None:
         """Return the seconds since a file changed.
 
-        At the first look by the clocks' difference, which may be off; then by our own clock.
+        At the first call by the clocks' difference, which may be off; then by our own clock.
         """
         now = time.monotonic()
         for path in paths:
@@ -128,19 +127,8 @@ class Follower:
         return None if self.changed is None else now - self.changed
 
 
-def parse(lines: bytes) -> Iterator[Record]:
-    """Yield the records among lines."""
-    for line in lines.splitlines():
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            yield record
-
-
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a file's JSON object; empty while there is none."""
+    """Read a file's JSON object; empty while there is none."""
     try:
         value = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""A run on one screen: where it is, how fast, how long still, its curves, what is wrong."""
+"""Draw a run on one screen: progress, rate, curves and warnings."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from rich.text import Text
 from t2vgan.tracking.metrics_log import Record, format_count, format_duration
 from t2vgan.utils.console import escape_control_chars
 from t2vgan.watch.curve import Values, draw_curves
-from t2vgan.watch.follow import Picture
+from t2vgan.watch.follow import RunSnapshot
 
 CURVES = {
     "loss": {"discriminator": "loss/discriminator", "generator": "loss/generator"},
@@ -27,24 +27,24 @@ CURVE_HEIGHT = 6
 NUM_MESSAGES = 4
 
 
-def draw(picture: Picture, width: int) -> RenderableType:
-    """Return the picture for a terminal of `width` characters."""
-    parts: list[RenderableType] = [header(picture)]
-    if picture.num_steps:
-        bar = ProgressBar(total=picture.num_steps, completed=picture.step, width=width)
+def draw(run: RunSnapshot, width: int) -> RenderableType:
+    """Draw a run for a terminal of `width` characters."""
+    parts: list[RenderableType] = [draw_header(run)]
+    if run.num_steps:
+        bar = ProgressBar(total=run.num_steps, completed=run.step, width=width)
         parts.append(Padding(bar, 0))  # which ends its line
-    parts.append(progress(picture))
-    if not picture.train:
+    parts.append(draw_progress(run))
+    if not run.train:
         parts.append(Text("no metrics yet", "dim"))
-    parts += [charts(picture, width), messages(picture)]
+    parts += [draw_charts(run, width), draw_messages(run)]
     return Group(*parts)
 
 
-def header(picture: Picture) -> Text:
-    """Return the run's name, whether it is alive, and what it runs on."""
-    text = Text(f"{escape_control_chars(str(picture.run_dir))}  ", "bold")
-    text.append(*state(picture))
-    known = picture.environment
+def draw_header(run: RunSnapshot) -> Text:
+    """Draw the run's name, state and hardware."""
+    text = Text(f"{escape_control_chars(str(run.run_dir))}  ", "bold")
+    text.append(*format_state(run))
+    known = run.environment
     device, world_size = known.get("device"), known.get("world_size")
     if device:
         text.append(
@@ -53,45 +53,43 @@ def header(picture: Picture) -> Text:
     return text
 
 
-def state(picture: Picture) -> tuple[str, str]:
-    """Return a word on how the run is, and its colour."""
-    silent = picture.silent_seconds
-    if picture.is_alive:
-        doing = {
-            escape_control_chars(str(rank.get("doing", "?"))) for rank in picture.ranks.values()
-        }
+def format_state(run: RunSnapshot) -> tuple[str, str]:
+    """Return the run's state as text, and its colour."""
+    silent = run.silent_seconds
+    if run.is_alive:
+        doing = {escape_control_chars(str(rank.get("doing", "?"))) for rank in run.ranks.values()}
         return f"running: {', '.join(sorted(doing))}", "green"
-    if picture.is_complete:
+    if run.is_complete:
         return "complete", "green"
     if silent is None:
         return "not started", "yellow"
-    if picture.ranks:
+    if run.ranks:
         return f"silent for {format_duration(silent)}: killed, stuck or cut off", "bold red"
     return f"stopped {format_duration(silent)} ago; the same command resumes", "yellow"
 
 
-def progress(picture: Picture) -> Text:
-    """Return steps, clips, rate, time left, and which rank is slow."""
-    text = f"step {picture.step}/{picture.num_steps or '?'}"
-    if picture.train:
-        last, left = picture.train[-1], picture.seconds_left
+def draw_progress(run: RunSnapshot) -> Text:
+    """Draw steps, clips, rate, time left and the slowest rank."""
+    text = f"step {run.step}/{run.num_steps or '?'}"
+    if run.train:
+        last, left = run.train[-1], run.seconds_left
         text += f"  clips {format_count(last['clips_seen'])}"
         text += f"  {format_count(last.get('clips_per_second') or 0)} clips/s"
-        if picture.is_alive:
+        if run.is_alive:
             text += f"  left {format_duration(float('nan') if left is None else left)}"
-        if picture.environment.get("world_size", 1) > 1 and last.get("rank_skew"):
+        if run.environment.get("world_size", 1) > 1 and last.get("rank_skew"):
             text += f"\nslowest rank {last['slowest_rank']}: {last['rank_skew']:.2f} x the median"
     return Text(text)
 
 
-def charts(picture: Picture, width: int) -> Table:
-    """Return the curves, two beside each other."""
+def draw_charts(run: RunSnapshot, width: int) -> Table:
+    """Draw the curves in two columns."""
     grid = Table.grid(expand=True, padding=0)
     grid.add_column(ratio=1)
     grid.add_column(ratio=1)
     panels = []
     for title, names in CURVES.items():
-        records = picture.evaluations if title == "evaluation" else picture.train
+        records = run.evaluations if title == "evaluation" else run.train
         series = {name: values_of(records, key) for name, key in names.items()}
         series = {name: values for name, values in series.items() if set(values) - {None}}
         if series:
@@ -109,11 +107,11 @@ def values_of(records: Sequence[Record], key: str) -> Values:
     return [value if isinstance(value, int | float) else None for value in values]
 
 
-def messages(picture: Picture) -> Text:
-    """Return the last warnings, or where there are none the last events."""
-    warnings = picture.warnings
+def draw_messages(run: RunSnapshot) -> Text:
+    """Draw the last warnings, or without any the last events."""
+    warnings = run.warnings
     text = Text()
-    for event in (warnings or picture.events)[-NUM_MESSAGES:]:
+    for event in (warnings or run.events)[-NUM_MESSAGES:]:
         colour = "yellow" if warnings else "dim"
         text.append(
             f"step {event['step']}: {escape_control_chars(str(event.get('message')))}\n", colour

@@ -60,10 +60,10 @@ def test_what_is_not_finite_becomes_null_at_any_depth(tmp_path):
 def test_only_the_main_rank_touches_the_disk(tmp_path, capsys):
     calls = []
     log = JsonlLogger(tmp_path / "run", is_main=False)
-    log.listener = calls.append
+    log.on_record = calls.append
     write_steps(log, [1])
     log.truncate_after(0)
-    log.status(**STATUS)
+    log.print_status(**STATUS)
     log.close()
     assert calls == []
     assert not (tmp_path / "run").exists()
@@ -119,7 +119,7 @@ def test_foreign_lines_are_passed_over(tmp_path, junk):
 
 
 def test_records_wait_while_the_disk_is_full_and_none_is_cut(tmp_path, file_size_limit, caplog):
-    """The kernel refuses what goes beyond the limit: in the middle of a line, like a full disk."""
+    """The kernel refuses bytes inside a line, like a full disk."""
     log = JsonlLogger(tmp_path)
     write_steps(log, [20, 40])
     size = (tmp_path / "metrics.jsonl").stat().st_size
@@ -138,17 +138,17 @@ def test_records_wait_while_the_disk_is_full_and_none_is_cut(tmp_path, file_size
 
 def test_the_kinds_of_a_steps_records(tmp_path):
     log = JsonlLogger(tmp_path)
-    assert log.kinds_at(20) == set()
+    assert log.read_kinds(20) == set()
     write_steps(log, [20])
     write_steps(log, [20, 40], kind="samples")
-    assert log.kinds_at(20) == {"train", "samples"}
-    assert log.kinds_at(40) == {"samples"}
+    assert log.read_kinds(20) == {"train", "samples"}
+    assert log.read_kinds(40) == {"samples"}
 
 
-def test_the_listener_gets_what_is_written(tmp_path):
+def test_on_record_gets_what_is_written(tmp_path):
     received = []
     log = JsonlLogger(tmp_path)
-    log.listener = received.append
+    log.on_record = received.append
     log.write("train", step=20, clips_seen=320, seconds=1.0, gamma=2.0, bad=math.nan)
     write_steps(log, [40])
     assert received == list(read_records(log.path))
@@ -169,7 +169,7 @@ LINE = "step 1200/9000  clips 19.2k  412 clips/s  loss D 0.61 G 0.74  left 0:05:
 
 def test_status_line(tmp_path, capsys):
     assert format_status(**STATUS) == LINE
-    JsonlLogger(tmp_path).status(**STATUS)
+    JsonlLogger(tmp_path).print_status(**STATUS)
     assert capsys.readouterr().err == LINE + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What wandb and TensorBoard show: their own files, written by them and read back."""
+"""Files of wandb and TensorBoard, written by them and read back."""
 
 import io
 import time
@@ -63,7 +63,7 @@ def track(run_dir: Path, name: str, records: list[dict], step: int = 0) -> None:
 
 @pytest.fixture
 def wandb_run(tmp_path, monkeypatch) -> Path:
-    """A run that real wandb recorded offline: a life, a kill after the checkpoint, another life."""
+    """A run that wandb recorded offline, killed after a checkpoint and resumed."""
     for name in ("WANDB_DIR", "WANDB_API_KEY", "WANDB_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")

@@ -1,4 +1,4 @@
-"""What a command line gets that is wrong: one line; and one that is right: its values."""
+"""Wrong command lines give one line, right ones their values."""
 
 import os
 import subprocess

@@ -6,12 +6,12 @@ from t2vgan.utils.seeds import derive_seed, permutation, random_generator
 
 
 def test_draws_never_change():
-    """Recorded once: another value here means that no older run can be resumed exactly."""
+    """Another value here means that no older run resumes exactly."""
     assert derive_seed(0, "latents", 7) == 0x1B87BB34AA7360A3
     assert permutation(6, 0, "shards", 0).tolist() == [0, 4, 1, 2, 3, 5]
 
 
-def test_every_part_counts_and_types_are_told_apart():
+def test_every_part_counts_and_types_are_distinguished():
     names = [
         (0, "a", 1),
         (0, "a", 2),

@@ -1,4 +1,4 @@
-"""The live view: what it reads, what it makes of it, how it draws."""
+"""The live view: reading, state and drawing."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from rich.console import Console
 from t2vgan.tracking.metrics_log import JsonlLogger
 from t2vgan.watch.curve import draw_curves, resample
 from t2vgan.watch.follow import Follower
-from t2vgan.watch.view import draw, state
+from t2vgan.watch.view import draw, format_state
 
 
 def write_steps(log: JsonlLogger, steps, **fields) -> None:
@@ -37,7 +37,7 @@ def run_dir(tmp_path) -> Path:
 
 def seen(run_dir: Path, width: int = 100) -> str:
     console = Console(width=width, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(draw(Follower(run_dir).look(), width))
+    console.print(draw(Follower(run_dir).read(), width))
     return console.export_text()
 
 
@@ -48,7 +48,7 @@ def end(run_dir: Path, step: int) -> None:
 
 
 def test_a_run_at_work(run_dir):
-    picture = Follower(run_dir).look()
+    picture = Follower(run_dir).read()
     assert picture.step == 21, "the furthest rank's"
     assert picture.seconds_left == (100 - 21) * 8 / 40
     text = " ".join(seen(run_dir).split())  # a long run_dir breaks the line
@@ -62,32 +62,32 @@ def test_a_run_at_work(run_dir):
 
 def test_how_a_run_can_be(run_dir, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
-    assert state(Follower(empty).look())[0] == "not started"
+    assert format_state(Follower(empty).read())[0] == "not started"
     assert "no metrics yet" in seen(empty)
     hour_ago = time.time() - 3600
     for path in (*run_dir.glob("*"), *run_dir.glob("heartbeats/*")):
         os.utime(path, (hour_ago, hour_ago))
-    assert state(Follower(run_dir).look())[0].startswith("silent for 1:00:")
+    assert format_state(Follower(run_dir).read())[0].startswith("silent for 1:00:")
     end(run_dir, 20)
-    assert state(Follower(run_dir).look())[0].startswith("stopped 0:00:0")
+    assert format_state(Follower(run_dir).read())[0].startswith("stopped 0:00:0")
     end(run_dir, 100)
-    assert state(Follower(run_dir).look())[0] == "complete"
+    assert format_state(Follower(run_dir).read())[0] == "complete"
 
 
-def test_a_wrong_clock_of_another_node_matters_at_the_first_look_only(run_dir):
+def test_a_wrong_clock_of_another_node_matters_at_the_first_reading_only(run_dir):
     hour_ago = time.time() - 3600
     paths = [run_dir / "metrics.jsonl", *(run_dir / "heartbeats").iterdir()]
     for path in paths:
         os.utime(path, (hour_ago, hour_ago))
     follower = Follower(run_dir)
-    assert not follower.look().is_alive
+    assert not follower.read().is_alive
     os.utime(paths[1], (hour_ago + 1, hour_ago + 1))  # it beats, by a clock that is an hour slow
-    assert follower.look().is_alive
+    assert follower.read().is_alive
 
 
 def test_it_reads_on_and_starts_over_when_the_run_does(run_dir):
     follower = Follower(run_dir)
-    steps = lambda: [record["step"] for record in follower.look().train]  # noqa: E731
+    steps = lambda: [record["step"] for record in follower.read().train]  # noqa: E731
     assert steps() == list(range(2, 21, 2))
     log = JsonlLogger(run_dir)
     write_steps(log, [22])
@@ -119,7 +119,7 @@ def test_warnings_are_shown_the_last_ones_and_counted(run_dir):
     assert "\x1b" not in text
 
 
-def test_looking_changes_nothing(run_dir):
+def test_reading_changes_nothing(run_dir):
     def listing():
         return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in run_dir.rglob("*")}
 
