@@ -176,10 +176,10 @@ def test_a_key_is_looked_for_without_asking(variables, netrc, expected, tmp_path
 
 
 def test_a_tracker_that_is_not_installed_is_a_mistake_of_the_command_line(monkeypatch):
-    from t2vgan import tracking
+    from t2vgan.tracking import start
 
     check_tracking(Config(tracking="tensorboard"))
-    monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(start.importlib.util, "find_spec", lambda name: None)
     check_tracking(Config())
     with pytest.raises(UserError, match="pip install tensorboard"):
         check_tracking(Config(tracking="tensorboard"))

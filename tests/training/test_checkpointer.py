@@ -72,9 +72,11 @@ class Run:
 
 def test_training_goes_on_while_the_snapshot_is_written(tmp_path, monkeypatch):
     run, may_write = Run(tmp_path), threading.Event()
-    publish = checkpointer.publish
+    save_checkpoint = checkpointer.save_checkpoint
     monkeypatch.setattr(
-        checkpointer, "publish", lambda *a, **o: may_write.wait(60) and publish(*a, **o)
+        checkpointer,
+        "save_checkpoint",
+        lambda *a, **o: may_write.wait(60) and save_checkpoint(*a, **o),
     )
     run.train(2)
     run.gan.metrics.add("x", torch.tensor([0.5]))
@@ -131,18 +133,18 @@ def test_precision_may_change_on_resuming(before, after, tmp_path):
 
 def test_a_refused_save_is_logged_and_the_next_one_is_good(tmp_path, monkeypatch, caplog):
     run = Run(tmp_path)
-    publish = checkpointer.publish
+    save_checkpoint = checkpointer.save_checkpoint
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "checkpoints")
 
-    monkeypatch.setattr(checkpointer, "publish", full)
+    monkeypatch.setattr(checkpointer, "save_checkpoint", full)
     run.train()
     run.save()
     with pytest.raises(OSError, match="No space left"):
         run.checkpoints.finish()
     assert "step 1 was not saved (checkpoints: No space left on device)" in caplog.text
-    monkeypatch.setattr(checkpointer, "publish", publish)
+    monkeypatch.setattr(checkpointer, "save_checkpoint", save_checkpoint)
     run.train()
     run.save()
     run.checkpoints.finish()
@@ -182,7 +184,7 @@ def test_a_checkpoint_is_replaced_once_it_is_the_best(tmp_path):
 
 def test_a_defect_while_writing_is_not_swallowed(tmp_path, monkeypatch):
     run = Run(tmp_path)
-    monkeypatch.setattr(checkpointer, "publish", lambda *a, **o: 1 / 0)
+    monkeypatch.setattr(checkpointer, "save_checkpoint", lambda *a, **o: 1 / 0)
     run.save()
     with pytest.raises(ZeroDivisionError):
         run.checkpoints.finish()
