@@ -37,7 +37,7 @@ def run(num_clips: int = 2000, num_training_clips: int = 10_000, side: int = 64)
         side: height and width
     """
     geometry = Geometry(num_frames=16, height=side, width=side)
-    processes = DistributedContext()
+    context = DistributedContext()
     with tempfile.TemporaryDirectory() as folder:
         data, videos, weights = (
             Path(folder) / name for name in ("data", "videos", "w.safetensors")
@@ -48,10 +48,10 @@ def run(num_clips: int = 2000, num_training_clips: int = 10_000, side: int = 64)
         read = DataConfig(path=str(data))
         seconds = {
             "a folder of WebP files": time_it(
-                lambda: evaluate(None, read, videos=videos, processes=processes)
+                lambda: evaluate(None, read, videos=videos, context=context)
             ),
             "drawn by weights": time_it(
-                lambda: evaluate(weights, read, num_clips=num_clips, processes=processes)
+                lambda: evaluate(weights, read, num_clips=num_clips, context=context)
             ),
         }
     print_table(
@@ -67,7 +67,7 @@ def run(num_clips: int = 2000, num_training_clips: int = 10_000, side: int = 64)
         "seconds": {name: wall for name, (wall, _) in seconds.items()},
         "processor_seconds": {name: busy for name, (_, busy) in seconds.items()},
     }
-    print(f"wrote {write_record('evaluation_throughput', content, device=processes.device.type)}")
+    print(f"wrote {write_record('evaluation_throughput', content, device=context.device.type)}")
 
 
 def time_it(work: Callable[[], object]) -> tuple[float, float]:

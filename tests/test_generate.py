@@ -1,4 +1,4 @@
-"""generate.py as users run it: real processes, tiny random weights made here."""
+"""Run generate.py as users do: real processes, tiny random weights."""
 
 import os
 import resource
@@ -63,7 +63,7 @@ def run_cold(*arguments, threads=1, **options):
 
 
 def run(*arguments, **options):
-    """Run the command in a process of its own that does not pay for importing PyTorch again."""
+    """Run the command in its own process, with PyTorch imported already."""
     return run_warm("generate.py", *arguments, **options)
 
 
@@ -124,15 +124,15 @@ def test_the_end_says_where_the_files_are(videos):
     assert lines[-1] == f"... and 14 more in {out}"
 
 
-def test_one_video_alone_has_the_same_bytes(videos, run_dir, tmp_path):
+def test_a_single_video_has_the_same_bytes(videos, run_dir, tmp_path):
     out, _ = videos
     weights = run_dir / "weights.safetensors"
     what = ("--prompt", PROMPTS[1], "--seed", 8, "--format", "png,webp,avi,mp4,gif")
     result = succeed(*what, "--weights", weights, "--out", tmp_path, run=run_cold, threads=2)
-    alone = files_in(tmp_path)
-    assert len(alone) == 4 + NUM_FRAMES
+    single = files_in(tmp_path)
+    assert len(single) == 4 + NUM_FRAMES
     among_others = files_in(out)
-    assert alone == {name: among_others[name] for name in alone}
+    assert single == {name: among_others[name] for name in single}
     assert result.stdout.splitlines()[-1] == str(tmp_path / "circle-moving-down-8.gif")
 
 
@@ -301,7 +301,7 @@ def test_a_folder_without_permission(tmp_path):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_full_disk(run_dir, tmp_path, format):
-    """The kernel refuses to write past 200 bytes in any file: as good as a full disk."""
+    """The kernel refuses to write past 200 bytes, like a full disk."""
     result = run(
         *("--prompt", PROMPTS[0], "--weights", run_dir, "--out", tmp_path, "--format", format),
         max_file_bytes=200,
@@ -370,7 +370,7 @@ def test_generation_imports_only_what_it_uses(run_dir, tmp_path):
 
 
 def test_first_gif_costs_at_most_eight_seconds_of_computing(run_dir, tmp_path):
-    """Of computing, not of waiting: the machine may be busy with other things."""
+    """Measure computing, not waiting: the machine may be busy."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     succeed("--prompt", PROMPTS[0], "--weights", run_dir, "--out", tmp_path, run=run_cold)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -82,7 +82,7 @@ def test_a_clip_is_the_network_on_its_own_prompt_and_seed(generator):
 
 
 class Wrapped(torch.nn.Module):
-    """A generator with something done to its video (B, 3, T, H, W)."""
+    """A generator whose video (B, 3, T, H, W) is changed."""
 
     def __init__(self, generator, change):
         super().__init__()
@@ -94,7 +94,7 @@ class Wrapped(torch.nn.Module):
 
 
 def show_last_bits(video):
-    """Make a difference in a number's last bits one of many levels of its pixel."""
+    """Amplify a number's last bits to many levels of its pixel."""
     return (video * 2**20).remainder(2) - 1
 
 
@@ -111,8 +111,11 @@ def load(kind, change=lambda video: video, device="cpu"):
 
 @pytest.mark.parametrize("kind", ALL_MODELS)
 @pytest.mark.parametrize("num_frames", [1, 6])
-def test_a_clip_has_the_same_bits_alone_and_among_any_others(kind, num_frames, two_threads):
-    """Prompts of two to four words, every place in a pass, passes filled up, 1 to 3 threads."""
+def test_a_clip_has_the_same_bits_in_any_company(kind, num_frames, two_threads):
+    """Draw each clip by itself and among others.
+
+    Prompts of two to four words, every place in a pass, passes filled up, 1 to 3 threads.
+    """
     pipeline = load(kind, show_last_bits)
     cases = [(prompt, seed) for prompt in sorted(set(PROMPTS)) for seed in range(4)]
 
@@ -120,13 +123,13 @@ def test_a_clip_has_the_same_bits_alone_and_among_any_others(kind, num_frames, t
         prompts, seeds = zip(*chosen, strict=True)
         return pipeline.generate(prompts, seeds, num_frames=num_frames)
 
-    alone = {case: draw([case])[0] for case in cases}
+    single = {case: draw([case])[0] for case in cases}
     shuffle = random.Random(0)
     for num_clips in (2, 7, 8, 9, 16):
         torch.set_num_threads(1 + num_clips % 3)
         chosen = shuffle.sample(cases, num_clips)
         for case, clip in zip(chosen, draw(chosen), strict=True):
-            np.testing.assert_array_equal(clip, alone[case])
+            np.testing.assert_array_equal(clip, single[case])
 
 
 def test_clips_share_a_pass_where_that_changes_nothing():
@@ -138,7 +141,7 @@ def test_clips_share_a_pass_where_that_changes_nothing():
 
 
 def test_clips_that_are_too_large_are_refused():
-    """Weights may come from anywhere and claim to make any number of frames."""
+    """Weights of any origin may claim any number of frames."""
     with pytest.raises(UserError, match=r"clips of 65537 frames of 64x64 are too large: at most"):
         load("default").choose_batch_size(MAX_CLIP_PIXELS // (64 * 64) + 1)
 
@@ -327,11 +330,11 @@ def test_missing_and_extra_tensors_are_named(tmp_path):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_the_same_bytes_again_and_alone():
+def test_on_a_gpu_the_same_bytes_again_and_singly():
     pipeline = load("default", show_last_bits, "cuda")
     clips = pipeline.generate(PROMPTS, SEEDS)
     np.testing.assert_array_equal(pipeline.generate(PROMPTS, SEEDS), clips)
-    alone = pipeline.generate(PROMPTS[2:3], SEEDS[2:3])
-    np.testing.assert_array_equal(alone[0], clips[2])
+    single = pipeline.generate(PROMPTS[2:3], SEEDS[2:3])
+    np.testing.assert_array_equal(single[0], clips[2])
     clips = generate(make_generator("default").to("cuda")).astype(int)
     assert abs(clips - generate(make_generator("default"))).max() <= 2

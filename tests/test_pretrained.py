@@ -1,4 +1,4 @@
-"""The weights in the package: found by name, and as good as their model card says."""
+"""Check the shipped weights: found by name, as good as documented."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def test_shipped_weights_are_found_by_name():
 
 
 @pytest.mark.parametrize("name", ["circles", "shapes"])
-def test_list_shipped_weights_obey(name):
+def test_shipped_weights_follow_their_prompts(name):
     pipeline = TextToVideo.from_pretrained(name)
     info = pipeline.info
     prompts = assign_prompts(info.prompts, info.held_out_prompts, NUM_CLIPS, seed=1)

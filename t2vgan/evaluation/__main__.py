@@ -55,7 +55,7 @@ def evaluation(
     from t2vgan.evaluation.table import format_evaluation
     from t2vgan.utils.files import atomic_write_bytes
 
-    processes = DistributedContext()
+    context = DistributedContext()
     result = evaluate(
         weights,
         read,
@@ -66,13 +66,13 @@ def evaluation(
         features=features or SHIPPED,
         fvd_weights=fvd_weights,
         sheet_file=out.with_name(f"{out.name.removesuffix('.json')}-clips.png"),
-        processes=processes,
+        context=context,
     )
-    if processes.is_main:
+    if context.is_main:
         print(format_evaluation(result))
         atomic_write_bytes(out, result.model_dump_json(indent=2).encode() + b"\n")
         print(f"\n{out}{f' and {result.shown.file}' if result.shown else ''} written")
-    processes.shutdown()
+    context.shutdown()
 
 
 def main() -> None:

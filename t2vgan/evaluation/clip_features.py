@@ -42,7 +42,7 @@ class ClipAnalyzer:
     """Compute the features of clips, shared over ranks."""
 
     track: Callable[[np.ndarray], Track]
-    processes: DistributedContext
+    context: DistributedContext
     device: torch.device
     network: FeatureNetwork
     video_network: VideoFeatureExtractor | None
@@ -62,7 +62,7 @@ class ClipAnalyzer:
             frames, reports = read(indices)
             return self._analyze_frames(frames), reports
 
-        parts = map_over_ranks(self.processes, self.device, num_clips, analyze_chunk, label=label)
+        parts = map_over_ranks(self.context, self.device, num_clips, analyze_chunk, label=label)
         features = concat_features([features for features, _ in parts])
         return features, [report for _, reports in parts for report in reports]
 

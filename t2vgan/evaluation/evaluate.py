@@ -58,7 +58,7 @@ def evaluate(
     features: Path | str = SHIPPED,
     fvd_weights: Path | str | None = None,
     sheet_file: Path | None = None,
-    processes: DistributedContext | None = None,
+    context: DistributedContext | None = None,
 ) -> Evaluation:
     """Score generated clips beside the real clips of some data.
 
@@ -71,12 +71,12 @@ def evaluate(
             prompts of the data, or clips are too few.
     """
     start = time.monotonic()
-    processes = processes or DistributedContext()
-    target = parse_device(device, processes)
-    mixture = processes.run_on_all(lambda: open_data(data))
+    context = context or DistributedContext()
+    target = parse_device(device, context)
+    mixture = context.run_on_all(lambda: open_data(data))
     manifest = mixture.manifest
     check_prompts([*manifest.prompts, *manifest.held_out_prompts])
-    source = processes.run_on_all(
+    source = context.run_on_all(
         lambda: open_source(
             weights, videos, manifest, num_clips=num_clips, seed=seed, device=target
         )
@@ -85,7 +85,7 @@ def evaluate(
     video_network = None if fvd_weights is None else VideoFeatureExtractor(fvd_weights, target)
     analyzer = ClipAnalyzer(
         select_tracker([*manifest.prompts, *source.prompts]),
-        processes,
+        context,
         target,
         network,
         video_network,
@@ -135,16 +135,14 @@ def _measure(
         features.thumbnails[is_readable],
         real_features.thumbnails,
         real,
-        analyzer.processes,
+        analyzer.context,
         analyzer.device,
     )
     relative = compare(generated, ceiling)
     sheet, problems = (
         (None, [])
         if sheet_file is None
-        else analyzer.processes.run_on_main(
-            lambda: save_clip_sheet(sheet_file, source, is_readable)
-        )
+        else analyzer.context.run_on_main(lambda: save_clip_sheet(sheet_file, source, is_readable))
     )
     return Evaluation(
         protocol=Protocol(
@@ -157,7 +155,7 @@ def _measure(
             **manifest.geometry.model_dump(),
             seed=seed,
             device=_device_name(analyzer.device),
-            world_size=analyzer.processes.world_size,
+            world_size=analyzer.context.world_size,
         ),
         videos=videos,
         generated=generated,
@@ -237,13 +235,13 @@ def score_real_clips(data: DatasetMixture, num_clips: int) -> Scores:
     return score_real_track(concat_tracks(tracks), prompts)
 
 
-def parse_device(name: str, processes: DistributedContext) -> torch.device:
+def parse_device(name: str, context: DistributedContext) -> torch.device:
     """Return the device of a name; "auto" is this rank's own.
 
     That is its GPU, or else the CPU.
     """
     if name == "auto":
-        return processes.device
+        return context.device
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def map_over_ranks(
-    processes: DistributedContext,
+    context: DistributedContext,
     device: torch.device,
     num_clips: int,
     function: Callable[[Sequence[int]], T],
@@ -40,14 +40,14 @@ def map_over_ranks(
     own: list[T] = []
     problem = ""
     try:
-        own_chunks = chunks[processes.rank :: processes.world_size]
-        own = _map_chunks(own_chunks, function, device, label, processes)
+        own_chunks = chunks[context.rank :: context.world_size]
+        own = _map_chunks(own_chunks, function, device, label, context)
     except (UserError, OSError) as error:
         problem = format_error(error)
-    gathered = processes.gather_objects((own, problem))
+    gathered = context.gather_objects((own, problem))
     if problem := next((found for _, found in gathered if found), ""):
         raise UserError(problem)
-    world_size = processes.world_size
+    world_size = context.world_size
     return [gathered[index % world_size][0][index // world_size] for index in range(len(chunks))]
 
 
@@ -56,11 +56,11 @@ def _map_chunks(
     function: Callable[[Sequence[int]], T],
     device: torch.device,
     label: str,
-    processes: DistributedContext,
+    context: DistributedContext,
 ) -> list[T]:
     results = []
     total = sum(map(len, chunks))
-    hidden = not processes.is_main
+    hidden = not context.is_main
     with (
         one_worker_per_thread(device) as workers,
         tqdm(total=total, desc=label, unit="clip", delay=SLOW_SECONDS, disable=hidden) as progress,

@@ -74,7 +74,7 @@ def weights(tmp_path_factory):
 
 
 class Oracle(nn.Module):
-    """A generator that renders what its prompt says; the latent picks the clip."""
+    """A generator that renders its prompt; the latent picks the clip."""
 
     def __init__(self, vocabulary):
         super().__init__()
@@ -237,7 +237,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(data, weights, tmp_path):
     assert not out.exists()
 
 
-def test_prompts_that_the_meter_cannot_judge_are_listed(monkeypatch, data, weights):
+def test_prompts_that_the_grammar_does_not_know_are_listed(monkeypatch, data, weights):
     manifest = load_manifest(data)
     foreign = manifest.model_copy(update={"prompts": {"a dog runs": 3, **manifest.prompts}})
     dataset = LocalDataset(data, foreign)

@@ -60,7 +60,7 @@ def test_accuracy_and_confusion_count_clips():
     assert json.loads(scores.model_dump_json())["num_clips"] == 6
 
 
-def test_one_kind_of_prompt_alone_gives_no_number_for_the_other():
+def test_only_one_kind_of_prompt_gives_no_number_for_the_other():
     right = "circle moving right"
     assert score_clips(RIGHT[None], [right]).accuracy_held_out is None
     held_out = score_clips(RIGHT[None], [right], [right])
@@ -80,7 +80,7 @@ def test_every_clip_needs_its_prompt():
 
 
 def test_drift_is_the_std_over_frames():
-    """Area and colour take two values in turn: the std is half their distance."""
+    """Area and colour alternate between two values, two stds apart."""
     odd = np.arange(10) % 2 == 1
     colours = np.where(odd[:, None], (0, 60, 255), (0, 0, 255))
     frames = paint(12 + 40 * TIME, 30, np.where(odd, 6, 5), colour=colours)
@@ -104,7 +104,10 @@ def test_drift_of_area_leaves_out_what_should_change_and_what_is_cut_off():
 
 
 def test_spread_is_the_std_within_a_prompt():
-    """Two prompts, two clips each: a difference d has variance d^2 / 2; RMS over prompts."""
+    """Two clips that differ by d have variance d^2 / 2.
+
+    Two prompts, two clips each; RMS over prompts.
+    """
     rights = [paint(x + 30 * TIME, 30) for x in (10, 16)]
     downs = [paint(30, 10 + speed * TIME) for speed in (30, 40)]
     prompts = ["circle moving right"] * 2 + ["circle moving down"] * 2
@@ -144,10 +147,10 @@ def test_one_clip_per_prompt_is_no_diversity_and_real_clips_have_all_of_it():
 def test_an_unreadable_clip_does_not_flicker():
     noisy = np.random.default_rng(0).integers(200, 255, RIGHT.shape, np.uint8)
     clips, prompts = np.stack([noisy, np.zeros_like(RIGHT)]), ["circle moving right"] * 2
-    alone = score_clips(clips[:1], prompts[:1]).flicker
-    assert alone > 1
+    flicker = score_clips(clips[:1], prompts[:1]).flicker
+    assert flicker > 1
     scores = score_track(track(clips), prompts, is_readable=np.array([True, False]))
-    assert scores.flicker == alone
+    assert scores.flicker == flicker
 
 
 def test_clips_without_any_variation_give_no_ratio():

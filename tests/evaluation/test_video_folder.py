@@ -1,4 +1,4 @@
-"""Folders of videos that other systems wrote: every format, every list, every fault."""
+"""Read folders of other systems' videos: formats, lists and faults."""
 
 import csv
 import json
@@ -134,7 +134,7 @@ def test_a_bad_line_is_named(tmp_path, text, message):
         find_prompts(tmp_path, [])
 
 
-def test_names_that_do_not_tell_the_prompt_are_extra(tmp_path):
+def test_names_without_a_known_prompt_are_extra(tmp_path):
     for name in ("circle-moving-up-1.gif", "circle-moving-right-2.gif", "notes.md"):
         (tmp_path / name).write_bytes(b"")
     known = ["circle moving up", "circle moving: up", RIGHT]

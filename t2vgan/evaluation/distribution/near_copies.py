@@ -80,7 +80,7 @@ def find_near_copies(
     generated: np.ndarray,
     real: np.ndarray,
     real_clips: RealClips,
-    processes: DistributedContext,
+    context: DistributedContext,
     device: torch.device,
 ) -> NearCopies | None:
     """Search the training clips for those that generated clips copy (collective).
@@ -97,7 +97,7 @@ def find_near_copies(
         pool = make_thumbnails(training.read(indices)[0])
         return nearest_distances(generated, pool), nearest_distances(real, pool, own - indices[0])
 
-    parts = map_over_ranks(processes, device, training.num_clips, search, label="training clips")
+    parts = map_over_ranks(context, device, training.num_clips, search, label="training clips")
     from_generated, from_real = (np.min(part, axis=0) for part in zip(*parts, strict=True))
     return compute_near_copies(from_generated, from_real, training.num_clips)
 

@@ -1,4 +1,4 @@
-"""Frechet and kernel distance against Gaussians whose distances are known in closed form."""
+"""Check distances against Gaussians whose distances are known in closed form."""
 
 import itertools
 
@@ -14,7 +14,7 @@ from t2vgan.evaluation.distribution.distances import (
 
 
 def test_frechet_of_gaussians_with_common_axes_is_that_of_each_axis():
-    """For N(a, s^2) and N(b, t^2) it is (a - b)^2 + (s - t)^2."""
+    """N(a, s^2) and N(b, t^2): (a - b)^2 + (s - t)^2."""
     rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
     std_a, std_b = np.array([1.0, 2.0, 0.5]), np.array([3.0, 2.0, 0.0])
     mean_a, mean_b = np.array([0.0, 1.0, 2.0]), np.array([2.0, 1.0, 1.0])
@@ -42,7 +42,7 @@ def test_frechet_of_samples_tends_to_that_of_their_gaussians():
 
 
 def test_kernel_distance_is_unbiased():
-    """Over all draws of two values each, its mean is the distance of the distributions exactly."""
+    """Its mean over all draws of two values is exactly the distance."""
     ours, theirs = np.array([0.0, 1.0, 3.0]), np.array([1.0, 2.0])
 
     def mean_kernel(a, b):
@@ -59,7 +59,10 @@ def test_kernel_distance_is_unbiased():
 
 
 def test_kernel_distance_of_gaussians():
-    """E (xy + 1)^3 follows from the moments of N(m, s^2): m, m^2 + s^2, m^3 + 3 m s^2."""
+    """E (xy + 1)^3 follows from moments.
+
+    Those of N(m, s^2) are m, m^2 + s^2, m^3 + 3 m s^2.
+    """
 
     def moments(mean, std):
         return np.array([1, mean, mean**2 + std**2, mean**3 + 3 * mean * std**2])

@@ -67,12 +67,12 @@ def test_the_shipped_file_is_small_and_says_where_it_comes_from():
     assert len(info.dataset_fingerprints) == 2
 
 
-def test_features_do_not_depend_on_the_company(shipped, real):
+def test_features_do_not_depend_on_the_other_clips(shipped, real):
     together = extract_features(shipped, real[:40])
-    alone = np.concatenate(
+    single = np.concatenate(
         [extract_features(shipped, real[place : place + 1]) for place in (3, 35)]
     )
-    assert np.array_equal(together[[3, 35]], alone)
+    assert np.array_equal(together[[3, 35]], single)
 
 
 def test_clips_of_any_size_fit():
@@ -117,7 +117,7 @@ def test_prompts_without_any_attribute_of_one_object_are_skipped():
 
 
 class ToyI3D(torch.nn.Module):
-    """Speaks as the TorchScript I3D does; its features are channel means of the first frame."""
+    """Imitate the TorchScript I3D with channel means of the first frame."""
 
     def forward(self, x, rescale: bool = True, resize: bool = True, return_features: bool = False):
         assert not rescale and not resize and return_features  # noqa: PT018

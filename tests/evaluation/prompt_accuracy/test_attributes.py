@@ -1,4 +1,4 @@
-"""The attribute meter: right on real clips, patient with imperfect ones, hard on wrong ones."""
+"""Classify attributes of real, imperfect and wrong clips."""
 
 import cv2
 import numpy as np
@@ -38,7 +38,10 @@ def test_real_clips_are_read_right(scene, side, held_out):
 
 
 def painted(*objects, num_frames=NUM_FRAMES):
-    """Return one clip of objects (colour, shape, x from, x to, y): they go straight along x."""
+    """Draw one clip of objects that move straight along x.
+
+    Each is (colour, shape, x from, x to, y).
+    """
     frames = blank(1, num_frames, height=64, width=64)
     for colour, shape, start, end, y in objects:
         x = np.linspace(start, end, num_frames)

@@ -1,4 +1,4 @@
-"""Bouncing Digits: what is drawn, what is held out, and a meter that reads it and nothing else."""
+"""Render Bouncing Digits, hold out prompts, and track and read the digits."""
 
 import importlib.util
 import json
@@ -66,11 +66,11 @@ def test_paper_and_blots_are_no_digit():
     assert pictures.classify_digits(blots[:0]).tolist() == []
 
 
-def test_a_clip_depends_on_its_index_and_the_seed_alone():
+def test_a_clip_depends_on_its_index_and_the_seed_only():
     wide = Geometry(num_frames=5, height=48, width=80)
-    together, alone = digits.render_clips(range(20), 7, wide), digits.render_clips([13], 7, wide)
-    np.testing.assert_array_equal(alone.frames[0], together.frames[13])
-    assert (alone.prompts[0], alone.attributes[0]) == (
+    together, single = digits.render_clips(range(20), 7, wide), digits.render_clips([13], 7, wide)
+    np.testing.assert_array_equal(single.frames[0], together.frames[13])
+    assert (single.prompts[0], single.attributes[0]) == (
         together.prompts[13],
         together.attributes[13],
     )
@@ -158,7 +158,7 @@ def test_two_digits_are_bound_by_what_they_are():
     assert match_objects([{"digit": "8"}, seven], [three, seven]) == [{}, seven]
 
 
-# --- the meter ----------------------------------------------------------------------------------
+# --- tracking and reading -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("side", "least"), [(64, 0.995), (32, 0.99)])

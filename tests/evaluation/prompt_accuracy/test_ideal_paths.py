@@ -1,4 +1,4 @@
-"""The distance from ideal paths: nothing for them, what was added for others."""
+"""Measure distances from ideal paths: none for these, the deviation for others."""
 
 import dataclasses
 
@@ -25,16 +25,16 @@ PATHS = {
     "zigzagging horizontally": (15 + 30 * T, 30 - 12 * WAVE),
     "expanding": (32 + 0 * T, 30 + 0 * T),
 }
-ALONE = track(paint(32 + 0 * TIME, 32)[None])
+SINGLE = track(paint(32 + 0 * TIME, 32)[None])
 
 
-def tracks(x, y, *, alone=None):
+def tracks(x, y, *, single=None):
     """Return a track of clips (N, T) with these positions."""
     x, y = np.atleast_2d(x), np.atleast_2d(y)
-    num_objects = np.ones(x.shape, int) if alone is None else np.atleast_2d(alone).astype(int)
+    num_objects = np.ones(x.shape, int) if single is None else np.atleast_2d(single).astype(int)
     hidden = num_objects == 0
     return dataclasses.replace(
-        ALONE,
+        SINGLE,
         x=np.where(hidden, np.nan, x),
         y=np.where(hidden, np.nan, y),
         num_objects=num_objects,
@@ -49,7 +49,10 @@ def test_an_ideal_path_has_no_residual(motion):
 
 @pytest.mark.parametrize("motion", PATHS)
 def test_jitter_is_measured_in_pixels(motion):
-    """Noise of std 0.5 in x and y lies 0.71 from the path; the fit takes a little of it away."""
+    """Noise of std 0.5 in x and y lies 0.71 away.
+
+    The fit removes a little of it.
+    """
     rng = np.random.default_rng(0)
     x, y = (rng.normal(values, 0.5, (200, 16)) for values in PATHS[motion])
     residual = path_residuals(tracks(x, y), [motion] * 200).mean()
@@ -65,11 +68,11 @@ def test_the_path_of_another_motion_is_far():
 
 def test_hidden_frames_do_not_count_and_hidden_clips_have_no_residual():
     x, y = PATHS["rotating clockwise"]
-    alone = np.ones(16)
-    alone[[0, 5, 15]] = 0
-    assert path_residuals(tracks(x, y, alone=alone), ["rotating clockwise"])[0] < 0.05
+    single = np.ones(16)
+    single[[0, 5, 15]] = 0
+    assert path_residuals(tracks(x, y, single=single), ["rotating clockwise"])[0] < 0.05
     mostly_hidden = np.arange(16) < 9
-    both = tracks([x, x], [y, y], alone=[mostly_hidden, np.ones(16)])
+    both = tracks([x, x], [y, y], single=[mostly_hidden, np.ones(16)])
     assert np.isnan(path_residuals(both, ["rotating clockwise", "none"])).all()
 
 

@@ -1,4 +1,4 @@
-"""The meter: right on real clips, patient with imperfect ones, deaf to everything else."""
+"""Classify motions of real, imperfect and wrong clips."""
 
 import cv2
 import numpy as np
@@ -145,7 +145,7 @@ def translate(motion, words):
     if "-" in motion:
         first, second = (words.get(part, part) for part in motion.split("-"))
         return f"{first}-{second}" if first in ("up", "down") else f"{second}-{first}"
-    return " ".join(words.get(word, word) for word in motion.split())
+    return " ".join(words.get(part, part) for part in motion.split())
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_changed_clip_shows_the_changed_motion(change, words):
 
 
 def test_signs_by_hand():
-    """Not by symmetry: y grows downwards, and clockwise goes right, down, left, up."""
+    """y grows downwards, and clockwise goes right, down, left, up."""
     turn = 2 * np.pi * TIME
     assert motion_of(paint(10 + 40 * TIME, 32)) == "right"
     assert motion_of(paint(32, 10 + 40 * TIME)) == "down"

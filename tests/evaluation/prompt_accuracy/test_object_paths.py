@@ -44,7 +44,7 @@ def test_a_slice_of_an_object_at_the_edge_is_one_object():
 
 
 def test_frames_are_kept_apart():
-    """An object at the bottom of one frame does not touch one at the top of the next."""
+    """Objects at a frame's bottom and the next one's top stay apart."""
     clip = paint([32, 32], [62, 1])
     assert track(clip[None]).num_objects.tolist() == [[1, 1]]
 

@@ -1,4 +1,4 @@
-"""The grammar of prompts: every template says what its composition holds, and nothing else."""
+"""Parse every template of the scenes' prompts, and assign prompts to clips."""
 
 from collections import Counter
 
