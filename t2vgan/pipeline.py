@@ -1,7 +1,4 @@
-"""Generate clips from prompts and seeds.
-
-A seed belongs to one clip, so clips do not depend on each other.
-"""
+"""Generate clips from prompts and seeds, each independent of the others."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -211,10 +208,7 @@ def draw_pass(
 
 
 def draw_latents(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
-    """Draw normal latents (B, *shape), each from its own seed.
-
-    They are the same on every device.
-    """
+    """Draw latents (B, *shape), each from its seed, equal on every device."""
     sources = [torch.Generator().manual_seed(seed) for seed in seeds]
     return torch.stack([torch.randn(shape, generator=source) for source in sources])
 

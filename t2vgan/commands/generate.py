@@ -120,10 +120,7 @@ def load_pipeline(options: Options) -> "TextToVideo":
 def generate(
     pipeline: "TextToVideo", jobs: Sequence[Job], options: Options
 ) -> Iterator[tuple[Job, "np.ndarray"]]:
-    """Yield each job with its frames (T, H, W, 3).
-
-    A bounded number of clips is in memory at a time.
-    """
+    """Yield each job with its frames, a bounded number in memory."""
     info = pipeline.info
     num_frames = options.num_frames or info.num_frames
     pixels = num_frames * info.height * info.width
@@ -235,10 +232,7 @@ def check_numbers(options: Options) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise UserError if a folder can neither be written nor made.
-
-    Called before the work, so that nothing is lost.
-    """
+    """Raise UserError if a folder can neither be written nor made."""
     ancestor = folder.absolute()
     while not ancestor.exists():
         ancestor = ancestor.parent

@@ -49,9 +49,6 @@ def save_clip_sheet(
 
 
 def choose_prompts(prompts: Iterable[str], num_prompts: int) -> list[str]:
-    """Choose prompts by their hashes.
-
-    Two systems' sheets then show the same prompts.
-    """
+    """Choose prompts by hash, so that two systems' sheets show the same."""
     by_hash = sorted(prompts, key=lambda prompt: hashlib.sha256(prompt.encode()).digest())
     return by_hash[:num_prompts]

@@ -17,11 +17,7 @@ from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.evaluation.clip_features import ClipAnalyzer
 from t2vgan.evaluation.clip_sheet import save_clip_sheet
-from t2vgan.evaluation.distribution.compare import (
-    comparable_clips,
-    list_missing_distances,
-    measure_distribution,
-)
+from t2vgan.evaluation.distribution.compare import comparable_clips, measure_distribution
 from t2vgan.evaluation.distribution.feature_network import SHIPPED, load_features
 from t2vgan.evaluation.distribution.fvd import VideoFeatureExtractor
 from t2vgan.evaluation.distribution.near_copies import MIN_REAL_CLIPS, find_near_copies
@@ -32,13 +28,7 @@ from t2vgan.evaluation.prompt_accuracy.prompts import check_prompts
 from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.record import Evaluation, Protocol
-from t2vgan.evaluation.scores import (
-    RelativeToReal,
-    Scores,
-    compare,
-    score_real_track,
-    score_track,
-)
+from t2vgan.evaluation.scores import RelativeToReal, Scores, compare, score_real_track, score_track
 from t2vgan.evaluation.video_folder import VideoFolder
 from t2vgan.utils.files import sha256_of
 from t2vgan.utils.seeds import permutation
@@ -90,14 +80,7 @@ def evaluate(
         network,
         video_network,
     )
-    result = _measure(
-        source,
-        mixture,
-        analyzer,
-        features_sha256=sha256_of(features),
-        seed=seed,
-        sheet_file=sheet_file,
-    )
+    result = _measure(source, mixture, analyzer, seed, sha256_of(features), sheet_file)
     duration = round(time.monotonic() - start, 2)
     protocol = result.protocol.model_copy(update={"duration_seconds": duration})
     return result.model_copy(update={"protocol": protocol})
@@ -107,56 +90,37 @@ def _measure(
     source: GeneratedClips | VideoFolder,
     data: DatasetMixture,
     analyzer: ClipAnalyzer,
-    *,
-    features_sha256: str,
     seed: int,
+    features_sha256: str,
     sheet_file: Path | None,
 ) -> Evaluation:
     """Analyze all clips and compute every number (collective)."""
-    manifest, real = data.manifest, RealClips(data, len(source.prompts))
+    real = RealClips(data, len(source.prompts))
     features, reports = analyzer.analyze(source.read, len(source.prompts), "generated clips")
     videos = source.summarise(reports) if isinstance(source, VideoFolder) else None
     real_features, real_prompts = analyzer.analyze(real.read, real.num_clips, "real clips")
     is_readable = np.array([report.problem is None for report in reports])
     generated = score_track(features.track, source.prompts, source.held_out, is_readable)
     ceiling = score_real_track(real_features.track, real_prompts)
-    is_held_out = np.isin(np.array(source.prompts), source.held_out)
-    is_usable = is_readable & ~is_held_out
-    compared = features.select(comparable_clips(source.prompts, is_usable, manifest.prompts))
-    # Without it the parts of a mixture would follow each other.
-    mixed = permutation(real.num_clips, seed, "real clips")
-    distribution = measure_distribution(
-        compared,
-        real_features if len(data.parts) == 1 else real_features.select(mixed),
+    relative = compare(generated, ceiling)
+    is_usable = is_readable & ~np.isin(np.array(source.prompts), source.held_out)
+    # Real clips are shuffled, because the parts of a mixture follow each other.
+    shuffled = permutation(real.num_clips, seed, "real clips")
+    distribution, missing = measure_distribution(
+        features.select(comparable_clips(source.prompts, is_usable, data.manifest.prompts)),
+        real_features if len(data.parts) == 1 else real_features.select(shuffled),
         features_sha256=features_sha256,
         fvd_sha256=None if analyzer.video_network is None else analyzer.video_network.sha256,
     )
-    copies = find_near_copies(
-        features.thumbnails[is_readable],
-        real_features.thumbnails,
-        real,
-        analyzer.context,
-        analyzer.device,
-    )
-    relative = compare(generated, ceiling)
+    thumbnails = features.thumbnails[is_readable], real_features.thumbnails
+    copies = find_near_copies(*thumbnails, real, analyzer.context, analyzer.device)
     sheet, problems = (
         (None, [])
         if sheet_file is None
         else analyzer.context.run_on_main(lambda: save_clip_sheet(sheet_file, source, is_readable))
     )
     return Evaluation(
-        protocol=Protocol(
-            **_weights_fields(source),
-            dataset_builder=manifest.builder,
-            dataset_fingerprint=manifest.fingerprint,
-            num_clips=len(source.prompts),
-            num_held_out_clips=int(is_held_out.sum()),
-            num_real_clips=real.num_clips,
-            **manifest.geometry.model_dump(),
-            seed=seed,
-            device=_device_name(analyzer.device),
-            world_size=analyzer.context.world_size,
-        ),
+        protocol=_make_protocol(source, data.manifest, analyzer, seed, real.num_clips),
         videos=videos,
         generated=generated,
         relative_to_real=relative,
@@ -165,11 +129,38 @@ def _measure(
         distribution=distribution,
         near_copies=copies,
         shown=sheet,
-        notes=[
-            *problems,
-            *_notes(generated, relative, real.num_clips),
-            *list_missing_distances(distribution, compared, real_features),
-        ],
+        notes=[*problems, *_notes(generated, relative, real.num_clips), *missing],
+    )
+
+
+def _make_protocol(
+    source: GeneratedClips | VideoFolder,
+    manifest: Manifest,
+    analyzer: ClipAnalyzer,
+    seed: int,
+    num_real_clips: int,
+) -> Protocol:
+    weights: dict[str, Any] = {}
+    if isinstance(source, GeneratedClips):
+        info = source.pipeline.info
+        weights = {
+            "weights_sha256": source.sha256,
+            "weights_step": info.step,
+            "weights_clips_seen": info.clips_seen,
+        }
+    held_out = set(source.held_out)
+    is_gpu = analyzer.device.type == "cuda"
+    return Protocol(
+        **weights,
+        dataset_builder=manifest.builder,
+        dataset_fingerprint=manifest.fingerprint,
+        num_clips=len(source.prompts),
+        num_held_out_clips=sum(prompt in held_out for prompt in source.prompts),
+        num_real_clips=num_real_clips,
+        **manifest.geometry.model_dump(),
+        seed=seed,
+        device=torch.cuda.get_device_name(analyzer.device) if is_gpu else analyzer.device.type,
+        world_size=analyzer.context.world_size,
     )
 
 
@@ -192,17 +183,6 @@ def open_source(
     if num_clips is not None:
         raise UserError(f"num_clips={num_clips}: a folder of videos is scored whole; leave it out")
     return VideoFolder(videos, manifest)
-
-
-def _weights_fields(source: GeneratedClips | VideoFolder) -> dict[str, Any]:
-    if isinstance(source, VideoFolder):
-        return {}
-    info = source.pipeline.info
-    return {
-        "weights_sha256": source.sha256,
-        "weights_step": info.step,
-        "weights_clips_seen": info.clips_seen,
-    }
 
 
 def _notes(scores: Scores, relative: RelativeToReal, num_real_clips: int) -> list[str]:
@@ -236,10 +216,7 @@ def score_real_clips(data: DatasetMixture, num_clips: int) -> Scores:
 
 
 def parse_device(name: str, context: DistributedContext) -> torch.device:
-    """Return the device of a name; "auto" is this rank's own.
-
-    That is its GPU, or else the CPU.
-    """
+    """Return the named device; "auto" is this rank's GPU, or the CPU."""
     if name == "auto":
         return context.device
     try:
@@ -249,7 +226,3 @@ def parse_device(name: str, context: DistributedContext) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UserError(f"device={name}: not usable here ({reason}); give auto or cpu") from None
     return device
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -46,10 +46,7 @@ def find_prompts(folder: Path, known_prompts: Iterable[str]) -> tuple[dict[str, 
 
 
 def list_videos(folder: Path) -> list[str]:
-    """List what may be a video, relative and sorted.
-
-    These are files, and folders that hold PNG frames.
-    """
+    """List files, and folders of PNG frames, relative and sorted."""
     found = set()
     for path in folder.rglob("*"):
         name = path.relative_to(folder)

@@ -48,10 +48,7 @@ class AttributeScores(Frozen):
 
 
 class Scores(Frozen):
-    """Scores of N clips and their prompts.
-
-    None where no clip could be measured.
-    """
+    """Scores of N clips; None where no clip could be measured."""
 
     num_clips: int
     accuracy: float | None
@@ -182,10 +179,7 @@ def _attribute_scores(
     predicted: Sequence[Sequence[Attributes]],
     held_out: np.ndarray,
 ) -> AttributeScores:
-    """Score one attribute.
-
-    It is right in a clip where it is right of each object whose prompt names it.
-    """
+    """Score one attribute; all objects of a clip must have it right."""
     pairs = [
         [
             (asked[name], found.get(name, NONE))
@@ -213,10 +207,7 @@ def _attribute_scores(
 def _prompt_fields(
     prompts: Sequence[str], right: np.ndarray, motions: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the fields of Scores that list every prompt.
-
-    They are empty where prompts are too many.
-    """
+    """Return the fields of Scores by prompt, empty for too many prompts."""
     confusion = {prompt: Counter[str]() for prompt in prompts}
     if len(confusion) > MAX_LISTED_PROMPTS:
         return {"per_prompt": {}, "clips_per_prompt": {}, "confusion": {}}
@@ -261,10 +252,7 @@ def compare(generated: Scores, real: Scores) -> RelativeToReal:
 
 
 def wilson_interval(num_right: int, num_clips: int) -> Interval:
-    """Return the 95 % score interval of a share (Wilson 1927).
-
-    In closed form; (0, 1) for no clips.
-    """
+    """Return a share's 95 % score interval (Wilson 1927), or (0, 1)."""
     if num_clips == 0:
         return 0.0, 1.0
     z2 = NORMAL_QUANTILE_95**2

@@ -1,7 +1,4 @@
-"""Split clips over processes and threads.
-
-No number depends on how many there are.
-"""
+"""Split clips over processes and threads with results independent of their number."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar

@@ -60,10 +60,7 @@ class VideoError(Exception):
 
 
 class VideoFolder:
-    """The videos of a folder with their prompts.
-
-    In the order of the list, or of their names.
-    """
+    """A folder's videos and prompts, in the order of list or names."""
 
     def __init__(self, folder: Path | str, manifest: Manifest) -> None:
         self.folder = Path(folder)
@@ -88,10 +85,7 @@ class VideoFolder:
             )
 
     def read(self, indices: Sequence[int]) -> tuple[np.ndarray, list[VideoReport]]:
-        """Read clips (n, T, H, W, 3) in the data's geometry.
-
-        Unreadable ones are empty.
-        """
+        """Read clips in the data's geometry, empty ones for problems."""
         size = self.geometry
         shape = (len(indices), size.num_frames, size.height, size.width, 3)
         frames, reports = np.zeros(shape, np.uint8), []

@@ -40,18 +40,36 @@ class Distribution(Frozen):
 
 def measure_distribution(
     generated: ClipFeatures, real: ClipFeatures, *, features_sha256: str, fvd_sha256: str | None
-) -> Distribution:
-    """Compare generated clips (of training prompts) with real ones."""
-    fvd = None
+) -> tuple[Distribution, list[str]]:
+    """Compare generated clips (of training prompts) with real ones.
+
+    Returns the distances, and notes on those for which clips are too few.
+    """
+    sizes = len(generated.features), len(real.features)
+    frechet = measure_distance(frechet_distance, generated.features, real.features)
+    kernel = measure_distance(kernel_distance, generated.features, real.features)
+    fvd, notes = None, []
+    if frechet is None:
+        notes.append(_missing("Frechet and kernel distance", real.features.shape[1], sizes))
     if generated.video_features is not None and real.video_features is not None:
         fvd = measure_distance(frechet_distance, generated.video_features, real.video_features)
+        if fvd is None:
+            notes.append(_missing("FVD", real.video_features.shape[1], sizes))
     return Distribution(
         features_sha256=features_sha256,
-        frechet=measure_distance(frechet_distance, generated.features, real.features),
-        kernel=measure_distance(kernel_distance, generated.features, real.features),
+        frechet=frechet,
+        kernel=kernel,
         fvd=fvd,
         fvd_weights_sha256=fvd_sha256,
         fvd_protocol=fvd_sha256 and PROTOCOL,
+    ), notes
+
+
+def _missing(name: str, num_features: int, num_clips: tuple[int, int]) -> str:
+    return (
+        f"{name}: needs {CLIPS_PER_FEATURE * num_features} readable clips of training prompts "
+        f"and {2 * CLIPS_PER_FEATURE * num_features} real ones, "
+        f"found {num_clips[0]} and {num_clips[1]}"
     )
 
 
@@ -89,19 +107,3 @@ def measure_distance(
         num_clips=size,
         num_features=num_features,
     )
-
-
-def list_missing_distances(
-    distribution: Distribution, generated: ClipFeatures, real: ClipFeatures
-) -> list[str]:
-    """List the distances that lack clips, and how many they need."""
-    sizes = {"Frechet and kernel distance": (distribution.frechet, real.features)}
-    if real.video_features is not None:
-        sizes["FVD"] = (distribution.fvd, real.video_features)
-    return [
-        f"{name}: needs {CLIPS_PER_FEATURE * features.shape[1]} readable clips of training prompts "
-        f"and {2 * CLIPS_PER_FEATURE * features.shape[1]} real ones, "
-        f"found {len(generated.features)} and {len(real.features)}"
-        for name, (distance, features) in sizes.items()
-        if distance is None
-    ]

@@ -118,10 +118,7 @@ def _sizes(track: Track, whole: np.ndarray) -> np.ndarray:
 
 
 def _digits(digit: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return the majority digit over frames (N, T).
-
-    "none" where fewer than half of the frames agree.
-    """
+    """Return the digit of most frames (N, T), or "none" below half."""
     votes = np.stack([((digit == d) & whole).sum(axis=1) for d in range(NUM_DIGITS)], axis=1)
     enough = 2 * votes.max(axis=1) >= np.maximum(whole.sum(axis=1), 1)
     return np.where(enough, np.array(DIGITS)[votes.argmax(axis=1)], NONE)
@@ -136,10 +133,7 @@ def _median_over(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 @cache
 def ideal_outlines() -> dict[str, np.ndarray]:
-    """Compute the moments of each shape.
-
-    It is drawn so large that pixels do not matter.
-    """
+    """Compute each shape's moments, drawn so large that pixels do not matter."""
     import cv2
 
     side, radius = 512, 200
@@ -153,10 +147,7 @@ def ideal_outlines() -> dict[str, np.ndarray]:
 
 
 def _corners(name: str) -> np.ndarray:
-    """Return the corners (M, 2) of a shape in the unit circle.
-
-    x to the right, y downwards.
-    """
+    """Return a shape's corners (M, 2) in the unit circle; y downwards."""
     if name == "star":
         angle = np.arange(2 * STAR_TIPS) * np.pi / STAR_TIPS
         radius = np.where(np.arange(2 * STAR_TIPS) % 2, STAR_WAIST, 1)

@@ -1,7 +1,4 @@
-"""Negative controls: scores of real clips with shuffled prompts or frames.
-
-With something destroyed, the clips must not be scored as right.
-"""
+"""Negative controls: score real clips with shuffled prompts or frames."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -114,10 +114,7 @@ def _two_largest(frame_of: np.ndarray, size: np.ndarray, num_pictures: int) -> n
 
 
 def _match_nearest(chosen: np.ndarray, positions: np.ndarray, is_pair: np.ndarray) -> np.ndarray:
-    """Order the two components of each frame by the nearest last positions.
-
-    chosen is (N, T, 2).
-    """
+    """Order each frame's two components (N, T, 2) by nearest last position."""
     chosen = chosen.copy()
     last = np.full((len(chosen), NUM_DIGITS_SHOWN, 2), np.nan)
     for time in range(chosen.shape[1]):

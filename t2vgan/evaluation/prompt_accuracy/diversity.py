@@ -30,10 +30,7 @@ class Steadiness(Frozen):
 
 
 class Spread(Frozen):
-    """How much clips of one prompt differ.
-
-    Std within a prompt, RMS over prompts.
-    """
+    """Differences of clips of one prompt: std within, RMS over prompts."""
 
     start: float | None
     """Start position, RMS over x and y, over the frame's shorter side."""
@@ -67,10 +64,7 @@ def measure_steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
 
 
 def measure_spread(track: Track, prompts: np.ndarray) -> Spread:
-    """Measure the spread of tracked objects within each prompt.
-
-    Prompts with one such clip are out.
-    """
+    """Measure the spread of tracked objects; prompts with one clip are out."""
     num_objects, num_clips = len(track.objects), len(prompts)
     kinds = np.repeat(np.arange(num_objects), num_clips)  # they stand in one order in all clips
     track, prompts = concat_tracks(track.objects), np.tile(prompts, num_objects)
@@ -97,10 +91,7 @@ def measure_spread(track: Track, prompts: np.ndarray) -> Spread:
 
 
 def _mean_over_frames(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return the mean over valid frames of (N, T) values.
-
-    NaN for clips with fewer than two.
-    """
+    """Return the mean over valid frames, NaN for fewer than two."""
     count = valid.sum(axis=1)
     total = np.where(valid, values, 0).sum(axis=1)
     return np.where(count > 1, total / np.maximum(count, 1), np.nan)

@@ -51,18 +51,12 @@ def expected_motion(prompt: str) -> str | None:
 
 
 def classify_motion(frames: np.ndarray) -> list[str]:
-    """Classify the motion in frames (N, T, H, W, 3) uint8.
-
-    It is "none" where no rule holds.
-    """
+    """Classify motion in frames (N, T, H, W, 3); "none" if unknown."""
     return classify_tracks(track(frames))
 
 
 def classify_tracks(track: Track, *, centred: bool = True) -> list[str]:
-    """Classify the motion of N tracks.
-
-    With `centred`, orbits must go round the frame's middle.
-    """
+    """Classify the motion of N tracks; `centred` requires orbits round the middle."""
     path = PathStatistics.from_track(track)
     rules = {
         **_size_rules(path),
@@ -82,10 +76,7 @@ def is_tracked(track: Track) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class PathStatistics:
-    """Statistics of N paths that the rules use.
-
-    The first axis of the (2, ...) arrays is x, then y.
-    """
+    """Statistics of N paths; (2, ...) arrays hold x, then y."""
 
     position: np.ndarray  # (2, N, T), gaps bridged by straight lines
     travel: np.ndarray  # (2, N) signed way of the best uniform motion

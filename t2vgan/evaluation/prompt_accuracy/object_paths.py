@@ -125,10 +125,7 @@ class Foreground:
         return cls(frames, background, contrast, mask, flicker)
 
     def track(self, contrast: np.ndarray, mask: np.ndarray) -> Track:
-        """Track the largest object of a mask (N, T, H, W).
-
-        Its edges are as soft as the contrast (N, T, H, W).
-        """
+        """Track the largest object of a mask, its edges soft by contrast."""
         num_clips, num_frames, height, width, _ = self.frames.shape
         objects = largest_objects(self.frames, contrast, mask)
         per_frame: dict[str, Any] = {
@@ -145,10 +142,7 @@ def _median(values: np.ndarray) -> np.ndarray:
 
 
 def _contrast(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Return each pixel's contrast (N, T, H, W) with its clip's background.
-
-    It is the largest distance of a channel.
-    """
+    """Return each pixel's largest channel distance from its clip's background."""
     num_clips, num_frames, height, width, _ = frames.shape
     rows = frames.reshape(num_clips, num_frames * height, width * 3)
     background = np.tile(background, width)[:, None]  # whole rows: short axes are slow in NumPy

@@ -24,10 +24,7 @@ class Components:
     """Connected components of a strip of frames, and sums over their pixels."""
 
     def __init__(self, labels: np.ndarray, height: int) -> None:
-        """Index the pixels of labels 1..K.
-
-        The strip is (F * (height + 1), W); label 0 is background.
-        """
+        """Index labels 1..K of a strip (F * (height + 1), W)."""
         width = labels.shape[1]
         pixels = np.flatnonzero(labels)
         self.num_components = int(labels.max(initial=0))
