@@ -84,7 +84,7 @@ class Life:
 
 
 def main() -> int:
-    return cli.call(run, prog="python -m benchmarks.faults")
+    return cli.call(run)
 
 
 def run(

@@ -3,11 +3,9 @@
 Other load on the machine then affects all of them alike."""
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any, NoReturn
 
@@ -33,8 +31,7 @@ Turns = dict[str, list[Turn]]
 
 def benchmark(run: Callable[..., int | None]) -> NoReturn:
     """Run a benchmark's function as its command: its arguments are the options."""
-    prog = f"python -m benchmarks.{Path(sys.argv[0]).stem}"
-    cli.run(lambda: cli.call(run, prog=prog))
+    cli.run(lambda: cli.call(run))
 
 
 def run_turns(ways: Ways, turns: int, *, measure: Callable[..., Turn] | None = None) -> Turns:

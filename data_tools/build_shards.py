@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 
-from .build.options import check_at_least, command_line, exit_on_sigterm, parse_size
+from .build.options import check_at_least, exit_on_sigterm, parse_size
 
 if TYPE_CHECKING:
     from .build.protocol import Build
@@ -48,7 +48,7 @@ class BuildOptions:
 
 def main() -> None:
     """Run the command."""
-    options = cli.parse(BuildOptions, prog=command_line("build_shards"))
+    options = cli.parse(BuildOptions)
     plan = make_plan(options)
     exit_on_sigterm()
     build(plan, options.out, num_workers=options.workers)

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 
-from .build.options import command_line
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -78,7 +76,7 @@ def scenes() -> list[Scene]:
 
 def main() -> None:
     """Run the command."""
-    cli.call(demo_videos, prog=command_line("demo_videos"))
+    cli.call(demo_videos)
 
 
 def demo_videos(out: Path, num_videos: int = 300) -> None:

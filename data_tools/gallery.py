@@ -4,8 +4,6 @@ from pathlib import Path
 
 from t2vgan.utils import cli
 
-from .build.options import command_line
-
 SIDE, NUM_FRAMES, SEED = 64, 16, 0
 COLUMNS = 4
 PLAIN = {"size": "large", "colour": "blue", "shape": "circle", "motion": "moving right"}
@@ -13,7 +11,7 @@ PLAIN = {"size": "large", "colour": "blue", "shape": "circle", "motion": "moving
 
 def main() -> None:
     """Run the command."""
-    cli.call(gallery, prog=command_line("gallery"))
+    cli.call(gallery)
 
 
 def gallery(out: Path = Path("docs/gallery")) -> None:

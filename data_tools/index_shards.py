@@ -12,8 +12,6 @@ from t2vgan.errors import UserError
 from t2vgan.utils import cli, console
 from t2vgan.utils.console import escape_control_chars
 
-from .build.options import command_line
-
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
@@ -24,7 +22,7 @@ MAX_SAMPLES_TRIED = 1000  # in search of a usable one
 
 def main() -> None:
     """Run the command."""
-    cli.call(index_shards, prog=command_line("index_shards"))
+    cli.call(index_shards)
 
 
 def index_shards(

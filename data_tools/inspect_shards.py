@@ -11,8 +11,6 @@ from t2vgan.utils import cli
 from t2vgan.utils.console import escape_control_chars
 from t2vgan.utils.urls import as_location, is_url
 
-from .build.options import command_line
-
 if TYPE_CHECKING:
     import numpy as np
 
@@ -27,7 +25,7 @@ RULE = 208  # the grey of the line between two frames
 
 def main() -> None:
     """Run the command."""
-    cli.call(inspect_shards, prog=command_line("inspect_shards"))
+    cli.call(inspect_shards)
 
 
 def inspect_shards(
@@ -66,7 +64,7 @@ def inspect_shards(
         print("\n".join(map(escape_control_chars, lines)))
         clips = pick_clips(found, manifest, max(num_clips, num_page_clips))
     if not clips:
-        raise UserError(f"{folder}: no clip can be decoded; run {command_line('verify_shards')}")
+        raise UserError(f"{folder}: no clip can be decoded; run t2vgan verify")
     written = write_contact_sheet(out, clips[:num_clips], fps=manifest.fps)
     for path in [*written, write_page(out, clips[:num_page_clips], lines, manifest.fps)]:
         print(f"wrote {path}")

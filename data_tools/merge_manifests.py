@@ -4,12 +4,10 @@ from tyro.conf import Positional
 
 from t2vgan.utils import cli
 
-from .build.options import command_line
-
 
 def main() -> None:
     """Run the command."""
-    cli.call(merge_manifests, prog=command_line("merge_manifests"))
+    cli.call(merge_manifests)
 
 
 def merge_manifests(folder: Positional[str]) -> None:

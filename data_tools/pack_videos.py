@@ -15,7 +15,7 @@ from t2vgan.errors import UserError
 from t2vgan.utils import cli
 from t2vgan.utils.urls import as_location, is_url
 
-from .build.options import check_at_least, command_line, exit_on_sigterm, parse_size
+from .build.options import check_at_least, exit_on_sigterm, parse_size
 
 NUM_SHARDS, ROWS_PER_SHARD = 8, 100  # where --rows-per-shard is 0
 SIZE_UNIT = 16  # four patches of four pixels, the multiple that the default networks need
@@ -105,7 +105,7 @@ class PackOptions:
 
 def main() -> int:
     """Run the command."""
-    options = cli.parse(PackOptions, prog=command_line("pack_videos"))
+    options = cli.parse(PackOptions)
     exit_on_sigterm()
     check_options(options)
     if options.engine == "ray":  # its processes have other working directories
@@ -240,10 +240,7 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
     mine = [built[index] for index in task.indexes(plan.header.num_shards)]
     print("\n".join(accounting.format_counts(mine, my_rows)))
     if task.count > 1:
-        print(
-            f"task {task.index} of {task.count} is done; after the last: "
-            f"{command_line('merge_manifests')} {out}"
-        )
+        print(f"task {task.index} of {task.count} is done; after the last: t2vgan merge {out}")
     else:
         print(f"{out}: {format_summary(load_manifest(out.folder))}")
     return 0

@@ -10,8 +10,6 @@ from t2vgan.errors import UserError
 from t2vgan.utils import cli
 from t2vgan.utils.urls import as_location, is_url
 
-from .build.options import command_line
-
 if TYPE_CHECKING:
     from t2vgan.data.shards import Manifest
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Run the command."""
-    return cli.call(repair_shards, prog=command_line("repair_shards"))
+    return cli.call(repair_shards)
 
 
 def repair_shards(

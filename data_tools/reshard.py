@@ -10,7 +10,7 @@ from tyro.conf import Positional
 from t2vgan.errors import UserError
 from t2vgan.utils import cli, console
 
-from .build.options import check_at_least, command_line, exit_on_sigterm
+from .build.options import check_at_least, exit_on_sigterm
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ReshardOptions:
 
 def main() -> None:
     """Run the command."""
-    options = cli.parse(ReshardOptions, prog=command_line("reshard"))
+    options = cli.parse(ReshardOptions)
     exit_on_sigterm()
     reshard(options)
 
@@ -56,7 +56,7 @@ def reshard(options: ReshardOptions) -> None:
     check_at_least(1, options, "clips_per_shard", "workers")
     check_at_least(0, options, "min_motion", "seed")
     if not options.folders:
-        raise UserError(f"name at least one data set: {command_line('reshard')} DIR --out DIR")
+        raise UserError(f"name at least one data set: {cli.program()} DIR --out DIR")
     weights = tuple(options.weights) or (1.0,) * len(options.folders)
     if len(weights) != len(options.folders) or not all(0 < w < float("inf") for w in weights):
         raise UserError(

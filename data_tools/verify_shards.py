@@ -11,8 +11,6 @@ from tyro.conf import Positional
 from t2vgan.errors import UserError
 from t2vgan.utils import cli, console
 
-from .build.options import command_line
-
 if TYPE_CHECKING:
     from t2vgan.data.shards import EncodedSample, InputCounts, Manifest, ShardEntry
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Run the command."""
-    return cli.call(verify_shards, prog=command_line("verify_shards"))
+    return cli.call(verify_shards)
 
 
 def verify_shards(folder: Positional[str]) -> int:

@@ -32,7 +32,7 @@ class DataConfig(Versioned):
     """The shards and their order."""
 
     path: Annotated[str, BeforeValidator(as_location)] = "data/circles"
-    """Folder of shards with a manifest.json (python -m data_tools.build_shards makes one), or its
+    """Folder of shards with a manifest.json (t2vgan build makes one), or its
     URL, such as s3://bucket/folder."""
     mix: tuple[str, ...] = ()
     """Several data sets instead of `path`, each with its share of the clips shown:

@@ -101,6 +101,6 @@ DESCRIPTIONS = {
     "quickstart": "a moving circle, 18 prompts, 64x64; two CPU cores, 20 minutes",
     "shapes": "Moving Shapes (shape, colour, size and motion), 64x64; one GPU",
     "shapes-cpu": "Moving Shapes, 32x32; two CPU cores, one hour",
-    "video": "videos packed by data_tools.pack_videos, with wider networks; one GPU",
+    "video": "videos packed by t2vgan pack, with wider networks; one GPU",
     "notebook": "the published notebook's recipe, 64x64 single frames; CPU, 2.5 hours",
 }

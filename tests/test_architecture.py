@@ -18,12 +18,13 @@ ARROWS = {
     "t2vgan": "pipeline",
     "training": "checkpoint data distributed evaluation gan media models pipeline tracking",
     "watch": "tracking",
-    "train": "presets training",
-    "commands": "checkpoint media pipeline",
+    "commands": "checkpoint media pipeline presets training",
     "evaluate": "evaluation",
     "generate": "commands",
+    "train": "commands",
 }
 WITHOUT_ARROWS = {
+    "__main__",
     "checkpoint",
     "distributed",
     "media",
@@ -46,6 +47,7 @@ LIBRARIES = {
     "webdataset": "data data_tools",
 }
 WITHOUT_TORCH = {
+    "__main__",
     "config",
     "data",
     "data_tools",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-import train
 from data_tools.pack_videos import PackOptions
+from t2vgan.commands import train
 from t2vgan.data.batch_plan import plan_batches
 from t2vgan.presets import PRESETS
 from t2vgan.utils import cli

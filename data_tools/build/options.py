@@ -10,13 +10,6 @@ from t2vgan.errors import UserError
 if TYPE_CHECKING:
     from t2vgan.data.shards import Geometry, Storage
 
-PACKAGE = __name__.removesuffix(".build.options")
-
-
-def command_line(name: str) -> str:
-    """Return how a command is started, in a checkout or a wheel."""
-    return f"python -m {PACKAGE}.{name}"
-
 
 def exit_on_sigterm() -> None:
     """Exit with code 143 on SIGTERM, so that cleanup runs."""

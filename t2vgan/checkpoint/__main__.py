@@ -89,7 +89,7 @@ def show(folder: Path) -> None:
 
 
 def main() -> int:
-    return cli.call(checkpoint, prog="python -m t2vgan.checkpoint")
+    return cli.call(checkpoint)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class Job(NamedTuple):
 
 def main() -> None:
     """Make the videos that the command line asks for."""
-    options = cli.parse(Options, prog="python generate.py")
+    options = cli.parse(Options)
     formats = parse_formats(options.format)
     check_numbers(options)
     check_writable(options.out)

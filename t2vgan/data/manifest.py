@@ -107,14 +107,14 @@ def load_manifest(folder: Path | str) -> Manifest:
     """
     path = Path(folder) / MANIFEST_NAME
     if not Path(folder).is_dir():
-        command = f"python -m data_tools.build_shards circles --out {shlex.quote(str(folder))}"
+        command = f"t2vgan build circles --out {shlex.quote(str(folder))}"
         raise UserError(f"data folder {folder} does not exist; build one with `{command}`")
     try:
         return parse_manifest(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise UserError(
             f"data folder {folder} has no {MANIFEST_NAME}: it is no finished data set;"
-            " `python -m data_tools.build_shards` or `pack_videos` makes one in a folder of its own"
+            " `t2vgan build` or `t2vgan pack` makes one in a folder of its own"
         ) from None
 
 

@@ -17,7 +17,7 @@ from t2vgan.tokenizer import has_words
 from t2vgan.utils.seeds import derive_seed
 
 INDEX_ANEW = (
-    "remove manifest.json and write it anew with `python -m data_tools.index_shards`, which leaves"
+    "remove manifest.json and write it anew with `t2vgan index`, which leaves"
     " out clips whose captions have no words"
 )
 

@@ -38,14 +38,12 @@ Facts = dict[str, str]
 def describe_software() -> Facts:
     """Return the versions of libraries and the checksums of our sources."""
     package = Path(t2vgan.__file__).parent
-    sources = [*package.glob("**/*.py"), package.parent / "train.py"]
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
         **{
             f"code {path.relative_to(package.parent)}": sha256_of(path)[:12]
-            for path in sources
-            if path.is_file()
+            for path in package.glob("**/*.py")
         },
     }
 

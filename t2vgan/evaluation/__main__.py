@@ -76,7 +76,7 @@ def evaluation(
 
 
 def main() -> None:
-    cli.call(evaluation, prog="python -m t2vgan.evaluation")
+    cli.call(evaluation)
 
 
 if __name__ == "__main__":

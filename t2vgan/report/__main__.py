@@ -37,7 +37,7 @@ def report(
 
 def main() -> None:
     """Run the command line."""
-    cli.call(report, prog="python -m t2vgan.report")
+    cli.call(report)
 
 
 if __name__ == "__main__":

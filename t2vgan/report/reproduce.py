@@ -24,7 +24,7 @@ def format_commands(run: Run) -> str:
     num_clips = get_number(protocol, "num_clips") or NUM_EVALUATED
     out = shlex.quote(str(run.run_dir / "evaluation.json"))
     evaluate = (
-        f"python -m t2vgan.evaluation --weights {folder}"
+        f"t2vgan evaluate --weights {folder}"
         f" {f'--mix {shlex.join(mix)}' if mix else f'--data {data}'}"
         f" --num-clips {num_clips:.0f} --seed {get_number(protocol, 'seed') or 0:.0f} --out {out}"
     )
@@ -33,9 +33,9 @@ def format_commands(run: Run) -> str:
         *_checkout_commands(run.environment),
         *_build_commands(run.data, data),
         ("train (the same command again resumes)", _format_command(run.environment.get("command"))),
-        ("generate", f"python generate.py --weights {folder} --prompt {prompt}"),
+        ("generate", f"t2vgan generate --weights {folder} --prompt {prompt}"),
         ("evaluate", evaluate if drawn else None),
-        ("this page", f"python -m t2vgan.report {folder}"),
+        ("this page", f"t2vgan report {folder}"),
     ]
     return "\n\n".join(f"# {what}\n{command}" for what, command in steps if command)
 
@@ -59,7 +59,7 @@ def _build_commands(data: Record, folder: str) -> Iterator[tuple[str, str]]:
     options = " ".join(
         f"--{key.replace('_', '-')} {shlex.quote(str(config[key]))}" for key in config
     )
-    command = f"python -m data_tools.build_shards {shlex.quote(builder)} --out {folder} {options}"
+    command = f"t2vgan build {shlex.quote(builder)} --out {folder} {options}"
     yield "the data", command
 
 

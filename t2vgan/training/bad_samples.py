@@ -45,7 +45,7 @@ class BadSamples:
         raise UserError(
             f"{self.total} of {clips_seen} clips could not be used ({reasons}), more than"
             f" data.max_bad_fraction={self.data.max_bad_fraction}; last: {last.shard} {last.key}:"
-            f" {last.detail} (python -m data_tools.verify_shards checks a whole folder)"
+            f" {last.detail} (t2vgan verify checks a whole folder)"
         )
 
     def load(self, counts: Mapping[str, int]) -> None:

@@ -5,6 +5,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
@@ -17,6 +18,7 @@ from t2vgan.utils.console import format_error, print_stderr
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 3
 EXIT_INTERRUPTED = 130
+ENTRY_POINTS = ("t2vgan ", "python -m t2vgan ")  # t2vgan.__main__ starts argv with one of them
 
 Parsed = TypeVar("Parsed")
 
@@ -44,7 +46,16 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(EXIT_INTERRUPTED)
 
 
-def call(function: Callable[..., Parsed], *, prog: str) -> Parsed:
+def program() -> str:
+    """Return what starts this command, as its messages name it."""
+    if sys.argv[0].startswith(ENTRY_POINTS):
+        return sys.argv[0]
+    if (spec := sys.modules["__main__"].__spec__) is not None:
+        return f"python -m {spec.name.removesuffix('.__main__')}"
+    return f"python {Path(sys.argv[0]).name}"
+
+
+def call(function: Callable[..., Parsed], *, prog: str | None = None) -> Parsed:
     """Call a function with the command line's arguments; UserError as in `parse`."""
 
     @functools.wraps(function)
@@ -54,13 +65,15 @@ def call(function: Callable[..., Parsed], *, prog: str) -> Parsed:
     return parse(bind, prog=prog)()
 
 
-def parse(command: Callable[..., Parsed], *, prog: str, **options: Any) -> Parsed:
+def parse(command: Callable[..., Parsed], *, prog: str | None = None, **options: Any) -> Parsed:
     """Build what the command line describes; `options` are tyro.cli's.
 
     Raises:
         UserError: an option is unknown, missing or has no such value.
         ValidationError: a pydantic model refuses its values, in a section or as a whole.
     """
+
+    prog = prog or program()
 
     def refuse(event: tyro_errors.ParseErrorEvent) -> None:
         error = sys.exception()  # of a model: its own, or in a section tyro's in its place

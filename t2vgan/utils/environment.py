@@ -37,7 +37,10 @@ def describe_environment(*, device: str, world_size: int, precision: str) -> dic
 def command_line() -> str:
     """Return the command; of a launcher only its name, without its options."""
     names = [name for variable, name in LAUNCHERS.items() if variable in os.environ]
-    return f"{names[0]} {shlex.join(sys.argv)}" if names else shlex.join(sys.orig_argv)
+    if not names:
+        return shlex.join(sys.orig_argv)
+    arguments = [argument for argument in sys.orig_argv[1:] if argument != "-u"]  # the launcher's
+    return f"{names[0]} {shlex.join(arguments)}"
 
 
 def git_commit() -> str | None:

@@ -48,7 +48,8 @@ def watch(
 
 
 def main() -> None:
-    cli.call(watch, prog="python -m t2vgan.watch")
+    """Run the command."""
+    cli.call(watch)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_shards_that_disagree_with_the_manifest_are_named(tmp_path):
     [
         (
             None,
-            "has no manifest.json: it is no finished data set; `python -m data_tools.build_shards",
+            "has no manifest.json: it is no finished data set; `t2vgan build",
         ),
         ("{", "is not JSON"),
         ("[]", "format_version is None"),

@@ -365,7 +365,7 @@ def test_missing_data_is_one_line(tmp_path, tool):
     for folder in (tmp_path, tmp_path / "nowhere"):
         result = run(tool, folder)
         assert result.returncode == 2
-        assert "python -m data_tools.build_shards" in result.stderr
+        assert "t2vgan build" in result.stderr
         assert len(result.stderr.splitlines()) == 1
 
 

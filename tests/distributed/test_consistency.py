@@ -66,6 +66,5 @@ def test_any_option_shows_but_those_of_a_node():
 
 def test_our_sources_are_among_the_facts():
     facts = describe_software()
-    assert {"python", "torch", "code train.py", "code t2vgan/training/preflight/link.py"} <= set(
-        facts
-    )
+    code = {"code t2vgan/commands/train.py", "code t2vgan/training/preflight/link.py"}
+    assert {"python", "torch", *code} <= set(facts)

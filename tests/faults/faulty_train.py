@@ -14,14 +14,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-import train
 from t2vgan.checkpoint import state_dict, storage
+from t2vgan.commands import train
 from t2vgan.data import loader
 from t2vgan.gan import adversarial, batch
 from t2vgan.tracking import metrics_log
@@ -176,12 +176,12 @@ SPECIAL: dict[str, Callable[[], None]] = {
 }
 
 
-def main() -> int:
+def main() -> NoReturn:
     split = sys.argv.index("--")
     faults, sys.argv = sys.argv[1:split], [sys.argv[0], *sys.argv[split + 1 :]]
     for fault in faults:
         build_in(fault)
-    return train.main()
+    train.main()
 
 
 if __name__ == "__main__":

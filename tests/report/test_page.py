@@ -85,15 +85,15 @@ def test_the_commands_lead_from_the_data_to_this_page(run_dir):
     folder = shlex.quote(str(run_dir))
     assert [shlex.split(line)[:3] for line in lines] == [
         ["git", "checkout", "c0ffee"],
-        ["python", "-m", "data_tools.build_shards"],
+        ["t2vgan", "build", "circles"],
         ["accelerate", "launch", "train.py"],
-        ["python", "generate.py", "--weights"],
-        ["python", "-m", "t2vgan.evaluation"],
-        ["python", "-m", "t2vgan.report"],
+        ["t2vgan", "generate", "--weights"],
+        ["t2vgan", "evaluate", "--weights"],
+        ["t2vgan", "report", str(run_dir)],
     ]
     build = "circles --out 'my data' --num-clips 100 --size 12x16 --seed 4"
     assert lines[1].endswith(build)
-    assert lines[5] == f"python -m t2vgan.report {folder}"
+    assert lines[5] == f"t2vgan report {folder}"
 
 
 def test_warnings_stand_at_the_top_the_last_first(run_dir):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from t2vgan.commands.train import read
 from t2vgan.config import Config
 from t2vgan.data.manifest import load_manifest, write_manifest
 from t2vgan.training.preflight.finding import FIT, UNFIT
@@ -26,7 +27,6 @@ from tests.support.commands import (
     torchrun,
     train,
 )
-from train import read
 
 PREFLIGHT = "--preflight"
 CHECKS = (
@@ -159,7 +159,7 @@ def test_data_that_one_rank_lacks_or_has_damaged(circles, tmp_path):
 
 SLOW_READER = """
 import os, sys, time
-import train
+from t2vgan.commands import train
 from t2vgan.training.preflight import run as preflight
 from t2vgan.data.dataset import LocalDataset
 preflight.TIMEOUT_SECONDS = 10
@@ -169,7 +169,7 @@ def slowly(*arguments, **options):
     return really_open(*arguments, **options)
 if os.environ["RANK"] == "1":
     LocalDataset.open = slowly
-sys.exit(train.main())
+train.main()
 """
 
 

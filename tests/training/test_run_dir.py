@@ -21,7 +21,6 @@ def test_the_command_is_the_one_that_was_run(variables, expected, monkeypatch):
     for name in variables:
         monkeypatch.setenv(name, "1")
     arguments = ["train.py", "quickstart", "--run-dir", "my run"]
-    monkeypatch.setattr(sys, "argv", arguments)
     monkeypatch.setattr(sys, "orig_argv", ["python", "-u", *arguments])
     environment = describe_environment(device="cpu", world_size=1, precision="float32")
     assert environment["command"] == expected

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError
@@ -91,6 +92,23 @@ def test_a_function_is_called_with_what_the_command_line_says(monkeypatch, capsy
     monkeypatch.setattr(sys, "argv", ["command", "--number", "four"])
     with pytest.raises(UserError, match="--number"):
         cli.call(function, prog="command")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "expected"),
+    [
+        (["./train.py", "quickstart"], None, "python train.py"),
+        (["/t2vgan/report/__main__.py"], "t2vgan.report.__main__", "python -m t2vgan.report"),
+        (["/data_tools/reshard.py"], "data_tools.reshard", "python -m data_tools.reshard"),
+        (["t2vgan pack", "videos"], None, "t2vgan pack"),
+        (["python -m t2vgan pack"], "t2vgan.__main__", "python -m t2vgan pack"),
+    ],
+)
+def test_messages_name_the_command_as_it_was_started(arguments, module, expected, monkeypatch):
+    spec = module and ModuleSpec(module, loader=None)
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
+    assert cli.program() == expected
 
 
 def test_a_terminal_without_utf8_gets_the_same_line():

@@ -48,7 +48,7 @@ def train_features(
 
 
 def main() -> None:
-    cli.call(train_features, prog="python -m t2vgan.evaluation.distribution.features")
+    cli.call(train_features)
 
 
 if __name__ == "__main__":

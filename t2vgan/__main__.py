@@ -1,0 +1,66 @@
+"""Run a command: `t2vgan COMMAND ...`, or `python -m t2vgan COMMAND ...`."""
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+COMMANDS = {
+    "build": ("data_tools.build_shards", "render a scene into shards"),
+    "pack": ("data_tools.pack_videos", "pack captioned videos into shards"),
+    "index": ("data_tools.index_shards", "write the manifest of tars that others made"),
+    "merge": ("data_tools.merge_manifests", "join the tasks of a divided packing"),
+    "inspect": ("data_tools.inspect_shards", "show what a folder of shards holds"),
+    "verify": ("data_tools.verify_shards", "check shards: checksums, counts, every sample"),
+    "repair": ("data_tools.repair_shards", "make damaged shards again"),
+    "reshard": ("data_tools.reshard", "write new shards from data sets"),
+    "gallery": ("data_tools.gallery", "draw the documentation's pictures of scenes"),
+    "demo-videos": ("data_tools.demo_videos", "draw captioned videos to try the tools"),
+    "train": ("commands.train", "train a model, or resume a run"),
+    "watch": ("watch.__main__", "show a run's curves in the terminal"),
+    "checkpoint": ("checkpoint.__main__", "list, show and verify a run's checkpoints"),
+    "generate": ("commands.generate", "turn prompts into videos"),
+    "evaluate": ("evaluation.__main__", "score generated videos"),
+    "report": ("report.__main__", "write the page of a run, or compare several"),
+}
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    program = "python -m t2vgan" if sys.argv[0].endswith(".py") else "t2vgan"
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        print(format_usage(program))
+        return
+    from t2vgan.utils import cli
+
+    if name not in COMMANDS:
+        print(f"error: no command named {name!r}; {cli.nearest(name, COMMANDS)}", file=sys.stderr)
+        sys.exit(cli.EXIT_USER_ERROR)
+    sys.argv = [f"{program} {name}", *arguments]
+    cli.run(import_command(name).main)
+
+
+def format_usage(program: str) -> str:
+    """Return the list of commands."""
+    return "\n".join(
+        [
+            f"usage: {program} COMMAND ...",
+            "",
+            *(f"  {name:12} {text}" for name, (_, text) in COMMANDS.items()),
+            "",
+            f"{program} COMMAND --help lists a command's options",
+        ]
+    )
+
+
+def import_command(name: str) -> ModuleType:
+    """Import a command's module."""
+    module = COMMANDS[name][0]
+    if module.startswith("data_tools.") and find_spec("t2vgan.data_tools") is None:
+        return import_module(module)  # a checkout has them beside this package
+    return import_module(f"t2vgan.{module}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Train a text-to-video GAN: `t2vgan train PRESET [--section.field value ...]`.
+
+`accelerate launch -m t2vgan train PRESET` starts several processes, as does
+`accelerate launch train.py PRESET` in a checkout. The same command again resumes the run in its
+--run-dir. Nothing heavy is imported before the command line is parsed.
+"""
+
+import os
+import sys
+import traceback
+from contextlib import suppress
+from typing import Annotated, NoReturn
+
+import tyro
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from t2vgan.config import Config
+from t2vgan.errors import UserError
+from t2vgan.presets import DESCRIPTIONS, PRESETS
+from t2vgan.training.signals import find_launcher
+from t2vgan.utils import cli
+from t2vgan.utils.frozen import format_faults
+
+
+class Command(BaseModel):
+    """Train a text-to-video GAN; the same command again resumes the run in its --run-dir."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    dry_run: bool = False
+    """Print what would be done, its size and its cost, and write nothing."""
+    preflight: bool = False
+    """Check devices, links, folders, shards and versions on every rank, and train nothing."""
+    rollback: bool = False
+    """After a stop because of bad steps: go on before them, with the data in another order."""
+    exit_code_when_stopped: Annotated[int, Field(ge=0, le=255)] = 0
+    """Exit code of a run that was told to stop, saved, and is not complete; schedulers that start
+    it again need one of their own (the launch files use 75)."""
+
+
+def read(arguments: list[str]) -> Command:
+    """Parse the command line; exit with usage where no preset is named."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(format_usage())
+        sys.exit(0 if arguments else 2)
+    preset, *options = arguments
+    if preset not in PRESETS:
+        raise UserError(f"no preset named {preset!r}; {cli.nearest(preset, PRESETS)}")
+    sections = {type(value).__name__: name for name, value in PRESETS[preset]}
+    try:
+        return cli.parse(
+            Command,
+            prog=f"{cli.program()} {preset}",
+            default=Command(config=PRESETS[preset]),
+            args=options,
+            config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
+        )
+    except ValidationError as error:
+        raise UserError(format_faults(error, sections.get(error.title, ""))) from None
+
+
+def format_usage() -> str:
+    """Return the usage with the list of presets."""
+    program = cli.program()
+    launched = program.removeprefix("python ") if "python " in program else f"-m {program}"
+    return "\n".join(
+        [
+            f"usage: {program} PRESET [--section.field value ...]",
+            f"   or: accelerate launch {launched} PRESET [--section.field value ...]",
+            "",
+            "presets:",
+            *(f"  {name:12} {text}" for name, text in DESCRIPTIONS.items()),
+            "",
+            f"{program} PRESET --help lists every option with the preset's value",
+        ]
+    )
+
+
+def train() -> int:
+    """Train, or only check, what the command line asks for; return the exit code."""
+    launcher = find_launcher()  # now: it may die while torch is imported
+    command = read(sys.argv[1:])
+    if command.dry_run:
+        from t2vgan.training.dry_run import dry_run
+
+        return dry_run(command.config)
+    if command.preflight:
+        from t2vgan.training.preflight import preflight
+
+        return preflight(command.config)
+    from t2vgan.training.trainer import Trainer
+
+    trainer = Trainer(command.config, launcher=launcher, rollback=command.rollback)
+    return 0 if trainer.run() else command.exit_code_when_stopped
+
+
+def main() -> NoReturn:
+    """Run the command and exit, without teardown if there are other processes."""
+    try:
+        cli.run(train)
+    except SystemExit as stop:
+        exit_process(int(stop.code or 0))
+    except Exception:
+        traceback.print_exc()
+        exit_process(1)
+
+
+def exit_process(code: int) -> NoReturn:
+    """Exit; one of several processes leaves its connections to the system.
+
+    Teardown of a process group whose other members are gone may wait for them or abort.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        with suppress(OSError):  # nobody reads any more
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
