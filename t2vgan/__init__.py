@@ -10,7 +10,7 @@ __all__ = ["TextToVideo", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the pipeline when it is first used: PyTorch takes seconds to load."""
+    """Import the pipeline at first use: PyTorch takes seconds to load."""
     if name == "TextToVideo":
         from t2vgan.pipeline import TextToVideo
 

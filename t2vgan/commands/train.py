@@ -23,7 +23,10 @@ from t2vgan.utils.frozen import format_faults
 
 
 class Command(BaseModel):
-    """Train a text-to-video GAN; the same command again resumes the run in its --run-dir."""
+    """Train a text-to-video GAN.
+
+    The same command again resumes the run in its --run-dir.
+    """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -78,7 +81,7 @@ def format_usage() -> str:
 
 
 def train() -> int:
-    """Train, or only check, what the command line asks for; return the exit code."""
+    """Train, or only check, and return the exit code."""
     launcher = find_launcher()  # now: it may die while torch is imported
     command = read(sys.argv[1:])
     if command.dry_run:

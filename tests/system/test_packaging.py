@@ -55,13 +55,6 @@ def sources(tmp_path_factory) -> Path:
     copy = tmp_path_factory.mktemp("sources")
     files = ("pyproject.toml", "README.md", "LICENSE", "train.py", "generate.py", "evaluate.py")
     for name in files:
-        "pyproject.toml",
-        "README.md",
-        "LICENSE",
-        "train.py",
-        "generate.py",
-        "evaluate.py",
-    ):
         shutil.copy(ROOT / name, copy)
     for name in ("t2vgan", "data_tools"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
