@@ -173,3 +173,64 @@ def test_packages_without_torch_do_not_load_it():
     command = [sys.executable, "-c", script, *names]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+# --- names and docstrings ---
+
+BANNED = {"alone", "hear", "knock", "meet", "owe", "owed", "take", "tell", "told"}  # in a name
+MAX_WORDS = 12  # of a docstring's first line
+
+
+def sources(*folders: str) -> Iterator[tuple[str, ast.Module]]:
+    """Yield each source file's path and syntax tree."""
+    for folder in folders:
+        for path in sorted(ROOT.glob(folder)):
+            yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+
+
+def defined_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a file gives to functions, classes, arguments and variables."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+def test_no_name_makes_a_person_of_a_program():
+    wrong = [
+        f"{path}: {name}"
+        for path, tree in sources(
+            "*.py", "t2vgan/**/*.py", "data_tools/**/*.py", "tests/**/*.py", "benchmarks/*.py"
+        )
+        for name in defined_names(tree)
+        if name == "word"
+        or (not name.startswith("test_") and BANNED & set(name.lower().split("_")))
+    ]
+    assert not wrong
+
+
+def test_docstrings_begin_with_one_short_line():
+    wrong = []
+    for path, tree in sources("*.py", "t2vgan/**/*.py", "data_tools/**/*.py", "benchmarks/*.py"):
+        assert ast.get_docstring(tree), f"{path} has no docstring"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+                first, *rest = (ast.get_docstring(node) or "").split("\n")
+                if len(first.split()) > MAX_WORDS or (rest and rest[0].strip()):
+                    wrong.append(f"{path}: {first}")
+    assert not wrong
+
+
+def test_init_files_hold_a_docstring_and_imports_only():
+    wrong = [
+        f"{path}: line {node.lineno}"
+        for path, tree in sources("t2vgan/*/**/__init__.py", "data_tools/**/__init__.py")
+        for node in tree.body[1:]
+        if not isinstance(node, ast.Import | ast.ImportFrom | ast.Assign)
+    ]
+    assert not wrong

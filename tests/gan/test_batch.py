@@ -12,7 +12,8 @@ from t2vgan.tokenizer import Vocabulary
 
 NUM_FRAMES, HEIGHT, WIDTH, GLOBAL = 7, 4, 6, 8
 PROMPTS = [
-    f"circle {word}" for word in ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    f"circle {number}"
+    for number in ["one", "two", "three", "four", "five", "six", "seven", "eight"]
 ]
 VOCABULARY = Vocabulary.from_prompts(PROMPTS)
 

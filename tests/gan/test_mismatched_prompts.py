@@ -14,11 +14,11 @@ PROMPTS = [
         ("small", "large"), ("red", "blue", "green"), ("left", "right", "up-left", "up-right")
     )
 ]
-ALONE = "nothing is like this sentence"
+UNRELATED = "nothing is like this sentence"
 
 
 def draw(prompts, *, hard_share, step=0, positions=None):
-    others = MismatchedPrompts([*PROMPTS, ALONE], hard_share)
+    others = MismatchedPrompts([*PROMPTS, UNRELATED], hard_share)
     places = np.arange(len(prompts)) if positions is None else positions
     return others.draw(prompts, places, seed=3, step=step, num_clips=200)
 
@@ -56,7 +56,7 @@ def test_the_share_is_kept_and_the_rest_is_any_prompt():
 
 
 def test_a_prompt_without_a_neighbour_gets_any():
-    assert len(set(draw([ALONE] * 200, hard_share=1.0))) > 15
+    assert len(set(draw([UNRELATED] * 200, hard_share=1.0))) > 15
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
