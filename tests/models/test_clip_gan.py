@@ -62,7 +62,7 @@ def test_a_frame_does_not_depend_on_which_other_frames_are_drawn(model):
 
 @pytest.mark.parametrize("model", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("argument", ["latents", "token_ids", "times"])
-def test_the_generator_listens_to_every_input(argument, model):
+def test_the_generator_depends_on_every_input(argument, model):
     torch.manual_seed(0)
     generator = small_generator(model)
     token_ids, token_mask = prompts()
@@ -82,7 +82,7 @@ def test_the_generator_listens_to_every_input(argument, model):
 
 
 @pytest.mark.parametrize("argument", ["video", "token_ids", "times"])
-def test_the_discriminator_listens_to_every_input(argument):
+def test_the_discriminator_depends_on_every_input(argument):
     torch.manual_seed(0)
     discriminator = small_discriminator()
     token_ids, token_mask = prompts()
@@ -102,7 +102,7 @@ def test_the_discriminator_listens_to_every_input(argument):
     assert ((after - before).abs() > 1e-6).all()
 
 
-def test_the_discriminator_notices_the_order_of_frames():
+def test_the_discriminator_depends_on_the_order_of_frames():
     torch.manual_seed(0)
     discriminator = small_discriminator()
     token_ids, token_mask = prompts()

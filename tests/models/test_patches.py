@@ -26,7 +26,7 @@ def test_the_cosine_basis_is_orthogonal_and_damped():
     torch.testing.assert_close(basis[0], torch.full((16,), 0.25))  # the mean
 
 
-def test_layers_at_full_resolution_start_silent_and_then_speak():
+def test_layers_at_full_resolution_start_at_zero_and_can_learn():
     torch.manual_seed(0)
     coordinates = MovingCoordinates(code_size=3, num_references=1)
     layer = ToPixels(4, 5, pixel_channels=2, place_size=coordinates.size, code_size=3)
