@@ -122,7 +122,7 @@ def test_runs_of_earlier_versions_go_on_if_what_is_retired_was_off(tmp_path):
     ("kind", "fresh"), [("clip_gan", True), ("notebook_gan", False)], ids=["clip", "notebook"]
 )
 def test_fresh_latents_are_read_where_they_say_what_the_model_does(kind, fresh, tmp_path):
-    """The option is retired: what it said now follows from the model's kind."""
+    """The option is retired: the model's kind decides."""
     preset = PRESETS["notebook" if kind == "notebook_gan" else "quickstart"]
     assert preset.model.shares_latents is not fresh
     path = tmp_path / "config.json"
