@@ -14,8 +14,8 @@ EXTENSIONS = ("webp", "png", "jpg", "jpeg")
 MAX_WEBP_SIDE = 16383
 MAX_JPEG_SIDE = 65500  # of the library; the format allows 65535
 
-# benchmarks/build_throughput.py compares the choices: method 0 takes a third of the time of the
-# others, and with full effort a third of the bytes of method 0 with none.
+# Chosen in benchmarks/results/2026-11-24-build_throughput-cpu.json: method 0 takes a third of the
+# time of the others, and with full effort a third of the bytes of method 0 with none.
 WEBP_OPTIONS = {"lossless": True, "method": 0, "quality": 100}
 
 
