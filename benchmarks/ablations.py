@@ -5,17 +5,14 @@ a whole run of as many steps, schedules included; the published notebook's prese
 on its own scene and on shapes.
 """
 
-import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import benchmark
+from benchmarks.measure import benchmark, run_python
 from benchmarks.record import print_table, write_record
+from benchmarks.shapes import evaluate
 
-ROOT = Path(__file__).resolve().parents[1]
 OURS = {
     "ours": "",
     "no mismatched prompts": "--train.mismatched-weight 0",
@@ -27,6 +24,7 @@ OURS = {
     "no sprites, no camera": "--model.num-sprites 0 --model.camera-variation 0",
     "no camera": "--model.camera-variation 0",
 }
+SCORES = ("accuracy", "accuracy_interval", "accuracy_held_out", "one_object")
 ATTRIBUTES = ("shape", "colour", "size", "motion")
 
 
@@ -72,28 +70,17 @@ def row(
 ) -> dict[str, Any]:
     """Train one row, unless it is trained, and return its scores."""
     common = ["--data.path", data, "--run-dir", run_dir, "--evaluate-every-steps", 0]
-    command = ["train.py", preset, *common, *change.split(), *options.split()]
     start = time.monotonic()
-    call(*command)
-    seconds, file = time.monotonic() - start, run_dir / "evaluation.json"
-    call("-m", "t2vgan.evaluation", "--weights", run_dir / "weights.safetensors", "--data", data,
-         "--num-clips", num_clips, "--out", file)  # fmt: skip
-    scores = json.loads(file.read_text())["generated"]
+    run_python("train.py", preset, *common, *change.split(), *options.split())
+    seconds = time.monotonic() - start
+    scores = evaluate(run_dir, data, num_clips)["generated"]
     return {
         "preset": preset,
         "change": change.strip(),
         "wall_seconds": round(seconds, 1),
-        "accuracy": scores["accuracy"],
-        "accuracy_interval": scores["accuracy_interval"],
-        "accuracy_held_out": scores["accuracy_held_out"],
-        "one_object": scores["one_object"],
+        **{name: scores[name] for name in SCORES},
         "attributes": {name: score["right"] for name, score in scores["per_attribute"].items()},
     }
-
-
-def call(*arguments: object) -> None:
-    """Run Python on a command of the project."""
-    subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=True)
 
 
 def print_results(results: dict[str, dict[str, Any]]) -> None:

@@ -4,26 +4,22 @@ Clips drawn by the default clip_gan, and the same number of WebP files: with and
 """
 
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from benchmarks.generate_throughput import make_pipeline
-from benchmarks.measure import benchmark, processor_seconds
+from benchmarks.measure import benchmark, time_turn
 from benchmarks.record import print_table, write_record
 from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import shapes
 from t2vgan.checkpoint.weights import save_weights
-from t2vgan.config import ClipGanConfig, DataConfig
+from t2vgan.config import DataConfig
 from t2vgan.data.shards import Geometry, load_manifest
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.evaluation.evaluate import evaluate
 from t2vgan.media import save_clip
-from t2vgan.models import build_generator
-from t2vgan.tokenizer import Vocabulary
 
 CHUNK = 250
 
@@ -39,24 +35,26 @@ def run(num_clips: int = 2000, num_training_clips: int = 10_000, side: int = 64)
     geometry = Geometry(num_frames=16, height=side, width=side)
     context = DistributedContext()
     with tempfile.TemporaryDirectory() as folder:
-        data, videos, weights = (
-            Path(folder) / name for name in ("data", "videos", "w.safetensors")
-        )
+        data, videos, weights = (Path(folder, name) for name in ("data", "videos", "w.safetensors"))
         build(BuildPlan("shapes", num_training_clips, 500, geometry, 0), data, num_workers=2)
         write_videos(videos, num_clips, geometry)
-        write_weights(weights, data, geometry)
+        pipeline = make_pipeline("cpu", geometry, tuple(load_manifest(data).prompts))
+        save_weights(weights, pipeline.generator.state_dict(), pipeline.info)
         read = DataConfig(path=str(data))
-        seconds = {
-            "a folder of WebP files": time_it(
+        timed = {
+            "a folder of WebP files": time_turn(
                 lambda: evaluate(None, read, videos=videos, context=context)
             ),
-            "drawn by weights": time_it(
+            "drawn by weights": time_turn(
                 lambda: evaluate(weights, read, num_clips=num_clips, context=context)
             ),
         }
     print_table(
         ["what was scored", "seconds", "processor seconds"],
-        [[name, f"{wall:.1f}", f"{busy:.1f}"] for name, (wall, busy) in seconds.items()],
+        [
+            [name, f"{turn.seconds:.1f}", f"{turn.processor_seconds:.1f}"]
+            for name, turn in timed.items()
+        ],
     )
     content = {
         "num_clips": num_clips,
@@ -64,17 +62,10 @@ def run(num_clips: int = 2000, num_training_clips: int = 10_000, side: int = 64)
         "num_training_clips": num_training_clips,
         "geometry": [16, side, side],
         "threads": torch.get_num_threads(),
-        "seconds": {name: wall for name, (wall, _) in seconds.items()},
-        "processor_seconds": {name: busy for name, (_, busy) in seconds.items()},
+        "seconds": {name: turn.seconds for name, turn in timed.items()},
+        "processor_seconds": {name: turn.processor_seconds for name, turn in timed.items()},
     }
     print(f"wrote {write_record('evaluation_throughput', content, device=context.device.type)}")
-
-
-def time_it(work: Callable[[], object]) -> tuple[float, float]:
-    """Return the seconds that pass, and those that processors work."""
-    start, processor_start = time.perf_counter(), processor_seconds()
-    work()
-    return time.perf_counter() - start, processor_seconds() - processor_start
 
 
 def write_videos(folder: Path, num_clips: int, geometry: Geometry) -> None:
@@ -87,23 +78,6 @@ def write_videos(folder: Path, num_clips: int, geometry: Geometry) -> None:
             save_clip(folder / f"{place}.webp", frames)
             lines.append(f"{place}.webp\t{prompt}\n")
     (folder / "prompts.txt").write_text("".join(lines))
-
-
-def write_weights(path: Path, data: Path, geometry: Geometry) -> None:
-    """Write random weights of the default clip_gan for the data's prompts."""
-    prompts = tuple(load_manifest(data).prompts)
-    vocabulary = Vocabulary.from_prompts(prompts)
-    sizes = geometry.model_dump()
-    generator = build_generator(
-        ClipGanConfig(),
-        height=geometry.height,
-        width=geometry.width,
-        vocabulary_size=len(vocabulary),
-    )
-    info = make_pipeline("cpu").info.model_copy(
-        update={**sizes, "words": vocabulary.words, "prompts": prompts}
-    )
-    save_weights(path, generator.state_dict(), info)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,23 @@
 """Measure what saves and checks cost a training run, for benchmarks/faults.py."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from statistics import median
 
+from benchmarks.measure import run_python
 from t2vgan.presets import PRESETS
 from tests.faults.same_run import newest_checkpoint, records
 
-ROOT = Path(__file__).resolve().parents[1]
 NO_EVALUATION = ("--sample-every-steps", 0, "--evaluate-every-steps", 0)
 
 
 def build_data(folder: Path, *, num_clips: int, size: str, num_frames: int) -> Path:
-    command = [
-        sys.executable, "-m", "data_tools.build_shards", "circles", "--out", folder,
-        "--num-clips", num_clips, "--clips-per-shard", num_clips // 8, "--size", size,
-        "--num-frames", num_frames,
-    ]  # fmt: skip
-    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
+    run_python(
+        "-m", "data_tools.build_shards", "circles", "--out", folder, "--num-clips", num_clips,
+        "--clips-per-shard", num_clips // 8, "--size", size, "--num-frames", num_frames,
+        capture_output=True,
+    )  # fmt: skip
     return folder.resolve()
 
 
@@ -35,10 +32,9 @@ def measure_costs(out: Path) -> dict[str, float]:
 
     def train(num_steps: int) -> float:
         """Return seconds from command to the first line of metrics."""
-        command = [sys.executable, "train.py", "quickstart", *options]
-        command += ["--train.num-steps", num_steps]
         start = time.time()
-        subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
+        length = ("--train.num-steps", num_steps)
+        run_python("train.py", "quickstart", *options, *length, capture_output=True)
         first = next(r for r in records(run_dir, "train") if r["wall_time"] > start)
         return first["wall_time"] - start
 

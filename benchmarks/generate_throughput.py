@@ -19,13 +19,13 @@ from benchmarks.record import write_record
 from t2vgan import __version__
 from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import ClipGanConfig
+from t2vgan.data.shards import Geometry
 from t2vgan.models import build_generator
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
 
-NUM_FRAMES, HEIGHT, WIDTH = 10, 64, 64
+GEOMETRY = Geometry(num_frames=10, height=64, width=64)
 PROMPTS = ("circle moving diagonally up-right", "circle rotating counter-clockwise")
-VOCABULARY = Vocabulary.from_prompts(PROMPTS)
 
 
 def run(num_clips: int = 64, turns: int = 15, threads: int = 2, cold_starts: int = 3) -> None:
@@ -40,7 +40,7 @@ def run(num_clips: int = 64, turns: int = 15, threads: int = 2, cold_starts: int
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pipeline = make_pipeline(device)
-    batch_size = pipeline.choose_batch_size(NUM_FRAMES)
+    batch_size = pipeline.choose_batch_size(GEOMETRY.num_frames)
     ways = {
         "a clip a pass": partial(sample, pipeline, num_clips, batch_size=1),
         f"{batch_size} clips a pass": partial(sample, pipeline, num_clips, batch_size=batch_size),
@@ -53,7 +53,7 @@ def run(num_clips: int = 64, turns: int = 15, threads: int = 2, cold_starts: int
     print(f"command to first GIF: {median(seconds):.1f} s, at most {max(seconds):.1f} s")
     content = {
         "num_clips": num_clips,
-        "geometry": [NUM_FRAMES, HEIGHT, WIDTH],
+        "geometry": list(GEOMETRY.shape[:3]),
         "threads": threads,
         "batch_size": batch_size,
         "clips_per_second": summary,
@@ -62,29 +62,33 @@ def run(num_clips: int = 64, turns: int = 15, threads: int = 2, cold_starts: int
     print(f"wrote {write_record('generate_throughput', content, device=device)}")
 
 
-def make_pipeline(device: str) -> TextToVideo:
+def make_pipeline(
+    device: str, geometry: Geometry = GEOMETRY, prompts: tuple[str, ...] = PROMPTS
+) -> TextToVideo:
     """Build the default clip_gan with random weights.
 
     Speed does not depend on their values.
     """
     torch.manual_seed(0)
+    vocabulary = Vocabulary.from_prompts(prompts)
     generator = build_generator(
-        ClipGanConfig(), height=HEIGHT, width=WIDTH, vocabulary_size=len(VOCABULARY)
+        ClipGanConfig(),
+        height=geometry.height,
+        width=geometry.width,
+        vocabulary_size=len(vocabulary),
     )
     info = WeightsInfo(
         model=ClipGanConfig(),
-        num_frames=NUM_FRAMES,
-        height=HEIGHT,
-        width=WIDTH,
+        **geometry.model_dump(),
         fps=10,
-        words=VOCABULARY.words,
-        prompts=PROMPTS,
+        words=vocabulary.words,
+        prompts=prompts,
         held_out_prompts=(),
         step=0,
         clips_seen=0,
         t2vgan_version=__version__,
     )
-    return TextToVideo(generator.to(device).eval(), VOCABULARY, info)
+    return TextToVideo(generator.to(device).eval(), vocabulary, info)
 
 
 def sample(pipeline: TextToVideo, num_clips: int, *, batch_size: int) -> None:

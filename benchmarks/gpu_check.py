@@ -12,10 +12,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.measure import benchmark
+from benchmarks.measure import ROOT, benchmark
 from t2vgan.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[1]
 
 # Benchmark -> its options in a rehearsal.
 BENCHMARKS = {

@@ -3,6 +3,8 @@
 Other load on the machine then affects all of them alike."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from tqdm import tqdm
 
 from benchmarks.record import print_table
 from t2vgan.utils import cli
+
+ROOT = Path(__file__).resolve().parents[1]
 
 Ways = Mapping[str, Callable[..., object]]
 
@@ -32,6 +36,11 @@ Turns = dict[str, list[Turn]]
 def benchmark(run: Callable[..., int | None]) -> NoReturn:
     """Run a benchmark's function as its command: its arguments are the options."""
     cli.run(lambda: cli.call(run))
+
+
+def run_python(*arguments: object, **options: Any) -> None:
+    """Run Python in the checkout's root; raise CalledProcessError if it fails."""
+    subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=True, **options)
 
 
 def run_turns(ways: Ways, turns: int, *, measure: Callable[..., Turn] | None = None) -> Turns:

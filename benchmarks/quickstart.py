@@ -13,10 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import benchmark
+from benchmarks.measure import benchmark, run_python
 from benchmarks.record import print_table, write_record
 
-ROOT = Path(__file__).resolve().parents[1]
 TARGETS = (0.90, 0.95, 0.99)
 
 
@@ -71,9 +70,8 @@ def train(
 ) -> dict[str, Any]:
     """Train one seed from its start; return its logged results."""
     shutil.rmtree(run_dir, ignore_errors=True)
-    command = [sys.executable, "train.py", preset, "--data.path", data, "--run-dir", run_dir]
-    command += ["--train.seed", seed, *options]
-    subprocess.run([str(part) for part in command], cwd=ROOT, check=True)
+    files = ("--data.path", data, "--run-dir", run_dir)
+    run_python("train.py", preset, *files, "--train.seed", seed, *options)
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     readings = [record for record in records if record["kind"] == "evaluation"]
     lines = [record for record in records if record["kind"] == "train"]

@@ -3,14 +3,15 @@
 import json
 import os
 import platform
-import subprocess
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from t2vgan.utils.environment import git_commit
 from t2vgan.utils.files import atomic_write_bytes
 
 RESULTS_FOLDER = Path(os.environ.get("BENCHMARK_RESULTS", Path(__file__).parent / "results"))
@@ -20,19 +21,17 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def write_record(
-    name: str, content: Mapping[str, Any], *, device: str = "cpu", folder: Path = RESULTS_FOLDER
-) -> Path:
+def write_record(name: str, content: Mapping[str, Any], *, device: str = "cpu") -> Path:
     """Write results/<date>-<name>-<device>.json: the content, the machine and the commit."""
     record = {
         "benchmark": name,
         "device": device,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": describe_commit(),
+        "commit": git_commit(),
         "machine": describe_machine(),
         **content,
     }
-    path = folder / f"{record['time'][:10]}-{name}-{device}.json"
+    path = RESULTS_FOLDER / f"{record['time'][:10]}-{name}-{device}.json"
     atomic_write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
     return path
 
@@ -50,46 +49,18 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 def describe_machine() -> dict[str, Any]:
     """Return processor, load, memory, versions, and GPU if torch is loaded."""
+    model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    versions = {found.name: found.version for found in distributions()}
     machine: dict[str, Any] = {
-        "processor": _processor_name(),
+        "processor": model[1] if model else platform.processor(),
         "cores": os.cpu_count(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {package: found for package in PACKAGES if (found := _version(package))},
+        "packages": {name: versions[name] for name in PACKAGES if name in versions},
     }
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()
     return machine
-
-
-def describe_commit() -> str | None:
-    """Return the git commit, "+changes" appended if dirty; None outside git."""
-    try:
-        commit = _git("rev-parse", "HEAD")
-        return commit + ("+changes" if _git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

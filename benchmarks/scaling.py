@@ -17,12 +17,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import benchmark
+from benchmarks.measure import ROOT, benchmark
 from benchmarks.record import print_table, write_record
 from benchmarks.scaling_model import Network, efficiency, step_seconds
 from data_tools.build_shards import BuildOptions, build, make_plan
 
-ROOT = Path(__file__).resolve().parents[1]
 WORLD_SIZES = (1, 2, 4)
 BATCH_SIZE = 16  # of a step, over all processes
 NUM_GPUS = (8, 64, 512)

@@ -6,12 +6,11 @@ Time until prompts are obeyed, then the whole protocol. `python -m benchmarks.sh
 
 import json
 import shlex
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
-from benchmarks.measure import benchmark
-from benchmarks.quickstart import ROOT, TARGETS, train
+from benchmarks.measure import benchmark, run_python
+from benchmarks.quickstart import TARGETS, train
 from benchmarks.record import print_table, write_record
 
 
@@ -34,11 +33,7 @@ def run(
         options: Further options of train.py.
     """
     result = train(seed, data, out, shlex.split(options), preset=preset)
-    file = out / "evaluation.json"
-    command = ["-m", "t2vgan.evaluation", "--weights", out, "--data", data]
-    command += ["--num-clips", num_clips, "--out", file]
-    subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True)
-    evaluation = json.loads(file.read_text())
+    evaluation = evaluate(out, data, num_clips)
     scores = evaluation["generated"]
     print_table(
         [*(f"s to {target:.0%}" for target in TARGETS), "all right", "held out", "one object"],
@@ -54,6 +49,14 @@ def run(
     record = {"preset": preset, "seed": seed, "training": result, "evaluation": evaluation}
     print(f"wrote {write_record(preset.replace('-', '_'), record, device=device)}")
     return 0
+
+
+def evaluate(run_dir: Path, data: Path, num_clips: int) -> dict[str, Any]:
+    """Score a run's weights; return its evaluation.json."""
+    file = run_dir / "evaluation.json"
+    files = ("--weights", run_dir, "--data", data, "--out", file)
+    run_python("-m", "t2vgan.evaluation", *files, "--num-clips", num_clips)
+    return json.loads(file.read_text())
 
 
 if __name__ == "__main__":
