@@ -45,6 +45,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "publishing": (storage, "fsync_path"),
     "retention": (storage, "remove_old"),
     "removal": (storage.shutil, "rmtree"),
+    "error message": (cli, "format_error"),
     "last word": (run_logger.RunLogger, "close"),
 }
 Call = Callable[[], Any]

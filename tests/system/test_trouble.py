@@ -125,10 +125,12 @@ def pipe(path: Path) -> None:
 
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_shards_that_vanish_while_running_stop_all_ranks_with_counts(world_size, circles, tmp_path):
+    """A launcher kills all ranks when one leaves: none may leave early."""
     data, run_dir = tmp_path / "data", tmp_path / "run"
     shutil.copytree(circles, data)
     launcher = torchrun(2) if world_size == 2 else (sys.executable,)
-    process = start(*launcher, *train(data, run_dir, "--train.num-steps", 100_000))
+    command = faulty("slow@error message:1:0", data, run_dir, "--train.num-steps", 100_000)
+    process = start(*launcher, *command)
     spoil(data, Path.unlink)
     _, output = process.communicate(timeout=90)
     assert process.returncode != 0
