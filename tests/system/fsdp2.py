@@ -65,7 +65,7 @@ def gradient_error(local, mesh, *sides: str, step: int, keep: bool = False) -> f
     expected = gradients_of(make_gan(OneProcess(), model=SPRITES), [whole_batch()], step)
     gan = make_gan(OneProcess(), model=SPRITES)
     shard(gan, sides, mesh, keep=keep)
-    gan.ema.update = lambda *_: None
+    gan.ema.update = lambda *_, **__: None
     found = gradients_of(gan, [local], step)
     wanted = [name for name in expected if name.partition("/")[0] in sides]
     assert wanted
