@@ -114,7 +114,7 @@ def _serve(pipe: Connection, settings: PackSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     exit_with_parent()
     logging.disable()  # FFmpeg logs every odd file; the failure holds it once
-    _import_decoders()
+    _import_codecs()
     _limit_resources(settings.limits)
     pipe.send_bytes(b"ready")
     while True:
@@ -149,10 +149,13 @@ def _classify(error: Exception) -> tuple[str, str]:
     return "decode", f"{type(error).__name__}: {text}"
 
 
-def _import_decoders() -> None:
+def _import_codecs() -> None:
+    """Load the libraries before memory is limited: a limit may leave no room for them."""
     import av
     import cv2
+    from PIL import Image
 
+    Image.init()  # its formats too
     av.logging.set_level(None)
     cv2.setNumThreads(1)
 
