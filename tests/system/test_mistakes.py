@@ -36,9 +36,9 @@ def data(circles, tmp_path) -> Path:
 
 
 def test_missing_and_empty_data_folders(tmp_path):
-    refuse(run_warm(*train(tmp_path / "none", tmp_path / "run")), "does not exist", "build_shards")
+    refuse(run_warm(*train(tmp_path / "none", tmp_path / "run")), "does not exist", "t2vgan build")
     (tmp_path / "empty").mkdir()
-    refuse(run_warm(*train(tmp_path / "empty", tmp_path / "run")), "manifest.json", "build_shards")
+    refuse(run_warm(*train(tmp_path / "empty", tmp_path / "run")), "manifest.json", "t2vgan build")
     assert not (tmp_path / "run").exists()
 
 
@@ -99,7 +99,7 @@ def test_a_manifest_that_counts_other_samples_than_its_shards_hold(data, tmp_pat
     manifest = load_manifest(data)
     shards = tuple(entry.model_copy(update={"num_samples": 21}) for entry in manifest.shards)
     write_manifest(data, manifest.model_copy(update={"shards": shards}))
-    expected = ("the manifest says 21 samples", "the shard ends after 20", "verify_shards")
+    expected = ("the manifest says 21 samples", "the shard ends after 20", "t2vgan verify")
     refuse(run_warm(*train(data, tmp_path / "run")), *expected)
 
 
@@ -128,7 +128,7 @@ def with_a_broken_strip(sample: EncodedSample) -> EncodedSample:
 def test_bad_samples_are_named_counted_and_limited(change, reason, data, tmp_path):
     rewrite(data, change, share=10)
     result = run_warm(*train(data, tmp_path / "strict"))
-    refuse(result, "data.max_bad_fraction=0.01", "verify_shards")
+    refuse(result, "data.max_bad_fraction=0.01", "t2vgan verify")
     assert reason in result.stderr
 
     run_dir = tmp_path / "lenient"
