@@ -150,7 +150,7 @@ def _classify(error: Exception) -> tuple[str, str]:
 
 
 def _import_codecs() -> None:
-    """Load the libraries before memory is limited: a limit may leave no room for them."""
+    """Load the libraries while memory is not limited yet."""
     import av
     import cv2
     from PIL import Image

@@ -38,7 +38,7 @@ class Command(BaseModel):
     rollback: bool = False
     """After a stop because of bad steps: go on before them, with the data in another order."""
     exit_code_when_stopped: Annotated[int, Field(ge=0, le=255)] = 0
-    """Exit code of a run that was told to stop, saved, and is not complete; schedulers that start
+    """Exit code of a run that a signal stopped, saved, and is not complete; schedulers that start
     it again need one of their own (the launch files use 75)."""
 
 
@@ -115,7 +115,7 @@ def exit_process(code: int) -> NoReturn:
     Teardown of a process group whose other members are gone may wait for them or abort.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        with suppress(OSError):  # nobody reads any more
+        with suppress(OSError):  # closed
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)

@@ -21,7 +21,7 @@ class Protocol(Frozen):
 
     version: str = PROTOCOL_VERSION
     weights_sha256: str | None = None
-    """Of the weights that drew the clips; None where `videos` says what was scored."""
+    """Of the weights that drew the clips; None where a folder of videos was scored."""
     weights_step: int | None = None
     weights_clips_seen: int | None = None
     dataset_builder: str

@@ -132,21 +132,23 @@ class AdversarialTraining:
 
         The objective, the mismatched term, latent recovery and, in some steps, R1 + R2.
 
-        A step with the penalty is in float32 as a whole, where second derivatives live.
+        In a step with the penalty the discriminator is in float32, where second derivatives live.
         """
         penalised = schedule.penalty_weight > 0
         with torch.no_grad(), self.autocast():
             fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
         video = torch.cat([batch.real_video, to_float32(fake_video)]).requires_grad_(penalised)
         with nullcontext() if penalised else self.autocast():
-            (real_logits, fake_logits, *others), recovered = self.discriminate(video, batch)
+            (real_logits, fake_logits, *mismatched_logits), recovered = self.discriminate(
+                video, batch
+            )
         loss = self.objective.discriminator(real_logits, fake_logits)
         self.metrics.add("loss/discriminator", loss)
         self.metrics.add("logits/real", real_logits)
         self.metrics.add("logits/fake", fake_logits)
-        if others:
+        if mismatched_logits:
             is_mismatched = (batch.token_ids != batch.mismatched_ids).any(1)
-            mismatched_loss = mismatched(real_logits, others[0], is_mismatched)
+            mismatched_loss = mismatched(real_logits, mismatched_logits[0], is_mismatched)
             self.metrics.add("loss/mismatched", mismatched_loss)
             loss = loss + self.train.mismatched_weight * mismatched_loss
         loss = loss + self.recovery_loss(recovered, batch.discriminator_latents, schedule)
@@ -176,7 +178,7 @@ class AdversarialTraining:
         return to_float32(logits).split(num_clips), recovered[num_clips:]
 
     def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
-        """Return (B,): each generated clip against the real clip of its prompt."""
+        """Return the generator's loss (B,), against real clips of the same prompts."""
         with self.autocast():
             fake_video = self.generator.ddp(batch.generator_latents, *batch.conditions)
             fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
@@ -185,7 +187,7 @@ class AdversarialTraining:
         return loss + self.recovery_loss(recovered, batch.generator_latents, schedule)
 
     def recovery_loss(self, recovered: Tensor, latents: Tensor, schedule: Schedule) -> Tensor:
-        """Return (B,): how far the latents recovered from clips are from theirs."""
+        """Return the weighted squared error of the recovered latents (B,)."""
         if not self.train.recovered_latents:
             return torch.zeros(len(recovered), device=recovered.device)
         loss = latent_recovery(recovered, latents)
@@ -224,15 +226,15 @@ class AdversarialTraining:
         return schedule
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Return the context of mixed precision; nothing in float32."""
+        """Return the context of mixed precision; a null context in float32."""
         if self.precision == torch.float32:
             return nullcontext()
         return torch.autocast(self.context.device.type, self.precision)
 
     def gather_nonfinite(self) -> dict[str, list[bool]]:
-        """Return which updates since the last call were not finite.
+        """Return a flag for each update since the last call: nonfinite?
 
-        A flag for each update of each network, over all ranks. Collective; waits for the device.
+        By network, over all ranks. Collective; waits for the device.
         """
         found = {}
         for name, side in self.optimizers.items():
@@ -245,6 +247,7 @@ class AdversarialTraining:
 def nan_unless_finite(loss: Tensor) -> Tensor:
     """Return the loss; where it is not finite, make every gradient NaN.
 
-    An infinite loss may well have finite gradients. Averaging then carries it to every rank.
+    An infinite loss may well have finite gradients. The all-reduce then propagates the
+    NaN to every rank.
     """
     return loss * torch.where(loss.detach().isfinite(), 1.0, torch.nan)

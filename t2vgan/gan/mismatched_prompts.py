@@ -1,7 +1,7 @@
-"""Draw the mismatched prompts that teach the discriminator to read.
+"""Draw mismatched prompts, the negatives of prompt conditioning.
 
-Most prompts of a rich data set differ from a clip's in everything, and one difference is enough to
-tell them apart; so the rest is never read. A prompt that differs in one word makes that word count.
+Most prompts of a rich data set differ from a clip's in everything. One word then suffices to
+discriminate, and the others get no gradient: so some negatives differ in a single word.
 """
 
 from bisect import bisect_left

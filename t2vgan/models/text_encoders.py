@@ -38,7 +38,7 @@ class BagTextEncoder(nn.Module):
 class TransformerTextEncoder(BagTextEncoder):
     """Add the output of a small transformer to the bag of words.
 
-    A bag of words cannot tell "a red square and a blue circle" from "a blue square and a red
+    A bag of words cannot distinguish "a red square and a blue circle" from "a blue square and a red
     circle", but it learns first: the mean over a transformer's words differs little from prompt to
     prompt at the start of training (dev/LOG.md). So the transformer's share starts at
     zero. Its layers are pre-norm (Xiong et al., ICML 2020).

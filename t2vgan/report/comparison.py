@@ -19,7 +19,6 @@ from t2vgan.report.formatting import (
     format_number,
     format_percent,
 )
-from t2vgan.report.html import render
 from t2vgan.report.page import TARGET_ACCURACY, first_on_target
 from t2vgan.report.records import (
     EVALUATION_NAME,
@@ -33,6 +32,7 @@ from t2vgan.report.records import (
 )
 from t2vgan.report.reproduce import flatten
 from t2vgan.report.scores import Cell
+from t2vgan.report.templating import render
 from t2vgan.utils.files import atomic_write_bytes
 
 MAX_RUNS = 8  # as many as there are colours that can be told apart

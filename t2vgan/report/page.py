@@ -8,9 +8,9 @@ from t2vgan.report.attributes import build_attributes
 from t2vgan.report.contact_sheets import build_moments_sheet, build_seeds_sheet
 from t2vgan.report.curves import build_curves
 from t2vgan.report.formatting import format_count, format_duration, format_percent, shorten
-from t2vgan.report.html import render
 from t2vgan.report.records import Record, Run, get_number, get_record, get_text, read_run
 from t2vgan.report.scores import build_evaluation_table, build_prompt_table, latest_accuracy
+from t2vgan.report.templating import render
 from t2vgan.utils.files import atomic_write_bytes
 
 TARGET_ACCURACY = 0.95

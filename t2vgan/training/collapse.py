@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 
-SATURATED_LOSS = 0.01  # of the discriminator: it tells nearly every pair apart
+SATURATED_LOSS = 0.01  # of the discriminator: it separates nearly every pair
 SATURATED_RECORDS = 5
 COLLAPSED_DIVERSITY = 0.1  # of that of real clips
 

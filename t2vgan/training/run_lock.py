@@ -97,7 +97,7 @@ def read(path: Path) -> str:
 
 
 def try_lock(descriptor: int, run_dir: Path) -> bool:
-    """Lock if nobody else does; warn where locks do not work."""
+    """Lock without waiting; return whether it worked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

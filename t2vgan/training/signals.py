@@ -10,8 +10,8 @@ from types import FrameType
 
 from t2vgan.utils.console import print_stderr
 
-# USR1 is what Slurm is usually told to send ahead of its time limit (--signal=USR1@60); HUP is a
-# terminal that closes.
+# USR1 is what Slurm is usually configured to send ahead of its time limit (--signal=USR1@60); HUP
+# comes from a terminal that closes.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 LAUNCHER_VARIABLES = ("WORLD_SIZE", "ACCELERATE_MIXED_PRECISION")
 
@@ -53,15 +53,15 @@ class StopFlag:
 def stop_on_signals(launcher: int | None = None) -> Iterator[StopFlag]:
     """Turn stop signals into a flag until the context ends.
 
-    `launcher` is what `find_launcher` said when this process began. A second Ctrl-C gives up at
+    `launcher` is what `find_launcher` returned when this process began. A second Ctrl-C gives up at
     once, except while the last checkpoint is being saved. Under nohup, SIGHUP stays ignored.
     """
     flag = StopFlag(launcher)
     nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    heard = [number for number in STOP_SIGNALS if number != signal.SIGHUP or not nohup]
-    before = [signal.signal(number, flag._on_signal) for number in heard]
+    handled = [number for number in STOP_SIGNALS if number != signal.SIGHUP or not nohup]
+    before = [signal.signal(number, flag._on_signal) for number in handled]
     try:
         yield flag
     finally:
-        for number, handler in zip(heard, before, strict=True):
+        for number, handler in zip(handled, before, strict=True):
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Train: resume, { step; log; sample; evaluate; save }, stop without loss."""
+"""Train: resume, { step; log; sample; evaluate; save }, stop."""
 
 import time
 from collections.abc import Collection, Iterator
@@ -36,7 +36,7 @@ class Trainer:
     """Train one config in its run_dir; constructing it writes nothing.
 
     `launcher` is what `find_launcher` returned when this process began; its death stops the run.
-    `rollback` goes on from before a run of nonfinite steps, with the data in another order.
+    `rollback` resumes from before consecutive nonfinite steps, with the data in another order.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Trainer:
         self.changes: list[str] = []
         """Options that differ from those the run was started with."""
         self.stopping = False
-        """Whether any rank was told to stop; agreed over ranks."""
+        """Whether any rank received a stop request; the same on all ranks."""
 
     def run(self) -> bool:
         """Train until complete or stopped; return whether it is complete."""
@@ -129,7 +129,7 @@ class Trainer:
 
     def train_step(self, batch: Batch) -> None:
         """Train on one global batch and advance the clock."""
-        assert batch.step == self.clock.step, "the loader and the clock agree"
+        assert batch.step == self.clock.step, "the loader and the clock disagree"
         self.gan.train_step(self.preparer.prepare(batch), batch.step)
         self.nonfinite.add_step(batch.step, batch.keys)
         self.clock.step += 1
@@ -187,7 +187,7 @@ class Trainer:
     def sample_and_evaluate(self, kinds: Collection[str]) -> float | None:
         """Sample and evaluate; return the accuracy if it is the best (collective).
 
-        What is not finished when the run is told to stop is done when it resumes.
+        Work that a stop request interrupts is done on resume.
         """
         if not kinds or self.stopping:
             return None
@@ -202,8 +202,8 @@ class Trainer:
     def save(self, *, best: float | None = None, is_final: bool = False) -> None:
         """Publish a checkpoint and weights while training goes on (collective).
 
-        `best` is their accuracy if it is the best so far. While updates are not finite there is
-        nothing good to save, except at the end.
+        `best` is their accuracy if it is the best so far. While updates are not finite checkpoints
+        are skipped, except at the end.
         """
         start = time.perf_counter()
         with self.timed("saving", self.clock.safety):
@@ -256,7 +256,7 @@ class Trainer:
         self.gan.metrics.load_state_dict(state.unread_notes)
 
     def resume(self) -> list[str]:
-        """Load the newest good checkpoint, the same on every rank (collective).
+        """Load the newest valid checkpoint, the same on every rank (collective).
 
         Without one, training starts at step 0. Returns what is still to be sampled and evaluated
         at the checkpoint's step.

@@ -10,7 +10,7 @@ from t2vgan.report.formatting import (
     format_number,
     format_percent,
 )
-from t2vgan.report.html import render
+from t2vgan.report.templating import render
 from tests.support.html_page import Page
 
 

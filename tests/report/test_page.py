@@ -113,8 +113,8 @@ def test_warnings_stand_at_the_top_the_last_first(run_dir):
 def test_the_verdict_and_the_first_time_on_target(run_dir):
     _, page = report_of(run_dir)
     assert page.texts["p"][1] == (
-        "90\N{NO-BREAK SPACE}% of clips do what a training prompt says, and "
-        "50\N{NO-BREAK SPACE}% what a held-out one says, after 1 min 40 s of training."
+        "90\N{NO-BREAK SPACE}% of clips match their training prompt, and "
+        "50\N{NO-BREAK SPACE}% their held-out prompt, after 1 min 40 s of training."
     )
     assert "95\N{NO-BREAK SPACE}% on both after 50 s" in page.texts["dl"][0]
 

@@ -9,7 +9,7 @@ from t2vgan.evaluation.distribution.distances import frechet_distance, kernel_di
 from t2vgan.evaluation.distribution.fvd import PROTOCOL
 from t2vgan.utils.frozen import Frozen
 
-CLIPS_PER_FEATURE = 2  # fewer, and a covariance says more about the draw than about the clips
+CLIPS_PER_FEATURE = 2  # with fewer the estimate of the covariance is unreliable
 
 
 class Distance(Frozen):
