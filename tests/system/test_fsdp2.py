@@ -1,4 +1,4 @@
-"""What FSDP2 can and cannot do for this game with this torch; docs/scaling.md says the same."""
+"""What FSDP2 can and cannot do with these networks and this torch; as docs/scaling.md says."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.commands import run, run_ok, torchrun
 
 SCRIPT = "tests/system/fsdp2.py"
-NEWS = "FSDP2 has learnt something: say so in docs/scaling.md"
+NEWS = "FSDP2 can do more now: update docs/scaling.md"
 
 
 def report_of(path: Path) -> dict:
@@ -29,5 +29,6 @@ def test_sharded_networks_have_the_right_gradients_without_a_penalty(tmp_path):
 def test_the_double_backward_of_the_penalty_does_not_work(tmp_path):
     """It reads weights that were freed after the first backward: the process may well crash."""
     result = run(*torchrun(2), SCRIPT, tmp_path / "report.json", "penalty")
-    crashed = result.returncode != 0
-    assert crashed or isinstance(report_of(tmp_path / "report.json")["penalty"], str), NEWS
+    if "SIGSEGV" in result.stderr or "SIGABRT" in result.stderr:
+        return
+    assert str(report_of(tmp_path / "report.json")["penalty"]).startswith("RuntimeError"), NEWS
