@@ -56,7 +56,7 @@ def test_tasks_pack_from_a_bucket_into_a_bucket(tmp_path, videos, storage):
     for task in (1, 0, 1):  # one twice: it finds its shards finished
         number = ("--task-index", task, "--task-count", 2)
         result = pack(source, out, *number, **variables(storage))
-        assert f"data_tools.merge_manifests {out}" in result.stdout
+        assert f"t2vgan merge {out}" in result.stdout
     assert "manifest.json" not in objects(storage, "packed")
     merged = python_ok("-m", "data_tools.merge_manifests", out, **variables(storage))
     assert "4 clips" in merged.stdout
