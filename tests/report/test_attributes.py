@@ -6,24 +6,11 @@ import re
 import pytest
 from markupsafe import escape
 
-from tests.support.html_page import Page, cells_of, report_of, sheet_of
+from tests.support.html_page import SECTIONS, Page, cells_of, report_of, sheet_of
 from tests.support.run_folders import (
     HOSTILE,
     evaluation_record,
     write_metrics,
-)
-
-SECTIONS = (
-    "Seeds beside real clips",
-    "Samples over training",
-    "Attributes",
-    "Curves",
-    "Prompt by prompt",
-    "Final evaluation",
-    "Events",
-    "Hardware, software and data",
-    "Configuration",
-    "How to reproduce",
 )
 
 

@@ -12,7 +12,7 @@ import pytest
 from t2vgan.errors import UserError
 from t2vgan.report import open_comparison, write_comparison, write_report
 from t2vgan.report.records import read_run
-from tests.support.html_page import report_of, sheet_of
+from tests.support.html_page import SECTIONS, report_of, sheet_of
 from tests.support.run_folders import (
     HELD_OUT,
     HOSTILE,
@@ -24,19 +24,6 @@ from tests.support.run_folders import (
     write_metrics,
 )
 from tests.support.warm import run_warm
-
-SECTIONS = (
-    "Seeds beside real clips",
-    "Samples over training",
-    "Attributes",
-    "Curves",
-    "Prompt by prompt",
-    "Final evaluation",
-    "Events",
-    "Hardware, software and data",
-    "Configuration",
-    "How to reproduce",
-)
 
 
 def test_a_full_run_shows_every_section(run_dir):

@@ -13,6 +13,19 @@ from t2vgan.report import write_report
 
 VOID = {"br", "meta", "input", "link", "img", "hr"}
 
+SECTIONS = (
+    "Seeds beside real clips",
+    "Samples over training",
+    "Attributes",
+    "Curves",
+    "Prompt by prompt",
+    "Final evaluation",
+    "Events",
+    "Hardware, software and data",
+    "Configuration",
+    "How to reproduce",
+)
+
 
 class Page(HTMLParser):
     """Parse a page strictly: every opened element is closed, in order."""

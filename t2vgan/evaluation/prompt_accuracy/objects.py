@@ -15,7 +15,7 @@ CORE_COVERAGE = 0.75  # pixels that an object covers at least so far show its ow
 BLUR = 1 / 6  # what pixels of side 1 add to the mean square distance from the centre
 
 OUTLINE = ("spread", "threefold", "fourfold", "fivefold")
-"""The moments that tell outlines apart, each independent of size: the mean square distance from
+"""The moments that distinguish outlines, each independent of size: the mean square distance from
 the centre over that of the disc of equal area, and Re mean(z^n) / mean(|z|^2)^(n/2) for n of 3, 4
 and 5, where z is a pixel's place seen from the centre with "up" as the real axis."""
 
