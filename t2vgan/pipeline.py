@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from t2vgan.checkpoint.tensor_files import add_missing
 from t2vgan.checkpoint.weights import WeightsInfo, load_weights
 from t2vgan.errors import UserError
 from t2vgan.models import build_generator
@@ -60,6 +61,7 @@ class TextToVideo:
             generator = build_generator(
                 info.model, height=info.height, width=info.width, vocabulary_size=len(vocabulary)
             )
+        tensors = add_missing(tensors, generator.state_dict())
         check_tensors(weights, tensors, expected=generator.state_dict())
         generator.load_state_dict(tensors)
         return cls(generator.to(device).eval(), vocabulary, info)

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 
 from t2vgan.checkpoint import storage
 from t2vgan.checkpoint.storage import STATE_NAME, step_folder
-from t2vgan.checkpoint.tensor_files import read_tensors, to_host, write_tensors
+from t2vgan.checkpoint.tensor_files import add_missing, read_tensors, to_host, write_tensors
 from t2vgan.errors import UserError
 
 State = dict[str, JsonValue]
@@ -165,8 +165,8 @@ def parameter_names(modules: Mapping[str, nn.Module]) -> dict[Tensor, str]:
 
 def read_module(folder: Path, name: str, module: nn.Module) -> dict[str, Tensor]:
     """Read a network's tensors; check their names, shapes and dtypes."""
-    saved = read_file(folder, f"{name}.safetensors")
     expected = module.state_dict()
+    saved = add_missing(read_file(folder, f"{name}.safetensors"), expected)
     for key in sorted(expected.keys() | saved.keys()):
         found, wanted = format_tensor(saved.get(key)), format_tensor(expected.get(key))
         if found != wanted:

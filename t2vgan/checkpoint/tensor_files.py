@@ -17,6 +17,9 @@ from t2vgan.errors import UserError
 from t2vgan.utils.files import atomic_path
 from t2vgan.utils.frozen import Frozen
 
+ADDED = {"pixels.mean": 0.0, "pixels.std": 1.0}
+"""Tensor that earlier versions of a network did not have -> the value that had no effect."""
+
 
 def write_with_info(
     path: Path | str,
@@ -36,6 +39,19 @@ def write_with_info(
     }
     with atomic_path(path) as temporary:
         write_tensors(temporary, tensors, metadata)
+
+
+def add_missing(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add tensors that earlier versions did not save.
+
+    They get the value that had no effect.
+    """
+    neutral = {
+        name: torch.full_like(expected[name], value, device="cpu")
+        for name, value in ADDED.items()
+        if name in expected
+    }
+    return {**neutral, **tensors}
 
 
 def compute_digest(tensors: Mapping[str, Tensor], info_json: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import Schedule, compute_schedule
 from t2vgan.models import build_discriminator, build_generator
-from t2vgan.models.layers import to_float32
+from t2vgan.models.layers import NO_MEAN, UNIT_STD, to_float32
 from t2vgan.utils.seeds import derive_seed
 
 Loss = Callable[[MicroBatch, Schedule], Tensor]
@@ -34,13 +35,21 @@ class AdversarialTraining:
         height: int,
         width: int,
         vocabulary_size: int,
+        pixel_mean: Sequence[float] = NO_MEAN,
+        pixel_std: Sequence[float] = UNIT_STD,
     ) -> None:
         self.train = train
         self.camera_variation = model.camera_variation if isinstance(model, ClipGanConfig) else 0.0
         self.context = context
         self.precision = choose_precision(train.precision, context.device)
         self.objective = OBJECTIVES[train.loss]
-        sizes = {"height": height, "width": width, "vocabulary_size": vocabulary_size}
+        sizes: dict[str, Any] = {
+            "height": height,
+            "width": width,
+            "vocabulary_size": vocabulary_size,
+            "pixel_mean": pixel_mean,
+            "pixel_std": pixel_std,
+        }
         torch.manual_seed(derive_seed(train.seed, "weights"))  # the same weights on every rank
         generator = build_generator(model, **sizes)
         discriminator = build_discriminator(

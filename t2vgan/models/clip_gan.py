@@ -9,6 +9,8 @@ ends without tanh: white is exactly +1, where tanh saturates and its gradient va
 With sprites, the generator draws the objects once per clip and only places them in each frame.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -17,7 +19,16 @@ from torch import Tensor, nn
 from t2vgan.config import ClipGanConfig
 from t2vgan.errors import UserError
 from t2vgan.models.coordinates import FixedCoordinates, MovingCoordinates, PlaceEmbedding
-from t2vgan.models.layers import RGB, ResidualBlock, TimeFeatures, to_float32, upsample2x
+from t2vgan.models.layers import (
+    NO_MEAN,
+    RGB,
+    UNIT_STD,
+    PixelStatistics,
+    ResidualBlock,
+    TimeFeatures,
+    to_float32,
+    upsample2x,
+)
 from t2vgan.models.patches import FromPatches, FromPixels, ToPatches, ToPixels
 from t2vgan.models.sprites import Sprites
 from t2vgan.models.text_encoders import TEXT_ENCODERS
@@ -32,9 +43,17 @@ class Generator(nn.Module):
     """Std of the clips' camera motion, (); training raises it from 0 to `camera_variation`."""
 
     def __init__(
-        self, model: ClipGanConfig, *, height: int, width: int, vocabulary_size: int
+        self,
+        model: ClipGanConfig,
+        *,
+        height: int,
+        width: int,
+        vocabulary_size: int,
+        pixel_mean: Sequence[float] = NO_MEAN,
+        pixel_std: Sequence[float] = UNIT_STD,
     ) -> None:
         super().__init__()
+        self.pixels = PixelStatistics(pixel_mean, pixel_std)
         rows, columns = compute_grid(model, height, width)
         channels, hidden = model.channels, model.hidden_size
         self.latent_size = model.latent_size
@@ -100,11 +119,11 @@ class Generator(nn.Module):
             content = self.encode_content(latents, token_ids, token_mask)  # B hidden
             code = self.encode_frames(content, times)  # (B K) hidden
         if self.sprites is None:
-            return self.draw(code, num_frames=num_frames)
+            return self.pixels.restore(self.draw(code, num_frames=num_frames))
         appearance = self.frame(content)  # B hidden
         drawing = self.draw(appearance, num_frames=1).squeeze(2)  # B 4R H W
         camera = None if self.camera_std is None else self.camera_std * latents[:, :3]  # B 3
-        return self.sprites(drawing, code, appearance, times, camera)
+        return self.pixels.restore(self.sprites(drawing, code, appearance, times, camera))
 
     def draw(self, code: Tensor, *, num_frames: int) -> Tensor:
         """Draw codes (B*K, hidden) as pixels (B, C, K, H, W)."""
@@ -157,8 +176,11 @@ class Discriminator(nn.Module):
         vocabulary_size: int,
         frames_per_clip: int,
         recovered_latents: int,
+        pixel_mean: Sequence[float] = NO_MEAN,
+        pixel_std: Sequence[float] = UNIT_STD,
     ) -> None:
         super().__init__()
+        self.pixels = PixelStatistics(pixel_mean, pixel_std)
         rows, columns = compute_grid(model, height, width)
         channels, hidden = model.channels, model.hidden_size
         self.frame_size = (height, width)
@@ -200,7 +222,7 @@ class Discriminator(nn.Module):
         expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
         if tuple(video.shape) != expected:
             raise ValueError(f"video has shape {tuple(video.shape)}, expected {expected}")
-        frames = self.encode_frames(video)  # B K hidden
+        frames = self.encode_frames(self.pixels.standardize(video))  # B K hidden
         timed = frames * (1 + self.time(self.time_features(times)))
         clip = self.clip(timed.flatten(1))  # B hidden
         with torch.autocast(video.device.type, enabled=False):

@@ -1,12 +1,38 @@
 """Layers and tensor operations that several networks share."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 RGB = 3
+NO_MEAN, UNIT_STD = (0.0,) * RGB, (1.0,) * RGB  # videos as they are
+
+
+class PixelStatistics(nn.Module):
+    """Standardize video by the mean and std of each channel.
+
+    Buffers, saved with the network: what it was trained on belongs to it. Files of versions that
+    had none load as mean 0 and std 1, which change no bit.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float] = NO_MEAN, std: Sequence[float] = UNIT_STD) -> None:
+        super().__init__()
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values).view(RGB, 1, 1, 1))
+
+    def standardize(self, video: Tensor) -> Tensor:
+        """Convert video (B, 3, T, H, W) to standard units."""
+        return (video - self.mean) / self.std
+
+    def restore(self, video: Tensor) -> Tensor:
+        """Undo `standardize`."""
+        return video * self.std + self.mean
 
 
 class TimeFeatures(nn.Module):

@@ -6,6 +6,7 @@ from torch import nn
 
 from t2vgan.errors import UserError
 from t2vgan.models import build_generator
+from t2vgan.models.layers import PixelStatistics
 from tests.support.small_networks import (
     FULL,
     KINDS,
@@ -111,6 +112,33 @@ def test_the_discriminator_depends_on_the_order_of_frames():
     forwards, _ = discriminator(video, token_ids, token_mask, moments)
     backwards, _ = discriminator(video.flip(2), token_ids, token_mask, moments)
     assert ((forwards - backwards).abs() > 1e-6).all()
+
+
+@pytest.mark.parametrize("model", KINDS.values(), ids=KINDS.keys())
+def test_networks_work_on_standardized_video(model):
+    statistics = {"pixel_mean": (-0.7, 0.1, 0.4), "pixel_std": (0.25, 0.5, 0.05)}
+    mean, std = (torch.tensor(values).view(3, 1, 1, 1) for values in statistics.values())
+    conditions = *prompts(), times()
+    torch.manual_seed(0)
+    plain = small_generator(model), small_discriminator(model)
+    torch.manual_seed(0)
+    generator, discriminator = (
+        small_generator(model, **statistics),
+        small_discriminator(model, **statistics),
+    )
+    latents = torch.randn(B, *generator.latent_shape(K))
+    standardized = plain[0](latents, *conditions)
+    video = generator(latents, *conditions)
+    torch.testing.assert_close(video, standardized * std + mean)
+    expected = plain[1](standardized, *conditions)
+    torch.testing.assert_close(discriminator(video, *conditions), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_no_statistics_change_no_bit_and_no_layout():
+    video = torch.randn(B, K, H, W, 3).movedim(4, 1)
+    for same in (PixelStatistics().standardize(video), PixelStatistics().restore(video)):
+        assert torch.equal(same, video)
+        assert same.stride() == video.stride()
 
 
 def test_frames_in_the_wrong_layout_are_refused():

@@ -1,5 +1,7 @@
 """Small networks of every kind, and inputs for them."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -32,11 +34,11 @@ def times() -> Tensor:
     return torch.rand(B, K).sort(1).values
 
 
-def small_generator(model: ClipGanConfig = SMALL) -> nn.Module:
-    return build_generator(model, height=H, width=W, vocabulary_size=VOCABULARY)
+def small_generator(model: ClipGanConfig = SMALL, **pixels: Sequence[float]) -> nn.Module:
+    return build_generator(model, height=H, width=W, vocabulary_size=VOCABULARY, **pixels)
 
 
-def small_discriminator(model: ClipGanConfig = SMALL) -> nn.Module:
+def small_discriminator(model: ClipGanConfig = SMALL, **pixels: Sequence[float]) -> nn.Module:
     return build_discriminator(
         model,
         height=H,
@@ -44,4 +46,5 @@ def small_discriminator(model: ClipGanConfig = SMALL) -> nn.Module:
         vocabulary_size=VOCABULARY,
         frames_per_clip=K,
         recovered_latents=R,
+        **pixels,
     )
