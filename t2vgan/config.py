@@ -178,12 +178,16 @@ class TrainConfig(Versioned):
     """Clips per process per backward pass; 0: the process's whole share at once."""
     frames_per_clip: PositiveInt = 4
     """Frames of each clip shown per step, drawn at random and sorted (StyleGAN-V, section 3.2)."""
+    near_window_share: Fraction = 0.0
+    """Share of clips of which successive frames are shown, every one or every second, from a random
+    start on: fine motion, such as that of a texture, is seen in near frames only."""
     loss: Literal["relativistic", "non_saturating", "bce"] = "relativistic"
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
     mismatched_weight: NonNegativeFloat = 1.0
-    """Weight of the loss of real clips with other clips' prompts; 0: no such loss."""
+    """Weight of the loss of real clips with other clips' prompts of the batch; 0: no such loss."""
     hard_mismatched_share: Fraction = 0.0
-    """Share of those other prompts that differ from the clip's in a single word, where some do."""
+    """Share of clips that get a prompt one word away from their own instead, where the data has
+    some."""
     recovered_latents: NonNegativeInt = 8
     """How many of each fake's latents the discriminator learns to predict; 0: none."""
     recovery_weight: NonNegativeFloat = 3.0

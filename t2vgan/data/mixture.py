@@ -30,6 +30,16 @@ class DatasetMixture:
     slots: tuple[int, ...]
     manifest: Manifest
 
+    @property
+    def prompt_frequencies(self) -> dict[str, float]:
+        """Prompt -> its share of the clips shown."""
+        frequencies: dict[str, float] = {}
+        for part, slots in zip(self.parts, self.slots, strict=True):
+            weight = slots / sum(self.slots) / sum(part.manifest.prompts.values())
+            for prompt, count in part.manifest.prompts.items():
+                frequencies[prompt] = frequencies.get(prompt, 0.0) + weight * count
+        return frequencies
+
     def create_sampler(self, *, num_streams: int, shuffle_window: int, seed: int) -> MixtureSampler:
         """Return the sample order; of a single dataset, its own.
 

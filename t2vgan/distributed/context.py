@@ -72,6 +72,10 @@ class DistributedContext:
         """Return a context that keeps gradients local until the last micro-batch."""
         return nullcontext() if is_last else self.accelerator.no_sync(network)
 
+    def gather_rows(self, local: Tensor) -> Tensor:
+        """Gather all ranks' tensors (N, ...) in the order of ranks."""
+        return local if self.world_size == 1 else gather(local)
+
     def gather_slices(self, local: Tensor) -> Tensor:
         """Gather and interleave all ranks' tensors (N, ...).
 

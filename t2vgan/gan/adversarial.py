@@ -158,7 +158,7 @@ class AdversarialTraining:
         if mismatched_logits:
             is_mismatched = (batch.token_ids != batch.mismatched_ids).any(1)
             mismatched_loss = mismatched(real_logits, mismatched_logits[0], is_mismatched)
-            self.metrics.add("loss/mismatched", mismatched_loss)
+            self.metrics.add("loss/mismatched", mismatched_loss, counts=is_mismatched)
             loss = loss + self.train.mismatched_weight * mismatched_loss
         loss = loss + self.recovery_loss(recovered, batch.discriminator_latents, schedule)
         if penalised:

@@ -6,6 +6,7 @@ places. So 1 process with 8 clips and 2 processes with 4 each train the same mod
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from t2vgan.data.batch_plan import BatchPlan
 from t2vgan.data.loader import Batch
-from t2vgan.gan.mismatched_prompts import MismatchedPrompts
-from t2vgan.tokenizer import Vocabulary
+from t2vgan.distributed.context import DistributedContext
+from t2vgan.gan.mismatched_prompts import HardPrompts, draw_partners
+from t2vgan.tokenizer import PADDING_ID, Vocabulary
 from t2vgan.utils.seeds import derive_seed, random_generator
 from t2vgan.video import to_video
 
@@ -30,7 +32,7 @@ class MicroBatch:
     token_mask: Tensor
     """(B, L) bool."""
     mismatched_ids: Tensor
-    """(B, L) int64: another prompt of the data, by chance sometimes the same."""
+    """(B, L) int64: another clip's prompt, or one a word away; by chance sometimes the same."""
     mismatched_mask: Tensor
     """(B, L) bool."""
     times: Tensor
@@ -54,8 +56,9 @@ class MicroBatch:
 class BatchPreparer:
     """Turn a rank's part of a batch into micro-batches on the device."""
 
+    context: DistributedContext
     vocabulary: Vocabulary
-    mismatched_prompts: MismatchedPrompts
+    hard_prompts: HardPrompts
     plan: BatchPlan
     seed: int
     frames_per_clip: int
@@ -64,21 +67,27 @@ class BatchPreparer:
     """Whether both updates of a step generate from the same latents."""
     num_tokens: int
     """The most words that a prompt of the data has."""
-    device: torch.device
+    near_window_share: float = 0.0
+    """Share of clips of which successive frames are shown."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the micro-batches."""
+        return self.context.device
 
     def prepare(self, batch: Batch) -> list[MicroBatch]:
-        """Draw the step's frames, latents and mismatched prompts."""
+        """Draw the step's frames, latents and mismatched prompts (collective)."""
         frame_ids = self.choose_frames(batch)  # B K
-        frames = np.take_along_axis(batch.frames, frame_ids[:, :, None, None, None], axis=1)
+        frames = batch.frames[np.arange(len(frame_ids))[:, None], frame_ids]
         num_frames = batch.frames.shape[1]
-        token_ids, token_mask = self.encode(batch.prompts)
-        mismatched_ids, mismatched_mask = self.encode(self.draw_mismatched(batch))
+        token_ids = self.encode(batch.prompts)
+        mismatched_ids = self.draw_mismatched(batch, token_ids)
         whole = MicroBatch(
             real_video=to_video(torch.from_numpy(frames).to(self.device)),
             token_ids=token_ids,
-            token_mask=token_mask,
+            token_mask=token_ids != PADDING_ID,
             mismatched_ids=mismatched_ids,
-            mismatched_mask=mismatched_mask,
+            mismatched_mask=mismatched_ids != PADDING_ID,
             times=(torch.from_numpy(frame_ids) / max(1, num_frames - 1)).float().to(self.device),
             discriminator_latents=self.draw_latents(batch, "discriminator"),
             generator_latents=self.draw_latents(
@@ -97,17 +106,24 @@ class BatchPreparer:
             num_clips=self.plan.global_size,
             num_frames=batch.frames.shape[1],
             frames_per_clip=self.frames_per_clip,
+            near_window_share=self.near_window_share,
         )[batch.positions]
 
-    def draw_mismatched(self, batch: Batch) -> list[str]:
-        """Return another prompt for each clip."""
-        return self.mismatched_prompts.draw(
-            batch.prompts,
-            batch.positions,
-            seed=self.seed,
-            step=batch.step,
-            num_clips=self.plan.global_size,
-        )
+    def draw_mismatched(self, batch: Batch, token_ids: Tensor) -> Tensor:
+        """Return a mismatched prompt's token ids for each clip (B, L) (collective).
+
+        `token_ids` (B, L) are those of the clips' own prompts.
+        """
+        place: dict[str, Any] = {
+            "seed": self.seed,
+            "step": batch.step,
+            "num_clips": self.plan.global_size,
+        }
+        partners = draw_partners(**place)[batch.positions]
+        mismatched_ids = self.context.gather_rows(token_ids)[torch.from_numpy(partners)]
+        if hard := self.hard_prompts.draw(batch.prompts, batch.positions, **place):
+            mismatched_ids[list(hard)] = self.encode(list(hard.values()))
+        return mismatched_ids
 
     def draw_latents(self, batch: Batch, purpose: str) -> Tensor:
         """Return each clip's latents (B, *latent_shape) on the device."""
@@ -120,23 +136,37 @@ class BatchPreparer:
         )
         return latents[torch.from_numpy(batch.positions)].to(self.device)
 
-    def encode(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Return token ids and mask (B, L) on the device."""
-        token_ids, token_mask = self.vocabulary.encode(
-            prompts, allow_unknown=True, length=self.num_tokens
-        )
-        return (
-            torch.from_numpy(token_ids).to(self.device),
-            torch.from_numpy(token_mask).to(self.device),
-        )
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return padded token ids (B, L) on the device."""
+        token_ids, _ = self.vocabulary.encode(prompts, allow_unknown=True, length=self.num_tokens)
+        return torch.from_numpy(token_ids).to(self.device)
 
 
 def choose_frames(
-    *, seed: int, step: int, num_clips: int, num_frames: int, frames_per_clip: int
+    *,
+    seed: int,
+    step: int,
+    num_clips: int,
+    num_frames: int,
+    frames_per_clip: int,
+    near_window_share: float = 0.0,
 ) -> np.ndarray:
-    """Return (num_clips, frames_per_clip) sorted frame numbers, drawn without repeat."""
+    """Return (num_clips, frames_per_clip) sorted frame numbers, drawn without repeat.
+
+    Of a share of the clips they are successive: every frame or every second one, from a random
+    start on. Of the others they are any.
+    """
     scores = random_generator(seed, "frames", step).random((num_clips, num_frames))
-    return np.sort(np.argsort(scores, axis=1)[:, :frames_per_clip], axis=1)
+    spread = np.sort(np.argsort(scores, axis=1)[:, :frames_per_clip], axis=1)
+    if not near_window_share or frames_per_clip == 1:
+        return spread
+    draws = random_generator(seed, "near windows", step).random((num_clips, 3))
+    is_near, stride, start = draws[:, 0] < near_window_share, 1 + (draws[:, 1] < 0.5), draws[:, 2]
+    steps = frames_per_clip - 1
+    stride = np.minimum(stride, (num_frames - 1) // steps)
+    first = (start * (num_frames - stride * steps)).astype(np.int64)
+    near = first[:, None] + stride[:, None] * np.arange(frames_per_clip)
+    return np.where(is_near[:, None], near, spread)
 
 
 def draw_latents(

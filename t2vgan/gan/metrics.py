@@ -16,17 +16,26 @@ class MetricAccumulator:
         self.totals: dict[str, Tensor] = {}
         """This rank's sum and number of values for each name, (2,)."""
 
-    def add(self, name: str, values: Tensor) -> None:
-        """Add the mean of `values`; no device sync."""
-        total = torch.stack([values.detach().mean(), torch.ones((), device=values.device)])
+    def add(self, name: str, values: Tensor, counts: Tensor | None = None) -> None:
+        """Add the mean of `values`, or of those with a count.
+
+        No device sync."""
+        values = values.detach()
+        if counts is None:
+            total = torch.stack([values.mean(), torch.ones((), device=values.device)])
+        else:
+            total = torch.stack([(values * counts).sum(), counts.sum().to(values.dtype)])
         self.totals[name] = self.totals[name] + total if name in self.totals else total
 
     def reduce(self) -> dict[str, float]:
-        """Return the means since the last call (collective); waits for the device."""
+        """Return the means since the last call (collective); waits for the device.
+
+        The mean of nothing is 0.
+        """
         names = sorted(self.totals)
         totals = self.context.mean(torch.stack([self.totals[name] for name in names]))
         self.totals = {}
-        return dict(zip(names, (totals[:, 0] / totals[:, 1]).tolist(), strict=True))
+        return dict(zip(names, (totals[:, 0] / totals[:, 1].clamp(min=1e-9)).tolist(), strict=True))
 
     def state_dict(self) -> dict[str, list[list[float]]]:
         """Return every rank's total for each name (collective)."""

@@ -1,62 +1,132 @@
 """Draw mismatched prompts, the negatives of prompt conditioning.
 
-Most prompts of a rich data set differ from a clip's in everything. One word then suffices to
-discriminate, and the others get no gradient: so some negatives differ in a single word.
+A negative is the prompt of another clip of the global batch, so that each prompt is a negative as
+often as it is shown with its own clip: otherwise the discriminator wins by knowing which prompts
+are frequent, and never looks at the video. Most prompts of a rich data set differ from a clip's in
+everything; one word then suffices to discriminate, and the others get no gradient: so some
+negatives differ in a single word. They too come as often as their prompts: a chain of such
+exchanges visits each prompt by its frequency (Hastings, Biometrika 1970).
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
 from t2vgan.tokenizer import tokenize
-from t2vgan.utils.seeds import random_generator
+from t2vgan.utils.seeds import permutation, random_generator
 
-MAX_PROMPTS = 200_000  # of more, the index would fill gigabytes; they are drawn from all
+MAX_PROMPTS = 200_000  # of more, the index would fill gigabytes; none differ in one word
 
 Gap = tuple[str | None, ...]
 """A prompt's words with one of them left open."""
 
 
-class MismatchedPrompts:
-    """Draw another prompt of the data, some of them one word away."""
+def draw_partners(*, seed: int, step: int, num_clips: int) -> np.ndarray:
+    """Return another clip of the batch for each clip.
 
-    def __init__(self, prompts: Sequence[str], hard_share: float) -> None:
-        self.prompts = prompts
-        self.hard_share = hard_share if len(prompts) <= MAX_PROMPTS else 0.0
-        spelt = {tuple(tokenize(prompt)): index for index, prompt in enumerate(prompts)}
-        self.ids = spelt if self.hard_share else {}  # of several spellings one stands for all
-        self.neighbours = _index_neighbours(self.ids)
+    All clips of a global batch form one random cycle, and each takes the next one's prompt. A
+    single clip is its own partner. Returns places in the batch, (num_clips,).
+    """
+    cycle = permutation(num_clips, seed, "mismatched partners", step)
+    partners = np.empty_like(cycle)
+    partners[cycle] = np.roll(cycle, -1)
+    return partners
+
+
+@dataclass(frozen=True)
+class Group:
+    """Hold the prompts that differ in one word, at one place."""
+
+    ids: list[int]
+    edges: list[float]
+    """The prompts' frequencies, added up."""
+
+    def span(self, number: int) -> tuple[float, float]:
+        """Return where a prompt begins and ends among the added frequencies."""
+        place = bisect_left(self.ids, number)
+        return self.edges[place - 1] if place else 0.0, self.edges[place]
+
+    def sum_others(self, number: int) -> float:
+        """Return the frequency of all prompts but one."""
+        start, end = self.span(number)
+        return self.edges[-1] - (end - start)
+
+    def draw_other(self, own: int, share: float) -> int:
+        """Return a prompt other than `own` by frequency.
+
+        `share` is a uniform draw from 0 to 1."""
+        start, end = self.span(own)
+        point = share * self.sum_others(own)
+        if point >= start:
+            point += end - start
+        return self.ids[min(bisect_right(self.edges, point), len(self.ids) - 1)]
+
+
+class HardPrompts:
+    """Draw prompts of the data that are one word away, by frequency."""
+
+    def __init__(self, frequencies: Mapping[str, float], share: float) -> None:
+        """Index prompts; `share` of the clips get such a prompt."""
+        self.share = share if len(frequencies) <= MAX_PROMPTS else 0.0
+        self.prompts: list[str] = []  # of several spellings the first stands for all
+        self.frequencies: list[float] = []
+        self.ids: dict[tuple[str, ...], int] = {}
+        for prompt, frequency in frequencies.items() if self.share else ():
+            number = self.ids.setdefault(tuple(tokenize(prompt)), len(self.prompts))
+            if number == len(self.prompts):
+                self.prompts.append(prompt)
+                self.frequencies.append(0.0)
+            self.frequencies[number] += frequency
+        self.groups = self._index_groups()
 
     def draw(
         self, prompts: Sequence[str], positions: np.ndarray, *, seed: int, step: int, num_clips: int
-    ) -> list[str]:
-        """Return another prompt for each clip, by chance sometimes the same.
+    ) -> dict[int, str]:
+        """Return hard prompts by row of `prompts`, for some of them.
 
-        `positions` are the clips' places in the global batch of `num_clips`.
+        A clip's own prompt stands for none: it has no neighbour, or the exchange was rejected to
+        keep the frequencies. `positions` are the clips' places in the global batch of `num_clips`.
         """
-        random = random_generator(seed, "other prompts", step)
-        others = random.integers(len(self.prompts), size=num_clips)[positions].tolist()
-        draws = random.random((num_clips, 3))[positions]
-        for clip, (is_hard, place, neighbour) in enumerate(draws.tolist()):
-            words = tuple(tokenize(prompts[clip])) if is_hard < self.hard_share else ()
-            if (own := self.ids.get(words)) is not None:
-                groups = [group for key in _gaps(words) if (group := self.neighbours.get(key))]
-                if groups:
-                    group = groups[int(place * len(groups))]
-                    index = int(neighbour * (len(group) - 1))
-                    others[clip] = group[index + (index >= bisect_left(group, own))]
-        return [self.prompts[other] for other in others]
+        if not self.share:
+            return {}
+        draws = random_generator(seed, "hard prompts", step).random((num_clips, 4))[positions]
+        return {
+            row: self._exchange(prompts[row], *shares)
+            for row, (is_hard, *shares) in enumerate(draws.tolist())
+            if is_hard < self.share
+        }
 
+    def _exchange(self, prompt: str, place: float, neighbour: float, acceptance: float) -> str:
+        """Exchange one word of a prompt, or return it as it is."""
+        words = tuple(tokenize(prompt))
+        own = self.ids.get(words)
+        if own is None or not (groups := self._groups_of(words)):
+            return prompt
+        group = groups[int(place * len(groups))]
+        other = group.draw_other(own, neighbour)
+        num_back = len(self._groups_of(tuple(tokenize(self.prompts[other]))))
+        # The probability of this exchange over that of its reverse, at both prompts' frequencies.
+        ratio = num_back * group.sum_others(other) / (len(groups) * group.sum_others(own))
+        return self.prompts[other] if acceptance * ratio < 1 else prompt
 
-def _index_neighbours(ids: Mapping[tuple[str, ...], int]) -> dict[Gap, list[int]]:
-    """Return the prompts that differ in one word, by their gap."""
-    neighbours: dict[Gap, list[int]] = defaultdict(list)
-    for words, number in sorted(ids.items(), key=lambda item: item[1]):
-        for gap in _gaps(words):
-            neighbours[gap].append(number)
-    return {gap: group for gap, group in neighbours.items() if len(group) > 1}
+    def _groups_of(self, words: tuple[str, ...]) -> list[Group]:
+        return [group for gap in _gaps(words) if (group := self.groups.get(gap))]
+
+    def _index_groups(self) -> dict[Gap, Group]:
+        """Return the prompts that differ in one word, by their gap."""
+        members: dict[Gap, list[int]] = defaultdict(list)
+        for words, number in self.ids.items():
+            for gap in _gaps(words):
+                members[gap].append(number)
+        return {
+            gap: Group(ids, list(accumulate(self.frequencies[number] for number in ids)))
+            for gap, ids in members.items()
+            if len(ids) > 1
+        }
 
 
 def _gaps(words: tuple[str, ...]) -> list[Gap]:

@@ -16,7 +16,7 @@ from t2vgan.distributed.stragglers import ForwardTimer, compare_ranks
 from t2vgan.errors import RunStoppedError
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import BatchPreparer
-from t2vgan.gan.mismatched_prompts import MismatchedPrompts
+from t2vgan.gan.mismatched_prompts import HardPrompts
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary, tokenize
 from t2vgan.training.bad_samples import BadSamples
@@ -61,15 +61,16 @@ class Trainer:
             vocabulary_size=len(self.vocabulary),
         )
         self.preparer = BatchPreparer(
+            context,
             self.vocabulary,
-            MismatchedPrompts(prompts, config.train.hard_mismatched_share),
+            HardPrompts(data.prompt_frequencies, config.train.hard_mismatched_share),
             self.plan,
             seed=config.train.seed,
             frames_per_clip=config.train.frames_per_clip,
             latent_shape=self.gan.latent_shape,
             shares_latents=config.model.shares_latents,
             num_tokens=max(len(tokenize(prompt)) for prompt in prompts),
-            device=context.device,
+            near_window_share=config.train.near_window_share,
         )
         self.clock = TrainingClock(config.train.global_batch_size)
         self.rollbacks = 0

@@ -170,6 +170,12 @@ def test_what_a_mixture_is_together(mixture, folder):
     assert doubled.manifest.fingerprint == mixture.manifest.fingerprint
 
 
+def test_prompts_are_as_frequent_as_they_are_shown(mixture):
+    assert mixture.prompt_frequencies == pytest.approx({"a cat": 0.75, "a dog": 0.25})
+    both = DatasetMixture((mixture.parts[0],) * 2, (1, 2), mixture.manifest)
+    assert both.prompt_frequencies == pytest.approx({"a cat": 1.0})
+
+
 def test_a_mixture_of_one_is_that_data_set(folder):
     one = open_data(DataConfig(mix=(f"{folder}/cat=7",)))
     single = open_data(DataConfig(path=folder / "cat"))

@@ -7,7 +7,7 @@ import torch
 from t2vgan.data.batch_plan import BatchPlan
 from t2vgan.data.loader import Batch
 from t2vgan.gan.batch import BatchPreparer, MicroBatch, choose_frames, draw_latents
-from t2vgan.gan.mismatched_prompts import MismatchedPrompts
+from t2vgan.gan.mismatched_prompts import HardPrompts
 from t2vgan.tokenizer import Vocabulary
 
 NUM_FRAMES, HEIGHT, WIDTH, GLOBAL = 7, 4, 6, 8
@@ -16,6 +16,15 @@ PROMPTS = [
     for number in ["one", "two", "three", "four", "five", "six", "seven", "eight"]
 ]
 VOCABULARY = Vocabulary.from_prompts(PROMPTS)
+
+
+class OneOfSeveral:
+    """A rank's view of the others: what all of them gather in `GLOBAL` rows."""
+
+    device = torch.device("cpu")
+
+    def gather_rows(self, local: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(VOCABULARY.encode(PROMPTS, length=local.shape[1])[0])
 
 
 def part(rank: int, world_size: int, step: int = 3) -> Batch:
@@ -39,15 +48,15 @@ def part(rank: int, world_size: int, step: int = 3) -> Batch:
 def prepare(batch: Batch, *, micro_size: int = 2, shares_latents: bool = False) -> list[MicroBatch]:
     plan = BatchPlan(GLOBAL, len(batch.positions), micro_size, stream_size=1)
     return BatchPreparer(
+        OneOfSeveral(),
         VOCABULARY,
-        MismatchedPrompts(PROMPTS, 0.5),
+        HardPrompts(dict.fromkeys(PROMPTS, 1.0), 0.5),
         plan,
         seed=5,
         frames_per_clip=3,
         latent_shape=(4,),
         shares_latents=shares_latents,
         num_tokens=2,
-        device=torch.device("cpu"),
     ).prepare(batch)
 
 
@@ -100,6 +109,31 @@ def test_latents_can_be_shared_by_both_updates():
     assert torch.equal(shared["discriminator_latents"], shared["generator_latents"])
     fresh = joined(prepare(part(0, 1)))
     assert not torch.equal(fresh["discriminator_latents"], fresh["generator_latents"])
+
+
+def choose(num_frames: int, near_window_share: float, num_clips: int = 6000) -> np.ndarray:
+    return choose_frames(
+        seed=1, step=2, num_clips=num_clips, num_frames=num_frames, frames_per_clip=3,
+        near_window_share=near_window_share,
+    )  # fmt: skip
+
+
+def test_near_windows_are_successive_frames_and_the_others_keep_their_draws():
+    spread, some, near = choose(16, 0.0), choose(16, 0.7), choose(16, 1.0)
+    gaps = np.diff(near, axis=1)
+    assert (gaps[:, :1] == gaps).all()
+    assert np.bincount(gaps[:, 0])[1:] == pytest.approx([3000, 3000], rel=0.1)
+    starts = np.bincount(near[gaps[:, 0] == 2, 0])
+    assert starts == pytest.approx(np.full(12, 250), rel=0.25)
+    assert near.max() == 15
+    is_near = (some == near).all(axis=1)
+    assert is_near.mean() == pytest.approx(0.7, abs=0.03)
+    np.testing.assert_array_equal(some[~is_near], spread[~is_near])
+
+
+@pytest.mark.parametrize("num_frames", [3, 4])
+def test_near_windows_of_short_clips_have_no_gaps(num_frames):
+    assert (np.diff(choose(num_frames, 1.0), axis=1) == 1).all()
 
 
 def test_every_frame_is_chosen_equally_often():

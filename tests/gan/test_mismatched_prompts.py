@@ -1,11 +1,12 @@
-"""Other prompts: sometimes any, sometimes the nearest that means something else."""
+"""Mismatched prompts: another clip's or one a word away, each as often as it is shown."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from t2vgan.gan.mismatched_prompts import MismatchedPrompts
+from t2vgan.gan.mismatched_prompts import HardPrompts, draw_partners
 from t2vgan.tokenizer import tokenize
 
 PROMPTS = [
@@ -15,12 +16,14 @@ PROMPTS = [
     )
 ]
 UNRELATED = "nothing is like this sentence"
+EVEN = dict.fromkeys([*PROMPTS, UNRELATED], 1.0)
 
 
-def draw(prompts, *, hard_share, step=0, positions=None):
-    others = MismatchedPrompts([*PROMPTS, UNRELATED], hard_share)
+def draw(prompts, *, share, step=0, positions=None, frequencies=EVEN):
     places = np.arange(len(prompts)) if positions is None else positions
-    return others.draw(prompts, places, seed=3, step=step, num_clips=200)
+    num_clips = max(200, len(prompts))
+    hard = HardPrompts(frequencies, share)
+    return hard.draw(prompts, places, seed=3, step=step, num_clips=num_clips)
 
 
 def num_changed(prompt, other):
@@ -29,9 +32,33 @@ def num_changed(prompt, other):
     return sum(a != b for a, b in zip(ours, theirs, strict=True))
 
 
+# --- partners -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_clips", [2, 3, 16])
+def test_partners_are_other_clips_and_each_is_a_partner_once(num_clips):
+    for step in range(20):
+        partners = draw_partners(seed=0, step=step, num_clips=num_clips)
+        assert sorted(partners) == list(range(num_clips))
+        assert (partners != np.arange(num_clips)).all()
+
+
+def test_a_single_clip_is_its_own_partner():
+    assert draw_partners(seed=0, step=0, num_clips=1).tolist() == [0]
+
+
+def test_any_other_clip_is_a_partner_equally_often():
+    partners = np.array([draw_partners(seed=1, step=step, num_clips=5) for step in range(4000)])
+    counts = np.array([np.bincount(partners[:, clip], minlength=5) for clip in range(5)])
+    np.testing.assert_allclose(counts, 1000 * (1 - np.eye(5)), rtol=0.12)
+
+
+# --- prompts a single word away -------------------------------------------------------------------
+
+
 def test_hard_ones_differ_in_exactly_one_word_each_word_as_often():
     prompt = PROMPTS[0]
-    others = draw([prompt] * 200, hard_share=1.0)
+    others = list(draw([prompt] * 200, share=1.0).values())
     assert {num_changed(prompt, other) for other in others} == {1}
     words = np.array([tokenize(prompt)] * 200) != np.array([tokenize(other) for other in others])
     shares = words.mean(axis=0)
@@ -40,32 +67,95 @@ def test_hard_ones_differ_in_exactly_one_word_each_word_as_often():
 
 
 def test_another_spelling_is_no_other_prompt():
-    spelt = ["A red ball, left.", "a red ball left", "a blue ball left"]
-    others = MismatchedPrompts(spelt, 1.0).draw(
-        spelt[:1] * 200, np.arange(200), seed=0, step=0, num_clips=200
-    )
-    assert set(others) == {"a blue ball left"}
+    spelt = ["A red ball, left.", "a red ball left", "a blue ball left", "a red ball right"]
+    frequencies = dict(zip(spelt, (1.0, 1.0, 2.0, 2.0), strict=True))
+    others = draw(spelt[:1] * 200, share=1.0, frequencies=frequencies)
+    assert len(others) == 200
+    assert Counter(others.values()).keys() == {"a blue ball left", "a red ball right"}
 
 
-def test_the_share_is_kept_and_the_rest_is_any_prompt():
-    prompt = PROMPTS[0]
-    others = draw([prompt] * 200, hard_share=0.5)
-    is_near = [len(tokenize(o)) == 6 and num_changed(prompt, o) == 1 for o in others]
-    assert 0.4 < np.mean(is_near) < 0.8
-    assert len(set(draw([prompt] * 200, hard_share=0.0))) > 15
-
-
-def test_a_prompt_without_a_neighbour_gets_any():
-    assert len(set(draw([UNRELATED] * 200, hard_share=1.0))) > 15
+def test_the_share_is_kept_and_a_prompt_without_a_neighbour_stays():
+    others = draw([UNRELATED] * 200, share=0.5)
+    assert 0.4 < len(others) / 200 < 0.6
+    assert set(others.values()) == {UNRELATED}
+    assert draw(PROMPTS, share=0.0) == {}
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_the_draw_is_the_same_for_every_number_of_ranks(world_size):
     prompts = np.array(PROMPTS)[np.random.default_rng(0).integers(len(PROMPTS), size=200)]
-    whole = draw(prompts.tolist(), hard_share=0.5)
-    split = [
-        draw(prompts[rows].tolist(), hard_share=0.5, positions=rows)
-        for rows in np.array_split(np.arange(200), world_size)
+    whole = draw(prompts.tolist(), share=0.5)
+    split = {}
+    for rows in np.array_split(np.arange(200), world_size):
+        found = draw(prompts[rows].tolist(), share=0.5, positions=rows)
+        split |= {int(rows[row]): other for row, other in found.items()}
+    assert split == whole
+    assert draw(prompts.tolist(), share=0.5, step=1) != whole
+
+
+# --- no shortcut where captions are skewed --------------------------------------------------------
+
+
+def count_pairs(rows: np.ndarray, others: np.ndarray, num_prompts: int) -> np.ndarray:
+    """Count (own, other) prompts, without pairs of equal ones, which the loss leaves out."""
+    pairs = np.zeros((num_prompts, num_prompts))
+    np.add.at(pairs, (rows, others), 1.0)
+    np.fill_diagonal(pairs, 0.0)
+    return pairs
+
+
+def lowest_loss(pairs: np.ndarray) -> float:
+    """Return the mismatched loss of the best scorer that sees prompts only.
+
+    The mean of softplus(score[other] - score[own]): a Bradley-Terry model, fitted by Newton steps.
+    """
+    scores = np.zeros(len(pairs))
+    for _ in range(30):
+        lost = 1 / (1 + np.exp(scores[:, None] - scores[None]))  # own, other
+        gradient = (pairs * lost).sum(axis=0) - (pairs * lost).sum(axis=1)
+        weight = pairs * lost * (1 - lost)
+        weight = weight + weight.T
+        hessian = np.diag(weight.sum(axis=1)) - weight + 1e-6 * np.eye(len(pairs))
+        scores -= np.linalg.solve(hessian, gradient)
+    return float((pairs * np.logaddexp(0, scores[None] - scores[:, None])).sum() / pairs.sum())
+
+
+def skewed(num_prompts: int) -> np.ndarray:
+    frequencies = 1.0 / np.arange(1, num_prompts + 1)
+    return frequencies / frequencies.sum()
+
+
+def test_a_scorer_that_sees_no_video_cannot_win_from_frequent_prompts():
+    """Within a batch each prompt wins as often as it loses, so that the best scores are equal."""
+    random, frequencies = np.random.default_rng(0), skewed(10)
+    own = random.choice(10, size=(200, 64), p=frequencies)
+    partners = np.array([draw_partners(seed=0, step=step, num_clips=64) for step in range(200)])
+    others = np.take_along_axis(own, partners, axis=1)
+    assert lowest_loss(count_pairs(own.ravel(), others.ravel(), 10)) == pytest.approx(np.log(2))
+    uniform = random.integers(10, size=own.size)
+    assert lowest_loss(count_pairs(own.ravel(), uniform, 10)) < 0.6, "of distinct prompts it wins"
+
+
+def test_a_scorer_that_sees_no_video_cannot_win_from_rare_words():
+    """Some prompts are left out, so that numbers of neighbours differ too."""
+    prompts = [*PROMPTS[:3], *PROMPTS[5:15], PROMPTS[20], UNRELATED]
+    frequencies = dict(zip(prompts, skewed(len(prompts)), strict=True))
+    own = np.random.default_rng(0).choice(len(prompts), size=40_000, p=skewed(len(prompts)))
+    hard = draw([prompts[row] for row in own], share=1.0, frequencies=frequencies)
+    others = np.array([prompts.index(hard[row]) for row in range(len(own))])
+    pairs = count_pairs(own, others, len(prompts))
+    assert pairs.sum() > 0.5 * len(own), "most of the exchanges are made"
+    assert lowest_loss(pairs) == pytest.approx(np.log(2), abs=2e-3)
+    uniform = np.array([uniform_neighbour(prompts, row, place) for place, row in enumerate(own)])
+    assert lowest_loss(count_pairs(own, uniform, len(prompts))) < 0.65, "of any neighbour it wins"
+
+
+def uniform_neighbour(prompts: list[str], row: int, place: int) -> int:
+    """Return one of the prompts a word away, each as often; without one, the row itself."""
+    words = tokenize(prompts[row])
+    near = [
+        number
+        for number, other in enumerate(map(tokenize, prompts))
+        if len(other) == len(words) and sum(a != b for a, b in zip(words, other, strict=True)) == 1
     ]
-    assert list(itertools.chain(*split)) == whole
-    assert draw(prompts.tolist(), hard_share=0.5, step=1) != whole
+    return near[place % len(near)] if near else row
