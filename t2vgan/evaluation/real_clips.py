@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from t2vgan.data.mixture import DatasetMixture
-from t2vgan.data.shards import decode_sample
+from t2vgan.data.shards import EncodedSample, decode_sample, parse_metadata
 from t2vgan.errors import UserError
 
 
@@ -32,8 +32,20 @@ class RealClips:
         Raises:
             UserError: a sample is damaged.
         """
+        frames, prompts, _ = self.read_with_labels(indices)
+        return frames, prompts
+
+    def read_with_labels(
+        self, indices: Sequence[int]
+    ) -> tuple[np.ndarray, list[str], list[object]]:
+        """Return frames, prompts and the `label` of each sample's json, or None.
+
+        Raises:
+            UserError: a sample is damaged.
+        """
         clips = list(itertools.islice(self._iterate(indices[0]), len(indices)))
-        return np.stack([frames for frames, _ in clips]), [prompt for _, prompt in clips]
+        frames, prompts, labels = zip(*clips, strict=True)
+        return np.stack(frames), list(prompts), list(labels)
 
     def indices_in(self, other: "RealClips") -> np.ndarray:
         """Return each clip's index in other clips of the data, or -1."""
@@ -46,13 +58,21 @@ class RealClips:
             ]
         )
 
-    def _iterate(self, first: int) -> Iterator[tuple[np.ndarray, str]]:
+    def _iterate(self, first: int) -> Iterator[tuple[np.ndarray, str, object]]:
         for part, start, stop in zip(self.data.parts, self.starts, self.starts[1:], strict=False):
             geometry = part.manifest.geometry
             skip = max(0, first - int(start))
             wanted = max(0, int(stop - start) - skip)
             for where, sample in itertools.islice(part.iter_samples(skip=skip), wanted):
                 try:
-                    yield decode_sample(sample, geometry)
+                    yield *decode_sample(sample, geometry), _read_label(sample)
                 except ValueError as error:
                     raise UserError(f"{where}: sample {sample.key}: {error}") from None
+
+
+def _read_label(sample: EncodedSample) -> object:
+    """Return the label in a sample's metadata; None without one."""
+    try:
+        return parse_metadata(sample).get("label")
+    except ValueError:  # the loader does not read metadata either
+        return None

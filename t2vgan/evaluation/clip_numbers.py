@@ -1,0 +1,162 @@
+"""Measure generated clips of any data beside its real clips."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from t2vgan.evaluation.distribution.compare import Distance, measure_distance
+from t2vgan.evaluation.distribution.distances import frechet_distance
+from t2vgan.evaluation.distribution.motion_energy import measure_motion
+from t2vgan.evaluation.distribution.near_copies import make_thumbnails
+from t2vgan.evaluation.distribution.variance import (
+    GroupedBy,
+    group_clips,
+    group_variances,
+    variance_ratio,
+)
+from t2vgan.evaluation.probe.network import extract_features
+from t2vgan.evaluation.probe.probe import Probe
+from t2vgan.evaluation.prompt_accuracy.diversity import mean_if_any
+from t2vgan.evaluation.prompt_accuracy.prompts import merge_paraphrases
+from t2vgan.evaluation.scores import Interval, wilson_interval
+from t2vgan.utils.frozen import Frozen
+from t2vgan.utils.seeds import permutation
+
+
+class Agreement(Frozen):
+    """How often the probe names what the prompt of a clip asks for."""
+
+    kind: str
+    """label, prompt, or caption: the right one among 32."""
+    num_names: int
+    """Classes, or captions from which 31 others are drawn."""
+    num_clips: int
+    """Clips whose prompt has a class; the others are left out."""
+    accuracy: float | None
+    accuracy_interval: Interval | None
+    real: float
+    """Accuracy on held-back real clips: the ceiling."""
+    real_prompts_shuffled: float
+    """On these with prompts shuffled: a floor."""
+    real_frames_shuffled: float
+    """On these with frames shuffled."""
+    confusion: dict[str, dict[str, int]]
+    """Asked -> named -> generated clips; empty for captions."""
+    real_confusion: dict[str, dict[str, int]]
+
+
+class ClipNumbers(Frozen):
+    """Numbers of generated clips that need no meter; None where they cannot be measured."""
+
+    num_clips: int
+    num_real_clips: int
+    """Held-back real clips with which they are compared."""
+    agreement: Agreement | None
+    grouped_by: GroupedBy
+    """What clips share whose variety is compared."""
+    diversity_pixels: float | None
+    """Deviation of thumbnails within a group, over that of real clips; 1 is right."""
+    diversity_features: float | None
+    """The same of the probe's features."""
+    motion_energy: float
+    """Mean absolute difference of successive frames, over that of real clips; 1 is right."""
+    speed_variation: float | None
+    """Coefficient of variation of the change per step, mean over clips that move."""
+    speed_variation_real: float | None
+    speed_variation_between: float | None = None
+    """That of the same clips with frames between the trained times."""
+    frechet: Distance | None
+
+
+@dataclass(frozen=True)
+class MeasuredClips:
+    """What the numbers need of N generated clips."""
+
+    features: np.ndarray  # (N, 64)
+    thumbnails: np.ndarray  # (N, D)
+    motion: np.ndarray  # (N, 2)
+
+
+def measure_clips(frames: np.ndarray, prompts: Sequence[str], probe: Probe) -> ClipNumbers:
+    """Measure generated clips (N, T, H, W, 3) uint8 with their N prompts.
+
+    Real clips are those that the probe was not trained on.
+    """
+    parts = extract_features(probe.network, frames), make_thumbnails(frames), measure_motion(frames)
+    return compute_clip_numbers(MeasuredClips(*parts), prompts, probe)
+
+
+def compute_clip_numbers(clips: MeasuredClips, prompts: Sequence[str], probe: Probe) -> ClipNumbers:
+    """Compute the numbers of N generated clips from what was measured of each."""
+    info = probe.info
+    grouped_by, real_groups = group_clips(info.prompts, info.labels)
+    groups = group_generated(grouped_by, prompts, probe)
+    diversity = {
+        "pixels": (clips.thumbnails, info.real.pixel_variance),
+        "features": (clips.features, group_variances(probe.features, real_groups)),
+    }
+    ratios = {
+        name: variance_ratio(group_variances(values, groups), real)[0]
+        for name, (values, real) in diversity.items()
+    }
+    return ClipNumbers(
+        num_clips=len(prompts),
+        num_real_clips=len(info.prompts),
+        agreement=measure_agreement(clips.features, prompts, probe),
+        grouped_by=grouped_by,
+        diversity_pixels=ratios["pixels"],
+        diversity_features=ratios["features"],
+        motion_energy=float(clips.motion[:, 0].mean()) / max(info.real.motion_energy, 1e-6),
+        speed_variation=mean_if_any(clips.motion[:, 1]),
+        speed_variation_real=info.real.speed_variation,
+        frechet=measure_distance(frechet_distance, clips.features, probe.features),
+    )
+
+
+def group_generated(grouped_by: GroupedBy, prompts: Sequence[str], probe: Probe) -> list[str]:
+    """Return the group of each generated clip, as real clips are grouped."""
+    if grouped_by == "prompt":
+        return merge_paraphrases([*probe.info.prompts, *prompts])[len(probe.info.prompts) :]
+    if grouped_by == "label":
+        labels = probe.info.prompt_labels
+        return [labels.get(prompt, f"none: {prompt}") for prompt in prompts]
+    return [""] * len(prompts)
+
+
+def measure_agreement(
+    features: np.ndarray, prompts: Sequence[str], probe: Probe
+) -> Agreement | None:
+    """Measure how often clips with these features are named as prompted.
+
+    Returns None where the probe names nothing (`probe.info.notes` says why).
+    """
+    info, targets = probe.info, probe.targets
+    if targets.kind is None:
+        return None
+    wanted = targets.of_prompts(prompts)
+    named = probe.name_clips(features, prompts)
+    has_target = (wanted >= 0) | (targets.kind == "caption")
+    wanted, named = wanted[has_target], named[has_target]
+    num_right = int(np.sum(wanted == named))
+    real = info.real
+    assert real.accuracy is not None
+    return Agreement(
+        kind=targets.kind,
+        num_names=len(targets.names),
+        num_clips=len(wanted),
+        accuracy=num_right / len(wanted) if len(wanted) else None,
+        accuracy_interval=wilson_interval(num_right, len(wanted)) if len(wanted) else None,
+        real=real.accuracy,
+        real_prompts_shuffled=real.accuracy_prompts_shuffled or 0.0,
+        real_frames_shuffled=real.accuracy_frames_shuffled or 0.0,
+        confusion={} if targets.kind == "caption" else probe.count_named(wanted, named),
+        real_confusion=real.confusion,
+    )
+
+
+def draw_prompts(probe: Probe, num_clips: int, *, seed: int = 0) -> list[str]:
+    """Draw prompts for generated clips as they occur in the real ones."""
+    prompts = probe.info.prompts
+    order = permutation(len(prompts), seed, "drawn prompts")
+    return [prompts[order[index % len(prompts)]] for index in range(num_clips)]

@@ -1,0 +1,160 @@
+"""Build a probe: load real clips, train on one half, measure the other."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from t2vgan.evaluation.distribution.motion_energy import measure_motion
+from t2vgan.evaluation.distribution.near_copies import make_thumbnails
+from t2vgan.evaluation.distribution.variance import group_clips, group_variances
+from t2vgan.evaluation.probe.network import ProbeNetwork, extract_features, resize_clips
+from t2vgan.evaluation.probe.probe import (
+    MAX_WORDS,
+    Probe,
+    ProbeInfo,
+    ProbeSettings,
+    RealNumbers,
+    build_head,
+)
+from t2vgan.evaluation.probe.targets import choose_targets, in_training_half, read_labels
+from t2vgan.evaluation.probe.training import ProbeTrainer
+from t2vgan.evaluation.prompt_accuracy.diversity import mean_if_any
+from t2vgan.evaluation.real_clips import RealClips
+from t2vgan.tokenizer import Vocabulary
+from t2vgan.utils.seeds import derive_seed, permutation, random_generator
+from t2vgan.video import to_video
+
+CLIPS_AT_ONCE = 256  # decoded at their full size
+CLIPS_FOR_SCALE = 512
+SMALLEST_STD = 1e-6
+
+
+@dataclass(frozen=True)
+class LoadedClips:
+    """N real clips as a probe sees them, and what is measured of their pixels."""
+
+    frames: np.ndarray  # (N, T, 32, 32, 3) uint8
+    prompts: list[str]
+    labels: list[object]
+    thumbnails: np.ndarray  # (N, D)
+    motion: np.ndarray  # (N, 2), of measure_motion
+
+
+def build_probe(clips: RealClips, settings: ProbeSettings, device: torch.device) -> Probe:
+    """Train a probe to name the clips of some data, and measure it."""
+    loaded = load_clips(clips)
+    targets = choose_targets(loaded.prompts, loaded.labels)
+    indices = targets.of_clips(loaded.prompts, loaded.labels)
+    is_training = in_training_half(len(loaded.prompts))
+    training = np.flatnonzero(is_training)
+    held_back = np.flatnonzero(~is_training) if targets.kind else np.arange(len(indices))
+    vocabulary = Vocabulary.from_prompts(
+        Counter(loaded.prompts) if targets.kind == "caption" else (), MAX_WORDS
+    )
+    torch.manual_seed(derive_seed(settings.seed, "probe network"))
+    network, head = ProbeNetwork(), build_head(targets, vocabulary)
+    std, mean = torch.std_mean(to_video(torch.from_numpy(loaded.frames[:CLIPS_FOR_SCALE])))
+    network.input_mean.copy_(mean)
+    network.input_std.copy_(std.clamp_min(SMALLEST_STD))
+    network.to(device)
+    head.to(device)
+    trainer = ProbeTrainer(
+        network, head, torch.from_numpy(loaded.frames), indices, targets, vocabulary, settings,
+        device,
+    )  # fmt: skip
+    num_steps = trainer.train(training) if targets.kind else 0
+    network.eval()
+    head.eval()
+    features = standardise(network, loaded.frames[held_back])
+    texts, _ = read_labels(loaded.labels)
+    chosen_labels = tuple(texts[place] for place in held_back) if texts else ()
+    prompts = tuple(loaded.prompts[place] for place in held_back)
+    info = ProbeInfo(
+        dataset_fingerprint=clips.data.manifest.fingerprint,
+        settings=settings,
+        kind=targets.kind,
+        names=targets.names,
+        prompt_labels=targets.prompt_labels,
+        words=vocabulary.words,
+        notes=targets.notes,
+        prompts=prompts,
+        labels=chosen_labels,
+        num_steps=num_steps,
+        real=measure_real(loaded, held_back, prompts, chosen_labels),
+    )
+    probe = Probe(network, head, info, features)
+    if targets.kind is None:
+        return probe
+    accuracy = measure_accuracy(probe, loaded.frames[held_back], indices[held_back])
+    real = info.real.model_copy(update=accuracy)
+    return replace(probe, info=info.model_copy(update={"real": real}))
+
+
+def load_clips(clips: RealClips) -> LoadedClips:
+    """Load real clips in the probe's size, and measure their pixels.
+
+    Raises:
+        UserError: a sample is damaged.
+    """
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    prompts: list[str] = []
+    labels: list[object] = []
+    with tqdm(total=clips.num_clips, desc="read clips", unit="clip", delay=2.0) as progress:
+        for start in range(0, clips.num_clips, CLIPS_AT_ONCE):
+            indices = range(start, min(start + CLIPS_AT_ONCE, clips.num_clips))
+            frames, some, some_labels = clips.read_with_labels(indices)
+            parts.append((resize_clips(frames), make_thumbnails(frames), measure_motion(frames)))
+            prompts += some
+            labels += some_labels
+            progress.update(len(indices))
+    resized, thumbnails, motion = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return LoadedClips(resized, prompts, labels, thumbnails, motion)
+
+
+def standardise(network: ProbeNetwork, frames: np.ndarray) -> np.ndarray:
+    """Standardise features over real clips, and return them (N, 64).
+
+    Constant features keep their scale.
+    """
+    features = torch.from_numpy(extract_features(network, frames))
+    std, mean = torch.std_mean(features, dim=0)
+    network.feature_mean.copy_(mean)
+    network.feature_std.copy_(torch.where(std > SMALLEST_STD, std, 1))
+    return extract_features(network, frames)
+
+
+def measure_real(
+    loaded: LoadedClips, clips: np.ndarray, prompts: Sequence[str], labels: Sequence[str]
+) -> RealNumbers:
+    """Measure the pixels of real clips (K,)."""
+    _, groups = group_clips(prompts, labels)
+    motion = loaded.motion[clips]
+    return RealNumbers(
+        motion_energy=float(motion[:, 0].mean()),
+        speed_variation=mean_if_any(motion[:, 1]),
+        pixel_variance=group_variances(loaded.thumbnails[clips], groups),
+    )
+
+
+def measure_accuracy(probe: Probe, frames: np.ndarray, wanted: np.ndarray) -> dict[str, Any]:
+    """Measure how real clips are named, with both floors.
+
+    frames (K, T, 32, 32, 3), and the index (K,) of what each shows.
+    """
+    seed, prompts = probe.info.settings.seed, probe.info.prompts
+    named = probe.name_clips(probe.features, prompts)
+    dealt = permutation(len(wanted), seed, "shuffled prompts")
+    dealt_named = probe.name_clips(probe.features, [prompts[place] for place in dealt])
+    order = random_generator(seed, "shuffled frames").random(frames.shape[:2]).argsort(axis=1)
+    shuffled = extract_features(probe.network, frames[np.arange(len(frames))[:, None], order])
+    return {
+        "accuracy": float(np.mean(named == wanted)),
+        "accuracy_prompts_shuffled": float(np.mean(dealt_named == wanted[dealt])),
+        "accuracy_frames_shuffled": float(np.mean(probe.name_clips(shuffled, prompts) == wanted)),
+        "confusion": {} if probe.targets.kind == "caption" else probe.count_named(wanted, named),
+    }
