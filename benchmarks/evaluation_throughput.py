@@ -16,9 +16,11 @@ from data_tools.build_shards import build
 from data_tools.scenes import shapes
 from t2vgan.checkpoint.weights import save_weights
 from t2vgan.config import DataConfig
+from t2vgan.data.mixture import open_data
 from t2vgan.data.shards import Geometry, load_manifest
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.evaluation.evaluate import evaluate
+from t2vgan.evaluation.probe.cache import load_or_train_probe
 from t2vgan.media import save_clip
 
 CHUNK = 250
@@ -41,6 +43,7 @@ def run(num_clips: int = 2000, num_training_clips: int = 10_000, side: int = 64)
         pipeline = make_pipeline("cpu", geometry, tuple(load_manifest(data).prompts))
         save_weights(weights, pipeline.generator.state_dict(), pipeline.info)
         read = DataConfig(path=str(data))
+        load_or_train_probe(open_data(read), context=context)  # once for any number of evaluations
         timed = {
             "a folder of WebP files": time_turn(
                 lambda: evaluate(None, read, videos=videos, context=context)

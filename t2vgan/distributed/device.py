@@ -6,6 +6,20 @@ import resource
 import torch
 
 from t2vgan.distributed.context import DistributedContext
+from t2vgan.errors import UserError
+
+
+def parse_device(name: str, context: DistributedContext) -> torch.device:
+    """Return the named device; "auto" is this rank's GPU, or the CPU."""
+    if name == "auto":
+        return context.device
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device={name}: not usable here ({reason}); give auto or cpu") from None
+    return device
 
 
 def choose_precision(requested: str, device: torch.device) -> torch.dtype:

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from t2vgan.distributed.context import DistributedContext
-from t2vgan.evaluation.distribution.feature_network import FeatureNetwork, extract_features
 from t2vgan.evaluation.distribution.fvd import VideoFeatureExtractor
+from t2vgan.evaluation.distribution.motion_energy import measure_motion
 from t2vgan.evaluation.distribution.near_copies import make_thumbnails
+from t2vgan.evaluation.probe.network import ProbeNetwork, extract_features
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track, concat_tracks
 from t2vgan.evaluation.sharding import map_over_ranks
 
@@ -19,20 +20,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """Tracks, classifier features and thumbnails of N clips."""
+    """Tracks, the probe's features, thumbnails and motion of N clips."""
 
-    track: Track
+    track: Track | None  # None where the prompts say nothing of objects
     features: np.ndarray  # (N, 64)
     thumbnails: np.ndarray  # (N, D)
+    motion: np.ndarray  # (N, 2), of measure_motion
     video_features: np.ndarray | None  # (N, F), of the user's network for FVD
 
     def select(self, clips: np.ndarray) -> "ClipFeatures":
         """Select clips by a mask (N,) bool or by indices."""
         others = self.video_features
         return ClipFeatures(
-            track=self.track.select(clips),
+            track=None if self.track is None else self.track.select(clips),
             features=self.features[clips],
             thumbnails=self.thumbnails[clips],
+            motion=self.motion[clips],
             video_features=None if others is None else others[clips],
         )
 
@@ -41,10 +44,10 @@ class ClipFeatures:
 class ClipAnalyzer:
     """Compute the features of clips, shared over ranks."""
 
-    track: Callable[[np.ndarray], Track]
+    track: Callable[[np.ndarray], Track] | None
     context: DistributedContext
     device: torch.device
-    network: FeatureNetwork
+    network: ProbeNetwork | None  # None: no features (real clips have them with the probe)
     video_network: VideoFeatureExtractor | None
 
     def analyze(
@@ -60,28 +63,36 @@ class ClipAnalyzer:
 
         def analyze_chunk(indices: Sequence[int]) -> tuple[ClipFeatures, Sequence[T]]:
             frames, reports = read(indices)
-            return self._analyze_frames(frames), reports
+            return self.analyze_frames(frames), reports
 
         parts = map_over_ranks(self.context, self.device, num_clips, analyze_chunk, label=label)
         features = concat_features([features for features, _ in parts])
         return features, [report for _, reports in parts for report in reports]
 
-    def _analyze_frames(self, frames: np.ndarray) -> ClipFeatures:
+    def analyze_frames(self, frames: np.ndarray) -> ClipFeatures:
+        """Compute the features of frames (N, T, H, W, 3) uint8."""
         others = self.video_network
         return ClipFeatures(
-            track=self.track(frames),
-            features=extract_features(self.network, frames),
+            track=None if self.track is None else self.track(frames),
+            features=(
+                np.zeros((len(frames), 0), np.float32)
+                if self.network is None
+                else extract_features(self.network, frames)
+            ),
             thumbnails=make_thumbnails(frames),
+            motion=measure_motion(frames),
             video_features=None if others is None else others.extract(frames),
         )
 
 
 def concat_features(parts: Sequence[ClipFeatures]) -> ClipFeatures:
     """Concatenate the features of several batches of clips."""
+    tracks = [part.track for part in parts if part.track is not None]
     others = [part.video_features for part in parts if part.video_features is not None]
     return ClipFeatures(
-        track=concat_tracks([part.track for part in parts]),
+        track=concat_tracks(tracks) if tracks else None,
         features=np.concatenate([part.features for part in parts]),
         thumbnails=np.concatenate([part.thumbnails for part in parts]),
+        motion=np.concatenate([part.motion for part in parts]),
         video_features=np.concatenate(others) if others else None,
     )

@@ -1,13 +1,17 @@
 """Measure generated clips of any data beside its real clips."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from t2vgan.evaluation.clip_features import ClipAnalyzer, ClipFeatures
 from t2vgan.evaluation.distribution.compare import Distance, measure_distance
 from t2vgan.evaluation.distribution.distances import frechet_distance
-from t2vgan.evaluation.distribution.motion_energy import measure_motion
+from t2vgan.evaluation.distribution.motion_energy import (
+    SMALLEST_SPEED,
+    measure_motion,
+    path_speed_variation,
+)
 from t2vgan.evaluation.distribution.near_copies import make_thumbnails
 from t2vgan.evaluation.distribution.variance import (
     GroupedBy,
@@ -15,17 +19,20 @@ from t2vgan.evaluation.distribution.variance import (
     group_variances,
     variance_ratio,
 )
+from t2vgan.evaluation.generated_clips import FINENESS, GeneratedClips
 from t2vgan.evaluation.probe.network import extract_features
 from t2vgan.evaluation.probe.probe import Probe
 from t2vgan.evaluation.prompt_accuracy.diversity import mean_if_any
+from t2vgan.evaluation.prompt_accuracy.object_paths import Track
 from t2vgan.evaluation.prompt_accuracy.prompts import merge_paraphrases
 from t2vgan.evaluation.scores import Interval, wilson_interval
+from t2vgan.evaluation.sharding import map_over_ranks
 from t2vgan.utils.frozen import Frozen
 from t2vgan.utils.seeds import permutation
 
 
 class Agreement(Frozen):
-    """How often the probe names what the prompt of a clip asks for."""
+    """How often the probe names what the prompt asks for."""
 
     kind: str
     """label, prompt, or caption: the right one among 32."""
@@ -47,7 +54,7 @@ class Agreement(Frozen):
 
 
 class ClipNumbers(Frozen):
-    """Numbers of generated clips that need no meter; None where they cannot be measured."""
+    """Numbers that need no meter; None where nothing can be measured."""
 
     num_clips: int
     num_real_clips: int
@@ -66,29 +73,41 @@ class ClipNumbers(Frozen):
     speed_variation_real: float | None
     speed_variation_between: float | None = None
     """That of the same clips with frames between the trained times."""
+    path_speed_variation: float | None = None
+    """Coefficient of variation of the speed of the object's centre, where it can be followed."""
+    path_speed_variation_real: float | None = None
+    path_speed_variation_between: float | None = None
     frechet: Distance | None
 
-
-@dataclass(frozen=True)
-class MeasuredClips:
-    """What the numbers need of N generated clips."""
-
-    features: np.ndarray  # (N, 64)
-    thumbnails: np.ndarray  # (N, D)
-    motion: np.ndarray  # (N, 2)
+    def with_paths(self, generated: Track | None, real: Track | None) -> "ClipNumbers":
+        """Return the numbers with the speed of objects, where there are tracks."""
+        if generated is None or real is None:
+            return self
+        found = {
+            "path_speed_variation": mean_if_any(path_speed_variation(generated)),
+            "path_speed_variation_real": mean_if_any(path_speed_variation(real)),
+        }
+        return self.model_copy(update=found)
 
 
 def measure_clips(frames: np.ndarray, prompts: Sequence[str], probe: Probe) -> ClipNumbers:
-    """Measure generated clips (N, T, H, W, 3) uint8 with their N prompts.
+    """Measure generated clips beside real ones.
 
-    Real clips are those that the probe was not trained on.
+    Frames (N, T, H, W, 3) uint8 with their N prompts. Real clips are those that the probe was not
+    trained on.
     """
-    parts = extract_features(probe.network, frames), make_thumbnails(frames), measure_motion(frames)
-    return compute_clip_numbers(MeasuredClips(*parts), prompts, probe)
+    clips = ClipFeatures(
+        track=None,
+        features=extract_features(probe.network, frames),
+        thumbnails=make_thumbnails(frames),
+        motion=measure_motion(frames),
+        video_features=None,
+    )
+    return compute_clip_numbers(clips, prompts, probe)
 
 
-def compute_clip_numbers(clips: MeasuredClips, prompts: Sequence[str], probe: Probe) -> ClipNumbers:
-    """Compute the numbers of N generated clips from what was measured of each."""
+def compute_clip_numbers(clips: ClipFeatures, prompts: Sequence[str], probe: Probe) -> ClipNumbers:
+    """Compute the numbers of N generated clips from their features."""
     info = probe.info
     grouped_by, real_groups = group_clips(info.prompts, info.labels)
     groups = group_generated(grouped_by, prompts, probe)
@@ -112,6 +131,28 @@ def compute_clip_numbers(clips: MeasuredClips, prompts: Sequence[str], probe: Pr
         speed_variation_real=info.real.speed_variation,
         frechet=measure_distance(frechet_distance, clips.features, probe.features),
     )
+
+
+def measure_between(
+    numbers: ClipNumbers, source: GeneratedClips, clips: np.ndarray, analyzer: ClipAnalyzer
+) -> ClipNumbers:
+    """Add the smoothness of some clips between the trained times (collective)."""
+
+    def measure(places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        frames = source.read_between(clips[places].tolist())
+        track = None if analyzer.track is None else analyzer.track(frames)
+        paths = np.full(len(frames), np.nan) if track is None else path_speed_variation(track)
+        return measure_motion(frames, SMALLEST_SPEED / FINENESS)[:, 1], paths
+
+    parts = map_over_ranks(
+        analyzer.context, analyzer.device, len(clips), measure, label="clips between frames"
+    )
+    pixels, paths = (np.concatenate(part) for part in zip(*parts, strict=True))
+    found = {
+        "speed_variation_between": mean_if_any(pixels),
+        "path_speed_variation_between": mean_if_any(paths),
+    }
+    return numbers.model_copy(update=found)
 
 
 def group_generated(grouped_by: GroupedBy, prompts: Sequence[str], probe: Probe) -> list[str]:

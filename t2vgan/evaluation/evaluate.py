@@ -4,6 +4,7 @@ Generated clips are scored beside real clips (the ceiling) and controls that mus
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,39 @@ from t2vgan.config import DataConfig
 from t2vgan.data.mixture import DatasetMixture, open_data
 from t2vgan.data.shards import Manifest
 from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.device import parse_device
 from t2vgan.errors import UserError
-from t2vgan.evaluation.clip_features import ClipAnalyzer
+from t2vgan.evaluation.clip_features import ClipAnalyzer, ClipFeatures
+from t2vgan.evaluation.clip_numbers import (
+    compute_clip_numbers,
+    draw_prompts,
+    measure_between,
+)
 from t2vgan.evaluation.clip_sheet import save_clip_sheet
-from t2vgan.evaluation.distribution.compare import comparable_clips, measure_distribution
-from t2vgan.evaluation.distribution.feature_network import SHIPPED, load_features
-from t2vgan.evaluation.distribution.fvd import VideoFeatureExtractor
-from t2vgan.evaluation.distribution.near_copies import MIN_REAL_CLIPS, find_near_copies
+from t2vgan.evaluation.distribution.compare import (
+    Distribution,
+    comparable_clips,
+    measure_distribution,
+)
+from t2vgan.evaluation.distribution.fvd import open_video_network
+from t2vgan.evaluation.distribution.near_copies import find_near_copies
 from t2vgan.evaluation.generated_clips import GeneratedClips
+from t2vgan.evaluation.notes import list_notes
+from t2vgan.evaluation.probe.cache import load_or_train_probe
+from t2vgan.evaluation.probe.probe import Probe, ProbeSettings
 from t2vgan.evaluation.prompt_accuracy.controls import measure_controls
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track, concat_tracks
-from t2vgan.evaluation.prompt_accuracy.prompts import check_prompts
+from t2vgan.evaluation.prompt_accuracy.prompts import describe_unknown
 from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.record import Evaluation, Protocol
-from t2vgan.evaluation.scores import RelativeToReal, Scores, compare, score_real_track, score_track
+from t2vgan.evaluation.scores import Scores, compare, score_real_track, score_track
 from t2vgan.evaluation.video_folder import VideoFolder
-from t2vgan.utils.files import sha256_of
 from t2vgan.utils.seeds import permutation
 
 NUM_CLIPS = 2000  # fewer give intervals too wide to publish
 CLIPS_AT_ONCE = 128
+CLIPS_BETWEEN = 128  # drawn with more frames, to see the motion between trained times
 
 
 def evaluate(
@@ -45,7 +58,8 @@ def evaluate(
     num_clips: int | None = None,
     seed: int = 0,
     device: str = "auto",
-    features: Path | str = SHIPPED,
+    features: Path | str | None = None,
+    probe_steps: int = ProbeSettings().num_steps,
     fvd_weights: Path | str | None = None,
     sheet_file: Path | None = None,
     context: DistributedContext | None = None,
@@ -54,64 +68,79 @@ def evaluate(
 
     The clips are drawn by weights or read from a folder of videos. `num_clips` belongs to weights
     (2,000 without it): a folder is scored whole. Clips are split over the ranks, and all return the
-    same (collective). Some of the generated clips go into `sheet_file`, a PNG.
+    same (collective). Some of the generated clips go into `sheet_file`, a PNG. Without `features`,
+    a probe of the data is trained once. Where the grammar does not know prompts of the data, the
+    meter measures nothing, and all other numbers are given.
 
     Raises:
-        UserError: weights, videos and data do not fit each other, the grammar does not know
-            prompts of the data, or clips are too few.
+        UserError: weights, videos and data do not fit each other, or clips are too few.
     """
     start = time.monotonic()
     context = context or DistributedContext()
     target = parse_device(device, context)
+    if probe_steps < 1:
+        raise UserError(f"probe_steps={probe_steps} must be at least 1")
     mixture = context.run_on_all(lambda: open_data(data))
     manifest = mixture.manifest
-    check_prompts([*manifest.prompts, *manifest.held_out_prompts])
+    accuracy_missing = describe_unknown([*manifest.prompts, *manifest.held_out_prompts])
+
     source = context.run_on_all(
         lambda: open_source(
             weights, videos, manifest, num_clips=num_clips, seed=seed, device=target
         )
     )
-    network, _ = load_features(features, device=target)
-    video_network = None if fvd_weights is None else VideoFeatureExtractor(fvd_weights, target)
-    analyzer = ClipAnalyzer(
-        select_tracker([*manifest.prompts, *source.prompts]),
-        context,
-        target,
-        network,
-        video_network,
+    video_network = None if fvd_weights is None else open_video_network(fvd_weights, target)
+    probe = load_or_train_probe(
+        mixture,
+        settings=ProbeSettings(num_steps=probe_steps),
+        context=context,
+        device=target,
+        path=features,
     )
-    result = _measure(source, mixture, analyzer, seed, sha256_of(features), sheet_file)
+    if accuracy_missing and isinstance(source, GeneratedClips):
+        # As they occur: distances from real clips must not measure the choice of prompts.
+        source = source.with_prompts(draw_prompts(probe, len(source.prompts), seed=seed))
+    tracker = None if accuracy_missing else select_tracker([*manifest.prompts, *source.prompts])
+    analyzer = ClipAnalyzer(tracker, context, target, probe.network, video_network)
+    result = _measure(source, mixture, analyzer, probe, seed, sheet_file)
     duration = round(time.monotonic() - start, 2)
     protocol = result.protocol.model_copy(update={"duration_seconds": duration})
-    return result.model_copy(update={"protocol": protocol})
+    return result.model_copy(update={"protocol": protocol, "accuracy_missing": accuracy_missing})
 
 
 def _measure(
     source: GeneratedClips | VideoFolder,
     data: DatasetMixture,
     analyzer: ClipAnalyzer,
+    probe: Probe,
     seed: int,
-    features_sha256: str,
     sheet_file: Path | None,
 ) -> Evaluation:
     """Analyze all clips and compute every number (collective)."""
     real = RealClips(data, len(source.prompts))
     features, reports = analyzer.analyze(source.read, len(source.prompts), "generated clips")
     videos = source.summarise(reports) if isinstance(source, VideoFolder) else None
-    real_features, real_prompts = analyzer.analyze(real.read, real.num_clips, "real clips")
+    of_real = replace(analyzer, network=None)
+    real_features, real_prompts = of_real.analyze(real.read, real.num_clips, "real clips")
     is_readable = np.array([report.problem is None for report in reports])
-    generated = score_track(features.track, source.prompts, source.held_out, is_readable)
-    ceiling = score_real_track(real_features.track, real_prompts)
-    relative = compare(generated, ceiling)
+    generated, ceiling, relative, controls = None, None, None, None
+    if features.track is not None and real_features.track is not None:
+        generated = score_track(features.track, source.prompts, source.held_out, is_readable)
+        ceiling = score_real_track(real_features.track, real_prompts)
+        relative = compare(generated, ceiling)
+        controls = measure_controls(real_features.track, real_prompts, seed)
     is_usable = is_readable & ~np.isin(np.array(source.prompts), source.held_out)
-    # Real clips are shuffled, because the parts of a mixture follow each other.
-    shuffled = permutation(real.num_clips, seed, "real clips")
-    distribution, missing = measure_distribution(
-        features.select(comparable_clips(source.prompts, is_usable, data.manifest.prompts)),
-        real_features if len(data.parts) == 1 else real_features.select(shuffled),
-        features_sha256=features_sha256,
-        fvd_sha256=None if analyzer.video_network is None else analyzer.video_network.sha256,
-    )
+    comparable = features.select(comparable_clips(source.prompts, is_usable, data.manifest.prompts))
+    distribution, missing = _measure_distribution(comparable, real_features, probe, analyzer, seed)
+    usable = np.flatnonzero(is_usable)
+    numbers = None
+    if len(usable):
+        chosen = features.select(usable)
+        numbers = compute_clip_numbers(
+            chosen, [source.prompts[place] for place in usable.tolist()], probe
+        ).with_paths(chosen.track, real_features.track)
+        if isinstance(source, GeneratedClips):
+            numbers = measure_between(numbers, source, usable[:CLIPS_BETWEEN], analyzer)
     thumbnails = features.thumbnails[is_readable], real_features.thumbnails
     copies = find_near_copies(*thumbnails, real, analyzer.context, analyzer.device)
     sheet, problems = (
@@ -125,11 +154,38 @@ def _measure(
         generated=generated,
         relative_to_real=relative,
         ceiling=ceiling,
-        controls=measure_controls(real_features.track, real_prompts, seed),
+        controls=controls,
+        clip_numbers=numbers,
         distribution=distribution,
         near_copies=copies,
         shown=sheet,
-        notes=[*problems, *_notes(generated, relative, real.num_clips), *missing],
+        notes=[
+            *problems,
+            *list_notes(generated, relative, numbers, probe, real.num_clips),
+            *missing,
+        ],
+    )
+
+
+def _measure_distribution(
+    generated: ClipFeatures,
+    real: ClipFeatures,
+    probe: Probe,
+    analyzer: ClipAnalyzer,
+    seed: int,
+) -> tuple[Distribution, list[str]]:
+    network = analyzer.video_network
+    both = None
+    if generated.video_features is not None and real.video_features is not None:
+        # Real clips are shuffled, because the parts of a mixture follow each other.
+        order = permutation(len(real.video_features), seed, "real clips")
+        both = generated.video_features, real.video_features[order]
+    return measure_distribution(
+        (generated.features, probe.features),
+        both,
+        features_sha256=probe.sha256,
+        fvd_sha256=None if network is None else network.sha256,
+        fvd_protocol=None if network is None else network.protocol,
     )
 
 
@@ -185,23 +241,6 @@ def open_source(
     return VideoFolder(videos, manifest)
 
 
-def _notes(scores: Scores, relative: RelativeToReal, num_real_clips: int) -> list[str]:
-    """List the numbers that too few clips leave out."""
-    notes = []
-    if scores.num_clips < NUM_CLIPS:
-        notes.append(
-            f"accuracy: publish it from {NUM_CLIPS} clips or more, here are {scores.num_clips}"
-        )
-    if relative.diversity is None:
-        notes.append(
-            "diversity: needs prompts with two clips at least, in which the object can be followed,"
-            " and real clips that vary"
-        )
-    if num_real_clips < MIN_REAL_CLIPS:
-        notes.append(f"near copies: needs {MIN_REAL_CLIPS} real clips, found {num_real_clips}")
-    return notes
-
-
 def score_real_clips(data: DatasetMixture, num_clips: int) -> Scores:
     """Score the first real clips of some data."""
     real = RealClips(data, num_clips)
@@ -213,16 +252,3 @@ def score_real_clips(data: DatasetMixture, num_clips: int) -> Scores:
         tracks.append(tracker(frames))
         prompts += chunk_prompts
     return score_real_track(concat_tracks(tracks), prompts)
-
-
-def parse_device(name: str, context: DistributedContext) -> torch.device:
-    """Return the named device; "auto" is this rank's GPU, or the CPU."""
-    if name == "auto":
-        return context.device
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device={name}: not usable here ({reason}); give auto or cpu") from None
-    return device

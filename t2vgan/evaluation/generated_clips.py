@@ -1,5 +1,6 @@
 """Generate the clips of an evaluation."""
 
+import copy
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +14,13 @@ from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts
 from t2vgan.evaluation.video_folder import VideoReport
 from t2vgan.pipeline import TextToVideo
-from t2vgan.tokenizer import tokenize
+from t2vgan.tokenizer import UNKNOWN, tokenize
 from t2vgan.utils.files import sha256_of
 from t2vgan.utils.seeds import derive_seed
 
 MIN_CLIPS = 100  # or one a prompt, where prompts are fewer
 BATCH_SIZE = 16
+FINENESS = 4  # steps between two trained times, where smoothness is measured
 
 
 class GeneratedClips:
@@ -52,14 +54,29 @@ class GeneratedClips:
         self.held_out = [prompt for prompt in prompts if prompt not in trained_on]
         self.seeds = [derive_seed(seed, "evaluation", index) for index in range(num_clips)]
 
+    def with_prompts(self, prompts: Sequence[str]) -> "GeneratedClips":
+        """Return the same clips of other prompts."""
+        clips = copy.copy(self)
+        clips.prompts = list(prompts)
+        return clips
+
     def read(self, indices: Sequence[int]) -> tuple[np.ndarray, list[VideoReport]]:
         """Draw clips (n, T, H, W, 3) uint8; their reports are empty."""
-        frames = self.pipeline.generate(
+        frames = self._draw(indices, None)
+        return frames, [VideoReport()] * len(frames)
+
+    def read_between(self, indices: Sequence[int]) -> np.ndarray:
+        """Draw clips with frames between the trained times too."""
+        return self._draw(indices, FINENESS * (self.pipeline.info.num_frames - 1) + 1)
+
+    def _draw(self, indices: Sequence[int], num_frames: int | None) -> np.ndarray:
+        return self.pipeline.generate(
             [self.prompts[index] for index in indices],
             [self.seeds[index] for index in indices],
+            num_frames=num_frames,
             batch_size=BATCH_SIZE,
+            allow_unknown=True,  # rare words of the data's own prompts; others were checked
         )
-        return frames, [VideoReport()] * len(frames)
 
 
 def check_fit(pipeline: TextToVideo, manifest: Manifest, prompts: Sequence[str]) -> None:
@@ -71,6 +88,8 @@ def check_fit(pipeline: TextToVideo, manifest: Manifest, prompts: Sequence[str])
             f"the weights make clips of {_geometry(ours)}, the data has {_geometry(theirs)} "
             "(frames x height x width): evaluate on data of the weights' geometry"
         )
+    if UNKNOWN in pipeline.vocabulary.ids:  # rare words were trained as one
+        return
     words = set(itertools.chain.from_iterable(map(tokenize, prompts)))
     if unknown := sorted(words - set(pipeline.vocabulary.words)):
         raise UserError(

@@ -5,6 +5,7 @@ from pydantic import Field
 
 import t2vgan
 from t2vgan.config import Frozen
+from t2vgan.evaluation.clip_numbers import ClipNumbers
 from t2vgan.evaluation.clip_sheet import ClipSheet
 from t2vgan.evaluation.distribution.compare import Distribution
 from t2vgan.evaluation.distribution.near_copies import NearCopies
@@ -13,7 +14,7 @@ from t2vgan.evaluation.scores import RelativeToReal, Scores
 from t2vgan.evaluation.video_folder import Videos
 from t2vgan.utils.environment import git_commit
 
-PROTOCOL_VERSION = "attributes-5"
+PROTOCOL_VERSION = "attributes-6"
 
 
 class Protocol(Frozen):
@@ -52,11 +53,16 @@ class Evaluation(Frozen):
     protocol: Protocol
     videos: Videos | None
     """What a folder of videos held; None where weights drew the clips."""
-    generated: Scores
-    relative_to_real: RelativeToReal
-    ceiling: Scores
+    generated: Scores | None
+    """What the meter reads; None, as the next three, where the grammar knows not all prompts."""
+    relative_to_real: RelativeToReal | None
+    ceiling: Scores | None
     """The same scores of real clips."""
-    controls: Controls
+    controls: Controls | None
+    accuracy_missing: str | None = None
+    """Why the meter measured nothing."""
+    clip_numbers: ClipNumbers | None = None
+    """What needs no meter; records before version attributes-6 have none."""
     distribution: Distribution
     near_copies: NearCopies | None
     shown: ClipSheet | None = None

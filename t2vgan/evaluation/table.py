@@ -2,32 +2,110 @@
 
 from collections.abc import Iterator
 
+from t2vgan.evaluation.clip_numbers import ClipNumbers
 from t2vgan.evaluation.distribution.compare import Distance
-from t2vgan.evaluation.prompt_accuracy.controls import Control
+from t2vgan.evaluation.prompt_accuracy.controls import Control, Controls
 from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
 from t2vgan.evaluation.record import Evaluation
 from t2vgan.evaluation.scores import Interval, Scores, motions_of, wilson_interval
 from t2vgan.evaluation.video_folder import Videos
 
 NAME_WIDTH = 36
+MAX_WIDTH = 100
+MAX_CLASSES_SHOWN = 40
 MAX_LISTED = 5  # problems of a kind; the record has all
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
     """Format accuracy by prompt, totals with ceiling and controls, and the rest."""
     lines = [
-        *_prompt_lines(evaluation.generated),
-        *_attribute_lines(evaluation),
-        "",
-        *_total_lines(evaluation),
-        "",
-        *_quality_lines(evaluation),
+        *_meter_lines(evaluation),
+        *_agreement_lines(evaluation.clip_numbers),
+        *_number_lines(evaluation),
         "",
         *_distribution_lines(evaluation),
         *_video_lines(evaluation.videos),
         *(f"note: {note}" for note in evaluation.notes),
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _meter_lines(evaluation: Evaluation) -> Iterator[str]:
+    """Format what the meter reads, or why it reads nothing."""
+    if evaluation.generated is None or evaluation.ceiling is None or evaluation.controls is None:
+        yield f"prompt accuracy: not measured, because {evaluation.accuracy_missing}"
+        yield ""
+        return
+    both = evaluation.generated, evaluation.ceiling
+    held_out = evaluation.protocol.num_held_out_clips
+    yield from _prompt_lines(evaluation.generated)
+    yield from _attribute_lines(*both, evaluation.controls, held_out)
+    yield ""
+    yield from _total_lines(*both, evaluation.controls, held_out)
+    yield ""
+    yield _row("", "generated", "real")
+    yield _row("frames with exactly the objects asked", *(f"{s.one_object:.2%}" for s in both))
+    yield _row("flicker of the background (0..255)", *(f"{s.flicker:.2f}" for s in both))
+    yield _row("distance from the ideal path, pixels", *(_number(s.path_residual) for s in both))
+    yield _row("", "over real")
+    for name, value in evaluation.relative_to_real or ():
+        yield _row(name.replace("_", ", ", 1), _number(value))
+    yield ""
+
+
+def _agreement_lines(numbers: ClipNumbers | None) -> Iterator[str]:
+    """Format what the probe names, by class where classes are few."""
+    if numbers is None or (agreement := numbers.agreement) is None:
+        return
+    heading = f"text-video agreement ({agreement.kind})"
+    yield f"{heading:{NAME_WIDTH}} {'clips':>6} {'right':>7}  {'95 % interval':15}  {'real':>6}"
+    counts = agreement.confusion if len(agreement.confusion) <= MAX_CLASSES_SHOWN else {}
+    for name, seen in counts.items():
+        num_clips = sum(seen.values())
+        interval = wilson_interval(seen.get(name, 0), num_clips)
+        line = _line(name, num_clips, seen.get(name, 0) / num_clips, interval)
+        real = agreement.real_confusion.get(name, {})
+        ceiling = real.get(name, 0) / sum(real.values()) if real else None
+        instead = ", ".join(f"{n} {count}" for n, count in seen.items() if n != name and count)
+        yield f"{line}  {_percent(ceiling):>6}  {instead}"[:MAX_WIDTH]
+    rows: list[tuple[str, int, float | None, Interval | None]] = [
+        ("generated clips", agreement.num_clips, agreement.accuracy, agreement.accuracy_interval)
+    ]
+    for name, share in (
+        ("real clips held back (the ceiling)", agreement.real),
+        ("  prompts shuffled", agreement.real_prompts_shuffled),
+        ("  frames shuffled", agreement.real_frames_shuffled),
+    ):
+        num_real = numbers.num_real_clips
+        rows.append((name, num_real, share, wilson_interval(round(share * num_real), num_real)))
+    yield from (_line(*row) for row in rows)
+    yield ""
+
+
+def _number_lines(evaluation: Evaluation) -> Iterator[str]:
+    """Format what needs no meter."""
+    if (numbers := evaluation.clip_numbers) is not None:
+        yield _row("", "over real")
+        same = {"nothing": "of all clips"}.get(numbers.grouped_by, f"of one {numbers.grouped_by}")
+        yield _row(f"diversity {same}, pixels", _number(numbers.diversity_pixels))
+        yield _row(f"diversity {same}, features", _number(numbers.diversity_features))
+        yield _row("motion energy", _number(numbers.motion_energy))
+        yield _row("", "generated", "real", "between")
+        speeds = (
+            numbers.speed_variation,
+            numbers.speed_variation_real,
+            numbers.speed_variation_between,
+        )
+        yield _row("variation of speed, pixels", *map(_number, speeds))
+        if numbers.path_speed_variation_real is not None:
+            paths = (
+                numbers.path_speed_variation,
+                numbers.path_speed_variation_real,
+                numbers.path_speed_variation_between,
+            )
+            yield _row("variation of speed, object", *map(_number, paths))
+    if (copies := evaluation.near_copies) is not None:
+        yield _row("near copies", f"{copies.share:.1%}", f"{copies.share_of_real:.1%}")
 
 
 def _prompt_lines(scores: Scores) -> Iterator[str]:
@@ -44,19 +122,19 @@ def _prompt_lines(scores: Scores) -> Iterator[str]:
         yield f"{line}  {named}"
 
 
-def _attribute_lines(evaluation: Evaluation) -> Iterator[str]:
+def _attribute_lines(
+    generated: Scores, real: Scores, controls: Controls, held_out: int
+) -> Iterator[str]:
     """Format each attribute's accuracy, where prompts name more than one."""
-    scores, ceiling = evaluation.generated.per_attribute, evaluation.ceiling.per_attribute
+    scores, ceiling = generated.per_attribute, real.per_attribute
     if len(scores) < 2:
         return
-    controls = evaluation.controls
-    held_out = evaluation.protocol.num_held_out_clips
     yield (
         f"{'attribute':{NAME_WIDTH}} {'clips':>6} {'right':>7}  {'95 % interval':15}"
         f"  {'real':>6} {'prompts':>8} {'frames':>7}"
     )
     for name, score in scores.items():
-        num_clips = evaluation.generated.num_clips - held_out
+        num_clips = generated.num_clips - held_out
         line = _line(name, num_clips, score.right, score.right_interval)
         beside = (
             ceiling[name].right if name in ceiling else None,
@@ -72,13 +150,13 @@ def _attribute_lines(evaluation: Evaluation) -> Iterator[str]:
     yield "(real clips; real clips with prompts shuffled; with frames shuffled)"
 
 
-def _total_lines(evaluation: Evaluation) -> Iterator[str]:
-    generated, controls = evaluation.generated, evaluation.controls
-    num_real = evaluation.ceiling.num_clips
-    held_out = evaluation.protocol.num_held_out_clips
+def _total_lines(
+    generated: Scores, real: Scores, controls: Controls, held_out: int
+) -> Iterator[str]:
+    num_real = real.num_clips
     rows: list[tuple[str, int, Scores | Control]] = [
         ("training prompts", generated.num_clips - held_out, generated),
-        ("real clips (the ceiling)", num_real, evaluation.ceiling),
+        ("real clips (the ceiling)", num_real, real),
         (f"  prompts shuffled (chance {controls.chance:.1%})", num_real, controls.shuffled_prompts),
         ("  frames shuffled", num_real, controls.shuffled_frames),
     ]
@@ -87,20 +165,6 @@ def _total_lines(evaluation: Evaluation) -> Iterator[str]:
         if scores is generated and held_out:
             accuracy, interval = generated.accuracy_held_out, generated.accuracy_held_out_interval
             yield _line("held-out prompts", held_out, accuracy, interval)
-
-
-def _quality_lines(evaluation: Evaluation) -> Iterator[str]:
-    both = (evaluation.generated, evaluation.ceiling)
-    yield _row("", "generated", "real")
-    yield _row("frames with exactly the objects asked", *(f"{s.one_object:.2%}" for s in both))
-    yield _row("flicker of the background (0..255)", *(f"{s.flicker:.2f}" for s in both))
-    yield _row("distance from the ideal path, pixels", *(_number(s.path_residual) for s in both))
-    copies = evaluation.near_copies
-    if copies is not None:
-        yield _row("near copies", f"{copies.share:.1%}", f"{copies.share_of_real:.1%}")
-    yield _row("", "over real")
-    for name, value in evaluation.relative_to_real:
-        yield _row(name.replace("_", ", ", 1), _number(value))
 
 
 def _distribution_lines(evaluation: Evaluation) -> Iterator[str]:

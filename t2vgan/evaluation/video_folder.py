@@ -18,6 +18,7 @@ from t2vgan.evaluation.prompt_accuracy.prompts import (
     CanonicalForm,
     canonical_form,
     expected_objects,
+    unknown_prompts,
 )
 from t2vgan.evaluation.prompt_list import find_prompts
 from t2vgan.media import load_clip, load_film_strip, load_frame_folder
@@ -67,7 +68,11 @@ class VideoFolder:
         self.geometry: Geometry = manifest.geometry
         known = [*manifest.prompts, *manifest.held_out_prompts]
         prompts, extra = find_prompts(self.folder, known)
-        unknown = {n: p for n, p in prompts.items() if expected_objects(p) is None}
+        unknown = (
+            {}
+            if unknown_prompts(known)  # of other videos, nothing asks the grammar
+            else {n: p for n, p in prompts.items() if expected_objects(p) is None}
+        )
         self.files = [name for name in prompts if name not in unknown]
         self.prompts = [prompts[name] for name in self.files]
         self.held_out = held_out_prompts(self.prompts, manifest)
@@ -136,8 +141,9 @@ def held_out_prompts(prompts: Sequence[str], manifest: Manifest) -> list[str]:
     ]
 
 
-def _canonical(prompt: str) -> CanonicalForm:
-    return canonical_form(expected_objects(prompt) or ())
+def _canonical(prompt: str) -> CanonicalForm | str:
+    expected = expected_objects(prompt)
+    return prompt if expected is None else canonical_form(expected)
 
 
 def load_video(path: Path, geometry: Geometry) -> np.ndarray:

@@ -16,19 +16,22 @@ from data_tools.build_shards import build
 from data_tools.scenes import circles
 from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import ClipGanConfig, DataConfig
-from t2vgan.data.dataset import LocalDataset
-from t2vgan.data.mixture import single_dataset
 from t2vgan.data.shards import Geometry, load_manifest
 from t2vgan.errors import UserError
 from t2vgan.evaluation import evaluate as evaluate_module
 from t2vgan.evaluation.clip_sheet import choose_prompts, save_clip_sheet
-from t2vgan.evaluation.evaluate import evaluate
+from t2vgan.evaluation.probe import build as build_module
+from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.record import PROTOCOL_VERSION, Evaluation
 from t2vgan.evaluation.table import format_evaluation
+from t2vgan.media import save_clip, slug
 from t2vgan.models import build_generator
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.video import to_video
+from tests.support.textures import GEOMETRY as TEXTURES
+from tests.support.textures import PROMPTS as PROMPTS_OF_TEXTURES
+from tests.support.textures import draw_textures, write_textures
 from tests.support.warm import run_warm
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +41,17 @@ PROMPTS = (*circles.PROMPTS, HELD_OUT)
 MODEL = ClipGanConfig(latent_size=4, text_size=8, hidden_size=16, channels=4, patch_size=2)
 
 
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path_factory):
+    """Keep what is cached out of the user's folder."""
+    monkeypatch.setenv("HOME", str(tmp_path_factory.getbasetemp() / "home"))
+
+
+def evaluate(*arguments, probe_steps=2, **options):
+    """Evaluate with a probe that is hardly trained."""
+    return evaluate_module.evaluate(*arguments, probe_steps=probe_steps, **options)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("circles")
@@ -45,17 +59,17 @@ def data(tmp_path_factory):
     return folder
 
 
-def write_weights(path, *, prompts=circles.PROMPTS, num_frames=10):
+def write_weights(path, *, prompts=circles.PROMPTS, num_frames=10, geometry=GEOMETRY):
     vocabulary = Vocabulary.from_prompts(prompts)
     torch.manual_seed(0)
     generator = build_generator(
-        MODEL, height=GEOMETRY.height, width=GEOMETRY.width, vocabulary_size=len(vocabulary)
+        MODEL, height=geometry.height, width=geometry.width, vocabulary_size=len(vocabulary)
     )
     info = WeightsInfo(
         model=MODEL,
         num_frames=num_frames,
-        height=GEOMETRY.height,
-        width=GEOMETRY.width,
+        height=geometry.height,
+        width=geometry.width,
         fps=10.0,
         words=vocabulary.words,
         prompts=prompts,
@@ -125,7 +139,7 @@ def test_held_out_means_that_the_weights_never_saw_it(data, tmp_path):
 
 
 def run_command(*options):
-    return run_warm("-m", "t2vgan.evaluation", *options)
+    return run_warm("-m", "t2vgan.evaluation", "--probe-steps", 2, *options)
 
 
 def test_the_command_writes_the_protocol_with_the_numbers(data, weights, tmp_path):
@@ -209,6 +223,7 @@ def test_help_does_not_wait_for_torch(call):
         ({"num_clips": 18}, "num_clips=18 must be at least 19"),
         ({"data": "nowhere"}, "data folder nowhere does not exist"),
         ({"weights": "nowhere"}, "weights=nowhere: no such file"),
+        ({"probe_steps": 0}, "probe_steps=0 must be at least 1"),
         ({"device": "toaster"}, "device=toaster: not usable here"),
         ({"weights": {"num_frames": 12}}, "make clips of 12x32x48, the data has 10x32x48"),
         (
@@ -237,13 +252,57 @@ def test_a_mistake_is_one_line_and_exit_code_2(data, weights, tmp_path):
     assert not out.exists()
 
 
-def test_prompts_that_the_grammar_does_not_know_are_listed(monkeypatch, data, weights):
-    manifest = load_manifest(data)
-    foreign = manifest.model_copy(update={"prompts": {"a dog runs": 3, **manifest.prompts}})
-    dataset = LocalDataset(data, foreign)
-    monkeypatch.setattr(evaluate_module, "open_data", lambda data: single_dataset(dataset))
-    with pytest.raises(UserError, match="does not know 1 of the prompts: 'a dog runs'"):
-        evaluate(weights, DataConfig(path=data), num_clips=20)
+def test_prompts_that_the_grammar_does_not_know_leave_the_other_numbers(tmp_path):
+    """The whole command, on weights and on a folder of videos."""
+    folder = write_textures(tmp_path / "data", 200, with_labels=True)
+    weights = write_weights(
+        tmp_path / "weights.safetensors",
+        prompts=tuple(PROMPTS_OF_TEXTURES.values()), num_frames=6, geometry=TEXTURES,
+    )  # fmt: skip
+    out = tmp_path / "evaluation.json"
+    options = ("--data", folder, "--out", out, "--device", "cpu")
+    done = run_command("--weights", weights, "--num-clips", 150, *options)
+    assert done.returncode == 0, done.stderr
+    assert "prompt accuracy: not measured, because the meter does not know 2" in done.stdout
+    assert "text-video agreement (label)" in done.stdout
+    result = Evaluation.model_validate_json(out.read_text())
+    assert (result.generated, result.ceiling, result.controls) == (None, None, None)
+    numbers = result.clip_numbers
+    assert (numbers.num_clips, numbers.num_real_clips) == (150, 96)
+    assert numbers.agreement.kind == "label"
+    assert set(numbers.agreement.confusion) == {"left", "right"}
+    assert numbers.speed_variation_between is not None
+    assert result.near_copies.num_training_clips == 200
+    assert any("Frechet and kernel distance: needs 128 readable" in note for note in result.notes)
+    assert all(len(line) <= 100 for line in done.stdout.splitlines() if "note" not in line)
+
+    videos = tmp_path / "videos"
+    frames, sides = draw_textures(40, seed=3)
+    for number, (clip, side) in enumerate(zip(frames, sides, strict=True)):
+        save_clip(videos / f"{slug(PROMPTS_OF_TEXTURES[side])}-{number}.webp", clip)
+    done = run_command("--videos", videos, *options)
+    assert done.returncode == 0, done.stderr
+    result = Evaluation.model_validate_json(out.read_text())
+    assert result.videos.num_readable == 40
+    assert result.clip_numbers.motion_energy == pytest.approx(1, abs=0.1)
+    assert result.clip_numbers.diversity_pixels == pytest.approx(1, abs=0.1)
+    assert result.clip_numbers.speed_variation_between is None
+
+
+def test_one_prompt_is_a_reason_and_no_error(data, weights, monkeypatch, tmp_path):
+    folder = tmp_path / "one"
+    build(BuildPlan("circles", 150, 150, GEOMETRY, 2), folder, num_workers=1)
+    monkeypatch.setattr(
+        RealClips, "read_with_labels",
+        lambda self, indices, read=RealClips.read_with_labels: (
+            read(self, indices)[0], ["circle moving up"] * len(indices), [None] * len(indices)
+        ),
+    )  # fmt: skip
+    result = evaluate(weights, DataConfig(path=folder), num_clips=40)
+    assert result.clip_numbers.agreement is None
+    assert result.clip_numbers.diversity_pixels is not None
+    (note,) = [note for note in result.notes if note.startswith("text-video agreement")]
+    assert "not measured, because all clips have the prompt 'circle moving up'" in note
 
 
 def test_a_damaged_shard_is_named(data, weights, tmp_path):
@@ -282,17 +341,18 @@ def test_a_mixture_is_judged_by_real_clips_of_every_part(data, small, weights, t
 
 def test_the_floor_of_a_mixture_lies_between_sets_of_all_parts(monkeypatch, data, tmp_path):
     other = tmp_path / "notebook"
-    build(BuildPlan("notebook", 200, 100, GEOMETRY, 0), other, num_workers=1)
+    build(BuildPlan("notebook", 400, 100, GEOMETRY, 0), other, num_workers=1)
     prompts = tuple(dict.fromkeys([*PROMPTS, *load_manifest(other).prompts]))
     weights = write_weights(tmp_path / "weights.safetensors", prompts=prompts)
 
-    def floor() -> float:
+    def floor(home: str) -> float:
+        monkeypatch.setenv("HOME", str(tmp_path / home))
         mixture = DataConfig(mix=(f"{data}=1", f"{other}=1"))
         return evaluate(weights, mixture, num_clips=300).distribution.frechet.floor
 
-    of_all_parts = floor()
-    monkeypatch.setattr(evaluate_module, "permutation", lambda count, *_: np.arange(count))
-    assert floor() > 5 * of_all_parts
+    of_all_parts = floor("shuffled")
+    monkeypatch.setattr(build_module, "permutation", lambda count, *_: np.arange(count))
+    assert floor("in order") > 5 * of_all_parts
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ NUM_VIDEOS = 140  # three chunks of work
 @pytest.fixture(scope="module")
 def data_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    build(BuildPlan("circles", 120, 60, GEOMETRY, 0), folder, num_workers=1)
+    build(BuildPlan("circles", 160, 80, GEOMETRY, 0), folder, num_workers=1)
     return folder
 
 
@@ -50,14 +50,19 @@ def test_two_processes_give_the_numbers_of_one(data_folder, videos, tmp_path):
         data_folder,
         "--device",
         "cpu",
+        "--probe-steps",
+        3,
     )
     python_ok(*options, "--out", tmp_path / "one" / "record.json")
+    (probe,) = data_folder.glob("probe-*.safetensors")
+    probe.unlink()  # two processes train their own, to the same bits
     run_ok(*torchrun(2), *options, "--out", tmp_path / "two" / "record.json")
     one, two = read(tmp_path / "one" / "record.json"), read(tmp_path / "two" / "record.json")
     assert (one[1], two[1]) == (1, 2)
     assert one[0] == two[0]
+    assert one[0]["clip_numbers"]["agreement"]["kind"] == "prompt"
     assert one[0]["videos"]["num_readable"] == NUM_VIDEOS
-    assert one[0]["near_copies"]["num_training_clips"] == 120
+    assert one[0]["near_copies"]["num_training_clips"] == 160
 
 
 def test_what_goes_wrong_on_another_rank_is_one_line(data_folder, tmp_path):

@@ -20,7 +20,6 @@ PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 DATA_FILES = {
     "py.typed",
     *(f"pretrained/{name}.safetensors" for name in ("circles", "shapes")),
-    "evaluation/features-shapes.safetensors",
     *(f"data_tools/scenes/{name}.txt" for name in ("circles", "shapes")),
 }
 

@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from t2vgan.evaluation.clip_features import ClipFeatures
 from t2vgan.evaluation.distribution.distances import frechet_distance, kernel_distance
-from t2vgan.evaluation.distribution.fvd import PROTOCOL
 from t2vgan.utils.frozen import Frozen
 
 CLIPS_PER_FEATURE = 2  # with fewer the estimate of the covariance is unreliable
@@ -28,7 +26,7 @@ class Distribution(Frozen):
     """Distances on features; None where clips are too few."""
 
     features_sha256: str
-    """Of the file of the small classifier."""
+    """Of the probe whose features are compared."""
     frechet: Distance | None
     kernel: Distance | None
     """Unbiased, so either number may be slightly negative."""
@@ -39,37 +37,44 @@ class Distribution(Frozen):
 
 
 def measure_distribution(
-    generated: ClipFeatures, real: ClipFeatures, *, features_sha256: str, fvd_sha256: str | None
+    features: tuple[np.ndarray, np.ndarray],
+    video_features: tuple[np.ndarray, np.ndarray] | None,
+    *,
+    features_sha256: str,
+    fvd_sha256: str | None,
+    fvd_protocol: str | None,
 ) -> tuple[Distribution, list[str]]:
     """Compare generated clips (of training prompts) with real ones.
 
-    Returns the distances, and notes on those for which clips are too few.
+    Features are those of generated and of real clips, (N, F) and (M, F); `video_features` those of
+    the user's network. Returns the distances, and notes on those for which clips are too few.
     """
-    sizes = len(generated.features), len(real.features)
-    frechet = measure_distance(frechet_distance, generated.features, real.features)
-    kernel = measure_distance(kernel_distance, generated.features, real.features)
+    frechet, kernel = (
+        measure_distance(distance, *features) for distance in (frechet_distance, kernel_distance)
+    )
     fvd, notes = None, []
     if frechet is None:
-        notes.append(_missing("Frechet and kernel distance", real.features.shape[1], sizes))
-    if generated.video_features is not None and real.video_features is not None:
-        fvd = measure_distance(frechet_distance, generated.video_features, real.video_features)
+        notes.append(_missing("Frechet and kernel distance", *features))
+    if video_features is not None:
+        fvd = measure_distance(frechet_distance, *video_features)
         if fvd is None:
-            notes.append(_missing("FVD", real.video_features.shape[1], sizes))
+            notes.append(_missing("FVD", *video_features))
     return Distribution(
         features_sha256=features_sha256,
         frechet=frechet,
         kernel=kernel,
         fvd=fvd,
         fvd_weights_sha256=fvd_sha256,
-        fvd_protocol=fvd_sha256 and PROTOCOL,
+        fvd_protocol=fvd_protocol,
     ), notes
 
 
-def _missing(name: str, num_features: int, num_clips: tuple[int, int]) -> str:
+def _missing(name: str, generated: np.ndarray, real: np.ndarray) -> str:
+    needed = CLIPS_PER_FEATURE * real.shape[1]
     return (
-        f"{name}: needs {CLIPS_PER_FEATURE * num_features} readable clips of training prompts "
-        f"and {2 * CLIPS_PER_FEATURE * num_features} real ones, "
-        f"found {num_clips[0]} and {num_clips[1]}"
+        f"{name}: needs {needed} readable clips of training prompts "
+        f"and {2 * needed} real ones that the probe was not trained on, "
+        f"found {len(generated)} and {len(real)}"
     )
 
 

@@ -9,27 +9,27 @@ SMALLEST_WAY = 0.2  # of the shorter side, along a path
 MIN_STEPS = 4
 
 
-def measure_motion(frames: np.ndarray) -> np.ndarray:
-    """Measure energy and evenness of motion of clips (N, T, H, W, 3) uint8.
+def measure_motion(frames: np.ndarray, smallest_speed: float = SMALLEST_SPEED) -> np.ndarray:
+    """Measure energy and evenness of the motion of clips.
 
-    Returns (N, 2): the mean absolute difference of successive frames in grey levels, and the
-    coefficient of variation of the speed, which is that difference of each step (NaN in clips at
-    rest).
+    Frames are (N, T, H, W, 3) uint8. Returns (N, 2): the mean absolute difference of successive
+    frames in grey levels, and the coefficient of variation of the speed, which is that difference
+    of each step (NaN in clips at rest).
     """
     if frames.shape[1] < 2:
         return np.tile(np.array([0.0, np.nan]), (len(frames), 1))
     speeds = np.stack([_speeds(clip) for clip in frames])
-    return np.stack([speeds.mean(axis=1), coefficient_of_variation(speeds)], axis=1)
+    return np.stack([speeds.mean(axis=1), coefficient_of_variation(speeds, smallest_speed)], axis=1)
 
 
 def _speeds(clip: np.ndarray) -> np.ndarray:
-    """Return the mean absolute change of a clip (T, H, W, 3) in each step."""
+    """Return the mean absolute change in each step of a clip."""
     levels = clip.astype(np.int16)
     return np.abs(np.diff(levels, axis=0)).mean(axis=(1, 2, 3))
 
 
 def coefficient_of_variation(speeds: np.ndarray, smallest: float = SMALLEST_SPEED) -> np.ndarray:
-    """Return std over mean of speeds (N, S), NaN where the mean is small."""
+    """Return std over mean of speeds (N, S); NaN at rest."""
     mean = speeds.mean(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(mean < smallest, np.nan, speeds.std(axis=1) / mean)

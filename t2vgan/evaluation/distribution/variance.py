@@ -15,7 +15,7 @@ SMALLEST_VARIANCE = 1e-9  # of real clips; below it is rounding
 
 
 def group_clips(prompts: Sequence[str], labels: Sequence[str]) -> tuple[GroupedBy, list[str]]:
-    """Group clips that show the same: by prompt, else by label, else all.
+    """Group clips by prompt, else by label, else not at all.
 
     Prompts that ask for the same in other words count as one. A kind of group is used if most
     clips have at least `MIN_GROUP` in theirs.

@@ -1,1 +1,1 @@
-"""Train a small network to name what real clips show, and measure generated clips by it."""
+"""Train a small network to name what clips show."""

@@ -1,4 +1,4 @@
-"""Build a probe: load real clips, train on one half, measure the other."""
+"""Train a probe on one half of real clips, measure the other."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ SMALLEST_STD = 1e-6
 
 @dataclass(frozen=True)
 class LoadedClips:
-    """N real clips as a probe sees them, and what is measured of their pixels."""
+    """N real clips in the probe's size, with measures of their pixels."""
 
     frames: np.ndarray  # (N, T, 32, 32, 3) uint8
     prompts: list[str]
@@ -46,18 +46,21 @@ class LoadedClips:
 
 
 def build_probe(clips: RealClips, settings: ProbeSettings, device: torch.device) -> Probe:
-    """Train a probe to name the clips of some data, and measure it."""
+    """Train a probe to name the clips of some data."""
     loaded = load_clips(clips)
     targets = choose_targets(loaded.prompts, loaded.labels)
     indices = targets.of_clips(loaded.prompts, loaded.labels)
     is_training = in_training_half(len(loaded.prompts))
     training = np.flatnonzero(is_training)
     held_back = np.flatnonzero(~is_training) if targets.kind else np.arange(len(indices))
+    # Shuffled, because the parts of a mixture follow each other.
+    held_back = held_back[permutation(len(held_back), settings.seed, "held-back clips")]
     vocabulary = Vocabulary.from_prompts(
         Counter(loaded.prompts) if targets.kind == "caption" else (), MAX_WORDS
     )
-    torch.manual_seed(derive_seed(settings.seed, "probe network"))
-    network, head = ProbeNetwork(), build_head(targets, vocabulary)
+    with torch.random.fork_rng(devices=[]):  # a training run keeps its own numbers
+        torch.manual_seed(derive_seed(settings.seed, "probe network"))
+        network, head = ProbeNetwork(), build_head(targets, vocabulary)
     std, mean = torch.std_mean(to_video(torch.from_numpy(loaded.frames[:CLIPS_FOR_SCALE])))
     network.input_mean.copy_(mean)
     network.input_std.copy_(std.clamp_min(SMALLEST_STD))

@@ -36,11 +36,11 @@ def load_or_train_probe(
     device: torch.device | str = "cpu",
     path: Path | str | None = None,
 ) -> Probe:
-    """Load the probe of some data, or train it and cache it (collective).
+    """Load the probe of some data, or train and cache it.
 
-    It is cached beside the manifest of a local folder, if that can be written, else in the user's
-    cache folder. `path` names a file to load instead. The main process trains while the others
-    wait, and all load its file.
+    Collective. It is cached beside the manifest of a local folder, if that can be written, else in
+    the user's cache folder. `path` names a file to load instead. The main process trains while the
+    others wait.
 
     Raises:
         UserError: `path` is damaged or of other data, or a sample is damaged.

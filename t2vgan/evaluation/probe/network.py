@@ -1,4 +1,4 @@
-"""The network that names what a clip shows, and whose last layer gives features.
+"""The network whose features name what a clip shows.
 
 Its input is at most 16 frames of 32x32 pixels, whatever the clip's own size.
 """
@@ -101,7 +101,7 @@ def correlate_frames(frames: Tensor) -> Tensor:
 
 
 class TextEncoder(nn.Module):
-    """Map captions, as token ids and mask (N, L), to vectors (N, 64)."""
+    """Map captions, as token ids and mask, to vectors (N, 64)."""
 
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()

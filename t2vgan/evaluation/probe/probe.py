@@ -1,4 +1,4 @@
-"""A trained probe with what it measured on real clips, and its file."""
+"""Save and load a probe with its numbers of real clips."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ class RealNumbers(Frozen):
 
 
 class ProbeInfo(Frozen):
-    """How the probe of a file was trained, and what real clips measure."""
+    """How a probe was trained, and what real clips measure."""
 
     dataset_fingerprint: str
     settings: ProbeSettings
@@ -145,7 +145,7 @@ class Probe:
 
     @torch.no_grad()
     def name_clips(self, features: np.ndarray, prompts: Sequence[str]) -> np.ndarray:
-        """Return the index of what each of N clips is named as, (N,).
+        """Return the index of each clip's name, (N,).
 
         Of captions, the own one among 32 is index `targets.of_prompts`, or -1 if it is no caption
         of the real clips.

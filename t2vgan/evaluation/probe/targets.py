@@ -74,7 +74,7 @@ def choose_targets(prompts: Sequence[str], labels: Sequence[object]) -> Targets:
 
 
 def read_labels(labels: Sequence[object]) -> tuple[list[str], str]:
-    """Return labels as text, none where clips lack them, and what is wrong."""
+    """Return labels as text, or none and what is wrong."""
     given = sum(label is not None for label in labels)
     if not given:
         return [], ""

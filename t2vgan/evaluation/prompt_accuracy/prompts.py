@@ -96,12 +96,20 @@ def unknown_prompts(prompts: Iterable[str]) -> list[str]:
 
 def check_prompts(prompts: Sequence[str]) -> None:
     """Raise UserError if the grammar does not know some prompts."""
-    if unknown := unknown_prompts(prompts):
-        listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
-        raise UserError(
-            f"the meter does not know {len(unknown)} of the prompts: {listed}; it scores the"
-            " prompts of rendered scenes (docs/evaluation.md)"
-        )
+    if problem := describe_unknown(prompts):
+        raise UserError(problem)
+
+
+def describe_unknown(prompts: Iterable[str]) -> str | None:
+    """Describe the prompts that the grammar does not know, None without any."""
+    unknown = unknown_prompts(prompts)
+    if not unknown:
+        return None
+    listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+    return (
+        f"the meter does not know {len(unknown)} of the prompts: {listed}; it scores the"
+        " prompts of rendered scenes (docs/evaluation.md)"
+    )
 
 
 def scored_attributes(prompts: Iterable[str]) -> list[str]:

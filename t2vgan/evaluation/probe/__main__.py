@@ -1,0 +1,64 @@
+"""Train a probe of some data: `python -m t2vgan.evaluation.probe`."""
+
+from pathlib import Path
+
+from t2vgan.errors import UserError
+from t2vgan.utils import cli
+
+
+def train_probe(
+    *,
+    data: Path,
+    out: Path,
+    num_clips: int = 8000,
+    num_steps: int = 1250,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Train a small network to name what real clips show.
+
+    `python -m t2vgan.evaluation` trains one by itself; this is for one file that several share.
+
+    Args:
+        data: folder or URL of shards; samples with a `label` in their json have that named,
+            others their prompt, or of many prompts the right one among 32
+        out: file for the probe, to be given with --features
+        num_clips: real clips, at most: one half trains, the other is held back
+        num_steps: most training steps
+        seed: seed of the initial weights and of the order of clips
+        device: auto, cpu, cuda, cuda:1, ...
+    """
+    if num_steps < 1 or num_clips < 1:
+        name, value = ("num_steps", num_steps) if num_steps < 1 else ("num_clips", num_clips)
+        raise UserError(f"{name}={value} must be at least 1")
+    # Torch: not for --help.
+    from t2vgan.config import DataConfig
+    from t2vgan.data.mixture import open_data
+    from t2vgan.distributed.context import DistributedContext
+    from t2vgan.distributed.device import parse_device
+    from t2vgan.evaluation.probe.build import build_probe
+    from t2vgan.evaluation.probe.probe import ProbeSettings, save_probe
+    from t2vgan.evaluation.real_clips import RealClips
+
+    target = parse_device(device, DistributedContext())
+    clips = RealClips(open_data(DataConfig(path=str(data))), num_clips)
+    settings = ProbeSettings(num_clips=num_clips, num_steps=num_steps, seed=seed)
+    probe = build_probe(clips, settings, target)
+    save_probe(out, probe)
+    for note in probe.info.notes:
+        print(f"note: {note}")
+    if (accuracy := probe.info.real.accuracy) is not None:
+        real = probe.info.real
+        print(f"names the {probe.info.kind} of real clips that it was not trained on:")
+        print(f"{accuracy:7.1%} of {len(probe.info.prompts)}")
+        print(f"{real.accuracy_prompts_shuffled:7.1%} with prompts shuffled")
+        print(f"{real.accuracy_frames_shuffled:7.1%} with frames shuffled")
+    print(f"{out} written")
+
+
+def main() -> None:
+    cli.call(train_probe)
+
+
+if __name__ == "__main__":
+    cli.run(main)

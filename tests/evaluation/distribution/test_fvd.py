@@ -1,0 +1,73 @@
+"""FVD features come from a network of the user's."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models.video import r3d_18
+
+from t2vgan.checkpoint.tensor_files import write_tensors
+from t2vgan.errors import UserError
+from t2vgan.evaluation.distribution.fvd import R3D_PROTOCOL, open_video_network
+
+
+class ToyI3D(torch.nn.Module):
+    """Imitate the TorchScript I3D with channel means of the first frame."""
+
+    def forward(self, x, rescale: bool = True, resize: bool = True, return_features: bool = False):
+        assert not rescale and not resize and return_features  # noqa: PT018
+        assert x.shape[3] == 224 and x.shape[4] == 224  # noqa: PT018
+        return x[:, :, 0].mean(dim=(2, 3))
+
+
+def test_fvd_features_come_from_the_users_file(tmp_path):
+    path = tmp_path / "i3d.pt"
+    torch.jit.script(ToyI3D()).save(path)
+    frames = np.zeros((5, 4, 10, 12, 3), np.uint8)
+    frames[1] = (255, 0, 51)
+    features = open_video_network(path, "cpu").extract(frames)
+    assert features.shape == (5, 3)
+    assert features[1] == pytest.approx([1, -1, -0.6], abs=1e-5)
+    assert features[[0, 2]] == pytest.approx(-1)
+    with pytest.raises(UserError, match="no such file"):
+        open_video_network(tmp_path / "nowhere.pt", "cpu")
+    path.write_bytes(b"not a program")
+    with pytest.raises(UserError, match="not TorchScript"):
+        open_video_network(path, "cpu")
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_weights_of_r3d_18_are_a_second_door(tmp_path, suffix):
+    torch.manual_seed(0)
+    weights, path = r3d_18().state_dict(), tmp_path / f"r3d.{suffix}"
+    if suffix == "pth":
+        torch.save(weights, path)
+    else:
+        write_tensors(path, weights)
+    network = open_video_network(path, "cpu")
+    frames = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), dtype=np.uint8)
+    features = network.extract(frames)
+    assert features.shape == (2, 512)
+    assert np.isfinite(features).all()
+    assert not np.array_equal(features[0], features[1])
+    assert network.protocol == R3D_PROTOCOL
+
+
+def test_other_weights_are_named(tmp_path):
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="a state dict, but not of torchvision's r3d_18"):
+        open_video_network(tmp_path / "other.pth", "cpu")
+    torch.save({"fc.bias": torch.zeros(3), "stem.0.weight": torch.zeros(1)}, tmp_path / "cut.pth")
+    with pytest.raises(UserError, match="not an R3D-18"):
+        open_video_network(tmp_path / "cut.pth", "cpu")
+
+
+class Attack:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_a_program_in_a_file_of_weights_is_not_run(tmp_path, capsys):
+    torch.save({"fc.bias": Attack()}, tmp_path / "attack.pth")
+    with pytest.raises(UserError, match="not TorchScript"):
+        open_video_network(tmp_path / "attack.pth", "cpu")
+    assert "executed" not in capsys.readouterr().out
