@@ -126,9 +126,10 @@ def standardise(network: ProbeNetwork, frames: np.ndarray) -> np.ndarray:
     """
     features = torch.from_numpy(extract_features(network, frames))
     std, mean = torch.std_mean(features, dim=0)
+    std = torch.where(std > SMALLEST_STD, std, 1)
     network.feature_mean.copy_(mean)
-    network.feature_std.copy_(torch.where(std > SMALLEST_STD, std, 1))
-    return extract_features(network, frames)
+    network.feature_std.copy_(std)
+    return ((features - mean) / std).numpy()
 
 
 def measure_real(

@@ -176,10 +176,19 @@ class Probe:
             confusion[names[asked]][names[found]] = count
         return confusion
 
+    @cached_property
+    def held_back_names(self) -> np.ndarray:
+        """Indices of the names that held-back real clips show.
+
+        Training has learned the captions of its own half by heart, and would prefer them.
+        """
+        return np.unique(self.targets.of_prompts(self.info.prompts))
+
     def _draw_others(self, prompt: str, number: int) -> list[int]:
         """Draw 31 other captions, the same for every clip of this number."""
+        pool = self.held_back_names
         generator = random_generator(self.info.settings.seed, "captions", number)
-        order = generator.random(len(self.info.names)).argsort()[:NUM_CANDIDATES].tolist()
+        order = pool[generator.random(len(pool)).argsort()[:NUM_CANDIDATES]].tolist()
         return [p for p in order if self.info.names[p] != prompt][: NUM_CANDIDATES - 1]
 
 
