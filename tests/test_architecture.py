@@ -12,7 +12,7 @@ COMMON = {"config", "errors", "tokenizer", "utils", "video"}  # any package may 
 ARROWS = {
     "data": "media",
     "data_tools": "data media",
-    "evaluation": "checkpoint data distributed gan media pipeline",
+    "evaluation": "checkpoint data distributed media pipeline",
     "gan": "data distributed models",
     "pipeline": "checkpoint models",
     "t2vgan": "pipeline",
