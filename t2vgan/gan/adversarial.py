@@ -39,6 +39,7 @@ class AdversarialTraining:
         pixel_std: Sequence[float] = UNIT_STD,
     ) -> None:
         self.train = train
+        self.pixel_std = torch.tensor(pixel_std, device=context.device).view(-1, 1, 1, 1)
         self.camera_variation = model.camera_variation if isinstance(model, ClipGanConfig) else 0.0
         self.context = context
         self.precision = choose_precision(train.precision, context.device)
@@ -191,9 +192,26 @@ class AdversarialTraining:
         with self.autocast():
             fake_video = self.generator.ddp(batch.generator_latents, *batch.conditions)
             fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
+        self.log_video_gradient(fake_video)
         loss = self.objective.generator(self.real_logits(batch), to_float32(fake_logits))
         self.metrics.add("loss/generator", loss)
         return loss + self.recovery_loss(recovered, batch.generator_latents, schedule)
+
+    def log_video_gradient(self, fake_video: Tensor) -> None:
+        """Log the norm of the gradient of each clip's loss to its pixels, in standard units.
+
+        Logged when the backward pass, of a mean over this rank's clips, reaches the video.
+        """
+        num_clips = self.train.global_batch_size // self.context.world_size
+        loss_scale = self.generator.grad_scaler.scale(torch.ones((), device=fake_video.device))
+
+        def log(gradient: Tensor) -> None:
+            standard = to_float32(gradient) * self.pixel_std
+            norms = torch.linalg.vector_norm(standard.flatten(1), dim=1)
+            self.metrics.add("gradient_norm/video", norms * num_clips / loss_scale)
+
+        if fake_video.requires_grad:
+            fake_video.register_hook(log)
 
     def recovery_loss(self, recovered: Tensor, latents: Tensor, schedule: Schedule) -> Tensor:
         """Return the weighted squared error of the recovered latents (B,)."""

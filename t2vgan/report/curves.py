@@ -26,6 +26,14 @@ EVALUATION_CHARTS = (
     Chart("Distance from the ideal path", {"path_residual": "distance"}, unit="pixels", low=0),
     Chart("Diversity, 1 is that of real clips", {"diversity": "diversity"}, low=0, high=1),
 )
+VARIETY_CHARTS = (
+    Chart(
+        "What prompts and seeds change, 1 as in real clips",
+        {"prompts": "prompts", "seeds": "seeds"},
+        low=0,
+        high=1,
+    ),
+)
 TRAIN_CHARTS = (
     Chart(
         "Loss",
@@ -36,6 +44,7 @@ TRAIN_CHARTS = (
         },
     ),
     Chart("Logits", {"logits/real": "real", "logits/fake": "fake"}),
+    Chart("Gradient of the loss to the pixels", {"gradient_norm/video": "norm"}, log=True),
     Chart("Gradient penalty", {"penalty": "penalty"}, log=True),
     Chart("Weight of the penalty, gamma", {"gamma": "gamma"}, low=0),
     Chart(
@@ -60,6 +69,7 @@ def build_curves(run: Run) -> list[Plot]:
     """Plot every number against clips seen, the important ones first."""
     return [
         *build_plots(run.evaluations, EVALUATION_CHARTS),
+        *build_plots(run.variety, VARIETY_CHARTS),
         *build_plots(run.train, TRAIN_CHARTS),
         *build_plots(run.train, _charts_of_unknown_keys(run.train)),
     ]

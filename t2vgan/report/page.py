@@ -44,6 +44,7 @@ def render_page(run: Run) -> str:
         accuracy_source=accuracy_source,
         time_to_target=_time_to_target(run),
         device=_device(run.environment),
+        alarms=_format_alarms(run),
         warnings=_format_warnings(run),
         seeds=build_seeds_sheet(run, problems),
         moments=build_moments_sheet(run, problems),
@@ -93,10 +94,16 @@ def _device(environment: Record) -> tuple[str, str]:
     return device, ", ".join(remarks)
 
 
+def _format_alarms(run: Run) -> list[str]:
+    """Return the alarms that are on, since when, and what to try."""
+    return [f"alarm since {step}: {message}" for step, _, message in _format_events(run.alarms)]
+
+
 def _format_warnings(run: Run) -> list[str]:
     """Return the last warnings, latest first, and how many came before."""
-    events = _format_events(run.warnings[-MAX_WARNINGS:])
-    hidden = len(run.warnings) - MAX_WARNINGS
+    warnings = [event for event in run.warnings if event not in run.alarms]
+    events = _format_events(warnings[-MAX_WARNINGS:])
+    hidden = len(warnings) - MAX_WARNINGS
     shown = [f"{step}: {message}" for step, _, message in reversed(events)]
     return shown + ([f"{format_count(hidden)} earlier warnings"] if hidden > 0 else [])
 

@@ -35,6 +35,7 @@ class Run:
     train: Sequence[Record] = ()
     samples: Sequence[Record] = ()  # each prompt once
     seeds: Sequence[Record] = ()  # some prompts with several seeds
+    variety: Sequence[Record] = ()  # what prompts and seeds change
     evaluations: Sequence[Record] = ()
     events: Sequence[Record] = ()
     problems: Sequence[str] = ()  # what could not be read, for the reader of the page
@@ -46,13 +47,20 @@ class Run:
     @property
     def last(self) -> Record:
         """Return the record furthest into training."""
-        records = (*self.train, *self.samples, *self.seeds, *self.evaluations, *self.events)
+        kinds = (self.train, self.samples, self.seeds, self.variety, self.evaluations, self.events)
+        records = [record for kind in kinds for record in kind]
         return max(records or [self.data], key=lambda record: (record["step"], record["seconds"]))
 
     @property
     def warnings(self) -> list[Record]:
-        """Return the events that need attention: bad steps, bad data, collapse."""
+        """Return the events that need attention: bad steps, bad data, alarms."""
         return [event for event in self.events if event.get("warning") is True]
+
+    @property
+    def alarms(self) -> list[Record]:
+        """Return the events that raised the alarms which are not over."""
+        latest = {name: event for event in self.events if (name := get_text(event, "alarm"))}
+        return [event for event in latest.values() if event.get("over") is not True]
 
     @property
     def best_evaluation(self) -> Record | None:
@@ -90,7 +98,7 @@ def read_run(run_dir: Path) -> Run:
     records = _read_metrics(metrics, problems)
     by_kind = {
         kind: [record for record in records if record["kind"] == kind]
-        for kind in ("data", "train", "samples", "seeds", "evaluation", "event")
+        for kind in ("data", "train", "samples", "seeds", "variety", "evaluation", "event")
     }
     if not any(by_kind.values()):
         raise UserError(f"{metrics} holds no readable record; train the run first")
@@ -105,6 +113,7 @@ def read_run(run_dir: Path) -> Run:
         train=by_kind["train"],
         samples=by_kind["samples"],
         seeds=by_kind["seeds"],
+        variety=by_kind["variety"],
         evaluations=by_kind["evaluation"],
         events=by_kind["event"],
         problems=problems,

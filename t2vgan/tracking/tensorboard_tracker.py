@@ -33,6 +33,8 @@ class TensorBoardTracker:
             self.add_animation(self.run_dir / record["animation"], step, time)
         if record["kind"] == "evaluation":
             self.writer.add_text("evaluation/prompts", markdown_table(record), step, time)
+        if record.get("alarm"):
+            self.writer.add_text("alarms", record["message"], step, time)
         self.writer.flush()
 
     def add_animation(self, path: Path, step: int, time: float) -> None:

@@ -47,6 +47,10 @@ class WandbTracker:
         if record["kind"] == "weights":
             self.log_weights(record)
             return
+        if record.get("alarm") and record.get("warning"):
+            title, name = record["alarm"].replace("_", " "), self.run_dir.resolve().name
+            text = f"{name}, step {record['step']}: {record['message']}"
+            self.run.alert(title, text, level="WARN")
         row: dict[str, Any] = scalars(record)
         if record["kind"] == "samples":
             # The animation that exists: encoding one for each prompt costs a third of a second.

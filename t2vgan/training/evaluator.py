@@ -19,12 +19,14 @@ from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.sample_grids import (
+    NUM_SEEDS,
     prompts_of,
     save_real_clips,
     save_samples,
     save_strips,
     varied_prompts_of,
 )
+from t2vgan.training.variety import Differences, Variety, measure_generated, read_real_differences
 from t2vgan.utils.console import format_error
 
 BATCH_SIZE = 20
@@ -124,6 +126,8 @@ class Evaluator:
             return False
         if self.context.is_main:
             run_dir, name = self.config.run_dir, f"step_{step:08d}_seeds"
+            generated = measure_generated(clips[num_prompts:], NUM_SEEDS)
+            self.logger.log_variety(Variety(generated, self.real_differences))
             try:
                 record = save_strips(run_dir, name, clips[num_prompts:], varied, self.manifest)
                 self.logger.log("seeds", **record)
@@ -156,6 +160,15 @@ class Evaluator:
         diversity = None if real is None else compare(scores, real).diversity
         self.logger.log_evaluation(scores, diversity)
         return scores.accuracy or 0.0
+
+    @cached_property
+    def real_differences(self) -> Differences:
+        """Differences between real clips, to which those of generated ones are relative."""
+        try:
+            return read_real_differences(self.data.parts)
+        except (UserError, OSError) as error:
+            self.logger.log_warning(f"no variety is measured ({format_error(error)})")
+            return Differences(None, None)
 
     @cached_property
     def real_scores(self) -> Scores | None:

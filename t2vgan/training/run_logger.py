@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from t2vgan.config import Config
@@ -10,9 +11,10 @@ from t2vgan.distributed.device import describe_device, describe_processes, peak_
 from t2vgan.evaluation.scores import Scores
 from t2vgan.tracking import BackgroundTracker, start_tracking
 from t2vgan.tracking.metrics_log import JsonlLogger
-from t2vgan.training.collapse import CollapseMonitor
+from t2vgan.training.alarms import FINDINGS, AlarmChange, AlarmMonitor
 from t2vgan.training.run_dir import write_run_files
 from t2vgan.training.state import TrainingClock, TrainState
+from t2vgan.training.variety import Variety
 from t2vgan.utils.console import escape_control_chars, print_stderr
 from t2vgan.utils.environment import describe_environment
 
@@ -22,11 +24,16 @@ RATE_RECORDS = 10  # that the rate shown is a mean over
 class RunLogger:
     """Write the run's records and status lines; on the main rank."""
 
-    def __init__(self, config: Config, context: DistributedContext, clock: TrainingClock) -> None:
-        self.config, self.context, self.clock = config, context, clock
+    def __init__(
+        self,
+        config: Config,
+        context: DistributedContext,
+        clock: TrainingClock,
+        alarms: AlarmMonitor,
+    ) -> None:
+        self.config, self.context, self.clock, self.alarms = config, context, clock, alarms
         self.log_file = JsonlLogger(config.run_dir, context.is_main)
         self.tracker: BackgroundTracker | None = None
-        self.collapse = CollapseMonitor()
         self.recent: deque[tuple[float, int]] = deque(maxlen=RATE_RECORDS)  # (seconds, clips)
 
     def open(self, *, precision: str, rollbacks: int, changes: Sequence[str]) -> None:
@@ -60,8 +67,12 @@ class RunLogger:
             reason = reason or "another process stopped"
             self.log_event(f"stopped at step {step} ({reason}); the same command resumes")
         else:
+            active = self.alarms.active
+            alarms = f", with {len(active)} alarm{'s'[: len(active) > 1]}," if active else ""
             seconds = f"{self.clock.training.seconds:.0f} s of training"
-            self.log_event(f"complete at step {step} after {seconds}: {run_dir}")
+            self.log_event(f"complete{alarms} at step {step} after {seconds}: {run_dir}")
+            for name in active:
+                self.print(f"alarm: {FINDINGS[name]}")
         self.context.run_on_main(self.log_file.close)
 
     def end_tracking(self) -> None:
@@ -81,7 +92,7 @@ class RunLogger:
             memory_gb=peak_memory_gb(),
             **({"untracked_records": self.tracker.num_dropped} if self.tracker else {}),
         )
-        self.log_warning(self.collapse.check_losses(metrics))
+        self.log_alarms(self.alarms.check_metrics(metrics, self.progress))
         self.log_file.print_status(
             step=self.clock.step,
             num_steps=self.config.train.num_steps,
@@ -101,12 +112,29 @@ class RunLogger:
     def log_evaluation(self, scores: Scores, diversity: float | None) -> None:
         """Write a record of an evaluation, and print its accuracy."""
         self.log("evaluation", **scores.model_dump(), diversity=diversity)
-        self.log_warning(self.collapse.check_diversity(diversity))
+        self.log_alarms(self.alarms.check_diversity(diversity))
         held_out = scores.accuracy_held_out
         self.print(
             f"step {self.clock.step}: accuracy {scores.accuracy or 0:.1%}"
             + ("" if held_out is None else f", held-out prompts {held_out:.1%}")
         )
+
+    def log_variety(self, variety: Variety) -> None:
+        """Write a record of what prompts and seeds change."""
+        self.log("variety", prompts=variety.prompts, seeds=variety.seeds, **asdict(variety))
+        self.log_alarms(self.alarms.check_variety(variety, self.progress))
+
+    def log_alarms(self, changes: Sequence[AlarmChange]) -> None:
+        """Log and print alarms that were raised, and those that are over."""
+        for change in changes:
+            state = {"over": True} if change.is_over else {"warning": True}
+            self.log("event", message=change.message, alarm=change.name, **state)
+            self.print(f"alarm: {change.message}")
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done."""
+        return self.clock.step / self.config.train.num_steps
 
     def track_weights(self, state: TrainState, is_best: bool) -> None:
         """Send new weights to the tracker; called from the writing thread."""

@@ -17,8 +17,10 @@ from t2vgan.errors import RunStoppedError
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import BatchPreparer
 from t2vgan.gan.mismatched_prompts import HardPrompts
+from t2vgan.models.layers import RGB
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary, tokenize
+from t2vgan.training.alarms import AlarmMonitor
 from t2vgan.training.bad_samples import BadSamples
 from t2vgan.training.checkpointer import CheckpointManager, build_weights_info
 from t2vgan.training.evaluator import Evaluator
@@ -74,7 +76,9 @@ class Trainer:
         )
         self.clock = TrainingClock(config.train.global_batch_size)
         self.rollbacks = 0
-        self.logger = RunLogger(config, context, self.clock)
+        num_values = config.train.frames_per_clip * geometry.height * geometry.width * RGB
+        self.alarms = AlarmMonitor(config.train, num_values)
+        self.logger = RunLogger(config, context, self.clock, self.alarms)
         self.evaluator = Evaluator(config, context, data, self.vocabulary, self.logger)
         self.checkpoints = CheckpointManager(
             config, self.gan, manifest.fingerprint, self.logger.track_weights
@@ -236,6 +240,7 @@ class Trainer:
             bad_steps=self.nonfinite.counts.copy(),
             bad_steps_in_a_row=self.nonfinite.in_a_row,
             rollbacks=self.rollbacks,
+            alarms=self.alarms.in_a_row.copy(),
             best_accuracy=self.evaluator.best_accuracy,
             best_step=self.evaluator.best_step,
             loss_scales=self.gan.loss_scales,
@@ -252,6 +257,7 @@ class Trainer:
         self.clock.load(state)
         self.bad_samples.load(state.bad_clips)
         self.nonfinite.load(state)
+        self.alarms.in_a_row = state.alarms.copy()
         self.rollbacks = state.rollbacks
         self.evaluator.set_best(state.best_accuracy, state.best_step)
         self.gan.metrics.load_state_dict(state.unread_notes)

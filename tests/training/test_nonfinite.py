@@ -1,11 +1,10 @@
-"""Steps that are not finite, and training that collapses."""
+"""Steps that are not finite."""
 
 from collections.abc import Sequence
 
 import pytest
 
 from t2vgan.errors import UserError
-from t2vgan.training.collapse import CollapseMonitor
 from t2vgan.training.nonfinite import NonFiniteSteps, NonFiniteStop
 
 
@@ -70,25 +69,3 @@ def test_rolling_back_again_gives_the_same_order(tmp_path):
     assert stop.rollbacks_after(1) == 1, "a checkpoint saved since then says so"
     NonFiniteStop(step=7, rollbacks=1).write(tmp_path)
     assert NonFiniteStop.read(tmp_path).rollbacks_after(1) == 2
-
-
-def test_a_saturated_discriminator_is_warned_of_once_per_spell():
-    monitor = CollapseMonitor()
-
-    def warns(loss: float, times: int) -> list[bool]:
-        metrics = {"loss/discriminator": loss}
-        return [monitor.check_losses(metrics) is not None for _ in range(times)]
-
-    assert warns(0.5, 5) == [False] * 5
-    assert warns(0.001, 7) == [False] * 4 + [True] + [False] * 2
-    assert warns(0.5, 1) == [False]
-    assert warns(0.001, 6) == [False] * 4 + [True, False]
-
-
-def test_collapse_is_warned_of_once_per_spell():
-    monitor = CollapseMonitor()
-    warnings = [monitor.check_diversity(value) for value in (0.4, None, 0.05, 0.04, 0.2, 0.05)]
-    assert [message is not None for message in warnings] == [
-        False, False, True, False, False, True,
-    ]  # fmt: skip
-    assert "collapsed" in warnings[2]

@@ -1,0 +1,157 @@
+"""Detect training that fails without stopping, and name what to try.
+
+An alarm is raised when its finding holds for some records in a row, and is over with the first
+record in which it does not.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from t2vgan.config import TrainConfig
+from t2vgan.training.variety import Variety
+
+SATURATED_LOSS = 0.01  # of the discriminator: it separates nearly every pair
+INDIFFERENCE = 0.01  # of both losses from those of equal logits
+WEAK_GRADIENT = 0.05  # of the generator's loss, for a step of one std in all pixels of a clip
+COLLAPSED_DIVERSITY = 0.1  # of that of real clips
+ALIKE_PROMPTS = 0.05  # difference that prompts make, over that of real clips
+ALIKE_SEEDS = 0.15
+CHANCE_RECOVERY = 0.95  # loss; predicting 0 for normal latents gives 1
+PROMPTS_FROM = 0.25  # share of the run after which prompts must make a difference
+
+
+class Finding(NamedTuple):
+    """What an alarm reports."""
+
+    found: str
+    remedy: str
+    num_records: int
+    """Records in a row in which it must hold."""
+
+    def __str__(self) -> str:
+        return f"{self.found}; try {self.remedy}"
+
+
+FINDINGS = {
+    "saturated_discriminator": Finding(
+        f"the discriminator is saturated: its loss is below {SATURATED_LOSS}",
+        "a higher --train.gamma-start and --train.gamma-end, or a lower --train.discriminator-lr",
+        num_records=5,
+    ),
+    "blind_discriminator": Finding(
+        "the discriminator is blind: real and generated clips get the same score, and no gradient"
+        " reaches the pixels",
+        "a tenth of --train.gamma-start and --train.gamma-end, and data whose clips are neither"
+        " nearly black nor nearly uniform",
+        num_records=10,
+    ),
+    "prompts_ignored": Finding(
+        "prompts make no difference: clips of one seed differ by less than"
+        f" {ALIKE_PROMPTS:.0%} of what real clips of different prompts do",
+        "a higher --train.mismatched-weight, more steps at --train.lr-hold, and captions that"
+        " describe what the clips show",
+        num_records=1,
+    ),
+    "seeds_ignored": Finding(
+        "seeds make no difference: clips of one prompt differ by less than"
+        f" {ALIKE_SEEDS:.0%} of what real clips of one prompt do",
+        "a higher --train.recovery-weight or --train.recovered-latents, or a lower --train.lr-hold",
+        num_records=1,
+    ),
+    "latents_not_recovered": Finding(
+        "nothing is read back: the discriminator recovers latents no better than chance",
+        "a higher --train.recovery-weight, or a lower --train.lr-hold, from which on it counts",
+        num_records=5,
+    ),
+    "collapsed_generator": Finding(
+        f"clips of one prompt are alike: their diversity is below {COLLAPSED_DIVERSITY} of that of"
+        " real clips; the generator has collapsed",
+        "an earlier checkpoint, or a higher --train.gamma-start and --train.gamma-end",
+        num_records=1,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class AlarmChange:
+    """An alarm that was raised, or is over."""
+
+    name: str
+    is_over: bool
+
+    @property
+    def message(self) -> str:
+        finding = FINDINGS[self.name]
+        return f"over: {finding.found}" if self.is_over else str(finding)
+
+
+class AlarmMonitor:
+    """Raise alarms from the records of a run, once for as long as they last.
+
+    `num_values` is the number of values of a clip that the discriminator is shown.
+    """
+
+    def __init__(self, train: TrainConfig, num_values: int) -> None:
+        self.train, self.num_values = train, num_values
+        self.in_a_row: dict[str, int] = {}
+        """Records in a row in which each finding held."""
+
+    @property
+    def active(self) -> list[str]:
+        """The alarms that are on."""
+        counts = self.in_a_row
+        return [name for name, f in FINDINGS.items() if counts.get(name, 0) >= f.num_records]
+
+    def check_metrics(self, metrics: Mapping[str, float], progress: float) -> list[AlarmChange]:
+        """Check a record of training metrics.
+
+        `progress` is 0 at the run's start and 1 at its end.
+        """
+        loss = metrics["loss/discriminator"]
+        changes = self._update("saturated_discriminator", loss < SATURATED_LOSS)
+        changes += self._update("blind_discriminator", self._is_blind(metrics))
+        if (recovery := metrics.get("recovery/loss")) is not None:
+            is_late = progress >= self.varied_from
+            changes += self._update("latents_not_recovered", is_late and recovery > CHANCE_RECOVERY)
+        return changes
+
+    def check_variety(self, variety: Variety, progress: float) -> list[AlarmChange]:
+        """Check what prompts and seeds change in generated clips."""
+        changes = []
+        for name, value, limit, since in (
+            ("prompts_ignored", variety.prompts, ALIKE_PROMPTS, PROMPTS_FROM),
+            ("seeds_ignored", variety.seeds, ALIKE_SEEDS, self.varied_from),
+        ):
+            if value is not None:
+                changes += self._update(name, progress >= since and value < limit)
+        return changes
+
+    def check_diversity(self, diversity: float | None) -> list[AlarmChange]:
+        """Check the diversity of an evaluation, relative to real clips."""
+        if diversity is None:
+            return []
+        return self._update("collapsed_generator", diversity < COLLAPSED_DIVERSITY)
+
+    @property
+    def varied_from(self) -> float:
+        """Progress after which clips of one prompt must differ: half of the terms' rise."""
+        return (1 + self.train.lr_hold) / 2
+
+    def _is_blind(self, metrics: Mapping[str, float]) -> bool:
+        equal_logits = math.log(2)
+        both = 1 if self.train.loss == "relativistic" else 2  # losses of real and of fake clips
+        gradient = metrics.get("gradient_norm/video")
+        return (
+            gradient is not None
+            and abs(metrics["loss/discriminator"] - both * equal_logits) < INDIFFERENCE
+            and abs(metrics["loss/generator"] - equal_logits) < INDIFFERENCE
+            and gradient * math.sqrt(self.num_values) < WEAK_GRADIENT
+        )
+
+    def _update(self, name: str, holds: bool) -> list[AlarmChange]:
+        was_active = name in self.active
+        self.in_a_row[name] = self.in_a_row.get(name, 0) + 1 if holds else 0
+        is_active = name in self.active
+        return [AlarmChange(name, is_over=was_active)] if is_active != was_active else []

@@ -1,0 +1,102 @@
+"""Alarms: when each is raised, when it is over, and what a resumed run remembers."""
+
+import math
+
+import pytest
+
+from t2vgan.config import TrainConfig
+from t2vgan.training.alarms import FINDINGS, AlarmMonitor
+from t2vgan.training.variety import Differences, Variety
+
+LOG2 = math.log(2)
+HEALTHY = {
+    "loss/discriminator": 0.5, "loss/generator": 0.9, "gradient_norm/video": 0.1,
+    "recovery/loss": 0.3,
+}  # fmt: skip
+
+
+def monitor(**train) -> AlarmMonitor:
+    return AlarmMonitor(TrainConfig(**train), num_values=10_000)
+
+
+def changes(alarms: AlarmMonitor, progress: float, times: int, **metrics) -> list[str]:
+    """Return what changes in some equal records in a row."""
+    record = HEALTHY | {name.replace("_", "/", 1): value for name, value in metrics.items()}
+    found = [alarms.check_metrics(record, progress) for _ in range(times)]
+    return [
+        f"{number}: {change.name}{' over' * change.is_over}"
+        for number, part in enumerate(found, start=1)
+        for change in part
+    ]
+
+
+def variety(prompts: float | None, seeds: float | None) -> Variety:
+    return Variety(Differences(prompts, seeds), Differences(1.0, 1.0))
+
+
+def test_a_saturated_discriminator_raises_one_alarm_per_spell():
+    alarms = monitor()
+    assert changes(alarms, 0.1, 5) == []
+    assert changes(alarms, 0.1, 7, loss_discriminator=0.001) == ["5: saturated_discriminator"]
+    assert changes(alarms, 0.1, 2) == ["1: saturated_discriminator over"]
+    assert changes(alarms, 0.1, 6, loss_discriminator=0.001) == ["5: saturated_discriminator"]
+
+
+@pytest.mark.parametrize(("loss", "both"), [("relativistic", 1), ("non_saturating", 2), ("bce", 2)])
+def test_blind_is_who_scores_all_alike_and_sends_no_gradient(loss, both):
+    alarms = monitor(loss=loss)
+    indifferent = {"loss_discriminator": both * LOG2 + 0.005, "loss_generator": LOG2 - 0.005}
+    record = HEALTHY | {"loss/discriminator": both * LOG2, "loss/generator": LOG2}
+    assert changes(alarms, 0.1, 20, **indifferent) == [], "the pixels have a gradient"
+    blind = record | {"gradient_norm/video": 4e-4}  # 0.04 for a step of one std in all pixels
+    found = [alarms.check_metrics(blind, 0.1) for _ in range(12)]
+    assert [bool(part) for part in found] == [False] * 9 + [True] + [False] * 2
+    assert found[9][0].name == "blind_discriminator"
+    assert [c.is_over for c in alarms.check_metrics(record, 0.1)] == [True]
+
+
+def test_latents_must_be_recovered_once_the_loss_counts():
+    alarms = monitor(lr_hold=0.4)
+    assert changes(alarms, 0.6, 9, recovery_loss=0.99) == []
+    assert changes(alarms, 0.7, 9, recovery_loss=0.99) == ["5: latents_not_recovered"]
+    assert changes(alarms, 0.9, 1) == ["1: latents_not_recovered over"]
+    without = {name: value for name, value in HEALTHY.items() if name != "recovery/loss"}
+    assert alarms.check_metrics(without, 1.0) == []
+
+
+def test_prompts_and_seeds_must_make_a_difference_when_their_time_has_come():
+    alarms = monitor(lr_hold=0.4)
+    assert alarms.check_variety(variety(0.01, 0.01), 0.2) == []
+    assert [c.name for c in alarms.check_variety(variety(0.01, 0.01), 0.3)] == ["prompts_ignored"]
+    (seeds,) = alarms.check_variety(variety(0.01, 0.01), 0.7)
+    assert (seeds.name, seeds.is_over) == ("seeds_ignored", False)
+    assert "--train.recovery-weight" in seeds.message
+    assert alarms.check_variety(variety(None, None), 0.8) == [], "not measured: nothing is known"
+    over = alarms.check_variety(variety(0.9, 0.9), 0.9)
+    assert {(c.name, c.is_over) for c in over} == {
+        ("prompts_ignored", True), ("seeds_ignored", True),
+    }  # fmt: skip
+    assert alarms.active == []
+
+
+def test_collapse_is_one_alarm_per_spell():
+    alarms = monitor()
+    found = [alarms.check_diversity(value) for value in (0.4, None, 0.05, 0.04, None, 0.2, 0.05)]
+    states = [[c.is_over for c in part] for part in found]
+    assert states == [[], [], [False], [], [], [True], [False]]
+
+
+def test_a_resumed_run_goes_on_counting_and_does_not_repeat():
+    before, after = monitor(), monitor()
+    assert changes(before, 0.1, 4, loss_discriminator=0.001) == []
+    after.in_a_row = before.in_a_row.copy()
+    assert changes(after, 0.1, 3, loss_discriminator=0.001) == ["1: saturated_discriminator"]
+
+
+def test_every_finding_names_options_that_exist():
+    fields = TrainConfig.model_fields
+    for finding in FINDINGS.values():
+        options = [part for part in finding.remedy.split() if part.startswith("--train.")]
+        assert options
+        for option in options:
+            assert option.strip(",").removeprefix("--train.").replace("-", "_") in fields
