@@ -172,6 +172,9 @@ class TrainConfig(Versioned):
     """Seed of everything random in a run."""
     num_steps: PositiveInt = 4000
     """Length of the run; schedules run from 0 to 1 over it."""
+    lengthening: Literal["constant", "stretch"] = "constant"
+    """Schedules of a run resumed with another `num_steps`. constant: they keep their length, and
+    after its end their last values; stretch: after a warm-up they follow the new length."""
     global_batch_size: PositiveInt = 16
     """Clips per update over all processes."""
     micro_batch_size: NonNegativeInt = 0

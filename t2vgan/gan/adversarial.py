@@ -15,7 +15,7 @@ from t2vgan.gan.ema import Ema
 from t2vgan.gan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
-from t2vgan.gan.schedules import Schedule, compute_schedule
+from t2vgan.gan.schedules import Length, Schedule, compute_progress, compute_schedule
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.layers import NO_MEAN, UNIT_STD, to_float32
 from t2vgan.utils.seeds import derive_seed
@@ -66,6 +66,8 @@ class AdversarialTraining:
         )
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
         self.metrics = MetricAccumulator(context)
+        self.lengths: list[Length] = [(0, train.num_steps)]
+        """Lengths that the schedules follow; a checkpoint holds them."""
 
     def _with_optimizer(
         self, name: str, network: nn.Module, learning_rate: float
@@ -233,7 +235,11 @@ class AdversarialTraining:
 
     def schedule(self, step: int) -> Schedule:
         """Return the scheduled values of a step."""
-        return compute_schedule(self.train, self.camera_variation, step)
+        return compute_schedule(self.train, self.camera_variation, step, self.progress(step))
+
+    def progress(self, step: int) -> float:
+        """Return the progress of the schedules at a step, 0 to 1."""
+        return compute_progress(self.lengths, step)
 
     def schedule_metrics(self, step: int) -> dict[str, float]:
         """Return the scheduled values of a step by their names in metrics.jsonl."""

@@ -4,9 +4,15 @@ Pure functions of a run's progress, which is 0 at its start and 1 at its end.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from t2vgan.config import TrainConfig
+
+WARMUP = 0.1  # of the steps that are left, to come to the progress of a new length
+
+Length = tuple[int, int]
+"""(step, num_steps): from this step on, schedules follow a run of so many steps."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,34 @@ class Schedule:
         return {name: value for name, value in values.items() if value is not None}
 
 
-def compute_schedule(train: TrainConfig, camera_variation: float, step: int) -> Schedule:
+def compute_progress(lengths: Sequence[Length], step: int) -> float:
+    """Return the progress at a step of a run whose length changed.
+
+    Within `WARMUP` it goes from its last value to that of the new length, and with it, without a
+    jump, all that depends on it. After the end it is 1.
+    """
+    *earlier, (since, num_steps) = [length for length in lengths if length[0] <= step]
+    progress = min(step / num_steps, 1.0)
+    if not earlier:
+        return progress
+    share = min((step - since) / warmup_steps((since, num_steps)), 1.0)
+    return share * progress + (1 - share) * compute_progress(earlier, since)
+
+
+def warmup_steps(length: Length) -> int:
+    """Return the steps until the progress is that of a new length."""
+    since, num_steps = length
+    return max(1, round(WARMUP * (num_steps - since)))
+
+
+def compute_schedule(
+    train: TrainConfig, camera_variation: float, step: int, progress: float
+) -> Schedule:
     """Return the schedule of a step.
 
     Learning rates fall, and the terms for variety rise, from `lr_hold` on. The penalty comes every
     `penalty_every_steps` steps with a weight that makes up for the steps without.
     """
-    progress = step / train.num_steps
     decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)
     rise = cosine(progress, start=0.0, end=1.0, hold=train.lr_hold)
     every, gamma = train.penalty_every_steps, 0.0

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from t2vgan.config import Config
 from t2vgan.errors import UserError
+from t2vgan.gan.schedules import Length
 from t2vgan.utils.files import atomic_write_bytes
 from t2vgan.utils.frozen import flatten, format_faults
 
@@ -29,6 +30,7 @@ CHANGEABLE = frozenset(
         "data.max_bad_fraction",
         "data.read_timeout_seconds",
         "train.num_steps",
+        "train.lengthening",
         "train.micro_batch_size",
         "train.precision",
         "log_every_steps",
@@ -75,6 +77,14 @@ def check_same_run(config: Config) -> list[str]:
             " make it another run; set them back, or start one with --run-dir"
         )
     return list(changed.values())
+
+
+def read_lengths(run_dir: Path) -> list[Length]:
+    """Read the lengths that a run's schedules follow, for checkpoints without them."""
+    path = run_dir / RUN_NAME
+    if path.exists() and (lengths := json.loads(path.read_text()).get("schedule_lengths")):
+        return [(since, num_steps) for since, num_steps in lengths]
+    return [(0, load_config(run_dir / CONFIG_NAME).train.num_steps)]
 
 
 def check_same_data(config: Config, fingerprint: str, trained_on: object) -> None:

@@ -1,7 +1,7 @@
 """Log metrics, events and warnings to metrics.jsonl, the terminal and the tracker."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +9,7 @@ from t2vgan.config import Config
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import describe_device, describe_processes, peak_memory_gb
 from t2vgan.evaluation.scores import Scores
+from t2vgan.gan.schedules import Length
 from t2vgan.tracking import BackgroundTracker, start_tracking
 from t2vgan.tracking.metrics_log import JsonlLogger
 from t2vgan.training.alarms import FINDINGS, AlarmChange, AlarmMonitor
@@ -30,13 +31,22 @@ class RunLogger:
         context: DistributedContext,
         clock: TrainingClock,
         alarms: AlarmMonitor,
+        compute_progress: Callable[[int], float],
     ) -> None:
         self.config, self.context, self.clock, self.alarms = config, context, clock, alarms
+        self.compute_progress = compute_progress
         self.log_file = JsonlLogger(config.run_dir, context.is_main)
         self.tracker: BackgroundTracker | None = None
         self.recent: deque[tuple[float, int]] = deque(maxlen=RATE_RECORDS)  # (seconds, clips)
 
-    def open(self, *, precision: str, rollbacks: int, changes: Sequence[str]) -> None:
+    def open(
+        self,
+        *,
+        precision: str,
+        rollbacks: int,
+        changes: Sequence[str],
+        schedule_lengths: Sequence[Length],
+    ) -> None:
         """Write config.json and run.json, and start tracking (collective).
 
         `changes` are the options that differ from those the run was started with.
@@ -46,7 +56,7 @@ class RunLogger:
             device=describe_device(self.context.device),
             world_size=self.context.world_size,
             precision=precision,
-        )
+        ) | {"schedule_lengths": schedule_lengths}
         step = self.clock.step
         self.context.run_on_main(lambda: write_run_files(self.config, environment))
         self.context.run_on_main(lambda: self.log_file.truncate_after(step if step else -1))
@@ -133,8 +143,8 @@ class RunLogger:
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done."""
-        return self.clock.step / self.config.train.num_steps
+        """Progress of the schedules, 0 to 1."""
+        return self.compute_progress(self.clock.step)
 
     def track_weights(self, state: TrainState, is_best: bool) -> None:
         """Send new weights to the tracker; called from the writing thread."""

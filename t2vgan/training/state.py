@@ -31,8 +31,10 @@ class TrainState(BaseModel):
     bad_steps_in_a_row: int = 0
     rollbacks: int = 0
     """How often --rollback chose another order of the data."""
-    alarms: dict[str, int] = {}
-    """Records in a row in which the finding of each alarm held."""
+    schedule_lengths: list[tuple[int, int]] = []
+    """(step, num_steps) each: from this step on, schedules follow a run of so many steps."""
+    alarms: dict[str, list[bool]] = {}
+    """Whether the finding of each alarm held in its last records."""
     best_accuracy: float = -1.0
     best_step: int = -1
     loss_scales: dict[str, dict[str, int | float]] = {}

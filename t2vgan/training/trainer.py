@@ -24,8 +24,9 @@ from t2vgan.training.alarms import AlarmMonitor
 from t2vgan.training.bad_samples import BadSamples
 from t2vgan.training.checkpointer import CheckpointManager, build_weights_info
 from t2vgan.training.evaluator import Evaluator
+from t2vgan.training.lengthening import adapt_lengths
 from t2vgan.training.nonfinite import NonFiniteSteps, NonFiniteStop, nonfinite_error
-from t2vgan.training.run_dir import check_same_run
+from t2vgan.training.run_dir import check_same_run, read_lengths
 from t2vgan.training.run_lock import lock_run_dir
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.signals import stop_on_signals
@@ -78,7 +79,7 @@ class Trainer:
         self.rollbacks = 0
         num_values = config.train.frames_per_clip * geometry.height * geometry.width * RGB
         self.alarms = AlarmMonitor(config.train, num_values)
-        self.logger = RunLogger(config, context, self.clock, self.alarms)
+        self.logger = RunLogger(config, context, self.clock, self.alarms, self.gan.progress)
         self.evaluator = Evaluator(config, context, data, self.vocabulary, self.logger)
         self.checkpoints = CheckpointManager(
             config, self.gan, manifest.fingerprint, self.logger.track_weights
@@ -240,7 +241,8 @@ class Trainer:
             bad_steps=self.nonfinite.counts.copy(),
             bad_steps_in_a_row=self.nonfinite.in_a_row,
             rollbacks=self.rollbacks,
-            alarms=self.alarms.in_a_row.copy(),
+            schedule_lengths=list(self.gan.lengths),
+            alarms=self.alarms.held.copy(),
             best_accuracy=self.evaluator.best_accuracy,
             best_step=self.evaluator.best_step,
             loss_scales=self.gan.loss_scales,
@@ -257,7 +259,7 @@ class Trainer:
         self.clock.load(state)
         self.bad_samples.load(state.bad_clips)
         self.nonfinite.load(state)
-        self.alarms.in_a_row = state.alarms.copy()
+        self.alarms.held = state.alarms.copy()
         self.rollbacks = state.rollbacks
         self.evaluator.set_best(state.best_accuracy, state.best_step)
         self.gan.metrics.load_state_dict(state.unread_notes)
@@ -273,7 +275,11 @@ class Trainer:
         stop = context.run_on_main(lambda: NonFiniteStop.read(run_dir)) if rollback else None
         step = context.run_on_main(lambda: self.checkpoints.find(only_finite=rollback))
         if step is not None:
-            self.load_state_dict(self.checkpoints.load(step))
+            state = self.checkpoints.load(step)
+            self.load_state_dict(state)
+            lengths = state.schedule_lengths or context.run_on_main(lambda: read_lengths(run_dir))
+            self.gan.lengths, message = adapt_lengths(lengths, self.config.train, step)
+            self.changes += [message] if message else []
         if stop is not None:
             self.rollbacks = stop.rollbacks_after(self.rollbacks)
         if step is None:
@@ -286,7 +292,12 @@ class Trainer:
     def start(self, pending: Collection[str]) -> None:
         """Open the logs, then sample and evaluate what is pending."""
         precision = str(self.gan.precision).removeprefix("torch.")
-        self.logger.open(precision=precision, rollbacks=self.rollbacks, changes=self.changes)
+        self.logger.open(
+            precision=precision,
+            rollbacks=self.rollbacks,
+            changes=self.changes,
+            schedule_lengths=self.gan.lengths,
+        )
         if self.clock.step == 0:
             self.evaluator.log_data()
         if (best := self.sample_and_evaluate(pending)) is not None:

@@ -24,6 +24,7 @@ from t2vgan.checkpoint import state_dict, storage
 from t2vgan.commands import train
 from t2vgan.data import loader
 from t2vgan.gan import adversarial, batch
+from t2vgan.models import clip_gan
 from t2vgan.tracking import metrics_log
 from t2vgan.training import checkpointer, evaluator, run_logger, sample_grids
 from t2vgan.utils import cli
@@ -170,7 +171,20 @@ def jumping_clock() -> None:
     time.time = jumping
 
 
+def ignore(argument: int) -> None:
+    """Let the generator see zeros for its latents (0) or its prompt's words (1)."""
+    forward = clip_gan.Generator.forward
+
+    def blind_forward(self: clip_gan.Generator, *args: torch.Tensor) -> torch.Tensor:
+        seen = [torch.zeros_like(a) if i == argument else a for i, a in enumerate(args)]
+        return forward(self, *seen)
+
+    clip_gan.Generator.forward = blind_forward  # type: ignore[method-assign]
+
+
 SPECIAL: dict[str, Callable[[], None]] = {
+    "ignored latents": lambda: ignore(0),
+    "ignored prompts": lambda: ignore(1),
     "float64": double_precision,
     "flipped bit": flip_a_bit,
     "jumping clock": jumping_clock,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from t2vgan.gan.schedules import cosine, log_linear
+from t2vgan.gan.schedules import compute_progress, cosine, log_linear
 
 
 def test_cosine_holds_then_falls_by_half_a_cosine():
@@ -26,3 +26,19 @@ def test_log_linear_multiplies_by_equal_factors():
     assert log_linear(0.25, start=8.0, end=2.0, until=0.5) == pytest.approx(4.0)
     assert log_linear(0.5, start=8.0, end=2.0, until=0.5) == 2.0
     assert log_linear(0.9, start=8.0, end=2.0, until=0.5) == 2.0
+
+
+def test_progress_of_one_length_is_the_share_of_its_steps():
+    assert [compute_progress([(0, 40)], step) for step in (0, 10, 40, 60)] == [0, 0.25, 1, 1]
+
+
+def test_a_new_length_is_reached_within_a_warm_up_and_without_a_jump():
+    lengths = [(0, 40), (40, 140)]  # finished, then 100 steps more: a warm-up of 10
+    assert compute_progress(lengths, 39) == 39 / 40, "steps before it are as they were"
+    assert compute_progress(lengths, 40) == 1.0
+    assert compute_progress(lengths, 45) == pytest.approx((1.0 + 45 / 140) / 2)
+    assert compute_progress(lengths, 50) == 50 / 140
+    assert compute_progress(lengths, 140) == 1.0
+    again = [*lengths, (45, 60)]
+    assert compute_progress(again, 45) == compute_progress(lengths, 45)
+    assert compute_progress(again, 47) == 47 / 60
