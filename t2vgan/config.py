@@ -245,6 +245,9 @@ class Config(Frozen):
 
     run_dir: Path = Path("runs/run")
     """Folder of everything this run writes; the same command again resumes it."""
+    init_from: str | None = None
+    """Weights that a new run starts from: a run folder (with its discriminator), a weights file,
+    or the name of shipped weights. The vocabulary grows by the words of the data."""
     data: DataConfig = DataConfig()
     """The shards."""
     model: ModelConfig = ClipGanConfig()

@@ -97,7 +97,7 @@ class AlarmChange:
 
 
 class AlarmMonitor:
-    """Raise alarms from the records of a run, once for as long as they last.
+    """Raise alarms from a run's records, once while they last.
 
     `num_values` is the number of values of a clip that the discriminator is shown.
     """
@@ -144,7 +144,7 @@ class AlarmMonitor:
 
     @property
     def varied_from(self) -> float:
-        """Progress after which clips of one prompt must differ: half of the terms' rise."""
+        """Progress at which seeds must make a difference: half of the terms' rise."""
         return (1 + self.train.lr_hold) / 2
 
     def _is_blind(self, metrics: Mapping[str, float]) -> bool:

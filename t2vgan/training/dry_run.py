@@ -16,8 +16,9 @@ def dry_run(config: Config) -> int:
     """Print the resolved config, sizes and arithmetic; time a few real steps."""
     trainer = Trainer(config)
     changes = check_same_run(config)
+    origin = trainer.load_initial_weights()
     if trainer.context.is_main:
-        for title, lines in format_plan(trainer, changes).items():
+        for title, lines in format_plan(trainer, changes, origin).items():
             print(f"{title}:", *lines, sep="\n  ")
         print(f"cost, from {STEPS_TIMED} steps tried now:", flush=True)
     seconds = time_steps(trainer)
@@ -30,7 +31,7 @@ def dry_run(config: Config) -> int:
     return 0
 
 
-def format_plan(trainer: Trainer, changes: list[str]) -> dict[str, list[str]]:
+def format_plan(trainer: Trainer, changes: list[str], origin: list[str]) -> dict[str, list[str]]:
     """Return titled lists of lines."""
     config, manifest, plan = trainer.config, trainer.manifest, trainer.plan
     geometry, train = manifest.geometry, config.train
@@ -39,6 +40,7 @@ def format_plan(trainer: Trainer, changes: list[str]) -> dict[str, list[str]]:
     return {
         "config": [f"{name:32} {value}" for name, value in flatten(config).items()],
         "changed since the run was started": changes or [nothing],
+        "initial weights": origin or ["none: networks start at random"],
         "parameters": [
             f"{name:14} {sum(p.numel() for p in side.network.parameters()):,}"
             for name, side in trainer.gan.optimizers.items()

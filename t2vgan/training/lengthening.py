@@ -1,4 +1,4 @@
-"""Decide what the schedules of a run do whose number of steps was changed."""
+"""Decide what schedules do after a change of the number of steps."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from t2vgan.gan.schedules import Length, compute_progress, compute_schedule, war
 def adapt_lengths(
     lengths: Sequence[Length], train: TrainConfig, step: int
 ) -> tuple[list[Length], str]:
-    """Return the lengths that schedules follow from a resumed step on, and a message.
+    """Return the lengths that schedules follow after a resume, and a message.
 
     The message is empty where the length is that of the checkpoint.
     """

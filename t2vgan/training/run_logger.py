@@ -49,7 +49,8 @@ class RunLogger:
     ) -> None:
         """Write config.json and run.json, and start tracking (collective).
 
-        `changes` are the options that differ from those the run was started with.
+        `changes` are lines on options that differ from those at the run's start, on the schedule
+        and on initial weights.
         """
         self.print(describe_processes(self.context, precision))
         environment = describe_environment(
@@ -64,7 +65,7 @@ class RunLogger:
         if step or rollbacks:
             self.log_event(f"resumed at step {step} of {self.config.run_dir}{order}")
         for change in changes:
-            self.log_event(f"changed: {change}")
+            self.log_event(change)
         if self.context.is_main:
             self.tracker = start_tracking(self.config, environment, step)
         if self.tracker:

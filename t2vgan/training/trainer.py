@@ -24,6 +24,12 @@ from t2vgan.training.alarms import AlarmMonitor
 from t2vgan.training.bad_samples import BadSamples
 from t2vgan.training.checkpointer import CheckpointManager, build_weights_info
 from t2vgan.training.evaluator import Evaluator
+from t2vgan.training.initial_weights import (
+    find_initial_weights,
+    grow_vocabulary,
+    load_initial_weights,
+    write_initial_weights,
+)
 from t2vgan.training.lengthening import adapt_lengths
 from t2vgan.training.nonfinite import NonFiniteSteps, NonFiniteStop, nonfinite_error
 from t2vgan.training.run_dir import check_same_run, read_lengths
@@ -55,6 +61,9 @@ class Trainer:
         geometry, prompts = manifest.geometry, list(manifest.prompts)
         check_frames_per_clip(config, geometry.num_frames)
         self.vocabulary = Vocabulary.from_prompts(prompts, config.data.max_words)
+        self.initial_weights = context.run_on_main(lambda: find_initial_weights(config))
+        if self.initial_weights:
+            self.vocabulary = grow_vocabulary(self.vocabulary, self.initial_weights.words)
         self.gan = AdversarialTraining(
             config.model,
             config.train,
@@ -92,7 +101,7 @@ class Trainer:
         )
         self.heartbeat = Heartbeat(config.run_dir, rank=context.rank, world_size=context.world_size)
         self.changes: list[str] = []
-        """Options that differ from those the run was started with."""
+        """Lines on options that changed since the run was started, and on initial weights."""
         self.stopping = False
         """Whether any rank received a stop request; the same on all ranks."""
 
@@ -271,7 +280,8 @@ class Trainer:
         at the checkpoint's step.
         """
         context, run_dir, rollback = self.context, self.config.run_dir, self.rollback
-        self.changes = context.run_on_main(lambda: check_same_run(self.config))
+        changes = context.run_on_main(lambda: check_same_run(self.config))
+        self.changes = [f"changed: {change}" for change in changes]
         stop = context.run_on_main(lambda: NonFiniteStop.read(run_dir)) if rollback else None
         step = context.run_on_main(lambda: self.checkpoints.find(only_finite=rollback))
         if step is not None:
@@ -283,14 +293,28 @@ class Trainer:
         if stop is not None:
             self.rollbacks = stop.rollbacks_after(self.rollbacks)
         if step is None:
+            self.changes += self.load_initial_weights()
             return []
         done = context.run_on_main(lambda: self.logger.log_file.read_kinds(step))
         return self.evaluator.find_pending(step, done)
+
+    def load_initial_weights(self) -> list[str]:
+        """Load the weights of --init-from, if any; return their account."""
+        weights, geometry = self.initial_weights, self.manifest.geometry
+        if weights is None:
+            return []
+        size = geometry.height, geometry.width
+        lines = self.context.run_on_all(
+            lambda: load_initial_weights(self.config, self.gan, weights, self.vocabulary, size)
+        )
+        return [f"init_from: {line}" for line in lines]
 
     # --- beginning and end -----------------------------------------------------------------------
 
     def start(self, pending: Collection[str]) -> None:
         """Open the logs, then sample and evaluate what is pending."""
+        if (weights := self.initial_weights) and self.clock.step == 0:
+            self.context.run_on_main(lambda: write_initial_weights(self.config.run_dir, weights))
         precision = str(self.gan.precision).removeprefix("torch.")
         self.logger.open(
             precision=precision,

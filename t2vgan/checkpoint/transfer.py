@@ -1,0 +1,99 @@
+"""Fit the tensors of one network to another: copied, grown, resized or fresh.
+
+A tensor is copied where its shape is the same. Rows of words follow the vocabulary. Layers that
+hold a grid are resized by interpolation. Every other tensor stays as the new network has it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Grid = tuple[int, int]
+"""Rows and columns."""
+
+WORDS = "text_encoder.words.weight", "word_vectors"
+"""Names, or their ends, of tensors with one row a token id."""
+LAYOUTS = {"layout.weight", "layout.bias"}
+"""Tensors between a code and a grid of feature maps."""
+
+
+@dataclass
+class Transfer:
+    """Tensors for a network, and how each came about."""
+
+    tensors: dict[str, Tensor]
+    copied: list[str] = field(default_factory=list)
+    grown: list[str] = field(default_factory=list)
+    resized: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+    """Tensors of the source that the network does not have."""
+
+    def __str__(self) -> str:
+        """Format the account in one line; what is not copied is named."""
+        parts = [f"{len(self.copied)} tensors copied"]
+        for name in ("grown", "resized", "fresh", "unused"):
+            if names := getattr(self, name):
+                parts.append(f"{len(names)} {name} ({', '.join(names)})")
+        return ", ".join(parts)
+
+
+def transfer(
+    source: Mapping[str, Tensor],
+    target: Mapping[str, Tensor],
+    *,
+    rows: Mapping[int, int],
+    grids: tuple[Grid, Grid] | None = None,
+) -> Transfer:
+    """Fit a source's tensors to a target's names and shapes.
+
+    `rows` are token ids, of the target -> of the source; `grids` the coarsest grid of the source
+    and of the target. Tensors of the target are not changed.
+    """
+    result = Transfer({name: tensor.clone() for name, tensor in target.items()})
+    for name, wanted in result.tensors.items():
+        found = source.get(name)
+        if found is None or found.dtype != wanted.dtype:
+            result.fresh.append(name)
+        elif name.endswith(WORDS) and found.shape[1:] == wanted.shape[1:]:
+            wanted[list(rows)] = found[list(rows.values())].to(wanted.device)
+            (result.grown if len(wanted) > len(rows) else result.copied).append(name)
+        elif found.shape == wanted.shape:
+            wanted.copy_(found)
+            result.copied.append(name)
+        elif name in LAYOUTS and (fitted := resize_layout(found, wanted, grids)) is not None:
+            wanted.copy_(fitted)
+            result.resized.append(name)
+        else:
+            result.fresh.append(name)
+    result.unused = [name for name in source if name not in target]
+    return result
+
+
+def resize_layout(found: Tensor, wanted: Tensor, grids: tuple[Grid, Grid] | None) -> Tensor | None:
+    """Interpolate the axis of a layer that holds maps on a grid; None where it does not fit.
+
+    Values on a grid keep their size. Weights of a sum over a grid keep the sum's size.
+    """
+    axes = [i for i in range(found.ndim) if found.shape[i] != wanted.shape[i]]
+    if grids is None or found.ndim != wanted.ndim or len(axes) != 1:
+        return None
+    (axis,), (before, after) = axes, grids
+    num_before, num_after = before[0] * before[1], after[0] * after[1]
+    channels, rest = divmod(found.shape[axis], num_before)
+    if rest or channels * num_after != wanted.shape[axis]:
+        return None
+    maps = found.movedim(axis, -1).reshape(-1, channels, *before)
+    resized = F.interpolate(maps, after, mode="bilinear", antialias=True)
+    if axis == 1:  # summed over
+        resized = resized * (num_before / num_after)
+    moved = resized.reshape(*found.movedim(axis, -1).shape[:-1], wanted.shape[axis])
+    return moved.movedim(-1, axis)
+
+
+def match_rows(before: Sequence[str], after: Sequence[str]) -> dict[int, int]:
+    """Return the token ids of known words, new -> old; padding keeps its id."""
+    ids = {name: number for number, name in enumerate(before, start=1)}
+    return {0: 0} | {number: ids[name] for number, name in enumerate(after, start=1) if name in ids}

@@ -1,0 +1,161 @@
+"""Start a run from the weights of another one (--init-from)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from t2vgan.checkpoint.storage import DamagedError, list_steps, step_folder, verify
+from t2vgan.checkpoint.tensor_files import add_missing, read_tensors
+from t2vgan.checkpoint.transfer import Grid, match_rows, transfer
+from t2vgan.checkpoint.weights import WeightsInfo, find_weights, load_weights, load_weights_info
+from t2vgan.config import ClipGanConfig, Config, ModelConfig
+from t2vgan.errors import UserError
+from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.tokenizer import UNKNOWN, Vocabulary
+from t2vgan.utils.files import atomic_write_bytes, sha256_of
+from t2vgan.utils.frozen import Frozen, flatten, format_faults
+
+INITIAL_NAME = "initial_weights.json"
+
+
+class InitialWeights(Frozen):
+    """The weights that a run started from; kept in its folder."""
+
+    path: str
+    sha256: str
+    step: int
+    words: tuple[str, ...]
+    """Its vocabulary, in the order of its ids."""
+
+
+def find_initial_weights(config: Config) -> InitialWeights | None:
+    """Return the weights that a run starts from, or was started from.
+
+    Raises:
+        UserError: the weights are missing, damaged or of another kind of model.
+    """
+    if config.init_from is None:
+        return None
+    record = config.run_dir / INITIAL_NAME
+    if record.exists():
+        try:
+            return InitialWeights.model_validate_json(record.read_bytes())
+        except ValidationError as error:
+            raise UserError(f"{record}: {format_faults(error)}; start a new --run-dir") from None
+    info = load_weights_info(config.init_from)
+    if info.model.kind != config.model.kind:
+        raise UserError(
+            f"init_from={config.init_from} is a {info.model.kind}, but this run trains a"
+            f" {config.model.kind}; give weights of that kind, or another preset"
+        )
+    return InitialWeights(
+        path=config.init_from,
+        sha256=sha256_of(find_weights(config.init_from)),
+        step=info.step,
+        words=info.words,
+    )
+
+
+def write_initial_weights(run_dir: Path, weights: InitialWeights) -> None:
+    """Write the record into the run_dir."""
+    atomic_write_bytes(run_dir / INITIAL_NAME, weights.model_dump_json(indent=1).encode() + b"\n")
+
+
+def grow_vocabulary(data: Vocabulary, known: Sequence[str]) -> Vocabulary:
+    """Add the known words that the data lack; UNKNOWN stays last."""
+    words = dict.fromkeys([*data.words, *known])
+    is_limited = words.pop(UNKNOWN, UNKNOWN) is None
+    return Vocabulary((*words, UNKNOWN) if is_limited else tuple(words))
+
+
+def load_initial_weights(
+    config: Config,
+    gan: AdversarialTraining,
+    weights: InitialWeights,
+    vocabulary: Vocabulary,
+    frame_size: tuple[int, int],
+) -> list[str]:
+    """Load the generator, its average and, from a run folder, the discriminator.
+
+    Returns lines that account for every tensor.
+
+    Raises:
+        UserError: the file changed since the run was started, or nothing of it fits.
+    """
+    file = find_weights(weights.path)
+    if sha256_of(file) != weights.sha256:
+        raise UserError(
+            f"init_from={file} has changed since {config.run_dir} was started; restore it, or start"
+            " a new --run-dir"
+        )
+    tensors, info = load_weights(file)
+    rows = match_rows(info.words, vocabulary.words)
+    grids = (
+        coarsest_grid(info.model, info.height, info.width),
+        coarsest_grid(config.model, *frame_size),
+    )
+    generator = gan.generator.network
+    expected = generator.state_dict()
+    fitted = transfer(add_missing(tensors, expected), expected, rows=rows, grids=grids)
+    if not any(generator.get_parameter(n).ndim > 1 for n in fitted.copied if is_layer(n)):
+        raise UserError(
+            f"init_from={weights.path}: nothing fits these options"
+            f" ({format_differences(info, config) or 'other sizes'}); use those of the weights"
+        )
+    generator.load_state_dict(fitted.tensors)
+    gan.ema.model.load_state_dict(fitted.tensors)
+    num_known = len(rows) - 1
+    lines = [
+        f"generator from {weights.path}, step {info.step}: {fitted}",
+        f"vocabulary: {num_known} known words, {len(vocabulary.words) - num_known} new",
+    ]
+    if differences := format_differences(info, config):
+        lines.append(f"options that differ from those of the weights: {differences}")
+    return [*lines, load_discriminator(gan, Path(weights.path), rows, grids)]
+
+
+def is_layer(name: str) -> bool:
+    """Return whether a tensor's shape depends on the options of the model."""
+    return name.endswith(".weight") and not name.startswith("text_encoder.")
+
+
+def load_discriminator(
+    gan: AdversarialTraining, folder: Path, rows: dict[int, int], grids: tuple[Grid, Grid] | None
+) -> str:
+    """Load the discriminator of a run folder's newest checkpoint; return its account."""
+    network = gan.discriminator.network
+    if (step := find_good_step(folder)) is None:
+        return "discriminator: fresh; weights files hold only the generator, run folders have both"
+    expected = network.state_dict()
+    source = read_tensors(step_folder(folder, step) / "discriminator.safetensors")
+    fitted = transfer(add_missing(source, expected), expected, rows=rows, grids=grids)
+    network.load_state_dict(fitted.tensors)
+    return f"discriminator from {folder}, step {step}: {fitted}"
+
+
+def find_good_step(run_dir: Path) -> int | None:
+    """Return the step of the newest good checkpoint, without changing the folder."""
+    for step in reversed(list_steps(run_dir)):
+        try:
+            verify(step_folder(run_dir, step))
+        except DamagedError:
+            continue
+        return step
+    return None
+
+
+def coarsest_grid(model: ModelConfig, height: int, width: int) -> Grid:
+    """Return the grid that layouts draw; one cell for the notebook's."""
+    unit = 4 * model.patch_size if isinstance(model, ClipGanConfig) else height
+    return height // unit, width // unit
+
+
+def format_differences(info: WeightsInfo, config: Config) -> str:
+    """Format the options of the model that differ, as theirs -> ours."""
+    theirs, ours = flatten(info.model), flatten(config.model)
+    return ", ".join(
+        f"--model.{name.replace('_', '-')} {theirs[name]} -> {ours[name]}"
+        for name in ours
+        if name in theirs and theirs[name] != ours[name]
+    )

@@ -1,0 +1,78 @@
+"""Tensors that are copied, grown, resized or fresh."""
+
+import torch
+
+from t2vgan.checkpoint.transfer import match_rows, transfer
+from t2vgan.models import build_discriminator, build_generator
+from tests.support.small_networks import SMALL
+
+ROWS = {0: 0}
+SQUARE = (2, 2)
+
+
+def generator(height: int = 32, width: int = 48, words: int = 3, **changes):
+    model = SMALL.model_copy(update=changes)
+    return build_generator(model, height=height, width=width, vocabulary_size=words + 1)
+
+
+def test_rows_follow_the_words():
+    assert match_rows(["a", "b"], ["b", "c", "a"]) == {0: 0, 1: 2, 3: 1}
+    source = {"text_encoder.words.weight": torch.arange(3.0)[:, None]}
+    target = {"text_encoder.words.weight": torch.full((4, 1), 9.0)}
+    fitted = transfer(source, target, rows={0: 0, 1: 2, 3: 1})
+    assert fitted.tensors["text_encoder.words.weight"].flatten().tolist() == [0, 2, 9, 1]
+    assert fitted.grown == ["text_encoder.words.weight"]
+    assert target["text_encoder.words.weight"].unique().tolist() == [9], "the target is unchanged"
+
+
+def test_prompts_of_known_words_draw_the_same_bits_with_a_larger_vocabulary():
+    before, after = generator(words=3), generator(words=5)
+    rows = {0: 0, 2: 1, 4: 2, 5: 3}
+    fitted = transfer(before.state_dict(), after.state_dict(), rows=rows, grids=((2, 3), (2, 3)))
+    after.load_state_dict(fitted.tensors)
+    assert (fitted.resized, fitted.fresh, fitted.unused) == ([], [], [])
+    latents, times = torch.randn(2, 5), torch.rand(2, 4)
+    ids = torch.tensor([[1, 2], [3, 0]])
+    new_ids = torch.tensor([[2, 4], [5, 0]])
+    videos = [
+        network(latents, numbers, numbers > 0, times)
+        for network, numbers in ((before, ids), (after, new_ids))
+    ]
+    assert torch.equal(*videos)
+
+
+def test_a_layout_is_resized_on_its_grid():
+    """A constant map stays that constant; a sum over it keeps its size."""
+    weight = torch.tensor([1.0, 2.0]).repeat_interleave(4)  # two maps on a grid of 2x2
+    wanted = {"layout.bias": torch.zeros(2 * 4 * 6), "layout.weight": torch.zeros(1, 2 * 4 * 6)}
+    source = {"layout.bias": weight, "layout.weight": weight[None]}
+    fitted = transfer(source, wanted, rows=ROWS, grids=(SQUARE, (4, 6)))
+    assert fitted.resized == ["layout.bias", "layout.weight"]
+    assert torch.allclose(fitted.tensors["layout.bias"].view(2, 24), torch.tensor([[1.0], [2.0]]))
+    sums = fitted.tensors["layout.weight"].view(2, 24).sum(1)
+    assert torch.allclose(sums, weight.view(2, 4).sum(1))
+
+
+def test_another_frame_size_resizes_only_the_layouts():
+    small, large = generator(32, 32), generator(64, 64)
+    grids = (SQUARE, (4, 4))
+    fitted = transfer(small.state_dict(), large.state_dict(), rows={0: 0, 1: 1, 2: 2, 3: 3},
+                      grids=grids)  # fmt: skip
+    assert fitted.resized == ["layout.weight", "layout.bias"]
+    assert fitted.fresh == []
+    sizes = {"vocabulary_size": 4, "frames_per_clip": 3, "recovered_latents": 2}
+    small, large = (build_discriminator(SMALL, height=n, width=n, **sizes) for n in (32, 64))
+    fitted = transfer(small.state_dict(), large.state_dict(), rows={0: 0, 1: 1, 2: 2, 3: 3},
+                      grids=grids)  # fmt: skip
+    assert fitted.resized == ["layout.weight"]
+    assert fitted.fresh == []
+
+
+def test_what_does_not_fit_is_fresh_and_named():
+    other = generator(latent_size=9, num_sprites=1)
+    fitted = transfer(generator().state_dict(), other.state_dict(), rows=ROWS, grids=None)
+    assert "content.0.weight" in fitted.fresh
+    assert torch.equal(fitted.tensors["content.0.weight"], other.state_dict()["content.0.weight"])
+    assert any(name.startswith("sprites.") for name in fitted.fresh)
+    assert "content.0.weight" in str(fitted)
+    assert str(fitted).startswith(f"{len(fitted.copied)} tensors copied")
