@@ -1,4 +1,4 @@
-"""Fit the tensors of one network to another: copied, grown, resized or fresh.
+"""Fit the tensors of one network to another.
 
 A tensor is copied where its shape is the same. Rows of words follow the vocabulary. Layers that
 hold a grid are resized by interpolation. Every other tensor stays as the new network has it.
@@ -73,8 +73,9 @@ def transfer(
 
 
 def resize_layout(found: Tensor, wanted: Tensor, grids: tuple[Grid, Grid] | None) -> Tensor | None:
-    """Interpolate the axis of a layer that holds maps on a grid; None where it does not fit.
+    """Interpolate the axis of a layer that holds maps on a grid.
 
+    Returns None where it does not fit.
     Values on a grid keep their size. Weights of a sum over a grid keep the sum's size.
     """
     axes = [i for i in range(found.ndim) if found.shape[i] != wanted.shape[i]]
@@ -94,6 +95,6 @@ def resize_layout(found: Tensor, wanted: Tensor, grids: tuple[Grid, Grid] | None
 
 
 def match_rows(before: Sequence[str], after: Sequence[str]) -> dict[int, int]:
-    """Return the token ids of known words, new -> old; padding keeps its id."""
+    """Return the token ids of known words and padding, new -> old."""
     ids = {name: number for number, name in enumerate(before, start=1)}
     return {0: 0} | {number: ids[name] for number, name in enumerate(after, start=1) if name in ids}

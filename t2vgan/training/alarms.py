@@ -144,7 +144,7 @@ class AlarmMonitor:
 
     @property
     def varied_from(self) -> float:
-        """Progress at which seeds must make a difference: half of the terms' rise."""
+        """Progress at which seeds must matter: half of the terms' rise."""
         return (1 + self.train.lr_hold) / 2
 
     def _is_blind(self, metrics: Mapping[str, float]) -> bool:

@@ -1,4 +1,4 @@
-"""Measure what prompts and seeds change in generated clips, relative to real clips."""
+"""Measure what prompts and seeds change, relative to real clips."""
 
 import itertools
 from collections import defaultdict
@@ -16,7 +16,7 @@ THUMBNAIL = 16  # pixels per side, about: small, and blind to noise
 
 @dataclass(frozen=True)
 class Differences:
-    """RMS differences between clips, in grey levels; None where there are no pairs."""
+    """RMS differences between clips, in grey levels; None without pairs."""
 
     prompts: float | None
     """Between clips of different prompts; of generated clips, with the same seed."""
@@ -33,7 +33,7 @@ class Variety:
 
     @property
     def prompts(self) -> float | None:
-        """Difference that prompts make, 1 as between real clips; None if not measured."""
+        """Difference that prompts make; 1 as between real clips."""
         return divide(self.generated.prompts, self.real.prompts)
 
     @property
@@ -43,13 +43,14 @@ class Variety:
 
 
 def divide(generated: float | None, real: float | None) -> float | None:
-    """Return the ratio; None where either is missing or real clips do not differ."""
+    """Return the ratio; None where it is not defined."""
     return None if generated is None or not real else generated / real
 
 
 def measure_generated(clips: np.ndarray, num_seeds: int) -> Differences:
-    """Compare clips (P * S, T, H, W, 3) of P prompts with the same S seeds each.
+    """Compare clips of P prompts with the same S seeds each.
 
+    Clips (P * S, T, H, W, 3), those of a prompt in a row.
     The mean square of the difference of two is twice the variance.
     """
     by_prompt = shrink(clips).reshape(-1, num_seeds, *shrink(clips[:1]).shape[1:])
@@ -60,7 +61,7 @@ def measure_generated(clips: np.ndarray, num_seeds: int) -> Differences:
 
 
 def measure_real(clips: np.ndarray, prompts: Sequence[str]) -> Differences:
-    """Compare real clips (N, T, H, W, 3) within and between their N prompts."""
+    """Compare N real clips (N, T, H, W, 3) within and between prompts."""
     groups = defaultdict(list)
     for clip, prompt in zip(shrink(clips), prompts, strict=True):
         groups[prompt].append(clip)
@@ -84,12 +85,12 @@ def measure_real(clips: np.ndarray, prompts: Sequence[str]) -> Differences:
 
 
 def rms_difference(variance: np.ndarray) -> float:
-    """Return the RMS difference of two clips with this variance of each value."""
+    """Return the RMS difference of two clips, from each value's variance."""
     return float(np.sqrt(2 * variance.mean()))
 
 
 def shrink(clips: np.ndarray) -> np.ndarray:
-    """Average (N, T, H, W, 3) over squares to about THUMBNAIL pixels per side."""
+    """Average (N, T, H, W, 3) over squares, to about THUMBNAIL rows."""
     num_clips, num_frames, height, width, channels = clips.shape
     side = max(1, min(height, width) // THUMBNAIL)
     rows, columns = height // side, width // side
@@ -99,7 +100,7 @@ def shrink(clips: np.ndarray) -> np.ndarray:
 
 
 def read_real_differences(datasets: Sequence[ShardedDataset]) -> Differences:
-    """Measure the first real clips of every part; damaged samples are left out."""
+    """Measure the first real clips of every part, without damaged ones."""
     clips, prompts = [], []
     share = max(2, NUM_REAL_CLIPS // len(datasets))
     for dataset in datasets:
