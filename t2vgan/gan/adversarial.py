@@ -200,9 +200,10 @@ class AdversarialTraining:
         return loss + self.recovery_loss(recovered, batch.generator_latents, schedule)
 
     def log_video_gradient(self, fake_video: Tensor) -> None:
-        """Log the norm of the gradient of each clip's loss to its pixels.
+        """Log the gradient norm of each clip's loss to its pixels.
 
-        In units of the data's standard deviation.         Logged when the backward pass, of a mean over this rank's clips, reaches the video.
+        In units of the data's standard deviation. Logged when the backward pass, of a mean over
+        this rank's clips, reaches the video.
         """
         num_clips = self.train.global_batch_size // self.context.world_size
         loss_scale = self.generator.grad_scaler.scale(torch.ones((), device=fake_video.device))

@@ -1,6 +1,8 @@
 """Print what a run would do, its size and its cost (--dry-run)."""
 
+import statistics
 import time
+from dataclasses import dataclass
 
 from t2vgan.config import Config
 from t2vgan.distributed.device import describe_device, peak_memory_gb
@@ -9,7 +11,8 @@ from t2vgan.training.run_dir import CONFIG_NAME, check_same_run
 from t2vgan.training.trainer import Trainer
 from t2vgan.utils.frozen import flatten
 
-STEPS_TIMED = 16  # two rounds of the penalty's usual interval
+BUDGET_SECONDS = 8.0  # of steps that are timed: with imports and data, an answer within 20 s
+MAX_STEPS_TIMED = 8
 
 
 def dry_run(config: Config) -> int:
@@ -20,12 +23,15 @@ def dry_run(config: Config) -> int:
     if trainer.context.is_main:
         for title, lines in format_plan(trainer, changes, origin).items():
             print(f"{title}:", *lines, sep="\n  ")
-        print(f"cost, from {STEPS_TIMED} steps tried now:", flush=True)
-    seconds = time_steps(trainer)
+        print("cost, from steps tried now:", flush=True)
+    cost = time_steps(trainer)
     if trainer.context.is_main:
-        left = seconds * config.train.num_steps
-        print(f"  time      {1000 * seconds:.0f} ms a step, {format_duration(left)} for the run")
+        left = format_duration(cost.seconds * config.train.num_steps)
+        print(f"  time      {1000 * cost.seconds:.0f} ms a step, {left} of training for the run")
         print(f"  memory    {peak_memory_gb():.2f} GB at the peak, per process")
+        if cost.num_clips < trainer.plan.micro_size:
+            sizes = f"{cost.num_clips} instead of {trainer.plan.micro_size} clips"
+            print(f"  extrapolated from passes of {sizes}, because whole ones take long")
         print("nothing was written")
     trainer.context.shutdown()
     return 0
@@ -66,14 +72,47 @@ def format_plan(trainer: Trainer, changes: list[str], origin: list[str]) -> dict
     }
 
 
-def time_steps(trainer: Trainer) -> float:
-    """Train a few steps on real batches; return the seconds of one."""
-    start = 0.0
+@dataclass(frozen=True)
+class Cost:
+    """Time of a training step, and the clips per timed pass."""
+
+    seconds: float
+    num_clips: int
+
+
+def time_steps(trainer: Trainer) -> Cost:
+    """Time training steps on real clips, for a few seconds (collective).
+
+    The number of clips doubles while there is time: a whole batch may take a minute. Steps with the
+    penalty cost more and come every `penalty_every_steps`.
+    """
+    plan = trainer.plan
     with trainer.loader() as loader:
-        for step in range(STEPS_TIMED + 1):
-            if step == 1:  # the first one warms up
-                trainer.gan.metrics.reduce()
-                start = time.perf_counter()
-            trainer.train_step(next(loader))
+        clips, *_ = trainer.preparer.prepare(next(loader))
+    every = trainer.config.train.penalty_every_steps
+
+    def measure(num_clips: int, step: int) -> float:
+        start = time.perf_counter()
+        trainer.gan.train_step([clips.slice(slice(0, num_clips))], step)
         trainer.gan.metrics.reduce()  # waits for the device
-    return (time.perf_counter() - start) / STEPS_TIMED
+        return trainer.context.broadcast(time.perf_counter() - start)
+
+    measure(1, step=0)  # warms up
+    end = trainer.context.broadcast(time.monotonic() + BUDGET_SECONDS)
+    size, plain = 1, [measure(1, step=1)]
+    while size < plan.micro_size and has_time(
+        trainer, end, 6 * plain[-1]
+    ):  # a plain and a penalised one
+        size = min(2 * size, plan.micro_size)
+        plain = [measure(size, step=1)]
+    while len(plain) < MAX_STEPS_TIMED and has_time(trainer, end, 4 * plain[-1]):
+        plain.append(measure(size, step=1))
+    seconds = statistics.median(plain)
+    if every:
+        seconds += (measure(size, step=0) - seconds) / every
+    return Cost(seconds * plan.rank_size / size, size)
+
+
+def has_time(trainer: Trainer, end: float, seconds: float) -> bool:
+    """Return whether there is time for more, on the main rank (collective)."""
+    return trainer.context.broadcast(time.monotonic() + seconds < end)

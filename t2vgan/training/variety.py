@@ -61,7 +61,7 @@ def measure_generated(clips: np.ndarray, num_seeds: int) -> Differences:
 
 
 def measure_real(clips: np.ndarray, prompts: Sequence[str]) -> Differences:
-    """Compare N real clips (N, T, H, W, 3) within and between prompts."""
+    """Compare real clips (N, T, H, W, 3) within and between prompts."""
     groups = defaultdict(list)
     for clip, prompt in zip(shrink(clips), prompts, strict=True):
         groups[prompt].append(clip)
