@@ -121,6 +121,12 @@ class ClipGanConfig(Versioned):
     camera_variation: Fraction = 0.0
     """Camera motion of all sprites by a clip's first three latents: std of the zoom's logarithm
     and of the pan in half frames. It rises from 0 as the learning rates fall; 0: no camera."""
+    scene_scale: Annotated[float, Field(ge=0, le=4)] = 0.0
+    """Side, in frames, of a scene that is drawn once per clip and viewed in every frame through a
+    moving camera; 0: no scene."""
+    motion_channels: NonNegativeInt = 0
+    """Channels in which the discriminator correlates successive frames, to see what moved where; 0:
+    it compares frames only as wholes."""
     pixel_channels: NonNegativeInt = 0
     """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
 
@@ -130,6 +136,16 @@ class ClipGanConfig(Versioned):
             raise ValueError(
                 f"model.text_size={self.text_size} must be a multiple of {TEXT_HEAD_SIZE} with"
                 " --model.text-encoder transformer"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_scene(self) -> "ClipGanConfig":
+        if self.scene_scale and self.num_sprites:
+            raise ValueError(
+                f"model.scene_scale={self.scene_scale} is the ground of what is drawn anew in every"
+                f" frame, but model.num_sprites={self.num_sprites} draws over a plain ground; use"
+                " --model.num-sprites 0, or --model.scene-scale 0"
             )
         return self
 

@@ -6,7 +6,8 @@ CVPR 2022, section 3). Every head of the discriminator is conditioned on the pro
 and leave as patches, so that all arithmetic is on grids coarser than the pixels. The generator
 ends without tanh: white is exactly +1, where tanh saturates and its gradient vanishes.
 
-With sprites, the generator draws the objects once per clip and only places them in each frame.
+With sprites, the generator draws the objects once per clip and only places them in each frame; with
+a scene, it draws what the camera passes once per clip, and adds to each frame's view of it.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ from t2vgan.models.layers import (
     to_float32,
     upsample2x,
 )
+from t2vgan.models.motion import MotionTrunk
 from t2vgan.models.patches import FromPatches, FromPixels, ToPatches, ToPixels
+from t2vgan.models.scene import Scene
 from t2vgan.models.sprites import Sprites
 from t2vgan.models.text_encoders import TEXT_ENCODERS
 
@@ -86,6 +89,11 @@ class Generator(nn.Module):
             out_channels = self.sprites.num_channels
         else:
             self.coordinates = MovingCoordinates(code_size=hidden, num_references=NUM_REFERENCES)
+        self.scene: Scene | None = None
+        if model.scene_scale:
+            self.scene = Scene(
+                code_size=hidden, channels=channels, grid=(rows, columns), scale=model.scene_scale
+            )
         self.place = PlaceEmbedding(self.coordinates.size, channels)
         self.fine = ResidualBlock(channels, code_size=hidden)
         self.finest = ResidualBlock(channels, code_size=hidden)
@@ -119,16 +127,19 @@ class Generator(nn.Module):
             content = self.encode_content(latents, token_ids, token_mask)  # B hidden
             code = self.encode_frames(content, times)  # (B K) hidden
         if self.sprites is None:
-            return self.pixels.restore(self.draw(code, num_frames=num_frames))
+            scene = None if self.scene is None else self.scene(self.frame(content), code, times)
+            return self.pixels.restore(self.draw(code, num_frames=num_frames, scene=scene))
         appearance = self.frame(content)  # B hidden
         drawing = self.draw(appearance, num_frames=1).squeeze(2)  # B 4R H W
         camera = None if self.camera_std is None else self.camera_std * latents[:, :3]  # B 3
         return self.pixels.restore(self.sprites(drawing, code, appearance, times, camera))
 
-    def draw(self, code: Tensor, *, num_frames: int) -> Tensor:
-        """Draw codes (B*K, hidden) as pixels (B, C, K, H, W)."""
+    def draw(self, code: Tensor, *, num_frames: int, scene: Tensor | None = None) -> Tensor:
+        """Draw codes (B*K, hidden) over scenes (B*K, C, h, w) as pixels (B, C, K, H, W)."""
         reference = self.coordinates(code)
         maps = upsample2x(self.draw_coarse(code))  # (B K) C h w
+        if scene is not None:
+            maps = maps + scene
         maps = maps + self.place(reference, *maps.shape[2:])
         maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
         drawing = self.to_patches(maps, num_frames=num_frames)  # B C K H W
@@ -158,10 +169,11 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Score a video with its prompt, and predict a fake's latents.
 
-    One trunk encodes every frame separately. Two heads score: one each frame, one all frames in
-    order with their times. Both take the prompt by projection (Miyato and Koyama, ICLR 2018): a
-    prompt that reaches only the clip's head leaves what a single frame shows (its colour, say)
-    unlearned. A third head predicts the first latents from all frames (InfoGAN, Chen et al.,
+    One trunk encodes every frame separately, and with `motion_channels` another one each pair of
+    successive frames. Heads score each frame, each pair, and all frames in order with their times.
+    All take the prompt by projection (Miyato and Koyama, ICLR 2018): a prompt that reaches only the
+    clip's head leaves what a single frame shows (its colour, say) or a pair (a pan) unlearned
+    (dev/LOG.md). A last head predicts the first latents from all frames (InfoGAN, Chen et al.,
     NeurIPS 2016).
 
     Heads are in float32: losses depend on small differences, and bfloat16 keeps 8 bits.
@@ -201,8 +213,19 @@ class Discriminator(nn.Module):
         self.frame_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.time_features = TimeFeatures()
         self.time = nn.Linear(self.time_features.size, hidden)
+        self.motion: MotionTrunk | None = None
+        num_vectors = frames_per_clip
+        if model.motion_channels:
+            self.motion = MotionTrunk(
+                channels=channels,
+                match_channels=model.motion_channels,
+                hidden_size=hidden,
+                grid=(rows, columns),
+            )
+            self.pair_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
+            num_vectors += frames_per_clip - 1
         self.clip = nn.Sequential(
-            nn.Linear(frames_per_clip * hidden, 2 * hidden),
+            nn.Linear(num_vectors * hidden, 2 * hidden),
             nn.SiLU(),
             nn.Linear(2 * hidden, hidden),
             nn.SiLU(),
@@ -222,28 +245,39 @@ class Discriminator(nn.Module):
         expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
         if tuple(video.shape) != expected:
             raise ValueError(f"video has shape {tuple(video.shape)}, expected {expected}")
-        frames = self.encode_frames(self.pixels.standardize(video))  # B K hidden
-        timed = frames * (1 + self.time(self.time_features(times)))
-        clip = self.clip(timed.flatten(1))  # B hidden
+        maps = self.encode_patches(self.pixels.standardize(video))  # (B K) C h w
+        frames = self.encode_frames(maps).unflatten(0, times.shape)  # B K hidden
+        vectors = frames * (1 + self.time(self.time_features(times)))
+        pairs: Tensor | None = None
+        if self.motion is not None:
+            pairs = self.motion(maps.unflatten(0, times.shape), times)  # B K-1 hidden
+            vectors = torch.cat([vectors, pairs], dim=1)
+        clip = self.clip(vectors.flatten(1))  # B hidden
         with torch.autocast(video.device.type, enabled=False):
             frames, clip = to_float32(frames), to_float32(clip)
             frame_logits = self.frame_head(frames, token_ids, token_mask)  # M K
             clip_logits = self.clip_head(clip.unsqueeze(1), token_ids, token_mask)  # M 1
+            logits = clip_logits.squeeze(1) + frame_logits.mean(1)
+            if pairs is not None:
+                logits = logits + self.pair_head(to_float32(pairs), token_ids, token_mask).mean(1)
             recovered = clip[:, :0] if self.recover is None else self.recover(clip)  # B R
-        return clip_logits.squeeze(1) + frame_logits.mean(1), recovered
+        return logits, recovered
 
-    def encode_frames(self, video: Tensor) -> Tensor:
-        """Encode each frame of (B, 3, K, H, W): (B, K, hidden)."""
-        maps = self.from_patches(video)  # (B K) C h w
+    def encode_patches(self, video: Tensor) -> Tensor:
+        """Encode the patches of each frame of (B, 3, K, H, W): (B*K, C, h, w)."""
+        maps = self.from_patches(video)
         if self.from_pixels is not None:
             maps = maps + self.from_pixels(video)
-        maps = self.fine(maps)
+        return self.fine(maps)
+
+    def encode_frames(self, maps: Tensor) -> Tensor:
+        """Encode maps (N, C, h, w): (N, hidden)."""
         maps = self.middle(self.to_middle(F.silu(maps)))  # (B K) 2C h/2 w/2
         maps = F.silu(self.coarse(self.to_coarse(F.silu(maps))))  # (B K) 4C h/4 w/4
         features = F.silu(self.layout(maps.flatten(1)))  # (B K) hidden
         if self.anywhere is not None:
             features = features + F.silu(self.anywhere(maps)).mean((2, 3))
-        return rearrange(features, "(b k) h -> b k h", k=video.shape[2])
+        return features
 
 
 class ProjectionHead(nn.Module):

@@ -1,0 +1,70 @@
+"""Motion features: what moved where between successive frames."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from t2vgan.models.layers import ResidualBlock, TimeFeatures
+
+
+class MotionTrunk(nn.Module):
+    """Encode each pair of successive frames from their maps, difference and correlation.
+
+    Convolutions on stacked frames hardly learn which way a texture moved, because that takes
+    products of the two frames. A correlation layer computes them: how well each cell matches the
+    next frame's cells at small displacements (FlowNet, Dosovitskiy et al., ICCV 2015, section 3).
+    Along the two axes only, it is two small matrix products.
+    """
+
+    def __init__(
+        self, *, channels: int, match_channels: int, hidden_size: int, grid: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        rows, columns = grid
+        self.reach = (max(1, rows // 4), max(1, columns // 4))
+        inputs = 2 * channels + sum(2 * reach + 1 for reach in self.reach)
+        self.to_match = nn.Conv2d(channels, match_channels, 1)
+        self.first = nn.Conv2d(inputs, 2 * channels, 3, stride=2, padding=1)
+        self.block = ResidualBlock(2 * channels)
+        self.second = nn.Conv2d(2 * channels, 4 * channels, 3, stride=2, padding=1)
+        self.layout = nn.Linear(4 * channels * (rows // 4) * (columns // 4), hidden_size)
+        self.time_features = TimeFeatures()
+        self.time = nn.Linear(self.time_features.size, hidden_size)
+
+    def forward(self, maps: Tensor, times: Tensor) -> Tensor:
+        """Encode maps (B, K, C, h, w) at times (B, K): (B, K-1, hidden)."""
+        pairs = maps.shape[1] - 1
+        here, there = maps[:, :-1].flatten(0, 1), maps[:, 1:].flatten(0, 1)  # (B P) C h w
+        match = F.normalize(rearrange(self.to_match(maps.flatten(0, 1)), "n c h w -> n h w c"), dim=3)
+        match = match.unflatten(0, maps.shape[:2])
+        correlation = correlate(
+            match[:, :-1].flatten(0, 1), match[:, 1:].flatten(0, 1), self.reach
+        )  # (B P) D h w
+        inputs = torch.cat([here, there - here, 2 * correlation], dim=1)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        features = self.block(F.silu(self.first(inputs)))
+        features = F.silu(self.second(F.silu(features)))
+        features = F.silu(self.layout(features.flatten(1))).unflatten(0, (-1, pairs))
+        gap = self.time_features(times[:, 1:] - times[:, :-1])
+        return features * (1 + self.time(gap))
+
+
+def correlate(first: Tensor, second: Tensor, reach: tuple[int, int]) -> Tensor:
+    """Match the cells of two maps (N, h, w, C) along both axes.
+
+    Returns (N, D, h, w): inner products of a cell with the other map's cells, displaced by -reach
+    to reach rows, then columns; zero outside.
+    """
+    rows = correlate_rows(first.transpose(1, 2), second.transpose(1, 2), reach[0])  # N w h D
+    columns = correlate_rows(first, second, reach[1])  # N h w D
+    return torch.cat([rows.permute(0, 3, 2, 1), columns.permute(0, 3, 1, 2)], dim=1)
+
+
+def correlate_rows(first: Tensor, second: Tensor, reach: int) -> Tensor:
+    """Match each cell of a row with the other row's cells, (N, h, w, C): (N, h, w, 2*reach + 1)."""
+    width = first.shape[2]
+    products = F.pad(first @ second.transpose(2, 3), (reach, reach))  # N h w (w + 2 reach)
+    # Cell i's displacements begin at column i: a band of the matrix, read with a longer stride.
+    skewed = F.pad(products.flatten(2), (0, width)).unflatten(2, (width, width + 2 * reach + 1))
+    return skewed[..., : 2 * reach + 1]

@@ -1,0 +1,84 @@
+"""Scene: maps that a clip draws once and views in every frame through a moving camera."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from t2vgan.models.coordinates import FixedCoordinates, PlaceEmbedding, cell_centres
+from t2vgan.models.layers import ResidualBlock, to_float32, upsample2x
+
+
+class Scene(nn.Module):
+    """Draw maps wider than the frame; time pans, zooms and warps the view of them.
+
+    What moves with the camera is the same in all frames by construction, and a steady pan is one
+    number of a clip. Places are sampled bilinearly (Jaderberg et al., NeurIPS 2015): on coarse
+    maps, whose gradient shows far enough which way a view should go (dev/LOG.md). Beyond its
+    borders the scene is mirrored.
+    """
+
+    MAX_SHIFT = 2.5  # half frames
+    MAX_ZOOM = 2.0
+    WARP_CELLS = 4  # per side: a smooth field, for what is near or far
+    MAX_WARP = 0.5  # half frames
+
+    def __init__(
+        self, *, code_size: int, channels: int, grid: tuple[int, int], scale: float
+    ) -> None:
+        super().__init__()
+        self.scale, self.grid = scale, grid
+        self.coarsest = (2 * channels, *(round(cells // 4 * scale) for cells in grid))
+        self.layout = nn.Linear(code_size, 2 * channels * self.coarsest[1] * self.coarsest[2])
+        self.coarse = ResidualBlock(2 * channels, code_size=code_size)
+        self.middle = ResidualBlock(2 * channels, code_size=code_size)
+        self.to_fine = nn.Conv2d(2 * channels, channels, 1)
+        self.coordinates = FixedCoordinates()
+        self.place = PlaceEmbedding(self.coordinates.size, channels)
+        self.fine = ResidualBlock(channels, code_size=code_size)
+        self.to_speed = nn.Linear(code_size, 3)
+        self.to_camera = nn.Linear(code_size, 3)
+        self.to_warp = nn.Linear(code_size, 2 * self.WARP_CELLS**2)
+
+    def forward(self, appearance: Tensor, code: Tensor, times: Tensor) -> Tensor:
+        """Draw the scenes of B clips as seen in K frames each.
+
+        appearance (B, E), code (B*K, E), times (B, K) -> maps (B*K, C, h, w).
+        """
+        maps = self.draw(appearance)  # B C sh sw
+        with torch.autocast(maps.device.type, enabled=False):  # bfloat16: places jitter
+            places = self.compute_places(to_float32(appearance), to_float32(code), times)
+            places = rearrange(places, "(b k) h w two -> b (k h) w two", b=len(maps))
+            views = F.grid_sample(
+                to_float32(maps), places, "bilinear", padding_mode="reflection", align_corners=False
+            )
+        views = rearrange(views, "b c (k h) w -> (b k) c h w", h=self.grid[0])
+        return views.contiguous(memory_format=torch.channels_last)
+
+    def draw(self, appearance: Tensor) -> Tensor:
+        """Draw the scenes of codes (B, E): maps (B, C, scale*h, scale*w)."""
+        maps = self.layout(appearance).view(-1, *self.coarsest)
+        maps = self.coarse(maps.contiguous(memory_format=torch.channels_last), appearance)
+        maps = upsample2x(self.to_fine(self.middle(upsample2x(maps), appearance)))
+        maps = maps + self.place(self.coordinates(appearance), *maps.shape[2:])
+        return self.fine(maps, appearance)
+
+    def compute_places(self, appearance: Tensor, code: Tensor, times: Tensor) -> Tensor:
+        """Compute which place of the scene each cell of a frame shows.
+
+        appearance (B, E), code (B*K, E), times (B, K) -> (B*K, h, w, 2), x before y, from -1 to 1
+        over the scene.
+        """
+        since_middle = (2 * times - 1).unsqueeze(2)  # B K 1
+        steady = self.to_speed(appearance).unsqueeze(1) * since_middle  # B K 3
+        camera = 0.5 * self.to_camera(code) + steady.flatten(0, 1)  # (B K) 3
+        zoom = self.MAX_ZOOM ** camera[:, :1].tanh()
+        shift = self.MAX_SHIFT * (camera[:, 1:] / 2).tanh()
+        warp = self.to_warp(code).tanh().view(-1, 2, self.WARP_CELLS, self.WARP_CELLS)
+        warp = self.MAX_WARP * F.interpolate(
+            warp, self.grid, mode="bilinear", align_corners=True
+        )  # (B K) 2 h w
+        y, x = (cell_centres(length, code.device) for length in self.grid)
+        cells = torch.stack(torch.meshgrid(x, y, indexing="xy"))  # 2 h w
+        places = cells / zoom[:, :, None, None] + shift[:, :, None, None] + warp
+        return places.permute(0, 2, 3, 1) / self.scale
