@@ -312,6 +312,11 @@ class Config(Frozen):
                     f"train.recovered_latents={train.recovered_latents} must be at most"
                     f" model.latent_size = {model.latent_size}"
                 )
+            if model.motion_channels and train.frames_per_clip < 2:
+                raise ValueError(
+                    f"model.motion_channels={model.motion_channels} compares successive frames, but"
+                    f" train.frames_per_clip={train.frames_per_clip}; use at least 2"
+                )
             return self
         for name, required, reason in (
             ("mismatched_weight", 0, "reads no prompts"),

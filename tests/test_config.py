@@ -143,3 +143,13 @@ def test_a_damaged_config_file_is_one_line(tmp_path):
         load_config(path)
     assert "train.seed=-1" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_scene_and_sprites_exclude_each_other():
+    with pytest.raises(ValidationError, match=r"scene_scale=2.0 .* num_sprites=1 .* --model"):
+        ClipGanConfig(scene_scale=2.0, num_sprites=1)
+
+
+def test_motion_needs_two_frames():
+    with pytest.raises(ValidationError, match=r"motion_channels=8 .* frames_per_clip=1; use at"):
+        Config(model=ClipGanConfig(motion_channels=8), train=TrainConfig(frames_per_clip=1))

@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from t2vgan.models.layers import ResidualBlock, TimeFeatures
@@ -16,6 +15,8 @@ class MotionTrunk(nn.Module):
     next frame's cells at small displacements (FlowNet, Dosovitskiy et al., ICCV 2015, section 3).
     Along the two axes only, it is two small matrix products.
     """
+
+    GAIN = 2.0  # correlations are at most 1, and mostly near 0
 
     def __init__(
         self, *, channels: int, match_channels: int, hidden_size: int, grid: tuple[int, int]
@@ -34,20 +35,21 @@ class MotionTrunk(nn.Module):
 
     def forward(self, maps: Tensor, times: Tensor) -> Tensor:
         """Encode maps (B, K, C, h, w) at times (B, K): (B, K-1, hidden)."""
-        pairs = maps.shape[1] - 1
         here, there = maps[:, :-1].flatten(0, 1), maps[:, 1:].flatten(0, 1)  # (B P) C h w
-        match = F.normalize(rearrange(self.to_match(maps.flatten(0, 1)), "n c h w -> n h w c"), dim=3)
-        match = match.unflatten(0, maps.shape[:2])
-        correlation = correlate(
-            match[:, :-1].flatten(0, 1), match[:, 1:].flatten(0, 1), self.reach
-        )  # (B P) D h w
-        inputs = torch.cat([here, there - here, 2 * correlation], dim=1)
+        inputs = torch.cat([here, there - here, self.correlate_frames(maps)], dim=1)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         features = self.block(F.silu(self.first(inputs)))
         features = F.silu(self.second(F.silu(features)))
-        features = F.silu(self.layout(features.flatten(1))).unflatten(0, (-1, pairs))
+        features = F.silu(self.layout(features.flatten(1)))  # (B P) hidden
         gap = self.time_features(times[:, 1:] - times[:, :-1])
-        return features * (1 + self.time(gap))
+        return features.unflatten(0, gap.shape[:2]) * (1 + self.time(gap))
+
+    def correlate_frames(self, maps: Tensor) -> Tensor:
+        """Correlate successive frames of maps (B, K, C, h, w): (B*(K-1), D, h, w)."""
+        cells = self.to_match(maps.flatten(0, 1)).permute(0, 2, 3, 1)  # (B K) h w M
+        cells = F.normalize(cells, dim=3).unflatten(0, maps.shape[:2])
+        first, second = cells[:, :-1].flatten(0, 1), cells[:, 1:].flatten(0, 1)
+        return self.GAIN * correlate(first, second, self.reach)
 
 
 def correlate(first: Tensor, second: Tensor, reach: tuple[int, int]) -> Tensor:

@@ -11,6 +11,7 @@ from tests.support.small_networks import (
     FULL,
     KINDS,
     RICH,
+    SCENE,
     SMALL,
     VOCABULARY,
     B,
@@ -82,10 +83,11 @@ def test_the_generator_depends_on_every_input(argument, model):
     assert (generator(**inputs) - before).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("model", [SMALL, SCENE], ids=["small", "motion"])
 @pytest.mark.parametrize("argument", ["video", "token_ids", "times"])
-def test_the_discriminator_depends_on_every_input(argument):
+def test_the_discriminator_depends_on_every_input(argument, model):
     torch.manual_seed(0)
-    discriminator = small_discriminator()
+    discriminator = small_discriminator(model)
     token_ids, token_mask = prompts()
     inputs = {
         "video": torch.randn(B, 3, K, H, W),
@@ -101,6 +103,19 @@ def test_the_discriminator_depends_on_every_input(argument):
     )
     after, _ = discriminator(**inputs)
     assert ((after - before).abs() > 1e-6).all()
+
+
+def test_the_discriminator_has_second_derivatives():
+    """R1 and R2 are gradients of gradients; a fused layer without them would fail here."""
+    torch.manual_seed(0)
+    discriminator = small_discriminator(SCENE)
+    video = torch.randn(B, 3, K, H, W, requires_grad=True)
+    logits, _ = discriminator(video, *prompts(), times())
+    (gradient,) = torch.autograd.grad(logits.sum(), video, create_graph=True)
+    gradient.square().sum().backward()
+    for name, parameter in discriminator.motion.named_parameters():
+        if "bias" not in name:
+            assert parameter.grad.any(), name
 
 
 def test_the_discriminator_depends_on_the_order_of_frames():

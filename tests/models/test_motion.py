@@ -27,7 +27,7 @@ def test_correlation_is_the_inner_product_with_each_displaced_cell():
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("down, across", [(1, 0), (-2, 0), (0, 3), (0, -1), (0, 0)])
+@pytest.mark.parametrize(("down", "across"), [(1, 0), (-2, 0), (0, 3), (0, -1), (0, 0)])
 def test_correlation_peaks_where_a_texture_went(down, across):
     here = textures(1, 8, 8, 32)
     there = here.roll((down, across), dims=(1, 2))

@@ -80,4 +80,5 @@ def test_every_parameter_of_a_scene_learns():
     assert maps.shape == (6, 4, *GRID)
     maps.square().sum().backward()
     for name, parameter in scene.named_parameters():
-        assert parameter.grad is not None and parameter.grad.any(), name
+        assert parameter.grad is not None, name
+        assert parameter.grad.any(), name

@@ -19,7 +19,14 @@ RICH = SMALL.model_copy(
 )
 SPRITES = SMALL.model_copy(update={"num_sprites": 1})
 FULL = RICH.model_copy(update={"num_sprites": 2, "camera_variation": 0.1})
-KINDS = {"small": SMALL, "rich": RICH, "sprites": SPRITES, "sprites and a camera": FULL}
+SCENE = SMALL.model_copy(update={"scene_scale": 1.5, "motion_channels": 3})
+KINDS = {
+    "small": SMALL,
+    "rich": RICH,
+    "sprites": SPRITES,
+    "sprites and a camera": FULL,
+    "a scene and motion": SCENE,
+}
 # All sizes differ, so that no permuted tensor passes by accident.
 B, L, K, H, W, R, VOCABULARY = 7, 3, 4, 32, 48, 2, 11
 
