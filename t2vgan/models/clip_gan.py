@@ -135,7 +135,10 @@ class Generator(nn.Module):
         return self.pixels.restore(self.sprites(drawing, code, appearance, times, camera))
 
     def draw(self, code: Tensor, *, num_frames: int, scene: Tensor | None = None) -> Tensor:
-        """Draw codes (B*K, hidden) over scenes (B*K, C, h, w) as pixels (B, C, K, H, W)."""
+        """Draw codes over views of a scene, if there is one.
+
+        code (B*K, hidden), scene (B*K, C, h, w) -> video (B, C, K, H, W).
+        """
         reference = self.coordinates(code)
         maps = upsample2x(self.draw_coarse(code))  # (B K) C h w
         if scene is not None:
@@ -264,7 +267,10 @@ class Discriminator(nn.Module):
         return logits, recovered
 
     def encode_patches(self, video: Tensor) -> Tensor:
-        """Encode the patches of each frame of (B, 3, K, H, W): (B*K, C, h, w)."""
+        """Encode the patches of each frame.
+
+        video (B, 3, K, H, W) -> (B*K, C, h, w).
+        """
         maps = self.from_patches(video)
         if self.from_pixels is not None:
             maps = maps + self.from_pixels(video)

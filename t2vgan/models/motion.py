@@ -34,7 +34,10 @@ class MotionTrunk(nn.Module):
         self.time = nn.Linear(self.time_features.size, hidden_size)
 
     def forward(self, maps: Tensor, times: Tensor) -> Tensor:
-        """Encode maps (B, K, C, h, w) at times (B, K): (B, K-1, hidden)."""
+        """Encode each pair of successive frames.
+
+        maps (B, K, C, h, w), times (B, K) -> (B, K-1, hidden).
+        """
         here, there = maps[:, :-1].flatten(0, 1), maps[:, 1:].flatten(0, 1)  # (B P) C h w
         inputs = torch.cat([here, there - here, self.correlate_frames(maps)], dim=1)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -45,7 +48,10 @@ class MotionTrunk(nn.Module):
         return features.unflatten(0, gap.shape[:2]) * (1 + self.time(gap))
 
     def correlate_frames(self, maps: Tensor) -> Tensor:
-        """Correlate successive frames of maps (B, K, C, h, w): (B*(K-1), D, h, w)."""
+        """Correlate successive frames.
+
+        maps (B, K, C, h, w) -> (B*(K-1), D, h, w).
+        """
         cells = self.to_match(maps.flatten(0, 1)).permute(0, 2, 3, 1)  # (B K) h w M
         cells = F.normalize(cells, dim=3).unflatten(0, maps.shape[:2])
         first, second = cells[:, :-1].flatten(0, 1), cells[:, 1:].flatten(0, 1)
@@ -53,9 +59,9 @@ class MotionTrunk(nn.Module):
 
 
 def correlate(first: Tensor, second: Tensor, reach: tuple[int, int]) -> Tensor:
-    """Match the cells of two maps (N, h, w, C) along both axes.
+    """Match the cells of two maps along both axes.
 
-    Returns (N, D, h, w): inner products of a cell with the other map's cells, displaced by -reach
+    Maps (N, h, w, C) -> (N, D, h, w): inner products of a cell with the other map's cells, displaced by -reach
     to reach rows, then columns; zero outside.
     """
     rows = correlate_rows(first.transpose(1, 2), second.transpose(1, 2), reach[0])  # N w h D
@@ -64,7 +70,10 @@ def correlate(first: Tensor, second: Tensor, reach: tuple[int, int]) -> Tensor:
 
 
 def correlate_rows(first: Tensor, second: Tensor, reach: int) -> Tensor:
-    """Match each cell of a row with the other row's cells, (N, h, w, C): (N, h, w, 2*reach + 1)."""
+    """Match each cell of a row with the other row's cells.
+
+    Maps (N, h, w, C) -> (N, h, w, 2*reach + 1).
+    """
     width = first.shape[2]
     products = F.pad(first @ second.transpose(2, 3), (reach, reach))  # N h w (w + 2 reach)
     # Cell i's displacements begin at column i: a band of the matrix, read with a longer stride.

@@ -1,4 +1,4 @@
-"""Scene: maps that a clip draws once and views in every frame through a moving camera."""
+"""Scene: maps that a clip draws once and a moving camera views."""
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,9 @@ from t2vgan.models.layers import ResidualBlock, to_float32, upsample2x
 
 
 class Scene(nn.Module):
-    """Draw maps wider than the frame; time pans, zooms and warps the view of them.
+    """Draw maps once per clip, and view them through a moving camera.
 
+    The maps are wider than the frame; time pans, zooms and warps the view of them.
     What moves with the camera is the same in all frames by construction, and a steady pan is one
     number of a clip. Places are sampled bilinearly (Jaderberg et al., NeurIPS 2015): on coarse
     maps, whose gradient shows far enough which way a view should go (dev/LOG.md). Beyond its
