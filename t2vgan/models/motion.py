@@ -61,8 +61,8 @@ class MotionTrunk(nn.Module):
 def correlate(first: Tensor, second: Tensor, reach: tuple[int, int]) -> Tensor:
     """Match the cells of two maps along both axes.
 
-    Maps (N, h, w, C) -> (N, D, h, w): inner products of a cell with the other map's cells, displaced by -reach
-    to reach rows, then columns; zero outside.
+    Maps (N, h, w, C) -> (N, D, h, w): inner products of a cell with the other map's cells,
+    displaced by -reach to reach rows, then columns; zero outside.
     """
     rows = correlate_rows(first.transpose(1, 2), second.transpose(1, 2), reach[0])  # N w h D
     columns = correlate_rows(first, second, reach[1])  # N h w D
