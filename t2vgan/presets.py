@@ -91,7 +91,8 @@ PRESETS = {
         model=ClipGanConfig(latent_size=64, text_size=128, hidden_size=256, channels=32),
         train=TrainConfig(num_steps=50_000, global_batch_size=32, ema_halflife_clips=20_000.0),
         sample_every_steps=1000,
-        evaluate_every_steps=0,  # prompt accuracy is measured on rendered scenes only
+        evaluate_every_steps=1000,
+        evaluate_num_clips=512,
         save_every_steps=1000,
     ),
 }

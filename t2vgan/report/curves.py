@@ -25,6 +25,48 @@ EVALUATION_CHARTS = (
     Chart("Drift of shape within a clip", {"steadiness.shape": "drift"}, low=0),
     Chart("Distance from the ideal path", {"path_residual": "distance"}, unit="pixels", low=0),
     Chart("Diversity, 1 is that of real clips", {"diversity": "diversity"}, low=0, high=1),
+    Chart(
+        "Text-video agreement",
+        {
+            "clip_numbers.agreement.accuracy": "generated clips",
+            "clip_numbers.agreement.real": "real clips",
+            "clip_numbers.agreement.real_prompts_shuffled": "prompts shuffled",
+        },
+        unit="%",
+        low=0,
+        high=1,
+    ),
+    Chart(
+        "Diversity within a prompt, 1 is that of real clips",
+        {
+            "clip_numbers.diversity_pixels": "pixels",
+            "clip_numbers.diversity_features": "features",
+        },
+        low=0,
+        high=1,
+    ),
+    Chart(
+        "Frechet distance of the probe's features",
+        {
+            "clip_numbers.frechet.generated": "generated clips",
+            "clip_numbers.frechet.floor": "between real clips",
+        },
+        low=0,
+    ),
+    Chart(
+        "Motion energy, 1 is that of real clips",
+        {"clip_numbers.motion_energy": "motion energy"},
+        low=0,
+        high=1,
+    ),
+    Chart(
+        "Variation of speed within a clip",
+        {
+            "clip_numbers.speed_variation": "generated clips",
+            "clip_numbers.speed_variation_real": "real clips",
+        },
+        low=0,
+    ),
 )
 VARIETY_CHARTS = (
     Chart(

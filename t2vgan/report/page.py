@@ -9,7 +9,13 @@ from t2vgan.report.contact_sheets import build_moments_sheet, build_seeds_sheet
 from t2vgan.report.curves import build_curves
 from t2vgan.report.formatting import format_count, format_duration, format_percent, shorten
 from t2vgan.report.records import Record, Run, get_number, get_record, get_text, read_run
-from t2vgan.report.scores import build_evaluation_table, build_prompt_table, latest_accuracy
+from t2vgan.report.scores import (
+    build_evaluation_table,
+    build_prompt_table,
+    explain_absence,
+    latest_accuracy,
+    latest_agreement,
+)
 from t2vgan.report.templating import render
 from t2vgan.utils.files import atomic_write_bytes
 
@@ -34,6 +40,7 @@ def render_page(run: Run) -> str:
     """Return the whole page of one run."""
     problems = list(run.problems)
     accuracy, held_out, accuracy_source = latest_accuracy(run)
+    agreement = latest_agreement(run)
     return render(
         "run.html",
         run=run,
@@ -41,6 +48,9 @@ def render_page(run: Run) -> str:
         preset=get_text(run.config, "preset", "name"),
         accuracy=accuracy,
         held_out=held_out,
+        agreement=get_number(agreement, "accuracy"),
+        agreement_real=get_number(agreement, "real"),
+        agreement_floor=get_number(agreement, "real_prompts_shuffled"),
         accuracy_source=accuracy_source,
         time_to_target=_time_to_target(run),
         device=_device(run.environment),
@@ -76,7 +86,8 @@ def _time_to_target(run: Run) -> str:
     target = format_percent(TARGET_ACCURACY)
     record = first_on_target(run)
     if record is None:
-        return f"{target} not reached yet"
+        is_measured = any(_accuracies(record) for record in run.evaluations)
+        return f"{target} not reached yet" if is_measured else f"{target}: {explain_absence(run)}"
     both = " on both" if len(_accuracies(record)) == 2 else ""
     return f"{target}{both} after {format_duration(record['seconds'])}"
 

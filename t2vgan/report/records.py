@@ -127,7 +127,7 @@ def read_evaluation(file: Path) -> Run:
         UserError: the file is no such record.
     """
     record = _read_json(file, [])
-    if not has_accuracy(record):
+    if not has_accuracy(record) and not get_record(record, "clip_numbers"):
         raise UserError(
             f"{file} is no evaluation; python -m t2vgan.evaluation --videos DIR --data DATA"
             " --out FILE writes one"

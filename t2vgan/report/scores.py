@@ -17,6 +17,7 @@ from t2vgan.report.records import (
     get_number,
     get_record,
     get_scores,
+    get_text,
     get_texts,
     has_accuracy,
 )
@@ -48,8 +49,25 @@ def latest_accuracy(run: Run) -> tuple[float | None, float | None, str]:
         scores = run.evaluations[-1]
         source = f"at step {format_count(scores['step'])}"
     else:
-        return None, None, "not evaluated yet"
+        return None, None, explain_absence(run)
     return get_number(scores, "accuracy"), get_number(scores, "accuracy_held_out"), source
+
+
+def latest_agreement(run: Run) -> Record:
+    """Return the text-video agreement of the last evaluation; empty if there is none."""
+    records = [run.final_evaluation, *reversed(run.evaluations)]
+    found = (get_record(record, "clip_numbers.agreement") for record in records)
+    return next((record for record in found if get_number(record, "accuracy") is not None), {})
+
+
+def explain_absence(run: Run) -> str:
+    """Return why a run has no accuracy."""
+    records = [run.final_evaluation, *reversed(run.evaluations)]
+    if reason := next(filter(None, (get_text(r, "accuracy_missing") for r in records)), None):
+        return f"not measured, because {reason}"
+    if not run.evaluations and get_number(run.config, "evaluate_every_steps") == 0:
+        return "not measured, because --evaluate-every-steps is 0"
+    return "not evaluated yet"
 
 
 def read_cell(record: Record, key: str, show: Callable[[float], str]) -> Cell:
@@ -82,9 +100,9 @@ def build_evaluation_table(run: Run) -> dict[str, Any] | None:
     controls) and a column; all other numbers and texts are facts, the protocol last.
     """
     record = run.final_evaluation
-    groups = dict(_find_groups(record))
-    if not groups:
+    if not record:
         return None
+    groups = dict(_find_groups(record))
     keys = dict.fromkeys(key for group in groups.values() for key in group)
     others = {key: record[key] for key in record if key not in NOT_LISTED}
     return {

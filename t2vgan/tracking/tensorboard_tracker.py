@@ -31,7 +31,7 @@ class TensorBoardTracker:
             self.writer.add_scalar("clips_seen", record["clips_seen"], step, time)
         if record["kind"] == "samples":
             self.add_animation(self.run_dir / record["animation"], step, time)
-        if record["kind"] == "evaluation":
+        if "per_prompt" in record:
             self.writer.add_text("evaluation/prompts", markdown_table(record), step, time)
         if record.get("alarm"):
             self.writer.add_text("alarms", record["message"], step, time)

@@ -56,7 +56,7 @@ class WandbTracker:
             # The animation that exists: encoding one for each prompt costs a third of a second.
             animation = self.run_dir / record["animation"]
             row["samples"] = wandb.Video(str(animation), caption="; ".join(record["prompts"]))
-        if record["kind"] == "evaluation":
+        if "per_prompt" in record:
             row["evaluation/prompts"] = wandb.Table([*PROMPT_COLUMNS], data=prompt_rows(record))
         if row:
             # Not wandb's own step, which cannot decrease as a run's does when it resumes from a

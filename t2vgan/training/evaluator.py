@@ -1,5 +1,6 @@
 """Sample and evaluate the averaged generator during training."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
@@ -11,7 +12,10 @@ from t2vgan.config import Config
 from t2vgan.data.mixture import DatasetMixture
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
+from t2vgan.evaluation.clip_numbers import draw_prompts, measure_clips
 from t2vgan.evaluation.evaluate import score_real_clips
+from t2vgan.evaluation.probe.cache import load_or_train_probe
+from t2vgan.evaluation.probe.probe import Probe
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts, unknown_prompts
 from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.evaluation.scores import Scores, compare, score_clips
@@ -53,16 +57,20 @@ class Evaluator:
         self.prompts, self.varied_prompts = prompts_of(manifest), varied_prompts_of(manifest)
         requested = [*self.prompts, *manifest.held_out_prompts]
         vocabulary.encode(requested, allow_unknown=True)  # raises now, not after hours
-        self.can_evaluate = not unknown_prompts(manifest.prompts)
-        if self.can_evaluate and config.evaluate_every_steps:
+        self.has_meter = not unknown_prompts(manifest.prompts)
+        """Whether the grammar knows the prompts, so that their accuracy can be measured."""
+        self.probe: Probe | None = None
+        """Of data without a meter; see `load_probe`."""
+        if self.has_meter and config.evaluate_every_steps:
             select_tracker(manifest.prompts)  # a missing library is an error now, not after hours
 
     def find_pending(self, step: int, done: Collection[str] = ()) -> list[str]:
         """Return the kinds of records due at a step and not done."""
         is_last = step >= self.config.train.num_steps
-        every = {"samples": self.config.sample_every_steps}
-        if self.can_evaluate:
-            every["evaluation"] = self.config.evaluate_every_steps
+        every = {
+            "samples": self.config.sample_every_steps,
+            "evaluation": self.config.evaluate_every_steps,
+        }
         return [
             kind
             for kind, steps in every.items()
@@ -74,16 +82,20 @@ class Evaluator:
     ) -> tuple[float | None, bool]:
         """Sample and evaluate, whichever `kinds` lists (collective).
 
-        Returns the accuracy if it is the best so far, and whether there was time for everything.
+        Returns the accuracy, or the agreement where there is no meter, if it is the best so far,
+        and whether there was time for everything.
         """
         if "samples" in kinds and not self.sample(pipeline, step, should_stop):
             return None, False
         if "evaluation" not in kinds:
             return None, True
-        accuracy = self.evaluate(pipeline, should_stop)
+        evaluate = self.evaluate if self.has_meter else self.evaluate_any
+        accuracy = evaluate(pipeline, should_stop)
         if accuracy is None:
             return None, False
-        is_best = accuracy >= self.best_accuracy  # of equals the later, which is more varied
+        is_best = accuracy >= max(
+            self.best_accuracy, 0.0
+        )  # of equals the later, which is more varied
         return accuracy if is_best else None, True
 
     def set_best(self, accuracy: float, step: int) -> None:
@@ -160,6 +172,40 @@ class Evaluator:
         diversity = None if real is None else compare(scores, real).diversity
         self.logger.log_evaluation(scores, diversity)
         return scores.accuracy or 0.0
+
+    def load_probe(self) -> None:
+        """Load the probe that evaluates data without a meter, or train it (collective).
+
+        The main rank trains while the others poll, so that no timeout runs out. Raises UserError
+        for damaged samples.
+        """
+        if self.has_meter or not self.config.evaluate_every_steps:
+            return
+        self.logger.print(
+            "evaluation: prompts that no meter reads; a probe is loaded, or trained for minutes"
+            " (--evaluate-every-steps 0: no evaluation)"
+        )
+        start = time.monotonic()
+        self.probe = load_or_train_probe(
+            self.data, context=self.context, device=self.context.device
+        )
+        self.logger.print(f"evaluation: the probe is ready after {time.monotonic() - start:.0f} s")
+
+    def evaluate_any(self, pipeline: TextToVideo, should_stop: ShouldStop) -> float | None:
+        """Log numbers that need no meter; return the text-video agreement (collective).
+
+        Returns None if there was no time, and -1 where the data allow no agreement.
+        """
+        probe = self.probe
+        assert probe is not None, "load_probe comes first"
+        prompts = draw_prompts(probe, self.config.evaluate_num_clips)
+        clips = self.generate(pipeline, prompts, range(len(prompts)), should_stop)
+        if clips is None:
+            return None
+        numbers = self.context.run_on_main(lambda: measure_clips(clips, prompts, probe))
+        self.logger.log_numbers(numbers, probe.info.notes)
+        agreement = None if numbers.agreement is None else numbers.agreement.accuracy
+        return -1.0 if agreement is None else agreement
 
     @cached_property
     def real_differences(self) -> Differences:

@@ -8,6 +8,7 @@ from typing import Any
 from t2vgan.config import Config
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import describe_device, describe_processes, peak_memory_gb
+from t2vgan.evaluation.clip_numbers import ClipNumbers
 from t2vgan.evaluation.scores import Scores
 from t2vgan.gan.schedules import Length
 from t2vgan.tracking import BackgroundTracker, start_tracking
@@ -129,6 +130,17 @@ class RunLogger:
             f"step {self.clock.step}: accuracy {scores.accuracy or 0:.1%}"
             + ("" if held_out is None else f", held-out prompts {held_out:.1%}")
         )
+
+    def log_numbers(self, numbers: ClipNumbers, notes: Sequence[str]) -> None:
+        """Write a record of an evaluation without a meter, and print its agreement."""
+        fields = numbers.model_dump(exclude={"agreement": {"confusion", "real_confusion"}})
+        missing = "the meter does not know these prompts"
+        self.log("evaluation", accuracy_missing=missing, clip_numbers=fields, notes=list(notes))
+        line = f"step {self.clock.step}: text-video agreement "
+        if (agreement := numbers.agreement) is None or agreement.accuracy is None:
+            self.print(f"{line}not measured: {'; '.join(notes)}")
+        else:
+            self.print(f"{line}{agreement.accuracy:.1%} (real clips {agreement.real:.1%})")
 
     def log_variety(self, variety: Variety) -> None:
         """Write a record of what prompts and seeds change."""

@@ -324,6 +324,8 @@ class Trainer:
         )
         if self.clock.step == 0:
             self.evaluator.log_data()
+        with self.timed("training the probe of the evaluation"):
+            self.evaluator.load_probe()
         if (best := self.sample_and_evaluate(pending)) is not None:
             self.save(best=best)
 

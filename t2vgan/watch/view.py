@@ -1,6 +1,7 @@
 """Draw a run on one screen: progress, rate, curves and warnings."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -21,7 +22,11 @@ CURVES = {
         "generator": "gradient_norm/generator",
     },
     "clips/s": {"rate": "clips_per_second"},
-    "evaluation": {"accuracy": "accuracy", "held-out prompts": "accuracy_held_out"},
+    "evaluation": {
+        "accuracy": "accuracy",
+        "held-out prompts": "accuracy_held_out",
+        "agreement": "clip_numbers.agreement.accuracy",
+    },
 }
 CURVE_HEIGHT = 6
 NUM_MESSAGES = 4
@@ -100,8 +105,17 @@ def draw_charts(run: RunSnapshot, width: int) -> Table:
     return grid
 
 
+def get_value(record: Record, path: str) -> Any:
+    """Return the value under a key or a dotted path, else None."""
+    if path in record or "." not in path:
+        return record.get(path)
+    outer, inner = path.split(".", 1)
+    nested = record.get(outer)
+    return get_value(nested, inner) if isinstance(nested, dict) else None
+
+
 def values_of(records: Sequence[Record], key: str) -> Values:
-    values = [record.get(key) for record in records]
+    values: list[Any] = [get_value(record, key) for record in records]
     if key == "clips_per_second":
         values = values[1:]  # a rate has two ends
     return [value if isinstance(value, int | float) else None for value in values]
