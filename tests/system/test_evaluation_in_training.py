@@ -1,0 +1,87 @@
+"""Evaluation during training of data whose prompts no meter reads."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from t2vgan.checkpoint.weights import load_weights_info
+from t2vgan.data.shards import (
+    Geometry,
+    Manifest,
+    encode_sample,
+    fingerprint,
+    write_manifest,
+    write_shard,
+)
+from t2vgan.report import write_report
+from tests.faults.same_run import records
+from tests.support.commands import run_ok, torchrun, train
+from tests.support.warm import run_warm_ok
+
+GEOMETRY = Geometry(num_frames=4, height=32, width=32)
+PROMPTS = ("a dark room", "a bright room")
+NUM_SHARDS, CLIPS_PER_SHARD = 8, 20
+EVALUATED = ("--evaluate-every-steps", 6, "--evaluate-num-clips", 40)
+
+
+def draw(number: int) -> np.ndarray:
+    """Return a clip of noise whose level is that of its prompt."""
+    level = (60, 180)[number % 2]
+    noise = np.random.default_rng(number).integers(0, 40, GEOMETRY.shape)
+    return (level + noise).astype(np.uint8)
+
+
+@pytest.fixture
+def rooms(tmp_path) -> Path:
+    """Clips whose prompts the grammar does not know."""
+    folder, entries = tmp_path / "rooms", []
+    for shard in range(NUM_SHARDS):
+        numbers = range(shard * CLIPS_PER_SHARD, (shard + 1) * CLIPS_PER_SHARD)
+        samples = [encode_sample(f"{n:04d}", draw(n), PROMPTS[n % 2], {"fps": 5}) for n in numbers]
+        entries.append(write_shard(folder / f"rooms-{shard}.tar", samples))
+    manifest = Manifest(
+        builder="test", builder_version="1", builder_config={},
+        builder_fingerprint=fingerprint("rooms"), geometry=GEOMETRY, fps=5, shards=entries,
+        prompts=dict.fromkeys(PROMPTS, NUM_SHARDS * CLIPS_PER_SHARD // 2),
+    )  # fmt: skip
+    write_manifest(folder, manifest)
+    return folder
+
+
+def agreements(run_dir: Path) -> dict[int, float]:
+    return {
+        record["step"]: record["clip_numbers"]["agreement"]["accuracy"]
+        for record in records(run_dir, "evaluation")
+    }
+
+
+def test_two_processes_measure_what_one_does_and_the_best_is_kept(rooms, tmp_path):
+    both, single = tmp_path / "both", tmp_path / "single"
+    result = run_ok(*torchrun(2), *train(rooms, both, *EVALUATED), ACCELERATE_USE_CPU="true")
+    assert "a probe is loaded, or trained for minutes" in result.stderr
+    result = run_warm_ok(*train(rooms, single, *EVALUATED))
+    assert "text-video agreement" in result.stderr
+    found = agreements(single)
+    assert list(found) == [6, 12]
+    assert agreements(both) == pytest.approx(found, abs=0.1)
+    numbers = records(single, "evaluation")[-1]["clip_numbers"]
+    assert numbers["agreement"]["real"] > 0.9
+    assert numbers["motion_energy"] >= 0
+    assert numbers["frechet"]["generated"] > numbers["frechet"]["floor"]
+    best = max(found, key=lambda step: (found[step], step))
+    assert load_weights_info(single / "weights_best.safetensors").step == best
+    page = write_report(single).read_text()
+    assert "not measured, because the meter does not know these prompts" in page
+    assert "not reached yet" not in page
+    assert "Text-video agreement" in page
+
+
+def test_without_an_evaluation_no_probe_is_trained_and_the_report_says_so(rooms, tmp_path):
+    run_dir = tmp_path / "run"
+    result = run_warm_ok(*train(rooms, run_dir, "--train.num-steps", 4))
+    assert "probe" not in result.stderr
+    assert not list(rooms.glob("probe-*"))
+    page = write_report(run_dir).read_text()
+    assert "not measured, because --evaluate-every-steps is 0" in page
+    assert "not reached yet" not in page
