@@ -43,14 +43,16 @@ def latest_accuracy(run: Run) -> tuple[float | None, float | None, str]:
 
     evaluation.json comes before the evaluations of training.
     """
+    scores: Record = {}
+    source = ""
     if has_accuracy(run.final_evaluation):
         scores, source = get_scores(run.final_evaluation), "final evaluation"
     elif run.evaluations:
         scores = run.evaluations[-1]
         source = f"at step {format_count(scores['step'])}"
-    else:
-        return None, None, explain_absence(run)
-    return get_number(scores, "accuracy"), get_number(scores, "accuracy_held_out"), source
+    accuracy, held_out = (get_number(scores, key) for key in ("accuracy", "accuracy_held_out"))
+    is_missing = accuracy is None and held_out is None
+    return accuracy, held_out, explain_absence(run) if is_missing else source
 
 
 def latest_agreement(run: Run) -> Record:
@@ -65,7 +67,9 @@ def explain_absence(run: Run) -> str:
     records = [run.final_evaluation, *reversed(run.evaluations)]
     if reason := next(filter(None, (get_text(r, "accuracy_missing") for r in records)), None):
         return f"not measured, because {reason}"
-    if not run.evaluations and get_number(run.config, "evaluate_every_steps") == 0:
+    if run.evaluations:
+        return "not measured, because no clip could be scored"
+    if get_number(run.config, "evaluate_every_steps") == 0:
         return "not measured, because --evaluate-every-steps is 0"
     return "not evaluated yet"
 

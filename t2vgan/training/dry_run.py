@@ -31,7 +31,7 @@ def dry_run(config: Config) -> int:
         print(f"  memory    {peak_memory_gb():.2f} GB at the peak, per process")
         if cost.num_clips < trainer.plan.micro_size:
             sizes = f"{cost.num_clips} instead of {trainer.plan.micro_size} clips"
-            print(f"  extrapolated from passes of {sizes}, because whole ones take long")
+            print(f"  at most: extrapolated from passes of {sizes}, because whole ones take long")
         print("nothing was written")
     trainer.context.shutdown()
     return 0

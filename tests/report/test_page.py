@@ -112,13 +112,60 @@ def test_the_verdict_and_the_first_time_on_target(run_dir):
         (0.94, 1.0, "95 % not reached yet"),
         (1.0, 0.94, "95 % not reached yet"),
         (0.95, None, "95 % after 10 s"),
-        (None, None, "95 % not reached yet"),
+        (None, None, "95 %: not measured, because no clip could be scored"),
     ],
 )
 def test_the_target_asks_for_every_accuracy_measured(run_dir, accuracy, held_out, remark):
     write_metrics(run_dir, [evaluation_record(100, accuracy, held_out)])
     _, page = report_of(run_dir)
     assert remark in page.texts["dl"][0].replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_alarms_that_are_on_stand_above_the_warnings(run_dir):
+    write_metrics(
+        run_dir,
+        [
+            train_record(100),
+            alarm_record(200, "prompts_ignored", warning=True),
+            alarm_record(300, "seeds_ignored", warning=True),
+            alarm_record(400, "seeds_ignored", over=True),
+            {"kind": "event", **clock(500), "message": "bad sample", "warning": True},
+        ],
+    )
+    _, page = report_of(run_dir)
+    alarms, warnings = page.texts["ul"][:2]
+    assert "alarm since step 200: prompts_ignored <raised>" in alarms
+    assert "seeds_ignored" not in alarms
+    assert "bad sample" in warnings
+    assert "prompts_ignored" not in warnings
+
+
+def alarm_record(step: int, name: str, **state: bool) -> dict:
+    message = f"{name} <raised>"
+    return {"kind": "event", **clock(step), "message": message, "alarm": name, **state}
+
+
+def test_an_evaluation_without_a_meter_shows_agreement_and_why_no_accuracy(run_dir):
+    agreement = {"accuracy": 0.625, "real": 0.875, "real_prompts_shuffled": 0.125}
+    numbers = {"agreement": agreement, "diversity_pixels": 0.5, "motion_energy": 0.9}
+    reason = "the meter does not know these prompts"
+    evaluation = {"kind": "evaluation", **clock(100), "accuracy_missing": reason}
+    write_metrics(run_dir, [train_record(100), evaluation | {"clip_numbers": numbers}])
+    html, page = report_of(run_dir)
+    assert "62.5 % of clips agree with their prompt" in html.replace("\N{NO-BREAK SPACE}", " ")
+    assert f"95\N{NO-BREAK SPACE}%: not measured, because {reason}" in html
+    assert "not reached yet" not in html
+    captions = page.texts["figcaption"]
+    for title in ("Text-video agreement", "Diversity within a prompt", "Motion energy"):
+        assert any(title in caption for caption in captions), title
+
+
+def test_without_evaluations_the_page_says_that_they_are_off(run_dir):
+    (run_dir / "config.json").write_text('{"evaluate_every_steps": 0}')
+    write_metrics(run_dir, [train_record(100)])
+    html, _ = report_of(run_dir)
+    assert "not measured, because --evaluate-every-steps is 0" in html
+    assert "not reached yet" not in html
 
 
 def test_best_is_the_evaluation_most_accurate_on_training_prompts(run_dir):

@@ -67,8 +67,8 @@ def test_two_processes_measure_what_one_does_and_the_best_is_kept(rooms, tmp_pat
     assert agreements(both) == pytest.approx(found, abs=0.1)
     numbers = records(single, "evaluation")[-1]["clip_numbers"]
     assert numbers["agreement"]["real"] > 0.9
-    assert numbers["motion_energy"] >= 0
-    assert numbers["frechet"]["generated"] > numbers["frechet"]["floor"]
+    assert numbers["agreement"]["real_prompts_shuffled"] < 0.8
+    assert numbers["num_clips"] == 40
     best = max(found, key=lambda step: (found[step], step))
     assert load_weights_info(single / "weights_best.safetensors").step == best
     page = write_report(single).read_text()

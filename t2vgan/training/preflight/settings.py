@@ -15,6 +15,7 @@ from t2vgan.distributed.consistency import (
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.tracking import check_tracking, has_wandb_key
+from t2vgan.training.initial_weights import find_initial_weights
 from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
 from t2vgan.training.preflight.storage import build_networks
 from t2vgan.training.run_dir import check_same_data, check_same_run
@@ -67,6 +68,7 @@ def fit_together(config: Config) -> list[str]:
     data.create_sampler(num_streams=streams, shuffle_window=window, seed=config.train.seed)
     check_frames_per_clip(config, data.manifest.geometry.num_frames)
     build_networks(config, data.manifest)
+    find_initial_weights(config)
     if state := read_latest_state(config.run_dir):
         check_same_data(config, data.manifest.fingerprint, state.get("data_fingerprint"))
     return changes
