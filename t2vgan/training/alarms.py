@@ -62,7 +62,7 @@ FINDINGS = {
     ),
     "seeds_ignored": Finding(
         "seeds make no difference: clips of one prompt differ by less than"
-        f" {ALIKE_SEEDS:.0%} of what real clips of one prompt do",
+        f" {ALIKE_SEEDS:.0%} of what real ones do",
         "a higher --train.recovery-weight or --train.recovered-latents, or a lower --train.lr-hold",
         num_records=1,
         num_held=1,

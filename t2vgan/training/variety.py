@@ -38,8 +38,12 @@ class Variety:
 
     @property
     def seeds(self) -> float | None:
-        """Difference that seeds make, 1 as between real clips of a prompt."""
-        return divide(self.generated.seeds, self.real.seeds)
+        """Difference that seeds make, 1 as between real clips of a prompt.
+
+        Where no prompt has two clips, as between real clips of different prompts.
+        """
+        real = self.real.prompts if self.real.seeds is None else self.real.seeds
+        return divide(self.generated.seeds, real)
 
 
 def divide(generated: float | None, real: float | None) -> float | None:

@@ -48,6 +48,8 @@ def test_noise_is_averaged_out_and_sizes_need_not_divide():
 def test_ratios_are_relative_to_real_clips():
     variety = Variety(Differences(10.0, 1.0), Differences(40.0, 5.0))
     assert (variety.prompts, variety.seeds) == (0.25, 0.2)
+    unique = Variety(Differences(10.0, 1.0), Differences(40.0, None))
+    assert unique.seeds == 1 / 40, "captions that occur once: relative to other prompts"
     still = Variety(Differences(10.0, 1.0), Differences(0.0, None))
     assert (still.prompts, still.seeds) == (None, None), "real clips do not differ"
 
