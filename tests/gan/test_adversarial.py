@@ -247,6 +247,20 @@ def test_the_gradients_norms_are_logged(processes, monkeypatch):
         assert metrics[f"gradient_norm/{name}"] == pytest.approx(sum(found) / 3)
 
 
+@pytest.mark.parametrize("size", [B, 2])
+def test_the_gradient_to_the_pixels_is_logged_per_clip_and_in_units_of_the_data(processes, size):
+    gan, batch = make_gan(processes), make_batch()
+    gan.pixel_std = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64).view(3, 1, 1, 1)
+    fake_video = gan.generator.network(batch.generator_latents, *batch.conditions)
+    fake_logits, _ = gan.discriminator.network(fake_video, *batch.conditions)
+    losses = nn.functional.softplus(gan.real_logits(batch) - fake_logits)
+    (gradient,) = torch.autograd.grad(losses.sum(), fake_video)
+    expected = (gradient * gan.pixel_std).flatten(1).norm(dim=1).mean()
+    gan.update(gan.generator, gan.generator_loss, cut(batch, size), gan.schedule(0))
+    found = gan.metrics.reduce()["gradient_norm/video"]
+    assert found == pytest.approx(float(expected), rel=1e-9)
+
+
 def test_the_average_follows_the_generator(processes):
     gan = make_gan(processes, ema_halflife_clips=float(B), ema_rampup=0.0)
     before = weights(gan.ema.model)
