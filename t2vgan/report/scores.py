@@ -56,7 +56,7 @@ def latest_accuracy(run: Run) -> tuple[float | None, float | None, str]:
 
 
 def latest_agreement(run: Run) -> Record:
-    """Return the text-video agreement of the last evaluation; empty if there is none."""
+    """Return the text-video agreement of the last evaluation, else nothing."""
     records = [run.final_evaluation, *reversed(run.evaluations)]
     found = (get_record(record, "clip_numbers.agreement") for record in records)
     return next((record for record in found if get_number(record, "accuracy") is not None), {})

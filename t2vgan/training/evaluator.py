@@ -174,7 +174,7 @@ class Evaluator:
         return scores.accuracy or 0.0
 
     def load_probe(self) -> None:
-        """Load the probe that evaluates data without a meter, or train it (collective).
+        """Load or train the probe that evaluates data without a meter (collective).
 
         The main rank trains while the others poll, so that no timeout runs out. Raises UserError
         for damaged samples.

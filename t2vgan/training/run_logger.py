@@ -132,7 +132,7 @@ class RunLogger:
         )
 
     def log_numbers(self, numbers: ClipNumbers, notes: Sequence[str]) -> None:
-        """Write a record of an evaluation without a meter, and print its agreement."""
+        """Write a record of an evaluation without a meter; print its agreement."""
         fields = numbers.model_dump(exclude={"agreement": {"confusion", "real_confusion"}})
         missing = "the meter does not know these prompts"
         self.log("evaluation", accuracy_missing=missing, clip_numbers=fields, notes=list(notes))
