@@ -15,6 +15,7 @@ from t2vgan.utils.console import escape_control_chars
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from t2vgan.data.pixel_sums import PixelSums
     from t2vgan.data.shards import EncodedSample, Geometry, ShardEntry
 
 MAX_SAMPLES_TRIED = 1000  # in search of a usable one
@@ -80,17 +81,19 @@ class Indexer:
         self._geometry = geometry
         self.prompts: Counter[str] = Counter()
         self.faults: list[str] = []
+        self._sums: list[PixelSums] = []  # of the current tar's samples
 
     def entries(self, tars: list[Path]) -> "Iterator[ShardEntry]":
         """Yield the manifest entry of each tar that holds samples."""
         from tqdm import tqdm
 
+        from t2vgan.data.pixel_sums import add_sums
         from t2vgan.data.shards import ShardEntry, read_samples
         from t2vgan.utils.files import sha256_of
 
         with tqdm(desc="indexing", unit=" clips", delay=0.5) as progress:
             for path in tars:
-                num_samples = 0
+                num_samples, self._sums = 0, []
                 for sample in read_samples(path):
                     num_samples += 1
                     self._check_sample(sample, path)
@@ -98,7 +101,11 @@ class Indexer:
                 if num_samples:
                     size, digest = path.stat().st_size, sha256_of(path)
                     yield ShardEntry(
-                        name=path.name, num_samples=num_samples, num_bytes=size, sha256=digest
+                        name=path.name,
+                        num_samples=num_samples,
+                        num_bytes=size,
+                        sha256=digest,
+                        pixel_sums=add_sums(self._sums),
                     )
 
     def check_num_faults(self, num_samples: int, max_fraction: float) -> None:
@@ -111,11 +118,13 @@ class Indexer:
             )
 
     def _check_sample(self, sample: "EncodedSample", path: Path) -> None:
+        from t2vgan.data.pixel_sums import sum_pixels
         from t2vgan.data.shards import decode_sample
 
         try:
-            _, prompt = decode_sample(sample, self._geometry)
+            frames, prompt = decode_sample(sample, self._geometry)
             self.prompts[prompt] += 1
+            self._sums.append(sum_pixels(frames))
         except ValueError as error:
             self.faults.append(f"{path.name}: sample {sample.key}: {error}")
 

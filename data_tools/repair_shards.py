@@ -63,8 +63,8 @@ def repair_shards(
     else:
         build = _plan_rendering(manifest)
     complete(build, out, num_workers=workers)
-    made = {entry.name: entry for entry in load_manifest(folder).shards}
-    changed = [entry.name for entry in damaged if made.get(entry.name) != entry]
+    made = {entry.name: entry.sha256 for entry in load_manifest(folder).shards}
+    changed = [entry.name for entry in damaged if made.get(entry.name) != entry.sha256]
     for entry in damaged:
         print(
             f"{entry.name}: {'made again, with OTHER bytes' if entry.name in changed else 'mended'}"

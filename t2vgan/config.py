@@ -200,6 +200,9 @@ class TrainConfig(Versioned):
     near_window_share: Fraction = 0.0
     """Share of clips of which successive frames are shown, every one or every second, from a random
     start on: fine motion, such as that of a texture, is seen in near frames only."""
+    standardize: bool = True
+    """Show both networks videos standardised by the data's mean and std, and measure gamma in these
+    units. False: videos in [-1, 1], and gamma in theirs; runs of earlier versions stay so."""
     loss: Literal["relativistic", "non_saturating", "bce"] = "relativistic"
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
     mismatched_weight: NonNegativeFloat = 1.0
@@ -233,9 +236,10 @@ class TrainConfig(Versioned):
     `penalty_every_steps`, or it weakens a penalty that comes only in some steps."""
     penalty_every_steps: NonNegativeInt = 8
     """Apply R1 and R2 every so many steps, weighted by that number; 0: never."""
-    gamma_start: NonNegativeFloat = 10.0
-    """Weight of R1 and R2 at the start."""
-    gamma_end: NonNegativeFloat = 2.0
+    gamma_start: NonNegativeFloat = 125.0
+    """Weight of R1 and R2 at the start, for 4 frames of 64x64: other sizes scale it by the number
+    of pixels shown, over which the gradient's square is summed."""
+    gamma_end: NonNegativeFloat = 25.0
     """Weight of R1 and R2 from `gamma_until` on; log-linear before."""
     gamma_until: Fraction = 0.7
     """Share of the run after which gamma is constant."""
@@ -322,6 +326,7 @@ class Config(Frozen):
             ("mismatched_weight", 0, "reads no prompts"),
             ("recovered_latents", 0, "reads no latents"),
             ("frames_per_clip", 1, "sees single frames"),
+            ("standardize", False, "is as published"),
         ):
             if (value := getattr(train, name)) != required:
                 raise ValueError(

@@ -19,6 +19,7 @@ PRESETS = {
             num_steps=81_250,  # 13 epochs of 100,000 frames
             global_batch_size=16,
             frames_per_clip=1,
+            standardize=False,
             loss="bce",
             mismatched_weight=0.0,
             recovered_latents=0,
@@ -75,8 +76,7 @@ PRESETS = {
         train=TrainConfig(
             num_steps=10_000,
             hard_mismatched_share=0.5,
-            gamma_start=2.5,  # a quarter of the pixels of `shapes`, a quarter of the penalty
-            gamma_end=0.1,
+            gamma_end=5.0,
             ema_halflife_clips=20_000.0,
             precision="no",
         ),

@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from t2vgan.data.manifest import check_compatible, merge_held_out_prompts
+from t2vgan.data.pixel_sums import PixelSums, sum_pixels
 from t2vgan.data.shards import (
     EncodedSample,
+    Geometry,
     Manifest,
+    decode_sample,
     load_manifest,
     parse_metadata,
     parse_prompt,
@@ -101,7 +104,12 @@ class ReshardPlan:
     def job(self, index: int) -> "MixedShard":
         """Return the job that makes one shard."""
         return MixedShard(
-            index, self.shard_name(index), self.picks_of(index), self.shards, self.selection.seed
+            index,
+            self.shard_name(index),
+            self.picks_of(index),
+            self.shards,
+            self.selection.seed,
+            self.manifests[0].geometry,
         )
 
 
@@ -114,6 +122,7 @@ class MixedShard:
     picks: list[Pick]
     shards: tuple[Path, ...]
     seed: int
+    geometry: Geometry
 
     def run(self, folder: Path, should_stop: ShouldStop) -> BuiltShard:
         """Copy the clips, in an order drawn for the shard."""
@@ -134,7 +143,14 @@ class MixedShard:
             while place <= pick.sample:
                 current, place = next(samples), place + 1
             assert current is not None
-            yield EncodedSample(f"{self.index:06d}-{number:06d}", current.members)
+            sums = self._sum_pixels(current)
+            yield EncodedSample(f"{self.index:06d}-{number:06d}", current.members, sums)
+
+    def _sum_pixels(self, sample: EncodedSample) -> PixelSums | None:
+        try:
+            return sum_pixels(decode_sample(sample, self.geometry)[0])
+        except ValueError:  # a bad sample, which the loader replaces
+            return None
 
 
 def choose(folders: Sequence[Path], selection: Selection, clips_per_shard: int) -> ReshardPlan:

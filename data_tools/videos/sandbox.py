@@ -12,6 +12,7 @@ import signal
 import time
 from multiprocessing.connection import Connection
 
+from t2vgan.data.pixel_sums import PixelSums
 from t2vgan.data.shards import EncodedSample
 
 from ..build.protocol import BuildStopped, ShouldStop
@@ -95,8 +96,12 @@ def _receive(pipe: Connection) -> list[EncodedSample]:
     if "reason" in answer:
         raise VideoError(answer["reason"], answer["message"])
     return [
-        EncodedSample(key, {name: pipe.recv_bytes(MAX_ANSWER_BYTES) for name in names})
-        for key, names in answer["samples"]
+        EncodedSample(
+            key,
+            {name: pipe.recv_bytes(MAX_ANSWER_BYTES) for name in names},
+            PixelSums.model_validate(sums),
+        )
+        for key, names, sums in answer["samples"]
     ]
 
 
@@ -124,7 +129,7 @@ def _serve(pipe: Connection, settings: PackSettings) -> None:
             return
         try:
             samples = make_clips(task, settings)
-            message = json.dumps({"samples": [(s.key, list(s.members)) for s in samples]})
+            message = json.dumps({"samples": [_describe(sample) for sample in samples]})
         except Exception as error:  # decoders raise every kind of exception on strange files
             reason, text = _classify(error)
             samples, message = [], json.dumps({"reason": reason, "message": text})
@@ -132,6 +137,12 @@ def _serve(pipe: Connection, settings: PackSettings) -> None:
         for sample in samples:
             for data in sample.members.values():
                 pipe.send_bytes(data)
+
+
+def _describe(sample: EncodedSample) -> tuple[str, list[str], dict[str, object]]:
+    """Return what is sent of a sample before its members."""
+    assert sample.pixel_sums is not None
+    return sample.key, list(sample.members), sample.pixel_sums.model_dump()
 
 
 def _classify(error: Exception) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from t2vgan.data.pixel_sums import PixelStatistics, PixelSums, add_sums
 from t2vgan.errors import UserError
 from t2vgan.utils.files import atomic_write_bytes
 
@@ -44,6 +45,12 @@ class ShardEntry(BaseModel):
     num_samples: Count
     num_bytes: Count
     sha256: Sha256
+    pixel_sums: PixelSums | None = None
+    """Of all clips, as they were before a lossy encoding; earlier versions had none."""
+
+    def without_sums(self) -> "ShardEntry":
+        """Return the entry as earlier versions wrote it."""
+        return self.model_copy(update={"pixel_sums": None})
 
 
 class InputCounts(BaseModel):
@@ -81,17 +88,29 @@ class Manifest(BaseModel):
         return sum(shard.num_samples for shard in self.shards)
 
     @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all but `libraries`: equal fingerprints mean equal shards.
+    def pixel_statistics(self) -> PixelStatistics | None:
+        """Mean and std of the channels; None where a shard has no sums."""
+        sums = [shard.pixel_sums for shard in self.shards if shard.pixel_sums]
+        total = add_sums(sums) if len(sums) == len(self.shards) else None
+        return total.statistics() if total else None
 
-        The same bytes may come from other versions of the libraries.
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all but `libraries` and sums: equal fingerprints mean equal shards.
+
+        The same bytes may come from other versions of the libraries, and may not be summed.
         """
-        return fingerprint(self.model_copy(update={"libraries": None}).as_json())
+        bare = {"libraries": None, "shards": tuple(shard.without_sums() for shard in self.shards)}
+        return fingerprint(self.model_copy(update=bare).as_json())
 
     def as_json(self) -> dict[str, JsonValue]:
-        """Return the file's content, without `input` and `libraries` if None."""
+        """Return the file's content, without optional fields that are None."""
         absent = {name for name in ("input", "libraries") if getattr(self, name) is None}
-        return self.model_dump(mode="json", exclude=absent)
+        content = self.model_dump(mode="json", exclude=absent)
+        for shard in content["shards"]:
+            if shard["pixel_sums"] is None:
+                del shard["pixel_sums"]
+        return content
 
 
 def fingerprint(value: JsonValue) -> str:

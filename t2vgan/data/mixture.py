@@ -2,20 +2,25 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 
 from pydantic import JsonValue
 
 from t2vgan.config import DataConfig, parse_mix
 from t2vgan.data.dataset import ShardedDataset, open_dataset
 from t2vgan.data.manifest import Manifest, check_compatible, fingerprint, merge_held_out_prompts
+from t2vgan.data.pixel_sums import PixelStatistics, add_sums, mix_statistics, sum_pixels
 from t2vgan.data.sampler import MixtureSampler, StreamSampler, compute_slots
 from t2vgan.data.shard_cache import ShardCache
+from t2vgan.data.shards import ShardError, decode_sample, iter_shard_samples
 from t2vgan.errors import UserError
 from t2vgan.tokenizer import has_words
 from t2vgan.utils.seeds import derive_seed
 
+MEASURED_CLIPS, MEASURED_SHARDS = 256, 8  # about a second of decoding
 INDEX_ANEW = (
     "remove manifest.json and write it anew with `t2vgan index`, which leaves"
     " out clips whose captions have no words"
@@ -40,6 +45,24 @@ class DatasetMixture:
                 frequencies[prompt] = frequencies.get(prompt, 0.0) + weight * count
         return frequencies
 
+    @property
+    def pixel_statistics(self) -> PixelStatistics | None:
+        """Mean and std of the clips shown; None where a manifest has none."""
+        parts = [part.manifest.pixel_statistics for part in self.parts]
+        known = [part for part in parts if part]
+        return mix_statistics(known, self.slots) if len(known) == len(parts) else None
+
+    def measure_pixels(self) -> PixelStatistics:
+        """Measure mean and std of a few clips, the same ones every time.
+
+        For datasets of versions that counted no pixels. Of each, up to MEASURED_CLIPS are decoded,
+        from shards far apart.
+
+        Raises:
+            UserError: none of them can be read.
+        """
+        return mix_statistics([_measure(part) for part in self.parts], self.slots)
+
     def create_sampler(self, *, num_streams: int, shuffle_window: int, seed: int) -> MixtureSampler:
         """Return the sample order; of a single dataset, its own.
 
@@ -56,6 +79,27 @@ class DatasetMixture:
             for number, part in enumerate(self.parts)
         )
         return MixtureSampler(tuple(samplers), self.slots, seed)
+
+
+def _measure(dataset: ShardedDataset) -> PixelStatistics:
+    """Measure the first clips of some of a dataset's shards."""
+    num_shards, geometry = len(dataset.manifest.shards), dataset.manifest.geometry
+    sums = []
+    for shard in sorted(
+        {num_shards * place // MEASURED_SHARDS for place in range(MEASURED_SHARDS)}
+    ):
+        path = dataset.shard_path(shard)
+        with suppress(UserError, OSError, ShardError):  # damage is counted where it is trained on
+            samples = iter_shard_samples(dataset.open(shard, verify=False), path)
+            for sample in islice(samples, MEASURED_CLIPS // MEASURED_SHARDS):
+                with suppress(ValueError):
+                    sums.append(sum_pixels(decode_sample(sample, geometry)[0]))
+    if (total := add_sums(sums)) is None:
+        raise UserError(
+            f"{dataset.shard_path(0)}: no clip of this data set can be read, to measure its mean"
+            " and std; see `t2vgan verify`"
+        )
+    return total.statistics()
 
 
 def open_data(data: DataConfig) -> DatasetMixture:

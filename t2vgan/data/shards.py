@@ -31,6 +31,7 @@ from t2vgan.data.manifest import (
     load_manifest,
     write_manifest,
 )
+from t2vgan.data.pixel_sums import PixelSums, add_sums, sum_pixels
 from t2vgan.data.tar import READ_BUFFER_BYTES, ShardError, open_tar_writer, read_members
 from t2vgan.tokenizer import has_words
 from t2vgan.utils.files import atomic_path, sha256_of
@@ -73,6 +74,8 @@ class EncodedSample:
 
     key: str
     members: dict[str, bytes]
+    pixel_sums: PixelSums | None = None
+    """Of its frames before they were encoded; None of a sample that was read."""
 
 
 def encode_sample(
@@ -96,7 +99,7 @@ def encode_sample(
     text = METADATA_ENCODER.encode(metadata)
     extension, data = _encode_frames(frames, storage, quality, metadata.get("fps"))
     members = {extension: data, "txt": prompt.encode(), "json": text.encode()}
-    return EncodedSample(key, members)
+    return EncodedSample(key, members, sum_pixels(frames))
 
 
 def _encode_frames(
@@ -236,13 +239,20 @@ def write_shard(path: Path | str, samples: Iterable[EncodedSample]) -> ShardEntr
     there are none.
     """
     path = Path(path)
-    num_samples = 0
+    num_samples, sums = 0, []
     with atomic_path(path) as temporary:
         with open(temporary, "wb") as file, open_tar_writer(file) as writer:
             for sample in samples:
                 writer.write({**sample.members, "__key__": sample.key})
                 num_samples += 1
+                sums += [sample.pixel_sums] if sample.pixel_sums else []
         if not num_samples:
             raise ValueError(f"{path.name}: a shard needs at least one sample")
         num_bytes, sha256 = temporary.stat().st_size, sha256_of(temporary)
-    return ShardEntry(name=path.name, num_samples=num_samples, num_bytes=num_bytes, sha256=sha256)
+    return ShardEntry(
+        name=path.name,
+        num_samples=num_samples,
+        num_bytes=num_bytes,
+        sha256=sha256,
+        pixel_sums=add_sums(sums),
+    )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig, ModelConfig, TrainConfig
+from t2vgan.data.pixel_sums import PixelStatistics
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
 from t2vgan.gan.batch import MicroBatch
@@ -17,8 +18,11 @@ from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import Length, Schedule, compute_progress, compute_schedule
 from t2vgan.models import build_discriminator, build_generator
-from t2vgan.models.layers import NO_MEAN, UNIT_STD, to_float32
+from t2vgan.models.layers import RGB, to_float32
 from t2vgan.utils.seeds import derive_seed
+
+REFERENCE_PIXELS = 4 * 64 * 64
+"""Of a clip for which gamma is given."""
 
 Loss = Callable[[MicroBatch, Schedule], Tensor]
 
@@ -35,8 +39,7 @@ class AdversarialTraining:
         height: int,
         width: int,
         vocabulary_size: int,
-        pixel_mean: Sequence[float] = NO_MEAN,
-        pixel_std: Sequence[float] = UNIT_STD,
+        pixels: PixelStatistics | None = None,
     ) -> None:
         self.train = train
         self.pixel_std = torch.tensor(pixel_std, device=context.device).view(-1, 1, 1, 1)
@@ -48,9 +51,9 @@ class AdversarialTraining:
             "height": height,
             "width": width,
             "vocabulary_size": vocabulary_size,
-            "pixel_mean": pixel_mean,
-            "pixel_std": pixel_std,
         }
+        if pixels:
+            sizes |= {"pixel_mean": pixels.mean, "pixel_std": (pixels.std,) * RGB}
         torch.manual_seed(derive_seed(train.seed, "weights"))  # the same weights on every rank
         generator = build_generator(model, **sizes)
         discriminator = build_discriminator(
@@ -64,6 +67,11 @@ class AdversarialTraining:
         self.discriminator = self._with_optimizer(
             "discriminator", discriminator, train.discriminator_lr
         )
+        self.pixel_std: Tensor | None = None  # gamma's units, where videos are shown as they are
+        self.penalty_scale = 1.0
+        if train.standardize:
+            self.pixel_std = self.discriminator.network.get_buffer("pixels.std")  # 3 1 1 1
+            self.penalty_scale = train.frames_per_clip * height * width / REFERENCE_PIXELS
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
         self.metrics = MetricAccumulator(context)
         self.lengths: list[Length] = [(0, train.num_steps)]
@@ -165,9 +173,11 @@ class AdversarialTraining:
             loss = loss + self.train.mismatched_weight * mismatched_loss
         loss = loss + self.recovery_loss(recovered, batch.discriminator_latents, schedule)
         if penalised:
-            r1, r2 = gradient_penalty(torch.cat([real_logits, fake_logits]), video).chunk(2)
+            logits = torch.cat([real_logits, fake_logits])
+            r1, r2 = gradient_penalty(logits, video, self.pixel_std).chunk(2)
             self.metrics.add("penalty", r1 + r2)
-            loss = loss + schedule.penalty_weight / 2 * (r1 + r2)
+            weight = self.penalty_scale * schedule.penalty_weight
+            loss = loss + weight / 2 * (r1 + r2)
         return loss
 
     def discriminate(self, video: Tensor, batch: MicroBatch) -> tuple[tuple[Tensor, ...], Tensor]:

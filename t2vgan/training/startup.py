@@ -2,9 +2,26 @@
 
 from t2vgan.config import Config
 from t2vgan.data.mixture import DatasetMixture, open_data
+from t2vgan.data.pixel_sums import PixelStatistics
 from t2vgan.distributed.consistency import check_agreement, describe_config, describe_software
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.tracking import check_tracking
+
+
+def find_pixel_statistics(context: DistributedContext, data: DatasetMixture) -> PixelStatistics:
+    """Return mean and std of the data, the same on all ranks (collective).
+
+    Raises:
+        UserError: they must be measured, and no clip can be read.
+    """
+    return data.pixel_statistics or context.run_on_main(data.measure_pixels)
+
+
+def format_pixels(data: DatasetMixture, pixels: PixelStatistics) -> str:
+    """Format what videos are standardised by, and where it comes from."""
+    means = ", ".join(f"{mean:.2f}" for mean in pixels.mean)
+    source = "" if data.pixel_statistics else ", measured on some clips: the manifest has no sums"
+    return f"videos have means {means} and std {pixels.std:.2f} in [-1, 1]{source}"
 
 
 def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixture:

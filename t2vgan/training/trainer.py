@@ -32,11 +32,11 @@ from t2vgan.training.initial_weights import (
 )
 from t2vgan.training.lengthening import adapt_lengths
 from t2vgan.training.nonfinite import NonFiniteSteps, NonFiniteStop, nonfinite_error
-from t2vgan.training.run_dir import check_same_run, read_lengths
+from t2vgan.training.run_dir import check_same_run, keep_units, read_lengths, read_units
 from t2vgan.training.run_lock import lock_run_dir
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.signals import stop_on_signals
-from t2vgan.training.startup import open_data_on_all
+from t2vgan.training.startup import find_pixel_statistics, format_pixels, open_data_on_all
 from t2vgan.training.state import Timer, TrainingClock, TrainState, is_due
 from t2vgan.utils.seeds import derive_seed
 
@@ -51,9 +51,12 @@ class Trainer:
     def __init__(
         self, config: Config, *, launcher: int | None = None, rollback: bool = False
     ) -> None:
-        self.config, self.launcher, self.rollback = config, launcher, rollback
+        self.launcher, self.rollback = launcher, rollback
         self.context = context = DistributedContext(
             num_cpu_threads=config.num_cpu_threads, timeout_seconds=config.timeout_seconds
+        )
+        self.config = config = keep_units(
+            config, context.run_on_main(lambda: read_units(config.run_dir))
         )
         self.data = data = open_data_on_all(context, config)
         self.manifest = manifest = data.manifest
@@ -64,6 +67,7 @@ class Trainer:
         self.initial_weights = context.run_on_main(lambda: find_initial_weights(config))
         if self.initial_weights:
             self.vocabulary = grow_vocabulary(self.vocabulary, self.initial_weights.words)
+        self.pixels = find_pixel_statistics(context, data) if config.train.standardize else None
         self.gan = AdversarialTraining(
             config.model,
             config.train,
@@ -71,6 +75,7 @@ class Trainer:
             height=geometry.height,
             width=geometry.width,
             vocabulary_size=len(self.vocabulary),
+            pixels=self.pixels,
         )
         self.preparer = BatchPreparer(
             context,
@@ -323,6 +328,8 @@ class Trainer:
             schedule_lengths=self.gan.lengths,
         )
         if self.clock.step == 0:
+            if self.pixels:
+                self.logger.log_event(format_pixels(self.data, self.pixels))
             self.evaluator.log_data()
         with self.timed("training the probe of the evaluation"):
             self.evaluator.load_probe()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig, TrainConfig
+from t2vgan.data.pixel_sums import PixelStatistics
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
@@ -24,7 +25,7 @@ def processes() -> DistributedContext:
     return DistributedContext(num_cpu_threads=1)
 
 
-def make_gan(processes, *, model=MODEL, **options) -> AdversarialTraining:
+def make_gan(processes, *, model=MODEL, pixels=None, **options) -> AdversarialTraining:
     defaults = {
         "frames_per_clip": K,
         "global_batch_size": B,
@@ -32,7 +33,8 @@ def make_gan(processes, *, model=MODEL, **options) -> AdversarialTraining:
         "num_steps": 100,
         "recovered_latents": R,
     }
-    gan = AdversarialTraining(model, TrainConfig(**(defaults | options)), processes, **SIZES)
+    train = TrainConfig(**(defaults | options))
+    gan = AdversarialTraining(model, train, processes, **SIZES, pixels=pixels)
     for module in gan.networks.values():  # float64: what must be equal is equal to 14 digits
         module.double()
     return gan
@@ -214,7 +216,31 @@ def test_the_penalty_adds_gamma_over_two_times_r1_plus_r2(processes):
     r1_plus_r2 = gan.metrics.reduce()["penalty"]
     assert r1_plus_r2 > 0
     added = (penalised - plain).mean().item()
-    assert added == pytest.approx(6.0 / 2 * r1_plus_r2, rel=1e-9)
+    share_of_pixels = K * H * W / (4 * 64 * 64)
+    assert added == pytest.approx(share_of_pixels * 6.0 / 2 * r1_plus_r2, rel=1e-9)
+
+
+def test_the_penalty_does_not_depend_on_contrast(processes):
+    """Darker video of less contrast, standardised, has the penalty of the video as it was."""
+    schedule = dataclasses.replace(make_gan(processes).schedule(0), penalty_weight=6.0)
+    losses = []
+    for mean, std in ((0.0, 1.0), (-0.75, 0.125)):
+        gan = make_gan(processes, pixels=PixelStatistics((mean,) * 3, std))
+        batch = make_batch()
+        batch = dataclasses.replace(batch, real_video=mean + std * batch.real_video)
+        losses.append(gan.discriminator_loss(batch, schedule).detach())
+        losses.append(torch.tensor(gan.metrics.reduce()["penalty"]))
+    torch.testing.assert_close(losses[2], losses[0])
+    torch.testing.assert_close(losses[3], losses[1])
+
+
+def test_without_standardizing_gamma_is_that_of_the_video_as_it_is(processes):
+    gan, batch = make_gan(processes, standardize=False), make_batch()
+    schedule = gan.schedule(0)
+    plain = gan.discriminator_loss(batch, dataclasses.replace(schedule, penalty_weight=0.0))
+    penalised = gan.discriminator_loss(batch, dataclasses.replace(schedule, penalty_weight=6.0))
+    added = (penalised - plain).mean().item()
+    assert added == pytest.approx(6.0 / 2 * gan.metrics.reduce()["penalty"], rel=1e-9)
 
 
 def test_schedules_reach_the_optimizers(processes):
