@@ -203,6 +203,10 @@ class TrainConfig(Versioned):
     standardize: bool = True
     """Show both networks videos standardised by the data's mean and std, and measure gamma in these
     units. False: videos in [-1, 1], and gamma in theirs; runs of earlier versions stay so."""
+    augment: float | Literal["auto"] = "auto"
+    """Share of clips, real and generated alike, that are shifted by an eighth at most, cut out in
+    part, and changed in brightness and contrast, each on its own. auto: half of them where the data
+    has fewer than 2,000 clips, else none."""
     loss: Literal["relativistic", "non_saturating", "bce"] = "relativistic"
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
     mismatched_weight: NonNegativeFloat = 1.0
@@ -249,6 +253,12 @@ class TrainConfig(Versioned):
     """The half-life is at most this share of the clips seen so far; 0: no ramp."""
     precision: Literal["auto", "bf16", "fp16", "no"] = "auto"
     """auto: bfloat16 where the device is fast in it, else float32 (float16 on older GPUs)."""
+
+    @model_validator(mode="after")
+    def check_augment(self) -> "TrainConfig":
+        if self.augment != "auto" and not 0 <= self.augment <= 1:
+            raise ValueError(f"train.augment={self.augment} must be auto, or from 0 to 1")
+        return self
 
     @model_validator(mode="after")
     def check_gamma(self) -> "TrainConfig":
@@ -327,6 +337,7 @@ class Config(Frozen):
             ("recovered_latents", 0, "reads no latents"),
             ("frames_per_clip", 1, "sees single frames"),
             ("standardize", False, "is as published"),
+            ("augment", 0, "is as published"),
         ):
             if (value := getattr(train, name)) != required:
                 raise ValueError(

@@ -20,6 +20,7 @@ PRESETS = {
             global_batch_size=16,
             frames_per_clip=1,
             standardize=False,
+            augment=0.0,
             loss="bce",
             mismatched_weight=0.0,
             recovered_latents=0,

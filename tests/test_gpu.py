@@ -48,6 +48,7 @@ def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
         "times": torch.rand(B, K, generator=generator).sort(1).values,
         "discriminator_latents": torch.randn(B, 5, generator=generator),
         "generator_latents": torch.randn(B, 5, generator=generator),
+        "augmentation": torch.zeros(B, 0),
     }
     return MicroBatch(**{name: value.to(device) for name, value in whole.items()})
 

@@ -89,7 +89,7 @@ class Manifest(BaseModel):
 
     @property
     def pixel_statistics(self) -> PixelStatistics | None:
-        """Mean and std of the channels; None where a shard has no sums."""
+        """Mean and std; None where a shard has no sums."""
         sums = [shard.pixel_sums for shard in self.shards if shard.pixel_sums]
         total = add_sums(sums) if len(sums) == len(self.shards) else None
         return total.statistics() if total else None

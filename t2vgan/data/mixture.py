@@ -47,16 +47,16 @@ class DatasetMixture:
 
     @property
     def pixel_statistics(self) -> PixelStatistics | None:
-        """Mean and std of the clips shown; None where a manifest has none."""
+        """Mean and std; None where a manifest has none."""
         parts = [part.manifest.pixel_statistics for part in self.parts]
         known = [part for part in parts if part]
         return mix_statistics(known, self.slots) if len(known) == len(parts) else None
 
     def measure_pixels(self) -> PixelStatistics:
-        """Measure mean and std of a few clips, the same ones every time.
+        """Measure mean and std of a few clips.
 
         For datasets of versions that counted no pixels. Of each, up to MEASURED_CLIPS are decoded,
-        from shards far apart.
+        from shards far apart, the same ones every time.
 
         Raises:
             UserError: none of them can be read.

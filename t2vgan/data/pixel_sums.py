@@ -1,7 +1,7 @@
-"""Compute mean and std of a dataset's channels, exactly, from sums of whole numbers.
+"""Compute mean and std of a dataset, exactly.
 
-Sums of clips add up to those of a shard, and those of shards to a dataset's, in any order: they
-depend neither on workers nor on what was built when.
+They follow from sums of whole numbers. Those of clips add up to those of a shard, and those of
+shards to a dataset's, in any order: they depend neither on workers nor on what was built when.
 """
 
 import math
@@ -19,10 +19,10 @@ Sums = Annotated[tuple[NonNegativeInt, ...], Field(min_length=3, max_length=3)]
 
 
 class PixelStatistics(NamedTuple):
-    """Mean of the red, green and blue values and their std, in [-1, 1].
+    """Mean of red, green and blue values and their std.
 
-    All channels have one std, at least LEAST_STD: colours keep their proportions, and noise in a
-    channel that never varies stays as small as it looks.
+    In units of [-1, 1]. All channels have one std, at least LEAST_STD: colours keep their
+    proportions, and noise in a channel that never varies stays as small as it looks.
     """
 
     mean: Channels

@@ -11,6 +11,7 @@ from t2vgan.config import ClipGanConfig, ModelConfig, TrainConfig
 from t2vgan.data.pixel_sums import PixelStatistics
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
+from t2vgan.gan.augmentation import Augmentation
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.ema import Ema
 from t2vgan.gan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
@@ -69,9 +70,12 @@ class AdversarialTraining:
         )
         self.pixel_std: Tensor | None = None  # gamma's units, where videos are shown as they are
         self.penalty_scale = 1.0
+        self.augment = Augmentation(*(torch.tensor(x, device=context.device) for x in (0.0, 1.0)))
         if train.standardize:
-            self.pixel_std = self.discriminator.network.get_buffer("pixels.std")  # 3 1 1 1
+            network = self.discriminator.network
+            self.pixel_std = network.get_buffer("pixels.std")  # 3 1 1 1
             self.penalty_scale = train.frames_per_clip * height * width / REFERENCE_PIXELS
+            self.augment = Augmentation(network.get_buffer("pixels.mean"), self.pixel_std)
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
         self.metrics = MetricAccumulator(context)
         self.lengths: list[Length] = [(0, train.num_steps)]
@@ -193,8 +197,9 @@ class AdversarialTraining:
             token_ids.append(batch.mismatched_ids)
             token_mask.append(batch.mismatched_mask)
         times = torch.cat([batch.times, batch.times])
+        draws = torch.cat([batch.augmentation, batch.augmentation])
         logits, recovered = self.discriminator.ddp(
-            video, torch.cat(token_ids), torch.cat(token_mask), times
+            self.augment(video, draws), torch.cat(token_ids), torch.cat(token_mask), times
         )
         num_clips = len(batch.real_video)
         return to_float32(logits).split(num_clips), recovered[num_clips:]
@@ -203,6 +208,7 @@ class AdversarialTraining:
         """Return the generator's loss (B,), against real clips of the same prompts."""
         with self.autocast():
             fake_video = self.generator.ddp(batch.generator_latents, *batch.conditions)
+            fake_video = self.augment(fake_video, batch.augmentation)
             fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
         self.log_video_gradient(fake_video)
         loss = self.objective.generator(self.real_logits(batch), to_float32(fake_logits))
@@ -240,7 +246,8 @@ class AdversarialTraining:
         if not self.objective.generator_needs_real:
             return torch.zeros(len(batch.real_video), device=batch.real_video.device)
         with self.autocast():
-            return to_float32(self.discriminator.network(batch.real_video, *batch.conditions)[0])
+            real_video = self.augment(batch.real_video, batch.augmentation)
+            return to_float32(self.discriminator.network(real_video, *batch.conditions)[0])
 
     # --- schedules, precision, updates that were not finite ---------------------------------------
 

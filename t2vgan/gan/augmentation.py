@@ -1,4 +1,4 @@
-"""Augment real and generated clips alike, so that a small dataset is not learned by heart.
+"""Augment real and generated clips alike, against overfitting to few clips.
 
 Differentiable augmentation in both updates (DiffAugment, Zhao et al., NeurIPS 2020), each kind in a
 share of the clips (ADA, Karras et al., NeurIPS 2020, section 2.2): a share below 1 leaves nothing
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from t2vgan.config import TrainConfig
+from t2vgan.models.layers import to_float32
 from t2vgan.utils.seeds import random_generator
 
 FEW_CLIPS = 2_000
@@ -56,9 +57,9 @@ class Augmentation:
     """Augment video in the units of its data."""
 
     mean: Tensor
-    """What a cut-out place shows, (3, 1, 1, 1)."""
+    """What a cut-out place shows, (3, 1, 1, 1) or ()."""
     std: Tensor
-    """The unit of brightness, (3, 1, 1, 1)."""
+    """The unit of brightness, (3, 1, 1, 1) or ()."""
 
     def __call__(self, video: Tensor, draws: Tensor) -> Tensor:
         """Augment each clip by its draw: shift, then colour, then cut out.
@@ -70,6 +71,7 @@ class Augmentation:
         if not draws.shape[1]:
             return video
         with torch.autocast(video.device.type, enabled=False):
+            video = to_float32(video)
             shift, place, colour = draws.to(video.dtype).split(2, dim=1)
             video = change_colour(shift_frames(video, shift), colour, self.std)
             mask = cut_out(place, *video.shape[3:])

@@ -15,6 +15,7 @@ from torch import Tensor
 from t2vgan.data.batch_plan import BatchPlan
 from t2vgan.data.loader import Batch
 from t2vgan.distributed.context import DistributedContext
+from t2vgan.gan.augmentation import draw_augmentation
 from t2vgan.gan.mismatched_prompts import HardPrompts, draw_partners
 from t2vgan.tokenizer import PADDING_ID, Vocabulary
 from t2vgan.utils.seeds import derive_seed, random_generator
@@ -41,6 +42,8 @@ class MicroBatch:
     """(B, *latent_shape): of the clips generated in the discriminator's update."""
     generator_latents: Tensor
     """(B, *latent_shape): of the clips generated in the generator's update."""
+    augmentation: Tensor
+    """(B, 6): how each clip, real and generated, is augmented in both updates; (B, 0): not."""
 
     @property
     def conditions(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,6 +72,8 @@ class BatchPreparer:
     """The most words that a prompt of the data has."""
     near_window_share: float = 0.0
     """Share of clips of which successive frames are shown."""
+    augmented_share: float = 0.0
+    """Share of clips that are augmented, in each way."""
 
     @property
     def device(self) -> torch.device:
@@ -93,6 +98,7 @@ class BatchPreparer:
             generator_latents=self.draw_latents(
                 batch, "discriminator" if self.shares_latents else "generator"
             ),
+            augmentation=self.draw_augmentation(batch),
         )
         size = self.plan.micro_size
         starts = range(0, len(batch.positions), size)
@@ -124,6 +130,16 @@ class BatchPreparer:
         if hard := self.hard_prompts.draw(batch.prompts, batch.positions, **place):
             mismatched_ids[list(hard)] = self.encode(list(hard.values()))
         return mismatched_ids
+
+    def draw_augmentation(self, batch: Batch) -> Tensor:
+        """Return each clip's augmentation (B, 6) or (B, 0) on the device."""
+        draws = draw_augmentation(
+            seed=self.seed,
+            step=batch.step,
+            num_clips=self.plan.global_size,
+            share=self.augmented_share,
+        )
+        return torch.from_numpy(draws[batch.positions]).to(self.device)
 
     def draw_latents(self, batch: Batch, purpose: str) -> Tensor:
         """Return each clip's latents (B, *latent_shape) on the device."""

@@ -88,12 +88,13 @@ def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
 
 
 def gradient_penalty(logits: Tensor, video: Tensor, unit: Tensor | None = None) -> Tensor:
-    """Return each clip's squared gradient norm |d logits / d (video / unit)|^2.
+    """Return each clip's squared gradient norm.
 
-    On real clips this is R1, on generated ones R2 (Mescheder et al., ICML 2018, equation 9; R3GAN,
-    equation 3); both are weighted by gamma / 2. `video` must require gradients and `logits` must
-    be computed from it in float32: second derivatives live here. `unit` is one value of each
-    channel, such as its std; without it the gradient is that of the video as it is.
+    That is |d logits / d (video / unit)|^2. On real clips this is R1, on generated ones R2
+    (Mescheder et al., ICML 2018, equation 9; R3GAN, equation 3); both are weighted by gamma / 2.
+    `video` must require gradients and `logits` must be computed from it in float32: second
+    derivatives live here. `unit` is one value of each channel, such as its std; without it the
+    gradient is that of the video as it is.
 
     Shapes: logits (B,), video (B, C, T, H, W), unit (C, 1, 1, 1) -> (B,).
     """

@@ -15,6 +15,8 @@ from t2vgan.utils.frozen import flatten, format_faults
 
 CONFIG_NAME = "config.json"
 RUN_NAME = "run.json"
+EARLIER = {"standardize": False, "augment": 0.0}
+"""Options of `train` that earlier versions did not have -> how they trained."""
 
 
 # Changing any other option would change what is trained, and the run would be neither the old one
@@ -53,7 +55,8 @@ def load_config(path: Path) -> Config:
     """Read a run's config.json, of earlier versions too."""
     try:
         content = json.loads(path.read_text())
-        content["train"].setdefault("standardize", False)  # earlier versions did not
+        for name, value in EARLIER.items():
+            content["train"].setdefault(name, value)
         return Config.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise UserError(f"{path}: {format_faults(error)}; start a new --run-dir") from error
@@ -62,15 +65,15 @@ def load_config(path: Path) -> Config:
 
 
 def read_units(run_dir: Path) -> dict[str, Any]:
-    """Read the units that a run_dir was started in: options to keep.
+    """Read the options that a run_dir of an earlier version keeps.
 
-    A run of an earlier version goes on without standardised videos, and with its own gamma, which
-    means something else then.
+    It goes on without standardised or augmented videos, and with its own gamma, which means
+    something else then.
     """
     path = run_dir / CONFIG_NAME
     if not path.exists() or (train := load_config(path).train).standardize:
         return {}
-    return {name: getattr(train, name) for name in ("standardize", "gamma_start", "gamma_end")}
+    return {name: getattr(train, name) for name in (*EARLIER, "gamma_start", "gamma_end")}
 
 
 def keep_units(config: Config, units: Mapping[str, Any]) -> Config:

@@ -9,7 +9,9 @@ from t2vgan.tracking import check_tracking
 
 
 def find_pixel_statistics(context: DistributedContext, data: DatasetMixture) -> PixelStatistics:
-    """Return mean and std of the data, the same on all ranks (collective).
+    """Return mean and std of the data (collective).
+
+    The same on all ranks.
 
     Raises:
         UserError: they must be measured, and no clip can be read.

@@ -15,6 +15,7 @@ from t2vgan.distributed.heartbeat import Heartbeat
 from t2vgan.distributed.stragglers import ForwardTimer, compare_ranks
 from t2vgan.errors import RunStoppedError
 from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.augmentation import choose_share
 from t2vgan.gan.batch import BatchPreparer
 from t2vgan.gan.mismatched_prompts import HardPrompts
 from t2vgan.models.layers import RGB
@@ -88,6 +89,7 @@ class Trainer:
             shares_latents=config.model.shares_latents,
             num_tokens=max(len(tokenize(prompt)) for prompt in prompts),
             near_window_share=config.train.near_window_share,
+            augmented_share=choose_share(config.train, manifest.num_samples),
         )
         self.clock = TrainingClock(config.train.global_batch_size)
         self.rollbacks = 0
@@ -330,6 +332,11 @@ class Trainer:
         if self.clock.step == 0:
             if self.pixels:
                 self.logger.log_event(format_pixels(self.data, self.pixels))
+            if share := self.preparer.augmented_share:
+                self.logger.log_event(
+                    f"{share:.0%} of the clips are augmented, in each of three ways"
+                    f" ({self.manifest.num_samples} clips; train.augment changes it)"
+                )
             self.evaluator.log_data()
         with self.timed("training the probe of the evaluation"):
             self.evaluator.load_probe()

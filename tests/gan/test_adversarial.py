@@ -10,6 +10,7 @@ from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.data.pixel_sums import PixelStatistics
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.augmentation import draw_augmentation
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.losses import gradient_penalty
 from t2vgan.gan.optimizer import NetworkOptimizer
@@ -53,6 +54,7 @@ def make_batch(seed: int = 0) -> MicroBatch:
         times=torch.rand(B, K, dtype=torch.float64).sort(1).values,
         discriminator_latents=torch.randn(B, 5, dtype=torch.float64),
         generator_latents=torch.randn(B, 5, dtype=torch.float64),
+        augmentation=torch.zeros(B, 0),
     )
 
 
@@ -135,6 +137,26 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
     for call in judge.calls[1:]:
         for given, part in zip(call[1:], batch.conditions, strict=True):
             assert torch.equal(given, part)
+
+
+def test_both_updates_augment_a_generated_clip_as_the_real_one_beside_it(processes):
+    gan, batch = make_gan(processes), make_batch()
+    draws = torch.from_numpy(draw_augmentation(seed=0, step=0, num_clips=B, share=1.0))
+    batch = dataclasses.replace(batch, augmentation=draws)
+    judge, draw = Spy(gan.discriminator.network), gan.generator.network
+    gan.discriminator = dataclasses.replace(gan.discriminator, network=judge, ddp=judge)
+    gan.discriminator_loss(batch, gan.schedule(0))
+    gan.generator_loss(batch, gan.schedule(0))
+    real = gan.augment(batch.real_video, draws)
+    assert not torch.equal(real, batch.real_video)
+    fakes = [
+        gan.augment(draw(latents, *batch.conditions), draws)
+        for latents in (batch.discriminator_latents, batch.generator_latents)
+    ]
+    for (found, *_), expected in zip(
+        judge.calls, (torch.cat([real, fakes[0]]), fakes[1], real), strict=True
+    ):
+        torch.testing.assert_close(found, expected)
 
 
 def test_the_mismatched_term_compares_a_real_clip_with_itself_under_another_prompt(processes):

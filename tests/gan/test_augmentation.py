@@ -29,9 +29,7 @@ def augmentation() -> Augmentation:
 
 
 def draws(num_clips: int = 4000, share: float = 0.5, **place: int) -> np.ndarray:
-    return draw_augmentation(
-        **({"seed": 0, "step": 0} | place), num_clips=num_clips, share=share
-    )
+    return draw_augmentation(**({"seed": 0, "step": 0} | place), num_clips=num_clips, share=share)
 
 
 def test_without_a_draw_nothing_changes():
@@ -62,9 +60,7 @@ def test_a_cut_out_place_shows_the_datas_mean_in_all_frames():
     rows, columns = slice(6, 10), slice(9, 15)
     assert is_cut[:, rows, columns].all()
     assert is_cut.sum() == B * 4 * 6
-    assert torch.equal(
-        cut[..., rows, columns], augmentation().mean.expand(B, -1, T, 4, 6)
-    )
+    assert torch.equal(cut[..., rows, columns], augmentation().mean.expand(B, -1, T, 4, 6))
     assert cut_out(torch.zeros(1, 2), H, W).sum() == H * W - 2 * 3, "less at the border"
 
 

@@ -57,6 +57,7 @@ def prepare(batch: Batch, *, micro_size: int = 2, shares_latents: bool = False) 
         latent_shape=(4,),
         shares_latents=shares_latents,
         num_tokens=2,
+        augmented_share=0.5,
     ).prepare(batch)
 
 

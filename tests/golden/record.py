@@ -66,6 +66,10 @@ def record_training(made: Json, folder: Path) -> None:
         python(*training(case, data_of(case, folder / f"{case}-data"), run_dir))
         golden = {"made_with": made, "outcome": outcome(run_dir)}
         write_json(golden_file(f"training-{case}"), golden)
+    run_dir = shutil.copytree(RUN_FORMAT_1, folder / "format_1")
+    python(*training("micro-batches", DATA_FORMAT_1, run_dir))  # goes on in its own units
+    golden = {"made_with": made, "outcome": outcome(run_dir)}
+    write_json(golden_file("training-format_1"), golden)
 
 
 def record_shards(made: Json, folder: Path) -> None:

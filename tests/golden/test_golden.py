@@ -96,7 +96,7 @@ def test_two_processes_train_the_same(trained, data, tmp_path):
 
 
 @pytest.mark.system
-def test_a_run_of_format_1_resumes_and_ends_as_if_never_killed(here, data, tmp_path):
+def test_a_run_of_format_1_resumes_in_its_own_units(here, data, tmp_path):
     case, run_dir = "micro-batches", tmp_path / "run"
     shutil.copytree(RUN_FORMAT_1, run_dir)
     before = (run_dir / "metrics.jsonl").read_text().splitlines()
@@ -104,7 +104,10 @@ def test_a_run_of_format_1_resumes_and_ends_as_if_never_killed(here, data, tmp_p
     after = (run_dir / "metrics.jsonl").read_text().splitlines()
     kept = [line for line in before if json.loads(line)["step"] <= INTERRUPTED_AT]
     assert after[: len(kept)] == kept, "it went on from the checkpoint"
-    check_run(case, outcome(run_dir), load_golden(f"training-{case}"), here)
+    train = json.loads((run_dir / "config.json").read_text())["train"]
+    found = [train[name] for name in ("standardize", "augment", "gamma_start", "gamma_end")]
+    assert found == [False, 0, 10, 2]
+    check_run(case, outcome(run_dir), load_golden("training-format_1"), here)
 
 
 @pytest.mark.parametrize("scene", SCENES)

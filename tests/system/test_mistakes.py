@@ -186,6 +186,7 @@ def test_a_world_size_that_does_not_divide(circles, tmp_path):
         (("quickstart", "--train.num-steps"), ("--train.num-steps", "Missing")),
         (("quickstart", "--train.generator-lr", -1), ("train.generator_lr=-1.0", "greater than 0")),
         (("quickstart", "--train.precision", "bf17"), ("'bf17'", "--train.precision", "'bf16'")),
+        (("quickstart", "--train.augment", 1.5), ("train.augment=1.5", "auto, or from 0 to 1")),
         (("quickstart", "--train.gamma-start", 0), ("train.gamma_start=0.0", "must be positive")),
         (("notebook", "--train.mismatched-weight", 1), ("train.mismatched_weight=1.0", "be 0")),
         (("quickstart", "--model.channels", 0), ("model.channels=0", "greater than")),
