@@ -38,8 +38,9 @@ from tests.golden.outcomes import Json, file_hashes, outcome, shard_content
 from tests.golden.record import STORED_VIDEOS, describe_machine, describe_videos, load_golden
 
 FILES_OF_SHARDS = ("av", "opencv-python-headless", "pillow", "python", "webdataset")
-# Two processes add in another order: 5e-6 was found of either.
-IN_METRICS = 2e-5
+# Two processes add in another order: 5e-6 was found of tensors, 8e-5 of the difference between the
+# logits of real and generated clips, which nearly cancel at first.
+IN_METRICS = 2e-4
 IN_TENSORS = 2e-5
 
 
