@@ -43,7 +43,6 @@ class AdversarialTraining:
         pixels: PixelStatistics | None = None,
     ) -> None:
         self.train = train
-        self.pixel_std = torch.tensor(pixel_std, device=context.device).view(-1, 1, 1, 1)
         self.camera_variation = model.camera_variation if isinstance(model, ClipGanConfig) else 0.0
         self.context = context
         self.precision = choose_precision(train.precision, context.device)
@@ -68,14 +67,15 @@ class AdversarialTraining:
         self.discriminator = self._with_optimizer(
             "discriminator", discriminator, train.discriminator_lr
         )
-        self.pixel_std: Tensor | None = None  # gamma's units, where videos are shown as they are
+        self.pixel_std = torch.ones(RGB, 1, 1, 1, device=context.device)
+        """Unit of the penalty and of gradients to the pixels."""
         self.penalty_scale = 1.0
-        self.augment = Augmentation(*(torch.tensor(x, device=context.device) for x in (0.0, 1.0)))
+        pixel_mean = torch.zeros_like(self.pixel_std)
         if train.standardize:
             network = self.discriminator.network
-            self.pixel_std = network.get_buffer("pixels.std")  # 3 1 1 1
+            pixel_mean, self.pixel_std = map(network.get_buffer, ("pixels.mean", "pixels.std"))
             self.penalty_scale = train.frames_per_clip * height * width / REFERENCE_PIXELS
-            self.augment = Augmentation(network.get_buffer("pixels.mean"), self.pixel_std)
+        self.augment = Augmentation(pixel_mean, self.pixel_std)
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
         self.metrics = MetricAccumulator(context)
         self.lengths: list[Length] = [(0, train.num_steps)]

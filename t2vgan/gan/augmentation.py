@@ -57,9 +57,9 @@ class Augmentation:
     """Augment video in the units of its data."""
 
     mean: Tensor
-    """What a cut-out place shows, (3, 1, 1, 1) or ()."""
+    """What a cut-out place shows, (3, 1, 1, 1)."""
     std: Tensor
-    """The unit of brightness, (3, 1, 1, 1) or ()."""
+    """The unit of brightness, (3, 1, 1, 1)."""
 
     def __call__(self, video: Tensor, draws: Tensor) -> Tensor:
         """Augment each clip by its draw: shift, then colour, then cut out.
