@@ -45,14 +45,12 @@ VIDEO_RUN ?= runs/video-demo
 VIDEO_STEPS ?= 1500
 video-demo: $(VENV)/.installed
 	test -d data/demo-videos || $(BIN)/python -m data_tools.demo_videos --out data/demo-videos
-	$(BIN)/python -m data_tools.pack_videos data/demo-videos --out data/demo
+	$(BIN)/python -m data_tools.pack_videos data/demo-videos --out data/demo --size 32x32
 	$(BIN)/python -m data_tools.verify_shards data/demo
 	$(BIN)/python -m data_tools.inspect_shards data/demo --out $(VIDEO_RUN)/data
 	$(BIN)/accelerate launch --config_file launch/accelerate/one_process.yaml \
-		train.py video --data.path data/demo --run-dir $(VIDEO_RUN) \
-		--model.channels 16 --train.global-batch-size 16 --train.num-steps $(VIDEO_STEPS) \
-		--train.precision no --train.ema-halflife-clips 2000 \
-		--sample-every-steps 300 --save-every-steps 500 $(TRAIN_OPTIONS)
+		train.py video-small --data.path data/demo --run-dir $(VIDEO_RUN) \
+		--train.num-steps $(VIDEO_STEPS) $(TRAIN_OPTIONS)
 	$(BIN)/python generate.py --weights $(VIDEO_RUN) --prompt "a blue gradient turning fast" \
 		--prompt "red cells living and dying" --prompt "a fractal zooming in" \
 		--out $(VIDEO_RUN)/generated
