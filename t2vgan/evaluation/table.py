@@ -1,5 +1,7 @@
 """Format an evaluation as a compact table for the terminal."""
 
+import itertools
+import textwrap
 from collections.abc import Iterator
 
 from t2vgan.evaluation.clip_numbers import ClipNumbers
@@ -25,7 +27,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
         "",
         *_distribution_lines(evaluation),
         *_video_lines(evaluation.videos),
-        *(f"note: {note}" for note in evaluation.notes),
+        *itertools.chain.from_iterable(_wrap(f"note: {note}") for note in evaluation.notes),
     ]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -33,7 +35,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
 def _meter_lines(evaluation: Evaluation) -> Iterator[str]:
     """Format what the meter reads, or why it reads nothing."""
     if evaluation.generated is None or evaluation.ceiling is None or evaluation.controls is None:
-        yield f"prompt accuracy: not measured, because {evaluation.accuracy_missing}"
+        yield from _wrap(f"prompt accuracy: not measured, because {evaluation.accuracy_missing}")
         yield ""
         return
     both = evaluation.generated, evaluation.ceiling
@@ -194,6 +196,10 @@ def _video_lines(videos: Videos | None) -> Iterator[str]:
         yield from (f"  {text}" for text in texts[:MAX_LISTED])
         if len(texts) > MAX_LISTED:
             yield f"  ... and {len(texts) - MAX_LISTED} more, all in the record"
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, MAX_WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _row(name: str, *cells: str) -> str:
