@@ -295,14 +295,14 @@ def test_one_prompt_is_a_reason_and_no_error(data, weights, monkeypatch, tmp_pat
     monkeypatch.setattr(
         RealClips, "read_with_labels",
         lambda self, indices, read=RealClips.read_with_labels: (
-            read(self, indices)[0], ["circle moving up"] * len(indices), [None] * len(indices)
+            read(self, indices)[0], ["circle moving left"] * len(indices), [None] * len(indices)
         ),
     )  # fmt: skip
     result = evaluate(weights, DataConfig(path=folder), num_clips=40)
     assert result.clip_numbers.agreement is None
     assert result.clip_numbers.diversity_pixels is not None
     (note,) = [note for note in result.notes if note.startswith("text-video agreement")]
-    assert "not measured, because all clips have the prompt 'circle moving up'" in note
+    assert "not measured, because all clips have the prompt 'circle moving left'" in note
 
 
 def test_a_damaged_shard_is_named(data, weights, tmp_path):
