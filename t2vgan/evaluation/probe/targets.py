@@ -7,6 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from t2vgan.evaluation.prompt_accuracy.prompts import merge_paraphrases
+
 Kind = Literal["label", "prompt", "caption"]
 
 MIN_CLIPS_PER_CLASS = 8  # on average, over both halves
@@ -23,7 +25,7 @@ class Targets:
     kind: Kind | None
     """None: nothing can be named."""
     names: tuple[str, ...]
-    """Classes; of captions, the distinct ones, most frequent first."""
+    """Classes, or distinct captions, most frequent first; prompts of one meaning are one class."""
     prompt_labels: dict[str, str]
     """Prompt -> its most frequent label; empty where clips have none."""
     notes: tuple[str, ...]
@@ -32,8 +34,12 @@ class Targets:
     def of_prompts(self, prompts: Sequence[str]) -> np.ndarray:
         """Return each prompt's index in `names`, -1 where it has none."""
         places = {name: place for place, name in enumerate(self.names)}
-        labels = self.prompt_labels if self.kind == "label" else {p: p for p in prompts}
-        return np.array([places.get(labels.get(p, ""), -1) for p in prompts], dtype=np.int64)
+        named: Sequence[str] = prompts
+        if self.kind == "label":
+            named = [self.prompt_labels.get(prompt, "") for prompt in prompts]
+        elif self.kind == "prompt":
+            named = merge_paraphrases([*self.names, *prompts])[len(self.names) :]
+        return np.array([places.get(name, -1) for name in named], dtype=np.int64)
 
     def of_clips(self, prompts: Sequence[str], labels: Sequence[object]) -> np.ndarray:
         """Return the index in `names` of what each real clip shows, (N,)."""
@@ -64,12 +70,16 @@ def choose_targets(prompts: Sequence[str], labels: Sequence[object]) -> Targets:
             f" {MIN_CLIPS_PER_CLASS} clips of each and names at most {MAX_CLASSES};"
             " prompts are named instead"
         )
-    counts = Counter(prompts)
+    counts = Counter(merge_paraphrases(prompts))
+    if len(counts) == 1:
+        return Targets(
+            None, (), prompt_labels, (*notes, f"all clips have the prompt {prompts[0]!r}")
+        )
+    few = len(counts) <= 2 * NUM_CANDIDATES and len(counts) * MIN_CLIPS_PER_CLASS <= len(prompts)
+    kind: Kind = "prompt" if few or len(counts) < NUM_CANDIDATES else "caption"
+    if kind == "caption":
+        counts = Counter(prompts)
     names = tuple(sorted(counts, key=lambda prompt: (-counts[prompt], prompt)))
-    if len(names) == 1:
-        return Targets(None, (), prompt_labels, (*notes, f"all clips have the prompt {names[0]!r}"))
-    few = len(names) <= 2 * NUM_CANDIDATES and len(names) * MIN_CLIPS_PER_CLASS <= len(prompts)
-    kind: Kind = "prompt" if few or len(names) < NUM_CANDIDATES else "caption"
     return Targets(kind, names, prompt_labels, tuple(notes))
 
 

@@ -27,6 +27,14 @@ def test_without_labels_few_prompts_are_classes_and_many_are_captions():
     assert (targets.kind, len(targets.names)) == ("caption", 200)
 
 
+def test_prompts_that_ask_for_the_same_are_one_class():
+    prompts = ["circle moving diagonally up-left", "circle moving up-left", "circle moving left"]
+    targets = choose_targets(prompts * 50, [None] * 150)
+    assert (targets.kind, set(targets.names)) == ("prompt", {prompts[0], prompts[2]})
+    indices = targets.of_prompts(prompts)
+    assert indices[0] == indices[1] != indices[2]
+
+
 @pytest.mark.parametrize(
     ("labels", "kind", "note"),
     [
