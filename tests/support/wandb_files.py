@@ -72,6 +72,12 @@ def artifacts_of(path: Path) -> list[tuple[list[str], dict[str, Path]]]:
     ]
 
 
+def alerts_of(path: Path) -> list[tuple[str, str, str]]:
+    """Return the title, text and level of each alert."""
+    alerts = [record.alert for record in read_run(path) if record.HasField("alert")]
+    return [(alert.title, alert.text, alert.level) for alert in alerts]
+
+
 def leveldb_records(log: bytes) -> Iterator[bytes]:
     """Yield the records of a LevelDB log: blocks of 32 KiB, in them (crc, length, type, data).
 

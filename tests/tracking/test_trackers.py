@@ -14,6 +14,7 @@ from t2vgan.media import contact_sheet, film_strips, save_clip
 from t2vgan.tracking import check_tracking, has_wandb_key, start_tracking
 from t2vgan.tracking.scalars import prompt_rows, scalars
 from tests.support.wandb_files import (
+    alerts_of,
     artifacts_of,
     axes_of,
     config_of,
@@ -34,6 +35,15 @@ EVALUATION = {
     "per_prompt": {"circle moving up": 1.0, "circle moving left": 0.5},
     "clips_per_prompt": {"circle moving up": 2, "circle moving left": 2},
     "confusion": {"circle moving up": {"up": 2}, "circle moving left": {"left": 1, "none": 1}},
+}  # fmt: skip
+ALARM = {
+    "kind": "event", "step": 20, "clips_seen": 320, **CLOCKS, "message": "seeds make no ...",
+    "alarm": "seeds_ignored", "warning": True,
+}  # fmt: skip
+ALARM_OVER = {name: value for name, value in ALARM.items() if name != "warning"} | {"over": True}
+NUMBERS = {
+    "kind": "evaluation", "step": 20, "clips_seen": 320, **CLOCKS, "accuracy_missing": "no meter",
+    "clip_numbers": {"agreement": {"kind": "label", "accuracy": 0.5}, "frechet": None},
 }  # fmt: skip
 PROMPTS = ["circle moving up", "circle moving left"]
 CLIPS = np.random.default_rng(0).integers(0, 256, (2, 5, 8, 12, 3), np.uint8)
@@ -73,7 +83,8 @@ def wandb_run(tmp_path, monkeypatch) -> Path:
         (run_dir / f"{name}.safetensors").write_text(name)
     weights = {"kind": "weights", "step": 20, "clips_seen": 320, "is_best": True}
     track(run_dir, "wandb", [TRAIN, write_samples(run_dir), EVALUATION, weights])
-    track(run_dir, "wandb", [TRAIN, weights | {"step": 40, "is_best": False}])
+    again = [TRAIN, NUMBERS, ALARM, ALARM_OVER, weights | {"step": 40, "is_best": False}]
+    track(run_dir, "wandb", again)
     deadline = time.monotonic() + 60  # wandb's own process writes to the end when it is on turn
     while not all(is_ended(path) for path in offline_runs(run_dir)):
         assert time.monotonic() < deadline, "wandb did not end its records"
@@ -101,6 +112,12 @@ def test_wandb_gets_all_that_a_run_shows(wandb_run):
     assert evaluation["evaluation/prompts.nrows"] == 2
     assert history_of(second)[0]["loss/generator"] == 0.5, "a step again is no step lost"
 
+    assert history_of(second)[1]["evaluation/clip_numbers/agreement/accuracy"] == 0.5
+    assert alerts_of(first) == []
+    assert alerts_of(second) == [
+        ("seeds ignored", "my run, step 20: seeds make no ...", "WARN"),
+    ]  # fmt: skip
+
     assert samples["samples._type"] == "video-file"
     assert samples["samples.caption"] == "circle moving up; circle moving left"
     sheet = wandb_run / "samples" / "step_00000020.gif"
@@ -123,7 +140,7 @@ def test_tensorboard_gets_all_that_a_run_shows(tmp_path):
     later = TRAIN | {"step": 40, "clips_seen": 640, "loss/generator": 0.25}
     track(tmp_path, "tensorboard", [TRAIN, write_samples(tmp_path), EVALUATION, later])
     again = [later | {"loss/generator": 0.375}]
-    track(tmp_path, "tensorboard", again, step=20)
+    track(tmp_path, "tensorboard", [*again, NUMBERS, ALARM], step=20)
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     losses = [(event.step, event.value) for event in events.Scalars("loss/generator")]
@@ -135,6 +152,10 @@ def test_tensorboard_gets_all_that_a_run_shows(tmp_path):
     with Image.open(io.BytesIO(film.encoded_image_string)) as picture:
         assert (picture.format, picture.n_frames) == ("GIF", 5)
         assert picture.size == (film.width, film.height)
+    (alarm,) = events.Tensors("alarms/text_summary")
+    assert alarm.tensor_proto.string_val[0] == b"seeds make no ..."
+    agreement = events.Scalars("evaluation/clip_numbers/agreement/accuracy")
+    assert [event.value for event in agreement] == [0.5]
     (table,) = events.Tensors("evaluation/prompts/text_summary")
     text = table.tensor_proto.string_val[0].decode()
     assert "| circle moving left | 0.5 | 2 | left 1, none 1 |" in text
