@@ -31,6 +31,7 @@ class Track:
     y: np.ndarray  # (N, T)
     area: np.ndarray  # (N, T)
     colour: np.ndarray  # (N, T, 3)
+    centre: np.ndarray  # (N, T, 2) x, y by coverage: steadier than whole pixels
     coverage: np.ndarray  # (N, T) area in pixels, those of the soft edge counted in part
     core_colour: np.ndarray  # (N, T, 3) colour of the pixels that the object covers
     outline: np.ndarray  # (N, T, 4) moments that tell shapes apart, see objects.OUTLINE

@@ -148,7 +148,9 @@ def _soft_fields(
     coverage = seen / peak[components.frame]
     colour = frames.reshape(-1, 3).take(components.index, axis=0)
     core = (coverage >= CORE_COVERAGE).astype(float)
+    centre = [components.mean(axis, coverage) for axis in (components.x, components.y)]
     return {
+        "centre": np.stack(centre, axis=1),
         "coverage": components.total(coverage),
         "core_colour": np.stack([components.mean(c, core) for c in colour.T], axis=1),
         "outline": outline_moments(components, coverage),
