@@ -24,6 +24,7 @@ from t2vgan.video import to_frames
 CPU_PASS = (8, 2**19)
 ACCELERATOR_PASS = (64, 2**22)
 MAX_CLIP_PIXELS = 2**28  # 3 GB as a video in float32; one pass draws a whole clip
+MAX_TRAINED_FRAMES = 2**16  # codes of all of them are computed to draw between them
 NUM_PROBES = 4
 
 
@@ -56,6 +57,11 @@ class TextToVideo:
             UserError: the weights are missing, damaged or do not fit their own description.
         """
         tensors, info = load_weights(weights)
+        if info.num_frames > MAX_TRAINED_FRAMES:
+            raise UserError(
+                f"weights {weights}: clips of {info.num_frames} frames are too long: at most "
+                f"{MAX_TRAINED_FRAMES:,}; train on shorter clips"
+            )
         vocabulary = Vocabulary(info.words)
         with AllocationLimit(sum(tensor.numel() for tensor in tensors.values()), weights):
             generator = build_generator(
@@ -81,8 +87,9 @@ class TextToVideo:
         Clip i shows prompts[i], drawn from seeds[i]. Every pass draws `batch_size` clips, the last
         one filled up, so that all are computed alike; with the default, `choose_batch_size`, a
         clip's bytes depend on its own prompt and seed only. Time runs from 0 to 1 in every clip:
-        more frames than in training, the default, are the same motion, finer. `should_stop` is
-        called after each pass; once it returns true, the clips made so far are returned.
+        more frames than in training, the default, are the same motion, finer, on a smooth curve
+        along the trained frames. `should_stop` is called after each pass; once it returns true,
+        the clips made so far are returned.
 
         Raises:
             UserError: a prompt is empty or has unknown words; before any work.
@@ -99,9 +106,7 @@ class TextToVideo:
             num_wanted = min(size, len(prompts) - start)
             indices = [start + min(place, num_wanted - 1) for place in range(size)]
             pass_seeds = [seeds[index] for index in indices]
-            video = draw_pass(
-                self.generator, token_ids[indices], token_mask[indices], pass_seeds, num_frames
-            )
+            video = self._draw_pass(token_ids[indices], token_mask[indices], pass_seeds, num_frames)
             return to_frames(video[:num_wanted]).cpu().numpy()
 
         clips = []
@@ -149,11 +154,27 @@ class TextToVideo:
 
         def places_agree(seed: int) -> bool:
             seeds = [seed] * batch_size
-            video = draw_pass(self.generator, token_ids, token_mask, seeds, num_frames)
+            video = self._draw_pass(token_ids, token_mask, seeds, num_frames)
             return all(torch.equal(clip, video[0]) for clip in video)
 
         with one_worker_per_thread(self.device) as workers:
             return all(workers.map(places_agree, range(NUM_PROBES)))
+
+    @torch.no_grad()
+    def _draw_pass(
+        self, token_ids: Tensor, token_mask: Tensor, seeds: Sequence[int], num_frames: int
+    ) -> Tensor:
+        """Draw a video (B, 3, T, H, W) in one forward pass.
+
+        token_ids and token_mask (B, L), B seeds.
+        """
+        device = self.device
+        latents = draw_latents(self.generator.latent_shape(num_frames), seeds)  # type: ignore[operator]
+        times = torch.linspace(0, 1, num_frames, device=device).expand(len(seeds), -1)
+        trained_frames = None if num_frames == self.info.num_frames else self.info.num_frames
+        return self.generator(
+            latents.to(device), token_ids.to(device), token_mask.to(device), times, trained_frames
+        )
 
 
 class AllocationLimit(TorchFunctionMode):
@@ -189,24 +210,6 @@ def check_tensors(
                 f"weights {path}: tensor {name} is {found}, but {wanted} in the model described: "
                 "use the t2vgan version that wrote it"
             )
-
-
-@torch.no_grad()
-def draw_pass(
-    generator: nn.Module,
-    token_ids: Tensor,
-    token_mask: Tensor,
-    seeds: Sequence[int],
-    num_frames: int,
-) -> Tensor:
-    """Draw a video (B, 3, T, H, W) in one forward pass.
-
-    token_ids and token_mask (B, L), B seeds.
-    """
-    device = next(generator.parameters()).device
-    latents = draw_latents(generator.latent_shape(num_frames), seeds)  # type: ignore[operator]
-    times = torch.linspace(0, 1, num_frames, device=device).expand(len(seeds), -1)
-    return generator(latents.to(device), token_ids.to(device), token_mask.to(device), times)
 
 
 def draw_latents(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:

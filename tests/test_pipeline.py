@@ -21,6 +21,7 @@ from t2vgan.pipeline import (
     draw_latents,
 )
 from t2vgan.tokenizer import MAX_TOKENS, Vocabulary
+from t2vgan.video import to_frames
 
 TINY = ClipGanConfig(latent_size=4, text_size=8, hidden_size=16, channels=4, patch_size=2)
 ODD = ClipGanConfig(latent_size=5, text_size=9, hidden_size=17, channels=3, patch_size=3)
@@ -176,13 +177,33 @@ def test_any_size_of_a_pass_gives_the_same_clips_to_a_last_bit(generator, batch_
     assert abs(generate(generator, batch_size=batch_size) - one_by_one).max() <= 1
 
 
-def test_more_frames_are_the_same_motion_finer_in_time():
+@torch.no_grad()
+def test_as_many_frames_as_trained_are_drawn_at_their_own_times():
+    generator = make_generator("clip_gan")
+    num_frames = describe().num_frames
+    latents = draw_latents(generator.latent_shape(num_frames), SEEDS[:1])
+    token_ids, token_mask = map(torch.from_numpy, VOCABULARY.encode(PROMPTS[:1], length=MAX_TOKENS))
+    times = torch.linspace(0, 1, num_frames).unsqueeze(0)
+    expected = to_frames(generator(latents, token_ids, token_mask, times)).numpy()
+    clips = generate(generator, PROMPTS[:1], SEEDS[:1], num_frames=num_frames)
+    np.testing.assert_array_equal(clips, expected)
+
+
+def test_more_frames_start_and_end_as_the_trained_ones_do():
     generator = make_generator("clip_gan")
     coarse = generate(generator, num_frames=5).astype(int)
     fine = generate(generator, num_frames=9).astype(int)
-    assert abs(fine[:, ::2] - coarse).max() <= 1
+    assert abs(fine[:, [0, -1]] - coarse[:, [0, -1]]).max() <= 1
     assert abs(fine[:, 1::2] - coarse[:, 1:]).max() > 1
     assert generate(generator, num_frames=1).shape[1] == 1
+
+
+def test_between_trained_times_a_generator_is_asked_for_trained_times_only():
+    generator = make_generator("clip_gan")
+    asked = []
+    generator.time_features.register_forward_pre_hook(lambda _, inputs: asked.append(inputs[0]))
+    generate(generator, PROMPTS[:1], SEEDS[:1], num_frames=64)
+    assert torch.equal(asked[0], torch.tensor([[0, 0.25, 0.5, 0.75, 1]]))
 
 
 def test_latents_belong_to_their_seeds():

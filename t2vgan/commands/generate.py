@@ -49,7 +49,8 @@ class Options:
     seed: int = 0
     """Seed of each prompt's first video."""
     num_frames: int | None = None
-    """Frames per video; without it, as many as in training. More are the same motion, finer."""
+    """Frames per video; without it, as many as in training. More are the same motion, finer, on a
+    smooth curve along the trained frames."""
     fps: float = 10
     """Frames per second."""
     format: str = "gif"

@@ -11,6 +11,7 @@ a scene, it draws what the camera passes once per clip, and adds to each frame's
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,7 @@ from t2vgan.models.patches import FromPatches, FromPixels, ToPatches, ToPixels
 from t2vgan.models.scene import Scene
 from t2vgan.models.sprites import Sprites
 from t2vgan.models.text_encoders import TEXT_ENCODERS
+from t2vgan.models.time_spline import encode_times
 
 NUM_REFERENCES = 2  # for two objects, where there are no sprites
 
@@ -116,16 +118,23 @@ class Generator(nn.Module):
         return (self.latent_size,)
 
     def forward(
-        self, latents: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
+        self,
+        latents: Tensor,
+        token_ids: Tensor,
+        token_mask: Tensor,
+        times: Tensor,
+        trained_frames: int | None = None,
     ) -> Tensor:
         """Draw K frames of each clip at its times.
 
         latents (B, Z), token_ids (B, L), token_mask (B, L), times (B, K) -> video (B, 3, K, H, W).
+        Times that training did not show need the number of frames that it showed.
         """
         num_frames = times.shape[1]
         with torch.autocast(latents.device.type, enabled=False):  # bfloat16: jitter
             content = self.encode_content(latents, token_ids, token_mask)  # B hidden
-            code = self.encode_frames(content, times)  # (B K) hidden
+            encode = partial(self.encode_frames, content)
+            code = encode_times(encode, times, trained_frames).flatten(0, 1)  # (B K) hidden
         if self.sprites is None:
             scene = None if self.scene is None else self.scene(self.frame(content), code, times)
             return self.pixels.restore(self.draw(code, num_frames=num_frames, scene=scene))
@@ -156,11 +165,10 @@ class Generator(nn.Module):
         return self.content(torch.cat([latents, text], dim=1))
 
     def encode_frames(self, content: Tensor, times: Tensor) -> Tensor:
-        """Modulate content (B, hidden) by times (B, K): -> (B*K, hidden)."""
+        """Modulate content (B, hidden) by times (B, K): (B, K, hidden)."""
         content = content.unsqueeze(1)  # B 1 hidden
         time = self.time(self.time_features(times))  # B K hidden
-        codes = self.frame(content + 2 * content.sigmoid() * time)  # B K hidden
-        return rearrange(codes, "b k h -> (b k) h")
+        return self.frame(content + 2 * content.sigmoid() * time)
 
     def draw_coarse(self, code: Tensor) -> Tensor:
         """Draw maps (N, C, h/2, w/2) of codes (N, hidden)."""

@@ -36,9 +36,14 @@ class NotebookGenerator(nn.Module):
         return (num_frames, LATENT_SIZE)
 
     def forward(
-        self, latents: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
+        self,
+        latents: Tensor,
+        token_ids: Tensor,
+        token_mask: Tensor,
+        times: Tensor,
+        trained_frames: int | None = None,
     ) -> Tensor:
-        """Draw K frames of each clip.
+        """Draw K frames of each clip; times do not matter, as published.
 
         latents (B, K, 100), token_ids and token_mask (B, L) -> video (B, 3, K, 64, 64).
         """

@@ -102,7 +102,7 @@ class Oracle(nn.Module):
     def latent_shape(self, num_frames):
         return (1,)
 
-    def forward(self, latents, token_ids, token_mask, times):
+    def forward(self, latents, token_ids, token_mask, times, trained_frames=None):
         asked = [self.prompts[tuple(ids[mask].tolist())]
                  for ids, mask in zip(token_ids, token_mask, strict=True)]  # fmt: skip
         # "moving up-right" is the held-out name of what "moving diagonally up-right" shows

@@ -1,0 +1,54 @@
+"""Encode times between trained frames by a smooth curve along them.
+
+Training shows a network the times of T frames only. Between them, features of time are free to go
+anywhere: drawn there, objects stop at every trained time and leap to the next (dev/LOG.md).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def encode_times(
+    encode: Callable[[Tensor], Tensor], times: Tensor, trained_frames: int | None
+) -> Tensor:
+    """Encode times (B, K) as codes (B, K, E).
+
+    `encode` maps trained times (B, T) to codes (B, T, E). With None for `trained_frames`, `times`
+    are such times; else there are that many, evenly from 0 to 1, and a curve gives the codes.
+    """
+    if trained_frames is None:
+        return encode(times)
+    trained = torch.linspace(0, 1, trained_frames, dtype=times.dtype, device=times.device)
+    return evaluate_curve(encode(trained.expand(len(times), -1)), times)
+
+
+def evaluate_curve(values: Tensor, times: Tensor) -> Tensor:
+    """Evaluate a smooth curve along even values at any times.
+
+    values (B, T, E) at even times from 0 to 1, times (B, K) -> (B, K, E).
+
+    The curve is the cubic B-spline with control points (8 v[i] - v[i-1] - v[i+1]) / 6, the
+    quasi-interpolant of de Boor, A Practical Guide to Splines, chapter XII. It starts and ends at
+    the first and the last value, keeps straight lines, and away from the ends all cubics. Other
+    values it passes nearby: what alternates from value to value, the jitter of a trained network,
+    it halves.
+    """
+    num_values = values.shape[1]
+    if num_values == 1:
+        return values.expand(-1, times.shape[1], -1)
+    first, last = values[:, :1], values[:, -1:]
+    # Two more values at each end, by reflection in it, so that lines stay lines.
+    values = torch.cat([2 * first - values[:, 1:2], values, 2 * last - values[:, -2:-1]], dim=1)
+    values = torch.cat([2 * first - values[:, 3:4], values, 2 * last - values[:, -4:-3]], dim=1)
+    places = torch.arange(-2, num_values + 2, dtype=times.dtype, device=times.device)  # T+4
+    distance = times.unsqueeze(2) * (num_values - 1) - places  # B K T+4
+    weights = 8 * b_spline(distance) - b_spline(distance - 1) - b_spline(distance + 1)
+    return weights / 6 @ values
+
+
+def b_spline(distance: Tensor) -> Tensor:
+    """Compute the cubic B-spline; from distance 2 on it is zero."""
+    distance = distance.abs()
+    return ((2 - distance).clamp(min=0) ** 3 - 4 * (1 - distance).clamp(min=0) ** 3) / 6
