@@ -15,7 +15,6 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig
