@@ -55,8 +55,8 @@ def test_clips_have_their_own_times():
     values, times = torch.randn(2, 7, 3), torch.rand(2, 5)
     both = evaluate_curve(values, times)
     for clip in range(2):
-        alone = evaluate_curve(values[clip : clip + 1], times[clip : clip + 1])
-        torch.testing.assert_close(both[clip : clip + 1], alone)
+        single = evaluate_curve(values[clip : clip + 1], times[clip : clip + 1])
+        torch.testing.assert_close(both[clip : clip + 1], single)
 
 
 def test_between_trained_times_only_trained_times_are_encoded():
