@@ -71,7 +71,8 @@ def test_what_goes_wrong_on_another_rank_is_one_line(data_folder, tmp_path):
         "".join(f"lost-{number}.gif\tcircle moving up\n" for number in range(200))
     )
     options = ("-m", "t2vgan.evaluation", "--videos", tmp_path, "--data", data_folder)
-    result = run(*torchrun(2), *options, "--out", tmp_path / "x.json")
+    steps = ("--probe-steps", 3)
+    result = run(*torchrun(2), *options, *steps, "--out", tmp_path / "x.json")
     assert result.returncode != 0
     assert "none can be scored, such as lost-0.gif: no such file" in result.stderr
     assert not (tmp_path / "x.json").exists()
