@@ -1,8 +1,9 @@
 """Render scenes into webdataset shards: `python -m data_tools.build_shards circles --out DIR`."""
 
 import difflib
+import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
     from .build.protocol import Build
     from .build.scene_build import BuildPlan
 
-SCENES = ("circles", "notebook", "shapes", "shapes-textured", "shapes-two", "digits")
+SCENES = (
+    *("circles", "notebook", "shapes", "shapes-textured", "shapes-two", "digits"),
+    *("actions", "actions-held-out"),
+)
+NUM_FRAMES = {"actions": 16, "actions-held-out": 16}  # by default; of the others:
+OTHERS_NUM_FRAMES = 10
+EXTRAS = {  # of scenes: the module that they need, and the extra that installs it
+    "digits": ("sklearn", "digits"),
+    "actions": ("vizdoom", "games"),
+    "actions-held-out": ("vizdoom", "games"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,15 +40,16 @@ class BuildOptions:
     """
 
     scene: Positional[str]
-    """circles, notebook (published positions), shapes, shapes-textured, shapes-two or digits."""
+    """circles, notebook (published positions), shapes, shapes-textured, shapes-two, digits, actions
+    or actions-held-out (the same in other levels)."""
     out: str
     """Folder for the shards and manifest.json, or its URL, such as s3://bucket/folder."""
     num_clips: int = 10_000
     """Number of clips."""
     clips_per_shard: int = 500
     """Clips in one shard; the last shard holds what is left."""
-    num_frames: int = 10
-    """Frames of a clip."""
+    num_frames: int | None = None
+    """Frames of a clip; by default 10, of actions 16."""
     size: str = "64x64"
     """Height and width of a frame in pixels, as HxW."""
     seed: int = 0
@@ -60,8 +72,13 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
         near = difflib.get_close_matches(options.scene, SCENES, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"unknown scene {options.scene!r}, known: {', '.join(SCENES)}{hint}")
+    num_frames = options.num_frames
+    if num_frames is None:
+        num_frames = NUM_FRAMES.get(options.scene, OTHERS_NUM_FRAMES)
+    options = replace(options, num_frames=num_frames)
     check_at_least(1, options, "num_clips", "clips_per_shard", "num_frames", "workers")
-    geometry = parse_size(options.size, options.num_frames)
+    geometry = parse_size(options.size, num_frames)
+    check_installed(options.scene)
     from .build.scene_build import BuildPlan
 
     return BuildPlan(
@@ -73,19 +90,29 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
     )
 
 
+def check_installed(scene: str) -> None:
+    """Raise UserError where the library that a scene needs is missing."""
+    module, extra = EXTRAS.get(scene, (None, None))
+    if module is not None and importlib.util.find_spec(module) is None:
+        raise UserError(f"scene {scene} needs {module}: pip install 't2vgan[{extra}]'")
+
+
 def build(plan: "Build", location: Path | str, *, num_workers: int) -> None:
     """Build what is missing of a data set, the manifest last."""
     from t2vgan.data.shards import load_manifest
 
     from .build.destination import open_destination
-    from .build.runner import complete, format_summary, is_complete
+    from .build.runner import complete, format_rejected, format_summary, is_complete
 
     with open_destination(location) as out:
         if is_complete(plan, out):
             print(f"{out} is already complete: {format_summary(load_manifest(out.folder))}")
             return
         complete(plan, out, num_workers=num_workers)
-        print(f"{out}: {format_summary(load_manifest(out.folder))}")
+        manifest = load_manifest(out.folder)
+        print(f"{out}: {format_summary(manifest)}")
+        if manifest.rejected is not None:
+            print(format_rejected(manifest))
 
 
 if __name__ == "__main__":

@@ -101,6 +101,10 @@ def format_report(folder: str, manifest: "Manifest") -> list[str]:
 
 
 def _account(manifest: "Manifest") -> list[str]:
+    if manifest.rejected is not None:
+        from .build.runner import format_rejected
+
+        return [f"  recorded     {format_rejected(manifest)}"]
     if manifest.input is None:
         return []
     reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.input.failures.items())

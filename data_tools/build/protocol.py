@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -16,6 +16,7 @@ from t2vgan.data.shards import (
     ShardEntry,
     fingerprint,
     library_versions,
+    parse_metadata,
     parse_prompt,
     write_shard,
 )
@@ -49,6 +50,8 @@ class BuiltShard(BaseModel):
     """None where no clip is left."""
     prompts: dict[str, int]
     failures: tuple[Failure, ...] = ()
+    rejected: dict[str, int] | None = None
+    """Reason -> number of tries that gave no clip; None where a clip needs no try."""
 
 
 class BuildHeader(BaseModel):
@@ -87,6 +90,7 @@ class BuildHeader(BaseModel):
             prompts={prompt: counts[prompt] for prompt in (*known, *others)},
             held_out_prompts=self.held_out_prompts,
             input=self._input_counts(in_order),
+            rejected=add_rejected(shard.rejected for shard in in_order),
             libraries=library_versions(),
         )
 
@@ -152,15 +156,33 @@ WHOLE = Task()
 def build_shard(
     path: Path, index: int, samples: Iterable[EncodedSample], failures: tuple[Failure, ...] = ()
 ) -> BuiltShard:
-    """Write a shard and count its prompts."""
-    counts: Counter[str] = Counter()
+    """Write a shard and count its prompts and its builder's rejected tries."""
+    counts = SampleCounts()
+    entry = write_shard(path, counts.count(samples))
+    return BuiltShard(index=index, entry=entry, failures=failures, **counts.result())
 
-    def counted() -> Iterator[EncodedSample]:
+
+class SampleCounts:
+    """Count prompts and rejected tries of samples that pass by."""
+
+    def __init__(self) -> None:
+        self._prompts: Counter[str] = Counter()
+        self._rejected: list[dict[str, int] | None] = []
+
+    def count(self, samples: Iterable[EncodedSample]) -> Iterator[EncodedSample]:
+        """Yield the samples."""
         for sample in samples:
-            counts[parse_prompt(sample)] += 1
+            self._prompts[parse_prompt(sample)] += 1
+            self._rejected.append(parse_metadata(sample).get("rejected"))
             yield sample
 
-    entry = write_shard(path, counted())
-    return BuiltShard(
-        index=index, entry=entry, prompts=dict(sorted(counts.items())), failures=failures
-    )
+    def result(self) -> dict[str, Any]:
+        """Return the fields `prompts` and `rejected` of BuiltShard."""
+        prompts = dict(sorted(self._prompts.items()))
+        return {"prompts": prompts, "rejected": add_rejected(self._rejected)}
+
+
+def add_rejected(counts: Iterable[dict[str, int] | None]) -> dict[str, int] | None:
+    """Add up rejected tries by reason; None if all are."""
+    known = [count for count in counts if count is not None]
+    return dict(sorted(sum(map(Counter, known), Counter()).items())) if known else None

@@ -16,7 +16,7 @@ from t2vgan.utils.files import sha256_of
 
 from .destination import Destination
 from .journal import JOURNAL_PATTERN, check_same_arguments, read_failures
-from .protocol import Build, BuiltShard, Failure
+from .protocol import Build, BuiltShard, Failure, SampleCounts
 
 
 def find_build(build: Build, out: Destination) -> Manifest | None:
@@ -55,12 +55,13 @@ def recover(build: Build, out: Destination, manifest: Manifest) -> dict[int, Bui
         if entry is None and not failures[index]:
             continue
         if entry is None or is_intact(out, entry):
-            prompts = {}
+            counts = SampleCounts()
             if entry is not None:
                 with out.copy_of(entry.name) as path:
-                    prompts = count_prompts(path)
+                    for _ in counts.count(read_samples(path)):
+                        pass
             built[index] = BuiltShard(
-                index=index, entry=entry, prompts=prompts, failures=tuple(failures[index])
+                index=index, entry=entry, failures=tuple(failures[index]), **counts.result()
             )
     return built
 

@@ -137,6 +137,14 @@ def format_summary(manifest: Manifest) -> str:
     )
 
 
+def format_rejected(manifest: Manifest) -> str:
+    """Format as one line how many tries gave no clip, and why."""
+    rejected = manifest.rejected or {}
+    count = sum(rejected.values())
+    reasons = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or "none"
+    return f"{manifest.num_samples + count} tries, {count} thrown away: {reasons}"
+
+
 @contextmanager
 def _progress(build: Build, mine: Sequence[int], missing: Sequence[int]) -> "Iterator[tqdm]":
     from tqdm import tqdm

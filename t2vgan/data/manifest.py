@@ -79,6 +79,8 @@ class Manifest(BaseModel):
     prompts: dict[str, Count]
     held_out_prompts: tuple[str, ...] = ()
     input: InputCounts | None = None
+    rejected: dict[str, Count] | None = None
+    """Reason -> number of tries of the builder that gave no clip."""
     libraries: dict[str, str] | None = None
     """Versions of the libraries that encoded the shards, on the machine that wrote the manifest."""
 
@@ -105,7 +107,8 @@ class Manifest(BaseModel):
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the file's content, without optional fields that are None."""
-        absent = {name for name in ("input", "libraries") if getattr(self, name) is None}
+        optional = ("input", "rejected", "libraries")
+        absent = {name for name in optional if getattr(self, name) is None}
         content = self.model_dump(mode="json", exclude=absent)
         for shard in content["shards"]:
             if shard["pixel_sums"] is None:
