@@ -101,32 +101,28 @@ class FreeSpace:
         cells = self.starts[(numbers[:-1, 0] * len(self.starts)).astype(np.int64)]
         starts = self._origin + (cells + numbers[:-1, 1:3]) * CELL
         angles = numbers[:-1, 3] * 360
-        free = self._are_free(starts, angles, path)
-        safe = [
-            Start(*starts[number].tolist(), float(angles[number]))
-            for number in np.flatnonzero(free)[:MAX_COMPARED]
-        ]
-        sectors = [self._level.sector_at(start.x, start.y) for start in safe]
-        outdoors = [sector["ceiling_flat"].startswith(b"F_SKY") for sector in sectors]
         wanted = bool(numbers[-1, 0] < OUTDOOR_SHARE)
-        known = [
-            (is_outdoors != wanted, number)
-            for number, (sector, is_outdoors) in enumerate(zip(sectors, outdoors, strict=True))
-            if sector["special"] not in UNSAFE and sector["light"] >= MIN_LIGHT
-        ]
-        return safe[min(known)[1]] if known else None
+        other = None  # the first under another ceiling than the wanted one
+        for number in self._free_starts(starts, angles, path)[:MAX_COMPARED].tolist():
+            start = Start(*starts[number].tolist(), float(angles[number]))
+            sector = self._level.sector_at(start.x, start.y)
+            if sector["special"] in UNSAFE or sector["light"] < MIN_LIGHT:
+                continue
+            if sector["ceiling_flat"].startswith(b"F_SKY") == wanted:
+                return start
+            other = other or start
+        return other
 
-    def _are_free(self, starts: np.ndarray, angles: np.ndarray, path: np.ndarray) -> np.ndarray:
-        """Return for starts (N, 2) and angles (N,) whether the path and the view are free."""
+    def _free_starts(self, starts: np.ndarray, angles: np.ndarray, path: np.ndarray) -> np.ndarray:
+        """Return which of starts (N, 2) and angles (N,) have a free path and view."""
         radians = np.radians(angles)
         ahead = np.stack([np.cos(radians), np.sin(radians)], axis=-1)
         left = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1)
         paths = starts[:, None] + path[:, :1] * ahead[:, None] + path[:, 1:] * left[:, None]
-        steps = np.arange(CELL, VIEW, CELL)[:, None]
-        view = starts[:, None] + steps * ahead[:, None]
-        free = (self.clearance_at(paths) >= REACH).all(axis=1)
-        free &= (self.clearance_at(view) > 0).all(axis=1)
-        return free & self._last_view_is_free(paths)
+        free = np.flatnonzero((self.clearance_at(paths) >= REACH).all(axis=1))
+        free = free[self._last_view_is_free(paths[free])]
+        view = starts[free, None] + np.arange(CELL, VIEW, CELL)[:, None] * ahead[free, None]
+        return free[(self.clearance_at(view) > 0).all(axis=1)]
 
     def _last_view_is_free(self, paths: np.ndarray) -> np.ndarray:
         """Return for each path whether nothing blocks its last direction."""

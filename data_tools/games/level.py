@@ -7,6 +7,7 @@ The format is that of the original game: little-endian tables in lumps after the
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -75,21 +76,32 @@ class Level:
     materials: tuple[str | None, ...]
     """Of each line's right side; None where it shows no texture, "" of an unknown one."""
 
-    @property
+    @cached_property
     def ends(self) -> np.ndarray:
         """The two ends of each line, (N, 2, 2)."""
         return self.vertexes[self.lines["vertexes"]]
 
     def sector_at(self, x: float, y: float) -> np.void:
         """Return the sector at a point of the level, by its BSP tree."""
-        child = len(self.nodes) - 1
+        child = len(self._tree) - 1
         while not child & LEAF:
-            node = self.nodes[child]
-            (start_x, start_y), (step_x, step_y) = node["start"].tolist(), node["step"].tolist()
-            right = (x - start_x) * step_y - (y - start_y) * step_x > 0
-            child = int(node["child"][0 if right else 1])
-        seg = self.segs[self.subsectors[child & ~LEAF]["first_seg"]]
-        return self.sectors[self.sides[self.lines[seg["line"]]["sides"][seg["side"]]]["sector"]]
+            (start_x, start_y), (step_x, step_y), (right, left) = self._tree[child]
+            is_right = (x - start_x) * step_y - (y - start_y) * step_x > 0
+            child = right if is_right else left
+        return self.sectors[self._leaves[child & ~LEAF]]
+
+    @cached_property
+    def _tree(self) -> list[list[list[int]]]:
+        """Return start, step and children of each node, as integers."""
+        columns = (self.nodes[name].tolist() for name in ("start", "step", "child"))
+        return [list(node) for node in zip(*columns, strict=True)]
+
+    @cached_property
+    def _leaves(self) -> list[int]:
+        """Return the sector of each subsector."""
+        first = self.segs[self.subsectors["first_seg"]]
+        side = self.lines["sides"][first["line"], first["side"]]
+        return self.sides["sector"][side].tolist()
 
     def place_at(self, x: float, y: float, angle: float) -> str | None:
         """Return the place's word of PLACES for a view, if any.
