@@ -100,13 +100,14 @@ def _plan_packing(
 
 def _plan_rendering(manifest: "Manifest") -> "Build":
     from .build.scene_build import BuildPlan
-    from .build_shards import SCENES
+    from .build_shards import SCENES, check_installed
 
     if manifest.builder not in SCENES:
         raise UserError(
             f"a data set made by {manifest.builder!r} cannot be made again here; "
             f"make it anew with the command that made it"
         )
+    check_installed(manifest.builder)
     numbers = {
         name: manifest.builder_config[name] for name in ("num_clips", "clips_per_shard", "seed")
     }

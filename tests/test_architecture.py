@@ -43,6 +43,7 @@ LIBRARIES = {
     "safetensors": "checkpoint",
     "sklearn": "data",
     "tensorboard": "tracking",
+    "vizdoom": "data_tools",
     "wandb": "tracking",
     "webdataset": "data data_tools",
 }

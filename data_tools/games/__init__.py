@@ -1,1 +1,4 @@
-"""Record clips of a player in a game's levels; ViZDoom is imported here only."""
+"""Record clips of a player in a game's levels.
+
+ViZDoom is imported here only.
+"""

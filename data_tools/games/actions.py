@@ -1,4 +1,4 @@
-"""Define the held actions: what is pressed, how it is said, where it leads."""
+"""Define the held actions: buttons, phrases and paths."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ CURVE_SHARE = 0.7  # of a turn's rate, while walking
 
 @dataclass(frozen=True)
 class Action:
-    """What the player holds, in his own directions, and four ways to say it."""
+    """Buttons that the player holds, and four phrases for it."""
 
     phrases: tuple[str, ...]
     forward: int = 0

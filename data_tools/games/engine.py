@@ -1,4 +1,7 @@
-"""Run ViZDoom: its bundled Freedoom levels, rendered in software, without a window or sound."""
+"""Run ViZDoom with its bundled Freedoom levels.
+
+It renders in software, without a window or sound.
+"""
 
 from pathlib import Path
 
@@ -26,7 +29,7 @@ def wad_path() -> Path:
 
 
 class Engine:
-    """A game that runs tic by tic on request (35 a second of game time)."""
+    """A game that runs on request, in tics of 1/35 second."""
 
     def __init__(self, config: Path, level: str):
         """Start the engine's process, which reads and writes the file `config`."""
@@ -62,7 +65,10 @@ class Engine:
         self._game = game
 
     def start_episode(self, level: str, seed: int) -> None:
-        """Load a level anew; what follows is a function of level, seed and commands."""
+        """Load a level anew.
+
+        What follows is a function of level, seed and commands.
+        """
         self._game.set_doom_map(level)
         self._game.set_seed(seed)
         self._game.new_episode()
@@ -79,7 +85,10 @@ class Engine:
         self.hold(HELD_STILL, 0.0, SETTLING_TICS)
 
     def hold(self, action: Action, turn: float, num_tics: int) -> None:
-        """Hold an action's buttons for some tics, turning left by `turn` degrees in each."""
+        """Hold an action's buttons for some tics.
+
+        turn: degrees to the left in each tic.
+        """
         self._game.make_action(
             [
                 *(action.forward > 0, action.forward < 0, action.left > 0, action.left < 0),
@@ -99,7 +108,7 @@ class Engine:
 
     @property
     def weapon(self) -> int:
-        """The slot of the weapon in the player's hands; 2 is the pistol."""
+        """The slot of the player's weapon; 2 is the pistol."""
         return int(self._game.get_game_variable(self._weapon))
 
     @property

@@ -48,7 +48,7 @@ def record_clips(
 def plan_episodes(
     clip_indexes: Sequence[int], seed: int, geometry: Geometry, name: str, levels: Sequence[str]
 ) -> Iterator[tuple[EpisodeOrder, list[int]]]:
-    """Yield the episodes of clips, each with the clips that are wanted of it.
+    """Yield the episodes of clips, each with its wanted clips.
 
     An episode is played up to the last wanted clip.
     """

@@ -1,4 +1,4 @@
-"""Choose where a clip starts, so that nothing stands in the player's way.
+"""Choose where a clip starts, with free ground ahead.
 
 The level is drawn on a grid; a distance transform gives each cell's distance from what blocks.
 """
@@ -39,7 +39,7 @@ class Start:
 
 
 class FreeSpace:
-    """The distance of every cell of a level from walls, edges and things."""
+    """Distance of each cell of a level from what blocks."""
 
     def __init__(self, level: Level):
         import cv2
@@ -104,7 +104,7 @@ class FreeSpace:
         wanted = bool(numbers[-1, 0] < OUTDOOR_SHARE)
         other = None  # the first under another ceiling than the wanted one
         for number in self._free_starts(starts, angles, path)[:MAX_COMPARED].tolist():
-            start = Start(*starts[number].tolist(), float(angles[number]))
+            start = Start(float(starts[number, 0]), float(starts[number, 1]), float(angles[number]))
             sector = self._level.sector_at(start.x, start.y)
             if sector["special"] in UNSAFE or sector["light"] < MIN_LIGHT:
                 continue
@@ -114,7 +114,10 @@ class FreeSpace:
         return other
 
     def _free_starts(self, starts: np.ndarray, angles: np.ndarray, path: np.ndarray) -> np.ndarray:
-        """Return which of starts (N, 2) and angles (N,) have a free path and view."""
+        """Return the numbers of the starts with a free path and view.
+
+        starts: (N, 2); angles: (N,) degrees; path: (T, 2).
+        """
         radians = np.radians(angles)
         ahead = np.stack([np.cos(radians), np.sin(radians)], axis=-1)
         left = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1)
@@ -130,4 +133,5 @@ class FreeSpace:
         speed = np.linalg.norm(last, axis=-1, keepdims=True)
         direction = last / np.maximum(speed, 1e-9)
         steps = np.arange(0, LAST_VIEW, CELL)[:, None]
-        return (self.clearance_at(paths[:, -1:] + steps * direction[:, None]) > 0).all(axis=1)
+        seen = self.clearance_at(paths[:, -1:] + steps * direction[:, None])
+        return np.all(seen > 0, axis=1)

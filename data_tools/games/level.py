@@ -82,7 +82,7 @@ class Level:
         return self.vertexes[self.lines["vertexes"]]
 
     def sector_at(self, x: float, y: float) -> np.void:
-        """Return the sector at a point of the level, by its BSP tree."""
+        """Return the sector at a point, by the level's BSP tree."""
         child = len(self._tree) - 1
         while not child & LEAF:
             (start_x, start_y), (step_x, step_y), (right, left) = self._tree[child]

@@ -30,7 +30,7 @@ class Recorder:
     """Record episodes in a child process, restarted after a failure."""
 
     def __init__(self, clip_seconds: float = CLIP_SECONDS):
-        """Prepare; clip_seconds is the longest time for one clip, with its rejected tries."""
+        """Prepare; clip_seconds limits one clip with its rejected tries."""
         self._clip_seconds = clip_seconds
         self._child: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None

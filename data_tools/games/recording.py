@@ -1,4 +1,4 @@
-"""Record clips of held actions, and reject those that do not show them."""
+"""Record clips of held actions and reject those without them."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -36,7 +36,7 @@ class Rejected(Exception):  # noqa: N818 (expected, and counted)
 
 @dataclass(frozen=True)
 class ClipOrder:
-    """A clip to record: an action, and the seed of its random numbers."""
+    """A clip to record: its action and random seed."""
 
     action: str
     seed: int
@@ -172,7 +172,7 @@ def check_motion(action: Action, turn: float, positions: np.ndarray) -> None:
 
 
 def check_picture(picture: np.ndarray) -> None:
-    """Raise Rejected for a picture that is nearly black or nearly of one shade.
+    """Raise Rejected for a nearly black or uniform picture.
 
     It is judged before it is scaled, so that a clip is accepted at every size or at none.
     """

@@ -1,4 +1,4 @@
-"""Record a player who holds one of ten actions in a Freedoom level.
+"""Record a player who holds an action in a Freedoom level.
 
 The levels of `actions_held_out` are never shown, so that it can test what was learned here.
 """

@@ -336,13 +336,14 @@ def test_a_full_disk_is_one_line_and_the_build_continues(small_disk):
         (
             ["circle"],
             "unknown scene 'circle', known: circles, notebook, shapes, shapes-textured,"
-            " shapes-two, digits; did you mean 'circles'?",
+            " shapes-two, digits, actions, actions-held-out; did you mean 'circles'?",
         ),
         (["zebra"], "unknown scene 'zebra', known: circles, notebook"),
         (["circles", "--num-clips", "0"], "--num-clips 0: must be at least 1"),
         (["circles", "--num-clips", "-5"], "--num-clips -5: must be at least 1"),
         (["circles", "--clips-per-shard", "0"], "--clips-per-shard 0"),
         (["circles", "--num-frames", "-1"], "--num-frames -1"),
+        (["circles", "--num-frames", "0"], "--num-frames 0: must be at least 1"),
         (["circles", "--workers", "0"], "--workers 0"),
         (["circles", "--size", "64"], "--size 64: must be HEIGHTxWIDTH"),
         (["circles", "--size", "0x64"], "--size 0x64"),
