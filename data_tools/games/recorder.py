@@ -104,6 +104,7 @@ def shared_recorder() -> Recorder:
 def _serve(pipe: Connection, folder: str) -> None:
     """Record until the parent closes the pipe."""
     os.setpgid(0, 0)
+    os.set_inheritable(pipe.fileno(), False)  # an engine that holds it would hide this one's end
     signal.signal(signal.SIGTERM, lambda number, frame: _kill_group())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.chdir(folder)  # the engine makes a folder in the working directory
@@ -117,21 +118,31 @@ def _serve(pipe: Connection, folder: str) -> None:
             order: EpisodeOrder = pipe.recv()
         except EOFError:
             _kill_group()
-        if engine is None:
-            engine = Engine(Path(CONFIG), order.level)
         try:
+            if engine is None:
+                engine = Engine(Path(CONFIG), order.level)
+                threading.Thread(target=_end_with_engine, daemon=True).start()
             engine.start_episode(order.level, order.seed)
             for clip in order.clips:
                 recorded = record_clip(engine, clip, order.level, order.geometry)
                 pipe.send(recorded if clip.wanted else None)
         except UserError as error:
             pipe.send(str(error))
+        except Exception as error:  # ViZDoom has many kinds
+            pipe.send(f"the game engine failed (level {order.level}): {error}; {CONTINUE}")
 
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
+    _kill_group()
+
+
+def _end_with_engine() -> None:
+    """End when the engine, the only child, does: ViZDoom may wait for it forever."""
+    with suppress(ChildProcessError):  # ViZDoom was first to notice
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
     _kill_group()
 
 
