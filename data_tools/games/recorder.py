@@ -140,7 +140,10 @@ def _end_with_parent() -> None:
 
 
 def _end_with_engine() -> None:
-    """End when the engine, the only child, does: ViZDoom may wait for it forever."""
+    """End when the engine, the only child process, does.
+
+    ViZDoom may wait for it forever.
+    """
     with suppress(ChildProcessError):  # ViZDoom was first to notice
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
     _kill_group()

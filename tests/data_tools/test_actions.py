@@ -1,4 +1,4 @@
-"""Builds of `actions` with the real engine: bytes, labels, motion, and an engine that fails."""
+"""Builds of `actions` with the real engine."""
 
 import importlib.util
 import itertools
@@ -123,7 +123,7 @@ def test_the_player_goes_where_the_label_says(folder):
 
 @needs_engine
 def test_pictures_move_where_the_player_turns(folder):
-    """A turn to the left shifts the picture's columns to the right, seen half-way up."""
+    """A turn to the left shifts what is seen to the right."""
     shifts: dict[str, list[int]] = {"turn_left": [], "turn_right": []}
     for frames, _, metadata in samples(build_clips(folder.parent / "wide", size="60x80")):
         if metadata["label"] not in shifts:

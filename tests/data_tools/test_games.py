@@ -1,4 +1,4 @@
-"""Reading levels, free starts, captions and what counts as a clip of an action."""
+"""Reading levels, free starts, captions and rejected clips."""
 
 from collections import Counter
 

@@ -20,7 +20,9 @@ def write_two_rooms(
     right_special: int = 0,
     lamp: tuple[int, int] | None = None,
 ) -> Path:
-    """Write MAP01: rooms of 1024 by 1024 units, joined where x is 1024 along their whole side.
+    """Write MAP01, two rooms of 1024 by 1024 units.
+
+    They are joined along their whole side, where x is 1024.
 
     The left one is under a sky, the right one has walls of a texture; its floor is higher by
     `step`, and `special` acts on crossing between them. A player starts in the left one, a monster
