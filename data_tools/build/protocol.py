@@ -173,13 +173,23 @@ class SampleCounts:
         """Yield the samples."""
         for sample in samples:
             self._prompts[parse_prompt(sample)] += 1
-            self._rejected.append(parse_metadata(sample).get("rejected"))
+            self._rejected.append(parse_rejected(sample))
             yield sample
 
     def result(self) -> dict[str, Any]:
         """Return the fields `prompts` and `rejected` of BuiltShard."""
         prompts = dict(sorted(self._prompts.items()))
         return {"prompts": prompts, "rejected": add_rejected(self._rejected)}
+
+
+def parse_rejected(sample: EncodedSample) -> dict[str, int] | None:
+    """Return the rejected tries of a sample's metadata, if it counts any."""
+    try:
+        counts = parse_metadata(sample).get("rejected")
+    except ValueError:  # of tars that others made
+        return None
+    known = isinstance(counts, dict) and all(type(n) is int and n > 0 for n in counts.values())
+    return counts if known else None
 
 
 def add_rejected(counts: Iterable[dict[str, int] | None]) -> dict[str, int] | None:

@@ -168,7 +168,8 @@ def read_level(path: Path, name: str) -> Level:
     for lump, fields in TABLES.items():
         start, size, _ = ranges[lump]
         kind = np.dtype(fields)
-        tables[lump] = np.frombuffer(data, kind, size // kind.itemsize, start)
+        table_bytes = data[start : start + size]  # a copy: a view would keep the whole file
+        tables[lump] = np.frombuffer(table_bytes, kind)
     sides, lines = tables["SIDEDEFS"], tables["LINEDEFS"]
     return Level(
         name=name,

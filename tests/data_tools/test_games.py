@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from data_tools.build.protocol import add_rejected, parse_rejected
 from data_tools.games.actions import ACTIONS, PLACE_PHRASES, predict_path, write_prompt
 from data_tools.games.episodes import CLIPS_PER_BLOCK, plan_episodes
 from data_tools.games.free_space import REACH, FreeSpace
@@ -17,7 +18,7 @@ from data_tools.games.recording import (
     check_picture,
 )
 from data_tools.scenes.actions import HELD_OUT_LEVELS, LEVELS
-from t2vgan.data.shards import Geometry
+from t2vgan.data.shards import EncodedSample, Geometry
 from t2vgan.errors import UserError
 from t2vgan.utils.seeds import random_generator
 from tests.support.levels import write_two_rooms
@@ -248,3 +249,27 @@ def test_a_clip_is_played_after_the_same_clips_whatever_is_asked():
         played = [(clip.action, clip.seed) for clip in order.clips]
         assert played == [(clip.action, clip.seed) for clip in full.clips][: len(played)]
         assert [clip.wanted for clip in order.clips] == [False] * (len(played) - 1) + [True]
+
+
+# ---- the account -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        (b'{"rejected":{"dark":2}}', {"dark": 2}),
+        (b'{"rejected":{}}', {}),
+        (b'{"rejected":"no"}', None),
+        (b'{"rejected":{"dark":true}}', None),
+        (b"{}", None),
+        (b"not JSON", None),
+    ],
+)
+def test_rejected_tries_are_read_where_a_sample_counts_them(metadata, expected):
+    assert parse_rejected(EncodedSample("0", {"txt": b"a", "json": metadata})) == expected
+
+
+def test_rejected_tries_add_up_and_are_absent_where_none_were_needed():
+    assert add_rejected([{"stuck": 1, "dark": 2}, None, {"dark": 1}]) == {"dark": 3, "stuck": 1}
+    assert add_rejected([{}, {}]) == {}
+    assert add_rejected([None, None]) is None
