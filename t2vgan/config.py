@@ -240,10 +240,10 @@ class TrainConfig(Versioned):
     `penalty_every_steps`, or it weakens a penalty that comes only in some steps."""
     penalty_every_steps: NonNegativeInt = 8
     """Apply R1 and R2 every so many steps, weighted by that number; 0: never."""
-    gamma_start: NonNegativeFloat = 125.0
+    gamma_start: NonNegativeFloat = 40.0
     """Weight of R1 and R2 at the start, for 4 frames of 64x64: other sizes scale it by the number
     of pixels shown, over which the gradient's square is summed."""
-    gamma_end: NonNegativeFloat = 25.0
+    gamma_end: NonNegativeFloat = 4.0
     """Weight of R1 and R2 from `gamma_until` on; log-linear before."""
     gamma_until: Fraction = 0.7
     """Share of the run after which gamma is constant."""
