@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from t2vgan.config import ClipGanConfig, ModelConfig
-from t2vgan.models.clip_gan import Discriminator, Generator
+from t2vgan.models.clip_gan import Generator
+from t2vgan.models.discriminator import Discriminator
 from t2vgan.models.layers import NO_MEAN, UNIT_STD
 from t2vgan.models.notebook_gan import NotebookDiscriminator, NotebookGenerator
 

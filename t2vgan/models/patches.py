@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from t2vgan.errors import UserError
 from t2vgan.models.coordinates import PlaceEmbedding, Reference
 from t2vgan.models.layers import RGB, ResidualBlock, channels_first, channels_last
 
@@ -141,3 +142,20 @@ def cosine_basis(patch_size: int) -> Tensor:
     damping = 1 / (1 + index[:, None] + index)
     basis = torch.einsum("ui,vj,uv->uvij", waves, waves, damping)
     return rearrange(basis, "u v i j -> (u v) (i j)")
+
+
+def compute_grid(patch_size: int, height: int, width: int) -> tuple[int, int]:
+    """Compute the finest grid (rows, columns) of patches.
+
+    Raises:
+        UserError: a side is not a multiple of four patches.
+    """
+    unit = 4 * patch_size
+    for name, length in (("height", height), ("width", width)):
+        if length < unit or length % unit:
+            nearest = max(unit, length // unit * unit)
+            raise UserError(
+                f"{name}={length} must be a multiple of 4 * model.patch_size = {unit};"
+                f" build shards with {name} {nearest}, or change --model.patch-size"
+            )
+    return height // patch_size, width // patch_size
