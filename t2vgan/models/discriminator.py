@@ -1,0 +1,161 @@
+"""The clip GAN's discriminator: frames, pairs of frames and clips, each with the prompt."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from t2vgan.config import ClipGanConfig
+from t2vgan.models.layers import (
+    NO_MEAN,
+    RGB,
+    UNIT_STD,
+    PixelStatistics,
+    ResidualBlock,
+    TimeFeatures,
+    to_float32,
+)
+from t2vgan.models.motion import MotionTrunk
+from t2vgan.models.patches import FromPatches, FromPixels, compute_grid
+from t2vgan.models.text_encoders import TEXT_ENCODERS
+
+
+class Discriminator(nn.Module):
+    """Score a video with its prompt, and predict a fake's latents.
+
+    One trunk encodes every frame separately, and with `motion_channels` another one each pair of
+    successive frames. Heads score each frame, each pair, and all frames in order with their times.
+    All take the prompt by projection (Miyato and Koyama, ICLR 2018): a prompt that reaches only the
+    clip's head leaves what a single frame shows (its colour, say) or a pair (a pan) unlearned
+    (dev/LOG.md). A last head predicts the first latents from all frames (InfoGAN, Chen et al.,
+    NeurIPS 2016).
+
+    Heads are in float32: losses depend on small differences, and bfloat16 keeps 8 bits.
+    """
+
+    def __init__(
+        self,
+        model: ClipGanConfig,
+        *,
+        height: int,
+        width: int,
+        vocabulary_size: int,
+        frames_per_clip: int,
+        recovered_latents: int,
+        pixel_mean: Sequence[float] = NO_MEAN,
+        pixel_std: Sequence[float] = UNIT_STD,
+    ) -> None:
+        super().__init__()
+        self.pixels = PixelStatistics(pixel_mean, pixel_std)
+        rows, columns = compute_grid(model.patch_size, height, width)
+        channels, hidden = model.channels, model.hidden_size
+        self.frame_size = (height, width)
+        self.frames_per_clip = frames_per_clip
+        self.from_patches = FromPatches(model.patch_size, channels)
+        self.from_pixels = (
+            FromPixels(model.patch_size, channels, pixel_channels=model.pixel_channels)
+            if model.pixel_channels
+            else None
+        )
+        self.fine = ResidualBlock(channels)
+        self.to_middle = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
+        self.middle = ResidualBlock(2 * channels)
+        self.to_coarse = nn.Conv2d(2 * channels, 4 * channels, 3, stride=2, padding=1)
+        self.coarse = ResidualBlock(4 * channels)
+        self.layout = nn.Linear(4 * channels * (rows // 4) * (columns // 4), hidden)
+        self.anywhere = nn.Conv2d(4 * channels, hidden, 1) if model.pooled_features else None
+        self.frame_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
+        self.time_features = TimeFeatures()
+        self.time = nn.Linear(self.time_features.size, hidden)
+        self.motion: MotionTrunk | None = None
+        num_vectors = frames_per_clip
+        if model.motion_channels:
+            self.motion = MotionTrunk(
+                channels=channels,
+                match_channels=model.motion_channels,
+                hidden_size=hidden,
+                grid=(rows, columns),
+            )
+            self.pair_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
+            num_vectors += frames_per_clip - 1
+        self.clip = nn.Sequential(
+            nn.Linear(num_vectors * hidden, 2 * hidden),
+            nn.SiLU(),
+            nn.Linear(2 * hidden, hidden),
+            nn.SiLU(),
+        )
+        self.clip_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
+        self.recover = nn.Linear(hidden, recovered_latents) if recovered_latents else None
+
+    def forward(
+        self, video: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Score each clip with its prompt, and with further prompts if given.
+
+        video (B, 3, K, H, W), times (B, K), token_ids and token_mask (M, L) -> logits (M,) and
+        recovered latents (B, R). Prompt i belongs to clip i mod B: where M is more than B, the
+        trunk still encodes each clip once.
+        """
+        expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
+        if tuple(video.shape) != expected:
+            raise ValueError(f"video has shape {tuple(video.shape)}, expected {expected}")
+        maps = self.encode_patches(self.pixels.standardize(video))  # (B K) C h w
+        frames = self.encode_frames(maps).unflatten(0, times.shape)  # B K hidden
+        vectors = frames * (1 + self.time(self.time_features(times)))
+        pairs: Tensor | None = None
+        if self.motion is not None:
+            pairs = self.motion(maps.unflatten(0, times.shape), times)  # B K-1 hidden
+            vectors = torch.cat([vectors, pairs], dim=1)
+        clip = self.clip(vectors.flatten(1))  # B hidden
+        with torch.autocast(video.device.type, enabled=False):
+            frames, clip = to_float32(frames), to_float32(clip)
+            frame_logits = self.frame_head(frames, token_ids, token_mask)  # M K
+            clip_logits = self.clip_head(clip.unsqueeze(1), token_ids, token_mask)  # M 1
+            logits = clip_logits.squeeze(1) + frame_logits.mean(1)
+            if pairs is not None:
+                logits = logits + self.pair_head(to_float32(pairs), token_ids, token_mask).mean(1)
+            recovered = clip[:, :0] if self.recover is None else self.recover(clip)  # B R
+        return logits, recovered
+
+    def encode_patches(self, video: Tensor) -> Tensor:
+        """Encode the patches of each frame.
+
+        video (B, 3, K, H, W) -> (B*K, C, h, w).
+        """
+        maps = self.from_patches(video)
+        if self.from_pixels is not None:
+            maps = maps + self.from_pixels(video)
+        return self.fine(maps)
+
+    def encode_frames(self, maps: Tensor) -> Tensor:
+        """Encode maps (N, C, h, w): (N, hidden)."""
+        maps = self.middle(self.to_middle(F.silu(maps)))  # (B K) 2C h/2 w/2
+        maps = F.silu(self.coarse(self.to_coarse(F.silu(maps))))  # (B K) 4C h/4 w/4
+        features = F.silu(self.layout(maps.flatten(1)))  # (B K) hidden
+        if self.anywhere is not None:
+            features = features + F.silu(self.anywhere(maps)).mean((2, 3))
+        return features
+
+
+class ProjectionHead(nn.Module):
+    """Add features' inner product with the prompt's embedding to a linear logit.
+
+    The text encoder is the head's own.
+    """
+
+    def __init__(self, model: ClipGanConfig, *, vocabulary_size: int) -> None:
+        super().__init__()
+        self.text_encoder = TEXT_ENCODERS[model.text_encoder](
+            vocabulary_size=vocabulary_size, text_size=model.text_size
+        )
+        self.unconditional = nn.Linear(model.hidden_size, 1)
+        self.projection = nn.Linear(model.hidden_size, model.text_size)
+        self.scale = model.text_size**-0.5
+
+    def forward(self, features: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """Score features (B, N, F) with prompts (M, L): logits (M, N)."""
+        clips = torch.arange(len(token_ids), device=features.device) % len(features)  # M
+        logits = self.unconditional(features).squeeze(-1)[clips]  # M N
+        text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # M 1 E
+        return logits + (self.projection(features)[clips] * text).sum(-1) * self.scale
