@@ -112,7 +112,7 @@ def test_runs_of_earlier_versions_go_on_if_what_is_retired_was_off(tmp_path):
     train = '{"look_latents": 0, "spread_weight": 0.0, "seed": 3}'
     model = '{"kind": "clip_gan", "steady_look": false, "num_references": 2}'
     path.write_text(f'{{"model": {model}, "train": {train}}}')
-    assert load_config(path) == Config(train=TrainConfig(seed=3))
+    assert load_config(path) == Config(train=TrainConfig(seed=3, standardize=False, augment=0.0))
     path.write_text('{"train": {"look_latents": 2}}')
     with pytest.raises(UserError, match=r"train.look_latents=2: Extra inputs .* new --run-dir"):
         load_config(path)

@@ -1,4 +1,4 @@
-"""The clip GAN's discriminator: frames, pairs of frames and clips, each with the prompt."""
+"""The discriminator of the clip GAN: it scores frames, pairs and clips."""
 
 from collections.abc import Sequence
 

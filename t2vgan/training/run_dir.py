@@ -1,7 +1,6 @@
 """Write a run's config.json and run.json, and check what may change."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,23 +61,6 @@ def load_config(path: Path) -> Config:
         raise UserError(f"{path}: {format_faults(error)}; start a new --run-dir") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}); start a new --run-dir") from error
-
-
-def read_units(run_dir: Path) -> dict[str, Any]:
-    """Read the options that a run_dir of an earlier version keeps.
-
-    It goes on without standardised or augmented videos, and with its own gamma, which means
-    something else then.
-    """
-    path = run_dir / CONFIG_NAME
-    if not path.exists() or (train := load_config(path).train).standardize:
-        return {}
-    return {name: getattr(train, name) for name in (*EARLIER, "gamma_start", "gamma_end")}
-
-
-def keep_units(config: Config, units: Mapping[str, Any]) -> Config:
-    """Return the config with the units that `read_units` found."""
-    return config.model_copy(update={"train": config.train.model_copy(update=dict(units))})
 
 
 def check_same_run(config: Config) -> list[str]:

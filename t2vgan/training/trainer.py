@@ -33,7 +33,7 @@ from t2vgan.training.initial_weights import (
 )
 from t2vgan.training.lengthening import adapt_lengths
 from t2vgan.training.nonfinite import NonFiniteSteps, NonFiniteStop, nonfinite_error
-from t2vgan.training.run_dir import check_same_run, keep_units, read_lengths, read_units
+from t2vgan.training.run_dir import check_same_run, read_lengths
 from t2vgan.training.run_lock import lock_run_dir
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.signals import stop_on_signals
@@ -52,12 +52,9 @@ class Trainer:
     def __init__(
         self, config: Config, *, launcher: int | None = None, rollback: bool = False
     ) -> None:
-        self.launcher, self.rollback = launcher, rollback
+        self.config, self.launcher, self.rollback = config, launcher, rollback
         self.context = context = DistributedContext(
             num_cpu_threads=config.num_cpu_threads, timeout_seconds=config.timeout_seconds
-        )
-        self.config = config = keep_units(
-            config, context.run_on_main(lambda: read_units(config.run_dir))
         )
         self.data = data = open_data_on_all(context, config)
         self.manifest = manifest = data.manifest

@@ -18,7 +18,7 @@ from t2vgan.tracking import check_tracking, has_wandb_key
 from t2vgan.training.initial_weights import find_initial_weights
 from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
 from t2vgan.training.preflight.storage import build_networks
-from t2vgan.training.run_dir import check_same_data, check_same_run, keep_units, read_units
+from t2vgan.training.run_dir import check_same_data, check_same_run
 from t2vgan.utils.console import format_error
 
 
@@ -62,7 +62,6 @@ def fit_together(config: Config) -> list[str]:
 
     Raises:
         UserError: train.py would refuse them."""
-    config = keep_units(config, read_units(config.run_dir))
     changes = check_same_run(config)
     data = open_data(config.data)
     streams, window = config.data.num_streams, config.data.shuffle_window
