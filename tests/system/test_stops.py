@@ -157,7 +157,8 @@ def test_a_disk_that_refuses_samples_does_not_stop_the_run(circles, tmp_path):
     run_warm_ok(*fault)
     assert records(run_dir, "samples") == []
     warnings = [event["message"] for event in records(run_dir, "event") if event.get("warning")]
-    assert "samples of step 4 were not saved (broken on purpose: No space left" in warnings[1]
+    expected = "samples of step 4 were not saved (broken on purpose: No space left"
+    assert any(expected in warning for warning in warnings)
 
 
 @pytest.mark.parametrize("place", ["sampling", "evaluation"])
