@@ -136,6 +136,7 @@ PRESETS = {
         ),
         train=TrainConfig(
             num_steps=7_000,
+            lr_hold=0.1,
             near_window_share=0.7,
             ema_halflife_clips=10_000.0,
             precision="no",

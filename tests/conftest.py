@@ -29,6 +29,7 @@ GROUPS = {
     "tests/system/test_slurm.py": "hosts",
     "tests/system/test_launch.py": "port 29500",
     "tests/system/test_ray.py": "ray",
+    "tests/system/test_actions.py": "game engine",
     "tests/system/test_kills.py::test_gradients": "gradients",
     "tests/golden/test_golden.py": "golden",
 }

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 needs_engine = pytest.mark.skipif(
     importlib.util.find_spec("vizdoom") is None, reason="vizdoom is not installed"
 )
+pytestmark = pytest.mark.system
 ENGINE = "vizdoom"
 NUM_FRAMES = 8
 
