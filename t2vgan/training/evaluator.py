@@ -93,9 +93,8 @@ class Evaluator:
         accuracy = evaluate(pipeline, should_stop)
         if accuracy is None:
             return None, False
-        is_best = accuracy >= max(
-            self.best_accuracy, 0.0
-        )  # of equals the later, which is more varied
+        # Of equals the later, which is more varied; -1 is no agreement at all.
+        is_best = accuracy >= max(self.best_accuracy, 0.0)
         return accuracy if is_best else None, True
 
     def set_best(self, accuracy: float, step: int) -> None:

@@ -37,9 +37,8 @@ def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixt
         check_tracking(config)
         data = open_data(config.data)
         streams, window = config.data.num_streams, config.data.shuffle_window
-        data.create_sampler(
-            num_streams=streams, shuffle_window=window, seed=0
-        )  # raises for few shards
+        # Raises for few shards.
+        data.create_sampler(num_streams=streams, shuffle_window=window, seed=0)
         return data
 
     data = context.run_on_all(open_here)

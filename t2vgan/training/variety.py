@@ -54,10 +54,11 @@ def divide(generated: float | None, real: float | None) -> float | None:
 def measure_generated(clips: np.ndarray, num_seeds: int) -> Differences:
     """Compare clips of P prompts with the same S seeds each.
 
-    Clips (P * S, T, H, W, 3), those of a prompt in a row.
-    The mean square of the difference of two is twice the variance.
+    Clips (P * S, T, H, W, 3), those of a prompt in a row. The mean square of the difference of two
+    is twice the variance.
     """
-    by_prompt = shrink(clips).reshape(-1, num_seeds, *shrink(clips[:1]).shape[1:])
+    small = shrink(clips)
+    by_prompt = small.reshape(-1, num_seeds, *small.shape[1:])
     return Differences(
         prompts=rms_difference(by_prompt.var(0, ddof=1)) if len(by_prompt) > 1 else None,
         seeds=rms_difference(by_prompt.var(1, ddof=1)) if num_seeds > 1 else None,
