@@ -1,51 +1,81 @@
-"""List the commands, hardware and settings that reproduce a run."""
+"""List the commands, hardware and settings that reproduce a run.
+
+The commands are made to be pasted into a shell, and a run's files may come from anybody. So every
+line is made by `format_command`, of words that a shell does not interpret, and what is no name,
+commit or training command is left out.
+"""
 
 import json
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from t2vgan.report.records import Record, Run, get_number, get_record, get_text, get_texts
+from t2vgan.utils.console import escape_control_chars
 
 NUM_EVALUATED = 2000  # clips, as published numbers ask for
 RENDERED = {"num_clips", "size", "seed"}  # options of build_shards, which scenes keep
 DATA_KEYS = {"builder", "fingerprint", "num_clips", "num_prompts", "num_held_out_prompts"}
+SCENE, OPTION = re.compile(r"[a-z][a-z0-9_-]*"), re.compile(r"[a-z][a-z0-9_]*")
+COMMIT = re.compile(r"([0-9a-f]{4,64})(\+?)")
+TRAINERS = (["-m", "t2vgan", "train"], ["t2vgan", "train"], ["train.py"])  # after the launcher
+
+
+def format_command(*parts: str) -> str:
+    """Join words into one line that is inert in a shell.
+
+    Control characters, which a terminal would obey even in quotes, become question marks.
+    """
+    return shlex.join(map(escape_control_chars, parts))
 
 
 def format_commands(run: Run) -> str:
     """Return the commands from a checkout to this page."""
-    folder = shlex.quote(str(run.run_dir))
+    folder = str(run.run_dir)
     asked = get_record(run.config, "data")
-    mix = get_texts(asked, "mix")
-    data = shlex.quote("DATA" if mix else get_text(asked, "path") or "DATA")
+    mix = [entry for entry in get_texts(asked, "mix") if not entry.startswith("-")]
+    data = get_text(asked, "path") if not mix else None
     protocol = get_record(run.final_evaluation, "protocol")
     prompts = get_texts(run.samples[-1], "prompts") if run.samples else []
-    prompt = shlex.quote(prompts[-1] if prompts else "circle moving up-right")
-    num_clips = get_number(protocol, "num_clips") or NUM_EVALUATED
-    out = shlex.quote(str(run.run_dir / "evaluation.json"))
-    evaluate = (
-        f"t2vgan evaluate --weights {folder}"
-        f" {f'--mix {shlex.join(mix)}' if mix else f'--data {data}'}"
-        f" --num-clips {num_clips:.0f} --seed {get_number(protocol, 'seed') or 0:.0f} --out {out}"
-    )
+    weights = _option("--weights", folder)
+    evaluate = [
+        *weights,
+        *(["--mix", *mix] if mix else _option("--data", data or "DATA")),
+        *_option("--num-clips", f"{get_number(protocol, 'num_clips') or NUM_EVALUATED:.0f}"),
+        *_option("--seed", f"{get_number(protocol, 'seed') or 0:.0f}"),
+        *_option("--out", str(run.run_dir / "evaluation.json")),
+    ]
+    prompt = _option("--prompt", prompts[-1] if prompts else "circle moving up-right")
     drawn = run.evaluations or get_text(protocol, "weights_sha256")  # not a folder of videos
+    training = _find_training_command(run.environment.get("command"))
     steps = [
         *_checkout_commands(run.environment),
-        *_build_commands(run.data, data),
-        ("train (the same command again resumes)", _format_command(run.environment.get("command"))),
-        ("generate", f"t2vgan generate --weights {folder} --prompt {prompt}"),
-        ("evaluate", evaluate if drawn else None),
-        ("this page", f"t2vgan report {folder}"),
+        *_build_commands(run.data, data or "DATA"),
+        ("train: the same command again resumes", training and format_command(*training)),
+        ("generate", format_command("t2vgan", "generate", *weights, *prompt)),
+        ("evaluate", format_command("t2vgan", "evaluate", *evaluate) if drawn else None),
+        ("this page", format_command("t2vgan", "report", _as_argument(folder))),
     ]
     return "\n\n".join(f"# {what}\n{command}" for what, command in steps if command)
 
 
+def _option(name: str, value: str) -> list[str]:
+    """Return an option's words; its value is never read as another option."""
+    return [f"{name}={value}"] if value.startswith("-") else [name, value]
+
+
+def _as_argument(path: str) -> str:
+    """Return a path that is no option."""
+    return f"./{path}" if path.startswith("-") else path
+
+
 def _checkout_commands(environment: Record) -> Iterator[tuple[str, str]]:
-    commit = get_text(environment, "git_commit")
-    if commit:
-        changed = " (its files had changes that no commit has)" if commit.endswith("+") else ""
-        checkout = f"git checkout {shlex.quote(commit.rstrip('+'))}"
-        yield f"the code{changed}", f"{checkout} && pip install -e ."
+    """Yield the command that checks out the code, given a commit."""
+    if match := COMMIT.fullmatch(get_text(environment, "git_commit") or ""):
+        changed = ", whose files had changes that no commit has" if match[2] else ""
+        yield f"the code{changed}", f"git checkout {match[1]} && pip install -e ."
 
 
 def _build_commands(data: Record, folder: str) -> Iterator[tuple[str, str]]:
@@ -54,20 +84,37 @@ def _build_commands(data: Record, folder: str) -> Iterator[tuple[str, str]]:
     if builder is None:
         return
     if not config.keys() >= RENDERED:
-        yield f"the data: packed by {builder}, fingerprint", f"# {get_text(data, 'fingerprint')}"
-        return
-    options = " ".join(
-        f"--{key.replace('_', '-')} {shlex.quote(str(config[key]))}" for key in config
+        by, sha256 = format_command(builder), get_text(data, "fingerprint") or "unknown"
+        yield f"the data: packed by {by}, fingerprint", f"# {format_command(sha256)}"
+    elif SCENE.fullmatch(builder) and all(map(OPTION.fullmatch, config)):
+        options = [
+            part
+            for key, value in config.items()
+            for part in _option(f"--{key.replace('_', '-')}", str(value))
+        ]
+        out = _option("--out", folder)
+        yield "the data", format_command("t2vgan", "build", builder, *out, *options)
+
+
+def _find_training_command(value: Any) -> Sequence[str] | None:
+    """Split a training command, from one string or a list.
+
+    None of any other command: a launcher or Python that runs anything but this program's training.
+    """
+    try:
+        parts = list(map(str, value)) if isinstance(value, list) else shlex.split(value or "")
+    except (AttributeError, TypeError, ValueError):  # no text, or an open quote
+        return None
+    num_launcher = 2 if parts[:2] == ["accelerate", "launch"] else 1
+    is_launcher = num_launcher == 2 or re.fullmatch(
+        r"torchrun|python[0-9.]*", PurePath(parts[0]).name if parts else ""
     )
-    command = f"t2vgan build {shlex.quote(builder)} --out {folder} {options}"
-    yield "the data", command
-
-
-def _format_command(value: Any) -> str | None:
-    """Return the training command, from one string or a list of arguments."""
-    if isinstance(value, list):
-        return shlex.join(map(str, value))
-    return value if isinstance(value, str) and value else None
+    called = parts[num_launcher:]
+    called = called[1:] if called[:1] == ["-u"] else called
+    if called[:1] != ["-m"]:
+        called = [PurePath(name).name for name in called[:1]] + called[1:]
+    is_training = any(called[: len(trainer)] == trainer for trainer in TRAINERS)
+    return parts if is_launcher and is_training else None
 
 
 def list_hardware(run: Run) -> list[tuple[str, str]]:
