@@ -84,6 +84,9 @@ def train() -> int:
     """Train, or only check, and return the exit code."""
     launcher = find_launcher()  # now: it may die while torch is imported
     command = read(sys.argv[1:])
+    # Before torch is imported: its warnings of C++, such as one for each rank that DDP could find
+    # unused parameters and found none, would hide our lines.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if command.dry_run:
         from t2vgan.training.dry_run import dry_run
 
@@ -114,7 +117,7 @@ def exit_process(code: int) -> NoReturn:
 
     Teardown of a process group whose other members are gone may wait for them or abort.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
         with suppress(OSError):  # closed
             sys.stdout.flush()
             sys.stderr.flush()

@@ -6,6 +6,7 @@ rank must call them, in the same order.
 
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -18,9 +19,10 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, gather
 from torch import Tensor, nn
 
+from t2vgan.distributed.deadline import Deadline, call_before
 from t2vgan.distributed.rendezvous import (
     connect_timeout,
-    explain_gloo_errors,
+    explain_connection_errors,
     init_process_group,
 )
 from t2vgan.errors import AlreadyReportedError, UserError
@@ -28,6 +30,7 @@ from t2vgan.utils.console import format_error
 
 # Until the first step is done: one rank may still read data, compile, or wait for a tracker.
 STARTUP_TIMEOUT = timedelta(minutes=30)
+CONNECT_SECONDS = 300.0
 EXIT_TIMEOUT = timedelta(seconds=60)
 POLL_SECONDS = 0.1
 
@@ -35,12 +38,21 @@ T = TypeVar("T")
 
 
 class DistributedContext:
-    """The device, rank and collectives of this process."""
+    """The device, rank and collectives of this process.
+
+    `timeout_seconds` is how long the processes wait for each other to connect; `mode` is what they
+    were started for, the same for all.
+    """
 
     def __init__(
-        self, *, num_cpu_threads: int = 0, timeout_seconds: float = STARTUP_TIMEOUT.total_seconds()
+        self,
+        *,
+        num_cpu_threads: int = 0,
+        timeout_seconds: float = CONNECT_SECONDS,
+        mode: str = "",
     ) -> None:
-        device, num_cores = init_process_group(timeout_seconds)
+        deadline = Deadline(timeout_seconds)
+        device, num_cores = init_process_group(deadline, mode)
         self.accelerator = Accelerator(
             cpu=device == "cpu",
             mixed_precision="no",  # precision is ours: choose_precision
@@ -57,15 +69,19 @@ class DistributedContext:
         # Objects travel between CPUs: they neither wait for the device nor make it wait.
         self.cpu_group: Any = None  # of torch's types for it, half of torch disagrees
         if self.is_distributed:
-            with explain_gloo_errors():
-                timeout = connect_timeout(timeout_seconds)
-                self.cpu_group = dist.new_group(backend="gloo", timeout=timeout)
+            timeout = connect_timeout(deadline)
+            with explain_connection_errors():
+                self.cpu_group = call_before(
+                    deadline, lambda: dist.new_group(backend="gloo", timeout=timeout)
+                )
             self.set_timeout(STARTUP_TIMEOUT.total_seconds())
         if self.device.type == "cpu":
             torch.set_num_threads(num_cpu_threads or num_cores)
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """Wrap a network in DistributedDataParallel, if there are other ranks."""
+        # Of parameters with a dimension of size 1, whose stride means nothing.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         return self.accelerator.prepare_model(network)
 
     def accumulate(self, network: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:

@@ -25,16 +25,28 @@ def parse_device(name: str, context: DistributedContext) -> torch.device:
 def choose_precision(requested: str, device: torch.device) -> torch.dtype:
     """Return the autocast type; float32 means none.
 
-    "auto" is what accelerate's launch file asks for (`mixed_precision`), else bfloat16 only
-    where the hardware computes in it: CPUs without AMX or AVX512-BF16 convert every operand and are
-    many times slower than in float32.
+    "auto" is what accelerate asks for (`mixed_precision`), else bfloat16 only where the hardware
+    computes in it: CPUs without AMX or AVX512-BF16 convert every operand and are many times slower
+    than in float32.
+
+    Raises:
+        UserError: accelerate asks for another precision than the one requested, or for one that is
+            not known.
     """
     named = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
+    launcher = os.environ.get("ACCELERATE_MIXED_PRECISION") or "no"  # "no" is only its default
+    if launcher != "no":
+        if requested not in ("auto", launcher) or launcher not in named:
+            remedy = (
+                f"--train.precision {launcher} or auto" if launcher in named else "bf16 or fp16"
+            )
+            raise UserError(
+                f"ACCELERATE_MIXED_PRECISION={launcher} (accelerate's mixed_precision) is not"
+                f" train.precision={requested}; use {remedy}, or --mixed_precision no"
+            )
+        return named[launcher]
     if requested != "auto":
         return named[requested]
-    launcher = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # its "no" is only its default
-    if launcher in ("bf16", "fp16"):
-        return named[launcher]
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if fast else torch.float16

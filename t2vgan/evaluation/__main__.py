@@ -56,7 +56,7 @@ def evaluation(
     from t2vgan.evaluation.table import format_evaluation
     from t2vgan.utils.files import atomic_write_bytes
 
-    context = DistributedContext()
+    context = DistributedContext(mode="evaluate")
     result = evaluate(
         weights,
         read,

@@ -17,7 +17,7 @@ MAX_STEPS_TIMED = 8
 
 def dry_run(config: Config) -> int:
     """Print the resolved config, sizes and arithmetic; time a few real steps."""
-    trainer = Trainer(config)
+    trainer = Trainer(config, mode="train --dry-run")
     config = trainer.config
     changes = check_same_run(config)
     origin = trainer.load_initial_weights()

@@ -5,6 +5,7 @@ from t2vgan.data.mixture import DatasetMixture, open_data
 from t2vgan.data.pixel_sums import PixelStatistics
 from t2vgan.distributed.consistency import check_agreement, describe_config, describe_software
 from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.device import choose_precision
 from t2vgan.tracking import check_tracking
 
 
@@ -34,6 +35,7 @@ def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixt
     """
 
     def open_here() -> DatasetMixture:
+        choose_precision(config.train.precision, context.device)
         check_tracking(config)
         data = open_data(config.data)
         streams, window = config.data.num_streams, config.data.shuffle_window

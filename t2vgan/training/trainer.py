@@ -47,14 +47,22 @@ class Trainer:
 
     `launcher` is what `find_launcher` returned when this process began; its death stops the run.
     `rollback` resumes from before consecutive nonfinite steps, with the data in another order.
+    `mode` is what all ranks were started for.
     """
 
     def __init__(
-        self, config: Config, *, launcher: int | None = None, rollback: bool = False
+        self,
+        config: Config,
+        *,
+        launcher: int | None = None,
+        rollback: bool = False,
+        mode: str = "train",
     ) -> None:
         self.config, self.launcher, self.rollback = config, launcher, rollback
         self.context = context = DistributedContext(
-            num_cpu_threads=config.num_cpu_threads, timeout_seconds=config.timeout_seconds
+            num_cpu_threads=config.num_cpu_threads,
+            timeout_seconds=config.timeout_seconds,
+            mode=f"{mode} --rollback" if rollback else mode,
         )
         self.data = data = open_data_on_all(context, config)
         self.manifest = manifest = data.manifest

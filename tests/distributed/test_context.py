@@ -1,10 +1,12 @@
 """Precision, and what one process answers for many."""
 
+import pytest
 import torch
 
 from t2vgan.distributed import context as distributed
 from t2vgan.distributed.context import DistributedContext, is_lost_connection
 from t2vgan.distributed.device import choose_precision
+from t2vgan.errors import UserError
 
 
 def test_precision_by_name_and_by_hardware(monkeypatch):
@@ -28,7 +30,14 @@ def test_auto_takes_the_precision_of_accelerates_launch_file(monkeypatch):
     for launcher, expected in [("fp16", torch.float16), ("bf16", torch.bfloat16)]:
         monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launcher)
         assert choose_precision("auto", cpu) == expected
-        assert choose_precision("no", cpu) == torch.float32, "what was asked for by name stays"
+        other = {"fp16": "bf16", "bf16": "no"}[launcher]
+        message = f"MIXED_PRECISION={launcher} .* train.precision={other}; use --train.precision"
+        with pytest.raises(UserError, match=message):
+            choose_precision(other, cpu)
+        assert choose_precision(launcher, cpu) == expected
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
+    with pytest.raises(UserError, match=r"MIXED_PRECISION=fp8 .* use bf16 or fp16"):
+        choose_precision("auto", cpu)
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     assert choose_precision("auto", cpu) == by_hardware, "the launcher's default asks for nothing"
 

@@ -2,41 +2,47 @@
 
 import multiprocessing
 import os
+import signal
 import socket
+import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
-from t2vgan.distributed.rendezvous import (
-    LauncherEnv,
-    PeerInfo,
-    check_peers,
-    explain_gloo_errors,
-    init_process_group,
-    read_launcher_env,
-)
+from t2vgan.distributed.deadline import Deadline
+from t2vgan.distributed.peers import PeerInfo, check_devices
+from t2vgan.distributed.rendezvous import explain_connection_errors, init_process_group
 from t2vgan.errors import AlreadyReportedError, UserError
 
+pytestmark = pytest.mark.timeout(120)
 FORK = multiprocessing.get_context("fork")
-TIMEOUT = 4.0
+SOON = 2.0  # the timeout of processes that must run into it
+LATE = 60.0
 
 
 def connect(variables: dict[str, str], results, all_done) -> None:
     os.environ.update(variables)
+    mode, seconds = os.environ.get("MODE", "train"), float(os.environ.get("SECONDS", LATE))
     try:
-        results.put(init_process_group(TIMEOUT))
+        results.put(init_process_group(Deadline(seconds), mode))
         all_done.wait()  # rank 0 serves the store: others may still be reading it
     except Exception as error:  # also an unexpected one: the test must not wait for a result
-        results.put(error)
+        results.put(type(error)(str(error)))
+        if barrier := getattr(error, "barrier", None):
+            barrier()
+    os._exit(0)  # as train.py: without the teardown of connections
 
 
-def start(*processes: dict[str, str]) -> list:
+def start(*processes: dict[str, str], seconds: float = LATE) -> list:
     """Start real processes, each with its launcher's variables; return results or errors."""
     all_done = FORK.Event()
     started = []
     for variables in processes:
         results = FORK.SimpleQueue()
-        process = FORK.Process(target=connect, args=(variables, results, all_done))
+        process = FORK.Process(
+            target=connect, args=(variables | {"SECONDS": str(seconds)}, results, all_done)
+        )
         process.start()
         started.append((process, results))
     found = [results.get() for _, results in started]
@@ -70,22 +76,21 @@ def test_processes_on_one_machine_share_its_cores(port):
 
 
 def test_rank_0_does_not_answer(port):
-    begin = time.monotonic()
-    (error,) = start(variables(1, 2, port))
-    assert time.monotonic() - begin < TIMEOUT + 30
+    (error,) = start(variables(1, 2, port), seconds=SOON)
     for text in (f"127.0.0.1:{port}", "rank 0 does not answer rank 1", "Connection refused"):
         assert text in str(error)
 
 
 def test_an_unknown_address(port):
-    (error,) = start(variables(1, 2, port, host="no-such-host.invalid"))
+    (error,) = start(variables(1, 2, port, host="no-such-host.invalid"), seconds=SOON)
     assert f"MASTER_ADDR:MASTER_PORT=no-such-host.invalid:{port}" in str(error)
-    assert "within 4 s (--timeout-seconds)" in str(error)
+    assert "within 2 s (--timeout-seconds)" in str(error)
 
 
 def test_rank_0_waits_for_the_others_no_longer_than_said(port):
-    (error,) = start(variables(0, 3, port))
-    assert f"127.0.0.1:{port}: not all of 3 processes came within 4 s" in str(error)
+    (error,) = start(variables(0, 3, port), seconds=SOON)
+    assert f"127.0.0.1:{port}: not all of 3 processes came within 2 s" in str(error)
+    assert "missing: rank 1, 2;" in str(error)
 
 
 def test_a_port_in_use(port):
@@ -108,29 +113,169 @@ def test_a_gpu_that_one_process_asks_for_and_does_not_have(port):
 
 
 def test_gpus_that_only_some_machines_have():
-    peers = [PeerInfo("a", "cuda", [0]), PeerInfo("b", "cpu", [0]), PeerInfo("c", "cuda", [0])]
-    with pytest.raises(UserError, match=r"rank 1 on b has no GPU .* \(1 of 3 have none\)"):
-        check_peers(peers, LauncherEnv(0, 3, 0, "a", 1))
+    peers = {
+        rank: PeerInfo(host, device, [0])
+        for rank, (host, device) in enumerate([("a", "cuda"), ("b", "cpu"), ("c", "cuda")])
+    }
+    assert "rank 1 on b has no GPU and others have one (1 of 3 have none)" in check_devices(peers)
+
+
+# --- what answers is not rank 0 of this run -----------------------------------------------------
+
+
+def send_nothing(connection: socket.socket) -> None:
+    """Keep a connection open, and silent."""
+
+
+def close_at_once(connection: socket.socket) -> None:
+    connection.close()
+
+
+def answer_as_web_server(connection: socket.socket) -> None:
+    connection.recv(1)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+def send_bytes_slowly(connection: socket.socket) -> None:
+    for _ in range(1000):
+        connection.sendall(b"\0")
+        time.sleep(0.1)
+
+
+@contextmanager
+def serving(behave):
+    """Listen on a port and let `behave` answer each connection."""
+    kept = []
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            kept.append(connection)
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    def serve(connection: socket.socket) -> None:
+        try:
+            behave(connection)
+        except OSError:
+            return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1]
+    for connection in kept:
+        connection.close()
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"MASTER_ADDR": ""}, "WORLD_SIZE=2 needs MASTER_ADDR beside it"),
-        ({"RANK": "", "MASTER_PORT": ""}, "WORLD_SIZE=2 needs RANK, MASTER_PORT beside it"),
-        ({"RANK": "2"}, "RANK=2 must be less than WORLD_SIZE=2"),
-        ({"MASTER_PORT": "http"}, "MASTER_PORT=http must be a whole number"),
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two must be a whole number"),
-    ],
+    "behave", [send_nothing, close_at_once, answer_as_web_server, send_bytes_slowly]
 )
-def test_variables_that_do_not_fit(changes, expected):
-    with pytest.raises(UserError, match=expected):
-        read_launcher_env(variables(1, 2, 29500) | changes)
+def test_something_else_listens_there(behave):
+    with serving(behave) as port:
+        (error,) = start(variables(1, 2, port), seconds=SOON)
+    assert type(error) is UserError
+    assert f"127.0.0.1:{port}" in str(error)
+    assert "is not rank 0 of this run" in str(error)
+    assert "\n" not in str(error)
 
 
-def test_a_single_process_needs_no_variables():
-    assert read_launcher_env({}) is None
-    assert read_launcher_env({"WORLD_SIZE": "1", "RANK": "0"}) is None
+def test_a_full_queue_of_connections():
+    """Nobody accepts: the kernel answers for some, and drops the others."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            (error,) = start(variables(1, 2, port), seconds=SOON)
+    assert type(error) is UserError
+    assert f"127.0.0.1:{port}" in str(error)
+
+
+def test_a_stranger_at_rank_0s_port_holds_nobody_up(port):
+    def intrude() -> None:
+        for _ in range(200):
+            try:
+                stranger = socket.create_connection(("127.0.0.1", port))
+            except OSError:
+                time.sleep(0.05)
+                continue
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            kept.append(stranger)
+            return
+
+    kept: list[socket.socket] = []
+    threading.Thread(target=intrude, daemon=True).start()
+    found = start(*(variables(rank, 2, port, ACCELERATE_USE_CPU="true") for rank in range(2)))
+    assert [device for device, _ in found] == ["cpu", "cpu"]
+
+
+def test_a_frozen_rank_0_holds_nobody_up(port):
+    """It answers a connection, as a stopped process does, and then nothing."""
+    results, never = FORK.SimpleQueue(), FORK.Event()
+    frozen = FORK.Process(target=connect, args=(variables(0, 2, port), results, never))
+    frozen.start()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        except OSError:
+            time.sleep(0.05)
+    os.kill(frozen.pid, signal.SIGSTOP)
+    try:
+        (error,) = start(variables(1, 2, port), seconds=SOON)
+    finally:
+        frozen.kill()
+        frozen.join()
+    assert type(error) is UserError
+    assert f"127.0.0.1:{port}" in str(error)
+
+
+# --- ranks that were started otherwise ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sizes", "expected"), [((2, 3), "3, and rank 0"), ((3, 2), "2, and")])
+def test_world_sizes_that_differ(sizes, expected, port):
+    first, second = start(
+        *(variables(rank, size, port) for rank, size in enumerate(sizes)), seconds=SOON
+    )
+    assert str(first) == str(second)
+    assert f"rank 1 on {socket.gethostname()} has WORLD_SIZE={expected}" in str(first)
+    assert {type(first), type(second)} == {UserError, AlreadyReportedError}
+
+
+def test_a_rank_that_rank_0_does_not_expect(port):
+    last = variables(4, 5, port) | {"LOCAL_RANK": "0"}
+    first, fifth = start(variables(0, 3, port), last, seconds=SOON)
+    assert "rank 4 on" in str(first)
+    assert "has WORLD_SIZE=5" in str(first)
+    assert str(first) == str(fifth)
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--preflight", "--rollback"])
+def test_an_option_on_one_rank_only(option, port):
+    odd = variables(1, 2, port, MODE=f"train {option}")
+    first, second = start(variables(0, 2, port), odd)
+    assert str(first) == str(second)
+    assert f"was started to train {option}, and rank 0 on" in str(first)
+    assert "to train; start every rank with the same command" in str(first)
+
+
+def test_two_processes_of_one_rank(port):
+    """As when a command is started twice with the same --machine_rank."""
+    errors = start(
+        variables(0, 3, port), variables(1, 3, port), variables(1, 3, port), seconds=SOON
+    )
+    assert len(set(map(str, errors))) == 1
+    assert "two processes have RANK=1" in str(errors[0])
+
+
+def test_a_setting_of_one_rank_stops_all(port):
+    odd = variables(1, 2, port, ACCELERATE_DYNAMO_BACKEND="INDUCTOR")
+    first, second = start(variables(0, 2, port), odd)
+    assert str(first) == str(second)
+    assert "rank 1 on" in str(first)
+    assert "ACCELERATE_DYNAMO_BACKEND=INDUCTOR is not supported" in str(first)
 
 
 def test_an_interface_that_does_not_exist(port):
@@ -146,5 +291,5 @@ def test_an_interface_that_does_not_exist(port):
 
 
 def test_other_errors_are_not_taken_for_gloos():
-    with pytest.raises(RuntimeError, match="out of memory"), explain_gloo_errors():
+    with pytest.raises(RuntimeError, match="out of memory"), explain_connection_errors():
         raise RuntimeError("out of memory")

@@ -103,6 +103,16 @@ def test_another_config_on_a_rank(circles, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("option", ["--dry-run", "--preflight", "--rollback"])
+def test_an_option_on_one_rank_only(option, circles, tmp_path):
+    command = (sys.executable, *train(circles, tmp_path / "run"))
+    first, second = start_ranks(command, (*command, option))
+    assert (first.returncode, second.returncode) == (2, 2)
+    assert f"was started to train {option}, and rank 0 on" in first.stderr
+    assert "Traceback" not in first.stderr + second.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_other_code_on_a_rank(circles, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(ROOT / "t2vgan", copy / "t2vgan")

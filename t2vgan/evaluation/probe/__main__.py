@@ -40,7 +40,7 @@ def train_probe(
     from t2vgan.evaluation.probe.probe import ProbeSettings, save_probe
     from t2vgan.evaluation.real_clips import RealClips
 
-    target = parse_device(device, DistributedContext())
+    target = parse_device(device, DistributedContext(mode="train a probe"))
     clips = RealClips(open_data(DataConfig(path=str(data))), num_clips)
     settings = ProbeSettings(num_clips=num_clips, num_steps=num_steps, seed=seed)
     probe = build_probe(clips, settings, target)

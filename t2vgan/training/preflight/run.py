@@ -34,7 +34,11 @@ def preflight(config: Config) -> int:
     0 if every rank is fit to train, else 2.
     """
     start = time.perf_counter()
-    context = DistributedContext(num_cpu_threads=config.num_cpu_threads)
+    context = DistributedContext(
+        num_cpu_threads=config.num_cpu_threads,
+        timeout_seconds=config.timeout_seconds,
+        mode="train --preflight",
+    )
     timeout = TIMEOUT_SECONDS
     try:
         context.set_timeout(timeout)

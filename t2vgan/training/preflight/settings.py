@@ -13,6 +13,7 @@ from t2vgan.distributed.consistency import (
     join_first,
 )
 from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.device import choose_precision
 from t2vgan.errors import UserError
 from t2vgan.tracking import check_tracking, has_wandb_key
 from t2vgan.training.initial_weights import find_initial_weights
@@ -41,6 +42,7 @@ def check_config(context: DistributedContext, config: Config) -> Finding:
     if different:
         return Finding("config", UNFIT, join_first(different))
     try:
+        choose_precision(config.train.precision, context.device)
         micro = plan_batches(config, context.world_size).micro_size
     except UserError as error:
         return Finding("config", UNFIT, format_error(error))

@@ -1,0 +1,177 @@
+"""Compare what all processes are, before the process group starts.
+
+Through a key-value store, so that a process that does not come, or does not fit, is named.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed as dist
+
+from t2vgan.distributed.deadline import Deadline, call_before
+from t2vgan.distributed.launcher_env import LauncherEnv
+from t2vgan.errors import AlreadyReportedError, UserError
+
+POLL_SECONDS = 0.05
+EXIT_SECONDS = 2.0, 20.0  # at least and at most, until all have printed the same error
+MAX_RANKS_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class PeerInfo:
+    """What each process publishes before the process group starts."""
+
+    host: str
+    device: str
+    cores: list[int]
+    problem: str = ""
+    world_size: int = 1
+    mode: str = ""
+    """What the process was started for, such as "train --preflight"."""
+
+
+def exchange_peer_info(
+    store: Any, env: LauncherEnv, own: PeerInfo, deadline: Deadline
+) -> list[PeerInfo]:
+    """Publish this process's info; return that of all ranks.
+
+    Raises:
+        UserError: on every process that came: not all came, or one does not fit the others.
+    """
+    try:
+        peers, problem = call_before(deadline, lambda: exchange(store, env, own, deadline))
+    except (RuntimeError, TimeoutError) as error:
+        raise UserError(
+            f"not all of {env.world_size} processes came to {env.master} within"
+            f" {deadline.seconds:.0f} s (--timeout-seconds), or rank 0 left; does every machine run"
+            " its part?"
+        ) from error
+    if not problem:
+        return peers
+    # One line on each machine.
+    shared = UserError(problem) if env.local_rank == 0 else AlreadyReportedError(problem)
+    shared.barrier = lambda: leave_together(store, env, deadline)
+    raise shared
+
+
+def exchange(
+    store: Any, env: LauncherEnv, own: PeerInfo, deadline: Deadline
+) -> tuple[list[PeerInfo], str]:
+    """Return all ranks' info, or the problem that rank 0 found."""
+    num_starts = store.add(f"starts/{env.rank}", 1)
+    objection = ""
+    if num_starts > 1 and not env.has_agent:
+        objection = f"two processes have RANK={env.rank}, one on {own.host}; each needs its own"
+    else:
+        store.set(f"peer/{env.rank}", json.dumps(asdict(own)))
+        if env.rank == 0:
+            peers, problem = collect_peers(store, env, deadline)
+            verdict = {"peers": [asdict(peer) for peer in peers], "problem": problem}
+            store.set("verdict", json.dumps(verdict))
+            return peers, problem
+        first = read_peer(store, 0, deadline)
+        objection = compare_peers({0: first, env.rank: own})
+    if objection:
+        store.set("objection", objection)
+    if not wait_for_keys(store, ["verdict"], deadline.left):
+        return [], format_missing(store, env, deadline)
+    verdict = json.loads(store.get("verdict"))
+    peers = [PeerInfo(**peer) for peer in verdict["peers"]]
+    return peers, verdict["problem"] or objection
+
+
+def collect_peers(store: Any, env: LauncherEnv, deadline: Deadline) -> tuple[list[PeerInfo], str]:
+    """Wait for the info of all ranks, or for the first problem."""
+    peers: dict[int, PeerInfo] = {}
+    while True:
+        for rank in set(range(env.world_size)) - peers.keys():
+            if store.check([f"peer/{rank}"]):
+                peers[rank] = read_peer(store, rank, deadline)
+        is_complete = len(peers) == env.world_size
+        problem = compare_peers(peers) or (check_devices(peers) if is_complete else "")
+        if not problem and store.check(["objection"]):
+            problem = store.get("objection").decode()
+        if not problem and not deadline.left:
+            problem = format_missing(store, env, deadline)
+        if problem or is_complete:
+            return [peer for _, peer in sorted(peers.items())], problem
+        time.sleep(POLL_SECONDS)
+
+
+def compare_peers(peers: Mapping[int, PeerInfo]) -> str:
+    """Return the first problem, or difference from rank 0; else ""."""
+    first = peers.get(0)
+    for rank, peer in sorted(peers.items()):
+        name = f"rank {rank} on {peer.host}"
+        if peer.problem:
+            return f"{name}: {peer.problem}"
+        if first and peer.world_size != first.world_size:
+            return (
+                f"{name} has WORLD_SIZE={peer.world_size}, and rank 0 on {first.host}"
+                f" {first.world_size}; start every machine with the same number of processes"
+            )
+        if first and peer.mode != first.mode:
+            return (
+                f"{name} was started to {peer.mode}, and rank 0 on {first.host} to {first.mode};"
+                " start every rank with the same command"
+            )
+    return ""
+
+
+def check_devices(peers: Mapping[int, PeerInfo]) -> str:
+    """Return a problem unless all or no processes have GPUs."""
+    on_cpu = [rank for rank, peer in sorted(peers.items()) if peer.device == "cpu"]
+    if not on_cpu or len(on_cpu) == len(peers):
+        return ""
+    return (
+        f"rank {on_cpu[0]} on {peers[on_cpu[0]].host} has no GPU and others have one"
+        f" ({len(on_cpu)} of {len(peers)} have none); leave those machines out"
+    )
+
+
+def read_peer(store: Any, rank: int, deadline: Deadline) -> PeerInfo:
+    store.wait([f"peer/{rank}"], timedelta(seconds=deadline.left))
+    return PeerInfo(**json.loads(store.get(f"peer/{rank}")))
+
+
+def wait_for_keys(store: Any, keys: Sequence[str], seconds: float) -> bool:
+    """Return whether all keys came in time."""
+    try:
+        store.wait(list(keys), timedelta(seconds=max(seconds, POLL_SECONDS)))
+    except dist.DistError:
+        return False
+    return True
+
+
+def format_missing(store: Any, env: LauncherEnv, deadline: Deadline) -> str:
+    """Return the line that names the ranks that did not come."""
+    missing = [rank for rank in range(env.world_size) if not store.check([f"peer/{rank}"])]
+    ranks = ", ".join(map(str, missing[:MAX_RANKS_SHOWN]))
+    ranks += " ..." if len(missing) > MAX_RANKS_SHOWN else ""
+    return (
+        f"MASTER_ADDR:MASTER_PORT={env.master}: not all of {env.world_size} processes came within"
+        f" {deadline.seconds:.0f} s (--timeout-seconds); missing: rank {ranks or '?'}; does every"
+        " machine run its part?"
+    )
+
+
+def leave_together(store: Any, env: LauncherEnv, deadline: Deadline) -> None:
+    """Wait until all processes have printed their error.
+
+    Launchers kill the other processes when one leaves, and the store ends with rank 0.
+    """
+    least, most = EXIT_SECONDS
+    patience = Deadline(min(max(deadline.left, least), most))
+    keys = [f"reported/{rank}" for rank in range(env.world_size)]
+
+    def wait() -> None:
+        store.set(f"reported/{env.rank}", "")
+        wait_for_keys(store, keys, patience.left)
+
+    with suppress(RuntimeError, TimeoutError):
+        call_before(patience, wait)
