@@ -143,7 +143,7 @@ def _samples(found: "Destination", manifest: "Manifest") -> "Iterator[EncodedSam
     from t2vgan.data.shards import read_samples
 
     for entry in manifest.shards:
-        with found.copy_of(entry.name) as path:
+        with found.copy_of(entry) as path:
             yield from read_samples(path, name=f"{found}/{entry.name}")
 
 

@@ -91,6 +91,8 @@ class PackOptions:
     """Stop with exit code 1 when more than this share of the rows has failed."""
     allow_local: bool = False
     """Let a list name files outside its own folder."""
+    allow_private_hosts: bool = False
+    """Let a list name web addresses of this machine and of private networks."""
     timeout_seconds: float = 120.0
     """Longest time for one video."""
     memory_mb: int = 2048
@@ -173,7 +175,8 @@ def make_plan(options: PackOptions) -> "PackPlan":
         max_seconds=options.max_seconds,
         max_file_mb=options.max_file_mb,
     )
-    settings = PackSettings(clips, Access(source.root, options.allow_local), limits)
+    access = Access(source.root, options.allow_local, options.allow_private_hosts)
+    settings = PackSettings(clips, access, limits)
     few = max(1, len(source.rows) // NUM_SHARDS)
     return PackPlan(source, settings, options.rows_per_shard or min(few, ROWS_PER_SHARD))
 

@@ -27,6 +27,7 @@ def repair_shards(
     video_column: str | None = None,
     prompt_column: str | None = None,
     allow_local: bool = False,
+    allow_private_hosts: bool = False,
     workers: int = os.cpu_count() or 1,
 ) -> int:
     """Make exactly the missing or damaged shards again from their source.
@@ -39,6 +40,7 @@ def repair_shards(
         video_column: As it was given to pack_videos.
         prompt_column: As it was given to pack_videos.
         allow_local: As it was given to pack_videos.
+        allow_private_hosts: As it was given to pack_videos.
         workers: Processes.
     """
     from t2vgan.data.shards import load_manifest
@@ -59,7 +61,8 @@ def repair_shards(
         print(f"{folder}: {len(manifest.shards)} shards, all whole")
         return 0
     if manifest.builder == "videos":
-        build = _plan_packing(manifest, source, (video_column, prompt_column), allow_local)
+        allowed = {"allow_local": allow_local, "allow_private_hosts": allow_private_hosts}
+        build = _plan_packing(manifest, source, (video_column, prompt_column), **allowed)
     else:
         build = _plan_rendering(manifest)
     complete(build, out, num_workers=workers)
@@ -78,7 +81,7 @@ def repair_shards(
 
 
 def _plan_packing(
-    manifest: "Manifest", source: str, columns: tuple[str | None, str | None], allow_local: bool
+    manifest: "Manifest", source: str, columns: tuple[str | None, str | None], **allowed: bool
 ) -> "Build":
     from .build.journal import INPUT_LIST
     from .videos.plan import PackPlan
@@ -94,7 +97,7 @@ def _plan_packing(
         raise UserError(
             f"--source {source}: not the rows and captions that this data set was packed from"
         )
-    settings = PackSettings(clips, Access(found.root, allow_local))
+    settings = PackSettings(clips, Access(found.root, **allowed))
     return PackPlan(found, settings, int(str(manifest.builder_config["rows_per_shard"])))
 
 

@@ -97,7 +97,7 @@ class Verifier:
 
         where, num_samples = f"{self._out}/{entry.name}", 0
         try:
-            with self._out.copy_of(entry.name) as path:
+            with self._out.copy_of(entry) as path:
                 if (found := sha256_of(path)) != entry.sha256:
                     yield f"{where}: expected sha256 {entry.sha256}, found {found}"
                 for sample in read_samples(path, name=where):

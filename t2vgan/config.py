@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from t2vgan.utils.frozen import Frozen, Versioned
-from t2vgan.utils.urls import as_location
+from t2vgan.utils.urls import as_location, redact_url
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 AdamBeta = Annotated[float, Field(ge=0, lt=1)]
@@ -59,7 +59,14 @@ class DataConfig(Versioned):
     @property
     def name(self) -> str:
         """The data's name in messages."""
-        return " + ".join(self.mix) or self.path
+        shown = self.redacted()
+        return " + ".join(shown.mix) or shown.path
+
+    def redacted(self) -> "DataConfig":
+        """Return the config as it is recorded, without passwords in URLs."""
+        parts = (entry.rpartition("=") for entry in self.mix)
+        mix = tuple(f"{redact_url(path)}={weight}" for path, _, weight in parts)
+        return self.model_copy(update={"path": redact_url(self.path), "mix": mix})
 
     @model_validator(mode="after")
     def check_mix(self) -> "DataConfig":
@@ -306,6 +313,10 @@ class Config(Frozen):
     """Longest wait for another process, except in the first step, which has half an hour."""
     num_cpu_threads: NonNegativeInt = 0
     """Threads per process for arithmetic on a CPU; 0: the cores are shared among the processes."""
+
+    def redacted(self) -> "Config":
+        """Return the config as it is recorded, without passwords in URLs."""
+        return self.model_copy(update={"data": self.data.redacted()})
 
     @model_validator(mode="before")
     @classmethod

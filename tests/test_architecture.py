@@ -36,8 +36,9 @@ WITHOUT_ARROWS = {
 }
 LIBRARIES = {
     "accelerate": "distributed",
+    "aiohttp": "data",
     "av": "data_tools media",
-    "fsspec": "data data_tools",
+    "fsspec": "data",
     "jinja2": "report",
     "rich": "training watch",
     "safetensors": "checkpoint",

@@ -7,10 +7,17 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from t2vgan.data.manifest import MANIFEST_NAME, Manifest, fingerprint, load_manifest, parse_manifest
+from t2vgan.data.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    ShardEntry,
+    fingerprint,
+    load_manifest,
+    parse_manifest,
+)
 from t2vgan.data.remote import RemoteFolder
 from t2vgan.errors import UserError
-from t2vgan.utils.urls import as_location, is_url
+from t2vgan.utils.urls import as_location, is_url, redact_url
 
 from .journal import (
     FAILURES_NAME,
@@ -54,9 +61,9 @@ class Destination:
         """Keep other builds away, or raise UserError if one came first."""
 
     @contextmanager
-    def copy_of(self, name: str) -> Iterator[Path]:
+    def copy_of(self, entry: ShardEntry) -> Iterator[Path]:
         """Yield the local path of a shard, or raise FileNotFoundError."""
-        yield self.folder / name
+        yield self.folder / entry.name
 
     def deliver(self, name: str, built: BuiltShard) -> None:
         """Move a finished shard from `folder` to the destination."""
@@ -77,14 +84,16 @@ class RemoteDestination(Destination):
 
     def __init__(self, url: str, folder: Path):
         super().__init__(folder)
-        self.url = url
+        self._url = url
+        self.url = redact_url(url)
+        """For messages."""
         self._names: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return self.url
 
     def fetch(self, task: Task) -> None:
-        sizes = _remote(self.url).sizes()
+        sizes = _remote(self._url).sizes()
         if sizes is None:
             raise UserError(f"{self.url}: the web cannot be written to; give a bucket's URL")
         self._names = frozenset(sizes)
@@ -99,7 +108,7 @@ class RemoteDestination(Destination):
     def _read_all(self, names: Sequence[str]) -> dict[str, bytes]:
         try:
             with ThreadPoolExecutor(CONNECTIONS) as pool:
-                return dict(zip(names, pool.map(_remote(self.url).read, names), strict=True))
+                return dict(zip(names, pool.map(_remote(self._url).read, names), strict=True))
         except FileNotFoundError:
             raise self._just_finished() from None
 
@@ -113,7 +122,7 @@ class RemoteDestination(Destination):
 
     def _download(self, *names: str) -> None:
         for name in names:
-            (self.folder / name).write_bytes(_remote(self.url).read(name))
+            (self.folder / name).write_bytes(_remote(self._url).read(name))
 
     def manifest(self) -> Manifest:
         where = f"{self.url}/{MANIFEST_NAME}"
@@ -128,7 +137,7 @@ class RemoteDestination(Destination):
         return name in self._names
 
     def claim(self, header: BuildHeader) -> None:
-        remote = _remote(self.url)
+        remote = _remote(self._url)
         own = f"{CLAIM_PREFIX}{fingerprint(identity_of(header))[:16]}.jsonl"
         remote.write(own, f"{header.model_dump_json()}\n".encode())
         names = remote.sizes() or {}
@@ -144,31 +153,29 @@ class RemoteDestination(Destination):
             raise
 
     @contextmanager
-    def copy_of(self, name: str) -> Iterator[Path]:
-        remote = _remote(self.url)
-        size = remote.size(name)
+    def copy_of(self, entry: ShardEntry) -> Iterator[Path]:
+        """Download a shard; of one too long, a byte too many."""
+        size = _remote(self._url).size(entry.name)  # None of a web server that sends no length
+        num_bytes = entry.num_bytes if size is None else min(size, entry.num_bytes + 1)
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".tmp-") as file:
-            if size is None:  # a web server that sends no length
-                file.write(remote.read(name))
-            else:
-                remote.download(name, size, file)
+            _remote(self._url).download(entry.name, num_bytes, file)
             file.flush()
             yield Path(file.name)
 
     def deliver(self, name: str, built: BuiltShard) -> None:
         if built.entry is None:
             with suppress(FileNotFoundError):
-                _remote(self.url).remove(name)
+                _remote(self._url).remove(name)
             return
-        _remote(self.url).upload(self.folder / name, name)
+        _remote(self._url).upload(self.folder / name, name)
         (self.folder / name).unlink()
 
     def record(self, header: BuildHeader, built: BuiltShard) -> None:
         text = f"{header.model_dump_json()}\n{built.model_dump_json()}\n"
-        _remote(self.url).write(_journal_of(built), text.encode())
+        _remote(self._url).write(_journal_of(built), text.encode())
 
     def publish(self) -> None:
-        remote = _remote(self.url)
+        remote = _remote(self._url)
         for name in (FAILURES_NAME, MANIFEST_NAME):
             if (self.folder / name).exists():
                 remote.upload(self.folder / name, name)

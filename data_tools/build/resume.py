@@ -57,7 +57,7 @@ def recover(build: Build, out: Destination, manifest: Manifest) -> dict[int, Bui
         if entry is None or is_intact(out, entry):
             counts = SampleCounts()
             if entry is not None:
-                with out.copy_of(entry.name) as path:
+                with out.copy_of(entry) as path:
                     for _ in counts.count(read_samples(path)):
                         pass
             built[index] = BuiltShard(
@@ -76,7 +76,7 @@ def is_intact(out: Destination, entry: ShardEntry | None) -> bool:
     if entry is None:
         return True
     try:
-        with out.copy_of(entry.name) as path:
+        with out.copy_of(entry) as path:
             return (
                 path.is_file()
                 and path.stat().st_size == entry.num_bytes

@@ -21,7 +21,7 @@ from .fitting import fit_picture
 from .hdr import to_standard_range
 from .judging import motion_of, perceptual_hash
 from .keys import sample_key
-from .locations import open_bytes, resolve
+from .locations import may_be_private, open_bytes, resolve
 from .prompts import clean_prompt
 from .rows import Row
 from .settings import ClipSettings, PackSettings, VideoError
@@ -47,7 +47,13 @@ def make_clips(task: RowTask, settings: PackSettings) -> list[EncodedSample]:
     location = resolve(row.path, settings.access)
     max_bytes = limits.max_file_mb << 20
     with (
-        open_bytes(location, offset=row.offset, size=row.size, max_bytes=max_bytes) as file,
+        open_bytes(
+            location,
+            offset=row.offset,
+            size=row.size,
+            max_bytes=max_bytes,
+            private_hosts=may_be_private(location, settings.access),
+        ) as file,
         open_video(file, limits) as (container, stream),
     ):
         converter = FrameConverter(task.number, settings.clips, stream)

@@ -1,5 +1,6 @@
 """Resolve and open what a list names; no other module does."""
 
+import errno
 import io
 import os
 import re
@@ -8,7 +9,14 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from t2vgan.utils.urls import REMOTE_SCHEMES, is_url, scheme_of
+from t2vgan.data.filesystems import (
+    find_refusal,
+    is_private_host,
+    open_filesystem,
+    read_file,
+    read_part,
+)
+from t2vgan.utils.urls import REMOTE_SCHEMES, host_of, is_url, redact, redact_url, scheme_of
 
 from .settings import Access, VideoError
 
@@ -21,7 +29,7 @@ def resolve(path: str, access: Access) -> str:
 
     Relative paths stay inside the source. Other local paths and `file:` URLs need --allow-local;
     every scheme that is not plain storage (`pipe:`, chained ones) is always refused, with a
-    VideoError.
+    VideoError. A web address of a private network is refused when it is read.
     """
     try:
         usable = bool(path) and b"\0" not in os.fsencode(path)
@@ -36,7 +44,7 @@ def resolve(path: str, access: Access) -> str:
     if "::" in path or scheme not in ("", *REMOTE_SCHEMES, *LOCAL_SCHEMES):
         raise VideoError("refused", f"{path[:100]!r}: only files, {', '.join(REMOTE_SCHEMES)}")
     if scheme in REMOTE_SCHEMES:
-        return path
+        return scheme + path[len(scheme) :]
     if scheme:
         return _outside(re.sub(r"^\w+:(//)?", "", path), path, access)
     if is_url(access.root):
@@ -46,13 +54,20 @@ def resolve(path: str, access: Access) -> str:
     return inside or _outside(os.path.realpath(os.path.join(access.root, path)), path, access)
 
 
-def open_bytes(location: str, *, offset: int, size: int | None, max_bytes: int) -> BinaryIO:
+def open_bytes(
+    location: str,
+    *,
+    offset: int,
+    size: int | None,
+    max_bytes: int,
+    private_hosts: bool = False,
+) -> BinaryIO:
     """Open a resolved file, or `size` bytes of one.
 
     Remote files are read into memory. Raises VideoError if there is nothing to read, or too much.
     """
     if is_url(location):
-        return io.BytesIO(_fetch(location, offset, size, max_bytes))
+        return io.BytesIO(_fetch(location, offset, size, max_bytes, private_hosts))
     try:
         found = os.stat(location)
     except OSError as error:
@@ -70,33 +85,43 @@ def open_bytes(location: str, *, offset: int, size: int | None, max_bytes: int) 
         return io.BytesIO(file.read(size))
 
 
-def _fetch(url: str, offset: int, size: int | None, max_bytes: int) -> bytes:
+def _fetch(url: str, offset: int, size: int | None, max_bytes: int, private_hosts: bool) -> bytes:
     """Read a remote file, retrying transient errors."""
-    import fsspec
-
+    shown = redact_url(url)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            system, path = fsspec.core.url_to_fs(url)
-            if size is not None:
-                _check_size(size, max_bytes)
-                return system.cat_file(path, start=offset, end=offset + size)
-            with system.open(path, "rb", cache_type="readahead") as file:
-                data = file.read(max_bytes + 1)
-            _check_size(len(data), max_bytes)
-            return data
-        except FileNotFoundError as error:
-            if not isinstance(error.__cause__, OSError):  # else the server did not answer
-                raise VideoError("missing", f"{url}: no such object") from None
-            reason: Exception = error.__cause__
-        except ImportError as error:
-            raise VideoError("refused", f"{url}: {error}") from None
-        except VideoError:
+            system, path = open_filesystem(url, private_hosts=private_hosts)
+            if size is None:
+                return read_file(system, path, max_bytes)
+            _check_size(size, max_bytes)
+            return read_part(system, path, offset, offset + size)
+        except (VideoError, MemoryError):
             raise
+        except ValueError as error:  # no URL, no client, or a server that cannot send parts
+            raise VideoError("refused", redact(f"{shown}: {error}")) from None
         except Exception as error:  # each storage has its own kinds
-            reason = error
+            if refusal := find_refusal(error):
+                remedy = f"{refusal.strerror}; --allow-private-hosts permits it"
+                raise VideoError("refused", f"{shown}: {remedy}") from None
+            if getattr(error, "errno", None) == errno.EFBIG:
+                raise VideoError("limit", str(getattr(error, "strerror", error))) from None
+            if isinstance(error, FileNotFoundError) and not isinstance(error.__cause__, OSError):
+                raise VideoError("missing", f"{shown}: no such object") from None
+            cause = error.__cause__ or error
+            reason = redact(str(cause)) or type(cause).__name__
         if attempt < ATTEMPTS:
             time.sleep(attempt)
-    raise VideoError("unreachable", f"{url}: {reason}")
+    raise VideoError("unreachable", f"{shown}: {reason}")
+
+
+def may_be_private(url: str, access: Access) -> bool:
+    """Return whether a resolved address may lead to a private network.
+
+    It may with --allow-private-hosts, and on the host that the user named as the source.
+    """
+    if access.allow_private_hosts or not is_url(access.root):
+        return access.allow_private_hosts
+    return host_of(url) == host_of(access.root) and is_private_host(access.root)
 
 
 def _inside(path: str, root: str) -> str:

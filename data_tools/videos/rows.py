@@ -4,6 +4,8 @@ import hashlib
 import json
 from dataclasses import astuple, dataclass, replace
 
+from t2vgan.utils.urls import redact_url
+
 MAX_CAPTION_BYTES = 1 << 20
 VIDEO_EXTENSIONS = frozenset(
     "mp4 m4v mov mkv webm avi mpg mpeg m2ts mts ts flv wmv asf gif ogv 3gp".split()  # noqa: SIM905
@@ -27,8 +29,9 @@ class Row:
 
     @property
     def source(self) -> str:
-        """The row's name in metadata and reports, valid as UTF-8."""
-        name = f"{self.path}/{self.member}" if self.member else self.path
+        """The row's name in metadata and reports, valid as UTF-8, without passwords."""
+        path = redact_url(self.path)
+        name = f"{path}/{self.member}" if self.member else path
         return name.encode("utf-8", "backslashreplace").decode()
 
     def with_caption(self, caption: bytes) -> "Row":

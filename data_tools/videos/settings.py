@@ -84,6 +84,7 @@ class Access:
     root: str
     """The folder or URL that relative paths start from."""
     allow_local: bool = False
+    allow_private_hosts: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
+from t2vgan.data.filesystems import open_filesystem
 from t2vgan.data.tar import ShardError, TarMember, read_members
 from t2vgan.errors import UserError
 from t2vgan.utils.urls import is_url
@@ -40,15 +41,8 @@ class SourceFolder:
     """A folder of files, local or in object storage."""
 
     def __init__(self, source: str):
-        import fsspec
-
         self.remote = is_url(source)
-        try:
-            self.system, self.root = fsspec.core.url_to_fs(
-                source if self.remote else f"file://{source}"
-            )
-        except ImportError as error:
-            raise UserError(f"source {source}: {error}") from None
+        self.system, self.root = open_filesystem(source if self.remote else f"file://{source}")
 
     @property
     def url(self) -> str:

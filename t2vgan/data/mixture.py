@@ -19,6 +19,7 @@ from t2vgan.data.shards import ShardError, decode_sample, iter_shard_samples
 from t2vgan.errors import UserError
 from t2vgan.tokenizer import has_words
 from t2vgan.utils.seeds import derive_seed
+from t2vgan.utils.urls import redact_url
 
 MEASURED_CLIPS, MEASURED_SHARDS = 256, 8  # about a second of decoding
 INDEX_ANEW = (
@@ -111,7 +112,7 @@ def open_data(data: DataConfig) -> DatasetMixture:
     weights = parse_mix(data.mix) or {data.path: Decimal(1)}
     cache = ShardCache(data.cache_path, data.cache_gigabytes)
     mixture = mix_datasets(
-        {path: (open_dataset(path, cache), weight) for path, weight in weights.items()}
+        {redact_url(path): (open_dataset(path, cache), weight) for path, weight in weights.items()}
     )
     check_prompts(mixture.manifest, data.name)
     return mixture

@@ -1,7 +1,6 @@
 """Access folders in object storage and on the web, with retries.
 
-All remote storage is accessed here, through fsspec. Each kind of storage has its own client (s3fs,
-gcsfs, ...); how often and how long to retry is decided here, for all kinds alike.
+How often and how long to retry is decided here, for all kinds of storage alike.
 """
 
 import errno
@@ -10,45 +9,48 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
+from t2vgan.data.filesystems import (
+    find_refusal,
+    is_private_host,
+    open_filesystem,
+    read_file,
+    read_part,
+)
 from t2vgan.errors import UserError
-from t2vgan.utils.urls import WEB_SCHEMES, scheme_of
+from t2vgan.utils.untrusted import MAX_JSON_BYTES
+from t2vgan.utils.urls import WEB_SCHEMES, redact, redact_url, scheme_of
 
 logger = logging.getLogger(__name__)
 
 PERMANENT_STATUSES = (400, 401, 403, 405, 410)  # of HTTP, where a retry changes nothing
 ATTEMPTS = 7
 FIRST_WAIT_SECONDS = 0.5  # doubles with every attempt: about half a minute in all
+LAST_ATTEMPT_SECONDS = 30  # none begins later, except a second one
 CHUNK_BYTES = 8 << 20  # of a large file, so that a cut connection costs little
-OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}}},
-}
 
 Result = TypeVar("Result")
 
 
 class RemoteFolder:
-    """A folder behind a URL; one object serves all threads."""
+    """A folder behind a URL; one object serves all threads.
+
+    Its own `url` has no password: it is for messages.
+    """
 
     def __init__(self, url: str) -> None:
-        import fsspec
-
-        self.url = url.rstrip("/")
-        options = OPTIONS.get(scheme_of(url), {})
-        try:
-            self._system, root = fsspec.core.url_to_fs(
-                self.url, use_listings_cache=False, **options
-            )
-        except (ImportError, ValueError) as error:
-            raise UserError(f"{url}: {error}") from None
+        url = url.rstrip("/")
+        self.url = redact_url(url)
+        self._system, root = open_filesystem(url, private_hosts=is_private_host(url))
         self._root = root.rstrip("/")
-        if scheme_of(url) == "s3":  # retries of s3fs and botocore would multiply with ours
-            self._system.retries = 1
 
-    def read(self, name: str) -> bytes:
-        """Return a small file's bytes; FileNotFoundError if it is missing."""
-        return self._retry(name, lambda: self._system.cat_file(self._path(name)))
+    def read(self, name: str, max_bytes: int = MAX_JSON_BYTES) -> bytes:
+        """Return a small file's bytes.
+
+        Raises FileNotFoundError if it is missing, OSError if it is larger.
+        """
+        return self._retry(name, lambda: read_file(self._system, self._path(name), max_bytes))
 
     def size(self, name: str) -> int | None:
         """Return a file's size in bytes, None if the server omits it.
@@ -94,9 +96,7 @@ class RemoteFolder:
 
     def _read_part(self, name: str, start: int, stop: int) -> bytes:
         def read() -> bytes:
-            data = self._system.cat_file(self._path(name), start=start, end=stop)
-            if len(data) > stop - start:
-                raise UserError(f"{self.url}/{name}: the server cannot send a part of a file")
+            data = read_part(self._system, self._path(name), start, stop)
             if len(data) < stop - start:
                 raise ConnectionError(f"{len(data)} of {stop - start} bytes arrived")
             return data
@@ -112,16 +112,25 @@ class RemoteFolder:
         Raises FileNotFoundError and PermissionError at once, OSError after the last attempt.
         """
         where = f"{self.url}/{name}".rstrip("/")
+        started = time.monotonic()
         for attempt in range(ATTEMPTS):
             try:
                 return request()
-            except FileNotFoundError:
-                raise FileNotFoundError(errno.ENOENT, "No such file", where) from None
             except PermissionError as error:
                 raise PermissionError(errno.EACCES, f"refused ({_format(error)})", where) from None
             except UserError:
                 raise
             except Exception as error:  # each client has its own types
+                if find_refusal(error):
+                    reason = "refused (a redirect into a private network)"
+                    raise PermissionError(errno.EACCES, reason, where) from None
+                if isinstance(error, FileNotFoundError) and not isinstance(
+                    error.__cause__,
+                    OSError,  # fsspec's, where a web server does not answer
+                ):
+                    raise FileNotFoundError(errno.ENOENT, "No such file", where) from None
+                if getattr(error, "errno", None) == errno.EFBIG:
+                    raise
                 if (status := getattr(error, "status", None)) in PERMANENT_STATUSES:  # aiohttp's
                     refusal = f"refused ({status} {getattr(error, 'message', '')})"
                     raise PermissionError(errno.EACCES, refusal, where) from None
@@ -129,9 +138,10 @@ class RemoteFolder:
                     raise UserError(
                         f"{where}: {_format(error)}; set them for this storage"
                     ) from None
-                if attempt == ATTEMPTS - 1:
+                late = attempt > 0 and time.monotonic() - started > LAST_ATTEMPT_SECONDS
+                if late or attempt == ATTEMPTS - 1:
                     raise OSError(
-                        f"{where}: {ATTEMPTS} attempts failed; last: {_format(error)}"
+                        f"{where}: {attempt + 1} attempts failed; last: {_format(error)}"
                     ) from None
                 wait = FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.75, 1.25)
                 if attempt:  # a first failure is common
@@ -142,4 +152,4 @@ class RemoteFolder:
 
 def _format(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split())[:300] or type(error).__name__
+    return redact(" ".join(text.split()))[:300] or type(error).__name__

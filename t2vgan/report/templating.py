@@ -7,6 +7,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from t2vgan import __version__
 from t2vgan.report import formatting
+from t2vgan.utils.urls import redact
+
+
+def _hide_passwords(value: Any) -> Any:
+    """Hide passwords in the URLs of a text; leave markup."""
+    return redact(value) if type(value) is str else value
+
 
 _environment = Environment(
     loader=PackageLoader("t2vgan.report"),
@@ -14,6 +21,7 @@ _environment = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    finalize=_hide_passwords,
 )
 _environment.filters |= getmembers(formatting, isfunction)
 _environment.globals["version"] = __version__

@@ -26,7 +26,7 @@ def start_tracking(
     """
     if config.tracking == "none":
         return None
-    settings = config.model_dump(mode="json") | {"environment": environment}
+    settings = config.redacted().model_dump(mode="json") | {"environment": environment}
 
     def start() -> Tracker:  # in the thread: imports take seconds, servers longer
         if config.tracking == "wandb":

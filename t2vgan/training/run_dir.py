@@ -72,7 +72,7 @@ def check_same_run(config: Config) -> list[str]:
     path = config.run_dir / CONFIG_NAME
     if not path.exists():
         return []
-    before, now = flatten(load_config(path)), flatten(config)
+    before, now = flatten(load_config(path).redacted()), flatten(config.redacted())
     changed = {
         name: f"{name}: {before.get(name)} -> {now.get(name)}"
         for name in sorted(before.keys() | now.keys())
@@ -106,7 +106,7 @@ def check_same_data(config: Config, fingerprint: str, trained_on: object) -> Non
 def write_run_files(config: Config, environment: dict[str, Any]) -> None:
     """Write config.json and run.json."""
     atomic_write_bytes(
-        config.run_dir / CONFIG_NAME, config.model_dump_json(indent=2).encode() + b"\n"
+        config.run_dir / CONFIG_NAME, config.redacted().model_dump_json(indent=2).encode() + b"\n"
     )
     text = json.dumps(environment, indent=2)
     atomic_write_bytes(config.run_dir / RUN_NAME, text.encode() + b"\n")

@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from t2vgan.utils.urls import redact
+
 MAX_SHOWN = 20
 
 
@@ -27,12 +29,15 @@ def print_error(error: BaseException) -> None:
 
 
 def format_error(error: BaseException) -> str:
-    """Format an exception as one printable line, an OSError's file first."""
+    """Format an exception as one printable line, an OSError's file first.
+
+    Passwords in URLs are hidden.
+    """
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     else:
         text = str(error) or type(error).__name__
-    return escape_control_chars(" ".join(text.split()))
+    return escape_control_chars(redact(" ".join(text.split())))
 
 
 def show_some(lines: Sequence[str]) -> None:

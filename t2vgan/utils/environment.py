@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import t2vgan
+from t2vgan.utils.urls import redact
 
 LAUNCHERS = {  # by a variable that they set; the first starts its processes as the second does
     "ACCELERATE_MIXED_PRECISION": "accelerate launch",
@@ -35,12 +36,16 @@ def describe_environment(*, device: str, world_size: int, precision: str) -> dic
 
 
 def command_line() -> str:
-    """Return the command; of a launcher only its name, without its options."""
+    """Return the command; of a launcher only its name, without its options.
+
+    Passwords in URLs are hidden.
+    """
     names = [name for variable, name in LAUNCHERS.items() if variable in os.environ]
+    arguments = [redact(argument) for argument in sys.orig_argv]
     if not names:
-        return shlex.join(sys.orig_argv)
-    arguments = [argument for argument in sys.orig_argv[1:] if argument != "-u"]  # the launcher's
-    return f"{names[0]} {shlex.join(arguments)}"
+        return shlex.join(arguments)
+    given = [argument for argument in arguments[1:] if argument != "-u"]  # the launcher's
+    return f"{names[0]} {shlex.join(given)}"
 
 
 def git_commit() -> str | None:

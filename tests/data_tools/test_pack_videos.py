@@ -5,6 +5,7 @@ import http.server
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -267,6 +268,22 @@ def test_a_list_on_the_web(tmp_path, videos, web):
     assert contents(tmp_path / "out") == {0: "here"}
     reasons = [(f.row, f.reason) for f in read_failures(tmp_path / "out")]
     assert reasons == [(1, "missing"), (2, "unreachable")]
+
+
+def test_private_addresses_of_a_list_need_permission(tmp_path, videos, web):
+    """Passwords and signatures in its addresses are recorded nowhere."""
+    secret = f"{web.replace('://', '://user:passw0rd@')}/videos/a.mp4?sig=s1gnature"
+    lines = f"HTTP{secret.removeprefix('http')},here\n{secret}&nowhere,lost\n"
+    (videos / "metadata.csv").write_text(f"video,prompt\n{lines}")
+    for options, reasons in (((), ["refused"] * 2), (("--allow-private-hosts",), [])):
+        out = tmp_path / f"out{len(options)}"
+        result = pack(videos, out, "--max-bad-fraction", 1, *options)
+        assert [failure.reason for failure in read_failures(out)] == reasons
+        written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
+        printed = (result.stdout + result.stderr).encode()
+        assert b"***@127.0.0.1" in written
+        assert not re.search(b"passw0rd|s1gnature", written + printed)
+    assert contents(out) == {0: "here", 1: "lost"}
 
 
 def test_a_folder_of_tars_and_videos_is_refused(tmp_path, videos):

@@ -2,6 +2,9 @@
 
 import itertools
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -48,3 +51,24 @@ def test_a_mixed_run_resumes_to_the_same_weights(tmp_path, circles):
     run_warm_ok(*command)
     runs = (tmp_path / name / "weights.safetensors" for name in ("whole", "stopped"))
     assert next(runs).read_bytes() == next(runs).read_bytes()
+
+
+def test_a_password_in_an_address_is_recorded_nowhere(tmp_path, circles):
+    handler = partial(SimpleHTTPRequestHandler, directory=str(circles))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://user:passw0rd@127.0.0.1:{server.server_port}"
+        run_dir, cache = tmp_path / "run", ("--data.cache-path", tmp_path / "cache")
+        printed = ""
+        for num_steps in (4, 8):
+            command = train(url, run_dir, *cache, "--train.num-steps", num_steps)
+            result = python_ok(*command)
+            printed += result.stdout + result.stderr
+        server.shutdown()
+    assert max(list_steps(run_dir)) == 8
+    printed += run_warm_ok("-m", "t2vgan.report", run_dir).stdout
+    assert (run_dir / "report.html").exists()
+    written = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    assert b"***@127.0.0.1" in written[run_dir / "config.json"]
+    assert not [path for path, data in written.items() if b"passw0rd" in data]
+    assert "passw0rd" not in printed

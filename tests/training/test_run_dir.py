@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from t2vgan.config import Config, TrainConfig
+from t2vgan.config import Config, DataConfig, TrainConfig
 from t2vgan.errors import UserError
 from t2vgan.presets import PRESETS
 from t2vgan.training.run_dir import check_same_run, load_config, write_run_files
@@ -56,3 +56,12 @@ def test_a_damaged_config_is_one_line(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(UserError, match=r"config.json is damaged .*; start a new --run-dir"):
         load_config(tmp_path / "config.json")
+
+
+def test_passwords_in_addresses_are_not_written(tmp_path):
+    data = DataConfig(path="https://u:pw@h/a?s=pw", mix=("https://u:pw@h/b?s=pw=2", "c=1"))
+    config = Config(run_dir=tmp_path, data=data)
+    write_run_files(config, {})
+    assert "pw" not in (tmp_path / "config.json").read_text()
+    assert load_config(tmp_path / "config.json").data.mix == ("https://***@h/b?s=***=2", "c=1")
+    assert check_same_run(config) == []
