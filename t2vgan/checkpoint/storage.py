@@ -15,7 +15,6 @@ import json
 import logging
 import re
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
@@ -25,14 +24,19 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, ValidationError
 
 from t2vgan.errors import UserError
-from t2vgan.utils.files import fsync_path, sha256_of
+from t2vgan.utils.files import (
+    TEMPORARY_PREFIX,
+    create_temporary_folder,
+    file_mode,
+    fsync_path,
+    sha256_of,
+)
 
 FORMAT = "t2vgan-checkpoint"
 FORMAT_VERSION = 1
 MANIFEST_NAME = "MANIFEST.json"
 STATE_NAME = "state.json"
 LEAST_KEPT = 2  # the newest may be found damaged
-TEMPORARY_PREFIX = ".tmp-"
 FREE_SPACE_MARGIN = 1 << 20  # bytes: headers, the manifest, folder entries
 
 logger = logging.getLogger(__name__)
@@ -93,14 +97,13 @@ def publish_folder(folder: Path, num_bytes: int) -> Iterator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_free_space(folder, num_bytes)
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder.parent))
+    temporary = create_temporary_folder(folder.parent)
     try:
         yield temporary
         write_manifest(temporary, folder.name)
         for path in temporary.iterdir():
-            path.chmod(0o644)
+            path.chmod(file_mode(temporary))  # safetensors has a mode of its own
             fsync_path(path)
-        temporary.chmod(0o755)
         fsync_path(temporary)
         if folder.exists():
             remove(folder)
@@ -152,7 +155,7 @@ def remove(folder: Path) -> None:
 
     The name goes first: a kill in between leaves nothing half-removed under it.
     """
-    removed = folder.rename(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder.parent))
+    removed = folder.rename(create_temporary_folder(folder.parent))
     shutil.rmtree(removed, ignore_errors=True)
 
 

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from t2vgan.data.manifest import ShardEntry
 from t2vgan.errors import UserError
+from t2vgan.utils.files import NotPlainFileError, open_plain
 
 POLL_SECONDS = 0.1
 DEFAULT_PATH = Path("~/.cache/t2vgan/shards")
@@ -47,7 +48,7 @@ class ShardCache:
         """Open a cached shard; remove it if it is damaged."""
         path = self._path_of(entry)
         try:
-            file = open(path, "rb")  # noqa: SIM115 (the caller closes it)
+            file = open_own(path, "rb", os.O_RDONLY)
         except FileNotFoundError:
             return None
         intact = os.fstat(file.fileno()).st_size == entry.num_bytes
@@ -61,7 +62,7 @@ class ShardCache:
     def _fetch(self, entry: ShardEntry, download: Download) -> BinaryIO | None:
         """Download a shard; None if another process did, or failed, meanwhile."""
         temporary = self.path / f".tmp-{entry.sha256}"
-        with open(os.open(temporary, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+        with open_own(temporary, "r+b", os.O_RDWR | os.O_CREAT) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if not is_same_file(file, temporary):
                 return None
@@ -70,7 +71,7 @@ class ShardCache:
                 download(file)
                 file.flush()
                 os.fsync(file.fileno())
-                finished = open(temporary, "rb")  # noqa: SIM115 (the caller closes it)
+                finished = open_own(temporary, "rb", os.O_RDONLY)
                 os.replace(temporary, self._path_of(entry))
             except BaseException:
                 temporary.unlink(missing_ok=True)
@@ -86,7 +87,7 @@ class ShardCache:
                 f" {entry.num_bytes} bytes; raise it or build smaller shards"
             )
         while True:
-            with open(self.path / ".lock", "a") as lock:
+            with open_own(self.path / ".lock", "ab", os.O_WRONLY | os.O_CREAT) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 file.truncate(0)
                 if self._shrink_to(limit - entry.num_bytes):
@@ -110,12 +111,27 @@ class ShardCache:
         return self.path / f"{entry.sha256}.tar"
 
 
+def open_own(path: Path, mode: str, flags: int) -> BinaryIO:
+    """Open a file of the cache; remove links and pipes first.
+
+    Raises:
+        FileNotFoundError: without O_CREAT: there is none.
+    """
+    while True:
+        try:
+            return open(open_plain(path, flags), mode)  # type: ignore[return-value] # it is binary
+        except NotPlainFileError:
+            if path.is_dir() and not path.is_symlink():
+                raise
+            path.unlink(missing_ok=True)
+
+
 def list_files(folder: Path, pattern: str) -> list[tuple[Path, os.stat_result]]:
     """Return a pattern's files with their status, skipping vanished ones."""
     found = []
     for path in folder.glob(pattern):
         with suppress(FileNotFoundError):
-            found.append((path, path.stat()))
+            found.append((path, path.lstat()))
     return found
 
 
@@ -123,7 +139,8 @@ def remove_abandoned(folder: Path) -> None:
     """Remove the unlocked downloads of processes that were killed."""
     for path in folder.glob(".tmp-*"):
         try:
-            with open(path, "r+b") as file:  # NFS locks what is open for writing
+            # NFS locks what is open for writing.
+            with open_own(path, "r+b", os.O_RDWR) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if is_same_file(file, path):
                     path.unlink()
@@ -134,7 +151,7 @@ def remove_abandoned(folder: Path) -> None:
 def is_same_file(file: BinaryIO, path: Path) -> bool:
     """Return whether a path still names an open file."""
     try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+        return os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
     except FileNotFoundError:
         return False
 

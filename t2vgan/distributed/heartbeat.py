@@ -10,14 +10,20 @@ this process watched: a system clock that jumps affects neither.
 import json
 import logging
 import os
+import re
 import socket
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from t2vgan.errors import UserError
+from t2vgan.utils.console import escape_control_chars
 from t2vgan.utils.files import replace_file
+from t2vgan.utils.untrusted import parse_json, read_bytes
 
+NAME = re.compile(r"rank_(\d{1,9})\.json", re.ASCII)
+MAX_BYTES = 64_000
 WRITE_EVERY_SECONDS = 1.0
 SILENT_AFTER_SECONDS = 5 * WRITE_EVERY_SECONDS
 WARN_AT_SHARE = 0.7  # of the timeout that ends a wait for another rank
@@ -39,7 +45,7 @@ class Heartbeat:
         self.warn_after_seconds = float("inf")
         self.warned_at = self.progress
         self.is_watching = False
-        self.seen: dict[int, tuple[str, float]] = {}  # rank -> its file's text, and since when
+        self.seen: dict[int, tuple[bytes, float]] = {}  # rank -> its file, and since when
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -71,15 +77,10 @@ class Heartbeat:
 
     def _read_rank(self, rank: int, now: float) -> dict[str, Any]:
         """Return a rank's last status and the seconds it has been silent."""
-        unknown = {"host": "?", "pid": 0, "step": -1, "doing": "never seen", "seconds": 0.0}
         if rank == self.rank:
             return self._own_status(now) | {"silent": 0.0}
-        text, since = self.seen.get(rank, ("", now))
-        try:
-            status = unknown | json.loads(text)
-        except (ValueError, TypeError):
-            status = unknown
-        return status | {"silent": now - since if text else float("inf")}
+        data, since = self.seen.get(rank, (b"", now))
+        return parse_status(data) | {"silent": now - since if data else float("inf")}
 
     def _own_status(self, now: float) -> dict[str, Any]:
         step, activity = self.progress
@@ -116,11 +117,11 @@ class Heartbeat:
         """Record when each other rank's file last changed."""
         for rank in set(range(self.world_size)) - {self.rank}:
             try:
-                text = heartbeat_path(self.run_dir, rank).read_text()
+                data = read_bytes(heartbeat_path(self.run_dir, rank), MAX_BYTES)
             except OSError:
                 continue
-            if self.seen.get(rank, ("", 0.0))[0] != text:
-                self.seen[rank] = (text, now)
+            if self.seen.get(rank, (b"", 0.0))[0] != data:
+                self.seen[rank] = (data, now)
 
     def __enter__(self) -> "Heartbeat":
         for path in self._own_files():
@@ -138,9 +139,24 @@ class Heartbeat:
         """Return the files to remove; rank 0's include those of former ranks."""
         if self.rank:
             return [heartbeat_path(self.run_dir, self.rank)]
-        names = (self.run_dir / "heartbeats").glob("rank_*.json")
-        ranks = {path: int(path.stem.removeprefix("rank_")) for path in names}
+        paths = (self.run_dir / "heartbeats").glob("rank_*.json")
+        ranks = {path: int(match[1]) for path in paths if (match := NAME.fullmatch(path.name))}
         return [path for path, rank in ranks.items() if rank == 0 or rank >= self.world_size]
+
+
+def parse_status(data: bytes) -> dict[str, Any]:
+    """Return a rank's status; what its file lacks stays unknown."""
+    status = {"host": "?", "pid": 0, "step": -1, "doing": "never seen", "seconds": 0.0}
+    try:
+        found = parse_json(data)
+    except UserError:
+        return status
+    if isinstance(found, dict):
+        kinds: dict[str, Any] = {"seconds": (int, float)}
+        for name, default in status.items():
+            if isinstance(found.get(name), kinds.get(name, type(default))):
+                status[name] = found[name]
+    return status
 
 
 def format_rank(rank: int, status: dict[str, Any]) -> str:
@@ -148,4 +164,4 @@ def format_rank(rank: int, status: dict[str, Any]) -> str:
     text += f", {status['doing']} for {status['seconds']:.0f} s"
     if status["silent"] > SILENT_AFTER_SECONDS:
         text += f", silent for {status['silent']:.0f} s"
-    return text
+    return escape_control_chars(text)  # the others' files are from outside

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from t2vgan.utils.console import print_stderr
-from t2vgan.utils.files import atomic_path
+from t2vgan.utils.files import atomic_path, open_plain
 
 METRICS_NAME = "metrics.jsonl"
 
@@ -73,9 +73,15 @@ class JsonlLogger:
             self.on_record(record)
 
     def open(self) -> FileIO:
+        """Open the file to append, unless it is open.
+
+        Raises:
+            OSError: it is a link, or cannot be written.
+        """
         if self.file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - see close
+            descriptor = open_plain(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            self.file = open(descriptor, "ab", buffering=0)  # noqa: SIM115 - see close
         return self.file
 
     def flush(self, file: FileIO) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
-from t2vgan.utils.files import remove_temporary_files
+from t2vgan.utils.files import open_plain, remove_temporary_files
 
 LOCK_NAME = ".lock"
 TIMEOUT_SECONDS = 10.0  # a run whose launcher was killed may just be saving
@@ -37,8 +37,8 @@ def lock_run_dir(context: DistributedContext, run_dir: Path) -> Iterator[None]:
 
         def lock() -> str:
             owner = stack.enter_context(locked(run_dir))
-            for folder in (run_dir, run_dir / "samples"):
-                remove_temporary_files(folder)
+            for folder in ("", "samples", "heartbeats"):
+                remove_temporary_files(run_dir / folder)
             return owner
 
         owner = context.run_on_main(lock)
@@ -52,9 +52,11 @@ def locked(run_dir: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[
 
     Raises:
         UserError: another process holds it, and did not release it in time.
+        OSError: the lock is a link, or cannot be written.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    with open(run_dir / LOCK_NAME, "a+") as file:  # closing it releases the lock
+    descriptor = open_plain(run_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    with open(descriptor, "a+") as file:  # closing it releases the lock
         deadline = time.monotonic() + timeout_seconds
         while not try_lock(file.fileno(), run_dir):
             file.seek(0)

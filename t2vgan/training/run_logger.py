@@ -60,8 +60,13 @@ class RunLogger:
             precision=precision,
         ) | {"schedule_lengths": schedule_lengths}
         step = self.clock.step
-        self.context.run_on_main(lambda: write_run_files(self.config, environment))
-        self.context.run_on_main(lambda: self.log_file.truncate_after(step if step else -1))
+
+        def open_files() -> None:
+            write_run_files(self.config, environment)
+            self.log_file.truncate_after(step if step else -1)
+            self.log_file.open()
+
+        self.context.run_on_main(open_files)
         order = f" with data order {rollbacks}" if rollbacks else ""
         if step or rollbacks:
             self.log_event(f"resumed at step {step} of {self.config.run_dir}{order}")

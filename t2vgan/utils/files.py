@@ -1,26 +1,35 @@
-"""Write files atomically: temporary name, fsync, rename."""
+"""Write files atomically, and never through a link.
 
+A folder may be shared with others. Temporary files have random names and are created as new ones,
+their modes are the umask's, and a file that is opened by a fixed name must be a plain one.
+"""
+
+import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+TEMPORARY_PREFIX = ".tmp-"
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a hidden temporary path; on success rename it to `path`.
+    """Yield a hidden temporary file's path; on success rename it to `path`.
 
     The temporary file keeps the final suffix, so that writers which choose a format by suffix
     work. On an exception it is removed and whatever `path` held before is untouched.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{secrets.token_hex(8)}{path.suffix}"
+    temporary = create_temporary(path)
+    mode = file_mode(temporary)
     try:
         yield temporary
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)  # some writers put a file of their own mode in its place
         fsync_path(temporary)
         os.replace(temporary, path)
         fsync_path(path.parent)
@@ -28,11 +37,59 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def create_temporary(path: Path) -> Path:
+    """Create an empty file beside `path`, of its suffix."""
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{path.suffix}"
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+    return temporary
+
+
+def create_temporary_folder(parent: Path) -> Path:
+    """Create an empty folder in `parent`, with the umask's mode."""
+    temporary = parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    temporary.mkdir()
+    return temporary
+
+
+def file_mode(path: Path) -> int:
+    """Return the mode of files, as the umask gave it to `path`."""
+    return stat.S_IMODE(path.stat().st_mode) & 0o666
+
+
 def remove_temporary_files(folder: Path) -> None:
     """Remove the files of killed writers; no process may be writing here."""
-    for leftover in folder.glob(".tmp-*"):
-        if not leftover.is_dir():
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        if leftover.is_symlink() or not leftover.is_dir():
             leftover.unlink(missing_ok=True)
+
+
+def open_plain(path: Path, flags: int) -> int:
+    """Open a plain file by its own name; return the descriptor.
+
+    With O_CREAT a new file gets the umask's mode.
+
+    Raises:
+        NotPlainFileError: the path is a link, a pipe, a folder or the like.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        # The last two are those of a pipe or a socket, and of a folder.
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise NotPlainFileError(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotPlainFileError(path)
+    return descriptor
+
+
+class NotPlainFileError(OSError):
+    """A path holds a link, a pipe or the like."""
+
+    def __init__(self, path: Path) -> None:
+        reason = "is a link, a pipe, a folder or the like, and no plain file; move it away"
+        super().__init__(errno.ELOOP, reason, str(path))
 
 
 def atomic_write_bytes(path: Path | str, data: bytes) -> None:
@@ -59,6 +116,9 @@ def fsync_path(path: Path) -> None:
 def replace_file(path: Path, text: str) -> None:
     """Write a small file atomically, without fsync."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{path.name}"
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    temporary = create_temporary(path)
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

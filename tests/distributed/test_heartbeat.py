@@ -76,3 +76,32 @@ def test_a_folder_that_cannot_be_written_stops_nothing(fast, tmp_path):
     with Heartbeat(tmp_path, rank=0, world_size=1) as beat:
         time.sleep(0.1)
         assert beat.thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"7", b"[" * 50_000, b"\xff\xfe", b'{"step": "seven", "host": [], "pid": null}',
+        b'{"seconds": {}, "doing": 3}', b'{"host": "\\u001b[2J", "doing": "\\ud800"}',
+    ],
+)  # fmt: skip
+def test_whatever_stands_in_another_ranks_file_is_one_line(content, fast, tmp_path):
+    path = heartbeat_path(tmp_path, 1)
+    path.parent.mkdir()
+    beat = Heartbeat(tmp_path, rank=0, world_size=2)
+    path.write_bytes(content)
+    beat._read_others(time.monotonic())
+    report = beat.report()
+    assert "rank 1 (" in report
+    assert report.isprintable()
+
+
+def test_files_of_other_names_are_left_where_they_are(fast, tmp_path):
+    folder = heartbeat_path(tmp_path, 0).parent
+    folder.mkdir()
+    names = ("rank_x.json", "rank_.json", "rank_\u0663.json", "rank_1e3.json")
+    for name in names:
+        (folder / name).write_text("{}")
+    with Heartbeat(tmp_path, rank=0, world_size=1):
+        pass
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)

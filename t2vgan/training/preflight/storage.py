@@ -34,7 +34,8 @@ def check_folder(context: DistributedContext, config: Config) -> Finding:
     problem = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        own.write_text(f"{token} of rank {context.rank}")
+        with open(own, "x") as file:
+            file.write(f"{token} of rank {context.rank}")
     except OSError as error:
         problem = format_error(error)
     written = context.gather_objects(problem)  # every rank has written from here on
