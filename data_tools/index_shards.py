@@ -46,12 +46,13 @@ def index_shards(
     """
     from t2vgan.data.shards import MANIFEST_NAME, Manifest, fingerprint, write_manifest
 
-    tars = sorted(folder.glob("*.tar"))
+    tars = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
     if not tars:
-        raise UserError(f"{folder} holds no .tar; give a folder of webdataset tars")
+        raise UserError(f"{folder} holds no .tar; give a folder of webdataset tars, not compressed")
     if (folder / MANIFEST_NAME).exists():
         raise UserError(f"{folder} has a {MANIFEST_NAME} already; remove it to index the tars anew")
     _check_names(tars)
+    _check_archives(tars)
     geometry, rate = _detect(tars, num_frames, fps)
     indexer = Indexer(geometry)
     shards = tuple(indexer.entries(tars))
@@ -143,6 +144,26 @@ def _check_names(tars: list[Path]) -> None:
                 f"{escape_control_chars(str(path))}: rename it; a shard's name holds letters,"
                 " digits, '.', '_' and '-' only, at most 200, and begins with none of '.' and '-'"
             ) from None
+
+
+def _check_archives(tars: list[Path]) -> None:
+    """Raise UserError for tars that a loader cannot read whole."""
+    from t2vgan.data.tar import ShardError, check_archive
+    from t2vgan.utils.untrusted import open_file
+
+    problems = []
+    for path in tars:
+        with open_file(path) as file:
+            try:
+                check_archive(file, path)
+            except ShardError as error:
+                problems.append(str(error))
+    if problems:
+        console.show_some(problems[1:])
+        raise UserError(
+            f"{len(problems)} of {len(tars)} tars cannot be indexed, such as {problems[0]}; mend or"
+            " remove them"
+        )
 
 
 def _detect(

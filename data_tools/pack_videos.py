@@ -90,7 +90,7 @@ class PackOptions:
     max_bad_fraction: float = 0.1
     """Stop with exit code 1 when more than this share of the rows has failed."""
     allow_local: bool = False
-    """Let a list name files outside its own folder."""
+    """Let lists and links lead to files outside the source's folder."""
     allow_private_hosts: bool = False
     """Let a list name web addresses of this machine and of private networks."""
     timeout_seconds: float = 120.0
@@ -165,7 +165,8 @@ def make_plan(options: PackOptions) -> "PackPlan":
     location = as_location(options.source)
     if absolute(options.out) == absolute(location):
         raise UserError(f"--out {options.out} is the source; name a folder of its own")
-    source = read_source(location, Columns(options.video_column, options.prompt_column))
+    columns = Columns(options.video_column, options.prompt_column)
+    source = read_source(location, columns, allow_local=options.allow_local)
     stride = options.stride or options.num_frames / options.fps
     clips = ClipSettings.from_config({**vars(options), "stride": stride}, geometry)
     limits = Limits(
@@ -186,6 +187,7 @@ def format_plan(plan: "PackPlan", task: "Task") -> list[str]:
     from t2vgan.data.shards import fingerprint
 
     from .build.protocol import identity_of
+    from .videos.accounting import format_passed_over
 
     header = plan.header
     mine = task.indexes(header.num_shards)
@@ -197,7 +199,7 @@ def format_plan(plan: "PackPlan", task: "Task") -> list[str]:
     ]
     if task.count > 1:
         lines.append(f"task {task.index} of {task.count}: {len(mine)} shards, {list(mine)[:8]} ...")
-    return lines
+    return lines + format_passed_over(plan.source.passed_over)
 
 
 def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
@@ -214,6 +216,9 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
     from .build.runner import complete, format_summary, is_complete
     from .videos import accounting
 
+    passed_over = plan.source.passed_over
+    for line in accounting.format_passed_over(passed_over):
+        print(line)
     remake = _shards_to_retry(plan, out) if options.retry_failed else set()
     if not remake and is_complete(plan, out):
         manifest = load_manifest(out.folder)
@@ -232,6 +237,7 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
             engine=select_engine(options),
         )
     except accounting.TooManyBadRows as error:
+        accounting.write_passed_over(out, passed_over)
         made = bad_rows.shards
         print("\n".join(accounting.format_counts(made, sum(plan.size_of(b.index) for b in made))))
         print("\n".join(accounting.format_failures(made)))
@@ -240,6 +246,7 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
             file=sys.stderr,
         )
         return 1
+    accounting.write_passed_over(out, passed_over)
     mine = [built[index] for index in task.indexes(plan.header.num_shards)]
     print("\n".join(accounting.format_counts(mine, my_rows)))
     if task.count > 1:

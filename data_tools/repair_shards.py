@@ -91,7 +91,7 @@ def _plan_packing(
 
     if not source:
         raise UserError("--source: name the videos that this data set was packed from")
-    found = read_source(source, Columns(*columns))
+    found = read_source(source, Columns(*columns), allow_local=allowed["allow_local"])
     clips = ClipSettings.from_config(manifest.builder_config, manifest.geometry)
     if found.sha256 != manifest.builder_config[INPUT_LIST]:
         raise UserError(

@@ -17,6 +17,7 @@ from t2vgan.data.manifest import (
 )
 from t2vgan.data.remote import RemoteFolder
 from t2vgan.errors import UserError
+from t2vgan.utils.files import atomic_write_bytes
 from t2vgan.utils.urls import as_location, is_url, redact_url
 
 from .journal import (
@@ -70,6 +71,10 @@ class Destination:
 
     def record(self, header: BuildHeader, built: BuiltShard) -> None:
         """Record the result of a shard where later runs read it."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file."""
+        atomic_write_bytes(self.folder / name, data)
 
     def publish(self) -> None:
         """Move the files in `folder` to the destination, the manifest last."""
@@ -173,6 +178,9 @@ class RemoteDestination(Destination):
     def record(self, header: BuildHeader, built: BuiltShard) -> None:
         text = f"{header.model_dump_json()}\n{built.model_dump_json()}\n"
         _remote(self._url).write(_journal_of(built), text.encode())
+
+    def write(self, name: str, data: bytes) -> None:
+        _remote(self._url).write(name, data)
 
     def publish(self) -> None:
         remote = _remote(self._url)

@@ -1,19 +1,42 @@
 """Account for all rows: with clips, filtered or failed."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from t2vgan.data.shards import Manifest
 from t2vgan.utils.console import escape_control_chars
 
+from ..build.destination import Destination
 from ..build.protocol import BuiltShard, Failure
 from .plan import FILTERS
+from .rows import PassedOver
 
 MAX_LISTED = 100
+PASSED_OVER_NAME = "passed_over.jsonl"
 
 
 class TooManyBadRows(Exception):  # noqa: N818 (a limit that the user set)
     """More rows failed than --max-bad-fraction allows."""
+
+
+def format_passed_over(passed_over: Iterable[PassedOver]) -> list[str]:
+    """Format the reasons why files are no rows, one per line."""
+    by_reason: dict[str, list[str]] = {}
+    for entry in passed_over:
+        by_reason.setdefault(entry.reason, []).append(entry.path)
+    return [
+        escape_control_chars(f"{len(paths):9d} not taken: {reason}, e.g. {paths[0]}")
+        for reason, paths in sorted(by_reason.items())
+    ]
+
+
+def write_passed_over(out: Destination, passed_over: list[PassedOver]) -> None:
+    """Write the files that are no rows, one per line, if any."""
+    lines = [json.dumps(asdict(entry)) for entry in passed_over]
+    if lines:
+        out.write(PASSED_OVER_NAME, "".join(f"{line}\n" for line in lines).encode())
 
 
 def errors_of(built: BuiltShard) -> list[Failure]:

@@ -4,7 +4,6 @@ import errno
 import io
 import os
 import re
-import stat
 import time
 from pathlib import Path
 from typing import BinaryIO
@@ -16,12 +15,14 @@ from t2vgan.data.filesystems import (
     read_file,
     read_part,
 )
+from t2vgan.utils.untrusted import open_file
 from t2vgan.utils.urls import REMOTE_SCHEMES, host_of, is_url, redact, redact_url, scheme_of
 
 from .settings import Access, VideoError
 
 LOCAL_SCHEMES = ("file", "local")
 ATTEMPTS = 3
+NOT_REGULAR = (errno.EINVAL, errno.EISDIR, errno.ENXIO)  # a pipe or device, a folder, a socket
 
 
 def resolve(path: str, access: Access) -> str:
@@ -51,7 +52,16 @@ def resolve(path: str, access: Access) -> str:
         if path.startswith("/") or ".." in path.split("/"):
             raise VideoError("refused", f"{path[:100]!r} leads out of the source")
         return f"{access.root.rstrip('/')}/{path}"
-    return inside or _outside(os.path.realpath(os.path.join(access.root, path)), path, access)
+    return locate(path, access)
+
+
+def locate(name: str, access: Access) -> str:
+    """Return the real path of a local source's file or folder.
+
+    Raises VideoError where `..` or a link leads out of the source, without --allow-local.
+    """
+    real = os.path.realpath(os.path.join(access.root, name))
+    return _inside(name, access.root) or _outside(real, name, access)
 
 
 def open_bytes(
@@ -69,20 +79,25 @@ def open_bytes(
     if is_url(location):
         return io.BytesIO(_fetch(location, offset, size, max_bytes, private_hosts))
     try:
-        found = os.stat(location)
+        file = open_file(location)
     except OSError as error:
-        raise VideoError("missing", str(error.strerror)) from None
-    if not stat.S_ISREG(found.st_mode):  # a pipe would block for ever, a device has no end
-        raise VideoError("refused", "no regular file")
-    _check_size(found.st_size if size is None else size, max_bytes)
-    if not found.st_size:
-        raise VideoError("empty", "the file has no bytes")
-    file = open(location, "rb")  # noqa: SIM115 (the caller closes it)
-    if size is None:
-        return file
-    with file:
-        file.seek(offset)
-        return io.BytesIO(file.read(size))
+        if isinstance(error, PermissionError):
+            raise
+        reason = "refused" if error.errno in NOT_REGULAR else "missing"
+        raise VideoError(reason, str(error.strerror)) from None
+    try:
+        num_bytes = os.fstat(file.fileno()).st_size
+        _check_size(num_bytes if size is None else size, max_bytes)
+        if not num_bytes:
+            raise VideoError("empty", "the file has no bytes")
+        if size is None:
+            return file
+        with file:
+            file.seek(offset)
+            return io.BytesIO(file.read(size))
+    except BaseException:
+        file.close()
+        raise
 
 
 def _fetch(url: str, offset: int, size: int | None, max_bytes: int, private_hosts: bool) -> bytes:

@@ -2,14 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 
 from t2vgan.utils.urls import redact_url
 
 MAX_CAPTION_BYTES = 1 << 20
-VIDEO_EXTENSIONS = frozenset(
-    "mp4 m4v mov mkv webm avi mpg mpeg m2ts mts ts flv wmv asf gif ogv 3gp".split()  # noqa: SIM905
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +42,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class PassedOver:
+    """A file of a source that is no row, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Source:
     """A read input list; relative paths in it start from `root`."""
 
     root: str
     rows: list[Row]
     kind: str
+    passed_over: list[PassedOver] = field(default_factory=list)
 
     @property
     def sha256(self) -> str:

@@ -1,18 +1,21 @@
 """Read the input list of a folder, table, text file or tars."""
 
 import io
-import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from t2vgan.data.filesystems import open_filesystem
-from t2vgan.data.tar import ShardError, TarMember, read_members
+from t2vgan.data.manifest import MANIFEST_NAME, parse_manifest
 from t2vgan.errors import UserError
-from t2vgan.utils.urls import is_url
+from t2vgan.utils.untrusted import MAX_JSON_BYTES
 
-from .rows import MAX_CAPTION_BYTES, VIDEO_EXTENSIONS, Row, Source
+from ..build.journal import JOURNAL_PREFIX
+from .accounting import format_passed_over
+from .archives import COMPRESSED_SUFFIXES, is_tar, read_archives
+from .file_kinds import HEAD_BYTES, extension_of, has_video_extension, is_video, may_be_video
+from .rows import MAX_CAPTION_BYTES, PassedOver, Row, Source
+from .settings import VideoError
+from .source_folder import SourceFolder
 from .tables import Columns, csv_rows, jsonl_rows, parquet_rows, text_rows
 
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "videos.txt")
@@ -22,158 +25,153 @@ LAYOUTS = (
 )
 
 
-def read_source(source: str, columns: Columns) -> Source:
+def read_source(source: str, columns: Columns, *, allow_local: bool = False) -> Source:
     """Read the rows of a source, or raise UserError with the layouts."""
-    folder = SourceFolder(source)
+    folder = SourceFolder(source, allow_local)
     if folder.is_file(""):
-        folder.root, _, name = folder.root.rpartition("/")
-        found = _read_list(folder, name, columns)
+        found = _read_list(folder, folder.split_name(), columns)
     elif folder.is_folder():
         found = _read_folder(folder, columns)
     else:
         raise UserError(f"source {source} does not exist; give {LAYOUTS}")
     if not found.rows:
-        raise UserError(f"source {source} has no videos; give {LAYOUTS}")
+        others = "".join(f"; {line.strip()}" for line in format_passed_over(found.passed_over))
+        raise UserError(f"source {source} has no videos; give {LAYOUTS}{others}")
     return found
 
 
-class SourceFolder:
-    """A folder of files, local or in object storage."""
-
-    def __init__(self, source: str):
-        self.remote = is_url(source)
-        self.system, self.root = open_filesystem(source if self.remote else f"file://{source}")
-
-    @property
-    def url(self) -> str:
-        """The folder's path or URL, which the paths of rows start from."""
-        return self.system.unstrip_protocol(self.root) if self.remote else self.root
-
-    def is_folder(self) -> bool:
-        """Return whether the folder exists."""
-        return self.system.isdir(self.root)
-
-    def is_file(self, name: str) -> bool:
-        """Return whether a name is a regular file; a pipe would block."""
-        return self.system.isfile(self._path(name))
-
-    def names(self) -> list[str]:
-        """Return the relative paths of all files, sorted."""
-        prefix = f"{self.root.rstrip('/')}/"
-        return sorted(path.removeprefix(prefix) for path in self.system.find(self.root))
-
-    def open(self, name: str) -> BinaryIO:
-        """Open a file for reading."""
-        return self.system.open(self._path(name), "rb")
-
-    def open_text(self, name: str) -> io.TextIOWrapper:
-        """Open a text file, replacing bytes that are not UTF-8."""
-        return io.TextIOWrapper(self.open(name), "utf-8-sig", "replace", newline="")
-
-    def head(self, name: str) -> bytes:
-        """Return the first bytes of a file, enough for any caption."""
-        return self.system.cat_file(self._path(name), start=0, end=MAX_CAPTION_BYTES)
-
-    def _path(self, name: str) -> str:
-        return f"{self.root.rstrip('/')}/{name}" if name else self.root
-
-
 def _read_folder(folder: SourceFolder, columns: Columns) -> Source:
-    for name in TABLES:
-        if folder.is_file(name):
-            return _read_list(folder, name, columns)
-    names = folder.names()
-    if tars := [name for name in names if name.endswith(".tar")]:
-        if videos := _videos(names):
-            raise UserError(
-                f"source {folder.url} has tars and videos ({tars[0]}, {videos[0]}): give one kind"
-            )
-        rows = [row for tar in tars for row in _tar_rows(folder, tar)]
-        return Source(folder.url, rows, f"{len(tars)} tars")
-    return Source(folder.url, list(_caption_rows(folder, names)), "folder")
+    tables = [name for name in TABLES if folder.is_file(name)]
+    if tables:
+        others = [PassedOver(name, f"{tables[0]} is read instead") for name in tables[1:]]
+        return replace(_read_list(folder, tables[0], columns), passed_over=others)
+    names, passed_over = _leave_out_outputs(folder, *folder.list_files())
+    videos, others = _find_videos(folder, names)
+    tars = [name for name in names if is_tar(name)]
+    plain = [name for name in tars if not name.lower().endswith(COMPRESSED_SUFFIXES)]
+    if plain and videos:
+        raise UserError(
+            f"source {folder.url} has tars and videos ({plain[0]}, {videos[0]}): give one kind"
+        )
+    if tars and not videos:
+        rows, rest = read_archives(folder, tars)
+        rest += [entry for entry in others if entry.path not in tars]
+        return Source(folder.url, rows, f"{len(tars)} tars", passed_over + rest)
+    rows, used = _read_captions(folder, names, videos)
+    rest = [entry for entry in others if entry.path not in used]
+    return Source(folder.url, rows, "folder", passed_over + rest)
+
+
+def _leave_out_outputs(
+    folder: SourceFolder, names: list[str], passed_over: list[PassedOver]
+) -> tuple[list[str], list[PassedOver]]:
+    """Pass over the data sets that this program made inside the source.
+
+    Unless the source holds nothing else. An unfinished one is known by its journal, which is
+    hidden.
+    """
+    tars = {str(PurePosixPath(name).parent) for name in names if is_tar(name)} - {"."}
+    made = set()
+    for name in [*names, *(entry.path for entry in passed_over)]:
+        parent, filename = str(PurePosixPath(name).parent), PurePosixPath(name).name
+        if parent in tars and (
+            filename.startswith(JOURNAL_PREFIX)
+            or (filename == MANIFEST_NAME and _is_manifest(folder, name))
+        ):
+            made.add(parent)
+    kept = [name for name in names if str(PurePosixPath(name).parent) not in made]
+    if not any(is_tar(name) or has_video_extension(name) for name in kept):
+        return names, passed_over
+    reason = "of a data set that t2vgan made inside the source"
+    outputs = [PassedOver(name, reason) for name in sorted({*names} - {*kept})]
+    return kept, passed_over + outputs
+
+
+def _is_manifest(folder: SourceFolder, name: str) -> bool:
+    try:
+        parse_manifest(folder.read_head(name, MAX_JSON_BYTES), name)
+    except (UserError, VideoError, OSError):
+        return False
+    return True
+
+
+def _find_videos(folder: SourceFolder, names: list[str]) -> tuple[list[str], list[PassedOver]]:
+    """Return the videos, by name or content, and the other files."""
+    videos, others = [], []
+    for name in names:
+        reason = "no video"
+        try:
+            if has_video_extension(name) or (
+                may_be_video(name) and is_video(folder.read_head(name, HEAD_BYTES))
+            ):
+                videos.append(name)
+                continue
+        except (VideoError, OSError) as error:
+            reason = f"cannot be read: {_format(error)}"
+        others.append(PassedOver(name, "a text without a video" if _is_text(name) else reason))
+    return videos, others
+
+
+def _read_captions(
+    folder: SourceFolder, names: list[str], videos: list[str]
+) -> tuple[list[Row], set[str]]:
+    """Return a row per video, and the captions read: NAME.txt, or NAME.mp4.txt."""
+    from tqdm import tqdm
+
+    captions = {_stem(name): name for name in reversed(names) if _is_text(name)}
+    rows, used = [], set()
+    for name in tqdm(videos, desc="reading captions", unit=" files", delay=0.5):
+        stems = (_stem(name), name) if has_video_extension(name) else (name, _stem(name))
+        caption = next((captions[stem] for stem in stems if stem in captions), None)
+        if caption is None:
+            rows.append(Row(name, problem=f"no caption: {_stem(name)}.txt is not there"))
+            continue
+        used.add(caption)
+        try:
+            rows.append(Row(name).with_caption(folder.read_head(caption, MAX_CAPTION_BYTES)))
+        except (VideoError, OSError) as error:
+            rows.append(Row(name, problem=f"no caption: {caption}: {_format(error)}"))
+    return rows, used
+
+
+def _is_text(name: str) -> bool:
+    return extension_of(name) == "txt"
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def _format(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _read_list(folder: SourceFolder, name: str, columns: Columns) -> Source:
+    if name.lower().endswith(COMPRESSED_SUFFIXES):
+        raise UserError(f"source {name}: compressed; unpack it to a plain .tar")
+    if is_tar(name):
+        rows, passed_over = read_archives(folder, [name])
+        return Source(folder.url, rows, name, passed_over)
+    with folder.open_list(name) as file:
+        return Source(folder.url, _list_rows(folder, name, file, columns), name)
+
+
+def _list_rows(folder: SourceFolder, name: str, file: BinaryIO, columns: Columns) -> list[Row]:
     suffix = PurePosixPath(name).suffix.lower()
-    if suffix == ".tar":
-        return Source(folder.url, list(_tar_rows(folder, name)), name)
     if suffix == ".parquet":
-        with folder.open(name) as file:
-            return Source(folder.url, list(parquet_rows(file, name, columns)), name)
-    with folder.open_text(name) as lines:
-        if suffix == ".csv":
-            rows = list(csv_rows(lines, name, columns))
-        elif suffix == ".jsonl":
-            rows = list(jsonl_rows(lines, name, columns))
-        elif suffix == ".txt":
-            if not folder.is_file("prompts.txt"):
-                raise UserError(f"{name} lists videos, but prompts.txt is not beside it")
-            with folder.open_text("prompts.txt") as prompts:
-                rows = text_rows(lines.read(), prompts.read(), name)
-        else:
-            raise UserError(
-                f"source {name}: must end in .csv, .jsonl, .parquet, .txt or .tar; of videos, give"
-                " their folder"
-            )
-    return Source(folder.url, rows, name)
-
-
-def _caption_rows(folder: SourceFolder, names: list[str]) -> Iterator[Row]:
-    """Yield a row per video, its caption from NAME.txt."""
-    from tqdm import tqdm
-
-    captions = {str(PurePosixPath(name).with_suffix("")): name for name in reversed(names)
-                if PurePosixPath(name).suffix.lower() == ".txt"}  # fmt: skip
-    for name in tqdm(_videos(names), desc="reading captions", unit=" files", delay=0.5):
-        stem = str(PurePosixPath(name).with_suffix(""))
-        if stem in captions and folder.is_file(captions[stem]):
-            yield Row(name).with_caption(folder.head(captions[stem]))
-        else:
-            yield Row(name, problem=f"no caption: {stem}.txt is not there")
-
-
-def _videos(names: list[str]) -> list[str]:
-    return [n for n in names if PurePosixPath(n).suffix.lower()[1:] in VIDEO_EXTENSIONS]
-
-
-def _tar_rows(folder: SourceFolder, name: str) -> Iterator[Row]:
-    """Yield a row per video of a webdataset tar (video2dataset's layout).
-
-    The caption is the .txt member, else `caption` in the .json.
-    """
-    with folder.open(name) as file:
-        key = ""
-        members: dict[str, tuple[TarMember, bytes]] = {}
-        try:
-            for member in read_members(file, name):
-                parent, slash, filename = member.name.rpartition("/")
-                stem, _, extension = filename.partition(".")
-                if (found := parent + slash + stem) != key:
-                    yield from _sample_row(name, members)
-                    key, members = found, {}
-                extension = extension.lower()
-                text = extension in ("txt", "json")
-                data = file.read(min(member.size, MAX_CAPTION_BYTES)) if text else b""
-                members.setdefault(extension, (member, data))
-            yield from _sample_row(name, members)
-        except ShardError as error:  # what was read before it is kept
-            yield from _sample_row(name, members)
-            yield Row(name, problem=f"{' '.join(str(error).split())}; the rest is not read")
-
-
-def _sample_row(name: str, members: dict[str, tuple[TarMember, bytes]]) -> Iterator[Row]:
-    found = next((members[e][0] for e in members if e in VIDEO_EXTENSIONS), None)
-    if found is None:
-        return
-    row = Row(name, member=found.name, offset=found.offset, size=found.size)
-    if "txt" in members:
-        yield row.with_caption(members["txt"][1])
-        return
-    try:
-        caption: Any = json.loads(members["json"][1])["caption"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        caption = None
-    if isinstance(caption, str):
-        yield replace(row, prompt=caption)
-    else:
-        yield replace(row, problem="no caption: neither .txt nor `caption` in .json")
+        return list(parquet_rows(file, name, columns))
+    lines = io.TextIOWrapper(file, "utf-8-sig", "replace", newline="")
+    if suffix == ".csv":
+        return list(csv_rows(lines, name, columns))
+    if suffix == ".jsonl":
+        return list(jsonl_rows(lines, name, columns))
+    if suffix == ".txt":
+        if not folder.is_file("prompts.txt"):
+            raise UserError(f"{name} lists videos, but prompts.txt is not beside it")
+        with folder.open_list("prompts.txt") as prompts:
+            text = io.TextIOWrapper(prompts, "utf-8-sig", "replace", newline="").read()
+        return text_rows(lines.read(), text, name)
+    raise UserError(
+        f"source {name}: must end in .csv, .jsonl, .parquet, .txt or .tar; of videos, give their"
+        " folder"
+    )

@@ -32,7 +32,13 @@ from t2vgan.data.manifest import (
     write_manifest,
 )
 from t2vgan.data.pixel_sums import PixelSums, add_sums, sum_pixels
-from t2vgan.data.tar import READ_BUFFER_BYTES, ShardError, open_tar_writer, read_members
+from t2vgan.data.tar import (
+    MAX_MEMBER_BYTES,
+    READ_BUFFER_BYTES,
+    ShardError,
+    open_tar_writer,
+    read_members,
+)
 from t2vgan.tokenizer import has_words
 from t2vgan.utils.files import atomic_path, sha256_of
 
@@ -65,6 +71,8 @@ __all__ = [
 METADATA_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 Storage = Literal["strip-webp", "strip-jpg", "mp4"]
 MOVIE_EXTENSION = "mp4"
+MAX_SAMPLE_BYTES = MAX_MEMBER_BYTES  # of all members together, which are read at once
+MAX_SAMPLE_MEMBERS = 100
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -197,9 +205,10 @@ def iter_shard_samples(
     The bytes of skipped samples are not read. Members belong together while their names agree up to
     the first dot of the file name, as in webdataset; names without a dot belong to no sample.
     `path` is for error messages; the file is closed in the end. Raises ShardError when the tar is
-    damaged, truncated (at a member boundary too) or holds anything but regular files.
+    damaged, truncated (at a member boundary too) or holds anything but regular files, and for a
+    sample of too many members or bytes.
     """
-    key, index = "", -1  # of the current sample
+    key, index, num_bytes = "", -1, 0  # of the current sample
     members: dict[str, bytes] = {}
     with file:
         for member in read_members(file, path):
@@ -210,9 +219,15 @@ def iter_shard_samples(
             if (member_key := folder + slash + stem) != key:
                 if members:
                     yield EncodedSample(key, members)
-                key, index, members = member_key, index + 1, {}
+                key, index, num_bytes, members = member_key, index + 1, 0, {}
             if index < skip:
                 continue
+            num_bytes += member.size
+            if num_bytes > MAX_SAMPLE_BYTES or len(members) == MAX_SAMPLE_MEMBERS:
+                raise ShardError(
+                    f"{path}: sample {key!r} has more than {MAX_SAMPLE_BYTES} bytes, or more than"
+                    f" {MAX_SAMPLE_MEMBERS} members; the limits of a sample"
+                )
             extension = extension.lower()
             if extension in members:
                 raise ShardError(f"{path}: sample {key!r} has two members of type {extension!r}")

@@ -1,30 +1,31 @@
-"""Read tar archives strictly and fast, and write them reproducibly.
+"""Read tar archives fast, and write them reproducibly.
 
 Reading: Python's `tarfile` takes about 40 us for a member, more than decoding the member takes, and
 accepts an archive that is cut off at a member's end. A shard needs very little of tar: regular
 files in 512-byte blocks (POSIX.1-1988 ustar), plus the two ways of storing a long name. Links,
 devices and paths that lead out of the archive are refused, and a missing end marker is an error.
+
+A shard is read strictly: the first fault ends it (`read_members`). An archive that others made is
+read as far as it can be: a member that cannot be used is named and the next one follows; where no
+header is, the next sound one is searched, as GNU tar does; and what follows the end marker is read
+too, as with its option --ignore-zeros (`scan_members`).
 """
 
+import os
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
+from t2vgan.data.tar_scanner import BadMember, DamagedTar, LostPart, TarMember, TarScanner
 from t2vgan.errors import UserError
 
 if TYPE_CHECKING:
     from webdataset import TarWriter
 
-BLOCK = 512
-ZERO_BLOCK = bytes(BLOCK)
 MAX_MEMBER_BYTES = 1 << 28
-MAX_EXTENSION_BYTES = 1 << 16  # a long name or a PAX header
-REGULAR_TYPES = b"0\x007"
 READ_BUFFER_BYTES = 1 << 18
-ADLER_MODULUS = 65521  # Adler-32 (RFC 1950) keeps the sum of its bytes in its lower half
 
 
 class ShardError(UserError):
@@ -32,14 +33,6 @@ class ShardError(UserError):
 
     The message names the shard and the reason.
     """
-
-
-class TarMember(NamedTuple):
-    """A regular file of an archive, and where its bytes lie."""
-
-    name: str
-    offset: int
-    size: int
 
 
 def open_tar_writer(file: BinaryIO) -> "TarWriter":
@@ -69,102 +62,54 @@ def _import_webdataset() -> ModuleType:
 def read_members(file: BinaryIO, path: Path | str) -> Iterator[TarMember]:
     """Yield the regular files of a seekable tar in order.
 
-    The file's position is then at the member's bytes. The caller may read `member.size` bytes or
-    none: the next header is found by its offset. `path` is for error messages. Raises ShardError.
+    What follows the end marker is not read. The file's position is at the member's bytes: the
+    caller may read `member.size` of them or none, as the next header is found by its offset. `path`
+    is for error messages. Raises ShardError.
     """
-    total = file.seek(0, 2)
-    position = 0
-    name = size = None  # from extension blocks, about the member that follows them
-    while True:
-        file.seek(position)
-        block = file.read(BLOCK)
-        if len(block) < BLOCK or (block == ZERO_BLOCK and len(file.read(BLOCK)) < BLOCK):
-            raise ShardError(f"{path}: truncated: the tar has no end marker at byte {position}")
-        if block == ZERO_BLOCK:
-            return
-        kind, member = _parse_header(block, position, path)
-        if name is not None or size is not None:
-            member = TarMember(
-                name or member.name, member.offset, member.size if size is None else size
-            )
-        _check_size(kind, member, total, path)
-        position = member.offset + -(-member.size // BLOCK) * BLOCK
-        if kind in REGULAR_TYPES:
-            _check_name(member.name, path)
-            yield member
-        elif kind == b"x":
-            name, size = _parse_pax(file.read(member.size), name, size, path)
-            continue
-        elif kind == b"L":
-            name = _text(file.read(member.size).rstrip(b"\0"), path)
-            continue
-        elif kind not in b"g5":
-            raise ShardError(f"{path}: {member.name!r} is no regular file (tar type {kind!r})")
-        name = size = None
+    return _read_strictly(TarScanner(file, MAX_MEMBER_BYTES), path)
 
 
-def _parse_header(block: bytes, position: int, path: Path | str) -> tuple[bytes, TarMember]:
-    """Check a header block's checksum; return its type flag and member."""
+def _read_strictly(scanner: TarScanner, path: Path | str) -> Iterator[TarMember]:
     try:
-        expected = int(block[148:156].split(b"\0", 1)[0], 8)
-        size = int(block[124:136].strip(b" \0") or b"0", 8)
-    except ValueError:
-        raise ShardError(f"{path}: no tar header at byte {position}") from None
-    if (_byte_sum(block) - _byte_sum(block[148:156]) + 8 * ord(" ") - expected) % ADLER_MODULUS:
-        raise ShardError(f"{path}: damaged tar header at byte {position} (checksum)")
-    name = block[:100].split(b"\0", 1)[0]
-    if block[257:263] == b"ustar\0" and block[345]:
-        name = block[345:500].split(b"\0", 1)[0] + b"/" + name
-    return block[156:157], TarMember(_text(name, path), position + BLOCK, size)
+        while (found := scanner.next()) is not None:
+            if isinstance(found, BadMember):
+                raise ShardError(f"{path}: {found.name!r} {found.problem}")
+            if not _is_utf8(found.name):
+                raise ShardError(f"{path}: member name {os.fsencode(found.name)!r} is not UTF-8")
+            yield found
+    except DamagedTar as damage:
+        raise ShardError(f"{path}: {damage}") from None
 
 
-def _byte_sum(block: bytes) -> int:
-    """Sum bytes modulo ADLER_MODULUS, many times faster than `sum`."""
-    return zlib.adler32(block, 0) & 0xFFFF
+def scan_members(file: BinaryIO) -> Iterator[TarMember | BadMember | LostPart]:
+    """Yield all that a seekable tar holds, and every fault.
+
+    Members may be of any size and have names of any bytes, decoded as `os.fsdecode` does. The
+    file's position is as in `read_members`.
+    """
+    scanner = TarScanner(file, sys.maxsize)
+    while not scanner.ended:
+        try:
+            found = scanner.next() or scanner.skip_zeros()
+        except DamagedTar as damage:
+            found = scanner.skip_to_header(damage)
+        if found is not None:
+            yield found
 
 
-def _parse_pax(
-    data: bytes, name: str | None, size: int | None, path: Path | str
-) -> tuple[str | None, int | None]:
-    """Return the name and size of PAX records ("27 path=some/long/name\\n")."""
-    try:
-        while data:
-            length = int(data[: data.index(b" ")])
-            record, data = data[:length], data[length:]
-            if length < 5 or len(record) < length or not record.endswith(b"\n"):
-                raise ValueError
-            keyword, value = record[record.index(b" ") + 1 : -1].split(b"=", 1)
-            if keyword == b"path":
-                name = _text(value, path)
-            elif keyword == b"size":
-                size = int(value)
-            elif keyword.startswith(b"GNU.sparse"):
-                raise ShardError(f"{path}: sparse members are not supported")
-    except ShardError:
-        raise
-    except ValueError:
-        raise ShardError(f"{path}: damaged PAX header") from None
-    return name, size
-
-
-def _check_size(kind: bytes, member: TarMember, total: int, path: Path | str) -> None:
-    limit = MAX_EXTENSION_BYTES if kind in b"xL" else MAX_MEMBER_BYTES
-    if not 0 <= member.size <= limit:
-        raise ShardError(f"{path}: {member.name!r} claims {member.size} bytes, limit {limit}")
-    if member.offset + member.size > total:
+def check_archive(file: BinaryIO, path: Path | str) -> None:
+    """Raise ShardError unless `read_members` finds all that a tar holds."""
+    scanner = TarScanner(file, MAX_MEMBER_BYTES)
+    for _ in _read_strictly(scanner, path):
+        pass
+    if hole := scanner.skip_zeros():
+        raise ShardError(f"{path}: {hole.problem}")
+    if not scanner.ended:
         raise ShardError(
-            f"{path}: truncated inside {member.name!r}: "
-            f"{member.size} bytes expected, {max(0, total - member.offset)} found"
+            f"{path}: {scanner.total - scanner.position} bytes follow the end marker, which no"
+            " reader of shards sees; unpack it with `tar --ignore-zeros`, and make it anew"
         )
 
 
-def _check_name(name: str, path: Path | str) -> None:
-    if name.startswith("/") or ".." in name.split("/"):
-        raise ShardError(f"{path}: member name {name!r} leads out of the archive")
-
-
-def _text(raw: bytes, path: Path | str) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise ShardError(f"{path}: member name {raw!r} is not UTF-8") from None
+def _is_utf8(name: str) -> bool:
+    return name.isascii() or not any("\udc80" <= character <= "\udcff" for character in name)

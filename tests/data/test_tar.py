@@ -87,7 +87,7 @@ def with_size(size_field: bytes) -> bytes:
         (b"%011o\0" % (MAX_MEMBER_BYTES + 1), "limit"),
         (b"77777777777\0", "limit"),
         (b"%011o\0" % 1_000_000, "truncated inside 'a.txt': 1000000 bytes expected"),
-        (b"\x80" + b"\xff" * 11, "no tar header"),
+        (b"\x80" + b"\xff" * 11, "limit"),
         (b"-0000000004\0", "claims -4 bytes"),
     ],
 )
@@ -96,6 +96,19 @@ def test_lying_sizes_are_refused_without_reading_them(tmp_path, size_field, reas
     (tmp_path / "s.tar").write_bytes(with_size(size_field))
     with pytest.raises(ShardError, match=reason):
         list(read_samples(tmp_path / "s.tar", skip=skip))
+
+
+@pytest.mark.parametrize(
+    "extensions", [[f"{i}" for i in range(200)], ["mp4", "txt", "json"], ["mp4"]]
+)
+def test_a_sample_has_limits(tmp_path, extensions, monkeypatch):
+    """Its members are read at once: 60 of 250 MB would be 15 GB."""
+    monkeypatch.setattr("t2vgan.data.shards.MAX_SAMPLE_BYTES", 1000)
+    data = bytes(3 if len(extensions) > 100 else 1200 // len(extensions))
+    members = [member(f"a.{extension}", data) for extension in extensions]
+    (tmp_path / "s.tar").write_bytes(tar_with(*members))
+    with pytest.raises(ShardError, match=r"s\.tar: sample 'a' has more than 1000 bytes, or more"):
+        list(read_samples(tmp_path / "s.tar"))
 
 
 def test_every_truncation_is_noticed(tmp_path):

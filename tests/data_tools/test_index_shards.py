@@ -1,7 +1,9 @@
 """Test that foreign tars are indexed, and unusable samples named."""
 
+import os
 import re
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from t2vgan.data.shards import (
     write_shard,
 )
 from t2vgan.errors import UserError
+from t2vgan.utils.console import format_error
 from tests.data_tools.test_data_tools import run
 from tests.support.filming import numbers_of
 from tests.support.shards import CLIP_GEOMETRY, write_dataset
@@ -118,6 +121,38 @@ def test_indexing_says_what_it_lacks(tmp_path, members, message):
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def add_bytes(path: Path) -> None:
+    path.write_bytes(path.read_bytes() * 2)
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (add_bytes, "bytes follow the end marker"),
+        (make_pipe, "not a regular file"),
+        (lambda path: os.truncate(path, 1024), "truncated"),
+    ],
+)
+def test_a_tar_that_a_loader_would_read_in_part_is_refused(tmp_path, damage, message):
+    samples = [
+        encode_sample(f"a{i}", np.zeros(CLIP_GEOMETRY.shape, np.uint8), "x", {"num_frames": 4})
+        for i in range(2)
+    ]
+    for name in ("a.tar", "b.TAR"):
+        write_shard(tmp_path / name, samples)
+    damage(tmp_path / "b.TAR")
+    with pytest.raises((UserError, OSError)) as error:
+        index_shards(tmp_path)
+    assert "b.TAR" in format_error(error.value)
+    assert message in format_error(error.value)
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def test_the_page_shows_hostile_prompts_as_text(tmp_path):

@@ -1,0 +1,293 @@
+"""Read the rows of tars, and count what is lost of them.
+
+A caption belongs to the video whose name it has up to the extension, or up to the first dot (the
+key of webdataset), among the members that follow each other with one key. In a tar whose members
+are not in order it is searched in the whole tar, as long as one member only has that name.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import PurePosixPath
+from statistics import median_high
+from typing import Any, BinaryIO
+
+from t2vgan.data.manifest import MANIFEST_NAME, parse_manifest
+from t2vgan.data.tar import scan_members
+from t2vgan.data.tar_scanner import BadMember, LostPart
+from t2vgan.errors import UserError
+from t2vgan.utils.untrusted import MAX_JSON_BYTES, MAX_JSON_LINE_BYTES, JsonError, parse_json
+
+from .file_kinds import (
+    HEAD_BYTES,
+    extension_of,
+    find_reason_to_ignore,
+    has_video_extension,
+    is_video,
+    may_be_video,
+)
+from .rows import MAX_CAPTION_BYTES, PassedOver, Row
+from .settings import VideoError
+from .source_folder import SourceFolder
+
+CAPTION_EXTENSIONS = ("txt", "json")
+COMPRESSED = {
+    (0, b"\x1f\x8b"): "gzip",
+    (4, b"1AY&SY"): "bzip2",
+    (0, b"\xfd7zXZ"): "xz",
+    (0, b"\x28\xb5\x2f\xfd"): "zstd",
+}
+COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+MAX_LOST_ROWS = 100_000  # of one tar, whatever a manifest claims that it holds
+
+
+def is_tar(name: str) -> bool:
+    """Return whether a name is that of a tar, compressed or not."""
+    return name.lower().endswith((".tar", *COMPRESSED_SUFFIXES))
+
+
+NO_CAPTION = Row("", problem="no caption: neither .txt nor `caption` in .json")
+
+
+@dataclass
+class Member:
+    """A member of a tar, and what pairing needs of it."""
+
+    name: str
+    offset: int = 0
+    size: int | None = None
+    problem: str = ""
+    is_video: bool = False
+    caption: Row = NO_CAPTION
+    """Of a .txt or .json: its prompt, or the problem with it."""
+
+    @property
+    def key(self) -> str:
+        """The name up to the file's first dot, as in webdataset."""
+        folder, slash, filename = self.name.rpartition("/")
+        return folder + slash + filename.partition(".")[0]
+
+    @property
+    def stem(self) -> str:
+        """The name without its extension."""
+        folder, slash, filename = self.name.rpartition("/")
+        return folder + slash + (filename.rpartition(".")[0] or filename)
+
+    @property
+    def label(self) -> str:
+        """The name, its extension in lower case."""
+        return f"{self.stem}.{extension_of(self.name)}"
+
+
+@dataclass
+class Archive:
+    """A tar that was read as far as it can be."""
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    passed_over: list[PassedOver] = field(default_factory=list)
+    lost: list[LostPart] = field(default_factory=list)
+    num_bytes: int = 0
+    """Of the members."""
+
+
+def read_archives(folder: SourceFolder, names: Iterable[str]) -> tuple[list[Row], list[PassedOver]]:
+    """Return the rows of tars, lost samples included, and other members."""
+    archives = [read_archive(folder, name) for name in names]
+    expected = expected_samples(folder, archives)
+    rows = [row for archive in archives for row in (*archive.rows, *lost_rows(archive, expected))]
+    return rows, [entry for archive in archives for entry in archive.passed_over]
+
+
+def read_archive(folder: SourceFolder, name: str) -> Archive:
+    """Read a tar; what stops the reading is a lost part."""
+    archive = Archive(name)
+    try:
+        with folder.open(name) as file:
+            head = file.read(HEAD_BYTES)
+            for (offset, mark), kind in COMPRESSED.items():
+                if head.startswith(mark, offset):
+                    raise VideoError("list", f"compressed with {kind}; unpack it to a plain .tar")
+            members = list(_read_members(file, archive))
+    except (VideoError, OSError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+        archive.lost.append(LostPart(problem, 0, open_ended=True))
+        return archive
+    _pair(members, archive)
+    return archive
+
+
+def _read_members(file: BinaryIO, archive: Archive) -> Iterator[Member]:
+    """Yield an archive's members; record what is none."""
+    for found in scan_members(file):
+        if isinstance(found, LostPart):
+            archive.lost.append(found)
+        elif reason := find_reason_to_ignore(found.name):
+            archive.passed_over.append(PassedOver(f"{archive.name}/{found.name}", reason))
+        elif isinstance(found, BadMember):
+            known = has_video_extension(found.name)
+            problem = f"{archive.name}: {found.name} {found.problem}"
+            yield Member(found.name, problem=problem, is_video=known)
+        else:
+            archive.num_bytes += found.size
+            member = Member(*found, is_video=has_video_extension(found.name))
+            if extension_of(found.name) in CAPTION_EXTENSIONS:
+                member.caption = _read_caption(file, member)
+            elif may_be_video(found.name):
+                member.is_video = is_video(file.read(min(found.size, HEAD_BYTES)))
+            yield member
+
+
+def _read_caption(file: BinaryIO, member: Member) -> Row:
+    """Return a row with a member's caption, or the problem with it."""
+    size = member.size or 0
+    if extension_of(member.name) == "txt":
+        return Row("").with_caption(file.read(min(size, MAX_CAPTION_BYTES)))
+    if size > MAX_JSON_LINE_BYTES:
+        found = f"{member.name} has {size} bytes, limit {MAX_JSON_LINE_BYTES}"
+        return Row("", problem=f"no caption: {found}")
+    try:
+        record: Any = parse_json(file.read(size))
+    except JsonError as error:
+        return Row("", problem=f"no caption: {member.name}: {error}")
+    caption = record.get("caption") if isinstance(record, dict) else None
+    if isinstance(caption, str):
+        return Row("", prompt=caption[:MAX_CAPTION_BYTES])
+    if caption is None:
+        return NO_CAPTION
+    found = f"a JSON {type(caption).__name__}, must be a text"
+    return Row("", problem=f"no caption: `caption` in {member.name} is {found}")
+
+
+def _pair(members: list[Member], archive: Archive) -> None:
+    """Add a row for each video, with its caption."""
+    samples = [list(group) for _, group in groupby(members, key=lambda member: member.key)]
+    strays: defaultdict[str, list[Member]] = defaultdict(list)  # captions beside no video
+    for sample in samples:
+        if not any(member.is_video for member in sample):
+            for member in sample:
+                strays[member.label].append(member)
+    wanted: Counter[str] = Counter()
+    rows: list[tuple[Member, Member | None]] = []
+    for sample in samples:
+        beside = defaultdict(list)
+        for member in sample:
+            beside[member.label].append(member)
+        for video in filter(lambda member: member.is_video, sample):
+            rows.append((video, _find_caption(video, beside)))
+            if rows[-1][1] is None and (stray := _find_caption(video, strays)):
+                wanted[stray.label] += 1
+    used = set()
+    for video, caption in rows:
+        if caption is None and (stray := _find_caption(video, strays)):
+            same = max(wanted[stray.label], len(strays[stray.label]))
+            caption = stray if same == 1 else _ambiguous(stray, same)
+            used.add(stray.name)
+        archive.rows.append(_make_row(archive.name, video, caption))
+    for sample in samples:
+        names = {member.name for member in sample}
+        if not any(member.is_video for member in sample) and not names <= used:
+            problem = next((m.problem for m in sample if m.problem), "")
+            path = f"{archive.name}/{sample[0].key}"
+            archive.passed_over.append(PassedOver(path, problem or "a sample without a video"))
+
+
+def _find_caption(video: Member, members: dict[str, list[Member]]) -> Member | None:
+    """Return the caption of a video among members by name."""
+    first = None
+    for stem in dict.fromkeys((video.stem, video.key)):
+        for extension in CAPTION_EXTENSIONS:
+            found = members.get(f"{stem}.{extension}", [])
+            if len(found) > 1:
+                return _ambiguous(found[0], len(found))
+            if found and not found[0].problem and not found[0].caption.problem:
+                return found[0]
+            first = first or (found[0] if found else None)
+    return first
+
+
+def _ambiguous(caption: Member, count: int) -> Member:
+    problem = f"no caption: {count} members of the tar may be it, such as {caption.name}"
+    return replace(caption, caption=Row("", problem=problem))
+
+
+def _make_row(archive: str, video: Member, caption: Member | None) -> Row:
+    row = Row(archive, member=video.name, offset=video.offset, size=video.size)
+    if video.problem:
+        return replace(row, problem=video.problem)
+    if caption is None:
+        return replace(row, problem=NO_CAPTION.problem)
+    if caption.problem:
+        return replace(row, problem=f"no caption: {caption.problem}")
+    return replace(row, prompt=caption.caption.prompt, problem=caption.caption.problem)
+
+
+def expected_samples(folder: SourceFolder, archives: list[Archive]) -> dict[str, tuple[int, str]]:
+    """Return how many samples damaged archives should hold, and what says so.
+
+    That is the manifest or video2dataset's statistics beside it, else the usual number of the
+    sound archives.
+    """
+    found = {}
+    sound = [len(archive.rows) for archive in archives if archive.rows and not archive.lost]
+    for archive in archives:
+        if not archive.lost:
+            continue
+        counted = _counted_in_manifest(folder, archive.name) or _counted_by_video2dataset(
+            folder, archive.name
+        )
+        if counted:
+            found[archive.name] = counted
+        elif sound:
+            found[archive.name] = median_high(sound), "as its neighbours"
+    return found
+
+
+def _counted_in_manifest(folder: SourceFolder, name: str) -> tuple[int, str] | None:
+    parent, slash, filename = name.rpartition("/")
+    manifest_name = f"{parent}{slash}{MANIFEST_NAME}"
+    with suppress(UserError, OSError, VideoError):
+        manifest = parse_manifest(folder.read_head(manifest_name, MAX_JSON_BYTES), manifest_name)
+        for entry in manifest.shards:
+            if entry.name == filename:
+                return entry.num_samples, f"by {MANIFEST_NAME}"
+    return None
+
+
+def _counted_by_video2dataset(folder: SourceFolder, name: str) -> tuple[int, str] | None:
+    statistics = f"{PurePosixPath(name).with_suffix('')}_stats.json"
+    with suppress(UserError, OSError, VideoError):
+        record = parse_json(folder.read_head(statistics, MAX_JSON_LINE_BYTES))
+        if isinstance(record, dict) and type(count := record.get("successes")) is int:
+            return count, f"by {statistics}"
+    return None
+
+
+def lost_rows(archive: Archive, expected: dict[str, tuple[int, str]]) -> Iterator[Row]:
+    """Yield a row for each sample that an archive lacks.
+
+    Where nothing says how many, a torn archive counts as having lost as many as it holds, and bytes
+    that are no members as many as would fit into them.
+    """
+    if not archive.lost:
+        return
+    num_found = len(archive.rows)
+    if archive.name in expected:
+        count, source = expected[archive.name]
+        num_lost = count - num_found
+        note = f"holds {num_found} of {count} samples ({source})"
+    else:
+        num_lost = sum(_estimate(part, num_found, archive.num_bytes) for part in archive.lost)
+        num_bytes = sum(part.num_bytes for part in archive.lost)
+        note = f"how many samples are lost is unknown, at least {num_bytes} bytes"
+    for place in range(max(len(archive.lost), min(num_lost, MAX_LOST_ROWS))):
+        part = archive.lost[min(place, len(archive.lost) - 1)]
+        yield Row(archive.name, problem=f"{archive.name}: {part.problem}; {note}")
+
+
+def _estimate(part: LostPart, num_found: int, num_bytes: int) -> int:
+    if part.open_ended or not num_bytes:
+        return num_found
+    return -(-part.num_bytes * num_found // num_bytes)

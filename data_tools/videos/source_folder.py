@@ -1,0 +1,147 @@
+"""List and open the files of a source."""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from t2vgan.data.filesystems import open_filesystem, read_part
+from t2vgan.errors import UserError
+from t2vgan.utils.untrusted import open_file
+from t2vgan.utils.urls import is_url
+
+from .file_kinds import find_reason_to_ignore
+from .locations import locate
+from .rows import PassedOver
+from .settings import Access, VideoError
+
+
+class SourceFolder:
+    """A folder of files, local or in object storage.
+
+    Of a local one, links lead to files and folders outside only with --allow-local.
+    """
+
+    def __init__(self, source: str, allow_local: bool = False):
+        self.remote = is_url(source)
+        if self.remote:
+            self._system, self.root = open_filesystem(source)
+        else:
+            self.root = os.path.abspath(source)
+        self._allow_local = allow_local
+        self._named = ""  # a file that the user named, who may name a link
+
+    def split_name(self) -> str:
+        """Make the source's file its folder; return the file's name."""
+        self.root, _, self._named = self.root.rpartition("/")
+        self.root = self.root or "/"
+        return self._named
+
+    @property
+    def url(self) -> str:
+        """The folder's path or URL, which the paths of rows start from."""
+        return self._system.unstrip_protocol(self.root) if self.remote else self.root
+
+    def is_folder(self) -> bool:
+        """Return whether the folder exists."""
+        return self._system.isdir(self.root) if self.remote else os.path.isdir(self.root)
+
+    def is_file(self, name: str) -> bool:
+        """Return whether a name is a regular file; a pipe would block."""
+        path = self._path(name)
+        return self._system.isfile(path) if self.remote else os.path.isfile(path)
+
+    def list_files(self) -> tuple[list[str], list[PassedOver]]:
+        """Return the source's files, sorted, and those passed over."""
+        if self.remote:
+            prefix = f"{self.root.rstrip('/')}/"
+            names = [path.removeprefix(prefix) for path in self._system.find(self.root)]
+            passed_over = list[PassedOver]()
+        else:
+            names, passed_over = _walk(self._access)
+        reasons = {name: find_reason_to_ignore(name) for name in names}
+        passed_over += [PassedOver(name, reason) for name, reason in reasons.items() if reason]
+        return sorted(name for name in names if not reasons[name]), passed_over
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading; raise VideoError or OSError."""
+        if self.remote:
+            return self._system.open(self._path(name), "rb")
+        return open_file(self._path(name) if name == self._named else locate(name, self._access))
+
+    @contextmanager
+    def open_list(self, name: str) -> Iterator[BinaryIO]:
+        """Open a list; raise UserError or OSError."""
+        try:
+            file = self.open(name)
+        except VideoError as error:
+            raise UserError(f"source {self.url}: {error}") from None
+        with file:
+            yield file
+
+    def read_head(self, name: str, num_bytes: int) -> bytes:
+        """Return the first bytes of a file; raise VideoError or OSError."""
+        if self.remote:
+            try:
+                return read_part(self._system, self._path(name), 0, num_bytes)
+            except UserError as error:
+                raise VideoError("refused", str(error)) from None
+        with self.open(name) as file:
+            return file.read(num_bytes)
+
+    @property
+    def _access(self) -> Access:
+        return Access(self.root, self._allow_local)
+
+    def _path(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}" if name else self.root
+
+
+def _walk(access: Access) -> tuple[list[str], list[PassedOver]]:
+    """Return the paths of all files, and folders that are not listed.
+
+    Linked folders come last: none is listed twice, and a loop of links ends.
+    """
+    names: list[str] = []
+    passed_over: list[PassedOver] = []
+    folders, links = deque([""]), deque[str]()
+    seen = set[str]()
+    while folders or links:
+        if not folders:
+            link = links.popleft()
+            if reason := _refuse_link(link, access, seen):
+                passed_over.append(PassedOver(link, reason))
+                continue
+            folders.append(link)
+        folder = folders.popleft()
+        whole = os.path.join(access.root, folder)
+        if (real := os.path.realpath(whole)) in seen:
+            continue
+        if not find_reason_to_ignore(folder):  # a link may show what is hidden
+            seen.add(real)
+        try:
+            entries = sorted(os.scandir(whole), key=lambda entry: entry.name)
+        except OSError as error:
+            passed_over.append(PassedOver(folder, f"the folder cannot be read: {error.strerror}"))
+            continue
+        for entry in entries:
+            path = os.path.join(folder, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif entry.is_symlink() and entry.is_dir():
+                links.append(path)
+            else:
+                names.append(path)
+    return names, passed_over
+
+
+def _refuse_link(link: str, access: Access, seen: set[str]) -> str:
+    """Return why a linked folder is not listed, or an empty text."""
+    if reason := find_reason_to_ignore(link):
+        return reason
+    try:
+        real = locate(link, access)
+    except VideoError as error:
+        return f"a link: {error}"
+    return "a link to a folder that is listed elsewhere" if real in seen else ""

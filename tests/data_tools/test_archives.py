@@ -1,0 +1,270 @@
+"""Every sample that a tar holds, or should hold, becomes a row."""
+
+import gzip
+import json
+import os
+import random
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from t2vgan.errors import UserError
+from tests.support.sources import (
+    FILM,
+    NUM_EACH,
+    captions_of,
+    manifest_of,
+    problems_of,
+    read,
+    reasons_of,
+    samples,
+    write_tar,
+)
+
+# ---- tars that end early ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tars(tmp_path) -> Path:
+    """Two tars of twenty samples."""
+    for i in range(2):
+        write_tar(tmp_path / "tars" / f"{i}.tar", samples(NUM_EACH * i))
+    return tmp_path / "tars"
+
+
+def header_of(path: Path, name: str) -> int:
+    with tarfile.open(path) as tar:
+        return tar.getmember(name).offset
+
+
+def link(path: Path, name: str, kind: bytes = tarfile.SYMTYPE) -> None:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, "000.mp4"
+    members = [(info, b"") if n == name else (n, data) for n, data in samples(NUM_EACH)]
+    write_tar(path, members)
+
+
+def rename(path: Path, extension: str) -> None:
+    members = samples(NUM_EACH)
+    write_tar(path, [(n.replace("025", "caf\udce9"), data) for n, data in members])
+
+
+def claim_size(path: Path, size: int) -> None:
+    info = tarfile.TarInfo("025.mp4")
+    info.size = size
+    place = header_of(path, "025.mp4")
+    overwrite(path, place, info.tobuf(tarfile.GNU_FORMAT))
+
+
+def overwrite(path: Path, start: int, new: bytes) -> None:
+    data = bytearray(path.read_bytes())
+    data[start : start + len(new)] = new
+    path.write_bytes(data)
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES = {
+    "symbolic link": (lambda p: link(p, "025.mp4"), 39, 1),
+    "hard link": (lambda p: link(p, "025.mp4", tarfile.LNKTYPE), 39, 1),
+    "linked caption": (lambda p: link(p, "025.txt"), 39, 1),
+    "latin-1": (lambda p: rename(p, "mp4"), 40, 0),
+    "cut in a member": (lambda p: os.truncate(p, header_of(p, "025.mp4") + 700), 25, 15),
+    "cut between members": (lambda p: os.truncate(p, header_of(p, "026.txt")), 26, 14),
+    "no end marker": (lambda p: os.truncate(p, header_of(p, "039.mp4") + 2048), 40, 1),
+    "empty": (lambda p: os.truncate(p, 0), 20, 20),
+    "no tar": (lambda p: p.write_bytes(b"<html>not found</html>" * 99), 20, 20),
+    "damaged header": (lambda p: overwrite(p, header_of(p, "025.mp4") + 3, b"X"), 39, 1),
+    "size beyond the end": (lambda p: claim_size(p, 1 << 33), 39, 1),
+    "size too small": (lambda p: claim_size(p, 100), 40, 1),
+    "negative size": (lambda p: overwrite(p, header_of(p, "025.mp4") + 124, b"-"), 39, 1),
+    "bytes after the end": (lambda p: p.write_bytes(p.read_bytes() + b"junk" * 999), 40, 1),
+    "another tar after the end": (lambda p: p.write_bytes(p.read_bytes() * 2), 60, 0),
+    "a hole": (lambda p: overwrite(p, header_of(p, "025.txt"), bytes(7000)), 37, 3),
+    "zeros to the end": (lambda p: overwrite(p, header_of(p, "025.txt"), bytes(46080)), 25, 15),
+    "pipe": (make_pipe, 20, 20),
+    "compressed": (lambda p: p.write_bytes(gzip.compress(p.read_bytes())), 20, 20),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_tar_gives_a_row_for_every_sample_that_it_should_hold(tars, damage):
+    """40 samples in two tars, the second damaged."""
+    break_it, num_good, num_failed = DAMAGES[damage]
+    break_it(tars / "1.tar")
+    source = read(tars)
+    rows = [row for row in source.rows if not row.problem]
+    problems = problems_of(source)
+    assert (len(rows), len(problems)) == (num_good, num_failed)
+    assert {row.path for row in source.rows if row.problem} <= {"1.tar"}
+    for row in rows:
+        assert row.prompt == f"caption {row.member[:3]}".replace("caf", "025")
+
+
+def test_random_damage_loses_no_sample_silently_and_invents_no_caption(tars):
+    whole = (tars / "1.tar").read_bytes()
+    for seed in range(60):
+        rng = random.Random(seed)
+        data = bytearray(whole)
+        start = rng.randrange(len(data))
+        stop = min(len(data), start + rng.choice([1, 100, 512, 3000, 9000]))
+        kind = rng.choice(["cut", "delete", "zero", "noise", "insert"])
+        if kind == "cut":
+            del data[start:]
+        elif kind == "delete":
+            del data[start:stop]
+        elif kind == "zero":
+            data[start:stop] = bytes(stop - start)
+        elif kind == "noise":
+            data[start:stop] = rng.randbytes(stop - start)
+        else:
+            data[start:start] = rng.randbytes(stop - start)
+        (tars / "1.tar").write_bytes(data)
+        source = read(tars)
+        assert len(source.rows) >= 40, (seed, kind)
+        for name, prompt in captions_of(source).items():
+            whole_prompt = re.fullmatch(r"caption (\d{3})", prompt)
+            assert whole_prompt is None or whole_prompt[1] == name[:3], (seed, kind)
+
+
+def test_a_torn_tar_without_neighbours_lost_an_unknown_number(tmp_path):
+    path = write_tar(tmp_path / "a.tar", samples(0))
+    os.truncate(path, header_of(path, "015.mp4") + 700)
+    (*good, last) = read(path).rows[:16]
+    assert [row.problem for row in good] == [""] * 15
+    assert "how many samples are lost is unknown, at least 1104 bytes" in last.problem
+    assert len(read(path).rows) == 30, "as many as it holds: no usual limit lets them pass"
+
+
+def test_what_is_beside_a_damaged_tar_says_how_many_samples_it_held(tmp_path):
+    for name, content in {
+        "00000_stats.json": {"count": 30, "successes": 24, "failed_to_download": 6},
+        "manifest.json": manifest_of("00000.tar", 23),
+    }.items():
+        folder = tmp_path / name[:5]
+        path = write_tar(folder / "00000.tar", samples(0))
+        os.truncate(path, header_of(path, "010.txt"))
+        (folder / name).write_text(json.dumps(content))
+        expected = 24 if "stats" in name else 23
+        source = read(folder)
+        assert len(source.rows) == expected
+        assert f"holds 10 of {expected} samples (by {name})" in problems_of(source)[0]
+
+
+def test_a_claim_of_endless_samples_fills_no_memory(tmp_path):
+    path = write_tar(tmp_path / "0.tar", samples(0, 3))
+    os.truncate(path, 3000)
+    (tmp_path / "0_stats.json").write_text('{"successes": 1000000000000}')
+    assert len(read(tmp_path).rows) <= 100_003
+
+
+# ---- tars as people make them ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        (["Mr.Bean.mp4", "Mr.Bean.txt", "v1.0_a.mp4", "v1.0_a.txt"], ["Mr.Bean.mp4", "v1.0_a.mp4"]),
+        (["._a.mp4", "a.mp4", "._a.txt", "a.txt"], ["a.mp4"]),
+        (["a.mp4", "__MACOSX/a.mp4", "__MACOSX/._a.mp4", "a.txt"], ["a.mp4"]),
+        (["b.mp4", "a.mp4", "a.txt", "b.txt"], ["a.mp4", "b.mp4"]),
+        (["a.txt", "b.txt", "a.mp4", "b.mp4"], ["a.mp4", "b.mp4"]),
+        (["./a.mp4", "./a.txt"], ["./a.mp4"]),
+        (["a.MP4", "a.TXT"], ["a.MP4"]),
+        (["a.clip", "a.txt"], ["a.clip"]),
+        (["a.rgb.mp4", "a.depth.png", "a.txt"], ["a.rgb.mp4"]),
+    ],
+)
+@pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_captions_find_their_videos(tmp_path, members, expected, format):
+    contents = [(n, n[:-4].encode() if n.lower().endswith("txt") else FILM) for n in members]
+    source = read(write_tar(tmp_path / "a.tar", contents, format))
+    found = captions_of(source)
+    assert sorted(found) == expected
+    assert not problems_of(source)
+    for name, caption in found.items():
+        assert name.startswith(caption)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        ["a.mp4", "b.mp4", "a.txt", "c.mp4", "a.txt"],
+        ["a.mp4", "a.txt", "a.txt", "b.mp4", "c.mp4"],
+        ["a.mp4", "b.mp4", "a.mp4", "c.mp4", "a.txt"],
+    ],
+)
+def test_a_caption_that_may_be_anothers_is_a_failure(tmp_path, members):
+    source = read(write_tar(tmp_path / "a.tar", [(n, FILM) for n in members]))
+    assert not captions_of(source)
+    assert len(problems_of(source)) == sum(name.endswith("mp4") for name in members)
+    assert any("2 members of the tar may be it" in problem for problem in problems_of(source))
+
+
+def test_the_same_keys_in_two_parts_of_a_tar_stay_apart(tmp_path):
+    parts = [
+        write_tar(tmp_path / f"{i}", [("a.mp4", FILM), *([("a.txt", b"one")] if i == 0 else [])])
+        for i in range(2)
+    ]
+    middle = write_tar(tmp_path / "middle", [("b.mp4", FILM), ("b.txt", b"b")])
+    whole = tmp_path / "whole.tar"
+    whole.write_bytes(parts[0].read_bytes() + middle.read_bytes() + parts[1].read_bytes())
+    source = read(whole)
+    assert [(row.member, row.prompt) for row in source.rows] == [
+        ("a.mp4", "one"), ("b.mp4", "b"), ("a.mp4", ""),
+    ]  # fmt: skip
+    assert len(problems_of(source)) == 1
+
+
+def test_what_a_tar_holds_besides_is_named(tmp_path):
+    info = tarfile.TarInfo("docs")
+    info.type, info.linkname = tarfile.SYMTYPE, "/usr/share/doc"
+    members = [
+        *samples(0, 1),
+        ("b.txt", b"no video"),
+        ("c.pth", b"x"),
+        (".cache/d.mp4", FILM),
+        (info, b""),
+    ]
+    source = read(write_tar(tmp_path / "a.tar", members))
+    assert captions_of(source) == {"000.mp4": "caption 000"}
+    assert set(reasons_of(source)) == {f"a.tar/{n}" for n in ("b", "c", ".cache/d.mp4", "docs")}
+    assert "hidden" in reasons_of(source)["a.tar/.cache/d.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"caption": ["a", "b"]}, "`caption` in a.json is a JSON list, must be a text"),
+        ({"text": "x"}, "neither .txt nor `caption` in .json"),
+        ([1], "neither .txt nor"),
+    ],
+)
+def test_a_json_caption_is_a_text(tmp_path, record, message):
+    members = [("a.mp4", FILM), ("a.json", json.dumps(record).encode())]
+    (problem,) = problems_of(read(write_tar(tmp_path / "a.tar", members)))
+    assert message in problem
+    large = json.dumps({"caption": "a dog", "subtitles": ["x" * 100] * 20_000}).encode()
+    members[1] = ("a.json", large)
+    assert captions_of(read(write_tar(tmp_path / "a.tar", members))) == {"a.mp4": "a dog"}
+
+
+@pytest.mark.parametrize("name", ["A.TAR", "a::b.tar", "s3:a.tar", "a b#c?.tar"])
+def test_names_of_tars(tmp_path, name):
+    path = write_tar(tmp_path / "x::y" / name, samples(0, 2))
+    for source in (path, path.parent):
+        assert len(captions_of(read(source))) == 2
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz"])
+def test_compressed_tars_are_refused_by_name(tmp_path, name):
+    path = write_tar(tmp_path / "a.tar", samples(0, 2))
+    (tmp_path / name).write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(UserError, match="compressed; unpack it to a plain"):
+        read(tmp_path / name)
+    assert [p for p in problems_of(read(tmp_path)) if "compressed with gzip" in p]
