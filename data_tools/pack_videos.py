@@ -94,7 +94,7 @@ class PackOptions:
     allow_private_hosts: bool = False
     """Let a list name web addresses of this machine and of private networks."""
     timeout_seconds: float = 120.0
-    """Longest time for one video."""
+    """Longest time from one clip of a video to its next."""
     memory_mb: int = 2048
     """Most memory for decoding one video, beyond what the libraries take."""
     max_pixels: int = 8192 * 4320

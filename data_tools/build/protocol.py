@@ -1,7 +1,7 @@
 """Define what a build is, so that one runner finishes every kind."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -154,12 +154,15 @@ WHOLE = Task()
 
 
 def build_shard(
-    path: Path, index: int, samples: Iterable[EncodedSample], failures: tuple[Failure, ...] = ()
+    path: Path, index: int, samples: Iterable[EncodedSample], failures: Sequence[Failure] = ()
 ) -> BuiltShard:
-    """Write a shard and count its prompts and its builder's rejected tries."""
+    """Write a shard and count its prompts and its builder's rejected tries.
+
+    `failures` may grow while the samples are made.
+    """
     counts = SampleCounts()
     entry = write_shard(path, counts.count(samples))
-    return BuiltShard(index=index, entry=entry, failures=failures, **counts.result())
+    return BuiltShard(index=index, entry=entry, failures=tuple(failures), **counts.result())
 
 
 class SampleCounts:

@@ -1,5 +1,6 @@
 """Turn one row into clips, in the sandbox's child process."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -7,18 +8,12 @@ import numpy as np
 from pydantic import JsonValue
 
 from t2vgan.data.shards import EncodedSample, encode_sample
+from t2vgan.media.frames import picture_of, transfer_of
+from t2vgan.media.hdr import to_standard_range
 from t2vgan.utils.seeds import random_generator
 
-from .decoding import (
-    cut_clips,
-    open_video,
-    picture_of,
-    pixel_aspect_of,
-    shown_frames,
-    transfer_of,
-)
+from .decoding import cut_clips, open_video, pixel_aspect_of, shown_frames
 from .fitting import fit_picture
-from .hdr import to_standard_range
 from .judging import motion_of, perceptual_hash
 from .keys import sample_key
 from .locations import may_be_private, open_bytes, resolve
@@ -38,14 +33,17 @@ class RowTask:
     row: Row
 
 
-def make_clips(task: RowTask, settings: PackSettings) -> list[EncodedSample]:
-    """Return a row's clips; raise VideoError, or what the decoder raises."""
+def make_clips(task: RowTask, settings: PackSettings) -> Iterator[EncodedSample]:
+    """Yield a row's clips as they are cut.
+
+    Raises VideoError, or what the decoder raises, after however many clips."""
     row, limits = task.row, settings.limits
     if row.problem:
         raise VideoError("prompt" if "caption" in row.problem else "list", row.problem)
     prompt = clean_prompt(row.prompt, max_words=settings.clips.max_prompt_words)
     location = resolve(row.path, settings.access)
     max_bytes = limits.max_file_mb << 20
+    num_clips = 0
     with (
         open_bytes(
             location,
@@ -57,15 +55,16 @@ def make_clips(task: RowTask, settings: PackSettings) -> list[EncodedSample]:
         open_video(file, limits) as (container, stream),
     ):
         converter = FrameConverter(task.number, settings.clips, stream)
-        frames = shown_frames(container, stream, limits)
-        clips = list(cut_clips(frames, settings.clips, converter.convert))
-    if not clips:
+        shown = shown_frames(container, stream, limits)
+        for clip, frames in cut_clips(shown, settings.clips, converter.convert):
+            num_clips += 1
+            yield encode_clip(task, clip, frames, prompt, settings.clips)
+    if not num_clips:
         raise VideoError(
             "short",
             f"shorter than the {settings.clips.geometry.num_frames} frames at "
             f"{settings.clips.fps:g} frames/s of a clip",
         )
-    return [encode_clip(task, clip, frames, prompt, settings.clips) for clip, frames in clips]
 
 
 @dataclass

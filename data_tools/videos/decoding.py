@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .fitting import rotate
-from .hdr import TRANSFERS
+from t2vgan.media.frames import FrameDecoder, orientation_of, playable_stream
+
 from .settings import ClipSettings, Limits, VideoError
 
 if TYPE_CHECKING:
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,wtv,mxf"
 MAX_ROUNDING = Fraction(1, 2000)  # containers round times to their own clock, often milliseconds
-UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
-HD_HEIGHT = 720  # from here on untagged colours are BT.709, as players assume
+MAX_STEP_AHEAD = 10  # seconds, FFmpeg's -dts_delta_threshold
+MAX_STEP_BACK = Fraction(1, 10)
+MAX_MARKED = 2  # packets before a joint: the parser marks the one before the last
+TS_DISCONT = 0x200  # AVFMT_TS_DISCONT: MPEG-TS, MPEG-PS, Ogg
 
 
 class ShownFrame(NamedTuple):
@@ -57,9 +59,7 @@ def open_video(
             raise VideoError(
                 "limit", f"{context.width}x{context.height} pixels, limit {limits.max_pixels}"
             )
-        seconds = (container.duration or 0) / 1_000_000
-        if seconds > limits.max_seconds:
-            raise VideoError("limit", f"{seconds:.0f} seconds, limit {limits.max_seconds:.0f}")
+        _check_claimed_length(container, stream, limits)
         context.thread_count = 1
         context.options = {"max_pixels": str(limits.max_pixels)}
         yield container, stream
@@ -68,46 +68,111 @@ def open_video(
 def shown_frames(
     container: "av.container.InputContainer", stream: "av.VideoStream", limits: Limits
 ) -> Iterator[ShownFrame]:
-    """Yield frames with the times during which they are shown."""
-    length = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
-    first = shown = None
+    """Yield frames with the times during which they are shown.
+
+    Where the stream's clock breaks, the next frame follows at once, as in a player.
+    """
+    usual = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
+    rounding = min((stream.time_base or Fraction(0)) / 2, MAX_ROUNDING)
+    shown = before = None
     start = Fraction(0)
-    for number, frame in enumerate(_decoded(container, stream)):
+    decoder = FrameDecoder(stream)
+    for number, frame in enumerate(decoder.frames(_sound_packets(container, stream))):
         if number >= limits.max_frames:
             raise VideoError("limit", f"more than {limits.max_frames} frames")
         if frame.is_corrupt:
             if shown is None:  # a recording that starts between two key frames
                 continue
             raise VideoError("decode", f"damaged near {float(start):.2f} s")
-        time = frame.pts * frame.time_base if frame.pts is not None and frame.time_base else None
-        if shown is None:
-            first = time
-        else:
-            now = start + length if time is None or first is None else time - first
-            if now <= start:  # broken clocks stand still or run back
+        time = _seconds(frame.pts, frame.time_base)
+        if shown is not None:
+            length = _length(shown, before, decoder.repeated_until) or usual
+            if time is None and before is not None:
+                time = before + length
+            step = length if time is None or before is None else time - before
+            if _is_break(step, container):
+                step = length
+            elif step <= 0:  # a clock that stands still
                 continue
-            rounding = min((stream.time_base or Fraction(0)) / 2, MAX_ROUNDING)
-            yield ShownFrame(start, now - rounding, shown)
-            start = now
-        shown = frame
+            yield ShownFrame(start, start + step - rounding, shown)
+            start += step
+            if start > limits.max_seconds:
+                raise VideoError("limit", f"more than {limits.max_seconds:.0f} seconds")
+        shown, before = frame, time
     if shown is None:
         raise VideoError("decode", "no frame could be decoded")
-    seconds = shown.duration * shown.time_base if shown.duration and shown.time_base else length
-    yield ShownFrame(start, start + seconds, shown)
+    length = _length(shown, before, decoder.repeated_until) or usual
+    yield ShownFrame(start, start + length, shown)
 
 
-def _decoded(
+def _length(
+    frame: "av.VideoFrame", time: Fraction | None, repeated_until: Fraction | None
+) -> Fraction | None:
+    """Return how long a frame before a break or end is shown."""
+    length = _seconds(frame.duration or None, frame.time_base)
+    if time is None or repeated_until is None:
+        return length
+    return max(length or Fraction(0), repeated_until - time)
+
+
+def _sound_packets(
     container: "av.container.InputContainer", stream: "av.VideoStream"
-) -> "Iterator[av.VideoFrame]":
-    """Yield frames up to a gap in the bytes, then raise VideoError."""
+) -> "Iterator[av.Packet]":
+    """Yield packets up to a gap in the bytes, then raise VideoError.
+
+    Where two recordings were joined, their packets are counted anew and nothing is missing.
+    """
     sound = False
+    marked: list[av.Packet] = []  # from one on that seems to lack bytes
     for packet in container.demux(stream):
+        if marked:
+            if packet.is_keyframe and _is_break(_seconds_between(marked[-1], packet), container):
+                yield from map(_without_mark, marked)
+                marked.clear()
+            elif len(marked) < MAX_MARKED:
+                marked.append(packet)
+                continue
+            else:
+                break
         if packet.is_corrupt and sound:
-            raise VideoError(
-                "decode", f"bytes are missing near {packet.pts} * {packet.time_base} s"
-            )
+            marked.append(packet)
+            continue
         sound |= not packet.is_corrupt
-        yield from packet.decode()
+        yield packet
+    if marked:
+        seconds = float(_seconds(marked[0].dts, marked[0].time_base) or 0)
+        raise VideoError("decode", f"bytes are missing near {seconds:.2f} s")
+
+
+def _without_mark(packet: "av.Packet") -> "av.Packet":
+    import av
+
+    sound = av.Packet(bytes(packet))
+    sound.pts, sound.dts, sound.duration = packet.pts, packet.dts, packet.duration
+    sound.time_base = packet.time_base
+    return sound
+
+
+def _seconds_between(first: "av.Packet", second: "av.Packet") -> Fraction:
+    start, end = _seconds(first.dts, first.time_base), _seconds(second.dts, second.time_base)
+    return Fraction(0) if start is None or end is None else end - start
+
+
+def _is_break(step: Fraction, container: "av.container.InputContainer") -> bool:
+    """Return whether a clock's step means that it was reset.
+
+    In formats whose clock may start again, that is a long step ahead; in others a picture may stay
+    that long. A step back is a break in all. Source: FFmpeg's ts_discontinuity_process.
+    """
+    return step < -MAX_STEP_BACK or (step > MAX_STEP_AHEAD and _may_reset_clock(container))
+
+
+def _may_reset_clock(container: "av.container.InputContainer") -> bool:
+    return bool(container.format.flags & TS_DISCONT)
+
+
+def _seconds(ticks: int | None, time_base: Fraction | None) -> Fraction | None:
+    return None if ticks is None or time_base is None else ticks * time_base
 
 
 def cut_clips(
@@ -139,58 +204,35 @@ def cut_clips(
             return
 
 
-def picture_of(frame: "av.VideoFrame") -> np.ndarray:
-    """Return a frame as shown, (H, W, 3): uint8 RGB, HDR uint16."""
-    if any(part.is_alpha for part in frame.format.components) or frame.format.name == "pal8":
-        rgba = _converted(frame, "rgba")  # shown on black
-        picture = (rgba[..., :3] * (rgba[..., 3:] / np.float32(255)) + 0.5).astype(np.uint8)
-    elif transfer_of(frame) in TRANSFERS:
-        picture = _converted(frame, "rgb48le")
-    else:
-        picture = _converted(frame, "rgb24")
-    return rotate(picture, frame.rotation)
-
-
-def _converted(frame: "av.VideoFrame", format: str) -> np.ndarray:
-    """Convert pixels by their tagged colour matrix, or the size's usual one."""
-    matrix: int | str = frame.colorspace
-    if matrix == UNTAGGED:
-        matrix = "ITU709" if frame.height >= HD_HEIGHT else "ITU601"
-    return frame.to_ndarray(
-        format=format,
-        src_colorspace=matrix,
-        src_color_range=frame.color_range or None,
-        dst_color_range="JPEG",
-    )
-
-
-def transfer_of(frame: "av.VideoFrame") -> str:
-    """Return the name of a frame's transfer function."""
-    import av
-
-    try:
-        return av.video.reformatter.ColorTrc(frame.color_trc).name
-    except ValueError:
-        return "UNSPECIFIED"
-
-
 def pixel_aspect_of(stream: "av.VideoStream", frame: "av.VideoFrame") -> float:
     """Return how wide a pixel is shown over how high, after rotation."""
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
-    return 1 / aspect if round(frame.rotation / 90) % 2 else aspect
+    return 1 / aspect if orientation_of(frame).transposed else aspect
 
 
 def _shown_stream(container: "av.container.InputContainer") -> "av.VideoStream":
-    from av.stream import Disposition
-
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        raise VideoError("no_video", "no video stream")
-    playable = [stream for stream in streams if stream.codec_context is not None]
-    if not playable:
+    stream = playable_stream(container)
+    if stream is not None:
+        return stream
+    if any(stream.codec_context is None for stream in container.streams.video):
         raise VideoError("no_decoder", "its codec is not known here")
-    best = container.streams.best("video")
-    return best if best in playable else playable[0]
+    raise VideoError("no_video", "no video stream")
+
+
+def _check_claimed_length(
+    container: "av.container.InputContainer", stream: "av.VideoStream", limits: Limits
+) -> None:
+    """Raise VideoError where the header tells of a longer video than allowed.
+
+    Some formats count the time before the first frame too, others do not.
+    """
+    seconds = Fraction(container.duration or 0, 1_000_000)
+    start = _seconds(stream.start_time, stream.time_base) or Fraction(0)
+    if 0 < start < seconds:
+        seconds -= start
+    if seconds > limits.max_seconds and not _may_reset_clock(container):
+        message = f"{float(seconds):.0f} seconds, limit {limits.max_seconds:.0f}"
+        raise VideoError("limit", message)
 
 
 def _refuse_to_open(url: str, flags: int, options: dict[str, str]) -> BinaryIO:

@@ -1,15 +1,10 @@
-"""Fit pictures to a clip's size: rotate, crop or pad, area-average."""
+"""Fit pictures to a clip's size: crop or pad, area-average."""
 
 import numpy as np
 
 from t2vgan.data.shards import Geometry
 
 from .settings import Fit
-
-
-def rotate(picture: np.ndarray, degrees: int) -> np.ndarray:
-    """Turn a picture (H, W, C) counterclockwise by the nearest quarter turn."""
-    return np.rot90(picture, round(degrees / 90) % 4)
 
 
 def fit_picture(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 
 from t2vgan.data.shards import EncodedSample, parse_metadata
@@ -22,9 +23,10 @@ from .keys import parse_key
 from .rows import Source
 from .sandbox import Sandbox
 from .settings import PackSettings, VideoError
+from .spool import SampleSpool
 
 BUILDER = "videos"
-VERSION = "2"  # raised whenever the same rows give other bytes
+VERSION = "3"  # raised whenever the same rows give other bytes
 FILTERS = ("static", "duplicate")  # reasons that the user asked for; all others are errors
 
 
@@ -94,30 +96,34 @@ class PackedShard:
     def run(self, folder: Path, should_stop: ShouldStop) -> BuiltShard:
         """Make the shard; every row gives clips or a failure."""
         failures: list[Failure] = []
-        samples = list(self._samples(failures, should_stop))
+        samples = self._samples(folder, failures, should_stop)
         path = folder / self.name
-        if samples:
-            return build_shard(path, self.index, samples, tuple(failures))
+        if first := list(islice(samples, 1)):
+            return build_shard(path, self.index, chain(first, samples), failures)
         path.unlink(missing_ok=True)  # of a run in which fewer of these rows failed
         return BuiltShard(index=self.index, entry=None, prompts={}, failures=tuple(failures))
 
-    def _samples(self, failures: list[Failure], should_stop: ShouldStop) -> Iterator[EncodedSample]:
+    def _samples(
+        self, folder: Path, failures: list[Failure], should_stop: ShouldStop
+    ) -> Iterator[EncodedSample]:
         sandbox, seen = sandbox_for(self.settings), SeenClips()
         for task in self.tasks:
             if should_stop():
                 raise BuildStopped
-            try:
-                clips = sandbox.make_clips(task, should_stop)
-            except VideoError as error:
-                failures.append(_failure(task, error))
-                continue
-            for clip in clips:
+            with SampleSpool(folder) as clips:
                 try:
-                    self._check(clip, seen)
-                except VideoError as error:
-                    failures.append(_failure(task, error, parse_key(clip.key)[1]))
-                else:
-                    yield clip
+                    for clip in sandbox.make_clips(task, should_stop):
+                        clips.append(clip)
+                except VideoError as error:  # however many clips came before it
+                    failures.append(_failure(task, error))
+                    continue
+                for clip in clips:
+                    try:
+                        self._check(clip, seen)
+                    except VideoError as error:
+                        failures.append(_failure(task, error, parse_key(clip.key)[1]))
+                    else:
+                        yield clip
 
     def _check(self, clip: EncodedSample, seen: SeenClips) -> None:
         """Raise VideoError for a clip that the settings filter out."""

@@ -10,6 +10,7 @@ import multiprocessing
 import resource
 import signal
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
 from t2vgan.data.pixel_sums import PixelSums
@@ -33,22 +34,27 @@ class Sandbox:
         self._child: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
 
-    def make_clips(self, task: RowTask, should_stop: ShouldStop) -> list[EncodedSample]:
-        """Return a row's clips; raise VideoError, or BuildStopped on request."""
+    def make_clips(self, task: RowTask, should_stop: ShouldStop) -> Iterator[EncodedSample]:
+        """Yield a row's clips; raise VideoError, or BuildStopped on request.
+
+        The time limit counts from one clip to the next.
+        """
         pipe = self._ready_pipe(should_stop)
         limit = self._settings.limits.timeout_seconds
         try:
             pipe.send(task)
             self._await(pipe, limit, should_stop)
-            return _receive(pipe)
+            while (sample := _receive(pipe)) is not None:
+                yield sample
+                self._await(pipe, limit, should_stop)
         except TimeoutError:
             self.close()
-            raise VideoError("timeout", f"not done after {limit:g} seconds") from None
+            raise VideoError("timeout", f"no clip for {limit:g} seconds") from None
         except (EOFError, ConnectionError):
             code = _format_exit_code(self._exit_code())
             raise VideoError("crash", f"the decoder's process died ({code})") from None
         except BaseException as error:
-            if not isinstance(error, VideoError):  # the answer is still in the pipe
+            if not isinstance(error, VideoError):  # answers are still in the pipe
                 self.close()
             raise
 
@@ -91,18 +97,17 @@ class Sandbox:
         return code
 
 
-def _receive(pipe: Connection) -> list[EncodedSample]:
+def _receive(pipe: Connection) -> EncodedSample | None:
+    """Return the next clip, None after the last.
+
+    Raises VideoError where the row fails."""
     answer = json.loads(pipe.recv_bytes(MAX_ANSWER_BYTES))
     if "reason" in answer:
         raise VideoError(answer["reason"], answer["message"])
-    return [
-        EncodedSample(
-            key,
-            {name: pipe.recv_bytes(MAX_ANSWER_BYTES) for name in names},
-            PixelSums.model_validate(sums),
-        )
-        for key, names, sums in answer["samples"]
-    ]
+    if "key" not in answer:
+        return None
+    members = {name: pipe.recv_bytes(MAX_ANSWER_BYTES) for name in answer["members"]}
+    return EncodedSample(answer["key"], members, PixelSums.model_validate(answer["pixel_sums"]))
 
 
 def _format_exit_code(code: int | None) -> str:
@@ -128,21 +133,23 @@ def _serve(pipe: Connection, settings: PackSettings) -> None:
         except EOFError:
             return
         try:
-            samples = make_clips(task, settings)
-            message = json.dumps({"samples": [_describe(sample) for sample in samples]})
+            for sample in make_clips(task, settings):
+                _send(pipe, sample)
+            last: dict[str, str] = {}
         except Exception as error:  # decoders raise every kind of exception on strange files
             reason, text = _classify(error)
-            samples, message = [], json.dumps({"reason": reason, "message": text})
-        pipe.send_bytes(message.encode())
-        for sample in samples:
-            for data in sample.members.values():
-                pipe.send_bytes(data)
+            last = {"reason": reason, "message": text}
+        pipe.send_bytes(json.dumps(last).encode())
 
 
-def _describe(sample: EncodedSample) -> tuple[str, list[str], dict[str, object]]:
-    """Return what is sent of a sample before its members."""
+def _send(pipe: Connection, sample: EncodedSample) -> None:
+    """Send a clip: first what it is, then its members."""
     assert sample.pixel_sums is not None
-    return sample.key, list(sample.members), sample.pixel_sums.model_dump()
+    sums = sample.pixel_sums.model_dump()
+    header = {"key": sample.key, "members": list(sample.members), "pixel_sums": sums}
+    pipe.send_bytes(json.dumps(header).encode())
+    for data in sample.members.values():
+        pipe.send_bytes(data)
 
 
 def _classify(error: Exception) -> tuple[str, str]:

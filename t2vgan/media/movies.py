@@ -3,13 +3,21 @@
 import io
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import permutations
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from t2vgan.media.frames import HD_HEIGHT, FrameDecoder, playable_stream, rgb_of
+
+if TYPE_CHECKING:
+    import av
 
 CODECS: dict[str, tuple[str, str | None, dict[str, object]]] = {
     "mp4": ("libx264", None, {"crf": "10", "preset": "medium"}),
     "avi": ("mpeg4", "XVID", {"qmin": "1", "qmax": "2"}),
 }
+BT601 = 6  # AVCOL_SPC_SMPTE170M, what FFmpeg converts RGB to
 DEMUXERS = {"mp4": "mov", "avi": "avi"}
 
 
@@ -32,6 +40,8 @@ def encode_movie(frames: np.ndarray, *, format: str, fps: float, crf: int | None
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
+        if frames.shape[1] >= HD_HEIGHT:  # else players read it by the matrix of HD
+            stream.codec_context.colorspace = BT601
         stream.options = options if crf is None else {**options, "crf": str(crf)}
         stream.codec_context.thread_count = 1
         if tag is not None:
@@ -43,15 +53,16 @@ def encode_movie(frames: np.ndarray, *, format: str, fps: float, crf: int | None
 
 
 def decode_movie(data: bytes, format: str) -> Iterator[np.ndarray]:
-    """Yield the first video stream's pictures, (H, W, 3) uint8.
+    """Yield the pictures that players show, (H, W, 3) uint8.
 
     The demuxer is named, never guessed, and reads memory: a disguised playlist opens no file.
     """
     import av
 
     with av.open(io.BytesIO(data), "r", format=DEMUXERS[format]) as container:
-        for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
+        stream = _playable_stream(container)
+        for frame in FrameDecoder(stream).frames(container.demux(stream)):
+            yield rgb_of(frame)
 
 
 def decode_clip(data: bytes, format: str, shape: tuple[int, int, int, int]) -> np.ndarray:
@@ -63,25 +74,48 @@ def decode_clip(data: bytes, format: str, shape: tuple[int, int, int, int]) -> n
     import av
 
     num_frames, height, width, _ = shape
-    expected = (width + width % 2, height + height % 2)
     frames = np.empty(shape, np.uint8)
     try:
         with av.open(io.BytesIO(data), "r", format=DEMUXERS[format]) as container:
-            stream = container.streams.video[0]
-            found = (stream.codec_context.width, stream.codec_context.height)
-            if found not in (expected, (width, height)):
+            stream = _playable_stream(container)
+            context = stream.codec_context
+            # its frames may be turned by a quarter, which is known when one is decoded
+            if not any(_fits(sides, shape) for sides in permutations(_sides(context))):
                 raise ValueError(
-                    "film is {}x{} pixels, expected {}x{}".format(*found, width, height)
+                    f"film is {context.width}x{context.height} pixels, expected {width}x{height}"
                 )
-            stream.codec_context.thread_count = 1
-            count = 0
-            for frame in container.decode(stream):
-                if count == num_frames or (frame.width, frame.height) != found:
+            context.thread_count = 1
+            count, stored = 0, _sides(context)
+            for frame in FrameDecoder(stream).frames(container.demux(stream)):
+                if count == num_frames or _sides(frame) != stored:
                     raise ValueError(f"film has more than {num_frames} frames, or changes its size")
-                frames[count] = frame.to_ndarray(format="rgb24")[:height, :width]
+                picture = rgb_of(frame)
+                if not _fits(picture.shape[:2], shape):
+                    shown = f"{picture.shape[1]}x{picture.shape[0]}"
+                    raise ValueError(f"film is {shown} pixels as shown, expected {width}x{height}")
+                frames[count] = picture[:height, :width]
                 count += 1
-    except (av.FFmpegError, IndexError) as error:
+    except av.FFmpegError as error:
         raise ValueError(f"film cannot be decoded ({error})") from None
     if count != num_frames:
         raise ValueError(f"film has {count} frames, expected {num_frames}")
     return frames
+
+
+def _playable_stream(container: "av.container.InputContainer") -> "av.VideoStream":
+    stream = playable_stream(container)
+    if stream is None:
+        raise ValueError("film has no video stream that can be decoded")
+    return stream
+
+
+def _sides(picture: "av.VideoCodecContext | av.VideoFrame") -> tuple[int, int]:
+    return picture.height, picture.width
+
+
+def _fits(sides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Return whether a picture's sides are a clip's.
+
+    Odd ones may have grown by one."""
+    height, width = shape[1:3]
+    return sides in ((height, width), (height + height % 2, width + width % 2))

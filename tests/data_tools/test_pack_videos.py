@@ -474,7 +474,7 @@ def sandbox_of(folder: Path, **limits: float) -> Sandbox:
 def outcome(sandbox: Sandbox, name: str) -> str:
     try:
         samples = sandbox.make_clips(RowTask(0, Row(name, "a film")), lambda: False)
-        return f"{len(samples)} clips"
+        return f"{len(list(samples))} clips"
     except VideoError as error:
         return error.reason
 

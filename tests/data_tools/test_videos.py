@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from data_tools.videos.clips import RowTask, make_clips
 from data_tools.videos.fitting import fit_picture
-from data_tools.videos.hdr import to_standard_range
 from data_tools.videos.judging import SeenClips, motion_of, perceptual_hash
 from data_tools.videos.locations import open_bytes, resolve
 from data_tools.videos.prompts import clean_prompt
 from data_tools.videos.rows import Row
 from data_tools.videos.settings import Access, ClipSettings, Limits, PackSettings, VideoError
 from t2vgan.data.shards import Geometry, decode_sample
+from t2vgan.media.hdr import to_standard_range
 from tests.support.filming import Film, counting, numbers_of, write_film
 
 GEOMETRY = Geometry(num_frames=4, height=32, width=32)
@@ -169,19 +169,30 @@ def corners(frame: np.ndarray) -> list[list[int]]:
 RED, GREEN, BLUE, WHITE = [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    ("rotation", "expected"),
-    [
-        (0, [RED, GREEN, BLUE, WHITE]),
-        (90, [GREEN, WHITE, RED, BLUE]),  # counterclockwise
-        (180, [WHITE, BLUE, GREEN, RED]),
-        (-90, [BLUE, RED, WHITE, GREEN]),
-    ],
-)
-def test_rotation_is_applied(tmp_path, rotation, expected):
-    path = write_film(tmp_path / "a.mp4", [quarters()] * 8, Film(rotation=rotation))
-    (frames,) = clips_of(path)
-    assert corners(frames[0]) == expected
+ORIENTATIONS = {
+    (0, False): [RED, GREEN, BLUE, WHITE],
+    (90, False): [GREEN, WHITE, RED, BLUE],  # counterclockwise
+    (180, False): [WHITE, BLUE, GREEN, RED],
+    (270, False): [BLUE, RED, WHITE, GREEN],
+    (0, True): [GREEN, RED, WHITE, BLUE],
+    (90, True): [WHITE, GREEN, BLUE, RED],  # transposed along the other diagonal
+    (180, True): [BLUE, WHITE, RED, GREEN],  # upside down
+    (270, True): [RED, BLUE, GREEN, WHITE],  # transposed
+}
+"""Display matrix -> what is shown top left, top right, bottom left and bottom right by FFmpeg."""
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
+@pytest.mark.parametrize(("rotation", "mirrored"), ORIENTATIONS)
+def test_display_matrices_turn_and_mirror(tmp_path, name, rotation, mirrored):
+    film = Film(rotation=rotation, mirrored=mirrored)
+    path = write_film(tmp_path / name, [quarters(64, 96)] * 8, film)
+    (frames,) = clips_of(path, fit="pad")
+    rows, columns = (frames[0].max(axis=2) > 60).nonzero()
+    bars = (32 - np.ptp(rows) - 1, 32 - np.ptp(columns) - 1)
+    assert max(bars) == bars[rotation % 180 == 90] > 8 > min(bars)
+    shown = frames[0][rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert corners(shown) == ORIENTATIONS[rotation, mirrored]
 
 
 @pytest.mark.parametrize(

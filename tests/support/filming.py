@@ -18,6 +18,9 @@ class Film:
     rate: Fraction = Fraction(10)
     options: dict[str, str] = field(default_factory=lambda: {"crf": "5", "preset": "veryfast"})
     rotation: int = 0
+    """Degrees counterclockwise."""
+    mirrored: bool = False
+    """Left and right exchanged, after the rotation."""
     aspect: Fraction | None = None
     audio: bool = False
     tags: dict[str, int] = field(default_factory=dict)
@@ -38,8 +41,8 @@ def write_film(
             setattr(stream.codec_context, name, value)
         if film.aspect:
             stream.codec_context.sample_aspect_ratio = film.aspect
-        if film.rotation:
-            stream.set_display_rotation(film.rotation)
+        if film.rotation or film.mirrored:
+            stream.set_display_rotation(film.rotation, hflip=film.mirrored)
         sound = container.add_stream("aac", rate=8000) if film.audio else None
         clock = Fraction(1, 1000) if times else 1 / film.rate
         stream.codec_context.time_base = clock
