@@ -40,6 +40,7 @@ COMPRESSED = {
     (0, b"\x28\xb5\x2f\xfd"): "zstd",
 }
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+MAX_MEMBERS = 1_000_000  # of one tar: all are held in memory
 MAX_LOST_ROWS = 100_000  # of one tar, whatever a manifest claims that it holds
 
 
@@ -51,7 +52,7 @@ def is_tar(name: str) -> bool:
 NO_CAPTION = Row("", problem="no caption: neither .txt nor `caption` in .json")
 
 
-@dataclass
+@dataclass(slots=True)
 class Member:
     """A member of a tar, and what pairing needs of it."""
 
@@ -121,7 +122,11 @@ def read_archive(folder: SourceFolder, name: str) -> Archive:
 
 def _read_members(file: BinaryIO, archive: Archive) -> Iterator[Member]:
     """Yield an archive's members; record what is none."""
-    for found in scan_members(file):
+    for number, found in enumerate(scan_members(file)):
+        if number >= MAX_MEMBERS:
+            problem = f"more than {MAX_MEMBERS} members; divide it"
+            archive.lost.append(LostPart(problem, 0, open_ended=True))
+            return
         if isinstance(found, LostPart):
             archive.lost.append(found)
         elif reason := find_reason_to_ignore(found.name):

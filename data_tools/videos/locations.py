@@ -15,6 +15,7 @@ from t2vgan.data.filesystems import (
     read_file,
     read_part,
 )
+from t2vgan.utils.file_parts import FileOfParts
 from t2vgan.utils.untrusted import open_file
 from t2vgan.utils.urls import REMOTE_SCHEMES, host_of, is_url, redact, redact_url, scheme_of
 
@@ -90,14 +91,20 @@ def open_bytes(
         _check_size(num_bytes if size is None else size, max_bytes)
         if not num_bytes:
             raise VideoError("empty", "the file has no bytes")
-        if size is None:
-            return file
-        with file:
-            file.seek(offset)
-            return io.BytesIO(file.read(size))
+        return file if size is None else _open_part(file, offset, size)
     except BaseException:
         file.close()
         raise
+
+
+def _open_part(file: BinaryIO, offset: int, size: int) -> BinaryIO:
+    """Return a member of a tar as a file of its own."""
+
+    def read_part(start: int, stop: int) -> bytes:
+        file.seek(offset + start)
+        return file.read(stop - start)
+
+    return io.BufferedReader(FileOfParts(read_part, size, file.close))
 
 
 def _fetch(url: str, offset: int, size: int | None, max_bytes: int, private_hosts: bool) -> bytes:

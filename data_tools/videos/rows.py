@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass, field, replace
 
 from t2vgan.utils.urls import redact_url
 
-MAX_CAPTION_BYTES = 1 << 20
+MAX_CAPTION_BYTES = 1 << 16  # more than a prompt of any script takes
 
 
 @dataclass(frozen=True, slots=True)

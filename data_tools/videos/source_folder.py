@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from t2vgan.data.filesystems import open_filesystem, read_part
+from t2vgan.data.remote import RemoteFolder
 from t2vgan.errors import UserError
 from t2vgan.utils.untrusted import open_file
 from t2vgan.utils.urls import is_url
@@ -24,51 +24,46 @@ class SourceFolder:
     """
 
     def __init__(self, source: str, allow_local: bool = False):
-        self.remote = is_url(source)
-        if self.remote:
-            self._system, self.root = open_filesystem(source)
-        else:
-            self.root = os.path.abspath(source)
+        self.root = source if is_url(source) else os.path.abspath(source)
+        self._remote = RemoteFolder(source) if is_url(source) else None
         self._allow_local = allow_local
         self._named = ""  # a file that the user named, who may name a link
 
     def split_name(self) -> str:
         """Make the source's file its folder; return the file's name."""
-        self.root, _, self._named = self.root.rpartition("/")
+        self.root, _, self._named = self.url.rpartition("/")
         self.root = self.root or "/"
+        self._remote = self._remote and RemoteFolder(self.root)
         return self._named
 
     @property
     def url(self) -> str:
         """The folder's path or URL, which the paths of rows start from."""
-        return self._system.unstrip_protocol(self.root) if self.remote else self.root
+        return self._remote.address if self._remote else self.root
 
     def is_folder(self) -> bool:
         """Return whether the folder exists."""
-        return self._system.isdir(self.root) if self.remote else os.path.isdir(self.root)
+        return self._remote.is_folder() if self._remote else os.path.isdir(self.root)
 
     def is_file(self, name: str) -> bool:
         """Return whether a name is a regular file; a pipe would block."""
-        path = self._path(name)
-        return self._system.isfile(path) if self.remote else os.path.isfile(path)
+        if self._remote:
+            return self._remote.is_file(name)
+        return os.path.isfile(os.path.join(self.root, name) if name else self.root)
 
     def list_files(self) -> tuple[list[str], list[PassedOver]]:
         """Return the source's files, sorted, and those passed over."""
-        if self.remote:
-            prefix = f"{self.root.rstrip('/')}/"
-            names = [path.removeprefix(prefix) for path in self._system.find(self.root)]
-            passed_over = list[PassedOver]()
-        else:
-            names, passed_over = _walk(self._access)
+        names, passed_over = (self._remote.find(), []) if self._remote else _walk(self._access)
         reasons = {name: find_reason_to_ignore(name) for name in names}
         passed_over += [PassedOver(name, reason) for name, reason in reasons.items() if reason]
         return sorted(name for name in names if not reasons[name]), passed_over
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading; raise VideoError or OSError."""
-        if self.remote:
-            return self._system.open(self._path(name), "rb")
-        return open_file(self._path(name) if name == self._named else locate(name, self._access))
+        if self._remote:
+            return self._remote.open(name)
+        path = os.path.join(self.root, name)
+        return open_file(path if name == self._named else locate(name, self._access))
 
     @contextmanager
     def open_list(self, name: str) -> Iterator[BinaryIO]:
@@ -82,10 +77,10 @@ class SourceFolder:
 
     def read_head(self, name: str, num_bytes: int) -> bytes:
         """Return the first bytes of a file; raise VideoError or OSError."""
-        if self.remote:
+        if self._remote:
             try:
-                return read_part(self._system, self._path(name), 0, num_bytes)
-            except UserError as error:
+                return self._remote.read_head(name, num_bytes)
+            except UserError as error:  # a server that cannot send a part
                 raise VideoError("refused", str(error)) from None
         with self.open(name) as file:
             return file.read(num_bytes)
@@ -93,9 +88,6 @@ class SourceFolder:
     @property
     def _access(self) -> Access:
         return Access(self.root, self._allow_local)
-
-    def _path(self, name: str) -> str:
-        return f"{self.root.rstrip('/')}/{name}" if name else self.root
 
 
 def _walk(access: Access) -> tuple[list[str], list[PassedOver]]:

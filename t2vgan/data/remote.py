@@ -4,12 +4,14 @@ How often and how long to retry is decided here, for all kinds of storage alike.
 """
 
 import errno
+import io
 import logging
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, BinaryIO, TypeVar
 
 from t2vgan.data.filesystems import (
     find_refusal,
@@ -19,6 +21,7 @@ from t2vgan.data.filesystems import (
     read_part,
 )
 from t2vgan.errors import UserError
+from t2vgan.utils.file_parts import FileOfParts
 from t2vgan.utils.untrusted import MAX_JSON_BYTES
 from t2vgan.utils.urls import WEB_SCHEMES, redact, redact_url, scheme_of
 
@@ -29,6 +32,7 @@ ATTEMPTS = 7
 FIRST_WAIT_SECONDS = 0.5  # doubles with every attempt: about half a minute in all
 LAST_ATTEMPT_SECONDS = 30  # none begins later, except a second one
 CHUNK_BYTES = 8 << 20  # of a large file, so that a cut connection costs little
+OPEN_FILE_BYTES = 1 << 18  # read at once of a file that is read here and there
 
 Result = TypeVar("Result")
 
@@ -44,6 +48,36 @@ class RemoteFolder:
         self.url = redact_url(url)
         self._system, root = open_filesystem(url, private_hosts=is_private_host(url))
         self._root = root.rstrip("/")
+
+    @property
+    def address(self) -> str:
+        """The URL with its password, for access."""
+        return self._system.unstrip_protocol(self._root)
+
+    def is_folder(self) -> bool:
+        """Return whether there are files below the URL."""
+        return self._retry("", lambda: self._system.isdir(self._root))
+
+    def is_file(self, name: str) -> bool:
+        """Return whether a file exists; the empty name is the URL itself."""
+        return self._retry(name, lambda: self._system.isfile(self._path(name)))
+
+    def find(self) -> list[str]:
+        """Return the relative paths of all files below the URL."""
+        paths = self._retry("", lambda: self._system.find(self._root))
+        return [path.removeprefix(f"{self._root}/") for path in paths]
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading here and there."""
+        size = self.size(name)
+        if size is None or size <= CHUNK_BYTES:
+            return io.BytesIO(self.read(name))
+        return io.BufferedReader(FileOfParts(partial(self._read_part, name), size), OPEN_FILE_BYTES)
+
+    def read_head(self, name: str, num_bytes: int) -> bytes:
+        """Return the first bytes of a file."""
+        path = self._path(name)
+        return self._retry(name, lambda: read_part(self._system, path, 0, num_bytes))
 
     def read(self, name: str, max_bytes: int = MAX_JSON_BYTES) -> bytes:
         """Return a small file's bytes.
@@ -104,7 +138,7 @@ class RemoteFolder:
         return self._retry(name, read)
 
     def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        return f"{self._root}/{name}" if name else self._root
 
     def _retry(self, name: str, request: Callable[[], Result]) -> Result:
         """Return a request's result, repeating it at growing intervals.

@@ -41,6 +41,7 @@ from t2vgan.data.tar import (
 )
 from t2vgan.tokenizer import has_words
 from t2vgan.utils.files import atomic_path, sha256_of
+from t2vgan.utils.untrusted import open_file
 
 __all__ = [
     "FORMAT_VERSION",
@@ -193,7 +194,7 @@ def read_samples(
 
     `name` replaces the path in errors.
     """
-    with open(path, "rb", buffering=READ_BUFFER_BYTES) as file:
+    with open_file(path, buffering=READ_BUFFER_BYTES) as file:
         yield from iter_shard_samples(file, name or path, skip=skip)
 
 

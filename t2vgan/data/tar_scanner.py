@@ -100,7 +100,7 @@ class TarScanner:
             self.position += (len(chunk) - rest) // BLOCK * BLOCK if rest else len(chunk)
         self.ended = not rest
         num_zeros = self.position - start
-        filled_up = self.position % RECORD == 0 and num_zeros <= RECORD + END_MARKER
+        filled_up = self.position == -(-(start + END_MARKER) // RECORD) * RECORD
         if filled_up or num_zeros == END_MARKER or (self.ended and num_zeros < END_MARKER):
             return None
         return LostPart(f"{num_zeros} bytes from byte {start} on are zero", num_zeros, False)

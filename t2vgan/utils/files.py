@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from t2vgan.utils.untrusted import open_file
+
 TEMPORARY_PREFIX = ".tmp-"
 
 
@@ -100,8 +102,8 @@ def atomic_write_bytes(path: Path | str, data: bytes) -> None:
 
 def sha256_of(path: Path | str) -> str:
     """Return the hex SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def fsync_path(path: Path) -> None:

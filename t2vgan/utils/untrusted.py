@@ -31,7 +31,7 @@ class JsonError(UserError):
     """Text that is not JSON, or exceeds a limit."""
 
 
-def open_file(path: Path | str) -> BinaryIO:
+def open_file(path: Path | str, *, buffering: int = -1) -> BinaryIO:
     """Open a regular file for reading.
 
     Raises:
@@ -44,7 +44,7 @@ def open_file(path: Path | str) -> BinaryIO:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        return os.fdopen(descriptor, "rb")
+        return os.fdopen(descriptor, "rb", buffering)
     except BaseException:
         os.close(descriptor)
         raise

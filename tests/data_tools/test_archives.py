@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from data_tools.videos.sources import read_source
+from data_tools.videos.tables import Columns
 from t2vgan.errors import UserError
 from tests.support.sources import (
     FILM,
@@ -22,6 +24,7 @@ from tests.support.sources import (
     samples,
     write_tar,
 )
+from tests.support.web_server import send, web_server
 
 # ---- tars that end early ------------------------------------------------------------------------
 
@@ -161,6 +164,39 @@ def test_a_claim_of_endless_samples_fills_no_memory(tmp_path):
     os.truncate(path, 3000)
     (tmp_path / "0_stats.json").write_text('{"successes": 1000000000000}')
     assert len(read(tmp_path).rows) <= 100_003
+
+
+def test_a_tar_of_very_many_members_is_read_in_part(tmp_path, monkeypatch):
+    monkeypatch.setattr("data_tools.videos.archives.MAX_MEMBERS", 20)
+    source = read(write_tar(tmp_path / "a.tar", samples(0)))
+    assert len(captions_of(source)) == 10
+    assert "a.tar: more than 20 members; divide it" in problems_of(source)[0]
+    assert len(problems_of(source)) == 10
+
+
+def test_a_tar_on_the_web_is_read_in_parts(tmp_path, monkeypatch):
+    """Damage is found there too, and a cut connection costs one request."""
+    monkeypatch.setattr("t2vgan.data.remote.CHUNK_BYTES", 1 << 10)
+    monkeypatch.setattr("t2vgan.data.remote.OPEN_FILE_BYTES", 1 << 12)
+    path = write_tar(tmp_path / "a.tar", samples(0))
+    overwrite(path, header_of(path, "005.mp4") + 3, b"X")
+    data = path.read_bytes()
+
+    def answer(request) -> None:
+        part = request.headers.get("Range", "")
+        if request.command == "GET" and len(server.requests) == 4:
+            request.close_connection = True  # with no answer
+        elif match := re.fullmatch(r"bytes=(\d+)-(\d+)", part):
+            start, stop = int(match[1]), int(match[2]) + 1
+            send(request, 206, data[start:stop], Content_Range=f"bytes {start}-*/{len(data)}")
+        else:
+            send(request, 200, data, Accept_Ranges="bytes")
+
+    with web_server(answer) as server:
+        source = read_source(f"{server.url}/a.tar", Columns())
+    assert len(captions_of(source)) == 19
+    assert captions_of(source)["019.mp4"] == "caption 019"
+    assert "damaged tar header" in " ".join(problems_of(source))
 
 
 # ---- tars as people make them ------------------------------------------------------------------

@@ -513,3 +513,18 @@ def test_near_duplicates_are_known_and_others_are_not(tmp_path):
     for clip in hashes:
         noisy = np.clip(clip + rng.normal(0, 3, clip.shape), 0, 255).astype(np.uint8)
         assert not seen.is_new(perceptual_hash(noisy[:, ::2, ::2]))
+
+
+def test_a_member_of_a_tar_is_a_file_of_its_own(tmp_path):
+    data = bytes(range(256)) * 40
+    (tmp_path / "a.tar").write_bytes(data)
+    with open_bytes(str(tmp_path / "a.tar"), offset=1000, size=5000, max_bytes=5000) as file:
+        assert file.seek(0, os.SEEK_END) == 5000
+        assert file.seek(-10, os.SEEK_CUR) == 4990
+        assert file.read() == data[5990:6000]
+        assert file.seek(17) == 17
+        assert file.read(3) == data[1017:1020]
+        file.seek(0)
+        assert file.read(9999) == data[1000:6000]
+    with pytest.raises(VideoError, match="limit 4999"):
+        open_bytes(str(tmp_path / "a.tar"), offset=0, size=5000, max_bytes=4999)

@@ -86,7 +86,7 @@ def test_a_list_of_web_addresses(tmp_path, videos, storage):
     ]
     table = tmp_path / "metadata.jsonl"
     table.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    result = pack(table, tmp_path / "out")
+    result = pack(table, tmp_path / "out", "--allow-private-hosts")
     assert "2 clips out" in result.stdout
     assert "1 failed: missing" in result.stdout
 
