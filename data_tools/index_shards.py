@@ -41,7 +41,7 @@ def index_shards(
     Args:
         folder: The folder of tars.
         num_frames: Frames of a clip, where neither a .json nor an .mp4 has it.
-        fps: Frames per second, where no .json has it; else 10.
+        fps: Frames per second, where neither a .json nor an .mp4 has it; else 10.
         max_bad_fraction: Refuse when more than this share of the samples cannot be used.
     """
     from t2vgan.data.shards import MANIFEST_NAME, Manifest, fingerprint, write_manifest
@@ -177,7 +177,7 @@ def _detect(
     for path, sample in islice(samples, MAX_SAMPLES_TRIED):
         try:
             metadata = _metadata_of(sample)
-            rate = _rate_of(fps or metadata.get("fps") or 10.0)
+            rate = _rate_of(fps or metadata.get("fps") or _rate_of_film(sample) or 10.0)
             geometry = _geometry_of(sample, num_frames or metadata.get("num_frames"))
             decode_sample(sample, geometry)
             return geometry, rate
@@ -199,6 +199,17 @@ def _rate_of(fps: object) -> float:
     if not isinstance(fps, int | float) or not 0 < fps < 1000:
         raise ValueError(f"fps={fps!r} is no rate; give --fps")
     return float(fps)
+
+
+def _rate_of_film(sample: "EncodedSample") -> float | None:
+    from t2vgan.media.movies import read_frame_rate
+
+    if "mp4" not in sample.members:
+        return None
+    try:
+        return read_frame_rate(sample.members["mp4"], "mp4")
+    except Exception as error:  # decoders raise a dozen kinds of exception on hostile bytes
+        raise ValueError(f"film cannot be decoded ({error})") from None
 
 
 def _geometry_of(sample: "EncodedSample", num_frames: object) -> "Geometry":

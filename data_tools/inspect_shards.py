@@ -153,7 +153,7 @@ def write_contact_sheet(
     """Write the clips as labelled film strips and as a GIF."""
     import numpy as np
 
-    from t2vgan.media import contact_sheet, film_strips, save_clip
+    from t2vgan.media import contact_sheet, film_strips, format_rate_note, save_clip
 
     prompts = [prompt for prompt, _ in clips]
     frames = np.stack([frames for _, frames in clips])
@@ -161,6 +161,8 @@ def write_contact_sheet(
     strips = np.stack([film_strips(clip[np.newaxis])[np.newaxis] for clip in ruled])
     still, moving = folder / "contact_sheet.png", folder / "contact_sheet.gif"
     save_clip(still, contact_sheet(strips, prompts, columns=2), fps=fps)
+    if note := format_rate_note("gif", fps):
+        print(note)
     save_clip(moving, contact_sheet(frames, prompts, columns=6, scale=2), fps=fps)
     return [still, moving]
 

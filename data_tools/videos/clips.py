@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from t2vgan.data.shards import EncodedSample, encode_sample
+from t2vgan.media.cropping import Cropping, read_cropping
 from t2vgan.media.frames import picture_of, transfer_of
 from t2vgan.media.hdr import to_standard_range
 from t2vgan.utils.seeds import random_generator
@@ -54,7 +55,7 @@ def make_clips(task: RowTask, settings: PackSettings) -> Iterator[EncodedSample]
         ) as file,
         open_video(file, limits) as (container, stream),
     ):
-        converter = FrameConverter(task.number, settings.clips, stream)
+        converter = FrameConverter(task.number, settings.clips, stream, read_cropping(stream))
         shown = shown_frames(container, stream, limits)
         for clip, frames in cut_clips(shown, settings.clips, converter.convert):
             num_clips += 1
@@ -74,12 +75,13 @@ class FrameConverter:
     number: int
     settings: ClipSettings
     stream: "av.VideoStream"
+    cropping: Cropping
     last: "tuple[av.VideoFrame, np.ndarray] | None" = None
 
     def convert(self, frame: "av.VideoFrame", clip: int) -> np.ndarray:
         """Return a frame at the clip's size, (H, W, 3) uint8."""
         if self.last is None or self.last[0] is not frame:
-            self.last = frame, picture_of(frame)
+            self.last = frame, picture_of(frame, self.cropping)
         picture = fit_picture(
             self.last[1],
             self.settings.geometry,

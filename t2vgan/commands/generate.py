@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import tyro
 
 from t2vgan.errors import UserError
-from t2vgan.media import FORMATS, save_clip, save_frame_folder, slug
+from t2vgan.media import FORMATS, format_rate_note, save_clip, save_frame_folder, slug
 from t2vgan.utils import cli
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def main() -> None:
     formats = parse_formats(options.format)
     check_numbers(options)
     check_writable(options.out)
+    for note in filter(None, (format_rate_note(format, options.fps) for format in formats)):
+        print(note, file=sys.stderr)
     prompts = read_prompts(options)
     jobs = plan_jobs(prompts, options)
 

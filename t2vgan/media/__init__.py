@@ -6,6 +6,7 @@ Frames are (T, H, W, 3) uint8 RGB.
 from t2vgan.media.clips import (
     FORMATS,
     encode_clip,
+    format_rate_note,
     load_clip,
     save_clip,
     save_frame_folder,
@@ -20,6 +21,7 @@ __all__ = [
     "contact_sheet",
     "encode_clip",
     "film_strips",
+    "format_rate_note",
     "load_clip",
     "load_film_strip",
     "load_frame_folder",

@@ -16,6 +16,7 @@ import numpy as np
 LOOP_FOREVER = 0
 EXACT_COLOURS = 32  # of a crowded GIF palette's 256: the clip's most frequent colours, untouched
 SHORTEST_GIF_DELAY = 2  # centiseconds; players replace 0 and 1 by 10
+MAX_GIF_FPS = 100 // SHORTEST_GIF_DELAY
 
 
 def encode_gif(frames: np.ndarray, *, fps: float) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from t2vgan.errors import UserError
-from t2vgan.media.animations import encode_gif, encode_webp
+from t2vgan.media.animations import MAX_GIF_FPS, encode_gif, encode_webp
 from t2vgan.media.movies import decode_movie, encode_movie
 from t2vgan.media.sheets import film_strips
 from t2vgan.utils.files import atomic_write_bytes, fsync_path
@@ -99,6 +99,17 @@ def load_clip(path: Path | str) -> np.ndarray:
         raise UserError(f"{path}: {error}") from None
     except Exception as error:  # decoders raise a dozen kinds of exception on hostile bytes
         raise UserError(f"{path}: cannot be decoded as {format}: {error}") from error
+
+
+def format_rate_note(format: str, fps: float) -> str:
+    """Format a note on a rate that players do not reach.
+
+    It is empty for the others."""
+    if format != "gif" or fps <= MAX_GIF_FPS:
+        return ""
+    return (
+        f"note: a .gif plays at {MAX_GIF_FPS} frames/s, not {fps:g}; .webp and .mp4 keep the rate"
+    )
 
 
 def to_data_uri(frames: np.ndarray, *, format: str = "webp", fps: float = 10) -> str:

@@ -1,8 +1,8 @@
 """Turn decoded frames into pictures as players show them.
 
-Colours follow their tags, transparency lies on black, and the display matrix of the container or
-the codec turns and mirrors. Source: the display matrix of ISO/IEC 14496-12, 6.2.2, as FFmpeg's
-`libavutil/display.h` stores it.
+Colours follow their tags, transparency lies on black, the container's cropping cuts, and its or the
+codec's display matrix turns and mirrors. Source: ISO/IEC 14496-12, 6.2.2, whose matrix FFmpeg's
+`libavutil/display.h` describes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from t2vgan.media.cropping import Cropping
 from t2vgan.media.hdr import TRANSFERS, to_standard_range
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def orientation_of(frame: "av.VideoFrame") -> Orientation:
     return Orientation(mirrored=a < 0, upside_down=d < 0)
 
 
-def picture_of(frame: "av.VideoFrame") -> np.ndarray:
+def picture_of(frame: "av.VideoFrame", cropping: Cropping) -> np.ndarray:
     """Return a frame as shown, (H, W, 3): uint8 RGB, HDR uint16."""
     if any(part.is_alpha for part in frame.format.components) or frame.format.name == "pal8":
         rgba = _convert(frame, "rgba")
@@ -60,12 +61,12 @@ def picture_of(frame: "av.VideoFrame") -> np.ndarray:
         picture = _convert(frame, "rgb48le")
     else:
         picture = _convert(frame, "rgb24")
-    return orientation_of(frame).apply(picture)
+    return orientation_of(frame).apply(cropping.apply(picture))
 
 
-def rgb_of(frame: "av.VideoFrame") -> np.ndarray:
+def rgb_of(frame: "av.VideoFrame", cropping: Cropping) -> np.ndarray:
     """Return a frame for a standard screen, (H, W, 3) uint8."""
-    picture = picture_of(frame)
+    picture = picture_of(frame, cropping)
     return picture if picture.dtype == np.uint8 else to_standard_range(picture, transfer_of(frame))
 
 

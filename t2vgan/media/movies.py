@@ -3,11 +3,11 @@
 import io
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from t2vgan.media.cropping import read_cropping
 from t2vgan.media.frames import HD_HEIGHT, FrameDecoder, playable_stream, rgb_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ CODECS: dict[str, tuple[str, str | None, dict[str, object]]] = {
     "mp4": ("libx264", None, {"crf": "10", "preset": "medium"}),
     "avi": ("mpeg4", "XVID", {"qmin": "1", "qmax": "2"}),
 }
-BT601 = 6  # AVCOL_SPC_SMPTE170M, what FFmpeg converts RGB to
 DEMUXERS = {"mp4": "mov", "avi": "avi"}
 
 
@@ -40,14 +39,15 @@ def encode_movie(frames: np.ndarray, *, format: str, fps: float, crf: int | None
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        if frames.shape[1] >= HD_HEIGHT:  # else players read it by the matrix of HD
-            stream.codec_context.colorspace = BT601
         stream.options = options if crf is None else {**options, "crf": str(crf)}
         stream.codec_context.thread_count = 1
         if tag is not None:
             stream.codec_context.codec_tag = tag
         for picture in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            if frame.height >= HD_HEIGHT:  # players read it by another matrix
+                frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return file.getvalue()
 
@@ -61,8 +61,22 @@ def decode_movie(data: bytes, format: str) -> Iterator[np.ndarray]:
 
     with av.open(io.BytesIO(data), "r", format=DEMUXERS[format]) as container:
         stream = _playable_stream(container)
+        cropping = read_cropping(stream)
         for frame in FrameDecoder(stream).frames(container.demux(stream)):
-            yield rgb_of(frame)
+            yield rgb_of(frame, cropping)
+
+
+def read_frame_rate(data: bytes, format: str) -> float | None:
+    """Return the frames per second that a film's header gives.
+
+    Raises what the demuxer raises.
+    """
+    import av
+
+    with av.open(io.BytesIO(data), "r", format=DEMUXERS[format]) as container:
+        stream = _playable_stream(container)
+        rate = stream.average_rate or stream.guessed_rate
+    return float(rate) if rate else None
 
 
 def decode_clip(data: bytes, format: str, shape: tuple[int, int, int, int]) -> np.ndarray:
@@ -79,17 +93,18 @@ def decode_clip(data: bytes, format: str, shape: tuple[int, int, int, int]) -> n
         with av.open(io.BytesIO(data), "r", format=DEMUXERS[format]) as container:
             stream = _playable_stream(container)
             context = stream.codec_context
+            cropping, stored = read_cropping(stream), _sides(context)
+            rows = stored[0] - cropping.top - cropping.bottom
+            columns = stored[1] - cropping.left - cropping.right
             # its frames may be turned by a quarter, which is known when one is decoded
-            if not any(_fits(sides, shape) for sides in permutations(_sides(context))):
-                raise ValueError(
-                    f"film is {context.width}x{context.height} pixels, expected {width}x{height}"
-                )
+            if not any(_fits(sides, shape) for sides in ((rows, columns), (columns, rows))):
+                raise ValueError(f"film is {columns}x{rows} pixels, expected {width}x{height}")
             context.thread_count = 1
-            count, stored = 0, _sides(context)
+            count = 0
             for frame in FrameDecoder(stream).frames(container.demux(stream)):
                 if count == num_frames or _sides(frame) != stored:
                     raise ValueError(f"film has more than {num_frames} frames, or changes its size")
-                picture = rgb_of(frame)
+                picture = rgb_of(frame, cropping)
                 if not _fits(picture.shape[:2], shape):
                     shown = f"{picture.shape[1]}x{picture.shape[0]}"
                     raise ValueError(f"film is {shown} pixels as shown, expected {width}x{height}")

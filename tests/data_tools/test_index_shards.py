@@ -2,6 +2,7 @@
 
 import os
 import re
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -15,14 +16,18 @@ from t2vgan.data.loader import ClipLoader
 from t2vgan.data.mixture import single_dataset
 from t2vgan.data.shards import (
     EncodedSample,
+    Geometry,
+    decode_sample,
     encode_sample,
     load_manifest,
+    read_samples,
     write_shard,
 )
 from t2vgan.errors import UserError
 from t2vgan.utils.console import format_error
 from tests.data_tools.test_data_tools import run
-from tests.support.filming import numbers_of
+from tests.data_tools.test_videos import ORIENTATIONS, corners, quarters
+from tests.support.filming import Film, numbers_of, write_film
 from tests.support.shards import CLIP_GEOMETRY, write_dataset
 
 
@@ -52,6 +57,25 @@ def test_tars_of_others_are_indexed(tmp_path):
             for batch in islice(loader, 3):
                 for frames, prompt in zip(batch.frames, batch.prompts, strict=True):
                     assert numbers_of(frames[:1]) == [4 * int(prompt[-1])]
+
+
+@pytest.mark.parametrize(("metadata", "fps"), [({}, 29.97), ({"json": b'{"fps": 12}'}, 12)])
+def test_films_of_others_have_their_own_rate_and_orientation(tmp_path, metadata, fps):
+    """A phone's film, turned and mirrored; a rate in .json is that of the clip."""
+    rate = Fraction(30_000, 1001)
+    film = Film(rate=rate, rotation=90, mirrored=True)
+    for i in range(2):
+        pictures = [quarters(32, 48)] * 4
+        data = write_film(tmp_path / f"{i}.mp4", pictures, film).read_bytes()
+        members = {"mp4": data, "txt": b"a film", **metadata}
+        write_shard(tmp_path / "tars" / f"{i}.tar", [EncodedSample("a", members)])
+    index_shards(tmp_path / "tars")
+    manifest = load_manifest(tmp_path / "tars")
+    assert manifest.fps == pytest.approx(fps, abs=1e-3)
+    assert manifest.geometry == Geometry(num_frames=4, height=48, width=32)
+    (sample,) = read_samples(tmp_path / "tars" / "0.tar")
+    frames, _ = decode_sample(sample, manifest.geometry)
+    assert corners(frames[0]) == ORIENTATIONS[90, True]
 
 
 def test_indexing_names_what_cannot_be_used(tmp_path):

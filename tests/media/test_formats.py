@@ -1,10 +1,12 @@
 """Clips survive the formats, and other programs read them."""
 
 import base64
+import io
 import re
 import subprocess
 import sys
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from PIL import Image, ImageSequence
 from t2vgan.media import (
     FORMATS,
     encode_clip,
+    format_rate_note,
     load_clip,
     save_clip,
     to_data_uri,
@@ -77,6 +80,20 @@ def test_movies_are_close_and_channels_in_order(tmp_path, format, colour):
 
 
 @pytest.mark.parametrize("format", MOVIES)
+@pytest.mark.parametrize("height", [718, 720])
+def test_colours_of_high_definition_are_those_of_players(tmp_path, format, height):
+    """From 720 rows on, untagged colours are BT.709: FFmpeg converts by the matrix named here."""
+    colour = (200, 80, 40)
+    save_clip(tmp_path / f"clip.{format}", np.full((1, height, 16, 3), colour, np.uint8))
+    assert abs(load_clip(tmp_path / f"clip.{format}")[0, 8, 8] - np.array(colour)).max() < 4
+    with av.open(tmp_path / f"clip.{format}") as film:
+        (frame,) = film.decode(video=0)
+    matrix = "ITU709" if height == 720 else "ITU601"
+    shown = frame.to_ndarray(format="rgb24", src_colorspace=matrix)[8, 8]
+    assert abs(shown - np.array(colour)).max() < 4
+
+
+@pytest.mark.parametrize("format", MOVIES)
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 63, 64), (3, 64, 63), (2, 17, 31), (4, 1, 1)])
 def test_movies_of_odd_sizes_repeat_the_edge(tmp_path, format, shape):
     frames = np.repeat(noise(1, *shape[1:])[:, :1, :1], shape[0], axis=0)
@@ -115,6 +132,18 @@ def test_gif_delays_never_drift(fps, expected):
 
 def test_gif_delays_are_never_so_short_that_players_replace_them():
     assert gif_delays(encode_clip(circles(6), format="gif", fps=100)) == [2] * 6
+
+
+@pytest.mark.parametrize("fps", [50, 50.1, 60, 1000])
+def test_a_note_says_what_players_make_of_a_fast_gif(fps):
+    """Pillow reads the durations that players use."""
+    with Image.open(io.BytesIO(encode_clip(circles(6), format="gif", fps=fps))) as animation:
+        durations = [picture.info["duration"] for picture in ImageSequence.Iterator(animation)]
+    assert sum(durations) == 6 * 1000 / 50
+    note = format_rate_note("gif", fps)
+    assert (note == "") == (fps == 50)
+    assert fps == 50 or f"plays at 50 frames/s, not {fps:g}" in note
+    assert format_rate_note("webp", fps) == ""
 
 
 @pytest.mark.parametrize("fps", [10, 24, 12.5])

@@ -1,5 +1,6 @@
 """Load the films of others as players show them."""
 
+import struct
 from pathlib import Path
 
 import av
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from t2vgan.media import load_clip
+from t2vgan.media.cropping import Cropping
 from t2vgan.media.frames import Orientation, orientation_of, rgb_of
 from t2vgan.media.movies import decode_clip
 from tests.data_tools.test_videos import ORIENTATIONS, clips_of, corners, quarters
@@ -63,6 +65,45 @@ def test_transparency_beside_the_picture_is_laid_on_black(tmp_path, codec):
     assert frames[:, :, 18:].max() < 16
 
 
+@pytest.mark.parametrize(("rotation", "sides"), [(0, (32, 44)), (90, (44, 32))])
+def test_what_a_container_crops_is_not_shown(tmp_path, rotation, sides):
+    """Read the clean aperture of MP4 and the PixelCrop of Matroska."""
+    picture = np.full((48, 64, 3), 128, np.uint8)  # grey: 4 rows, 12, 14 columns, 6
+    picture[4:36, 14:58] = quarters(32, 44)
+    path = tmp_path / "a.mp4"
+    write_film(path, [picture] * 8, Film("libx264", "yuv444p", rotation=rotation))
+    path.write_bytes(with_clean_aperture(path.read_bytes(), width=44, height=32, right=4, down=-4))
+    frames = load_clip(path)
+    assert frames.shape == (8, *sides, 3)
+    assert corners(frames[0]) == ORIENTATIONS[rotation, False]
+    np.testing.assert_array_equal(decode_clip(path.read_bytes(), "mp4", frames.shape), frames)
+    with av.open(path) as film, av.open(tmp_path / "a.mkv", "w") as copy:
+        stream = copy.add_stream_from_template(film.streams.video[0])
+        for packet in film.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                copy.mux(packet)
+    for name in ("a.mp4", "a.mkv"):
+        (packed,) = clips_of(tmp_path / name)
+        assert corners(packed[0]) == ORIENTATIONS[rotation, False]
+        assert not (np.abs(packed[0][0].astype(int) - 128) < 20).all(axis=1).any(), (
+            "no grey is left"
+        )
+
+
+def with_clean_aperture(data: bytes, *, width: int, height: int, right: int, down: int) -> bytes:
+    """Add a `clap` box to the video of an MP4 file whose header comes last."""
+    fields = struct.pack(">8i", width, 1, height, 1, right, 1, down, 1)
+    box = struct.pack(">I", 8 + len(fields)) + b"clap" + fields
+    patched = bytearray(data)
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
+        place = data.index(name, data.index(b"moov")) - 4
+        (size,) = struct.unpack_from(">I", data, place)
+        struct.pack_into(">I", patched, place, size + len(box))
+        end = place + size
+    return bytes(patched[:end] + box + patched[end:])
+
+
 def filtered(path: Path, filters: str) -> np.ndarray:
     """Return the first frame as FFmpeg's filters convert it.
 
@@ -99,6 +140,6 @@ def test_a_pixel_format_looks_as_ffmpeg_converts_it(tmp_path, pix_fmt):
     with av.open(path) as container:
         frame = next(container.decode(video=0))
         assert frame.format.name == pix_fmt
-        found = rgb_of(frame)
+        found = rgb_of(frame, Cropping())
     expected = filtered(path, "scale=flags=bilinear:out_range=pc")
     assert np.abs(found.astype(int) - expected).max() <= 2
