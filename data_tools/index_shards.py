@@ -46,7 +46,7 @@ def index_shards(
     """
     from t2vgan.data.shards import MANIFEST_NAME, Manifest, fingerprint, write_manifest
 
-    tars = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
+    tars = find_tars(folder)
     if not tars:
         raise UserError(f"{folder} holds no .tar; give a folder of webdataset tars, not compressed")
     if (folder / MANIFEST_NAME).exists():
@@ -73,6 +73,16 @@ def index_shards(
         f"{folder}: {manifest.num_samples} clips, {len(manifest.prompts)} prompts, "
         f"{len(shards)} shards, {len(indexer.faults)} samples that cannot be used"
     )
+
+
+def find_tars(folder: Path) -> list[Path]:
+    """Return a folder's tars, without hidden ones."""
+    from .videos.file_kinds import find_reason_to_ignore
+
+    tars = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
+    reasons = {path: find_reason_to_ignore(path.name) for path in tars}
+    console.show_some([f"not taken: {path.name}: {why}" for path, why in reasons.items() if why])
+    return [path for path in tars if not reasons[path]]
 
 
 class Indexer:

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import PurePosixPath
 from statistics import median_high
 from typing import Any, BinaryIO
@@ -41,7 +41,7 @@ COMPRESSED = {
 }
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 MAX_MEMBERS = 1_000_000  # of one tar: all are held in memory
-MAX_LOST_ROWS = 100_000  # of one tar, whatever a manifest claims that it holds
+MAX_LOST_ROWS = 100_000  # of all tars, whatever manifests claim that they held
 
 
 def is_tar(name: str) -> bool:
@@ -98,7 +98,10 @@ def read_archives(folder: SourceFolder, names: Iterable[str]) -> tuple[list[Row]
     """Return the rows of tars, lost samples included, and other members."""
     archives = [read_archive(folder, name) for name in names]
     expected = expected_samples(folder, archives)
-    rows = [row for archive in archives for row in (*archive.rows, *lost_rows(archive, expected))]
+    rows = []
+    for archive in archives:
+        rows += archive.rows
+        rows += islice(lost_rows(archive, expected), MAX_LOST_ROWS // len(archives) + 1)
     return rows, [entry for archive in archives for entry in archive.passed_over]
 
 
@@ -287,7 +290,7 @@ def lost_rows(archive: Archive, expected: dict[str, tuple[int, str]]) -> Iterato
         num_lost = sum(_estimate(part, num_found, archive.num_bytes) for part in archive.lost)
         num_bytes = sum(part.num_bytes for part in archive.lost)
         note = f"how many samples are lost is unknown, at least {num_bytes} bytes"
-    for place in range(max(len(archive.lost), min(num_lost, MAX_LOST_ROWS))):
+    for place in range(max(len(archive.lost), num_lost)):
         part = archive.lost[min(place, len(archive.lost) - 1)]
         yield Row(archive.name, problem=f"{archive.name}: {part.problem}; {note}")
 

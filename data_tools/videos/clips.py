@@ -40,7 +40,7 @@ def make_clips(task: RowTask, settings: PackSettings) -> Iterator[EncodedSample]
     Raises VideoError, or what the decoder raises, after however many clips."""
     row, limits = task.row, settings.limits
     if row.problem:
-        raise VideoError("prompt" if "caption" in row.problem else "list", row.problem)
+        raise VideoError(row.problem_kind, row.problem)
     prompt = clean_prompt(row.prompt, max_words=settings.clips.max_prompt_words)
     location = resolve(row.path, settings.access)
     max_bytes = limits.max_file_mb << 20

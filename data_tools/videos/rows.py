@@ -31,6 +31,11 @@ class Row:
         name = f"{path}/{self.member}" if self.member else path
         return name.encode("utf-8", "backslashreplace").decode()
 
+    @property
+    def problem_kind(self) -> str:
+        """The problem as a word for the summary."""
+        return "prompt" if self.problem.startswith(("no caption", "the caption")) else "list"
+
     def with_caption(self, caption: bytes) -> "Row":
         """Return the row with a caption, truncated if very long."""
         cut = len(caption) >= MAX_CAPTION_BYTES

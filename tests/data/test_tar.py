@@ -1,6 +1,7 @@
 """Test that foreign tars are read, and damaged or hostile ones refused."""
 
 import io
+import os
 import tarfile
 
 import pytest
@@ -12,6 +13,7 @@ from t2vgan.data.shards import (
     write_shard,
 )
 from t2vgan.data.tar import MAX_MEMBER_BYTES, read_members
+from t2vgan.utils.files import sha256_of
 from tests.support.shards import small_samples
 
 
@@ -147,6 +149,13 @@ def test_a_file_that_is_no_tar(tmp_path):
     (tmp_path / "s.tar").write_bytes(b"PK\x03\x04" + bytes(range(256)) * 8)
     with pytest.raises(ShardError, match="no tar header at byte 0"):
         list(read_samples(tmp_path / "s.tar"))
+
+
+def test_a_pipe_in_place_of_a_shard_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "s.tar")
+    for read in (lambda path: list(read_samples(path)), sha256_of):
+        with pytest.raises(OSError, match="not a regular file"):
+            read(tmp_path / "s.tar")
 
 
 def test_two_members_of_one_type_are_refused(tmp_path):

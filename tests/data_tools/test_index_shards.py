@@ -147,6 +147,15 @@ def test_indexing_says_what_it_lacks(tmp_path, members, message):
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_files_of_macos_are_no_tars(tmp_path, capsys):
+    samples = [encode_sample("a", np.zeros(CLIP_GEOMETRY.shape, np.uint8), "x", {"num_frames": 4})]
+    write_shard(tmp_path / "a.tar", samples)
+    (tmp_path / "._a.tar").write_bytes(b"\0\5\x16\7")
+    index_shards(tmp_path)
+    assert load_manifest(tmp_path).num_samples == 1
+    assert "not taken: ._a.tar: attributes of another file" in capsys.readouterr().out
+
+
 def add_bytes(path: Path) -> None:
     path.write_bytes(path.read_bytes() * 2)
 

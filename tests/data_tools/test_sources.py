@@ -1,4 +1,4 @@
-"""Every file of a folder is a row, or has the reason why it is none."""
+"""Every file of a folder is a row, or has its reason."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Sources of videos for the tests: tars and folders, and what is read of them."""
+"""Sources of videos for the tests: tars and folders."""
 
 import io
 import tarfile
