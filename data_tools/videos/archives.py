@@ -41,7 +41,7 @@ COMPRESSED = {
 }
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 MAX_MEMBERS = 1_000_000  # of one tar: all are held in memory
-MAX_LOST_ROWS = 100_000  # of all tars, whatever manifests claim that they held
+MAX_LOST_ROWS = 100_000  # beyond as many as were found, whatever manifests claim
 
 
 def is_tar(name: str) -> bool:
@@ -99,9 +99,11 @@ def read_archives(folder: SourceFolder, names: Iterable[str]) -> tuple[list[Row]
     archives = [read_archive(folder, name) for name in names]
     expected = expected_samples(folder, archives)
     rows = []
+    num_left = MAX_LOST_ROWS + sum(len(archive.rows) for archive in archives)
     for archive in archives:
-        rows += archive.rows
-        rows += islice(lost_rows(archive, expected), MAX_LOST_ROWS // len(archives) + 1)
+        lost = list(islice(lost_rows(archive, expected), max(num_left, 1)))
+        rows += archive.rows + lost
+        num_left -= len(lost)
     return rows, [entry for archive in archives for entry in archive.passed_over]
 
 

@@ -163,7 +163,7 @@ def test_a_claim_of_endless_samples_fills_no_memory(tmp_path):
     path = write_tar(tmp_path / "0.tar", samples(0, 3))
     os.truncate(path, 3000)
     (tmp_path / "0_stats.json").write_text('{"successes": 1000000000000}')
-    assert len(read(tmp_path).rows) <= 100_003
+    assert len(read(tmp_path).rows) == 100_002
 
 
 def test_a_tar_of_very_many_members_is_read_in_part(tmp_path, monkeypatch):
