@@ -65,6 +65,32 @@ def open_video(
         yield container, stream
 
 
+class FrameClock:
+    """Choose the better of a frame's two times, as FFmpeg's guess_correct_pts does.
+
+    AVI has no times of showing: where B-frames make them run back, those of decoding are right.
+    """
+
+    def __init__(self) -> None:
+        self._last_pts: int | None = None
+        self._last_dts: int | None = None
+        self._num_bad_pts = self._num_bad_dts = 0
+
+    def read(self, frame: "av.VideoFrame") -> Fraction | None:
+        """Return when a frame is shown, in seconds on the stream's clock."""
+        pts, dts = frame.pts, frame.dts
+        self._num_bad_pts += _runs_back(self._last_pts, pts)
+        self._num_bad_dts += _runs_back(self._last_dts, dts)
+        self._last_pts = dts if pts is None else pts
+        self._last_dts = pts if dts is None else dts
+        trusted = pts is not None and (dts is None or self._num_bad_pts <= self._num_bad_dts)
+        return _seconds(pts if trusted else dts, frame.time_base)
+
+
+def _runs_back(last: int | None, now: int | None) -> bool:
+    return last is not None and now is not None and now <= last
+
+
 def shown_frames(
     container: "av.container.InputContainer", stream: "av.VideoStream", limits: Limits
 ) -> Iterator[ShownFrame]:
@@ -76,15 +102,13 @@ def shown_frames(
     rounding = min((stream.time_base or Fraction(0)) / 2, MAX_ROUNDING)
     shown = before = None
     start = Fraction(0)
-    decoder = FrameDecoder(stream)
-    for number, frame in enumerate(decoder.frames(_sound_packets(container, stream))):
-        if number >= limits.max_frames:
-            raise VideoError("limit", f"more than {limits.max_frames} frames")
+    decoder, clock = FrameDecoder(stream), FrameClock()
+    for frame in decoder.frames(_sound_packets(container, stream)):
         if frame.is_corrupt:
             if shown is None:  # a recording that starts between two key frames
                 continue
             raise VideoError("decode", f"damaged near {float(start):.2f} s")
-        time = _seconds(frame.pts, frame.time_base)
+        time = clock.read(frame)
         if shown is not None:
             length = _length(shown, before, decoder.repeated_until) or usual
             if time is None and before is not None:

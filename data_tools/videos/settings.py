@@ -73,7 +73,6 @@ class Limits:
     memory_mb: int = 2048
     max_pixels: int = 8192 * 4320
     max_seconds: float = 4 * 3600.0
-    max_frames: int = 200_000
     max_file_mb: int = 1024
 
 

@@ -8,14 +8,19 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from t2vgan.errors import UserError
 from t2vgan.media.animations import MAX_GIF_FPS, encode_gif, encode_webp
+from t2vgan.media.frames import lay_on_black
 from t2vgan.media.movies import decode_movie, encode_movie
 from t2vgan.media.sheets import film_strips
 from t2vgan.utils.files import atomic_write_bytes, fsync_path
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 FORMATS = ("gif", "mp4", "avi", "webp", "png")
 LOADABLE_FORMATS = ("gif", "mp4", "avi", "webp")
@@ -166,7 +171,14 @@ def decode_animation(data: bytes) -> Iterator[np.ndarray]:
     with animation:
         check_num_pixels(animation.width * animation.height)
         for picture in ImageSequence.Iterator(animation):
-            yield np.asarray(picture.convert("RGB"))
+            yield as_rgb(picture)
+
+
+def as_rgb(picture: "Image") -> np.ndarray:
+    """Return a picture on black, (H, W, 3) uint8."""
+    if picture.has_transparency_data:
+        return lay_on_black(np.asarray(picture.convert("RGBA")))
+    return np.asarray(picture.convert("RGB"))
 
 
 def limit_pixels(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

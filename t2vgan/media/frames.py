@@ -55,13 +55,17 @@ def orientation_of(frame: "av.VideoFrame") -> Orientation:
 def picture_of(frame: "av.VideoFrame", cropping: Cropping) -> np.ndarray:
     """Return a frame as shown, (H, W, 3): uint8 RGB, HDR uint16."""
     if any(part.is_alpha for part in frame.format.components) or frame.format.name == "pal8":
-        rgba = _convert(frame, "rgba")
-        picture = (rgba[..., :3] * (rgba[..., 3:] / np.float32(255)) + 0.5).astype(np.uint8)
+        picture = lay_on_black(_convert(frame, "rgba"))
     elif transfer_of(frame) in TRANSFERS:
         picture = _convert(frame, "rgb48le")
     else:
         picture = _convert(frame, "rgb24")
     return orientation_of(frame).apply(cropping.apply(picture))
+
+
+def lay_on_black(picture: np.ndarray) -> np.ndarray:
+    """Return an RGBA picture (H, W, 4) as RGB, all uint8."""
+    return (picture[..., :3] * (picture[..., 3:] / np.float32(255)) + 0.5).astype(np.uint8)
 
 
 def rgb_of(frame: "av.VideoFrame", cropping: Cropping) -> np.ndarray:

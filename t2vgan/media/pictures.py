@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from t2vgan.errors import UserError
-from t2vgan.media.clips import check_num_pixels
+from t2vgan.media.clips import as_rgb, check_num_pixels
 from t2vgan.media.sheets import split_film_strips
 
 
@@ -49,7 +49,7 @@ def load_picture(path: Path | str) -> np.ndarray:
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             check_num_pixels(picture.width * picture.height)
-            return np.asarray(picture.convert("RGB"))
+            return as_rgb(picture)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except Exception as error:  # decoders raise a dozen kinds of exception on hostile bytes

@@ -77,6 +77,16 @@ def test_bytes_that_are_missing_are_still_an_error(tmp_path):
     assert reason_of(tmp_path / "b.ts", **FINE) == "decode"
 
 
+@pytest.mark.parametrize("rate", [2, 10])
+def test_films_in_avi_keep_all_of_their_b_frames(tmp_path, rate):
+    """AVI has times of decoding only."""
+    film = Film(rate=Fraction(rate), options={"crf": "5", "bf": "2", "b-adapt": "0"})
+    path = write_film(tmp_path / "a.avi", counting(24), film)
+    found = clips_of(path, clips_per_video=0, fps=float(rate), stride=4 / rate)
+    shown = [number for clip in found for number in numbers_of(clip)]
+    assert shown == list(range(24)) or shown == [0, *range(23)], "the first may stay for two"
+
+
 @pytest.mark.parametrize("name", ["a.mkv", "a.ts", "a.mp4"])
 def test_a_clock_that_begins_late_is_no_length(tmp_path, name):
     film = LOSSLESS if name == "a.mkv" else H264

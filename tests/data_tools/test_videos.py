@@ -354,7 +354,6 @@ def test_bombs_are_refused_by_their_header(tmp_path):
     assert clips_of(path, Limits(max_pixels=640 * 64))
     assert reason_of(path, Limits(max_seconds=0.5)) == "limit"
     assert reason_of(path, Limits(max_file_mb=0)) == "limit"
-    assert reason_of(path, Limits(max_frames=3)) == "limit"
 
 
 def test_a_picture_that_grows_after_the_header_is_refused(tmp_path):

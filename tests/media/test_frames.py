@@ -6,8 +6,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from t2vgan.media import load_clip
+from t2vgan.media import load_clip, load_frame_folder
 from t2vgan.media.cropping import Cropping
 from t2vgan.media.frames import Orientation, orientation_of, rgb_of
 from t2vgan.media.movies import decode_clip
@@ -65,6 +66,19 @@ def test_transparency_beside_the_picture_is_laid_on_black(tmp_path, codec):
     assert frames[:, :, 18:].max() < 16
 
 
+@pytest.mark.parametrize("name", ["a.webp", "a.gif", "0.png"])
+def test_transparent_pictures_are_laid_on_black(tmp_path, name):
+    """As a film of the same pictures is packed."""
+    rgba = np.full((16, 16, 4), (255, 0, 0, 255), np.uint8)
+    rgba[:, 8:, 3] = 0
+    pictures = [Image.fromarray(np.roll(rgba, 4 * i, axis=0)) for i in range(2)]
+    animated = {} if name == "0.png" else {"save_all": True, "append_images": pictures[1:]}
+    pictures[0].save(tmp_path / name, **animated, **{"lossless": True} if "webp" in name else {})
+    frames = load_frame_folder(tmp_path) if name == "0.png" else load_clip(tmp_path / name)
+    assert frames[:, :, :8, 0].min() > 250
+    assert frames[:, :, 8:].max() == 0
+
+
 @pytest.mark.parametrize(("rotation", "sides"), [(0, (32, 44)), (90, (44, 32))])
 def test_what_a_container_crops_is_not_shown(tmp_path, rotation, sides):
     """Read the clean aperture of MP4 and the PixelCrop of Matroska."""
@@ -92,7 +106,9 @@ def test_what_a_container_crops_is_not_shown(tmp_path, rotation, sides):
 
 
 def with_clean_aperture(data: bytes, *, width: int, height: int, right: int, down: int) -> bytes:
-    """Add a `clap` box to the video of an MP4 file whose header comes last."""
+    """Add a `clap` box to an MP4 file.
+
+    Its header comes last, so that nothing else moves."""
     fields = struct.pack(">8i", width, 1, height, 1, right, 1, down, 1)
     box = struct.pack(">I", 8 + len(fields)) + b"clap" + fields
     patched = bytearray(data)
