@@ -26,10 +26,11 @@ def format_passed_over(passed_over: Iterable[PassedOver]) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for entry in passed_over:
         by_reason.setdefault(entry.reason, []).append(entry.path)
-    return [
+    lines = [
         escape_control_chars(f"{len(paths):9d} not taken: {reason}, e.g. {paths[0]}")
         for reason, paths in sorted(by_reason.items())
     ]
+    return lines[:MAX_LISTED] + ["..."] * (len(lines) > MAX_LISTED)
 
 
 def write_passed_over(out: Destination, passed_over: list[PassedOver]) -> None:

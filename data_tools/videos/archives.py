@@ -138,8 +138,7 @@ def _read_members(file: BinaryIO, archive: Archive) -> Iterator[Member]:
             archive.passed_over.append(PassedOver(f"{archive.name}/{found.name}", reason))
         elif isinstance(found, BadMember):
             known = has_video_extension(found.name)
-            problem = f"{archive.name}: {found.name} {found.problem}"
-            yield Member(found.name, problem=problem, is_video=known)
+            yield Member(found.name, problem=found.problem, is_video=known)
         else:
             archive.num_bytes += found.size
             member = Member(*found, is_video=has_video_extension(found.name))
@@ -226,11 +225,11 @@ def _ambiguous(caption: Member, count: int) -> Member:
 def _make_row(archive: str, video: Member, caption: Member | None) -> Row:
     row = Row(archive, member=video.name, offset=video.offset, size=video.size)
     if video.problem:
-        return replace(row, problem=video.problem)
+        return replace(row, problem=f"{archive}: {video.name} {video.problem}")
     if caption is None:
         return replace(row, problem=NO_CAPTION.problem)
     if caption.problem:
-        return replace(row, problem=f"no caption: {caption.problem}")
+        return replace(row, problem=f"no caption: {caption.name} {caption.problem}")
     return replace(row, prompt=caption.caption.prompt, problem=caption.caption.problem)
 
 
@@ -289,15 +288,19 @@ def lost_rows(archive: Archive, expected: dict[str, tuple[int, str]]) -> Iterato
         num_lost = count - num_found
         note = f"holds {num_found} of {count} samples ({source})"
     else:
-        num_lost = sum(_estimate(part, num_found, archive.num_bytes) for part in archive.lost)
+        num_lost = sum(_estimate(part, archive) for part in archive.lost)
         num_bytes = sum(part.num_bytes for part in archive.lost)
         note = f"how many samples are lost is unknown, at least {num_bytes} bytes"
-    for place in range(max(len(archive.lost), num_lost)):
+    num_certain = sum(part.is_certain for part in archive.lost)
+    for place in range(max(num_certain, num_lost)):
         part = archive.lost[min(place, len(archive.lost) - 1)]
         yield Row(archive.name, problem=f"{archive.name}: {part.problem}; {note}")
 
 
-def _estimate(part: LostPart, num_found: int, num_bytes: int) -> int:
-    if part.open_ended or not num_bytes:
+def _estimate(part: LostPart, archive: Archive) -> int:
+    num_found = len(archive.rows)
+    if not part.is_certain:
+        return 0
+    if part.open_ended or not archive.num_bytes:
         return num_found
-    return -(-part.num_bytes * num_found // num_bytes)
+    return -(-part.num_bytes * num_found // archive.num_bytes)

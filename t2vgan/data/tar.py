@@ -102,7 +102,8 @@ def check_archive(file: BinaryIO, path: Path | str) -> None:
     scanner = TarScanner(file, MAX_MEMBER_BYTES)
     for _ in _read_strictly(scanner, path):
         pass
-    if hole := scanner.skip_zeros():
+    hole = scanner.skip_zeros()
+    if hole and hole.is_certain:
         raise ShardError(f"{path}: {hole.problem}")
     if not scanner.ended:
         raise ShardError(

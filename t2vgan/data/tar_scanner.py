@@ -11,7 +11,8 @@ EXTENSION_TYPES = b"xLK"  # about the next member: PAX records, a long name, a l
 SKIPPED_TYPES = b"g5"  # PAX records about all members, folders
 SEARCH_BYTES = 1 << 20
 END_MARKER = 2 * BLOCK
-RECORD = 20 * BLOCK  # to a multiple of which many writers fill up the end
+RECORD = 20 * BLOCK  # to a multiple of which most writers fill up the end
+MAX_FILLING_BYTES = 2048 * BLOCK + RECORD  # of writers with longer records
 MAGIC, MAGIC_OFFSET = b"ustar", 257  # of POSIX and of GNU; archives of before 1988 have none
 ADLER_MODULUS = 65521  # Adler-32 (RFC 1950) keeps the sum of its bytes in its lower half
 
@@ -38,6 +39,8 @@ class LostPart(NamedTuple):
     num_bytes: int
     open_ended: bool
     """Whether more may be missing: nothing in a torn archive says how long it was."""
+    is_certain: bool = True
+    """Not of zeros at the end, which may be a hole or a generous filling."""
 
 
 class DamagedTar(Exception):  # noqa: N818 (caught by both readers)
@@ -103,7 +106,9 @@ class TarScanner:
         filled_up = self.position == -(-(start + END_MARKER) // RECORD) * RECORD
         if filled_up or num_zeros == END_MARKER or (self.ended and num_zeros < END_MARKER):
             return None
-        return LostPart(f"{num_zeros} bytes from byte {start} on are zero", num_zeros, False)
+        is_certain = not self.ended or num_zeros > MAX_FILLING_BYTES
+        problem = f"{num_zeros} bytes from byte {start} on are zero"
+        return LostPart(problem, num_zeros, open_ended=False, is_certain=is_certain)
 
     def skip_to_header(self, damage: DamagedTar) -> LostPart:
         """Go on to the next sound header, or to the end."""

@@ -159,6 +159,17 @@ def test_what_is_beside_a_damaged_tar_says_how_many_samples_it_held(tmp_path):
         assert f"holds 10 of {expected} samples (by {name})" in problems_of(source)[0]
 
 
+@pytest.mark.parametrize(("num_zeros", "num_lost"), [(1024, 0), (1 << 20, 0), (3 << 20, 500)])
+def test_zeros_at_the_end_may_be_a_filling_or_a_hole(tmp_path, num_zeros, num_lost):
+    """Writers may fill up records of 1 MB; a torn download is filled to its whole length."""
+    path = write_tar(tmp_path / "a.tar", samples(0))
+    os.truncate(path, header_of(path, "019.mp4") + 2048)
+    os.truncate(path, path.stat().st_size + num_zeros)
+    source = read(path)
+    assert len(captions_of(source)) == 20
+    assert (len(problems_of(source)) > num_lost) == bool(num_lost)
+
+
 def test_a_claim_of_endless_samples_fills_no_memory(tmp_path):
     path = write_tar(tmp_path / "0.tar", samples(0, 3))
     os.truncate(path, 3000)
