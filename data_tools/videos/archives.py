@@ -41,6 +41,7 @@ COMPRESSED = {
 }
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 MAX_MEMBERS = 1_000_000  # of one tar: all are held in memory
+MAX_DAMAGES = 1000  # of one tar: each costs a search
 MAX_LOST_ROWS = 100_000  # beyond as many as were found, whatever manifests claim
 
 
@@ -128,8 +129,8 @@ def read_archive(folder: SourceFolder, name: str) -> Archive:
 def _read_members(file: BinaryIO, archive: Archive) -> Iterator[Member]:
     """Yield an archive's members; record what is none."""
     for number, found in enumerate(scan_members(file)):
-        if number >= MAX_MEMBERS:
-            problem = f"more than {MAX_MEMBERS} members; divide it"
+        if number >= MAX_MEMBERS or len(archive.lost) >= MAX_DAMAGES:
+            problem = f"more than {MAX_MEMBERS} members or {MAX_DAMAGES} damages; divide or mend it"
             archive.lost.append(LostPart(problem, 0, open_ended=True))
             return
         if isinstance(found, LostPart):

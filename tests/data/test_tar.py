@@ -3,8 +3,11 @@
 import io
 import os
 import tarfile
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from t2vgan.data.shards import (
     EncodedSample,
@@ -12,7 +15,8 @@ from t2vgan.data.shards import (
     read_samples,
     write_shard,
 )
-from t2vgan.data.tar import MAX_MEMBER_BYTES, read_members
+from t2vgan.data.tar import MAX_MEMBER_BYTES, read_members, scan_members
+from t2vgan.data.tar_scanner import TarMember
 from t2vgan.utils.files import sha256_of
 from tests.support.shards import small_samples
 
@@ -127,6 +131,24 @@ def test_every_truncation_is_noticed(tmp_path):
                 list(read_samples(path, skip=skip))
     path.write_bytes(whole[: end + 1024])
     assert len(list(read_samples(path))) == 2
+
+
+@given(st.data())
+def test_any_bytes_are_members_or_faults(data):
+    """Members, and parts that are lost, follow each other."""
+    pieces = [tar_with(member("a.txt"), member("b.mp4", bytes(700))), bytes(512), b"ustar"]
+    drawn = data.draw(st.lists(st.sampled_from(pieces) | st.binary(max_size=600), max_size=6))
+    whole = bytearray(b"".join(drawn))
+    for place in data.draw(st.lists(st.integers(0, max(0, len(whole) - 1)), max_size=4)):
+        whole[place : place + 1] = data.draw(st.binary(min_size=1, max_size=1))
+    position = 0
+    for found in scan_members(io.BytesIO(whole)):
+        if isinstance(found, TarMember):
+            assert position < found.offset <= len(whole)
+            position = found.offset
+    with suppress(ShardError):
+        for found in read_members(io.BytesIO(whole), "s.tar"):
+            assert found.offset + found.size <= len(whole)
 
 
 def test_every_flipped_bit_in_a_header_is_noticed_or_harmless(tmp_path):

@@ -181,7 +181,7 @@ def test_a_tar_of_very_many_members_is_read_in_part(tmp_path, monkeypatch):
     monkeypatch.setattr("data_tools.videos.archives.MAX_MEMBERS", 20)
     source = read(write_tar(tmp_path / "a.tar", samples(0)))
     assert len(captions_of(source)) == 10
-    assert "a.tar: more than 20 members; divide it" in problems_of(source)[0]
+    assert "a.tar: more than 20 members or 1000 damages; divide" in problems_of(source)[0]
     assert len(problems_of(source)) == 10
 
 

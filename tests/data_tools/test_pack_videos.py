@@ -183,6 +183,26 @@ def test_tars_as_video2dataset_writes_them(tmp_path, videos):
     assert not list(tmp_path.rglob("hacked"))
 
 
+def test_the_limit_of_failures_acts_on_what_a_torn_tar_should_hold(tmp_path, videos):
+    folder, middle = tmp_path / "tars", 0
+    folder.mkdir()
+    for name in ("0.tar", "1.tar"):
+        with tarfile.open(folder / name, "w") as tar:
+            for i in range(4):
+                add(tar, f"{i}.mp4", (videos / "a.mp4").read_bytes())
+                add(tar, f"{i}.txt", b"a film")
+                middle = tar.offset if i == 1 else middle
+    os.truncate(folder / "1.tar", middle)
+    result = pack(folder, tmp_path / "out", "--max-bad-fraction", 0.2)
+    assert result.returncode == 1
+    assert "2 of 8 rows failed, more than --max-bad-fraction 0.2" in result.stderr
+    assert "row 6 (1.tar): list: 1.tar: truncated" in result.stdout
+    assert "holds 2 of 4 samples (as its neighbours)" in result.stdout
+    assert pack(folder, tmp_path / "out").returncode == 0
+    assert sorted(contents(tmp_path / "out")) == [0, 1, 2, 3, 4, 5]
+    assert [f.row for f in read_failures(tmp_path / "out")] == [6, 7]
+
+
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
