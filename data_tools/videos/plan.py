@@ -1,6 +1,7 @@
 """Plan a build of packed videos."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, islice
@@ -112,8 +113,9 @@ class PackedShard:
                 raise BuildStopped
             with SampleSpool(folder) as clips:
                 try:
-                    for clip in sandbox.make_clips(task, should_stop):
-                        clips.append(clip)
+                    with closing(sandbox.make_clips(task, should_stop)) as made:
+                        for clip in made:
+                            clips.append(clip)
                 except VideoError as error:  # however many clips came before it
                     failures.append(_failure(task, error))
                     continue

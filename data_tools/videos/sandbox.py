@@ -10,7 +10,7 @@ import multiprocessing
 import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from multiprocessing.connection import Connection
 
 from t2vgan.data.pixel_sums import PixelSums
@@ -34,7 +34,7 @@ class Sandbox:
         self._child: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
 
-    def make_clips(self, task: RowTask, should_stop: ShouldStop) -> Iterator[EncodedSample]:
+    def make_clips(self, task: RowTask, should_stop: ShouldStop) -> Generator[EncodedSample]:
         """Yield a row's clips; raise VideoError, or BuildStopped on request.
 
         The time limit counts from one clip to the next.
