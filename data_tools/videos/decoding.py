@@ -118,15 +118,20 @@ def shown_frames(
                 step = length
             elif step <= 0:  # a clock that stands still
                 continue
-            yield ShownFrame(start, start + step - rounding, shown)
+            yield _checked(ShownFrame(start, start + step - rounding, shown), limits)
             start += step
-            if start > limits.max_seconds:
-                raise VideoError("limit", f"more than {limits.max_seconds:.0f} seconds")
         shown, before = frame, time
     if shown is None:
         raise VideoError("decode", "no frame could be decoded")
     length = _length(shown, before, decoder.repeated_until) or usual
-    yield ShownFrame(start, start + length, shown)
+    yield _checked(ShownFrame(start, start + length, shown), limits)
+
+
+def _checked(shown: ShownFrame, limits: Limits) -> ShownFrame:
+    """Return a frame; raise VideoError where it ends too late."""
+    if shown.end > limits.max_seconds:
+        raise VideoError("limit", f"more than {limits.max_seconds:g} seconds are shown")
+    return shown
 
 
 def _length(

@@ -1,12 +1,14 @@
 """Cut films with broken clocks as players show them."""
 
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data_tools.videos.settings import Limits
+from data_tools.videos.decoding import open_video, shown_frames
+from data_tools.videos.settings import Limits, VideoError
 from t2vgan.data.shards import Geometry
 from tests.data_tools.test_videos import LOSSLESS, clips_of, reason_of
 from tests.support.filming import Film, counting, numbers_of, write_film
@@ -102,6 +104,17 @@ def test_the_limit_counts_what_is_shown(tmp_path, name):
     path = write_film(tmp_path / name, counting(24), film, seconds((500, 24)))
     assert reason_of(path, Limits(max_seconds=1.5), **FINE) == "limit"
     assert len(clips_of(path, Limits(max_seconds=2.5), **FINE)) == 6
+
+
+def test_a_picture_may_not_stay_longer_than_the_limit(tmp_path):
+    """Where the header does not reveal a gap of weeks, no still clip comes of it."""
+    path = write_film(tmp_path / "a.mkv", counting(16), LOSSLESS, seconds((0, 8), (2_000_000, 8)))
+    believed = Limits(max_seconds=float("inf"))
+    with open(path, "rb") as file, open_video(file, believed) as (container, stream):
+        shown = shown_frames(container, stream, Limits())
+        assert [frame.start for frame in islice(shown, 7)] == seconds((0, 7))
+        with pytest.raises(VideoError, match="more than 14400 seconds are shown"):
+            next(shown)
 
 
 def test_packets_without_bytes_repeat_the_picture(tmp_path):
