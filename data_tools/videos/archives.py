@@ -1,24 +1,18 @@
-"""Read the rows of tars, and count what is lost of them.
+"""Read the rows of tars, and count what is lost of them."""
 
-A caption belongs to the video whose name it has up to the extension, or up to the first dot (the
-key of webdataset), among the members that follow each other with one key. In a tar whose members
-are not in order it is searched in the whole tar, as long as one member only has that name.
-"""
-
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from itertools import groupby, islice
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 from statistics import median_high
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from t2vgan.data.manifest import MANIFEST_NAME, parse_manifest
 from t2vgan.data.tar import scan_members
 from t2vgan.data.tar_scanner import BadMember, LostPart
 from t2vgan.errors import UserError
-from t2vgan.utils.untrusted import MAX_JSON_BYTES, MAX_JSON_LINE_BYTES, JsonError, parse_json
+from t2vgan.utils.untrusted import MAX_JSON_BYTES, MAX_JSON_LINE_BYTES, parse_json
 
 from .file_kinds import (
     HEAD_BYTES,
@@ -28,11 +22,11 @@ from .file_kinds import (
     is_video,
     may_be_video,
 )
-from .rows import MAX_CAPTION_BYTES, PassedOver, Row
+from .rows import PassedOver, Row
 from .settings import VideoError
 from .source_folder import SourceFolder
+from .tar_members import CAPTION_EXTENSIONS, Member, pair_members, read_caption
 
-CAPTION_EXTENSIONS = ("txt", "json")
 COMPRESSED = {
     (0, b"\x1f\x8b"): "gzip",
     (4, b"1AY&SY"): "bzip2",
@@ -48,39 +42,6 @@ MAX_LOST_ROWS = 100_000  # beyond as many as were found, whatever manifests clai
 def is_tar(name: str) -> bool:
     """Return whether a name is that of a tar, compressed or not."""
     return name.lower().endswith((".tar", *COMPRESSED_SUFFIXES))
-
-
-NO_CAPTION = Row("", problem="no caption: neither .txt nor `caption` in .json")
-
-
-@dataclass(slots=True)
-class Member:
-    """A member of a tar, and what pairing needs of it."""
-
-    name: str
-    offset: int = 0
-    size: int | None = None
-    problem: str = ""
-    is_video: bool = False
-    caption: Row = NO_CAPTION
-    """Of a .txt or .json: its prompt, or the problem with it."""
-
-    @property
-    def key(self) -> str:
-        """The name up to the file's first dot, as in webdataset."""
-        folder, slash, filename = self.name.rpartition("/")
-        return folder + slash + filename.partition(".")[0]
-
-    @property
-    def stem(self) -> str:
-        """The name without its extension."""
-        folder, slash, filename = self.name.rpartition("/")
-        return folder + slash + (filename.rpartition(".")[0] or filename)
-
-    @property
-    def label(self) -> str:
-        """The name, its extension in lower case."""
-        return f"{self.stem}.{extension_of(self.name)}"
 
 
 @dataclass
@@ -122,7 +83,14 @@ def read_archive(folder: SourceFolder, name: str) -> Archive:
         problem = getattr(error, "strerror", None) or str(error)
         archive.lost.append(LostPart(problem, 0, open_ended=True))
         return archive
-    _pair(members, archive)
+    for member, found in pair_members(members):
+        if isinstance(found, str):
+            archive.passed_over.append(PassedOver(f"{name}/{member.name}", found))
+            continue
+        problem = f"{name}: {found.problem}" if member.problem else found.problem
+        archive.rows.append(
+            Row(name, found.prompt, member.name, member.offset, member.size, problem)
+        )
     return archive
 
 
@@ -144,94 +112,10 @@ def _read_members(file: BinaryIO, archive: Archive) -> Iterator[Member]:
             archive.num_bytes += found.size
             member = Member(*found, is_video=has_video_extension(found.name))
             if extension_of(found.name) in CAPTION_EXTENSIONS:
-                member.caption = _read_caption(file, member)
+                member.caption = read_caption(file, member)
             elif may_be_video(found.name):
                 member.is_video = is_video(file.read(min(found.size, HEAD_BYTES)))
             yield member
-
-
-def _read_caption(file: BinaryIO, member: Member) -> Row:
-    """Return a row with a member's caption, or the problem with it."""
-    size = member.size or 0
-    if extension_of(member.name) == "txt":
-        return Row("").with_caption(file.read(min(size, MAX_CAPTION_BYTES)))
-    if size > MAX_JSON_LINE_BYTES:
-        found = f"{member.name} has {size} bytes, limit {MAX_JSON_LINE_BYTES}"
-        return Row("", problem=f"no caption: {found}")
-    try:
-        record: Any = parse_json(file.read(size))
-    except JsonError as error:
-        return Row("", problem=f"no caption: {member.name}: {error}")
-    caption = record.get("caption") if isinstance(record, dict) else None
-    if isinstance(caption, str):
-        return Row("", prompt=caption[:MAX_CAPTION_BYTES])
-    if caption is None:
-        return NO_CAPTION
-    found = f"a JSON {type(caption).__name__}, must be a text"
-    return Row("", problem=f"no caption: `caption` in {member.name} is {found}")
-
-
-def _pair(members: list[Member], archive: Archive) -> None:
-    """Add a row for each video, with its caption."""
-    samples = [list(group) for _, group in groupby(members, key=lambda member: member.key)]
-    strays: defaultdict[str, list[Member]] = defaultdict(list)  # captions beside no video
-    for sample in samples:
-        if not any(member.is_video for member in sample):
-            for member in sample:
-                strays[member.label].append(member)
-    wanted: Counter[str] = Counter()
-    rows: list[tuple[Member, Member | None]] = []
-    for sample in samples:
-        beside = defaultdict(list)
-        for member in sample:
-            beside[member.label].append(member)
-        for video in filter(lambda member: member.is_video, sample):
-            rows.append((video, _find_caption(video, beside)))
-            if rows[-1][1] is None and (stray := _find_caption(video, strays)):
-                wanted[stray.label] += 1
-    used = set()
-    for video, caption in rows:
-        if caption is None and (stray := _find_caption(video, strays)):
-            same = max(wanted[stray.label], len(strays[stray.label]))
-            caption = stray if same == 1 else _ambiguous(stray, same)
-            used.add(stray.name)
-        archive.rows.append(_make_row(archive.name, video, caption))
-    for sample in samples:
-        names = {member.name for member in sample}
-        if not any(member.is_video for member in sample) and not names <= used:
-            problem = next((m.problem for m in sample if m.problem), "")
-            path = f"{archive.name}/{sample[0].key}"
-            archive.passed_over.append(PassedOver(path, problem or "a sample without a video"))
-
-
-def _find_caption(video: Member, members: dict[str, list[Member]]) -> Member | None:
-    """Return the caption of a video among members by name."""
-    first = None
-    for stem in dict.fromkeys((video.stem, video.key)):
-        for extension in CAPTION_EXTENSIONS:
-            found = members.get(f"{stem}.{extension}", [])
-            if len(found) > 1:
-                return _ambiguous(found[0], len(found))
-            if found and not found[0].problem and not found[0].caption.problem:
-                return found[0]
-            first = first or (found[0] if found else None)
-    return first
-
-
-def _ambiguous(caption: Member, count: int) -> Member:
-    problem = f"no caption: {count} members of the tar may be it, such as {caption.name}"
-    return replace(caption, caption=Row("", problem=problem))
-
-
-def _make_row(archive: str, video: Member, caption: Member | None) -> Row:
-    row = Row(archive, member=video.name, offset=video.offset, size=video.size)
-    if video.problem:
-        return replace(row, problem=f"{archive}: {video.name} {video.problem}")
-    if caption is None:
-        return replace(row, problem=NO_CAPTION.problem)
-    if caption.problem:
-        return replace(row, problem=f"no caption: {caption.name} {caption.problem}")
-    return replace(row, prompt=caption.caption.prompt, problem=caption.caption.problem)
 
 
 def expected_samples(folder: SourceFolder, archives: list[Archive]) -> dict[str, tuple[int, str]]:

@@ -1,0 +1,152 @@
+"""Pair the videos of a tar with their captions.
+
+A caption belongs to the video whose name it has up to the extension, or up to the first dot (the
+key of webdataset), among the members that follow each other with one key. In a tar whose members
+are not in order it is searched in the whole tar, as long as one member only has that name.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, BinaryIO
+
+from t2vgan.utils.untrusted import MAX_JSON_LINE_BYTES, JsonError, parse_json
+
+from .file_kinds import extension_of
+from .rows import MAX_CAPTION_BYTES, Row
+
+CAPTION_EXTENSIONS = ("txt", "json")
+NO_CAPTION = Row("", problem="no caption: neither .txt nor `caption` in .json")
+
+
+@dataclass(slots=True)
+class Member:
+    """A member of a tar, and what pairing needs of it."""
+
+    name: str
+    offset: int = 0
+    size: int | None = None
+    problem: str = ""
+    is_video: bool = False
+    caption: Row = NO_CAPTION
+    """Of a .txt or .json: its prompt, or the problem with it."""
+
+    @property
+    def key(self) -> str:
+        """The name up to the file's first dot, as in webdataset."""
+        folder, slash, filename = self.name.rpartition("/")
+        return folder + slash + filename.partition(".")[0]
+
+    @property
+    def stem(self) -> str:
+        """The name without its extension."""
+        folder, slash, filename = self.name.rpartition("/")
+        return folder + slash + (filename.rpartition(".")[0] or filename)
+
+    @property
+    def label(self) -> str:
+        """The name, its extension in lower case."""
+        return f"{self.stem}.{extension_of(self.name)}"
+
+
+def read_caption(file: BinaryIO, member: Member) -> Row:
+    """Return a row with a member's caption, or the problem with it."""
+    size = member.size or 0
+    if extension_of(member.name) == "txt":
+        return Row("").with_caption(file.read(min(size, MAX_CAPTION_BYTES)))
+    if size > MAX_JSON_LINE_BYTES:
+        found = f"{member.name} has {size} bytes, limit {MAX_JSON_LINE_BYTES}"
+        return Row("", problem=f"no caption: {found}")
+    try:
+        record: Any = parse_json(file.read(size))
+    except JsonError as error:
+        return Row("", problem=f"no caption: {member.name}: {error}")
+    caption = record.get("caption") if isinstance(record, dict) else None
+    if isinstance(caption, str):
+        return Row("", prompt=caption[:MAX_CAPTION_BYTES])
+    if caption is None:
+        return NO_CAPTION
+    found = f"a JSON {type(caption).__name__}, must be a text"
+    return Row("", problem=f"no caption: `caption` in {member.name} is {found}")
+
+
+def pair_members(members: Iterable[Member]) -> Iterator[tuple[Member, Row | str]]:
+    """Yield videos with a row of their captions, others with a reason.
+
+    Of a sample without a video the first member is yielded.
+    """
+    samples = [list(group) for _, group in groupby(members, key=lambda member: member.key)]
+    without = [sample for sample in samples if not any(member.is_video for member in sample)]
+    strays = _by_label(member for sample in without for member in sample)
+    pairs = [pair for sample in samples for pair in _pair_sample(sample)]
+    found = [
+        (video, caption, None if caption else _find_caption((video.stem, video.key), strays))
+        for video, caption in pairs
+    ]
+    wanted = Counter(stray.label for _, _, stray in found if stray)
+    for video, caption, stray in found:
+        if isinstance(caption, str):
+            yield video, caption
+            continue
+        if stray:
+            count = max(wanted[stray.label], len(strays[stray.label]))
+            caption = stray if count == 1 else _ambiguous(stray, count)
+        yield video, _caption_row(video, caption)
+    used = {id(stray) for _, _, stray in found if stray}
+    for sample in without:
+        if not {id(member) for member in sample} <= used:
+            problem = next((member.problem for member in sample if member.problem), "")
+            yield sample[0], problem or "a sample without a video"
+
+
+def _pair_sample(sample: list[Member]) -> Iterator[tuple[Member, Member | str | None]]:
+    """Yield a sample's videos with captions, or a reason."""
+    captions = _by_label(sample)
+    videos = [member for member in sample if member.is_video]
+    has_main = any(video.stem == video.key for video in videos)
+    seen = set()
+    for video in videos:
+        own = _find_caption((video.stem,), captions)
+        if video.stem in seen or (has_main and video.stem != video.key and own is None):
+            yield video, "another video of its sample"
+        else:
+            yield video, own or _find_caption((video.key,), captions)
+        seen.add(video.stem)
+
+
+def _by_label(members: Iterable[Member]) -> dict[str, list[Member]]:
+    found = defaultdict(list)
+    for member in members:
+        found[member.label].append(member)
+    return found
+
+
+def _find_caption(stems: tuple[str, ...], members: dict[str, list[Member]]) -> Member | None:
+    """Return the caption of a name, a sound one first."""
+    first = None
+    for stem in dict.fromkeys(stems):
+        for extension in CAPTION_EXTENSIONS:
+            found = members.get(f"{stem}.{extension}", [])
+            if len(found) > 1:
+                return _ambiguous(found[0], len(found))
+            if found and not found[0].problem and not found[0].caption.problem:
+                return found[0]
+            first = first or (found[0] if found else None)
+    return first
+
+
+def _ambiguous(caption: Member, count: int) -> Member:
+    problem = f"no caption: {count} members of the tar may be it, such as {caption.name}"
+    return replace(caption, caption=Row("", problem=problem))
+
+
+def _caption_row(video: Member, caption: Member | None) -> Row:
+    """Return a row with the prompt or the problem of a video."""
+    if video.problem:
+        return Row("", problem=f"{video.name} {video.problem}")
+    if caption is None:
+        return NO_CAPTION
+    if caption.problem:
+        return Row("", problem=f"no caption: {caption.name} {caption.problem}")
+    return caption.caption
