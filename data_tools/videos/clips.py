@@ -37,7 +37,8 @@ class RowTask:
 def make_clips(task: RowTask, settings: PackSettings) -> Iterator[EncodedSample]:
     """Yield a row's clips as they are cut.
 
-    Raises VideoError, or what the decoder raises, after however many clips."""
+    Raises VideoError, or what the decoder raises, after however many clips.
+    """
     row, limits = task.row, settings.limits
     if row.problem:
         raise VideoError(row.problem_kind, row.problem)
@@ -56,7 +57,7 @@ def make_clips(task: RowTask, settings: PackSettings) -> Iterator[EncodedSample]
         open_video(file, limits) as (container, stream),
     ):
         converter = FrameConverter(task.number, settings.clips, stream, read_cropping(stream))
-        shown = shown_frames(container, stream, limits)
+        shown = shown_frames(file, container, stream, limits)
         for clip, frames in cut_clips(shown, settings.clips, converter.convert):
             num_clips += 1
             yield encode_clip(task, clip, frames, prompt, settings.clips)

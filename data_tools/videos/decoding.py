@@ -15,6 +15,7 @@ import numpy as np
 from t2vgan.media.frames import FrameDecoder, orientation_of, playable_stream
 
 from .settings import ClipSettings, Limits, VideoError
+from .transport_stream import is_joint
 
 if TYPE_CHECKING:
     import av
@@ -92,7 +93,10 @@ def _runs_back(last: int | None, now: int | None) -> bool:
 
 
 def shown_frames(
-    container: "av.container.InputContainer", stream: "av.VideoStream", limits: Limits
+    file: BinaryIO,
+    container: "av.container.InputContainer",
+    stream: "av.VideoStream",
+    limits: Limits,
 ) -> Iterator[ShownFrame]:
     """Yield frames with the times during which they are shown.
 
@@ -103,7 +107,7 @@ def shown_frames(
     shown = before = None
     start = Fraction(0)
     decoder, clock = FrameDecoder(stream), FrameClock()
-    for frame in decoder.frames(_sound_packets(container, stream)):
+    for frame in decoder.frames(_sound_packets(file, container, stream)):
         if frame.is_corrupt:
             if shown is None:  # a recording that starts between two key frames
                 continue
@@ -145,7 +149,7 @@ def _length(
 
 
 def _sound_packets(
-    container: "av.container.InputContainer", stream: "av.VideoStream"
+    file: BinaryIO, container: "av.container.InputContainer", stream: "av.VideoStream"
 ) -> "Iterator[av.Packet]":
     """Yield packets up to a gap in the bytes, then raise VideoError.
 
@@ -155,7 +159,10 @@ def _sound_packets(
     marked: list[av.Packet] = []  # from one on that seems to lack bytes
     for packet in container.demux(stream):
         if marked:
-            if packet.is_keyframe and _is_break(_seconds_between(marked[-1], packet), container):
+            joined = _is_break(_seconds_between(marked[-1], packet), container) or is_joint(
+                file, stream.id, marked[0].pos or 0, packet.pos or 0
+            )
+            if packet.is_keyframe and joined:
                 yield from map(_without_mark, marked)
                 marked.clear()
             elif len(marked) < MAX_MARKED:

@@ -68,6 +68,33 @@ def test_joined_recordings_play_one_after_the_other(tmp_path, name, film):
     assert [numbers_of(clip) for clip in found] == [list(range(k, k + 4)) for k in range(0, 24, 4)]
 
 
+@pytest.mark.parametrize("name", ["a.ts", "a.m2ts"])
+def test_joined_parts_of_one_recording_play_on(tmp_path, name):
+    """The clock goes on, and only the count of packets begins anew."""
+    parts = [
+        write_film(tmp_path / f"{start}{name}", counting(24)[start : start + 12], H264, times)
+        for start in (0, 12)
+        for times in [seconds((start / 10, 12))]
+    ]
+    (tmp_path / name).write_bytes(b"".join(part.read_bytes() for part in parts))
+    found = clips_of(tmp_path / name, **FINE)
+    assert [numbers_of(clip) for clip in found] == [list(range(k, k + 4)) for k in range(0, 24, 4)]
+
+
+@pytest.mark.parametrize("lost", [0, 10, 19, 20, 21, 23, 24, 25, 26, 30])
+def test_lost_packets_are_an_error_wherever_they_lie(tmp_path, lost):
+    """Lose three packets at the ends and beginnings of pictures.
+
+    Every picture is a key frame, as at a joint; one ends in the 21st packet from here.
+    """
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(12)]
+    whole = write_film(tmp_path / "a.ts", noise, Film(options={"crf": "10", "g": "1"})).read_bytes()
+    start = (90 + lost) * 188
+    (tmp_path / "b.ts").write_bytes(whole[:start] + whole[start + 3 * 188 :])
+    assert reason_of(tmp_path / "b.ts", **FINE) == "decode"
+
+
 def test_bytes_that_are_missing_are_still_an_error(tmp_path):
     """Lose ten packets where the clock goes on."""
     rng = np.random.default_rng(0)
@@ -107,11 +134,11 @@ def test_the_limit_counts_what_is_shown(tmp_path, name):
 
 
 def test_a_picture_may_not_stay_longer_than_the_limit(tmp_path):
-    """Where the header does not reveal a gap of weeks, no still clip comes of it."""
+    """Cut no still clips from a gap of weeks."""
     path = write_film(tmp_path / "a.mkv", counting(16), LOSSLESS, seconds((0, 8), (2_000_000, 8)))
     believed = Limits(max_seconds=float("inf"))
     with open(path, "rb") as file, open_video(file, believed) as (container, stream):
-        shown = shown_frames(container, stream, Limits())
+        shown = shown_frames(file, container, stream, Limits())
         assert [frame.start for frame in islice(shown, 7)] == seconds((0, 7))
         with pytest.raises(VideoError, match="more than 14400 seconds are shown"):
             next(shown)
