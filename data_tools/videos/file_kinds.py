@@ -1,7 +1,5 @@
 """Recognise videos, and the files of operating systems."""
 
-from pathlib import PurePosixPath
-
 VIDEO_NAMES = """
     mp4 m4v mp4v mov qt mkv webm avi divx mpg mpeg mpe m1v m2v vob m2ts mts m2t ts flv f4v wmv asf
     gif ogv ogm 3gp 3g2 mxf wtv
@@ -40,7 +38,8 @@ SYNC_BYTE, PACKETS_COMPARED = 0x47, 5  # of transport streams
 
 def extension_of(name: str) -> str:
     """Return a file name's extension in lower case, without its dot."""
-    return PurePosixPath(name).suffix.lower()[1:]
+    stem, dot, extension = name.rpartition("/")[2].rpartition(".")
+    return extension.lower() if stem and dot else ""
 
 
 def has_video_extension(name: str) -> bool:
@@ -50,7 +49,8 @@ def has_video_extension(name: str) -> bool:
 
 def may_be_video(name: str) -> bool:
     """Return whether a look at a file's first bytes is worth it."""
-    return extension_of(name) not in VIDEO_EXTENSIONS | OTHER_EXTENSIONS
+    extension = extension_of(name)
+    return extension not in VIDEO_EXTENSIONS and extension not in OTHER_EXTENSIONS
 
 
 def is_video(head: bytes) -> bool:
