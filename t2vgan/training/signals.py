@@ -4,6 +4,7 @@ The trainer reads it after each step."""
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,6 +14,9 @@ from t2vgan.utils.console import print_stderr
 # USR1 is what Slurm is usually configured to send ahead of its time limit (--signal=USR1@60); HUP
 # comes from a terminal that closes.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+# After the first one: a terminal sends Ctrl-C to each process of its foreground, and a launcher
+# among them passes it on.
+GIVE_UP_AFTER_SECONDS = 2.0
 LAUNCHER_VARIABLES = ("WORLD_SIZE", "ACCELERATE_MIXED_PRECISION")
 
 
@@ -31,6 +35,8 @@ class StopFlag:
         self.reason = ""
         self.launcher = launcher
         self.is_saving = False
+        self.interrupted_at: float | None = None
+        """When the first Ctrl-C came."""
 
     def is_set(self) -> bool:
         """Return whether this process was asked to stop."""
@@ -41,20 +47,30 @@ class StopFlag:
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name
         is_first, self.reason = not self.reason, self.reason or name
+        gives_up = number == signal.SIGINT and self._is_repeated()
         if self.is_saving:
             print_stderr(f"\n{name}: already saving, one moment")
-        elif is_first:
-            print_stderr(f"\n{name}: saving after this step (Ctrl-C again gives up)")
-        elif number == signal.SIGINT:
+        elif gives_up:
             raise KeyboardInterrupt
+        else:
+            verb = "saving" if is_first else "still saving"
+            print_stderr(f"\n{name}: {verb} after this step (Ctrl-C again later gives up)")
+
+    def _is_repeated(self) -> bool:
+        """Return whether a Ctrl-C follows another one, and not at once."""
+        now = time.monotonic()
+        if self.interrupted_at is None:
+            self.interrupted_at = now
+        return now - self.interrupted_at > GIVE_UP_AFTER_SECONDS
 
 
 @contextmanager
 def stop_on_signals(launcher: int | None = None) -> Iterator[StopFlag]:
     """Turn stop signals into a flag until the context ends.
 
-    `launcher` is what `find_launcher` returned when this process began. A second Ctrl-C gives up at
-    once, except while the last checkpoint is being saved. Under nohup, SIGHUP stays ignored.
+    `launcher` is what `find_launcher` returned when this process began. A second Ctrl-C, later than
+    GIVE_UP_AFTER_SECONDS, gives up at once, except while the last checkpoint is being saved; no
+    other signal does. Under nohup, SIGHUP stays ignored.
     """
     flag = StopFlag(launcher)
     nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN

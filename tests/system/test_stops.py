@@ -132,6 +132,21 @@ def test_a_pipe_that_closes_loses_nothing(circles, tmp_path):
     assert_saved(tmp_path / "run", "SIGINT")
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [(signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGINT), (signal.SIGUSR1,) * 3],
+)
+def test_two_quick_signals_save(numbers, circles, tmp_path):
+    run_dir = tmp_path / "run"
+    process = start(sys.executable, *faulty("slow@data:1-99", circles, run_dir, *LONG))
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.01)  # else equal ones may become one
+    _, output = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert_saved(run_dir, numbers[0].name)
+
+
 def test_further_signals_do_not_disturb_the_save(circles, tmp_path):
     """Each of the checkpoint's files takes 0.3 s here: time to send many signals."""
     run_dir = tmp_path / "run"

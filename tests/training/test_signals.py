@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from t2vgan.training import signals
 from t2vgan.training.signals import STOP_SIGNALS, find_launcher, stop_on_signals
 from t2vgan.utils import console
 
@@ -60,10 +61,35 @@ def test_only_a_launcher_is_watched(variables, launcher, monkeypatch):
         assert not stop.is_set()
 
 
-def test_a_second_ctrl_c_gives_up():
+def test_a_second_ctrl_c_gives_up(monkeypatch):
+    monkeypatch.setattr(signals, "GIVE_UP_AFTER_SECONDS", 0.0)
     with stop_on_signals() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.reason == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("first", STOP_SIGNALS)
+def test_further_signals_at_once_are_the_same_request(first, monkeypatch):
+    """As when a terminal and a launcher both send one, or a scheduler and its user."""
+    monkeypatch.setattr(signals, "GIVE_UP_AFTER_SECONDS", 100.0)  # however busy the machine is
+    before = signal.signal(first, signal.SIG_DFL)  # these tests may run under nohup themselves
+    try:
+        with stop_on_signals() as stop:
+            for number in (first, signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+                os.kill(os.getpid(), number)
+            assert stop.reason == signal.Signals(first).name
+    finally:
+        signal.signal(first, before)
+
+
+def test_a_first_ctrl_c_after_another_signal_does_not_give_up(monkeypatch):
+    monkeypatch.setattr(signals, "GIVE_UP_AFTER_SECONDS", 0.0)
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.reason == "SIGTERM"
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
