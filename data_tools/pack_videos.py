@@ -107,12 +107,14 @@ class PackOptions:
 
 def main() -> int:
     """Run the command."""
+    from .build.array_task import read_task
+
     options = cli.parse(PackOptions)
     exit_on_sigterm()
     check_options(options)
     if options.engine == "ray":  # its processes have other working directories
         options = replace(options, source=absolute(options.source), out=absolute(options.out))
-    task = read_task(options)
+    task = read_task(options.task_index, options.task_count)
     plan = make_plan(options)
     if options.plan_only:
         print("\n".join(format_plan(plan, task)))
@@ -134,22 +136,6 @@ def check_options(options: PackOptions) -> None:
         raise UserError(f"--quality {options.quality}: must be 1 to 100")
     if not 0 <= options.max_bad_fraction <= 1:
         raise UserError(f"--max-bad-fraction {options.max_bad_fraction}: must be 0 to 1")
-
-
-def read_task(options: PackOptions) -> "Task":
-    """Read the task from the options or the cluster's variables."""
-    from .build.protocol import Task
-
-    index = _read_number(options.task_index, "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
-    count = _read_number(options.task_count, "SLURM_ARRAY_TASK_COUNT", "JOB_COMPLETION_COUNT")
-    if index is None and count is None:
-        return Task()
-    if index is None or count is None:
-        given, missing = ("index", "count") if count is None else ("count", "index")
-        raise UserError(f"--task-{given} needs --task-{missing} beside it")
-    if not 0 <= index < count:
-        raise UserError(f"--task-index {index} --task-count {count}: must be 0 to {count - 1}")
-    return Task(index, count)
 
 
 def make_plan(options: PackOptions) -> "PackPlan":
@@ -280,18 +266,6 @@ def _shards_to_retry(plan: "PackPlan", out: "Destination") -> set[int]:
     if manifest is None:
         raise UserError(f"--retry-failed: {out} holds no finished packing to retry rows of")
     return shards_to_retry(recover(plan, out, manifest).values())
-
-
-def _read_number(given: int | None, *variables: str) -> int | None:
-    if given is not None:
-        return given
-    for variable in variables:
-        if text := os.environ.get(variable):
-            try:
-                return int(text)
-            except ValueError:
-                raise UserError(f"{variable}={text}: must be a whole number") from None
-    return None
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from t2vgan.config import (
     DataConfig,
     TrainConfig,
 )
-from t2vgan.data.batch_plan import plan_batches
+from t2vgan.data.batch_plan import advise_streams, check_num_shards, plan_batches
 from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
 from t2vgan.training.run_dir import load_config
@@ -91,6 +91,7 @@ def test_micro_batch_is_the_share_of_a_process_unless_given():
     ("options", "world_size", "message"),
     [
         ({}, 3, r"data.num_streams=8 must be a multiple of world_size=3 \(8 = 2 \* 3 \+ 2\)"),
+        ({"batch": 48}, 3, r"try --data.num-streams 6$"),
         ({"batch": 20}, 1, r"train.global_batch_size=20 must be a multiple of data.num_streams=8"),
         ({"micro": 3}, 4, r"must be a multiple of world_size \* micro_batch_size = 4 \* 3 = 12"),
     ],
@@ -153,3 +154,15 @@ def test_a_scene_and_sprites_exclude_each_other():
 def test_motion_needs_two_frames():
     with pytest.raises(ValidationError, match=r"motion_channels=8 .*frames_per_clip=1; use at"):
         Config(model=ClipGanConfig(motion_channels=8), train=TrainConfig(frames_per_clip=1))
+
+
+@pytest.mark.parametrize(("world_size", "num_shards"), [(1, 3), (2, 3), (3, 5), (1, 7), (4, 7)])
+def test_the_advice_for_few_shards_can_be_followed(world_size, num_shards):
+    with pytest.raises(UserError, match=f"must be at most the number of shards = {num_shards}"):
+        check_num_shards(config(), world_size, num_shards)
+    advice = advise_streams(config().train.global_batch_size, world_size, num_shards).split()
+    options = dict(zip(advice[::2], map(int, advice[1::2]), strict=True))
+    streams = options["--data.num-streams"]
+    batch = options.get("--train.global-batch-size", config().train.global_batch_size)
+    assert streams <= num_shards
+    assert streams % world_size == batch % streams == 0

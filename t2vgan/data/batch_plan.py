@@ -36,7 +36,7 @@ def plan_batches(config: Config, world_size: int) -> BatchPlan:
         raise UserError(
             f"data.num_streams={streams} must be a multiple of world_size={world_size}"
             f" ({streams} = {streams // world_size} * {world_size} + {streams % world_size});"
-            f" try --data.num-streams {_multiple(streams, world_size)}"
+            f" try {advise_streams(batch, world_size, max(streams, world_size))}"
         )
     if batch % streams:
         raise UserError(
@@ -54,6 +54,31 @@ def plan_batches(config: Config, world_size: int) -> BatchPlan:
     return BatchPlan(
         global_size=batch, rank_size=local, micro_size=micro, stream_size=batch // streams
     )
+
+
+def check_num_shards(config: Config, world_size: int, num_shards: int) -> None:
+    """Raise UserError if a dataset has fewer shards than there are streams."""
+    streams, batch = config.data.num_streams, config.train.global_batch_size
+    if streams > num_shards:
+        raise UserError(
+            f"data.num_streams={streams} must be at most the number of shards = {num_shards}; build"
+            " smaller shards (--clips-per-shard, --rows-per-shard) or try"
+            f" {advise_streams(batch, world_size, num_shards)}"
+        )
+
+
+def advise_streams(batch: int, world_size: int, most: int) -> str:
+    """Return options for at most `most` streams that divide batch and ranks.
+
+    The batch changes where no number of streams divides it.
+    """
+    fitting = [n for n in range(world_size, most + 1, world_size) if batch % n == 0]
+    if fitting:
+        return f"--data.num-streams {fitting[-1]}"
+    streams = _multiple(most, world_size)
+    if streams > most:
+        return f"at most {most} processes"
+    return f"--data.num-streams {streams} --train.global-batch-size {_multiple(batch, streams)}"
 
 
 def check_frames_per_clip(config: Config, num_frames: int) -> None:

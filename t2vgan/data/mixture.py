@@ -53,6 +53,11 @@ class DatasetMixture:
         known = [part for part in parts if part]
         return mix_statistics(known, self.slots) if len(known) == len(parts) else None
 
+    @property
+    def fewest_shards(self) -> int:
+        """Shards of the smallest dataset: the most streams that can read it."""
+        return min(len(part.manifest.shards) for part in self.parts)
+
     def measure_pixels(self) -> PixelStatistics:
         """Measure mean and std of a few clips.
 

@@ -1,6 +1,7 @@
 """Open the data and compare ranks before training starts."""
 
 from t2vgan.config import Config
+from t2vgan.data.batch_plan import check_num_shards
 from t2vgan.data.mixture import DatasetMixture, open_data
 from t2vgan.data.pixel_sums import PixelStatistics
 from t2vgan.distributed.consistency import check_agreement, describe_config, describe_software
@@ -38,8 +39,8 @@ def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixt
         choose_precision(config.train.precision, context.device)
         check_tracking(config)
         data = open_data(config.data)
+        check_num_shards(config, context.world_size, data.fewest_shards)
         streams, window = config.data.num_streams, config.data.shuffle_window
-        # Raises for few shards.
         data.create_sampler(num_streams=streams, shuffle_window=window, seed=0)
         return data
 

@@ -394,7 +394,35 @@ def test_a_cluster_tells_the_task_by_its_variables(tmp_path, videos, monkeypatch
     monkeypatch.delenv("SLURM_ARRAY_TASK_COUNT")
     result = pack(videos, tmp_path / "out")
     assert result.returncode == 2
+    assert "SLURM_ARRAY_TASK_ID is set without SLURM_ARRAY_TASK_COUNT; give --task" in result.stderr
+    result = pack(videos, tmp_path / "out", "--plan-only", "--task-index", 1)
     assert "--task-index needs --task-count" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "first", "step", "expected"),
+    [(1, 1, 1, "task 0 of 3"), (3, 1, 1, "task 2 of 3"), (14, 10, 2, "task 2 of 3")],
+)
+def test_an_array_may_begin_at_any_number(
+    number, first, step, expected, tmp_path, videos, monkeypatch
+):
+    values = {"ID": number, "COUNT": 3, "MIN": first, "STEP": step}
+    for name, value in values.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+    result = pack(videos, tmp_path / "out", "--plan-only")
+    assert f"{expected} of this job's array" in result.stdout
+    assert f"{expected}: " in result.stdout
+    result = pack(videos, tmp_path / "out", "--plan-only", "--task-index", 0, "--task-count", 1)
+    assert "task " not in result.stdout, "the array is for something else"
+
+
+def test_an_array_with_gaps_is_named(tmp_path, videos, monkeypatch):
+    for name, value in {"ID": 7, "COUNT": 3, "MIN": 1, "STEP": 1}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
+    result = pack(videos, tmp_path / "out", "--plan-only")
+    assert result.returncode == 2
+    assert "SLURM_ARRAY_TASK_ID=7: the array has 3 tasks from 1 in steps of 1" in result.stderr
+    assert "use --array=0-2" in result.stderr
 
 
 def test_other_settings_or_rows_are_refused(tmp_path, videos):

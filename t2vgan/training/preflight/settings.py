@@ -4,7 +4,7 @@ import os
 
 from t2vgan.checkpoint.storage import read_latest_state
 from t2vgan.config import Config
-from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
+from t2vgan.data.batch_plan import check_frames_per_clip, check_num_shards, plan_batches
 from t2vgan.data.mixture import open_data
 from t2vgan.distributed.consistency import (
     describe_config,
@@ -53,19 +53,20 @@ def check_config(context: DistributedContext, config: Config) -> Finding:
 def check_run(context: DistributedContext, config: Config) -> Finding:
     """Check that options, data, networks and run_dir fit together."""
     try:
-        changes = context.run_on_main(lambda: fit_together(config))
+        changes = context.run_on_main(lambda: fit_together(config, context.world_size))
     except (UserError, OSError) as error:
         return Finding("run", UNFIT, format_error(error))
     return Finding("run", FIT, "; ".join(changes) or "options, data, networks and run_dir fit")
 
 
-def fit_together(config: Config) -> list[str]:
+def fit_together(config: Config, world_size: int) -> list[str]:
     """Return the options changed since the run was started.
 
     Raises:
         UserError: train.py would refuse them."""
     changes = check_same_run(config)
     data = open_data(config.data)
+    check_num_shards(config, world_size, data.fewest_shards)
     streams, window = config.data.num_streams, config.data.shuffle_window
     data.create_sampler(num_streams=streams, shuffle_window=window, seed=config.train.seed)
     check_frames_per_clip(config, data.manifest.geometry.num_frames)

@@ -1,0 +1,65 @@
+"""Find out which task of a cluster's array this process is."""
+
+import os
+
+from t2vgan.errors import UserError
+
+from .protocol import Task
+
+ARRAYS = (
+    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"),
+    ("JOB_COMPLETION_INDEX", "JOB_COMPLETION_COUNT"),
+)
+NAME_THE_TASK = "give --task-index and --task-count (0 and 1: all shards)"
+
+
+def read_task(index: int | None, count: int | None) -> Task:
+    """Return the task of the options, or else of the cluster's variables."""
+    if index is None and count is None:
+        if (task := _read_array_task()) is None:
+            return Task()
+        index, count = task
+        print(
+            f"task {index} of {count} of this job's array makes its part of the shards; where the"
+            " array is for something else, --task-index 0 --task-count 1 makes all of them"
+        )
+    if index is None or count is None:
+        given, missing = ("index", "count") if count is None else ("count", "index")
+        raise UserError(f"--task-{given} needs --task-{missing} beside it")
+    if not 0 <= index < count:
+        raise UserError(f"--task-index {index} --task-count {count}: must be 0 to {count - 1}")
+    return Task(index, count)
+
+
+def _read_array_task() -> tuple[int, int] | None:
+    """Return a task's place in its array, from 0, and their number.
+
+    Slurm's arrays may begin at any number, and count in steps.
+    """
+    for task, size in ARRAYS:
+        number, count = _read_number(task), _read_number(size)
+        if number is None and count is None:
+            continue
+        if number is None or count is None:
+            given, missing = (task, size) if count is None else (size, task)
+            raise UserError(f"{given} is set without {missing}; {NAME_THE_TASK}")
+        first = _read_number("SLURM_ARRAY_TASK_MIN") or 0 if task.startswith("SLURM") else 0
+        step = _read_number("SLURM_ARRAY_TASK_STEP") or 1 if task.startswith("SLURM") else 1
+        index, rest = divmod(number - first, step)
+        if rest or not 0 <= index < count:
+            raise UserError(
+                f"{task}={number}: the array has {count} tasks from {first} in steps of {step}, so"
+                f" its numbers have gaps; use --array=0-{count - 1}, or {NAME_THE_TASK}"
+            )
+        return index, count
+    return None
+
+
+def _read_number(variable: str) -> int | None:
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"{variable}={text}: must be a whole number") from None
