@@ -1,9 +1,10 @@
 """Sample and evaluate the averaged generator during training."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from t2vgan.training.variety import Differences, Variety, measure_generated, rea
 from t2vgan.utils.console import format_error
 
 BATCH_SIZE = 20
+MAX_WAITING = 4  # moments whose samples wait in memory for space on the disk
 MIN_REAL_CLIPS = 1000  # fewer do not show how much clips of one prompt vary
 
 ShouldStop = Callable[[], bool]
@@ -54,6 +56,9 @@ class Evaluator:
         self.vocabulary, self.logger = vocabulary, logger
         self.manifest = manifest = data.manifest
         self.best_accuracy, self.best_step = -1.0, -1
+        self.waiting: deque[tuple[dict[str, Any], np.ndarray]] = deque()
+        """Samples that are not on the disk yet: the fields of their records, and all clips."""
+        self.refused_steps: set[int] = set()
         self.prompts, self.varied_prompts = prompts_of(manifest), varied_prompts_of(manifest)
         requested = [*self.prompts, *manifest.held_out_prompts]
         vocabulary.encode(requested, allow_unknown=True)  # raises now, not after hours
@@ -136,19 +141,37 @@ class Evaluator:
         if clips is None:
             return False
         if self.context.is_main:
-            run_dir, name = self.config.run_dir, f"step_{step:08d}_seeds"
             generated = measure_generated(clips[num_prompts:], NUM_SEEDS)
             self.logger.log_variety(Variety(generated, self.real_differences))
-            try:
-                record = save_strips(run_dir, name, clips[num_prompts:], varied, self.manifest)
-                self.logger.log("seeds", **record)
-                record = save_samples(run_dir, step, clips[:num_prompts], self.manifest)
-                self.logger.log("samples", **record)
-            except OSError as error:  # a full disk
+            if len(self.waiting) == MAX_WAITING:
+                dropped, _ = self.waiting.popleft()
                 self.logger.log_warning(
-                    f"samples of step {step} were not saved ({format_error(error)})"
+                    f"samples of step {dropped['step']} are lost: too many wait"
                 )
+            self.waiting.append((self.logger.moment, clips))
+            self.save_waiting()
         return True
+
+    def save_waiting(self) -> None:
+        """Save samples that are not on disk yet; on rank 0."""
+        while self.waiting:
+            moment, clips = self.waiting[0]
+            step, num_prompts, varied = moment["step"], len(self.prompts), self.varied_prompts
+            run_dir, name = self.config.run_dir, f"step_{step:08d}_seeds"
+            try:
+                strips = save_strips(run_dir, name, clips[num_prompts:], varied, self.manifest)
+                samples = save_samples(run_dir, step, clips[:num_prompts], self.manifest)
+            except OSError as error:  # a full disk
+                if step not in self.refused_steps:
+                    self.refused_steps.add(step)
+                    self.logger.log_warning(
+                        f"samples of step {step} were not saved ({format_error(error)}); they wait"
+                        " in memory and are tried again at the next samples or save"
+                    )
+                return
+            self.waiting.popleft()
+            self.logger.log_at(moment, "seeds", **strips)
+            self.logger.log_at(moment, "samples", **samples)
 
     def evaluate(self, pipeline: TextToVideo, should_stop: ShouldStop) -> float | None:
         """Log the scores of generated clips; return the accuracy (collective).

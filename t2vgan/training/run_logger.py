@@ -170,16 +170,23 @@ class RunLogger:
             fields = {"step": state.step, "clips_seen": state.clips_seen, "is_best": is_best}
             self.tracker.put({"kind": "weights", **fields})
 
+    @property
+    def moment(self) -> dict[str, Any]:
+        """Fields of every record that say when it was made."""
+        clock = self.clock
+        return {
+            "step": clock.step,
+            "clips_seen": clock.clips_seen,
+            "seconds": clock.training.seconds,
+        }
+
     def log(self, kind: str, **fields: Any) -> None:
         """Append a record to metrics.jsonl."""
-        clock = self.clock
-        self.log_file.write(
-            kind,
-            step=clock.step,
-            clips_seen=clock.clips_seen,
-            seconds=clock.training.seconds,
-            **fields,
-        )
+        self.log_at(self.moment, kind, **fields)
+
+    def log_at(self, moment: Mapping[str, Any], kind: str, /, **fields: Any) -> None:
+        """Append a record of an earlier moment."""
+        self.log_file.write(kind, **moment, **fields)
 
     def log_event(self, message: str) -> None:
         """Log an event, and print it."""

@@ -244,6 +244,7 @@ class Trainer:
             self.checkpoints.wait()
             state = self.state_dict()
             if self.context.is_main:
+                self.evaluator.save_waiting()  # records come before the checkpoint of their step
                 self.checkpoints.save(state, self.weights_info, is_best=best is not None)
         self.logger.log("checkpoint", stall_seconds=time.perf_counter() - start)
 

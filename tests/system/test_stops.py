@@ -176,6 +176,16 @@ def test_a_disk_that_refuses_samples_does_not_stop_the_run(circles, tmp_path):
     assert any(expected in warning for warning in warnings)
 
 
+def test_a_disk_that_is_full_for_a_while_costs_no_samples(circles, tmp_path):
+    run_dir = tmp_path / "run"
+    fault = faulty("full@sample files:1-2", circles, run_dir, "--sample-every-steps", 4)
+    run_warm_ok(*fault)
+    for kind in ("samples", "seeds"):
+        found = records(run_dir, kind)
+        assert [record["step"] for record in found] == [4, 8, 12]
+        assert all((run_dir / record["file"]).exists() for record in found)
+
+
 @pytest.mark.parametrize("place", ["sampling", "evaluation"])
 def test_sampling_and_evaluating_are_cut_short(place, circles, tmp_path):
     """Told to stop during its first batch of twenty clips, it leaves the other eighteen."""
