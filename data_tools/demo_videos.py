@@ -123,7 +123,7 @@ def draw(folder: Path, number: int, scene: Scene) -> Path:
         for index, frame in enumerate(_pictures(scene, number, rate)):
             if index == 0:
                 stream.height, stream.width = frame.height, frame.width
-            picture = frame.reformat(format=pix_fmt)
+            picture = frame.reformat(format=pix_fmt, threads=1)
             picture.pts, picture.time_base = index, Fraction(1, rate)
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))

@@ -107,9 +107,9 @@ class PackOptions:
 
 def main() -> int:
     """Run the command."""
+    options = cli.parse(PackOptions)
     from .build.array_task import read_task
 
-    options = cli.parse(PackOptions)
     exit_on_sigterm()
     check_options(options)
     if options.engine == "ray":  # its processes have other working directories

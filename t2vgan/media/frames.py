@@ -151,4 +151,5 @@ def _convert(frame: "av.VideoFrame", format: str) -> np.ndarray:
         src_colorspace=matrix,
         src_color_range=frame.color_range or None,
         dst_color_range="JPEG",
+        threads=1,  # otherwise one for each core, and memory limits count their stacks
     )

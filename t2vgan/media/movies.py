@@ -45,8 +45,9 @@ def encode_movie(frames: np.ndarray, *, format: str, fps: float, crf: int | None
             stream.codec_context.codec_tag = tag
         for picture in frames:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            if frame.height >= HD_HEIGHT:  # players read it by another matrix
-                frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+            # Players read large pictures by another matrix.
+            matrix = "ITU709" if frame.height >= HD_HEIGHT else None
+            frame = frame.reformat(format="yuv420p", dst_colorspace=matrix, threads=1)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return file.getvalue()

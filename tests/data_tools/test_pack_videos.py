@@ -175,7 +175,7 @@ def test_tars_as_video2dataset_writes_them(tmp_path, videos):
     assert "1 not taken: no video, e.g. 00000_stats.json" in result.stdout
     lines = (tmp_path / "out" / "passed_over.jsonl").read_text().splitlines()
     assert {json.loads(line)["path"] for line in lines} == {
-        "00000_stats.json", "00000.tar/trap", "00001.tar/trap",
+        "00000_stats.json", "00000.tar/trap.pyd", "00001.tar/trap.pyd",
     }  # fmt: skip
     assert contents(tmp_path / "out") == {
         0: "text 000000000", 1: "json 000000001", 2: "text 000010000", 3: "json 000010001",
