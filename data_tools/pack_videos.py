@@ -36,8 +36,9 @@ class PackOptions:
     """
 
     source: Positional[str]
-    """Folder of a.mp4 + a.txt; folder with metadata.csv, .jsonl or .parquet, or that file itself;
-    folder with videos.txt + prompts.txt; webdataset tars (mp4 + txt or json). A path or a URL."""
+    """Folder of a.mp4 + a.txt; folder with metadata.csv, .tsv, .jsonl or .parquet, or that file
+    itself; folder with videos.txt + prompts.txt; webdataset tars (mp4 + txt or json). A path or a
+    URL."""
     out: str
     """Folder for the shards, failures.jsonl and manifest.json, or its URL (s3://bucket/folder)."""
     video_column: str | None = None

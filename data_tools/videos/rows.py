@@ -1,12 +1,12 @@
 """Define the input list; its order depends on the source only."""
 
+import codecs
 import hashlib
 import json
 from dataclasses import astuple, dataclass, field, replace
 
+from t2vgan.utils.untrusted import MAX_CAPTION_BYTES
 from t2vgan.utils.urls import redact_url
-
-MAX_CAPTION_BYTES = 1 << 16  # more than a prompt of any script takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,11 @@ class Row:
 
     def with_caption(self, caption: bytes) -> "Row":
         """Return the row with a caption, truncated if very long."""
-        cut = len(caption) >= MAX_CAPTION_BYTES
+        decoder = codecs.getincrementaldecoder("utf-8-sig")()
         try:
-            text = caption[:MAX_CAPTION_BYTES].decode("utf-8-sig", "ignore" if cut else "strict")
+            text = decoder.decode(
+                caption[:MAX_CAPTION_BYTES], final=len(caption) < MAX_CAPTION_BYTES
+            )
         except UnicodeDecodeError:
             return replace(self, problem="the caption is not UTF-8")
         return replace(self, prompt=text)

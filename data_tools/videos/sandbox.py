@@ -19,7 +19,7 @@ from t2vgan.data.shards import EncodedSample
 from ..build.protocol import BuildStopped, ShouldStop
 from ..build.worker_pool import exit_with_parent
 from .clips import RowTask, make_clips
-from .settings import Limits, PackSettings, VideoError
+from .settings import PackSettings, VideoError
 
 POLL_SECONDS = 0.1
 START_SECONDS = 300.0  # importing the decoders, on a very busy machine
@@ -51,7 +51,7 @@ class Sandbox:
             self.close()
             raise VideoError("timeout", f"no clip for {limit:g} seconds") from None
         except (EOFError, ConnectionError):
-            code = _format_exit_code(self._exit_code())
+            code = format_exit_code(self._exit_code())
             raise VideoError("crash", f"the decoder's process died ({code})") from None
         except BaseException as error:
             if not isinstance(error, VideoError):  # answers are still in the pipe
@@ -110,7 +110,8 @@ def _receive(pipe: Connection) -> EncodedSample | None:
     return EncodedSample(answer["key"], members, PixelSums.model_validate(answer["pixel_sums"]))
 
 
-def _format_exit_code(code: int | None) -> str:
+def format_exit_code(code: int | None) -> str:
+    """Format how a process ended: its code, or the signal."""
     if code is None or code >= 0:
         return f"exit code {code}"
     return f"signal {signal.Signals(-code).name}"
@@ -125,7 +126,7 @@ def _serve(pipe: Connection, settings: PackSettings) -> None:
     exit_with_parent()
     logging.disable()  # FFmpeg logs every odd file; the failure holds it once
     _import_codecs()
-    _limit_resources(settings.limits)
+    limit_resources(settings.limits.memory_mb)
     pipe.send_bytes(b"ready")
     while True:
         try:
@@ -178,7 +179,7 @@ def _import_codecs() -> None:
     cv2.setNumThreads(1)
 
 
-def _limit_resources(limits: Limits) -> None:
+def limit_resources(memory_mb: int) -> None:
     """Limit the memory beyond what libraries hold, and forbid writing files."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -187,5 +188,5 @@ def _limit_resources(limits: Limits) -> None:
             held = int(file.read().split()[0]) * resource.getpagesize()
     except OSError:  # no /proc: such systems do not keep RLIMIT_AS either
         return
-    total = held + (limits.memory_mb << 20)
+    total = held + (memory_mb << 20)
     resource.setrlimit(resource.RLIMIT_AS, (total, total))

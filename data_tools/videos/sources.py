@@ -1,27 +1,28 @@
 """Read the input list of a folder, table, text file or tars."""
 
-import io
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import BinaryIO
 
 from t2vgan.data.manifest import MANIFEST_NAME, parse_manifest
 from t2vgan.errors import UserError
-from t2vgan.utils.untrusted import MAX_JSON_BYTES
+from t2vgan.utils.tables import read_table
+from t2vgan.utils.untrusted import MAX_CAPTION_BYTES, MAX_JSON_BYTES
 
 from ..build.journal import JOURNAL_PREFIX
 from .accounting import format_passed_over
 from .archives import COMPRESSED_SUFFIXES, is_tar, read_archives
 from .file_kinds import HEAD_BYTES, extension_of, has_video_extension, is_video, may_be_video
-from .rows import MAX_CAPTION_BYTES, PassedOver, Row, Source
+from .parquet import read_parquet
+from .rows import PassedOver, Row, Source
 from .settings import VideoError
 from .source_folder import SourceFolder
-from .tables import Columns, csv_rows, jsonl_rows, parquet_rows, text_rows
+from .tables import Columns, table_rows, text_rows
 
-TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet", "videos.txt")
+TABLES = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet", "videos.txt")
 LAYOUTS = (
-    "a folder of a.mp4 + a.txt; one with metadata.csv, .jsonl or .parquet; one with videos.txt + "
-    "prompts.txt; one of webdataset tars; or such a table or tar itself"
+    "a folder of a.mp4 + a.txt; one with metadata.csv, .tsv, .jsonl or .parquet; one with "
+    "videos.txt + prompts.txt; one of webdataset tars; or such a table or tar itself"
 )
 
 
@@ -152,26 +153,22 @@ def _read_list(folder: SourceFolder, name: str, columns: Columns) -> Source:
     if is_tar(name):
         rows, passed_over = read_archives(folder, [name])
         return Source(folder.url, rows, name, passed_over)
-    with folder.open_list(name) as file:
-        return Source(folder.url, _list_rows(folder, name, file, columns), name)
+    return Source(folder.url, list(_list_rows(folder, name, columns)), name)
 
 
-def _list_rows(folder: SourceFolder, name: str, file: BinaryIO, columns: Columns) -> list[Row]:
+def _list_rows(folder: SourceFolder, name: str, columns: Columns) -> Iterable[Row]:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".parquet":
-        return list(parquet_rows(file, name, columns))
-    lines = io.TextIOWrapper(file, "utf-8-sig", "replace", newline="")
-    if suffix == ".csv":
-        return list(csv_rows(lines, name, columns))
-    if suffix == ".jsonl":
-        return list(jsonl_rows(lines, name, columns))
-    if suffix == ".txt":
-        if not folder.is_file("prompts.txt"):
-            raise UserError(f"{name} lists videos, but prompts.txt is not beside it")
+        return table_rows(read_parquet(folder, name, columns), name, columns)
+    if suffix == ".txt" and not folder.is_file("prompts.txt"):
+        raise UserError(f"{name} lists videos, but prompts.txt is not beside it")
+    if suffix not in (".csv", ".tsv", ".jsonl", ".txt"):
+        raise UserError(
+            f"source {name}: must end in .csv, .tsv, .jsonl, .parquet, .txt or .tar; of videos,"
+            " give their folder"
+        )
+    with folder.open_list(name) as file:
+        if suffix != ".txt":
+            return list(table_rows(read_table(file, name), name, columns))
         with folder.open_list("prompts.txt") as prompts:
-            text = io.TextIOWrapper(prompts, "utf-8-sig", "replace", newline="").read()
-        return text_rows(lines.read(), text, name)
-    raise UserError(
-        f"source {name}: must end in .csv, .jsonl, .parquet, .txt or .tar; of videos, give their"
-        " folder"
-    )
+            return text_rows(file, prompts, name)

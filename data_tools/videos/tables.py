@@ -1,18 +1,18 @@
-"""Read videos and captions from .csv, .jsonl, .parquet or two text files."""
+"""Make rows of the tables and texts that list videos and captions."""
 
-import csv
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from t2vgan.errors import UserError
+from t2vgan.utils.tables import Record, read_text_lines
+from t2vgan.utils.untrusted import MAX_CAPTION_BYTES, format_json_type
 
-from .rows import MAX_CAPTION_BYTES, Row
+from .rows import Row
 
 VIDEO_COLUMNS = ("video", "video_path", "path", "file_name", "filename", "file", "url")
 PROMPT_COLUMNS = ("prompt", "caption", "text", "description")
-MAX_FIELD_CHARACTERS = 1 << 24
+MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -22,83 +22,94 @@ class Columns:
     video: str | None = None
     prompt: str | None = None
 
+    @property
+    def wanted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the video and the prompt column, the first preferred."""
+        return (
+            (self.video,) if self.video else VIDEO_COLUMNS,
+            (self.prompt,) if self.prompt else PROMPT_COLUMNS,
+        )
+
     def pick(self, names: Iterable[str], table: str) -> tuple[str, str]:
         """Return the video and prompt columns, or raise UserError with those there."""
         names = list(names)
-        video = _pick("--video-column", self.video, VIDEO_COLUMNS, names, table)
-        return video, _pick("--prompt-column", self.prompt, PROMPT_COLUMNS, names, table)
+        video, prompt = (_find(wanted, names) for wanted in self.wanted)
+        if video is None or prompt is None:
+            wanted, option = (
+                (self.wanted[0], "--video-column")
+                if video is None
+                else (self.wanted[1], "--prompt-column")
+            )
+            others = ["..."] * (len(names) > MAX_LISTED)
+            raise UserError(
+                f"{table} has no column {' or '.join(wanted)}; its columns are "
+                f"{', '.join(names[:MAX_LISTED] + others) or 'none'}; name one with {option}"
+            )
+        return video, prompt
 
 
-def _pick(option: str, given: str | None, usual: tuple[str, ...], names: list, table: str) -> str:
-    wanted = (given,) if given else usual
-    for name in wanted:
-        if name in names:
-            return name
-    raise UserError(
-        f"{table} has no column {' or '.join(wanted)}; its columns are "
-        f"{', '.join(map(str, names)) or 'none'}; name one with {option}"
-    )
+def _find(wanted: Iterable[str], names: Iterable[str]) -> str | None:
+    return next((name for name in wanted if name in names), None)
 
 
-def csv_rows(lines: Iterable[str], name: str, columns: Columns) -> Iterator[Row]:
-    """Yield the rows of a table with a header line."""
-    csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    table = csv.DictReader(lines)
-    try:
-        video, prompt = columns.pick(table.fieldnames or (), name)
-        yield from (table_row(line.get(video), line.get(prompt)) for line in table)
-    except csv.Error as error:
-        raise UserError(f"{name}: line {table.line_num}: {error}") from None
+def table_rows(records: Iterable[Record], name: str, columns: Columns) -> Iterator[Row]:
+    """Yield a row for each record; the first with a column decides.
 
-
-def jsonl_rows(lines: Iterable[str], name: str, columns: Columns) -> Iterator[Row]:
-    """Yield rows of JSON lines; the first one names the columns."""
-    picked = None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
+    Raises:
+        UserError: none has it.
+    """
+    found: tuple[str | None, ...] = (None, None)
+    seen: dict[str, None] = {}  # all columns, in order
+    for record in records:
+        if record.problem:
+            yield Row(name, problem=f"{name} {record.place}: {record.problem}")
             continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict):
-            yield Row("", problem=f"{name} line {number} is no JSON object")
-            continue
-        picked = picked or columns.pick(record, name)
-        yield table_row(record.get(picked[0]), record.get(picked[1]))
+        if None in found:
+            seen |= dict.fromkeys([*record.values][:MAX_LISTED])
+            found = tuple(
+                column or _find(wanted, record.values)
+                for column, wanted in zip(found, columns.wanted, strict=True)
+            )
+        yield _table_row(record, name, *found)
+    if seen and None in found:
+        columns.pick(seen, name)
 
 
-def parquet_rows(file: BinaryIO, name: str, columns: Columns) -> Iterator[Row]:
-    """Yield the rows of a Parquet file."""
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise UserError(f"{name} needs pyarrow: pip install 't2vgan[parquet]'") from None
-    try:
-        table = parquet.ParquetFile(file)
-        picked = columns.pick(table.schema_arrow.names, name)
-        for batch in table.iter_batches(columns=list(picked)):
-            values = (batch.column(column).to_pylist() for column in picked)
-            yield from (table_row(*pair) for pair in zip(*values, strict=True))
-    except ArrowException as error:
-        raise UserError(f"{name} is no sound Parquet file ({str(error)[:100]})") from None
+def _table_row(record: Record, name: str, video: str | None, prompt: str | None) -> Row:
+    path, caption = record.values.get(video or ""), record.values.get(prompt or "")
+    place = f"{name} {record.place}"
+    if path is None or path == "":
+        return Row(name, problem=f"{place} names no video")
+    if not isinstance(path, str):
+        found = f"{video!r} is {format_json_type(path)}, must be a string"
+        return Row(name, problem=f"{place}: {found}")
+    path = path.strip()
+    if caption is None:
+        return Row(path, problem=f"no caption: {place} has none")
+    if not isinstance(caption, str):
+        found = f"{prompt!r} is {format_json_type(caption)}, must be a string"
+        return Row(path, problem=f"no caption: {place}: {found}")
+    return Row(path, caption[:MAX_CAPTION_BYTES])
 
 
-def text_rows(videos: str, prompts: str, name: str) -> list[Row]:
+def text_rows(videos: BinaryIO, prompts: BinaryIO, name: str) -> list[Row]:
     """Return the rows of two texts, matched line by line."""
-    paths, captions = (text.rstrip("\r\n").split("\n") for text in (videos, prompts))
+    paths, captions = _text_lines(videos, name), _text_lines(prompts, "prompts.txt")
+    while paths and not paths[-1]:
+        paths.pop()
+    while len(captions) > len(paths) and not captions[-1]:
+        captions.pop()
     if len(paths) != len(captions):
         raise UserError(
             f"{name} has {len(paths)} lines and prompts.txt {len(captions)}; "
             f"line n of one must belong to line n of the other"
         )
-    return [table_row(*pair) for pair in zip(paths, captions, strict=True)]
+    pairs = enumerate(zip(paths, captions, strict=True), start=1)
+    records = (
+        Record(f"line {i}", dict(zip(("video", "prompt"), pair, strict=True))) for i, pair in pairs
+    )
+    return list(table_rows(records, name, Columns()))
 
 
-def table_row(video: object, prompt: object) -> Row:
-    """Return the row of one line of a table."""
-    if not isinstance(video, str) or not video.strip():
-        return Row("", problem="the row names no video")
-    if not isinstance(prompt, str):
-        return Row(video.strip(), problem="no caption: the row has none")
-    return Row(video.strip(), prompt[:MAX_CAPTION_BYTES])
+def _text_lines(file: BinaryIO, name: str) -> list[str]:
+    return [line.strip() for _, line in read_text_lines(file, name)]

@@ -11,10 +11,16 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, BinaryIO
 
-from t2vgan.utils.untrusted import MAX_JSON_LINE_BYTES, JsonError, parse_json
+from t2vgan.utils.untrusted import (
+    MAX_CAPTION_BYTES,
+    MAX_JSON_LINE_BYTES,
+    JsonError,
+    format_json_type,
+    parse_json,
+)
 
 from .file_kinds import extension_of
-from .rows import MAX_CAPTION_BYTES, Row
+from .rows import Row
 
 CAPTION_EXTENSIONS = ("txt", "json")
 NO_CAPTION = Row("", problem="no caption: neither .txt nor `caption` in .json")
@@ -62,12 +68,15 @@ def read_caption(file: BinaryIO, member: Member) -> Row:
         record: Any = parse_json(file.read(size))
     except JsonError as error:
         return Row("", problem=f"no caption: {member.name}: {error}")
-    caption = record.get("caption") if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        found = f"{format_json_type(record)}, must be an object"
+        return Row("", problem=f"no caption: {member.name} is {found}")
+    caption = record.get("caption")
     if isinstance(caption, str):
         return Row("", prompt=caption[:MAX_CAPTION_BYTES])
     if caption is None:
         return NO_CAPTION
-    found = f"a JSON {type(caption).__name__}, must be a text"
+    found = f"{format_json_type(caption)}, must be a string"
     return Row("", problem=f"no caption: `caption` in {member.name} is {found}")
 
 

@@ -17,6 +17,7 @@ import tyro
 from t2vgan.errors import UserError
 from t2vgan.media import FORMATS, format_rate_note, save_clip, save_frame_folder, slug
 from t2vgan.utils import cli
+from t2vgan.utils.tables import read_text_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -189,11 +190,9 @@ def read_prompts(options: Options) -> list[str]:
     """Return the distinct prompts asked for; UserError if there are none."""
     prompts = list(options.prompt)
     if options.prompts_file is not None:
-        try:
-            lines = options.prompts_file.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise UserError(f"--prompts-file {options.prompts_file}: not UTF-8: {error}") from None
-        prompts += [line.strip() for line in lines if line.strip()]
+        with open(options.prompts_file, "rb") as file:
+            lines = read_text_lines(file, f"--prompts-file {options.prompts_file}")
+            prompts += [line.strip() for _, line in lines if line.strip()]
     if not prompts:
         raise UserError(f"no prompt: give --prompt or --prompts-file; {list_known(options)}")
     unique = list(dict.fromkeys(prompts))

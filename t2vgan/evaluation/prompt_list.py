@@ -1,20 +1,20 @@
 """Find the prompts of a folder's videos: a list, or file names.
 
-A list is prompts.jsonl ({"file": ..., "prompt": ...} a line), prompts.csv (columns file and prompt)
-or prompts.txt (file, a tab, prompt). Without one, a file is called <prompt>-<seed>.<format>, as
-generate.py names it.
+A list is prompts.jsonl ({"file": ..., "prompt": ...} a line), prompts.csv or prompts.tsv (columns
+file and prompt) or prompts.txt (file, a tab, prompt). Without one, a file is called
+<prompt>-<seed>.<format>, as generate.py names it.
 """
 
-import csv
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from t2vgan.errors import UserError
 from t2vgan.media import slug
+from t2vgan.utils.tables import Record, read_table, read_text_lines
+from t2vgan.utils.untrusted import format_json_type, open_file
 
-LISTS = ("prompts.jsonl", "prompts.csv", "prompts.txt")
+LISTS = ("prompts.jsonl", "prompts.csv", "prompts.tsv", "prompts.txt")
 
 
 def find_prompts(folder: Path, known_prompts: Iterable[str]) -> tuple[dict[str, str], list[str]]:
@@ -57,46 +57,48 @@ def list_videos(folder: Path) -> list[str]:
     return sorted(found.difference(LISTS))
 
 
-def _read_list(path: Path) -> Iterator[tuple[int, object, object]]:
-    """Yield line number, file and prompt of every line."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8: {error}") from None
-    if path.suffix == ".csv":
-        reader = csv.DictReader(text.splitlines())
-        if not {"file", "prompt"} <= set(reader.fieldnames or ()):
-            raise UserError(f"{path}: its first line must name the columns file and prompt")
-        yield from ((reader.line_num, row["file"], row["prompt"]) for row in reader)
-        return
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        if path.suffix == ".txt":
-            file, _, prompt = line.partition("\t")
-            yield number, file, prompt
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error})") from None
-        row = row if isinstance(row, Mapping) else {}
-        yield number, row.get("file"), row.get("prompt")
+def _read_list(path: Path) -> Iterator[Record]:
+    """Yield the rows of a list."""
+    with open_file(path) as file:
+        if path.suffix != ".txt":
+            yield from read_table(file, str(path))
+            return
+        for number, line in read_text_lines(file, str(path)):
+            fields = line.strip().split("\t")
+            problem = "" if len(fields) == 2 else "must be a file, one tab and a prompt"
+            if line.strip():
+                values = dict(zip(("file", "prompt"), fields, strict=False))
+                yield Record(f"line {number}", values, problem)
 
 
-def _check(path: Path, rows: Iterable[tuple[int, object, object]]) -> Iterator[tuple[str, str]]:
+def _check(path: Path, rows: Iterable[Record]) -> Iterator[tuple[str, str]]:
     """Check each row: a unique file inside the folder, and a prompt."""
-    lines: dict[str, int] = {}
-    for number, file, prompt in rows:
-        if not (isinstance(file, str) and isinstance(prompt, str)) or not file or not prompt:
-            raise UserError(f"{path}, line {number}: needs a file and a prompt")
-        name = PurePosixPath(file.strip())
+    places: dict[str, str] = {}
+    for row in rows:
+        where = f"{path}, {row.place}"
+        if row.problem:
+            raise UserError(f"{where}: {row.problem}")
+        file, prompt = (_read_text(row, column, where) for column in ("file", "prompt"))
+        name = PurePosixPath(file)
         if name.is_absolute() or ".." in name.parts or str(name) == ".":
-            raise UserError(f"{path}, line {number}: {file!r} is not inside the folder")
-        if str(name) in lines:
-            raise UserError(f"{path}, line {number}: {file} is on line {lines[str(name)]} too")
-        lines[str(name)] = number
-        yield str(name), prompt.strip()
+            raise UserError(f"{where}: {file!r} is not inside the folder")
+        if str(name) in places:
+            raise UserError(f"{where}: {file} is on {places[str(name)]} too")
+        places[str(name)] = row.place
+        yield str(name), prompt
+
+
+def _read_text(row: Record, column: str, where: str) -> str:
+    """Return a field without spaces around it, or raise UserError."""
+    if column not in row.values:
+        names = ", ".join([*row.values][:8])
+        raise UserError(f"{where}: needs a file and a prompt; its columns are {names or 'none'}")
+    value = row.values[column]
+    if not isinstance(value, str):
+        raise UserError(f"{where}: {column!r} is {format_json_type(value)}, must be a string")
+    if not value.strip():
+        raise UserError(f"{where}: needs a file and a prompt; its {column!r} is empty")
+    return value.strip()
 
 
 def _parse_names(folder: Path, present: list[str], known_prompts: Iterable[str]) -> dict[str, str]:

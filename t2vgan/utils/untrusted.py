@@ -9,6 +9,7 @@ import json
 import os
 import re
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -17,6 +18,7 @@ from t2vgan.errors import UserError
 
 MAX_JSON_BYTES = 128 << 20  # of a file: a manifest of a million captions
 MAX_JSON_LINE_BYTES = 16 << 20  # of a line of many: a record, or a row of a list
+MAX_CAPTION_BYTES = 1 << 16  # more than a prompt of any script takes
 MAX_JSON_DEPTH = 100  # containers inside each other
 MAX_JSON_VALUES = 4_000_000  # of which a value takes up to 200 bytes
 
@@ -109,8 +111,18 @@ def parse_json(
         raise JsonError("not Unicode: half of a surrogate pair") from None
     except JsonError:
         raise
-    except ValueError as error:  # JSONDecodeError, and integers of thousands of digits
+    except json.JSONDecodeError as error:
         raise JsonError(f"not JSON: {error}") from None
+    except ValueError:
+        limit = sys.get_int_max_str_digits()
+        raise JsonError(f"an integer of more than the limit of {limit} digits") from None
+
+
+def format_json_type(value: object) -> str:
+    """Name the type of a parsed value, such as "a JSON array"."""
+    kinds = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
+    kind = kinds.get(type(value), "number")
+    return f"a JSON {kind}"
 
 
 def check_structure(text: str) -> None:

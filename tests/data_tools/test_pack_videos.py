@@ -256,7 +256,7 @@ def test_hostile_lists_are_read_as_data(tmp_path, videos):
     assert prompts == {1: "god eht <script>alert(1)</script>[31m"}
     reasons = {f.row: f.reason for f in read_failures(tmp_path / "out")}
     assert reasons == {
-        2: "refused", 3: "refused", 4: "list", 5: "prompt", 6: "refused",
+        2: "refused", 3: "refused", 4: "list", 5: "prompt", 6: "list",
         7: "list", 8: "list", 9: "list", 10: "list",
     }  # fmt: skip
     assert not list(tmp_path.rglob("hacked"))

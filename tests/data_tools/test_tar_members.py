@@ -109,9 +109,9 @@ def test_other_videos_of_a_sample_are_named(tmp_path, videos, taken):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"caption": ["a", "b"]}, "`caption` in a.json is a JSON list, must be a text"),
+        ({"caption": ["a", "b"]}, "`caption` in a.json is a JSON array, must be a string"),
         ({"text": "x"}, "neither .txt nor `caption` in .json"),
-        ([1], "neither .txt nor"),
+        ([1], "a.json is a JSON array, must be an object"),
     ],
 )
 def test_a_json_caption_is_a_text(tmp_path, record, message):

@@ -126,12 +126,54 @@ def test_a_folder_without_anything_to_score_is_refused(tmp_path):
         ('{"file": "/a.gif", "prompt": "p"}', "line 1: '/a.gif' is not inside the folder"),
         ('{"file": "a.gif", "prompt": "p"}\n' * 2, "line 2: a.gif is on line 1 too"),
         ("a.gif\tp", "line 1: not JSON"),
+        (
+            '{"file": "a.gif", "prompt": ["p"]}',
+            "line 1: 'prompt' is a JSON array, must be a string",
+        ),
+        ('{"file": 1, "prompt": "p"}', "line 1: 'file' is a JSON number, must be a string"),
+        ('{"file": "a.gif", "caption": "p"}', "line 1: needs a file and a prompt; its columns are"),
+        ('["a.gif", "p"]', "line 1: a JSON array, must be a JSON object"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, text, message):
     (tmp_path / "prompts.jsonl").write_text(text)
     with pytest.raises(UserError, match=message.replace(".", r"\.")):
         find_prompts(tmp_path, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "csv",
+            'file,prompt\na.gif,"one\nb.gif,two\n',
+            "line 2 .*: a quote .* is opened and never",
+        ),
+        ("csv", "file,prompt\na.gif,a cat, a dog\n", "line 2: 3 fields for 2 columns"),
+        ("csv", "file;prompt\na.gif;a cat\n", "line 1: .* divided by semicolons"),
+        ("csv", "name,prompt\na.gif,a cat\n", "needs a file .*; its columns are name, prompt"),
+        ("tsv", "file\tprompt\na.gif\t\n", "line 2: .*; its 'prompt' is empty"),
+        ("txt", "a.gif\tone\nb.gif two\n", "line 2: must be a file, one tab and a prompt"),
+        ("txt", "a.gif\tone\ttwo\n", "line 1: must be a file, one tab and a prompt"),
+    ],
+)
+def test_a_bad_table_is_one_error_with_its_line(tmp_path, name, text, message):
+    (tmp_path / f"prompts.{name}").write_text(text)
+    with pytest.raises(UserError, match=message):
+        find_prompts(tmp_path, [])
+
+
+def test_prompts_are_those_of_the_file(tmp_path):
+    """Of several lines, and with separators that only look like line ends."""
+    prompts = {"a.gif": "circle moving\ndown", "b.gif": "circle\u2028moving up", "c.gif": "a\x85b"}
+    path = tmp_path / "prompts.csv"
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([("file", "prompt"), *prompts.items()])
+    assert find_prompts(tmp_path, [])[0] == prompts
+    path.unlink()
+    lines = [json.dumps({"file": f, "prompt": p}, ensure_ascii=False) for f, p in prompts.items()]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(lines))
+    assert find_prompts(tmp_path, [])[0] == prompts
 
 
 def test_names_without_a_known_prompt_are_extra(tmp_path):
