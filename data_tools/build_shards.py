@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
+from t2vgan.utils.console import print_stdout
 
 from .build.options import check_at_least, exit_on_sigterm, parse_size
 
@@ -106,13 +107,13 @@ def build(plan: "Build", location: Path | str, *, num_workers: int) -> None:
 
     with open_destination(location) as out:
         if is_complete(plan, out):
-            print(f"{out} is already complete: {format_summary(load_manifest(out.folder))}")
+            print_stdout(f"{out} is already complete: {format_summary(load_manifest(out.folder))}")
             return
         complete(plan, out, num_workers=num_workers)
         manifest = load_manifest(out.folder)
-        print(f"{out}: {format_summary(manifest)}")
+        print_stdout(f"{out}: {format_summary(manifest)}")
         if manifest.rejected is not None:
-            print(format_rejected(manifest))
+            print_stdout(format_rejected(manifest))
 
 
 if __name__ == "__main__":

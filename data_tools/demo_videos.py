@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
+from t2vgan.utils.console import print_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,7 @@ def demo_videos(out: Path, num_videos: int = 300) -> None:
     (out / "no-video.mp4").write_text("this is no video\n")
     (out / "no-video.txt").write_text("words\n")
     (out / "no-caption.mp4").write_bytes((out / "0000.mp4").read_bytes())
-    print(f"{out}: {num_videos} captioned videos, and three files that cannot be used")
+    print_stdout(f"{out}: {num_videos} captioned videos, and three files that cannot be used")
 
 
 def draw(folder: Path, number: int, scene: Scene) -> Path:

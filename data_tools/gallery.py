@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from t2vgan.utils import cli
+from t2vgan.utils.console import print_stdout
 
 SIDE, NUM_FRAMES, SEED = 64, 16, 0
 COLUMNS = 4
@@ -46,7 +47,7 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
         scale = 2 if labels else 3  # whole prompts need the room
         sheet = contact_sheet(clips.frames, labels or clips.prompts, columns=COLUMNS, scale=scale)
         save_clip(out / f"{name}.gif", sheet, fps=FPS)
-        print(f"wrote {out / f'{name}.gif'}")
+        print_stdout(f"wrote {out / f'{name}.gif'}")
 
 
 def example_prompt(**changes: str) -> str:

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli, console
-from t2vgan.utils.console import escape_control_chars
+from t2vgan.utils.console import escape_control_chars, print_stdout
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -69,7 +69,7 @@ def index_shards(
         prompts=dict(sorted(indexer.prompts.items())),
     )
     write_manifest(folder, manifest)
-    print(
+    print_stdout(
         f"{folder}: {manifest.num_samples} clips, {len(manifest.prompts)} prompts, "
         f"{len(shards)} shards, {len(indexer.faults)} samples that cannot be used"
     )

@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
-from t2vgan.utils.console import escape_control_chars
+from t2vgan.utils.console import escape_control_chars, print_stdout
 from t2vgan.utils.urls import as_location, is_url
 
 if TYPE_CHECKING:
@@ -61,13 +61,13 @@ def inspect_shards(
         if not is_url(folder):
             check_shards(folder, manifest)
         lines = format_report(folder, manifest)
-        print("\n".join(map(escape_control_chars, lines)))
+        print_stdout("\n".join(map(escape_control_chars, lines)))
         clips = pick_clips(found, manifest, max(num_clips, num_page_clips))
     if not clips:
         raise UserError(f"{folder}: no clip can be decoded; run t2vgan verify")
     written = write_contact_sheet(out, clips[:num_clips], fps=manifest.fps)
     for path in [*written, write_page(out, clips[:num_page_clips], lines, manifest.fps)]:
-        print(f"wrote {path}")
+        print_stdout(f"wrote {path}")
 
 
 def format_report(folder: str, manifest: "Manifest") -> list[str]:
@@ -162,7 +162,7 @@ def write_contact_sheet(
     still, moving = folder / "contact_sheet.png", folder / "contact_sheet.gif"
     save_clip(still, contact_sheet(strips, prompts, columns=2), fps=fps)
     if note := format_rate_note("gif", fps):
-        print(note)
+        print_stdout(note)
     save_clip(moving, contact_sheet(frames, prompts, columns=6, scale=2), fps=fps)
     return [still, moving]
 

@@ -3,6 +3,7 @@
 from tyro.conf import Positional
 
 from t2vgan.utils import cli
+from t2vgan.utils.console import print_stdout
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def merge_manifests(folder: Positional[str]) -> None:
     from .build.runner import format_summary, merge_journals
 
     with open_destination(folder) as out:
-        print(f"{out}: {format_summary(merge_journals(out))}")
+        print_stdout(f"{out}: {format_summary(merge_journals(out))}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ The same list and settings give the same bytes, whatever the number of workers o
 """
 
 import os
-import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +12,7 @@ from tyro.conf import Positional
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
+from t2vgan.utils.console import print_stderr, print_stdout
 from t2vgan.utils.urls import as_location, is_url
 
 from .build.options import check_at_least, exit_on_sigterm, parse_size
@@ -118,7 +118,7 @@ def main() -> int:
     task = read_task(options.task_index, options.task_count)
     plan = make_plan(options)
     if options.plan_only:
-        print("\n".join(format_plan(plan, task)))
+        print_stdout("\n".join(format_plan(plan, task)))
         return 0
     return pack(plan, options, task)
 
@@ -148,7 +148,9 @@ def make_plan(options: PackOptions) -> "PackPlan":
 
     geometry = parse_size(options.size, options.num_frames, options.storage)
     if geometry.height % SIZE_UNIT or geometry.width % SIZE_UNIT:
-        print(f"note: train.py's presets want multiples of {SIZE_UNIT}, not --size {options.size}")
+        print_stdout(
+            f"note: train.py's presets want multiples of {SIZE_UNIT}, not --size {options.size}"
+        )
     location = as_location(options.source)
     if absolute(options.out) == absolute(location):
         raise UserError(f"--out {options.out} is the source; name a folder of its own")
@@ -205,11 +207,11 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
 
     passed_over = plan.source.passed_over
     for line in accounting.format_passed_over(passed_over):
-        print(line)
+        print_stdout(line)
     remake = _shards_to_retry(plan, out) if options.retry_failed else set()
     if not remake and is_complete(plan, out):
         manifest = load_manifest(out.folder)
-        print(f"{out} is already complete: {format_summary(manifest)}")
+        print_stdout(f"{out} is already complete: {format_summary(manifest)}")
         return accounting.report_failures(manifest, options.max_bad_fraction)
     my_rows = sum(plan.size_of(index) for index in task.indexes(plan.header.num_shards))
     bad_rows = accounting.BadRows(my_rows, options.max_bad_fraction)
@@ -226,20 +228,23 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
     except accounting.TooManyBadRows as error:
         accounting.write_passed_over(out, passed_over)
         made = bad_rows.shards
-        print("\n".join(accounting.format_counts(made, sum(plan.size_of(b.index) for b in made))))
-        print("\n".join(accounting.format_failures(made)))
-        print(
+        print_stdout(
+            "\n".join(accounting.format_counts(made, sum(plan.size_of(b.index) for b in made)))
+        )
+        print_stdout("\n".join(accounting.format_failures(made)))
+        print_stderr(
             f"error: {error}; mend the input and pack it into another --out, or raise it to go on",
-            file=sys.stderr,
         )
         return 1
     accounting.write_passed_over(out, passed_over)
     mine = [built[index] for index in task.indexes(plan.header.num_shards)]
-    print("\n".join(accounting.format_counts(mine, my_rows)))
+    print_stdout("\n".join(accounting.format_counts(mine, my_rows)))
     if task.count > 1:
-        print(f"task {task.index} of {task.count} is done; after the last: t2vgan merge {out}")
+        print_stdout(
+            f"task {task.index} of {task.count} is done; after the last: t2vgan merge {out}"
+        )
     else:
-        print(f"{out}: {format_summary(load_manifest(out.folder))}")
+        print_stdout(f"{out}: {format_summary(load_manifest(out.folder))}")
     return 0
 
 

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
+from t2vgan.utils.console import print_stdout
 from t2vgan.utils.urls import as_location, is_url
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def repair_shards(
     out = Destination(folder)
     damaged = [entry for entry in manifest.shards if not is_intact(out, entry)]
     if not damaged:
-        print(f"{folder}: {len(manifest.shards)} shards, all whole")
+        print_stdout(f"{folder}: {len(manifest.shards)} shards, all whole")
         return 0
     if manifest.builder == "videos":
         allowed = {"allow_local": allow_local, "allow_private_hosts": allow_private_hosts}
@@ -69,11 +70,11 @@ def repair_shards(
     made = {entry.name: entry.sha256 for entry in load_manifest(folder).shards}
     changed = [entry.name for entry in damaged if made.get(entry.name) != entry.sha256]
     for entry in damaged:
-        print(
+        print_stdout(
             f"{entry.name}: {'made again, with OTHER bytes' if entry.name in changed else 'mended'}"
         )
     if changed:
-        print(
+        print_stdout(
             f"the source of {len(changed)} shards, or a library that encodes them, has changed;"
             " the manifest says what is there now"
         )

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli, console
+from t2vgan.utils.console import print_stdout
 
 from .build.options import check_at_least, exit_on_sigterm
 
@@ -72,10 +73,10 @@ def reshard(options: ReshardOptions) -> None:
     )
     plan = choose(options.folders, selection, options.clips_per_shard)
     for folder, manifest, picks in zip(options.folders, plan.manifests, plan.picks, strict=True):
-        print(f"{folder}: {len(picks)} of {manifest.num_samples} clips", flush=True)
+        print_stdout(f"{folder}: {len(picks)} of {manifest.num_samples} clips")
     if plan.faults:
         console.show_some(plan.faults)
-        print(f"{len(plan.faults)} samples cannot be used and are left out", flush=True)
+        print_stdout(f"{len(plan.faults)} samples cannot be used and are left out")
     build(plan, options.out, num_workers=options.workers)
 
 

@@ -1,6 +1,5 @@
 """Verify a folder of shards: `python -m data_tools.verify_shards DIR_OR_URL`."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -10,6 +9,7 @@ from tyro.conf import Positional
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli, console
+from t2vgan.utils.console import print_stdout
 
 if TYPE_CHECKING:
     from t2vgan.data.shards import EncodedSample, InputCounts, Manifest, ShardEntry
@@ -38,11 +38,13 @@ def verify_shards(folder: Positional[str]) -> int:
         manifest = out.manifest()
         for problem in Verifier(out, manifest).problems():
             num_problems += 1
-            print(console.escape_control_chars(problem), flush=True)
+            print_stdout(console.escape_control_chars(problem))
     if num_problems:
-        print(f"{folder}: {num_problems} problem{'s' if num_problems > 1 else ''}")
+        print_stdout(f"{folder}: {num_problems} problem{'s' if num_problems > 1 else ''}")
         return 1
-    print(f"{folder}: {manifest.num_samples} clips in {len(manifest.shards)} shards, all sound")
+    print_stdout(
+        f"{folder}: {manifest.num_samples} clips in {len(manifest.shards)} shards, all sound"
+    )
     return 0
 
 
@@ -113,7 +115,7 @@ class Verifier:
             yield f"{where}: expected {entry.num_samples} samples, found {num_samples}"
 
     def _faults(self, sample: "EncodedSample", shard: str) -> Iterator[str]:
-        from t2vgan.data.shards import decode_sample
+        from t2vgan.data.shards import decode_sample, parse_metadata
 
         if (first := self._shard_of_key.get(sample.key)) is not None:
             yield f"key is used before, in {first}"
@@ -124,9 +126,9 @@ class Verifier:
         except ValueError as error:
             yield str(error)
         try:
-            json.loads(sample.members.get("json", b"{}"))
+            parse_metadata(sample)
         except ValueError as error:
-            yield f"metadata is not JSON ({error})"
+            yield str(error)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from t2vgan.utils.console import print_stderr, print_stdout
+
 COMMANDS = {
     "build": ("data_tools.build_shards", "render a scene into shards"),
     "pack": ("data_tools.pack_videos", "pack captioned videos into shards"),
@@ -30,12 +32,12 @@ def main() -> None:
     program = "python -m t2vgan" if sys.argv[0].endswith(".py") else "t2vgan"
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        print(format_usage(program))
+        print_stdout(format_usage(program))
         return
     from t2vgan.utils import cli
 
     if name not in COMMANDS:
-        print(f"error: no command named {name!r}; {cli.nearest(name, COMMANDS)}", file=sys.stderr)
+        print_stderr(f"error: no command named {name!r}; {cli.nearest(name, COMMANDS)}")
         sys.exit(cli.EXIT_USER_ERROR)
     sys.argv = [f"{program} {name}", *arguments]
     cli.run(import_command(name).main)

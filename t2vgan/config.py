@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from t2vgan.utils.frozen import Frozen, Versioned
+from t2vgan.utils.frozen import Versioned
 from t2vgan.utils.urls import as_location, redact_url
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -277,7 +277,7 @@ class TrainConfig(Versioned):
         return self
 
 
-class Config(Frozen):
+class Config(Versioned):
     """A whole run."""
 
     run_dir: Path = Path("runs/run")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from t2vgan.checkpoint.tensor_files import add_missing
+from t2vgan.checkpoint.tensor_files import add_missing, format_tensor
 from t2vgan.checkpoint.weights import WeightsInfo, load_weights
 from t2vgan.errors import UserError
 from t2vgan.models import build_generator
@@ -199,12 +199,9 @@ class AllocationLimit(TorchFunctionMode):
 def check_tensors(
     path: Path | str, tensors: dict[str, Tensor], *, expected: dict[str, Tensor]
 ) -> None:
-    """Raise UserError unless names and shapes are those expected."""
+    """Raise UserError unless names, shapes and dtypes are those expected."""
     for name in sorted(tensors.keys() | expected.keys()):
-        found, wanted = (
-            str(tuple(state[name].shape)) if name in state else "missing"
-            for state in (tensors, expected)
-        )
+        found, wanted = format_tensor(tensors.get(name)), format_tensor(expected.get(name))
         if found != wanted:
             raise UserError(
                 f"weights {path}: tensor {name} is {found}, but {wanted} in the model described: "

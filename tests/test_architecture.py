@@ -228,6 +228,38 @@ def test_docstrings_begin_with_one_short_line():
     assert not wrong
 
 
+def test_text_reaches_the_terminal_through_one_door():
+    """It may hold names and captions of others, with codes that a terminal would obey."""
+    wrong = [
+        f"{path}: line {node.lineno}"
+        for path, tree in sources("*.py", "t2vgan/**/*.py", "data_tools/**/*.py")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert not wrong
+
+
+def test_json_of_others_is_parsed_behind_one_door():
+    """There it has limits; what our own processes exchange needs none."""
+    own = {
+        "data_tools/videos/parquet.py",
+        "data_tools/videos/sandbox.py",
+        "data_tools/videos/spool.py",
+        "t2vgan/checkpoint/tensor_files.py",
+        "t2vgan/distributed/peers.py",
+        "t2vgan/utils/untrusted.py",
+    }
+    parsing = {
+        path
+        for path, tree in sources("*.py", "t2vgan/**/*.py", "data_tools/**/*.py")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("json.load", "json.loads")
+    }
+    assert parsing == own
+
+
 def test_init_files_hold_a_docstring_and_imports_only():
     wrong = [
         f"{path}: line {node.lineno}"

@@ -3,6 +3,7 @@
 import os
 
 from t2vgan.errors import UserError
+from t2vgan.utils.console import print_stdout
 
 from .protocol import Task
 
@@ -19,7 +20,7 @@ def read_task(index: int | None, count: int | None) -> Task:
         if (task := _read_array_task()) is None:
             return Task()
         index, count = task
-        print(
+        print_stdout(
             f"task {index} of {count} of this job's array makes its part of the shards; where the"
             " array is for something else, --task-index 0 --task-count 1 makes all of them"
         )

@@ -18,6 +18,7 @@ from t2vgan.data.manifest import (
 from t2vgan.data.remote import RemoteFolder
 from t2vgan.errors import UserError
 from t2vgan.utils.files import atomic_write_bytes
+from t2vgan.utils.untrusted import MAX_JSON_BYTES, read_bytes
 from t2vgan.utils.urls import as_location, is_url, redact_url
 
 from .journal import (
@@ -132,7 +133,7 @@ class RemoteDestination(Destination):
     def manifest(self) -> Manifest:
         where = f"{self.url}/{MANIFEST_NAME}"
         try:
-            return parse_manifest((self.folder / MANIFEST_NAME).read_bytes(), where)
+            return parse_manifest(read_bytes(self.folder / MANIFEST_NAME, MAX_JSON_BYTES), where)
         except FileNotFoundError:
             raise UserError(
                 f"{self.url} has no {MANIFEST_NAME}; give the URL of a folder of finished shards"

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from t2vgan.data.manifest import Manifest
 from t2vgan.errors import UserError
 from t2vgan.utils.files import atomic_write_bytes, remove_temporary_files
+from t2vgan.utils.untrusted import read_bytes
 
 from .protocol import WHOLE, BuildHeader, BuiltShard, Failure, Task, identity_of
 
@@ -25,6 +26,7 @@ JOURNAL_NAME = f"{JOURNAL_PREFIX}.jsonl"
 JOURNAL_PATTERN = f"{JOURNAL_PREFIX}*.jsonl"
 FAILURES_NAME = "failures.jsonl"
 INPUT_LIST = "input_list_sha256"
+MAX_JOURNAL_BYTES = 1 << 30  # of a million shards, or of ten million failures
 OTHER = "choose another --out"
 
 
@@ -105,7 +107,7 @@ def read_journals(folder: Path) -> tuple[BuildHeader, dict[int, BuiltShard]]:
     header = None
     built: dict[int, BuiltShard] = {}
     for path in sorted(folder.glob(JOURNAL_PATTERN)):
-        first, *lines = path.read_bytes().splitlines() or [b""]
+        first, *lines = read_bytes(path, MAX_JOURNAL_BYTES).splitlines() or [b""]
         found = parse_header(first, path)
         if header is not None:
             check_same_arguments(folder, found, header)
@@ -144,7 +146,10 @@ def read_failures(folder: Path, where: object = None) -> list[Failure]:
     if not path.exists():
         return []
     try:
-        return [Failure.model_validate_json(line) for line in path.read_bytes().splitlines()]
+        return [
+            Failure.model_validate_json(line)
+            for line in read_bytes(path, MAX_JOURNAL_BYTES).splitlines()
+        ]
     except ValidationError as error:
         raise UserError(
             f"{where or folder}/{FAILURES_NAME} is damaged ({error.errors()[0]['msg']}); remove it"

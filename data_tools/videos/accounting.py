@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from t2vgan.data.shards import Manifest
-from t2vgan.utils.console import escape_control_chars
+from t2vgan.utils.console import escape_control_chars, print_stdout
 
 from ..build.destination import Destination
 from ..build.protocol import BuiltShard, Failure
@@ -72,7 +72,7 @@ def report_failures(manifest: Manifest, max_fraction: float) -> int:
     if not reasons:
         return 0
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    print(f"of {manifest.input.num_rows} rows failed: {counts} (failures.jsonl names each)")
+    print_stdout(f"of {manifest.input.num_rows} rows failed: {counts} (failures.jsonl names each)")
     return int(sum(reasons.values()) > max_fraction * manifest.input.num_rows)
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ from tyro.conf import Positional
 from t2vgan.checkpoint.storage import (
     DamagedError,
     checkpoints_folder,
+    list_folders,
     list_steps,
     read_manifest,
     read_state,
@@ -21,6 +23,7 @@ from t2vgan.checkpoint.storage import (
 )
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
+from t2vgan.utils.console import escape_control_chars, print_stdout
 
 
 def checkpoint(
@@ -59,33 +62,37 @@ def verify_all(run_dir: Path, steps: Sequence[int]) -> int:
     for step in tqdm(steps, "verifying", file=sys.stderr, leave=False):
         try:
             verify(step_folder(run_dir, step))
-            print(f"step {step}: good")
+            print_stdout(f"step {step}: good")
         except DamagedError as damage:
             num_damaged += 1
-            print(f"step {step}: damaged: {damage}")
+            print_stdout(f"step {step}: damaged: {damage}")
     return 1 if num_damaged else 0
 
 
 def list_all(run_dir: Path, steps: Sequence[int]) -> None:
     for step in steps:
-        files = list(step_folder(run_dir, step).iterdir())
-        size = sum(path.stat().st_size for path in files) / 1e6
-        saved = datetime.fromtimestamp(max(path.stat().st_mtime for path in files))
-        print(f"step {step:<10} {size:10.1f} MB  {saved:%Y-%m-%d %H:%M:%S}")
+        folder = step_folder(run_dir, step)
+        files = [path.lstat() for path in [folder, *folder.iterdir()]]
+        size = sum(status.st_size for status in files[1:]) / 1e6
+        saved = datetime.fromtimestamp(max(status.st_mtime for status in files))
+        print_stdout(f"step {step:<10} {size:10.1f} MB  {saved:%Y-%m-%d %H:%M:%S}")
+    for _, path in list_folders(run_dir):
+        if path not in map(partial(step_folder, run_dir), steps):
+            print_stdout(f"no checkpoint: {escape_control_chars(path.name)}")
     for path in sorted(checkpoints_folder(run_dir).glob("*-step_*")):
-        print(f"set aside: {path.name}")
+        print_stdout(f"set aside: {escape_control_chars(path.name)}")
 
 
 def show(folder: Path) -> None:
     try:
         manifest = read_manifest(folder)
         state = read_state(folder)
-    except (DamagedError, FileNotFoundError, ValueError) as damage:
+    except (DamagedError, FileNotFoundError) as damage:
         raise UserError(f"{folder}: damaged: {damage}; list the others with `list`") from None
-    print(f"{folder}, format {manifest.format_version}")
+    print_stdout(f"{folder}, format {manifest.format_version}")
     for name, entry in manifest.files.items():
-        print(f"  {entry.num_bytes / 1e6:10.2f} MB  {entry.sha256[:12]}  {name}")
-    print(json.dumps(state, indent=2))
+        print_stdout(f"  {entry.num_bytes / 1e6:10.2f} MB  {entry.sha256[:12]}  {name}")
+    print_stdout(json.dumps(state, indent=2))
 
 
 def main() -> int:

@@ -22,7 +22,14 @@ from torch.optim import Optimizer
 
 from t2vgan.checkpoint import storage
 from t2vgan.checkpoint.storage import STATE_NAME, step_folder
-from t2vgan.checkpoint.tensor_files import add_missing, read_tensors, to_host, write_tensors
+from t2vgan.checkpoint.tensor_files import (
+    add_missing,
+    check_finite,
+    format_tensor,
+    read_tensors,
+    to_host,
+    write_tensors,
+)
 from t2vgan.errors import UserError
 
 State = dict[str, JsonValue]
@@ -77,8 +84,7 @@ def find_latest_step(
         UserError: only damaged ones are left; starting over would hide the loss.
     """
     storage.remove_temporary(run_dir)
-    for step in reversed(storage.list_steps(run_dir)):
-        folder = step_folder(run_dir, step)
+    for step, folder in reversed(storage.list_folders(run_dir)):
         if storage.verify_or_set_aside(folder):
             if wanted(storage.read_state(folder)):
                 return step
@@ -103,7 +109,8 @@ def load_checkpoint(
     Tensors are copied to the networks' devices.
 
     Raises:
-        UserError: a tensor is missing, unknown, or of another shape or dtype; nothing is changed.
+        UserError: a tensor is missing, unknown, of another shape or dtype, or one of a network
+            holds NaN; nothing is changed.
     """
     folder = step_folder(run_dir, step)
     names = parameter_names(modules)
@@ -171,6 +178,8 @@ def read_module(folder: Path, name: str, module: nn.Module) -> dict[str, Tensor]
         found, wanted = format_tensor(saved.get(key)), format_tensor(expected.get(key))
         if found != wanted:
             raise mismatch_error(folder, f"{name}.{key}", found, wanted)
+    remedy = "move this checkpoint away, and the run resumes from the one before"
+    check_finite(folder / f"{name}.safetensors", saved, remedy)
     return saved
 
 
@@ -184,41 +193,40 @@ def read_optimizer(
         for group in optimizer.param_groups
         for parameter in group["params"]
     }
+    updated = {key.rpartition("/")[0] for key in saved}  # before its first update one has no state
+    expected = {
+        f"{parameter_name}/{key}": value
+        for parameter_name, (parameter, group) in parameters.items()
+        if parameter_name in updated
+        for key, value in adam_state(parameter, group).items()
+    }
     state: dict[Tensor, dict[str, Tensor]] = {}
-    for full_key, value in saved.items():
-        what = f"{name}_optimizer.{full_key}"
+    for full_key in sorted(saved.keys() | expected.keys()):
+        found, wanted = format_tensor(saved.get(full_key)), format_tensor(expected.get(full_key))
+        if found != wanted:
+            raise mismatch_error(folder, f"{name}_optimizer.{full_key}", found, wanted)
         parameter_name, _, key = full_key.rpartition("/")
-        parameter, group = parameters.get(parameter_name, (None, {}))
-        if parameter is None:
-            raise mismatch_error(folder, what, format_tensor(value), format_tensor(None))
-        if value.ndim > 0 and value.shape != parameter.shape:
-            raise mismatch_error(folder, what, format_tensor(value), format_tensor(parameter))
-        state.setdefault(parameter, {})[key] = copy_like(value, parameter, group)
+        copied = torch.empty_like(expected[full_key], requires_grad=False).copy_(saved[full_key])
+        state.setdefault(parameters[parameter_name][0], {})[key] = copied
     return state
 
 
-def copy_like(value: Tensor, parameter: Tensor, group: Mapping[str, Any]) -> Tensor:
-    """Copy an optimizer's tensor to the device and layout it had.
+def adam_state(parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return tensors like those of a parameter's state in Adam.
 
     The parameter's memory format matters: elementwise kernels may round differently in another
-    layout. A step count (no dimensions) is on the CPU unless the optimizer is fused or capturable.
+    layout. The step count is on the CPU unless the optimizer is fused or capturable.
     """
-    if value.ndim > 0:
-        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
     on_device = group.get("fused") or group.get("capturable")
-    return value.to(parameter.device if on_device else "cpu", copy=True)
+    step = torch.empty((), dtype=torch.float32, device=parameter.device if on_device else "cpu")
+    moments = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group.get("amsgrad") else [])]
+    return {"step": step, **dict.fromkeys(moments, parameter)}
 
 
 def read_file(folder: Path, name: str) -> dict[str, Tensor]:
     if not (folder / name).is_file():
         raise mismatch_error(folder, name, "missing", "needed")
     return read_tensors(folder / name)
-
-
-def format_tensor(tensor: Tensor | None) -> str:
-    if tensor is None:
-        return "absent"
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def mismatch_error(folder: Path, what: str, found: str, wanted: str) -> UserError:

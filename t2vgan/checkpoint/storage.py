@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Collection, Iterator
@@ -31,6 +32,7 @@ from t2vgan.utils.files import (
     fsync_path,
     sha256_of,
 )
+from t2vgan.utils.untrusted import JsonError, read_json
 
 FORMAT = "t2vgan-checkpoint"
 FORMAT_VERSION = 1
@@ -61,7 +63,9 @@ class CheckpointManifest(BaseModel):
     format: str
     format_version: int
     name: str
-    files: dict[Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$")], FileEntry]
+    files: dict[
+        Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*$", max_length=200)], FileEntry
+    ]
     sha256: str
 
 
@@ -78,8 +82,18 @@ def step_folder(run_dir: Path | str, step: int) -> Path:
 
 def list_steps(run_dir: Path | str) -> list[int]:
     """List the steps of published checkpoints, verified or not, in order."""
-    names = (path.name for path in checkpoints_folder(run_dir).glob("step_*"))
-    return sorted(int(match[1]) for name in names if (match := re.fullmatch(r"step_(\d+)", name)))
+    folders = list_folders(run_dir)
+    return [step for step, path in folders if path == step_folder(run_dir, step) and path.is_dir()]
+
+
+def list_folders(run_dir: Path | str) -> list[tuple[int, Path]]:
+    """List (step, path) of all that is named a checkpoint, in order.
+
+    It may be a file, a link to nothing, or `step_7` without the zeros.
+    """
+    paths = checkpoints_folder(run_dir).glob("step_*")
+    matches = ((re.fullmatch(r"step_([0-9]+)", path.name), path) for path in paths)
+    return sorted((int(match[1]), path) for match, path in matches if match)
 
 
 # --- write -------------------------------------------------------------------------------------
@@ -105,7 +119,7 @@ def publish_folder(folder: Path, num_bytes: int) -> Iterator[Path]:
             path.chmod(file_mode(temporary))  # safetensors has a mode of its own
             fsync_path(path)
         fsync_path(temporary)
-        if folder.exists():
+        if os.path.lexists(folder):
             remove(folder)
         temporary.rename(folder)
         fsync_path(folder.parent)
@@ -153,8 +167,12 @@ def remove_old(run_dir: Path | str, *, keep: int, protect: Collection[int]) -> N
 def remove(folder: Path) -> None:
     """Rename a checkpoint and remove it.
 
-    The name goes first: a kill in between leaves nothing half-removed under it.
+    The name goes first: a kill in between leaves nothing half-removed under it. Of a link, only
+    the link is removed.
     """
+    if not folder.is_dir() or folder.is_symlink():
+        folder.unlink()
+        return
     removed = folder.rename(create_temporary_folder(folder.parent))
     shutil.rmtree(removed, ignore_errors=True)
 
@@ -172,7 +190,7 @@ def verify(folder: Path) -> None:
     """Compare every byte of a checkpoint with its manifest.
 
     Raises:
-        DamagedError: a file differs.
+        DamagedError: a file differs, or the state is no JSON.
         UserError: the checkpoint has another format version.
     """
     try:
@@ -186,6 +204,7 @@ def verify(folder: Path) -> None:
                 raise DamagedError(f"{name} has {num_bytes} bytes instead of {entry.num_bytes}")
             if sha256_of(path) != entry.sha256:
                 raise DamagedError(f"{name} has another checksum than when it was written")
+        read_state(folder)
     except FileNotFoundError as error:  # another rank has just set it aside
         raise DamagedError(f"{error.filename} is missing") from None
 
@@ -195,9 +214,9 @@ def read_manifest(folder: Path) -> CheckpointManifest:
     if not path.is_file():
         raise DamagedError(f"{MANIFEST_NAME} is missing")
     try:
-        fields = json.loads(path.read_bytes())
+        fields = read_json(path)
         sealed = fields["sha256"] == compute_checksum(fields) and fields["name"] == folder.name
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (JsonError, KeyError, TypeError, AttributeError):
         sealed = False
     if not sealed:
         raise DamagedError(f"{MANIFEST_NAME} is not what was written for {folder.name}")
@@ -213,14 +232,25 @@ def read_manifest(folder: Path) -> CheckpointManifest:
 
 
 def read_state(folder: Path) -> dict[str, JsonValue]:
-    """Read what a checkpoint holds besides tensors."""
-    return json.loads((folder / STATE_NAME).read_bytes())
+    """Read what a checkpoint holds besides tensors.
+
+    Raises:
+        DamagedError: it is no JSON object.
+        OSError: it is missing or cannot be read.
+    """
+    try:
+        state = read_json(folder / STATE_NAME)
+    except JsonError as error:
+        raise DamagedError(str(error)) from None
+    if not isinstance(state, dict):
+        raise DamagedError(f"{STATE_NAME} is no JSON object")
+    return state
 
 
 def read_latest_state(run_dir: Path) -> dict[str, JsonValue]:
     """Read the state of the newest readable checkpoint; empty without one."""
     for step in reversed(list_steps(run_dir)):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, DamagedError):
             return read_state(step_folder(run_dir, step))
     return {}
 
@@ -233,7 +263,7 @@ def compute_checksum(fields: dict[str, JsonValue]) -> str:
 
 def verify_or_set_aside(folder: Path) -> bool:
     """Return whether a checkpoint is good; set a damaged one aside."""
-    if not folder.exists():
+    if not os.path.lexists(folder):
         return False
     try:
         verify(folder)
@@ -255,4 +285,4 @@ def set_aside(folder: Path, reason: str) -> Path:
 def find_free_name(path: Path) -> Path:
     """Return the first of `path`, `path-2`, ... that does not exist."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
-    return next(name for name in chain([path], numbered) if not name.exists())
+    return next(name for name in chain([path], numbered) if not os.path.lexists(name))

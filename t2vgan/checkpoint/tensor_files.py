@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +18,7 @@ from torch import Tensor
 from t2vgan.errors import UserError
 from t2vgan.utils.files import atomic_path
 from t2vgan.utils.frozen import Frozen
+from t2vgan.utils.memory import read_memory_size
 
 ADDED = {"pixels.mean": 0.0, "pixels.std": 1.0}
 """Tensor that earlier versions of a network did not have -> the value that had no effect."""
@@ -110,22 +113,46 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     Copy what must outlive the file.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise read_error(path, error) from None
+    with open_tensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """Read only the text fields of a file's header."""
+    with open_tensors(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def open_tensors(path: Path) -> Iterator[Any]:
+    """Open a file; the library bounds its header.
+
+    Raises:
+        UserError: it is no safetensors file, or larger than the memory.
+    """
+    size, memory = path.stat().st_size, read_memory_size()
+    if size > memory:
+        raise UserError(
+            f"{path}: {size / 1e9:.1f} GB do not fit into the memory of {memory / 1e9:.1f} GB; use"
+            " a machine with more, or a smaller model"
+        )
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
+            yield file
     except SafetensorError as error:
-        raise read_error(path, error) from None
+        reason = str(error).removeprefix("Error while deserializing header: ")
+        raise UserError(f"{path}: not a readable safetensors file ({reason})") from None
 
 
-def read_error(path: Path, error: SafetensorError) -> UserError:
-    reason = str(error).removeprefix("Error while deserializing header: ")
-    return UserError(f"{path}: not a readable safetensors file ({reason})")
+def format_tensor(tensor: Tensor | None) -> str:
+    """Format shape and dtype; "absent" for None."""
+    if tensor is None:
+        return "absent"
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor], remedy: str) -> None:
+    """Raise UserError if a tensor holds NaN or infinity."""
+    for name, tensor in sorted(tensors.items()):
+        if tensor.is_floating_point() and not tensor.to(torch.float64).isfinite().all():
+            raise UserError(f"{path}: tensor {name} holds NaN or infinity; {remedy}")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import t2vgan
 from t2vgan.checkpoint.tensor_files import (
+    check_finite,
     compute_digest,
     read_metadata,
     read_tensors,
@@ -61,7 +62,7 @@ def load_weights(path: Path | str) -> tuple[dict[str, Tensor], WeightsInfo]:
     """Read weights onto the CPU; of a run folder, the best.
 
     Raises:
-        UserError: the weights are missing, damaged, not ours or of another version.
+        UserError: the weights are missing, damaged, not ours, of another version, or hold NaN.
     """
     file = find_weights(path)
     metadata = read_metadata(file)
@@ -69,6 +70,7 @@ def load_weights(path: Path | str) -> tuple[dict[str, Tensor], WeightsInfo]:
     tensors = {name: tensor.clone() for name, tensor in read_tensors(file).items()}
     if compute_digest(tensors, metadata["info"]) != metadata.get("sha256"):
         raise UserError(f"weights {file}: damaged (its checksum differs); copy or train it again")
+    check_finite(file, tensors, "use weights saved before it")
     return tensors, info
 
 

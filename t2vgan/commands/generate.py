@@ -6,7 +6,6 @@ alone or among others.
 
 import difflib
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import tyro
 from t2vgan.errors import UserError
 from t2vgan.media import FORMATS, format_rate_note, save_clip, save_frame_folder, slug
 from t2vgan.utils import cli
+from t2vgan.utils.console import print_stderr, print_stdout
 from t2vgan.utils.tables import read_text_lines
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def main() -> None:
     check_numbers(options)
     check_writable(options.out)
     for note in filter(None, (format_rate_note(format, options.fps) for format in formats)):
-        print(note, file=sys.stderr)
+        print_stderr(note)
     prompts = read_prompts(options)
     jobs = plan_jobs(prompts, options)
 
@@ -100,7 +100,7 @@ def warn_of_long_prompts(prompts: Sequence[str]) -> None:
     for prompt in prompts:
         if (count := len(split_words(prompt))) > MAX_TOKENS:
             text = f"{prompt[:60]!r}... has {count} words; the first {MAX_TOKENS} are read"
-            print(f"warning: prompt {text}", file=sys.stderr)
+            print_stderr(f"warning: prompt {text}")
 
 
 def load_pipeline(options: Options) -> "TextToVideo":
@@ -109,7 +109,7 @@ def load_pipeline(options: Options) -> "TextToVideo":
     The first function here that imports PyTorch, which takes seconds.
     """
     weights = options.weights or PRETRAINED
-    print(f"loading {weights}", file=sys.stderr, flush=True)
+    print_stderr(f"loading {weights}")
     import torch
 
     from t2vgan.pipeline import TextToVideo
@@ -164,9 +164,9 @@ def print_files(jobs: Sequence[Job], formats: Sequence[str], out: Path) -> None:
     files = [f"{job.path}{suffix}" for job in jobs for suffix in suffixes]
     num_shown = len(files) if len(files) <= 12 else 6
     for file in files[:num_shown]:
-        print(file)
+        print_stdout(file)
     if num_shown < len(files):
-        print(f"... and {len(files) - num_shown} more in {out}")
+        print_stdout(f"... and {len(files) - num_shown} more in {out}")
 
 
 def plan_jobs(prompts: Sequence[str], options: Options) -> list[Job]:
@@ -197,7 +197,7 @@ def read_prompts(options: Options) -> list[str]:
         raise UserError(f"no prompt: give --prompt or --prompts-file; {list_known(options)}")
     unique = list(dict.fromkeys(prompts))
     if len(unique) < len(prompts):
-        print(f"note: {len(prompts) - len(unique)} repeated prompts left out", file=sys.stderr)
+        print_stderr(f"note: {len(prompts) - len(unique)} repeated prompts left out")
     return unique
 
 

@@ -19,6 +19,7 @@ from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
 from t2vgan.training.signals import find_launcher
 from t2vgan.utils import cli
+from t2vgan.utils.console import print_stdout
 from t2vgan.utils.frozen import format_faults
 
 
@@ -45,7 +46,7 @@ class Command(BaseModel):
 def read(arguments: list[str]) -> Command:
     """Parse the command line; exit with usage where no preset is named."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(format_usage())
+        print_stdout(format_usage())
         sys.exit(0 if arguments else 2)
     preset, *options = arguments
     if preset not in PRESETS:

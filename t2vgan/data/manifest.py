@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from t2vgan.data.pixel_sums import PixelStatistics, PixelSums, add_sums
 from t2vgan.errors import UserError
 from t2vgan.utils.files import atomic_write_bytes
+from t2vgan.utils.frozen import format_faults
+from t2vgan.utils.untrusted import MAX_JSON_BYTES, JsonError, parse_json, read_bytes
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -132,7 +134,7 @@ def load_manifest(folder: Path | str) -> Manifest:
         command = f"t2vgan build circles --out {shlex.quote(str(folder))}"
         raise UserError(f"data folder {folder} does not exist; build one with `{command}`")
     try:
-        return parse_manifest(path.read_bytes(), str(path))
+        return parse_manifest(read_bytes(path, MAX_JSON_BYTES), str(path))
     except FileNotFoundError:
         raise UserError(
             f"data folder {folder} has no {MANIFEST_NAME}: it is no finished data set;"
@@ -143,9 +145,9 @@ def load_manifest(folder: Path | str) -> Manifest:
 def parse_manifest(data: bytes, where: str) -> Manifest:
     """Parse a manifest file's content; errors as in `load_manifest`."""
     try:
-        content = json.loads(data)
-    except ValueError as error:
-        raise UserError(f"{where} is not JSON ({error}); restore or rebuild it") from None
+        content = parse_json(data)
+    except JsonError as error:
+        raise UserError(f"{where}: {error}; restore or rebuild it") from None
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
         raise UserError(
@@ -154,9 +156,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UserError(f"{where}: {field}: {first['msg']}; restore or rebuild it") from None
+        raise UserError(f"{where}: {format_faults(error)}; restore or rebuild it") from None
 
 
 def write_manifest(folder: Path | str, manifest: Manifest) -> None:

@@ -41,7 +41,7 @@ from t2vgan.data.tar import (
 )
 from t2vgan.tokenizer import has_words
 from t2vgan.utils.files import atomic_path, sha256_of
-from t2vgan.utils.untrusted import open_file
+from t2vgan.utils.untrusted import JsonError, open_file, parse_json
 
 __all__ = [
     "FORMAT_VERSION",
@@ -179,8 +179,8 @@ def parse_metadata(sample: EncodedSample) -> dict[str, Any]:
     Raises ValueError when the .json member is not a JSON object.
     """
     try:
-        metadata = json.loads(sample.members.get("json", b"{}"))
-    except (ValueError, RecursionError):
+        metadata = parse_json(sample.members.get("json", b"{}"))
+    except JsonError:
         raise ValueError("metadata is not JSON") from None
     if not isinstance(metadata, dict):
         raise ValueError("metadata is no JSON object")

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from t2vgan.config import DataConfig
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
+from t2vgan.utils.console import print_stdout
 from t2vgan.utils.frozen import format_faults
 
 
@@ -71,9 +72,9 @@ def evaluation(
         context=context,
     )
     if context.is_main:
-        print(format_evaluation(result))
+        print_stdout(format_evaluation(result))
         atomic_write_bytes(out, result.model_dump_json(indent=2).encode() + b"\n")
-        print(f"\n{out}{f' and {result.shown.file}' if result.shown else ''} written")
+        print_stdout(f"\n{out}{f' and {result.shown.file}' if result.shown else ''} written")
     context.shutdown()
 
 

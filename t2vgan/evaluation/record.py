@@ -4,7 +4,6 @@ import torch
 from pydantic import Field
 
 import t2vgan
-from t2vgan.config import Frozen
 from t2vgan.evaluation.clip_numbers import ClipNumbers
 from t2vgan.evaluation.clip_sheet import ClipSheet
 from t2vgan.evaluation.distribution.compare import Distribution
@@ -13,6 +12,7 @@ from t2vgan.evaluation.prompt_accuracy.controls import Controls
 from t2vgan.evaluation.scores import RelativeToReal, Scores
 from t2vgan.evaluation.video_folder import Videos
 from t2vgan.utils.environment import git_commit
+from t2vgan.utils.frozen import Frozen
 
 PROTOCOL_VERSION = "attributes-6"
 

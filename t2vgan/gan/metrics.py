@@ -37,13 +37,13 @@ class MetricAccumulator:
         self.totals = {}
         return dict(zip(names, (totals[:, 0] / totals[:, 1].clamp(min=1e-9)).tolist(), strict=True))
 
-    def state_dict(self) -> dict[str, list[list[float]]]:
+    def state_dict(self) -> dict[str, list[tuple[float, float]]]:
         """Return every rank's total for each name (collective)."""
-        own = {name: total.tolist() for name, total in self.totals.items()}
+        own = {name: tuple(total.tolist()) for name, total in self.totals.items()}
         by_rank = self.context.gather_objects(own)
         return {name: [totals[name] for totals in by_rank] for name in own}
 
-    def load_state_dict(self, state: Mapping[str, list[list[float]]]) -> None:
+    def load_state_dict(self, state: Mapping[str, list[tuple[float, float]]]) -> None:
         """Restore the totals.
 
         After a change of world size every rank gets their mean over ranks."""

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from t2vgan.errors import UserError
+
 
 @dataclass
 class NetworkOptimizer:
@@ -69,6 +71,16 @@ class NetworkOptimizer:
         return (squares / (1 - group["betas"][1] ** seen[0]["step"])).sqrt()
 
     def load_loss_scale(self, state: Mapping[str, Any]) -> None:
-        """Restore the gradient scaler, unless the run had another precision."""
-        if state:
+        """Restore the gradient scaler, unless the run had another precision.
+
+        Raises:
+            UserError: a value is missing or unknown.
+        """
+        expected = self.grad_scaler.state_dict()
+        if state and expected:
+            if state.keys() != expected.keys() or not state["scale"]:
+                raise UserError(
+                    f"loss_scales.{self.name} of the checkpoint is no state of this torch's"
+                    " GradScaler; use the torch that wrote it, or move the checkpoint away"
+                )
             self.grad_scaler.load_state_dict(dict(state))

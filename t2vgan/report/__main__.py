@@ -10,6 +10,7 @@ import tyro
 from t2vgan.errors import UserError
 from t2vgan.report import open_comparison, write_comparison, write_report
 from t2vgan.utils import cli, console
+from t2vgan.utils.console import print_stdout
 
 
 def report(
@@ -31,8 +32,8 @@ def report(
         comparison = open_comparison(runs)
         path = write_comparison(comparison, out)
         for line in comparison.format_lines():
-            print(console.escape_control_chars(line))
-    print(f"{path} ({path.stat().st_size / 1e6:.2g} MB): open it in any browser")
+            print_stdout(console.escape_control_chars(line))
+    print_stdout(f"{path} ({path.stat().st_size / 1e6:.2g} MB): open it in any browser")
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ from typing import Any
 from t2vgan.report.charts import Chart, Plot
 from t2vgan.report.curves import build_plots
 from t2vgan.report.formatting import format_count, format_percent
-from t2vgan.report.records import Record, Run, get_interval, get_number, get_record, get_scores
+from t2vgan.report.records import Run, get_scores
 from t2vgan.report.scores import Cell
+from t2vgan.utils.records import Record, get_interval, get_number, get_record
 
 ALL_ATTRIBUTES = "all at once"
 NOT_RECOGNIZED = "none"  # the classifier's answer where it sees no value that it knows

@@ -20,20 +20,12 @@ from t2vgan.report.formatting import (
     format_percent,
 )
 from t2vgan.report.page import TARGET_ACCURACY, first_on_target
-from t2vgan.report.records import (
-    EVALUATION_NAME,
-    Record,
-    Run,
-    get_number,
-    get_record,
-    get_scores,
-    read_evaluation,
-    read_run,
-)
+from t2vgan.report.records import EVALUATION_NAME, Run, get_scores, read_evaluation, read_run
 from t2vgan.report.reproduce import flatten
 from t2vgan.report.scores import Cell
 from t2vgan.report.templating import render
 from t2vgan.utils.files import atomic_write_bytes
+from t2vgan.utils.records import Record, get_number, get_record
 
 MAX_RUNS = 8  # as many as there are colours that can be told apart
 NOT_COMPARED = {"run_dir", "command"}  # the command is its settings

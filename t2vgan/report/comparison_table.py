@@ -4,16 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from t2vgan.report.formatting import ABSENT, format_count, format_number, format_percent
-from t2vgan.report.records import (
-    Record,
-    Run,
-    get_number,
-    get_record,
-    get_scores,
-    get_text,
-    has_accuracy,
-)
+from t2vgan.report.records import Run, get_scores, has_accuracy
 from t2vgan.report.scores import Cell, latest_accuracy, read_cell
+from t2vgan.utils.records import Record, get_number, get_record, get_text
 
 ACCURACIES = {
     "training prompts": "generated.accuracy",

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from t2vgan.report.formatting import format_clock, format_count, format_number
 from t2vgan.report.pictures import Clip, FilmStrips, Row, picture_path, read_strips
-from t2vgan.report.records import Record, Run, get_texts
+from t2vgan.report.records import Run
+from t2vgan.utils.records import Record, get_texts
 
 MAX_MOMENTS = 6
 MAX_SEEDS = 5

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from t2vgan.report.charts import Chart, Plot, build_plot
 from t2vgan.report.formatting import format_count, format_duration
-from t2vgan.report.records import CLOCKS, Record, Run, get_number
+from t2vgan.report.records import Run
+from t2vgan.utils.records import CLOCKS, Record, get_number
 
 EVALUATION_CHARTS = (
     Chart(

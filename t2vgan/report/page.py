@@ -8,7 +8,7 @@ from t2vgan.report.attributes import build_attributes
 from t2vgan.report.contact_sheets import build_moments_sheet, build_seeds_sheet
 from t2vgan.report.curves import build_curves
 from t2vgan.report.formatting import format_count, format_duration, format_percent, shorten
-from t2vgan.report.records import Record, Run, get_number, get_record, get_text, read_run
+from t2vgan.report.records import Run, read_run
 from t2vgan.report.scores import (
     build_evaluation_table,
     build_prompt_table,
@@ -18,6 +18,7 @@ from t2vgan.report.scores import (
 )
 from t2vgan.report.templating import render
 from t2vgan.utils.files import atomic_write_bytes
+from t2vgan.utils.records import Record, get_number, get_record, get_text
 
 TARGET_ACCURACY = 0.95
 MAX_EVENTS = 200

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2vgan.report.formatting import shorten
-from t2vgan.report.records import Record, Run, get_number, get_text, get_texts
+from t2vgan.report.records import Run
+from t2vgan.utils.records import Record, get_number, get_text, get_texts
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -3,19 +3,22 @@
 A damaged piece is listed among the run's problems and never fatal.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from t2vgan.errors import UserError
-
-Record = Mapping[str, Any]
+from t2vgan.utils.records import (
+    Record,
+    get_number,
+    get_record,
+    get_text,
+    get_texts,
+    iter_records,
+    read_object,
+)
 
 EVALUATION_NAME = "evaluation.json"
-CLOCKS = ("step", "clips_seen", "seconds")  # every record has them
-LARGEST = 1e300  # beyond it sums and the ranges of axes overflow
 
 
 @dataclass(frozen=True)
@@ -159,82 +162,18 @@ def get_scores(evaluation: Record) -> Record:
     return get_record(evaluation, "generated") or evaluation
 
 
-def get_value(record: Record, path: str) -> Any:
-    """Return the value under a key or a dotted path, else None."""
-    if path in record:
-        return record[path]
-    outer, _, inner = path.partition(".")
-    return get_value(get_record(record, outer), inner) if inner else None
-
-
-def get_number(record: Record, path: str) -> float | None:
-    """Return a number if finite and at most LARGEST, else None."""
-    return _number(get_value(record, path))
-
-
-def get_text(record: Record, *paths: str) -> str | None:
-    """Return the first non-empty string under `paths`, else None."""
-    values = (get_value(record, path) for path in paths)
-    return next((value for value in values if isinstance(value, str) and value), None)
-
-
-def get_texts(record: Record, path: str) -> list[str]:
-    """Return a list of strings; empty if there is none."""
-    value = get_value(record, path)
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
-def get_interval(record: Record, path: str) -> tuple[float, float] | None:
-    """Return the two numbers of a confidence interval, else None."""
-    match get_value(record, path):
-        case [low, high] if None not in (_number(low), _number(high)):
-            return low, high
-    return None
-
-
-def get_record(record: Record, path: str) -> Record:
-    """Return an inner object; empty if there is none."""
-    value = get_value(record, path)
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if abs(value) <= LARGEST else None
-
-
 def _read_metrics(path: Path, problems: list[str]) -> list[Record]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    records = [_parse(line) for line in lines if line.strip()]
-    readable = [record for record in records if _is_record(record)]
+    records = list(iter_records(path))
+    readable: list[Record] = [record for record in records if record is not None]
     if len(readable) < len(records):
         damaged = len(records) - len(readable)
         problems.append(f"metrics.jsonl: lines that are not records: {damaged}")
     return readable
 
 
-def _is_record(value: Any) -> bool:
-    """Return whether a value has a kind and three clocks, none negative."""
-    if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
-        return False
-    clocks = (get_number(value, key) for key in CLOCKS)
-    return all(clock is not None and clock >= 0 for clock in clocks)
-
-
 def _read_json(path: Path, problems: list[str]) -> Record:
     if not path.is_file():
         return {}
-    value = _parse(path.read_text(encoding="utf-8", errors="replace"))
-    if isinstance(value, dict):
-        return value
-    problems.append(f"{path.name}: not a JSON object")
-    return {}
-
-
-def _parse(line: str) -> Any:
-    """Parse JSON, NaN and infinities as null; None if it is damaged."""
-    try:
-        return json.loads(line, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
-        return None
+    if (found := read_object(path)) is None:
+        problems.append(f"{path.name}: not a JSON object")
+    return found or {}

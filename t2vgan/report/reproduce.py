@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from t2vgan.report.records import Record, Run, get_number, get_record, get_text, get_texts
+from t2vgan.report.records import Run
 from t2vgan.utils.console import escape_control_chars
+from t2vgan.utils.records import Record, get_number, get_record, get_text, get_texts
 
 NUM_EVALUATED = 2000  # clips, as published numbers ask for
 RENDERED = {"num_clips", "size", "seed"}  # options of build_shards, which scenes keep

@@ -10,17 +10,8 @@ from t2vgan.report.formatting import (
     format_number,
     format_percent,
 )
-from t2vgan.report.records import (
-    Record,
-    Run,
-    get_interval,
-    get_number,
-    get_record,
-    get_scores,
-    get_text,
-    get_texts,
-    has_accuracy,
-)
+from t2vgan.report.records import Run, get_scores, has_accuracy
+from t2vgan.utils.records import Record, get_interval, get_number, get_record, get_text, get_texts
 
 BY_PROMPT = {"per_prompt", "clips_per_prompt", "confusion"}
 SHARES = {"accuracy", "accuracy_held_out", "one_object", "right", "right_held_out"}

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from io import FileIO
 from pathlib import Path
@@ -19,8 +19,11 @@ from typing import Any
 
 from t2vgan.utils.console import print_stderr
 from t2vgan.utils.files import atomic_path, open_plain
+from t2vgan.utils.records import iter_records
 
 METRICS_NAME = "metrics.jsonl"
+
+LONGEST_SECONDS = 1e13  # that are shown, and that Python can format
 
 Record = dict[str, Any]  # plain JSON
 
@@ -112,7 +115,7 @@ class JsonlLogger:
         with atomic_path(self.path) as temporary, open(temporary, "w", encoding="utf-8") as file:
             for record in read_records(self.path):
                 if record["step"] <= step:
-                    print(json.dumps(record), file=file)
+                    file.write(f"{json.dumps(record)}\n")
 
     def print_status(self, **values: Any) -> None:
         """Print a status line; the arguments are those of `format_status`."""
@@ -138,20 +141,8 @@ class JsonlLogger:
 
 
 def read_records(path: Path | str) -> Iterator[Record]:
-    """Yield the records of a metrics file."""
-    with open(path, "rb") as file:
-        yield from parse_records(file)
-
-
-def parse_records(lines: Iterable[bytes]) -> Iterator[Record]:
-    """Yield the records among lines; skip one torn by a kill."""
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            yield record
+    """Yield the records of a metrics file, except torn lines."""
+    return (record for record in iter_records(path) if record is not None)
 
 
 def format_status(
@@ -190,7 +181,7 @@ def format_count(count: float) -> str:
 
 def format_duration(seconds: float) -> str:
     """Format seconds as 0:05:12; an unknown time as a question mark."""
-    return str(timedelta(seconds=round(seconds))) if math.isfinite(seconds) else "?"
+    return str(timedelta(seconds=round(seconds))) if abs(seconds) < LONGEST_SECONDS else "?"
 
 
 def to_json(value: Any) -> Any:

@@ -4,20 +4,25 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
+from pydantic import ValidationError
 from torch import Tensor
 
 import t2vgan
 from t2vgan.checkpoint.state_dict import (
     Snapshot,
+    State,
     create_snapshot,
     find_latest_step,
     load_checkpoint,
     save_checkpoint,
 )
+from t2vgan.checkpoint.storage import STATE_NAME, step_folder
 from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import Config
 from t2vgan.data.manifest import Manifest
+from t2vgan.errors import UserError
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.tracking.metrics_log import METRICS_NAME
@@ -25,6 +30,7 @@ from t2vgan.training.run_dir import check_same_data
 from t2vgan.training.state import TrainingClock, TrainState
 from t2vgan.utils.console import format_error
 from t2vgan.utils.files import fsync_path
+from t2vgan.utils.frozen import format_faults
 
 logger = logging.getLogger(__name__)
 
@@ -138,12 +144,30 @@ class CheckpointManager:
         sides = self.gan.optimizers
         optimizers = {name: side.optimizer for name, side in sides.items()}
         run_dir, networks = self.config.run_dir, self.gan.networks
-        state = TrainState.model_validate(load_checkpoint(run_dir, step, networks, optimizers))
+        state = parse_state(
+            step_folder(run_dir, step), step, load_checkpoint(run_dir, step, networks, optimizers)
+        )
         check_same_data(self.config, self.data_fingerprint, state.data_fingerprint)
         for name, side in sides.items():
             side.load_loss_scale(state.loss_scales.get(name, {}))
         self.writing_seconds = state.writing_seconds
         return state
+
+
+def parse_state(folder: Path, step: int, fields: State) -> TrainState:
+    """Parse the state of the checkpoint of a step.
+
+    Raises:
+        UserError: a field has another type, or the step is another.
+    """
+    remedy = "move this checkpoint away, and the run resumes from the one before"
+    try:
+        state = TrainState.model_validate(fields)
+    except ValidationError as error:
+        raise UserError(f"{folder / STATE_NAME}: {format_faults(error)}; {remedy}") from None
+    if state.step != step:
+        raise UserError(f"{folder / STATE_NAME}: step={state.step} must be {step}; {remedy}")
+    return state
 
 
 def build_weights_info(

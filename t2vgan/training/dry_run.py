@@ -9,6 +9,7 @@ from t2vgan.distributed.device import describe_device, peak_memory_gb
 from t2vgan.tracking.metrics_log import format_duration
 from t2vgan.training.run_dir import CONFIG_NAME, check_same_run
 from t2vgan.training.trainer import Trainer
+from t2vgan.utils.console import print_stdout
 from t2vgan.utils.frozen import flatten
 
 BUDGET_SECONDS = 8.0  # of steps that are timed: with imports and data, an answer within 20 s
@@ -23,17 +24,21 @@ def dry_run(config: Config) -> int:
     origin = trainer.load_initial_weights()
     if trainer.context.is_main:
         for title, lines in format_plan(trainer, changes, origin).items():
-            print(f"{title}:", *lines, sep="\n  ")
-        print("cost, from steps tried now:", flush=True)
+            print_stdout("\n  ".join([f"{title}:", *lines]))
+        print_stdout("cost, from steps tried now:")
     cost = time_steps(trainer)
     if trainer.context.is_main:
         left = format_duration(cost.seconds * config.train.num_steps)
-        print(f"  time      {1000 * cost.seconds:.0f} ms a step, {left} of training for the run")
-        print(f"  memory    {peak_memory_gb():.2f} GB at the peak, per process")
+        print_stdout(
+            f"  time      {1000 * cost.seconds:.0f} ms a step, {left} of training for the run"
+        )
+        print_stdout(f"  memory    {peak_memory_gb():.2f} GB at the peak, per process")
         if cost.num_clips < trainer.plan.micro_size:
             sizes = f"{cost.num_clips} instead of {trainer.plan.micro_size} clips"
-            print(f"  at most: extrapolated from passes of {sizes}, because whole ones take long")
-        print("nothing was written")
+            print_stdout(
+                f"  at most: extrapolated from passes of {sizes}, because whole ones take long"
+            )
+        print_stdout("nothing was written")
     trainer.context.shutdown()
     return 0
 

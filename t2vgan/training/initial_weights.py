@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from t2vgan.checkpoint.storage import DamagedError, list_steps, step_folder, verify
-from t2vgan.checkpoint.tensor_files import add_missing, read_tensors
+from t2vgan.checkpoint.tensor_files import add_missing, check_finite, read_tensors
 from t2vgan.checkpoint.transfer import Grid, match_rows, transfer
 from t2vgan.checkpoint.weights import WeightsInfo, find_weights, load_weights, load_weights_info
 from t2vgan.config import ClipGanConfig, Config, ModelConfig
@@ -15,6 +15,7 @@ from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.tokenizer import UNKNOWN, Vocabulary
 from t2vgan.utils.files import atomic_write_bytes, sha256_of
 from t2vgan.utils.frozen import Frozen, flatten, format_faults
+from t2vgan.utils.untrusted import MAX_JSON_BYTES, read_bytes
 
 INITIAL_NAME = "initial_weights.json"
 
@@ -40,7 +41,7 @@ def find_initial_weights(config: Config) -> InitialWeights | None:
     record = config.run_dir / INITIAL_NAME
     if record.exists():
         try:
-            return InitialWeights.model_validate_json(record.read_bytes())
+            return InitialWeights.model_validate_json(read_bytes(record, MAX_JSON_BYTES))
         except ValidationError as error:
             raise UserError(f"{record}: {format_faults(error)}; start a new --run-dir") from None
     info = load_weights_info(config.init_from)
@@ -128,7 +129,9 @@ def load_discriminator(
     if (step := find_good_step(folder)) is None:
         return "discriminator: fresh; weights files hold only the generator, run folders have both"
     expected = network.state_dict()
-    source = read_tensors(step_folder(folder, step) / "discriminator.safetensors")
+    file = step_folder(folder, step) / "discriminator.safetensors"
+    source = read_tensors(file)
+    check_finite(file, source, "give a run folder whose newest checkpoint is finite")
     fitted = transfer(add_missing(source, expected), expected, rows=rows, grids=grids)
     network.load_state_dict(fitted.tensors)
     return f"discriminator from {folder}, step {step}: {fitted}"

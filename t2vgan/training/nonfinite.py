@@ -9,6 +9,7 @@ from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.training.state import TrainState
 from t2vgan.utils.files import atomic_write_bytes
+from t2vgan.utils.untrusted import MAX_JSON_BYTES, read_bytes
 
 NONFINITE_STOP_NAME = "bad_steps.json"
 MAX_KEYS_NAMED = 8  # of a step's samples
@@ -101,7 +102,9 @@ class NonFiniteStop(BaseModel):
             UserError: the run did not stop because of nonfinite steps.
         """
         try:
-            return cls.model_validate_json((run_dir / NONFINITE_STOP_NAME).read_bytes())
+            return cls.model_validate_json(
+                read_bytes(run_dir / NONFINITE_STOP_NAME, MAX_JSON_BYTES)
+            )
         except (FileNotFoundError, ValueError):
             raise UserError(
                 f"--rollback: {run_dir} did not stop because of bad steps; leave --rollback out"

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from t2vgan.config import Config
 from t2vgan.errors import UserError
-from t2vgan.gan.schedules import Length
+from t2vgan.training.state import Lengths
 from t2vgan.utils.files import atomic_write_bytes
 from t2vgan.utils.frozen import flatten, format_faults
+from t2vgan.utils.untrusted import JsonError, read_json
 
 CONFIG_NAME = "config.json"
 RUN_NAME = "run.json"
@@ -50,16 +51,22 @@ CHANGEABLE = frozenset(
 )
 
 
+class RunRecord(BaseModel):
+    """What is read of run.json."""
+
+    schedule_lengths: Lengths = []
+
+
 def load_config(path: Path) -> Config:
     """Read a run's config.json, of earlier versions too."""
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
         for name, value in EARLIER.items():
             content["train"].setdefault(name, value)
         return Config.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise UserError(f"{path}: {format_faults(error)}; start a new --run-dir") from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, JsonError) as error:
         raise UserError(f"{path} is damaged ({error}); start a new --run-dir") from error
 
 
@@ -86,12 +93,16 @@ def check_same_run(config: Config) -> list[str]:
     return list(changed.values())
 
 
-def read_lengths(run_dir: Path) -> list[Length]:
+def read_lengths(run_dir: Path) -> Lengths:
     """Read the lengths that a run's schedules follow, for checkpoints without them."""
     path = run_dir / RUN_NAME
-    if path.exists() and (lengths := json.loads(path.read_text()).get("schedule_lengths")):
-        return [(since, num_steps) for since, num_steps in lengths]
-    return [(0, load_config(run_dir / CONFIG_NAME).train.num_steps)]
+    try:
+        # Its command may hold file names that are no Unicode.
+        content = read_json(path, errors="replace") if path.exists() else {}
+        lengths = RunRecord.model_validate(content).schedule_lengths
+    except ValidationError as error:
+        raise UserError(f"{path}: {format_faults(error)}; start a new --run-dir") from None
+    return lengths or [(0, load_config(run_dir / CONFIG_NAME).train.num_steps)]
 
 
 def check_same_data(config: Config, fingerprint: str, trained_on: object) -> None:

@@ -9,7 +9,6 @@ import errno
 import fcntl
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
+from t2vgan.utils.console import print_stderr
 from t2vgan.utils.files import open_plain, remove_temporary_files
 
 LOCK_NAME = ".lock"
@@ -107,6 +107,6 @@ def try_lock(descriptor: int, run_dir: Path) -> bool:
     except OSError as error:
         if error.errno not in CANNOT_LOCK:
             raise
-        print(f"warning: {run_dir} cannot be locked ({error.strerror}): start one run in it only",
-              file=sys.stderr)  # fmt: skip
+        reason = f"cannot be locked ({error.strerror})"
+        print_stderr(f"warning: {run_dir} {reason}: start one run in it only")
     return True

@@ -4,8 +4,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveInt
+
+
+def check_lengths(lengths: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Raise ValueError unless a run's lengths begin with its first step."""
+    if lengths and lengths[0][0] != 0:
+        raise ValueError("the first length must begin at step 0")
+    return lengths
+
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Totals = Annotated[list[tuple[float, float]], Field(min_length=1)]
+"""Each rank's sum and number of values."""
+Lengths = Annotated[list[tuple[NonNegativeInt, PositiveInt]], AfterValidator(check_lengths)]
+"""(step, num_steps) each: from this step on, schedules follow a run of so many steps."""
 
 
 class TrainState(BaseModel):
@@ -16,30 +32,29 @@ class TrainState(BaseModel):
     """
 
     data_fingerprint: str
-    step: int = 0
-    clips_seen: int = 0
-    seconds: float = 0.0
+    step: NonNegativeInt = 0
+    clips_seen: NonNegativeInt = 0
+    seconds: Seconds = 0.0
     """Training time; sampling, evaluating and saving excluded."""
-    safety_seconds: float = 0.0
+    safety_seconds: Seconds = 0.0
     """Time that training waited for saves, comparisons of ranks and agreement on stopping."""
-    writing_seconds: float = 0.0
+    writing_seconds: Seconds = 0.0
     """Processor time of writing checkpoints in a thread beside training."""
-    bad_clips: dict[str, int] = {}
+    bad_clips: dict[str, NonNegativeInt] = {}
     """Samples that could not be used, over all ranks, by reason."""
-    bad_steps: dict[str, int] = {}
+    bad_steps: dict[str, NonNegativeInt] = {}
     """Updates that were not applied, by network; float16's overflows not counted."""
-    bad_steps_in_a_row: int = 0
-    rollbacks: int = 0
+    bad_steps_in_a_row: NonNegativeInt = 0
+    rollbacks: NonNegativeInt = 0
     """How often --rollback chose another order of the data."""
-    schedule_lengths: list[tuple[int, int]] = []
-    """(step, num_steps) each: from this step on, schedules follow a run of so many steps."""
+    schedule_lengths: Lengths = []
     alarms: dict[str, list[bool]] = {}
     """Whether the finding of each alarm held in its last records."""
-    best_accuracy: float = -1.0
+    best_accuracy: Finite = -1.0
     best_step: int = -1
-    loss_scales: dict[str, dict[str, int | float]] = {}
+    loss_scales: dict[str, dict[str, NonNegativeInt | Seconds]] = {}
     """State of each network's gradient scaler in float16; empty otherwise."""
-    unread_notes: dict[str, list[list[float]]] = {}
+    unread_notes: dict[str, Totals] = {}
     """Each rank's sums for the next record of metrics."""
 
 

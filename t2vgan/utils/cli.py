@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from pydantic_core import ValidationError
 from tyro import _errors as tyro_errors
 
 from t2vgan.errors import AlreadyReportedError, RunStoppedError, UserError
-from t2vgan.utils.console import format_error, print_stderr
+from t2vgan.utils.console import StderrHandler, format_error, print_stderr
 
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 3
@@ -30,6 +31,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     folder) become one line on stderr and exit code 2; a run that had to stop and may be started
     again (`RunStoppedError`), one line and 3. Anything else is our defect and keeps its traceback.
     """
+    logging.lastResort = StderrHandler(logging.WARNING)
     try:
         sys.exit(main() or 0)
     except (UserError, OSError) as error:
@@ -41,6 +43,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except RunStoppedError as error:
         print_stderr(f"stopped: {format_error(error)}")
         sys.exit(EXIT_STOPPED)
+    except MemoryError:
+        print_stderr("error: out of memory; use smaller inputs, or a machine with more")
+        sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print_stderr("interrupted")
         sys.exit(EXIT_INTERRUPTED)

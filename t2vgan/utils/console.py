@@ -1,5 +1,6 @@
 """Print to the terminal, safely and in one line."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -7,6 +8,13 @@ from collections.abc import Sequence
 from t2vgan.utils.urls import redact
 
 MAX_SHOWN = 20
+MAX_MESSAGE = 3000  # characters: of a longer one the middle is left out
+
+
+def print_stdout(text: object) -> None:
+    """Print lines, without codes that a terminal would obey."""
+    sys.stdout.write(f"{escape_lines(str(text))}\n")
+    sys.stdout.flush()
 
 
 def print_stderr(text: str) -> None:
@@ -15,7 +23,7 @@ def print_stderr(text: str) -> None:
     Signal handlers may call this too. Text and line end are one write: ranks share a terminal.
     """
     try:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{escape_lines(text)}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
@@ -37,20 +45,36 @@ def format_error(error: BaseException) -> str:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     else:
         text = str(error) or type(error).__name__
-    return escape_control_chars(redact(" ".join(text.split())))
+    text = escape_control_chars(redact(" ".join(text.split())))
+    if len(text) > MAX_MESSAGE:
+        half = MAX_MESSAGE // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return text
 
 
 def show_some(lines: Sequence[str]) -> None:
     """Print the first of many lines, and how many more there are."""
     for line in lines[:MAX_SHOWN]:
-        print(escape_control_chars(line))
+        print_stdout(escape_control_chars(line))
     if len(lines) > MAX_SHOWN:
-        print(f"and {len(lines) - MAX_SHOWN} more")
+        print_stdout(f"and {len(lines) - MAX_SHOWN} more")
 
 
 def escape_control_chars(text: str) -> str:
     """Replace what a terminal would obey by question marks.
 
-    For text from files that others wrote.
+    For text from files that others wrote, on one line.
     """
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def escape_lines(text: str) -> str:
+    """Replace what a terminal would obey, except ends of lines."""
+    return "\n".join(map(escape_control_chars, text.split("\n")))
+
+
+class StderrHandler(logging.Handler):
+    """Print warnings of the log as lines for the user."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print_stderr(self.format(record))

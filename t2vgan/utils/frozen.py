@@ -5,6 +5,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+MAX_FAULTS = 8  # named in a message
+MAX_SHOWN = 200  # characters of a value
+
 
 class Frozen(BaseModel):
     """Forbid changes after validation, and unknown fields."""
@@ -17,6 +20,8 @@ class Versioned(Frozen):
 
     So files of earlier versions still load.
     """
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     RETIRED: ClassVar[Mapping[str, Any]] = {}
     """Retired field -> the value that had no effect."""
@@ -43,12 +48,19 @@ def flatten(model: Frozen, prefix: str = "") -> dict[str, Any]:
 
 
 def format_faults(error: ValidationError, section: str = "") -> str:
-    """Format in one line each failed field, its value and its rule."""
+    """Format in one line the first failed fields, their values and rules."""
     faults = []
-    for fault in error.errors():
+    every = error.errors(include_url=False, include_context=False)
+    for fault in every[:MAX_FAULTS]:
         names = [section, *fault["loc"]] if section and fault["loc"] else fault["loc"]
         field = ".".join(map(str, names))
         message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
-        given = "" if isinstance(fault["input"], dict) or not field else f"={fault['input']!r}"
+        given = (
+            ""
+            if isinstance(fault["input"], dict) or not field
+            else f"={repr(fault['input'])[:MAX_SHOWN]}"
+        )
         faults.append(f"{field}{given}: {message}" if field else message)
+    if len(every) > MAX_FAULTS:
+        faults.append(f"and {len(every) - MAX_FAULTS} more")
     return "; ".join(faults)

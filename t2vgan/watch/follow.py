@@ -1,13 +1,16 @@
 """Follow a run's files as they grow, also missing or half-written ones."""
 
-import json
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from t2vgan.tracking.metrics_log import METRICS_NAME, Record, parse_records
+from t2vgan.tracking.metrics_log import METRICS_NAME
+from t2vgan.utils.records import Record, get_number, parse_records, read_object
+from t2vgan.utils.untrusted import MAX_JSON_BYTES, open_file
+
+HEARTBEAT_NAME = re.compile(r"rank_(\d{1,9})\.json", re.ASCII)
 
 SILENT_AFTER_SECONDS = 30.0  # network folders show changes late
 
@@ -29,13 +32,13 @@ class RunSnapshot:
 
     @property
     def num_steps(self) -> int:
-        return int(self.config.get("train", {}).get("num_steps", 0))
+        return int(get_number(self.config, "train.num_steps") or 0)
 
     @property
     def step(self) -> int:
         """The last known step."""
         last = [records[-1]["step"] for records in (self.train, self.events) if records]
-        return max([0, *last, *(int(rank.get("step", 0)) for rank in self.ranks.values())])
+        return max([0, *last, *(int(get_number(r, "step") or 0) for r in self.ranks.values())])
 
     @property
     def is_complete(self) -> bool:
@@ -49,11 +52,11 @@ class RunSnapshot:
     @property
     def seconds_left(self) -> float | None:
         """Time to the last step at the present rate; None while unknown."""
-        if not self.train or not self.train[-1].get("clips_per_second"):
+        record = self.train[-1] if self.train else {}
+        rate, step = get_number(record, "clips_per_second") or 0, get_number(record, "step") or 0
+        if rate <= 0 or step <= 0:
             return None
-        record = self.train[-1]
-        clips_a_step = record["clips_seen"] / record["step"]
-        return (self.num_steps - self.step) * clips_a_step / record["clips_per_second"]
+        return (self.num_steps - self.step) * record["clips_seen"] / step / rate
 
     @property
     def warnings(self) -> list[Record]:
@@ -77,17 +80,18 @@ class Follower:
         self._read_new_records()
         by_kind: dict[str, list[Record]] = {"train": [], "evaluation": [], "event": []}
         for record in self.records:
-            by_kind.get(record.get("kind", ""), []).append(record)
-        beats = sorted((self.run_dir / "heartbeats").glob("rank_*.json"))
+            by_kind.get(record["kind"], []).append(record)
+        paths = sorted((self.run_dir / "heartbeats").glob("rank_*.json"))
+        beats = {int(m[1]): path for path in paths if (m := HEARTBEAT_NAME.fullmatch(path.name))}
         return RunSnapshot(
             run_dir=self.run_dir,
-            config=read_json(self.run_dir / "config.json"),
-            environment=read_json(self.run_dir / "run.json"),
+            config=read_object(self.run_dir / "config.json") or {},
+            environment=read_object(self.run_dir / "run.json") or {},
             train=by_kind["train"],
             evaluations=by_kind["evaluation"],
             events=by_kind["event"],
-            ranks={int(path.stem.removeprefix("rank_")): read_json(path) for path in beats},
-            silent_seconds=self._seconds_since_change([self.path, *beats]),
+            ranks={rank: read_object(path) or {} for rank, path in beats.items()},
+            silent_seconds=self._seconds_since_change([self.path, *beats.values()]),
         )
 
     def _read_new_records(self) -> None:
@@ -96,18 +100,20 @@ class Follower:
         A run that resumes replaces the file by a shorter one without the steps it will do again.
         """
         try:
-            with open(self.path, "rb") as file:
+            with open_file(self.path) as file:
                 status = os.fstat(file.fileno())
                 identity = (status.st_dev, status.st_ino)
                 if identity != self.identity or status.st_size < self.position:
                     self.records, self.position, self.identity = [], 0, identity
                 file.seek(self.position)
-                added = file.read()
+                added = file.read(MAX_JSON_BYTES)
         except OSError:
             return
-        whole = added[: added.rfind(b"\n") + 1]
+        is_endless = len(added) == MAX_JSON_BYTES and b"\n" not in added
+        whole = added if is_endless else added[: added.rfind(b"\n") + 1]
         self.position += len(whole)
-        self.records += parse_records(whole.splitlines())
+        found = parse_records(whole.split(b"\n"))
+        self.records += [record for record in found if record is not None]
 
     def _seconds_since_change(self, paths: list[Path]) -> float | None:
         """Return the seconds since a file changed.
@@ -125,12 +131,3 @@ class Follower:
                 self.changed = max(now - age, self.changed or now - age)
                 self.seen[path] = stamp
         return None if self.changed is None else now - self.changed
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a file's JSON object; empty while there is none."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

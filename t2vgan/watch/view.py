@@ -1,7 +1,6 @@
 """Draw a run on one screen: progress, rate, curves and warnings."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -10,8 +9,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from t2vgan.tracking.metrics_log import Record, format_count, format_duration
+from t2vgan.tracking.metrics_log import format_count, format_duration
 from t2vgan.utils.console import escape_control_chars
+from t2vgan.utils.records import Record, get_number, get_text
 from t2vgan.watch.curve import Values, draw_curves
 from t2vgan.watch.follow import RunSnapshot
 
@@ -50,11 +50,10 @@ def draw_header(run: RunSnapshot) -> Text:
     text = Text(f"{escape_control_chars(str(run.run_dir))}  ", "bold")
     text.append(*format_state(run))
     known = run.environment
-    device, world_size = known.get("device"), known.get("world_size")
-    if device:
-        text.append(
-            escape_control_chars(f"  {world_size} x {device}, {known.get('precision')}"), "dim"
-        )
+    if device := get_text(known, "device"):
+        hardware = f"{get_number(known, 'world_size') or '?'} x {device}"
+        precision = get_text(known, "precision") or "?"
+        text.append(escape_control_chars(f"  {hardware}, {precision}"), "dim")
     return text
 
 
@@ -62,7 +61,7 @@ def format_state(run: RunSnapshot) -> tuple[str, str]:
     """Return the run's state as text, and its colour."""
     silent = run.silent_seconds
     if run.is_alive:
-        doing = {escape_control_chars(str(rank.get("doing", "?"))) for rank in run.ranks.values()}
+        doing = {escape_control_chars(get_text(r, "doing") or "?") for r in run.ranks.values()}
         return f"running: {', '.join(sorted(doing))}", "green"
     if run.is_complete:
         return "complete", "green"
@@ -79,11 +78,12 @@ def draw_progress(run: RunSnapshot) -> Text:
     if run.train:
         last, left = run.train[-1], run.seconds_left
         text += f"  clips {format_count(last['clips_seen'])}"
-        text += f"  {format_count(last.get('clips_per_second') or 0)} clips/s"
+        text += f"  {format_count(get_number(last, 'clips_per_second') or 0)} clips/s"
         if run.is_alive:
             text += f"  left {format_duration(float('nan') if left is None else left)}"
-        if run.environment.get("world_size", 1) > 1 and last.get("rank_skew"):
-            text += f"\nslowest rank {last['slowest_rank']}: {last['rank_skew']:.2f} x the median"
+        skew, slowest = get_number(last, "rank_skew"), get_number(last, "slowest_rank")
+        if (get_number(run.environment, "world_size") or 1) > 1 and skew and slowest is not None:
+            text += f"\nslowest rank {slowest}: {skew:.2f} x the median"
     return Text(text)
 
 
@@ -105,20 +105,9 @@ def draw_charts(run: RunSnapshot, width: int) -> Table:
     return grid
 
 
-def get_value(record: Record, path: str) -> Any:
-    """Return the value under a key or a dotted path, else None."""
-    if path in record or "." not in path:
-        return record.get(path)
-    outer, inner = path.split(".", 1)
-    nested = record.get(outer)
-    return get_value(nested, inner) if isinstance(nested, dict) else None
-
-
 def values_of(records: Sequence[Record], key: str) -> Values:
-    values: list[Any] = [get_value(record, key) for record in records]
-    if key == "clips_per_second":
-        values = values[1:]  # a rate has two ends
-    return [value if isinstance(value, int | float) else None for value in values]
+    values = [get_number(record, key) for record in records]
+    return values[1:] if key == "clips_per_second" else values  # a rate has two ends
 
 
 def draw_messages(run: RunSnapshot) -> Text:
@@ -128,7 +117,8 @@ def draw_messages(run: RunSnapshot) -> Text:
     for event in (warnings or run.events)[-NUM_MESSAGES:]:
         colour = "yellow" if warnings else "dim"
         text.append(
-            f"step {event['step']}: {escape_control_chars(str(event.get('message')))}\n", colour
+            f"step {event['step']}: {escape_control_chars(get_text(event, 'message') or '?')}\n",
+            colour,
         )
     if len(warnings) > NUM_MESSAGES:
         text.append(f"{len(warnings)} warnings in all\n", "yellow")

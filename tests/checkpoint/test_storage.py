@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -215,6 +216,43 @@ def test_an_optimizer_misfit_names_the_tensor(tmp_path):
         Run().load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("exp_avg", torch.zeros(1, 4, dtype=torch.int8), r"\(1, 4\) int8"),
+        ("exp_avg_sq", torch.zeros(1, 4, dtype=torch.float64), r"\(1, 4\) float64"),
+        ("exp_avg_sq", torch.zeros(()), r"\(\) float32"),
+        ("step", torch.zeros((), dtype=torch.int64), r"\(\) int64"),
+        ("exp_avg", None, "absent"),
+        ("step", None, "absent"),
+        ("other", torch.zeros(1, 4), r"\(1, 4\) float32"),
+    ],
+)
+def test_optimizer_state_is_that_of_adam(tmp_path, key, value, found):
+    run = Run().train(range(1))
+    state = run.optimizers["discriminator"].state[run.modules["discriminator"].weight]
+    state[key] = value
+    if value is None:
+        del state[key]
+    run.save(tmp_path, 1)
+    with pytest.raises(
+        UserError, match=rf"discriminator\.weight/{key} is {found} in the checkpoint"
+    ):
+        Run().load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_network_that_holds_no_numbers_is_refused(tmp_path, value):
+    run = Run()
+    run.modules["generator_ema"].weight[1, 1] = value
+    run.save(tmp_path, 1)
+    other = Run(seed=1)
+    before = other.tensors()
+    with pytest.raises(UserError, match=r"generator_ema.*weight holds NaN or inf.*move this check"):
+        other.load(tmp_path)
+    assert all(torch.equal(value, before[name]) for name, value in other.tensors().items())
+
+
 def test_optimizer_state_of_an_unknown_parameter_is_named(tmp_path):
     Run().train(range(1)).save(tmp_path, 1)
     run = Run()
@@ -325,6 +363,87 @@ def test_no_flipped_bit_passes(tmp_path_factory, file, place, bit):
     finally:
         flip(path, position, bit)
     storage.verify(SOUND["folder"])
+
+
+def link_to_nothing(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+STRANGE = (Path.touch, Path.mkdir, os.mkfifo, link_to_nothing, link_to_itself)
+
+
+@pytest.mark.parametrize("make", STRANGE, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("name", ["step_00000007", "step_7", "step_99999999999999999999"])
+def test_what_is_only_called_like_a_checkpoint_is_set_aside(tmp_path, caplog, make, name):
+    run = Run(seed=0).train(range(1))
+    run.save(tmp_path, 1)
+    make(tmp_path / "checkpoints" / name)
+    restored = Run(seed=1)
+    assert restored.load(tmp_path)["step"] == 1
+    assert names(tmp_path) == {"step_00000001", f"damaged-{name}"}
+    make(tmp_path / "checkpoints" / "step_00000007")  # nor does it stand in the way of a save
+    run.save(tmp_path, 7)
+    assert restored.load(tmp_path)["step"] == 7
+
+
+def test_a_good_checkpoint_under_a_name_without_zeros_is_set_aside(tmp_path):
+    Run().save(tmp_path, 1)
+    folder = Run().save(tmp_path, 7)
+    folder.rename(folder.with_name("step_7"))
+    assert Run().load(tmp_path)["step"] == 1
+    assert names(tmp_path) == {"step_00000001", "damaged-step_7"}
+
+
+def test_of_a_linked_checkpoint_only_the_link_is_removed(tmp_path):
+    elsewhere = Run().save(tmp_path / "elsewhere", 1)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / elsewhere.name).symlink_to(elsewhere)
+    assert Run().load(tmp_path)["step"] == 1
+    for step in (2, 3):
+        Run().save(tmp_path, step)
+    assert names(tmp_path) == {"step_00000002", "step_00000003"}
+    storage.verify(elsewhere)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [b"", b"\xff", b"[]", b"7", b"{", b"[" * 10**5, b'{"step": ' + b"9" * 5000 + b"}",
+     b'{"step": "\\ud800"}'],
+    ids=lambda state: repr(state[:12]),
+)  # fmt: skip
+def test_a_sealed_state_that_is_none_is_damaged(tmp_path, state):
+    Run().save(tmp_path, 1)
+    seal(Run().save(tmp_path, 2), "state.json", state)
+    assert Run().load(tmp_path)["step"] == 1
+    assert names(tmp_path) == {"step_00000001", "damaged-step_00000002"}
+
+
+@pytest.mark.parametrize("name", ["a" * 201, "a" * 5000])
+def test_a_manifest_with_a_long_name_is_damaged(tmp_path, name):
+    Run().save(tmp_path, 1)
+    folder = Run().save(tmp_path, 2)
+    fields = json.loads((folder / "MANIFEST.json").read_text())
+    fields["files"][name] = {"num_bytes": 0, "sha256": ""}
+    write_sealed(folder, fields)
+    assert Run().load(tmp_path)["step"] == 1
+
+
+def seal(folder: Path, name: str, content: bytes) -> None:
+    """Replace a file of a checkpoint, and its entry in the manifest."""
+    (folder / name).write_bytes(content)
+    fields = json.loads((folder / "MANIFEST.json").read_text())
+    sha256 = hashlib.sha256(content).hexdigest()
+    fields["files"][name] = {"num_bytes": len(content), "sha256": sha256}
+    write_sealed(folder, fields)
+
+
+def write_sealed(folder: Path, fields: dict) -> None:
+    fields["sha256"] = storage.compute_checksum(fields)
+    (folder / "MANIFEST.json").write_text(json.dumps(fields))
 
 
 def test_a_checkpoint_under_another_step_is_damaged(tmp_path):

@@ -60,7 +60,7 @@ def test_shards_that_disagree_with_the_manifest_are_named(tmp_path):
             None,
             "has no manifest.json: it is no finished data set; `t2vgan build",
         ),
-        ("{", "is not JSON"),
+        ("{", "not JSON"),
         ("[]", "format_version is None"),
         ('{"format_version": 99}', "format_version is 99, this program reads 1"),
         ('{"format_version": 1}', "builder: Field required"),

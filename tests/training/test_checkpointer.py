@@ -18,6 +18,7 @@ from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.training import checkpointer
 from t2vgan.training.checkpointer import CheckpointManager
 from t2vgan.training.state import TrainState
+from tests.checkpoint.test_storage import seal
 from tests.gan.test_adversarial import MODEL, B, K, R, make_batch
 
 INFO = WeightsInfo(
@@ -197,6 +198,39 @@ def test_states_of_older_versions_load(tmp_path):
     assert (state.step, state.bad_clips, state.rollbacks) == (7, {}, 0)
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"step": "many"}, "step='many': must be a valid integer"),
+        ({"step": 3}, "step=3 must be 1"),
+        ({"seconds": float("nan")}, "seconds=nan: must be a finite number"),
+        ({"seconds": -1}, "seconds=-1: must be greater"),
+        ({"data_fingerprint": None}, "data_fingerprint=None: must be a valid string"),
+        ({"bad_clips": [1]}, r"bad_clips=\[1\]: must be a valid dict"),
+        ({"bad_clips": {"damaged": -1}}, "bad_clips.damaged=-1"),
+        ({"schedule_lengths": [[5, 10]]}, "must begin at step 0"),
+        ({"schedule_lengths": [[0, 0]]}, "schedule_lengths.0.1=0"),
+        ({"alarms": {"blind_discriminator": "on"}}, "alarms.blind_discriminator='on'"),
+        ({"unread_notes": {"loss": []}}, "unread_notes.loss"),
+        ({"unread_notes": {"loss": [[1]]}}, "unread_notes.loss.0.1"),
+        ({"loss_scales": {"generator": {"scale": "1"}, "x": 3}}, "loss_scales.x=3"),
+        ({"loss_scales": {"generator": {}, "discriminator": {"scale": 2}}}, "GradScaler"),
+        ({"best_step": 1e400}, "best_step=inf"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_sealed_state_of_other_types_is_one_line(tmp_path, fields, reason):
+    run = Run(tmp_path, "fp16")
+    run.train()
+    run.save()
+    run.checkpoints.finish()
+    folder = step_folder(tmp_path, 1)
+    state = json.loads((folder / "state.json").read_text()) | fields
+    seal(folder, "state.json", json.dumps(state).encode())
+    with pytest.raises(UserError, match=reason):
+        run.load(run.checkpoints.find())
+
+
 # --- python -m t2vgan.checkpoint ------------------------------------------------------------------
 
 
@@ -233,6 +267,24 @@ def test_list_and_show(saved, capsys):
     assert "step_00000001, format 1" in head
     assert "generator_optimizer.safetensors" in head
     assert json.loads("{" + state)["step"] == 1
+
+
+def test_strange_names_are_listed_and_move_no_terminal(saved, capsys):
+    folder = saved / "checkpoints"
+    for name in ("damaged-step_\x1b[2J", "damaged-step_\udc80", "damaged-step_1\nstep 3"):
+        (folder / name).mkdir()
+    (folder / "step_00000009").symlink_to("nowhere")
+    (folder / "step_7").mkdir()
+    (folder / "step_00000008").mkdir()
+    look("list", saved)
+    *_, empty, short, link, code, lines, half = capsys.readouterr().out.splitlines()
+    assert empty.split()[:2] == ["step", "8"]
+    assert (short, link) == ("no checkpoint: step_7", "no checkpoint: step_00000009")
+    assert (lines, code, half) == (
+        "set aside: damaged-step_1?step 3",
+        "set aside: damaged-step_?[2J",
+        "set aside: damaged-step_?",
+    )
 
 
 def test_folders_without_checkpoints_and_unknown_steps_are_mistakes(saved, tmp_path):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
+from t2vgan.utils.console import print_stdout
 
 
 def train_probe(
@@ -46,14 +47,14 @@ def train_probe(
     probe = build_probe(clips, settings, target)
     save_probe(out, probe)
     for note in probe.info.notes:
-        print(f"note: {note}")
+        print_stdout(f"note: {note}")
     if (accuracy := probe.info.real.accuracy) is not None:
         real = probe.info.real
-        print(f"names the {probe.info.kind} of real clips that it was not trained on:")
-        print(f"{accuracy:7.1%} of {len(probe.info.prompts)}")
-        print(f"{real.accuracy_prompts_shuffled:7.1%} with prompts shuffled")
-        print(f"{real.accuracy_frames_shuffled:7.1%} with frames shuffled")
-    print(f"{out} written")
+        print_stdout(f"names the {probe.info.kind} of real clips that it was not trained on:")
+        print_stdout(f"{accuracy:7.1%} of {len(probe.info.prompts)}")
+        print_stdout(f"{real.accuracy_prompts_shuffled:7.1%} with prompts shuffled")
+        print_stdout(f"{real.accuracy_frames_shuffled:7.1%} with frames shuffled")
+    print_stdout(f"{out} written")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from t2vgan.training.preflight.settings import (
 )
 from t2vgan.training.preflight.storage import check_folder, check_shard_files, check_space
 from t2vgan.utils.cli import EXIT_USER_ERROR
+from t2vgan.utils.console import escape_control_chars
 
 TIMEOUT_SECONDS = 60.0
 STORAGE_TIMEOUT = STARTUP_TIMEOUT  # a rank may be reading one large shard from far away
@@ -68,7 +69,7 @@ def print_table(findings: Sequence[Finding], world_size: int, seconds: float) ->
     table = Table("check", "verdict", "found")
     for finding in findings:
         coloured = Text(finding.verdict, COLOURS[finding.verdict])
-        table.add_row(finding.name, coloured, Text(finding.text))
+        table.add_row(finding.name, coloured, Text(escape_control_chars(finding.text)))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_IN_FILES

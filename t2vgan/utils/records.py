@@ -1,0 +1,112 @@
+"""Read records that others wrote: fields of JSON of any shape."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from t2vgan.errors import UserError
+from t2vgan.utils.untrusted import MAX_JSON_BYTES, open_file, parse_json, read_bytes, read_lines
+
+Record = Mapping[str, Any]
+
+CLOCKS = ("step", "clips_seen", "seconds")  # every record of a run has them
+LARGEST = 1e300  # beyond it sums and the ranges of axes overflow
+
+
+def iter_records(path: Path | str) -> Iterator[dict[str, Any] | None]:
+    """Yield a run's records; None for a line that is none.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open_file(path) as file:
+        yield from parse_records(line for _, line in read_lines(file))
+
+
+def parse_records(lines: Iterable[bytes | None]) -> Iterator[dict[str, Any] | None]:
+    """Yield the records of lines that are not blank.
+
+    None stands for a line torn by a kill, or longer than the limit.
+    """
+    for line in lines:
+        if line is None:
+            yield None
+        elif line.strip():
+            record = parse_object(line)
+            yield record if record is not None and is_record(record) else None
+
+
+def is_record(record: Record) -> bool:
+    """Return whether a record has a kind and three clocks, none negative."""
+    clocks = (get_number(record, key) for key in CLOCKS)
+    return (
+        isinstance(record.get("kind"), str)
+        and all(clock is not None and clock >= 0 for clock in clocks)
+        and isinstance(record["step"], int)
+    )
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Read a file's JSON object; None if there is none."""
+    try:
+        return parse_object(read_bytes(path, MAX_JSON_BYTES))
+    except OSError:
+        return None
+
+
+def parse_object(text: bytes) -> dict[str, Any] | None:
+    """Parse a JSON object; None if it is none.
+
+    What is no Unicode becomes question marks; NaN and infinities become None.
+    """
+    try:
+        value = parse_json(text, errors="replace", parse_constant=lambda _: None)
+    except UserError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def get_value(record: Record, path: str) -> Any:
+    """Return the value under a key or a dotted path, else None."""
+    if path in record:
+        return record[path]
+    outer, _, inner = path.partition(".")
+    return get_value(get_record(record, outer), inner) if inner else None
+
+
+def get_number(record: Record, path: str) -> float | None:
+    """Return a number if finite and at most LARGEST, else None."""
+    return to_number(get_value(record, path))
+
+
+def get_text(record: Record, *paths: str) -> str | None:
+    """Return the first non-empty string under `paths`, else None."""
+    values = (get_value(record, path) for path in paths)
+    return next((value for value in values if isinstance(value, str) and value), None)
+
+
+def get_texts(record: Record, path: str) -> list[str]:
+    """Return a list of strings; empty if there is none."""
+    value = get_value(record, path)
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def get_interval(record: Record, path: str) -> tuple[float, float] | None:
+    """Return the two numbers of a confidence interval, else None."""
+    match get_value(record, path):
+        case [low, high] if None not in (to_number(low), to_number(high)):
+            return low, high
+    return None
+
+
+def get_record(record: Record, path: str) -> Record:
+    """Return an inner object; empty if there is none."""
+    value = get_value(record, path)
+    return value if isinstance(value, dict) else {}
+
+
+def to_number(value: Any) -> float | None:
+    """Return a finite number of at most LARGEST, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= LARGEST else None
