@@ -14,7 +14,7 @@ ARROWS = {
     "data_tools": "data media",
     "evaluation": "checkpoint data distributed media pipeline",
     "gan": "data distributed models",
-    "pipeline": "checkpoint models",
+    "pipeline": "checkpoint media models",
     "t2vgan": "pipeline",
     "training": "checkpoint data distributed evaluation gan media models pipeline tracking",
     "watch": "tracking",

@@ -146,6 +146,35 @@ def test_more_frames_at_another_rate(run_dir, tmp_path):
         assert animation.info["duration"] == 40
 
 
+def test_larger_frames_of_the_same_video(run_dir, tmp_path):
+    what = ("--prompt", PROMPTS[0], "--weights", run_dir, "--format", "webp")
+    succeed(*what, "--out", tmp_path / "drawn")
+    drawn = load_clip(tmp_path / "drawn" / "circle-moving-up-right-0.webp")
+    for options, size in {
+        ("--scale", 3, "--resample", "nearest"): (48, 72),
+        ("--height", 40): (40, 60),
+    }.items():
+        result = succeed(*what, *options, "--out", tmp_path / "large")
+        large = load_clip(tmp_path / "large" / "circle-moving-up-right-0.webp")
+        assert large.shape == (NUM_FRAMES, *size, 3)
+        assert f"drawn at 16x24, resized to {size[0]}x{size[1]} (" in result.stderr
+        if "nearest" in options:
+            np.testing.assert_array_equal(large[:, ::3, ::3], drawn)
+
+
+def test_frames_too_large_to_save_are_refused_before_any_file(run_dir, tmp_path):
+    what = ("--prompt", PROMPTS[0], "--weights", run_dir, "--out", tmp_path / "out")
+    assert_one_line(run(*what, "--scale", 2000), "5 frames of 32000x48000 are too large")
+    assert not (tmp_path / "out").exists()
+
+
+def test_truncated_videos_of_a_prompt_are_alike(run_dir, tmp_path):
+    what = ("--prompt", PROMPTS[0], "--weights", run_dir, "--num-videos", 2)
+    succeed(*what, "--truncation", 0, "--out", tmp_path)
+    first, second = files_in(tmp_path).values()
+    assert first == second
+
+
 def test_prompts_file(run_dir, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text(f"\ufeff{PROMPTS[0]}\n\n  {PROMPTS[2]}  \n{PROMPTS[0]}\n", encoding="utf-8")
@@ -230,6 +259,12 @@ EARLY_MISTAKES = [
     (["--num-frames", "1000000"], "--num-frames 1000000: must be between 1 and"),
     (["--seed", "-1"], "--seed -1: must be between 0 and"),
     (["--seed", str(2**63)], "must be between 0 and"),
+    (["--truncation", "1.2"], "--truncation 1.2: must be between 0 (typical) and 1"),
+    (["--truncation", "-0.1"], "--truncation -0.1: must be between 0"),
+    (["--scale", "0"], "--scale 0: must be at least 1"),
+    (["--height", "-64"], "--height -64: must be at least 1"),
+    (["--scale", "2", "--height", "64"], "--scale 2 and --height 64: give one of them"),
+    (["--resample", "cubic"], "'cubic'*'lanczos'"),
     (["--fps", "0"], "--fps 0: must be between 0.1 and"),
     (["--fps", "nan"], "--fps nan: must be between 0.1 and"),
     (["--format", "gfi"], "'gfi' is none of gif,mp4,avi,webp,png; did you mean gif?"),

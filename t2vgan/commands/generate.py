@@ -15,8 +15,10 @@ import tyro
 
 from t2vgan.errors import UserError
 from t2vgan.media import FORMATS, format_rate_note, save_clip, save_frame_folder, slug
+from t2vgan.media.resize import choose_size, resize_frames
 from t2vgan.utils import cli
 from t2vgan.utils.console import print_stderr, print_stdout
+from t2vgan.utils.drawing_limits import check_drawing, check_sides
 from t2vgan.utils.tables import read_text_lines
 
 if TYPE_CHECKING:
@@ -25,10 +27,6 @@ if TYPE_CHECKING:
     from t2vgan.pipeline import TextToVideo
 
 PRETRAINED = Path("circles")  # shipped with the package
-MAX_FRAMES = 2048  # one forward pass draws a whole clip
-MAX_SEED = 2**63 - 1
-CLIPS_AT_A_TIME = 64
-PIXELS_AT_A_TIME = 2**26  # of all clips that wait in memory to be written
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,14 @@ class Options:
     """Any of gif,mp4,avi,webp,png, with commas between; png is a folder of frames."""
     out: Path = Path("videos")
     """Folder for the videos."""
+    truncation: float = 1.0
+    """From 1 (as in training) down to 0: more typical and less varied videos."""
+    scale: int | None = None
+    """Enlarge the frames by this factor."""
+    height: int | None = None
+    """Instead of --scale: the height of the frames in pixels; the width follows."""
+    resample: Literal["lanczos", "nearest"] = "lanczos"
+    """How to enlarge: lanczos is smooth, nearest repeats pixels."""
     allow_unknown: bool = False
     """Pass over words that the model never saw, instead of refusing them."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -87,10 +93,27 @@ def main() -> None:
     pipeline = load_pipeline(options)
     pipeline.vocabulary.encode(prompts, allow_unknown=options.allow_unknown)  # before any file
     warn_of_long_prompts(prompts)
+    size = choose_frame_size(pipeline, options)
     for job, frames in with_progress(generate(pipeline, jobs, options), len(jobs)):
+        resized = resize_frames(frames, size, resample=options.resample)
         for format in formats:
-            save(job, frames, format=format, fps=options.fps)
+            save(job, resized, format=format, fps=options.fps)
     print_files(jobs, formats, options.out)
+
+
+def choose_frame_size(pipeline: "TextToVideo", options: Options) -> tuple[int, int]:
+    """Return the height and width to save; print them where they change."""
+    info = pipeline.info
+    num_frames = options.num_frames or info.num_frames
+    size = choose_size(
+        info.height, info.width, num_frames, scale=options.scale, new_height=options.height
+    )
+    if size != (info.height, info.width):
+        print_stderr(
+            f"drawn at {info.height}x{info.width}, resized to {size[0]}x{size[1]}"
+            f" ({options.resample}): no detail is added"
+        )
+    return size
 
 
 def warn_of_long_prompts(prompts: Sequence[str]) -> None:
@@ -124,20 +147,15 @@ def load_pipeline(options: Options) -> "TextToVideo":
 def generate(
     pipeline: "TextToVideo", jobs: Sequence[Job], options: Options
 ) -> Iterator[tuple[Job, "np.ndarray"]]:
-    """Yield each job with its frames, a bounded number in memory."""
-    info = pipeline.info
-    num_frames = options.num_frames or info.num_frames
-    pixels = num_frames * info.height * info.width
-    num_at_a_time = max(1, min(CLIPS_AT_A_TIME, PIXELS_AT_A_TIME // pixels))
-    for start in range(0, len(jobs), num_at_a_time):
-        chunk = jobs[start : start + num_at_a_time]
-        clips = pipeline.generate(
-            [job.prompt for job in chunk],
-            [job.seed for job in chunk],
-            num_frames=num_frames,
-            allow_unknown=options.allow_unknown,
-        )
-        yield from zip(chunk, clips, strict=True)
+    """Yield each job with its frames as they are drawn."""
+    clips = pipeline.iter_clips(
+        [job.prompt for job in jobs],
+        [job.seed for job in jobs],
+        num_frames=options.num_frames,
+        truncation=options.truncation,
+        allow_unknown=options.allow_unknown,
+    )
+    yield from zip(jobs, clips, strict=True)
 
 
 def save(job: Job, frames: "np.ndarray", *, format: str, fps: float) -> None:
@@ -223,12 +241,14 @@ def parse_formats(text: str) -> list[str]:
 
 def check_numbers(options: Options) -> None:
     """Raise UserError for numbers out of range."""
-    if options.num_videos < 1:
-        raise UserError(f"--num-videos {options.num_videos}: must be at least 1")
-    if options.num_frames is not None and not 1 <= options.num_frames <= MAX_FRAMES:
-        raise UserError(f"--num-frames {options.num_frames}: must be between 1 and {MAX_FRAMES}")
-    if not 0 <= options.seed <= MAX_SEED - options.num_videos:
-        raise UserError(f"--seed {options.seed}: must be between 0 and 2**63 - 1 - num_videos")
+    check_drawing(
+        num_videos=options.num_videos,
+        seed=options.seed,
+        num_frames=options.num_frames,
+        truncation=options.truncation,
+        as_flags=True,
+    )
+    check_sides(scale=options.scale, height=options.height, as_flags=True)
     if not 0.1 <= options.fps <= 1000:
         raise UserError(f"--fps {options.fps:g}: must be between 0.1 and 1000")
 

@@ -4,7 +4,8 @@
 `discriminator(video, token_ids, token_mask, times) -> logits (B,), recovered latents (B, R)`, where
 times (B, K) runs from 0 at a clip's first frame to 1 at its last, and
 `generator.latent_shape(num_frames)` is the shape of one clip's latents. A generator draws times
-between those of its training where a fifth argument says how many frames these were.
+between those of its training where a fifth argument says how many frames these were. Its two parts
+are `encode_text(token_ids, token_mask) -> text (B, E)` and `draw_video(latents, text, times)`.
 """
 
 from t2vgan.models.build import build_discriminator, build_generator

@@ -126,9 +126,24 @@ class Generator(nn.Module):
         latents (B, Z), token_ids (B, L), token_mask (B, L), times (B, K) -> video (B, 3, K, H, W).
         Times that training did not show need the number of frames that it showed.
         """
+        text = self.encode_text(token_ids, token_mask)
+        return self.draw_video(latents, text, times, trained_frames)
+
+    def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """Encode token_ids (B, L), token_mask (B, L): text codes (B, E)."""
+        with torch.autocast(token_ids.device.type, enabled=False):  # bfloat16: jitter
+            return self.text_encoder(token_ids, token_mask)
+
+    def draw_video(
+        self, latents: Tensor, text: Tensor, times: Tensor, trained_frames: int | None = None
+    ) -> Tensor:
+        """Draw K frames of each clip from its latents and text code.
+
+        latents (B, Z), text (B, E), times (B, K) -> video (B, 3, K, H, W); see `forward`.
+        """
         num_frames = times.shape[1]
         with torch.autocast(latents.device.type, enabled=False):  # bfloat16: jitter
-            content = self.encode_content(latents, token_ids, token_mask)  # B hidden
+            content = self.content(torch.cat([latents, text], dim=1))  # B hidden
             encode = partial(self.encode_frames, content)
             code = encode_times(encode, times, trained_frames).flatten(0, 1)  # (B K) hidden
         if self.sprites is None:
@@ -154,11 +169,6 @@ class Generator(nn.Module):
         if self.to_pixels is not None:
             drawing = drawing + self.to_pixels(maps, reference, code, num_frames=num_frames)
         return drawing
-
-    def encode_content(self, latents: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        """Encode latents and prompt: a clip's content, (B, hidden)."""
-        text = self.text_encoder(token_ids, token_mask)  # B E
-        return self.content(torch.cat([latents, text], dim=1))
 
     def encode_frames(self, content: Tensor, times: Tensor) -> Tensor:
         """Modulate content (B, hidden) by times (B, K): (B, K, hidden)."""

@@ -47,8 +47,20 @@ class NotebookGenerator(nn.Module):
 
         latents (B, K, 100), token_ids and token_mask (B, L) -> video (B, 3, K, 64, 64).
         """
+        return self.draw_video(latents, self.encode_text(token_ids, token_mask), times)
+
+    def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """Encode token_ids (B, L), token_mask (B, L): text codes (B, 10)."""
         words = self.word_vectors[token_ids] * token_mask.unsqueeze(-1)  # B L 10
-        text = words.sum(1) / token_mask.sum(1, keepdim=True)  # B 10
+        return words.sum(1) / token_mask.sum(1, keepdim=True)
+
+    def draw_video(
+        self, latents: Tensor, text: Tensor, times: Tensor, trained_frames: int | None = None
+    ) -> Tensor:
+        """Draw K frames of each clip from its latents and text code.
+
+        latents (B, K, 100), text (B, 10) -> video (B, 3, K, 64, 64).
+        """
         text = text.unsqueeze(1).expand(-1, latents.shape[1], -1)  # B K 10
         inputs = rearrange(torch.cat([latents, text], dim=-1), "b k e -> (b k) e")
         maps = self.layout(inputs).view(-1, 256, 8, 8)  # (B K) 256 8 8

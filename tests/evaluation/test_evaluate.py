@@ -102,9 +102,12 @@ class Oracle(nn.Module):
     def latent_shape(self, num_frames):
         return (1,)
 
-    def forward(self, latents, token_ids, token_mask, times, trained_frames=None):
-        asked = [self.prompts[tuple(ids[mask].tolist())]
-                 for ids, mask in zip(token_ids, token_mask, strict=True)]  # fmt: skip
+    def encode_text(self, token_ids, token_mask):
+        """Return the token ids, -1 where there are none."""
+        return token_ids.where(token_mask, -1)
+
+    def draw_video(self, latents, text, times, trained_frames=None):
+        asked = [self.prompts[tuple(ids[ids >= 0].tolist())] for ids in text]
         # "moving up-right" is the held-out name of what "moving diagonally up-right" shows
         named = [p.replace(HELD_OUT, "circle moving diagonally up-right") for p in asked]
         clips = [int(abs(latent) * 1e5) for latent in latents]

@@ -171,20 +171,19 @@ def jumping_clock() -> None:
     time.time = jumping
 
 
-def ignore(argument: int) -> None:
-    """Let the generator see zeros for its latents (0) or its prompt's words (1)."""
-    forward = clip_gan.Generator.forward
+def ignore(method: str) -> None:
+    """Let one of the generator's methods see zeros for its first argument."""
+    original = getattr(clip_gan.Generator, method)
 
-    def blind_forward(self: clip_gan.Generator, *args: torch.Tensor) -> torch.Tensor:
-        seen = [torch.zeros_like(a) if i == argument else a for i, a in enumerate(args)]
-        return forward(self, *seen)
+    def blind(self: clip_gan.Generator, first: torch.Tensor, *others: Any) -> torch.Tensor:
+        return original(self, torch.zeros_like(first), *others)
 
-    clip_gan.Generator.forward = blind_forward  # type: ignore[method-assign]
+    setattr(clip_gan.Generator, method, blind)
 
 
 SPECIAL: dict[str, Callable[[], None]] = {
-    "ignored latents": lambda: ignore(0),
-    "ignored prompts": lambda: ignore(1),
+    "ignored latents": lambda: ignore("draw_video"),
+    "ignored prompts": lambda: ignore("encode_text"),
     "float64": double_precision,
     "flipped bit": flip_a_bit,
     "jumping clock": jumping_clock,

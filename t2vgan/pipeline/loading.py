@@ -1,0 +1,71 @@
+"""Load a generator from weights of any origin, with sizes limited."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from t2vgan.checkpoint.tensor_files import add_missing, format_tensor
+from t2vgan.checkpoint.weights import WeightsInfo, load_weights
+from t2vgan.errors import UserError
+from t2vgan.models import build_generator
+from t2vgan.tokenizer import Vocabulary
+
+MAX_TRAINED_FRAMES = 2**16  # codes of all of them are computed to draw between them
+
+
+def load_generator(weights: Path | str) -> tuple[nn.Module, Vocabulary, WeightsInfo]:
+    """Load a generator onto the CPU, in evaluation mode.
+
+    Raises:
+        UserError: the weights are missing, damaged or do not fit their own description.
+    """
+    tensors, info = load_weights(weights)
+    if info.num_frames > MAX_TRAINED_FRAMES:
+        raise UserError(
+            f"weights {weights}: clips of {info.num_frames} frames are too long: at most "
+            f"{MAX_TRAINED_FRAMES:,}; train on shorter clips"
+        )
+    vocabulary = Vocabulary(info.words)
+    with AllocationLimit(sum(tensor.numel() for tensor in tensors.values()), weights):
+        generator = build_generator(
+            info.model, height=info.height, width=info.width, vocabulary_size=len(vocabulary)
+        )
+    tensors = add_missing(tensors, generator.state_dict())
+    check_tensors(weights, tensors, expected=generator.state_dict())
+    generator.load_state_dict(tensors)
+    return generator.eval(), vocabulary, info
+
+
+class AllocationLimit(TorchFunctionMode):
+    """Refuse to allocate more parameters than a file can fill.
+
+    A network built on the "meta" device would give its size too, but that costs 3 s of imports.
+    """
+
+    def __init__(self, num_elements: int, path: Path | str) -> None:
+        super().__init__()
+        self.num_left = num_elements
+        self.path = path
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.empty:  # how torch.nn's layers make their parameters
+            self.num_left -= math.prod(args[0]) if isinstance(args[0], tuple) else args[0]
+            if self.num_left < 0:
+                raise UserError(f"weights {self.path}: describes a larger model than it holds")
+        return function(*args, **(kwargs or {}))
+
+
+def check_tensors(
+    path: Path | str, tensors: dict[str, Tensor], *, expected: dict[str, Tensor]
+) -> None:
+    """Raise UserError unless names, shapes and dtypes are those expected."""
+    for name in sorted(tensors.keys() | expected.keys()):
+        found, wanted = format_tensor(tensors.get(name)), format_tensor(expected.get(name))
+        if found != wanted:
+            raise UserError(
+                f"weights {path}: tensor {name} is {found}, but {wanted} in the model described: "
+                "use the t2vgan version that wrote it"
+            )

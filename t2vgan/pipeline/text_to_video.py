@@ -1,0 +1,274 @@
+"""Generate videos from prompts and seeds, each independent of the others."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from t2vgan.checkpoint.weights import WeightsInfo
+from t2vgan.errors import UserError
+from t2vgan.pipeline.clip_drawer import ClipDrawer, Tokens
+from t2vgan.pipeline.latents import slerp
+from t2vgan.pipeline.loading import load_generator
+from t2vgan.pipeline.videos import Output, Videos, check_output
+from t2vgan.tokenizer import MAX_TOKENS, Vocabulary
+from t2vgan.utils.drawing_limits import check_drawing
+
+MAX_CALL_PIXELS = 2**30  # 3 GB of frames that one call returns
+
+
+@dataclass(eq=False)
+class TextToVideo:
+    """Draw videos from prompts and seeds with a trained generator.
+
+    >>> from t2vgan import TextToVideo
+    >>> pipe = TextToVideo.from_pretrained("circles")
+    >>> videos = pipe("circle moving up-right", num_videos=2, seed=0)
+    >>> videos.videos.shape
+    (2, 10, 64, 64, 3)
+    >>> [path.name for path in videos.save("circle.gif")]
+    ['circle-0.gif', 'circle-1.gif']
+    """
+
+    generator: nn.Module
+    """In evaluation mode, on the device that draws."""
+    vocabulary: Vocabulary
+    info: WeightsInfo
+
+    def __post_init__(self) -> None:
+        self._drawer = ClipDrawer(self.generator, self.info)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: Path | str,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "TextToVideo":
+        """Load a weights file, a run folder's best weights, or shipped weights.
+
+        Raises:
+            UserError: the weights are missing, damaged or do not fit their own description.
+        """
+        return cls(*load_generator(weights)).to(device, dtype)
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "TextToVideo":
+        """Move to a device, or compute in another precision; return itself.
+
+        In bfloat16 or float16 only the convolutions compute, as in training with mixed precision:
+        codes of times and prompts stay float32, because motions would jitter.
+
+        Raises:
+            UserError: there is no such device, or the type is not of these.
+        """
+        self._drawer.move(device, dtype)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return self._drawer.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the convolutions; see `to`."""
+        return self._drawer.dtype
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        num_videos: int = 1,
+        seed: int = 0,
+        num_frames: int | None = None,
+        truncation: float = 1.0,
+        output: Output = "numpy",
+        allow_unknown: bool = False,
+    ) -> Videos:
+        """Draw `num_videos` videos of each prompt, in order.
+
+        Video i of a prompt is drawn from seed + i: the same seed gives the same bytes, whatever
+        else is asked for. `num_frames` as in `generate`. `truncation` from 1 (as in training) down
+        to 0 makes videos more typical and less varied. `output` is numpy, pil or torch; see
+        `Videos`. With `allow_unknown`, words that the model never saw are passed over.
+
+        Raises:
+            UserError: a prompt has no words or unknown ones, or a number is out of range.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if not prompts:
+            raise UserError("prompt=[]: must hold at least one prompt")
+        self._check(num_videos, len(prompts), seed, num_frames, truncation, output)
+        repeated = [text for text in prompts for _ in range(num_videos)]
+        frames = self.generate(
+            repeated,
+            [seed + number for _ in prompts for number in range(num_videos)],
+            num_frames=num_frames,
+            truncation=truncation,
+            allow_unknown=allow_unknown,
+        )
+        return Videos(frames, tuple(repeated), self.info.fps, output)
+
+    def interpolate(
+        self,
+        prompt_a: str,
+        prompt_b: str,
+        *,
+        num_videos: int = 8,
+        seed_a: int = 0,
+        seed_b: int = 1,
+        num_frames: int | None = None,
+        truncation: float = 1.0,
+        output: Output = "numpy",
+        allow_unknown: bool = False,
+    ) -> Videos:
+        """Draw videos on the way from one prompt and seed to another.
+
+        The first is that of `prompt_a` and `seed_a`, the last that of `prompt_b` and `seed_b`;
+        between them both latents and text codes are interpolated (`slerp`). With equal seeds only
+        the prompt changes, with equal prompts only the latents. Other arguments as in a call.
+
+        Raises:
+            UserError: as a call does, and for fewer than two videos.
+        """
+        if num_videos < 2:
+            raise UserError(f"num_videos={num_videos}: must be at least 2, the two ends")
+        for seed in (seed_a, seed_b):
+            self._check(num_videos, 1, seed, num_frames, truncation, output)
+        drawer, weights = self._drawer, torch.linspace(0, 1, num_videos)
+        length = self._num_frames(num_frames)
+        ends = [
+            (self._encode([prompt], allow_unknown), seed)
+            for prompt, seed in ((prompt_a, seed_a), (prompt_b, seed_b))
+        ]
+
+        def draw(numbers: Sequence[int]) -> Tensor:
+            latents_a, latents_b = (
+                drawer.draw_latents([seed] * len(numbers), length, truncation) for _, seed in ends
+            )
+            text_a, text_b = (drawer.encode_text(tokens, [0] * len(numbers)) for tokens, _ in ends)
+            shares = weights[numbers]
+            text = slerp(text_a, text_b, shares)
+            return drawer.draw_video(slerp(latents_a, latents_b, shares), text, length)
+
+        frames = np.concatenate(list(drawer.draw_passes(draw, num_videos, length)))
+        labels = [f"{prompt_a} > {prompt_b}, {100 * float(share):.0f} %" for share in weights]
+        return Videos(frames, tuple(labels), self.info.fps, output)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        num_frames: int | None = None,
+        truncation: float = 1.0,
+        batch_size: int | None = None,
+        allow_unknown: bool = False,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> np.ndarray:
+        """Generate clips as frames (N, T, H, W, 3) uint8.
+
+        Clip i shows prompts[i], drawn from seeds[i]. Every pass draws `batch_size` clips, the last
+        one filled up, so that all are computed alike; with the default, `choose_batch_size`, a
+        clip's bytes depend on its own prompt and seed only. Time runs from 0 to 1 in every clip:
+        more frames than in training, the default, are the same motion, finer, on a smooth curve
+        along the trained frames. `should_stop` is called after each pass; once it returns true,
+        the clips made so far are returned.
+
+        Raises:
+            UserError: a prompt is empty or has unknown words; before any work.
+        """
+        clips = []
+        passes = self._generate_passes(
+            prompts, seeds, num_frames, truncation, batch_size, allow_unknown
+        )
+        with closing(passes):
+            for frames in passes:
+                clips.append(frames)
+                if should_stop is not None and should_stop():
+                    break
+        return np.concatenate(clips)
+
+    def iter_clips(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        num_frames: int | None = None,
+        truncation: float = 1.0,
+        allow_unknown: bool = False,
+    ) -> Iterator[np.ndarray]:
+        """Yield the clips of `generate` as they are drawn.
+
+        Each is (T, H, W, 3) uint8. A bounded number is in memory. Until the iterator ends
+        PyTorch has one thread.
+        """
+        passes = self._generate_passes(prompts, seeds, num_frames, truncation, None, allow_unknown)
+        with closing(passes):
+            for frames in passes:
+                yield from frames
+
+    def choose_batch_size(self, num_frames: int) -> int:
+        """Return how many clips a pass draws: several only if exact.
+
+        Raises:
+            UserError: clips are too large to draw, whatever the weights claim to make.
+        """
+        return self._drawer.choose_batch_size(num_frames)
+
+    def _check(
+        self,
+        num_videos: int,
+        num_prompts: int,
+        seed: int,
+        num_frames: int | None,
+        truncation: float,
+        output: str,
+    ) -> None:
+        """Raise UserError for numbers out of range and too many videos."""
+        check_output(output)
+        check_drawing(
+            num_videos=num_videos, seed=seed, num_frames=num_frames, truncation=truncation
+        )
+        pixels = self._num_frames(num_frames) * self.info.height * self.info.width
+        if num_prompts * num_videos > max(1, MAX_CALL_PIXELS // pixels):
+            raise UserError(
+                f"{num_prompts * num_videos:,} videos at once: at most "
+                f"{max(1, MAX_CALL_PIXELS // pixels):,} of this size fit a call; divide them "
+                "over several calls, or use generate.py"
+            )
+
+    def _generate_passes(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        num_frames: int | None,
+        truncation: float,
+        batch_size: int | None,
+        allow_unknown: bool,
+    ) -> Generator[np.ndarray, None, None]:
+        if isinstance(prompts, str) or not 0 < len(prompts) == len(seeds):
+            raise ValueError("prompts and seeds must be lists of equal length, at least 1")
+        drawer, tokens = self._drawer, self._encode(prompts, allow_unknown)
+        length = self._num_frames(num_frames)
+
+        def draw(numbers: Sequence[int]) -> Tensor:
+            latents = drawer.draw_latents([seeds[n] for n in numbers], length, truncation)
+            return drawer.draw_video(latents, drawer.encode_text(tokens, numbers), length)
+
+        return drawer.draw_passes(draw, len(prompts), length, batch_size)
+
+    def _num_frames(self, num_frames: int | None) -> int:
+        return self.info.num_frames if num_frames is None else num_frames
+
+    def _encode(self, prompts: Sequence[str], allow_unknown: bool) -> Tokens:
+        # One length for all prompts, because the grouping of a sum over words depends on it.
+        tokens = self.vocabulary.encode(prompts, allow_unknown=allow_unknown, length=MAX_TOKENS)
+        token_ids, token_mask = map(torch.from_numpy, tokens)
+        return token_ids, token_mask

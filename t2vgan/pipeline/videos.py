@@ -1,0 +1,103 @@
+"""Hold drawn videos; convert, resize and save them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from t2vgan.errors import UserError
+from t2vgan.media import save_clip
+from t2vgan.media.resize import Resample, choose_size, resize_frames
+from t2vgan.video import to_video
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Output = Literal["numpy", "pil", "torch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Videos:
+    """Some videos of one size."""
+
+    frames: np.ndarray
+    """(N, T, H, W, 3) uint8."""
+    prompts: tuple[str, ...]
+    """What each shows."""
+    fps: float
+    """Frames per second of the data that the model was trained on."""
+    output: Output = "numpy"
+    """What `videos` returns."""
+
+    @property
+    def videos(self) -> Any:
+        """The videos as `numpy`, `pil` or `torch`, whichever was asked for."""
+        return getattr(self, self.output)
+
+    @property
+    def numpy(self) -> np.ndarray:
+        """Frames (N, T, H, W, 3) uint8."""
+        return self.frames
+
+    @property
+    def pil(self) -> "list[list[Image]]":
+        """A list of pictures for each video."""
+        from PIL import Image
+
+        return [[Image.fromarray(picture) for picture in clip] for clip in self.frames]
+
+    @property
+    def torch(self) -> Tensor:
+        """Video (N, 3, T, H, W), float32 in [-1, 1]."""
+        return to_video(torch.from_numpy(self.frames))
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Iterate over the frames of each video, (T, H, W, 3) uint8."""
+        return iter(self.frames)
+
+    def resize(
+        self,
+        *,
+        scale: int | None = None,
+        height: int | None = None,
+        resample: Resample = "lanczos",
+    ) -> "Videos":
+        """Return the videos at another size: times `scale`, or of `height` pixels.
+
+        Raises:
+            UserError: a number is out of range, or the resampling is neither lanczos nor nearest.
+        """
+        num_frames, old_height, old_width = self.frames.shape[1:4]
+        size = choose_size(old_height, old_width, num_frames, scale=scale, new_height=height)
+        frames = np.stack([resize_frames(clip, size, resample=resample) for clip in self.frames])
+        return replace(self, frames=frames)
+
+    def save(self, path: Path | str, *, fps: float | None = None) -> list[Path]:
+        """Save the videos; return the paths.
+
+        path: ends with .gif, .mp4, .avi, .webp or .png. One video goes there, several beside it
+        with numbers: a-0.mp4, a-1.mp4, ...
+
+        Raises:
+            UserError: the suffix is another, or fps is out of range.
+            OSError: the disk refuses.
+        """
+        path = Path(path)
+        paths = [path.with_stem(f"{path.stem}-{number}") for number in range(len(self))]
+        paths = paths if len(self) > 1 else [path]
+        for file, clip in zip(paths, self.frames, strict=True):
+            save_clip(file, clip, fps=self.fps if fps is None else fps)
+        return paths
+
+
+def check_output(output: str) -> None:
+    """Raise UserError unless videos can be returned as this."""
+    if output not in get_args(Output):
+        raise UserError(f"output={output!r} must be one of {', '.join(get_args(Output))}")

@@ -1,0 +1,38 @@
+"""Check the numbers that videos are drawn by, before anything is loaded."""
+
+from t2vgan.errors import UserError
+
+MAX_FRAMES = 2048  # one forward pass draws a whole clip
+MAX_SEED = 2**63 - 1
+
+
+def check_drawing(
+    *, num_videos: int, seed: int, num_frames: int | None, truncation: float, as_flags: bool = False
+) -> None:
+    """Raise UserError for numbers out of range, spelled as arguments or flags."""
+    if num_videos < 1:
+        raise UserError(f"{spell('num_videos', num_videos, as_flags)}: must be at least 1")
+    if num_frames is not None and not 1 <= num_frames <= MAX_FRAMES:
+        spelled = spell("num_frames", num_frames, as_flags)
+        raise UserError(f"{spelled}: must be between 1 and {MAX_FRAMES}")
+    if not 0 <= seed <= MAX_SEED - num_videos:
+        spelled = spell("seed", seed, as_flags)
+        raise UserError(f"{spelled}: must be between 0 and 2**63 - 1 - num_videos")
+    if not 0 <= truncation <= 1:
+        spelled = spell("truncation", f"{truncation:g}", as_flags)
+        raise UserError(f"{spelled}: must be between 0 (typical) and 1 (as in training)")
+
+
+def check_sides(*, scale: int | None, height: int | None, as_flags: bool = False) -> None:
+    """Raise UserError unless at most one is given, and that is positive."""
+    given = {name: n for name, n in (("scale", scale), ("height", height)) if n is not None}
+    spelled = [spell(name, value, as_flags) for name, value in given.items()]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(spelled)}: give one of them")
+    if min(given.values(), default=1) < 1:
+        raise UserError(f"{spelled[0]}: must be at least 1")
+
+
+def spell(name: str, value: object, as_flags: bool) -> str:
+    """Spell an argument as Python (name=value) or as a flag (--name value)."""
+    return f"--{name.replace('_', '-')} {value}" if as_flags else f"{name}={value}"

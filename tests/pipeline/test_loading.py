@@ -1,0 +1,82 @@
+import resource
+
+import numpy as np
+import pytest
+import torch
+
+from t2vgan.checkpoint.weights import save_weights
+from t2vgan.config import NotebookGanConfig
+from t2vgan.errors import UserError
+from t2vgan.pipeline import TextToVideo
+from tests.support.pipelines import MODELS, TINY, VOCABULARY, describe, generate, make_generator
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_loaded_generator_makes_the_same_clips(tmp_path, kind):
+    model, height, width = MODELS[kind]
+    generator = make_generator(kind)
+    info = describe(model=model, height=height, width=width)
+    save_weights(tmp_path / "weights.safetensors", generator.state_dict(), info)
+    for path in (tmp_path, tmp_path / "weights.safetensors"):
+        loaded = TextToVideo.from_pretrained(path)
+        assert loaded.info == info
+        assert loaded.vocabulary == VOCABULARY
+        assert not loaded.generator.training
+        np.testing.assert_array_equal(generate(loaded.generator), generate(generator))
+
+
+def test_weights_without_pixel_statistics_make_the_same_clips(tmp_path):
+    generator = make_generator()
+    tensors = generator.state_dict()
+    earlier = {name: tensors[name] for name in tensors if not name.startswith("pixels.")}
+    assert len(earlier) == len(tensors) - 2
+    save_weights(tmp_path / "weights.safetensors", earlier, describe())
+    loaded = TextToVideo.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(generate(loaded.generator), generate(generator))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"words": VOCABULARY.words[:-1]},
+        {"width": 16},
+        {"model": NotebookGanConfig(), "height": 64, "width": 64},
+    ],
+)
+def test_weights_that_do_not_fit_their_description(tmp_path, changes):
+    path = tmp_path / "weights.safetensors"
+    filler = {"unused": torch.zeros(3_000_000)}
+    save_weights(path, make_generator().state_dict() | filler, describe(**changes))
+    with pytest.raises(UserError, match=r"weights\.safetensors: tensor \S+ is .* model described"):
+        TextToVideo.from_pretrained(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": TINY.model_copy(update={"hidden_size": 10**9})},
+        {"model": TINY.model_copy(update={"hidden_size": 20_000})},  # 1.6 GB a layer
+        {"height": 8 * 10**8},
+        {"model": NotebookGanConfig(), "height": 64, "width": 64},
+    ],
+)
+def test_sizes_that_a_file_claims_but_does_not_hold_are_never_allocated(tmp_path, changes):
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, make_generator().state_dict(), describe(**changes))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match=r"weights\.safetensors: describes a larger model"):
+        TextToVideo.from_pretrained(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_missing_and_extra_tensors_are_named(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    tensors = make_generator().state_dict()
+    first = min(tensors)
+    renamed = {name if name != first else "aaa": tensor for name, tensor in tensors.items()}
+    save_weights(path, renamed, describe())
+    with pytest.raises(UserError, match=r"tensor aaa is \(.*\) float32, but absent in the model"):
+        TextToVideo.from_pretrained(path)
+    save_weights(path, {**tensors, first: torch.zeros(10_000)}, describe())
+    with pytest.raises(UserError, match=rf"tensor {first} is \(10000,\) float32, but \("):
+        TextToVideo.from_pretrained(path)
