@@ -17,6 +17,7 @@ from t2vgan.evaluation.clip_numbers import draw_prompts, measure_clips
 from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.probe.cache import load_or_train_probe
 from t2vgan.evaluation.probe.probe import Probe
+from t2vgan.evaluation.probe.training import ProbeStoppedError
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts, unknown_prompts
 from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.evaluation.scores import Scores, compare, score_clips
@@ -195,23 +196,28 @@ class Evaluator:
         self.logger.log_evaluation(scores, diversity)
         return scores.accuracy or 0.0
 
-    def load_probe(self) -> None:
+    def load_probe(self, should_stop: ShouldStop) -> bool:
         """Load or train the probe that evaluates data without a meter (collective).
 
-        The main rank trains while the others poll, so that no timeout runs out. Raises UserError
-        for damaged samples.
+        The main rank trains while the others poll, so that no timeout runs out. Returns whether
+        there was time. Raises UserError for damaged samples.
         """
         if self.has_meter or not self.config.evaluate_every_steps:
-            return
+            return True
         self.logger.print(
             "evaluation: prompts that no meter reads; a probe is loaded, or trained for minutes"
             " (--evaluate-every-steps 0: no evaluation)"
         )
         start = time.monotonic()
-        self.probe = load_or_train_probe(
-            self.data, context=self.context, device=self.context.device
-        )
+        device = self.context.device
+        try:
+            self.probe = load_or_train_probe(
+                self.data, context=self.context, device=device, should_stop=should_stop
+            )
+        except ProbeStoppedError:
+            return False
         self.logger.print(f"evaluation: the probe is ready after {time.monotonic() - start:.0f} s")
+        return True
 
     def evaluate_any(self, pipeline: TextToVideo, should_stop: ShouldStop) -> float | None:
         """Log numbers that need no meter; return the text-video agreement (collective).

@@ -345,7 +345,7 @@ class Trainer:
                 )
             self.evaluator.log_data()
         with self.timed("training the probe of the evaluation"):
-            self.evaluator.load_probe()
+            self.stopping = not self.evaluator.load_probe(self.stop.is_set)
         if (best := self.sample_and_evaluate(pending)) is not None:
             self.save(best=best)
 

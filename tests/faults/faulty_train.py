@@ -23,6 +23,7 @@ import torch
 from t2vgan.checkpoint import state_dict, storage
 from t2vgan.commands import train
 from t2vgan.data import loader
+from t2vgan.evaluation.probe.training import ProbeTrainer
 from t2vgan.gan import adversarial, batch
 from t2vgan.models import clip_gan
 from t2vgan.tracking import metrics_log
@@ -39,6 +40,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "sampling": (evaluator.TextToVideo, "generate"),
     "sample files": (sample_grids, "save_clip"),
     "evaluation": (evaluator, "score_clips"),
+    "probe batch": (ProbeTrainer, "_gradients"),
     "snapshot": (checkpointer, "create_snapshot"),
     "weights": (checkpointer, "save_weights"),
     "checkpoint files": (state_dict, "write_tensors"),

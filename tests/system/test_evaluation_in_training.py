@@ -16,7 +16,7 @@ from t2vgan.data.shards import (
 )
 from t2vgan.report import write_report
 from tests.faults.same_run import records
-from tests.support.commands import run_ok, torchrun, train
+from tests.support.commands import faulty, run_ok, torchrun, train
 from tests.support.warm import run_warm_ok
 
 GEOMETRY = Geometry(num_frames=4, height=32, width=32)
@@ -75,6 +75,21 @@ def test_two_processes_measure_what_one_does_and_the_best_is_kept(rooms, tmp_pat
     assert "not measured, because the meter does not know these prompts" in page
     assert "not reached yet" not in page
     assert "Text-video agreement" in page
+
+
+def test_a_probe_in_training_obeys_a_stop_signal(rooms, tmp_path):
+    """It is saved before the first step, and the same command goes on from there."""
+    run_dir = tmp_path / "run"
+    stopped = run_warm_ok(*faulty("term@probe batch:3", rooms, run_dir, *EVALUATED))
+    assert "the probe is ready" not in stopped.stderr
+    (*_, last) = records(run_dir, "event")
+    assert last["message"] == "stopped at step 0 (SIGTERM); the same command resumes"
+    assert (run_dir / "checkpoints" / "step_00000000").is_dir()
+    assert not list(rooms.glob("probe-*")), "half a probe is not cached"
+    again = run_warm_ok(*train(rooms, run_dir, "--train.num-steps", 2))  # and no evaluation
+    assert "is complete" not in again.stderr
+    assert [record["step"] for record in records(run_dir, "train")] == [2]
+    assert len(records(run_dir, "data")) == 1
 
 
 def test_without_an_evaluation_no_probe_is_trained_and_the_report_says_so(rooms, tmp_path):

@@ -22,7 +22,7 @@ from t2vgan.evaluation.probe.probe import (
     build_head,
 )
 from t2vgan.evaluation.probe.targets import choose_targets, in_training_half, read_labels
-from t2vgan.evaluation.probe.training import ProbeTrainer
+from t2vgan.evaluation.probe.training import ProbeStoppedError, ProbeTrainer, ShouldStop, never
 from t2vgan.evaluation.prompt_accuracy.diversity import mean_if_any
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.tokenizer import Vocabulary
@@ -45,9 +45,19 @@ class LoadedClips:
     motion: np.ndarray  # (N, 2), of measure_motion
 
 
-def build_probe(clips: RealClips, settings: ProbeSettings, device: torch.device) -> Probe:
-    """Train a probe to name the clips of some data."""
-    loaded = load_clips(clips)
+def build_probe(
+    clips: RealClips,
+    settings: ProbeSettings,
+    device: torch.device,
+    should_stop: ShouldStop = never,
+) -> Probe:
+    """Train a probe to name the clips of some data.
+
+    Raises:
+        UserError: a sample is damaged.
+        ProbeStoppedError: `should_stop` returned true between two batches.
+    """
+    loaded = load_clips(clips, should_stop)
     targets = choose_targets(loaded.prompts, loaded.labels)
     indices = targets.of_clips(loaded.prompts, loaded.labels)
     is_training = in_training_half(len(loaded.prompts))
@@ -68,7 +78,7 @@ def build_probe(clips: RealClips, settings: ProbeSettings, device: torch.device)
     head.to(device)
     trainer = ProbeTrainer(
         network, head, torch.from_numpy(loaded.frames), indices, targets, vocabulary, settings,
-        device,
+        device, should_stop,
     )  # fmt: skip
     num_steps = trainer.train(training) if targets.kind else 0
     network.eval()
@@ -98,17 +108,19 @@ def build_probe(clips: RealClips, settings: ProbeSettings, device: torch.device)
     return replace(probe, info=info.model_copy(update={"real": real}))
 
 
-def load_clips(clips: RealClips) -> LoadedClips:
+def load_clips(clips: RealClips, should_stop: ShouldStop = never) -> LoadedClips:
     """Load real clips in the probe's size, and measure their pixels.
 
     Raises:
-        UserError: a sample is damaged.
+        UserError, ProbeStoppedError: as `build_probe`.
     """
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     prompts: list[str] = []
     labels: list[object] = []
     with tqdm(total=clips.num_clips, desc="read clips", unit="clip", delay=2.0) as progress:
         for start in range(0, clips.num_clips, CLIPS_AT_ONCE):
+            if should_stop():
+                raise ProbeStoppedError
             indices = range(start, min(start + CLIPS_AT_ONCE, clips.num_clips))
             frames, some, some_labels = clips.read_with_labels(indices)
             parts.append((resize_clips(frames), make_thumbnails(frames), measure_motion(frames)))

@@ -22,6 +22,7 @@ from t2vgan.evaluation.probe.probe import (
     load_probe,
     save_probe,
 )
+from t2vgan.evaluation.probe.training import ProbeStoppedError, ShouldStop, never
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.utils.console import format_error, print_stderr
 
@@ -35,15 +36,17 @@ def load_or_train_probe(
     context: DistributedContext | None = None,
     device: torch.device | str = "cpu",
     path: Path | str | None = None,
+    should_stop: ShouldStop = never,
 ) -> Probe:
     """Load the probe of some data, or train and cache it.
 
     Collective. It is cached beside the manifest of a local folder, if that can be written, else in
     the user's cache folder. `path` names a file to load instead. The main process trains while the
-    others wait.
+    others wait, and asks `should_stop` between batches.
 
     Raises:
         UserError: `path` is damaged or of other data, or a sample is damaged.
+        ProbeStoppedError: on every rank: the main process was asked to stop.
     """
     context, settings = context or DistributedContext(), settings or ProbeSettings()
     fingerprint = data.manifest.fingerprint
@@ -59,15 +62,20 @@ def load_or_train_probe(
     found: list[tuple[ProbeInfo, dict[str, Tensor]]] = []
 
     def find_or_train() -> None:
-        probe = _find_or_train(data, settings, torch.device(device))
-        found.append((probe.info, to_host(probe.tensors())))
+        with suppress(ProbeStoppedError):
+            probe = _find_or_train(data, settings, torch.device(device), should_stop)
+            found.append((probe.info, to_host(probe.tensors())))
 
     context.wait_for_main(find_or_train)
-    info, tensors = context.broadcast(found[0] if found else None)
+    if (parts := context.broadcast(found[0] if found else None)) is None:
+        raise ProbeStoppedError
+    info, tensors = parts
     return assemble_probe(info, tensors, device=device)
 
 
-def _find_or_train(data: DatasetMixture, settings: ProbeSettings, device: torch.device) -> Probe:
+def _find_or_train(
+    data: DatasetMixture, settings: ProbeSettings, device: torch.device, should_stop: ShouldStop
+) -> Probe:
     """Return the cached probe, or train one and cache it where possible."""
     files = cache_files(data, settings)
     for file in files:
@@ -76,7 +84,7 @@ def _find_or_train(data: DatasetMixture, settings: ProbeSettings, device: torch.
                 return load_probe(file, device=device)
             except (UserError, OSError) as error:
                 print_stderr(f"the probe is trained again: {format_error(error)}")
-    probe = build_probe(RealClips(data, settings.num_clips), settings, device)
+    probe = build_probe(RealClips(data, settings.num_clips), settings, device, should_stop)
     for file in files:
         with suppress(OSError):
             save_probe(file, probe)

@@ -1,7 +1,7 @@
 """Train a probe on one half of some real clips."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,18 @@ NUM_EPOCHS, MIN_STEPS = 10, 400
 LOW_LOSS, LOSS_MEMORY = 0.05, 0.97  # a running mean this low begins the decay
 
 
+ShouldStop = Callable[[], bool]
+
+
+class ProbeStoppedError(Exception):
+    """A probe whose training was asked to stop."""
+
+
+def never() -> bool:
+    """Return that nothing asks to stop."""
+    return False
+
+
 @dataclass(frozen=True)
 class ProbeTrainer:
     """Train a network and a head to name clips.
@@ -42,9 +54,14 @@ class ProbeTrainer:
     vocabulary: Vocabulary
     settings: ProbeSettings
     device: torch.device
+    should_stop: ShouldStop = never
 
     def train(self, clips: np.ndarray) -> int:
-        """Train on clips (K,); return the number of steps."""
+        """Train on clips (K,); return the number of steps.
+
+        Raises:
+            ProbeStoppedError: `should_stop` returned true between two batches.
+        """
         parameters = [*self.network.parameters(), *self.head.parameters()]
         optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         most = max(MIN_STEPS, NUM_EPOCHS * len(clips) // BATCH_SIZE)
@@ -56,6 +73,8 @@ class ProbeTrainer:
             tqdm(total=last, desc="train probe", unit="step") as progress,
         ):
             while step < last:
+                if self.should_stop():
+                    raise ProbeStoppedError
                 for group in optimizer.param_groups:
                     group["lr"] = LEARNING_RATE * learning_rate_factor(step, last)
                 parts = torch.from_numpy(next(batches)).split(CLIPS_PER_WORKER)
