@@ -2,8 +2,9 @@
 
 import difflib
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,18 +15,32 @@ from t2vgan.errors import UserError
 PADDING_ID = 0
 MAX_TOKENS = 64
 UNKNOWN = "<unknown>"  # the token of every rare word; no prompt contains it
+VERSION = 2
+"""Of the rules that make words of prompts, saved with every vocabulary. Version 1 left out the
+combining marks with which Indic vowels, Thai tones and vocalised Arabic are written."""
+JOINERS = "\u200c\u200d"  # zero width; inside words of Persian, Sinhala and others
 
 
-def tokenize(prompt: str) -> list[str]:
+def tokenize(prompt: str, version: int = VERSION) -> list[str]:
     """Return a prompt's first MAX_TOKENS words in lower case.
 
     Hyphens separate, so that "up-right" shares "up".
     """
-    return split_words(prompt)[:MAX_TOKENS]
+    return split_words(prompt, version)[:MAX_TOKENS]
 
 
-def split_words(prompt: str) -> list[str]:
-    return re.findall(r"\w+", prompt.lower())
+def split_words(prompt: str, version: int = VERSION) -> list[str]:
+    """Return all words in lower case, composed (NFC)."""
+    prompt = prompt.lower()
+    if version == 1 or prompt.isascii():
+        return re.findall(r"\w+", prompt)
+    return [match[0].rstrip(JOINERS) for match in find_words(unicodedata.normalize("NFC", prompt))]
+
+
+def find_words(text: str) -> Iterator[re.Match[str]]:
+    """Yield the words of a text with their combining marks and joiners."""
+    marks = {c for c in text if unicodedata.category(c)[0] == "M" or c in JOINERS}
+    return re.finditer(rf"\w[\w{re.escape(''.join(sorted(marks)))}]*", text)
 
 
 def has_words(prompt: str) -> bool:
@@ -41,10 +56,14 @@ class Vocabulary:
     """
 
     words: tuple[str, ...]
+    tokenizer: int = VERSION
 
     @classmethod
     def from_prompts(
-        cls, prompts: Mapping[str, int] | Iterable[str], max_words: int | None = None
+        cls,
+        prompts: Mapping[str, int] | Iterable[str],
+        max_words: int | None = None,
+        tokenizer: int = VERSION,
     ) -> "Vocabulary":
         """Collect the sorted words of prompts, weighted by their counts.
 
@@ -53,11 +72,11 @@ class Vocabulary:
         """
         counts: Counter[str] = Counter()
         for prompt, count in Counter(prompts).items():
-            counts.update(dict.fromkeys(tokenize(prompt), count))
+            counts.update(dict.fromkeys(tokenize(prompt, tokenizer), count))
         if max_words is None or len(counts) <= max_words:
-            return cls(tuple(sorted(counts)))
+            return cls(tuple(sorted(counts)), tokenizer)
         frequent = sorted(counts, key=lambda token: (-counts[token], token))[: max_words - 1]
-        return cls((*sorted(frequent), UNKNOWN))
+        return cls((*sorted(frequent), UNKNOWN), tokenizer)
 
     def __len__(self) -> int:
         return len(self.words) + 1
@@ -65,6 +84,10 @@ class Vocabulary:
     @cached_property
     def ids(self) -> dict[str, int]:
         return {token: index for index, token in enumerate(self.words, start=1)}
+
+    def tokenize(self, prompt: str) -> list[str]:
+        """Tokenize a prompt by the rules of these words."""
+        return tokenize(prompt, self.tokenizer)
 
     def encode(
         self, prompts: Sequence[str], *, allow_unknown: bool = False, length: int = 0
@@ -85,7 +108,7 @@ class Vocabulary:
         return token_ids, token_ids != PADDING_ID
 
     def _encode_one(self, prompt: str, allow_unknown: bool) -> list[int]:
-        words = tokenize(prompt)
+        words = self.tokenize(prompt)
         if not words:
             raise UserError(f"prompt {prompt!r} has no words; give one such as {self._example()!r}")
         unknown = [token for token in words if token not in self.ids]

@@ -1,10 +1,15 @@
 """Prompts as token ids."""
 
+import re
+import unicodedata
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from t2vgan.errors import UserError
-from t2vgan.tokenizer import MAX_TOKENS, UNKNOWN, Vocabulary, tokenize
+from t2vgan.tokenizer import MAX_TOKENS, UNKNOWN, Vocabulary, has_words, tokenize
 
 PROMPTS = ("circle moving up-left", "circle moving diagonally up-right", "circle shrinking")
 
@@ -84,3 +89,68 @@ def test_words_that_fit_need_no_unknown_token():
     prompts = {"a cat runs": 5, "a dog runs": 3}
     assert Vocabulary.from_prompts(prompts, max_words=4) == Vocabulary.from_prompts(prompts)
     assert Vocabulary.from_prompts(prompts, max_words=3).words == ("a", "runs", UNKNOWN)
+
+
+# Pairs of captions that differ in combining marks only: Hindi (a boy, a girl runs), Tamil, Thai,
+# vocalised Arabic, pointed Hebrew, Bengali, Burmese, Khmer, Persian and Sinhala with joiners.
+DIFFERENT = [
+    ("लड़का दौड़ता है", "लड़की दौड़ती है"),
+    ("பூ", "பொ"),
+    ("ไก่ ป่า", "ไก้ ป้า"),
+    ("عَلِمَ", "عُلِّمَ"),
+    ("סֵפֶר", "סִפֵּר"),
+    ("কাল", "কুল"),
+    ("ကား", "ကို"),
+    ("ការ", "កូរ"),
+    ("می\u200cروم", "میروم"),
+    ("ක්\u200dෂ", "ක්ෂ"),
+    ("o\u0304", "o\u0302"),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), DIFFERENT)
+def test_combining_marks_belong_to_their_words(first, second):
+    words = tokenize(first), tokenize(second)
+    assert words[0] != words[1]
+    for prompt, found in zip((first, second), words, strict=True):
+        assert len(found) == len(prompt.split()), "no word is cut at a mark"
+    vocabulary = Vocabulary.from_prompts([first, second])
+    one, two = vocabulary.encode([first, second])[0]
+    assert one.tolist() != two.tolist()
+
+
+@pytest.mark.parametrize(
+    "prompt", ["ein café läuft", "Việt Nam", "한국어 문장", "ポケット", "क़लम", "Åse"]
+)
+def test_composed_and_decomposed_captions_are_the_same_words(prompt):
+    forms = [unicodedata.normalize(form, prompt) for form in ("NFC", "NFD")]
+    assert forms[0] != forms[1] or prompt == "क़लम"
+    assert tokenize(forms[0]) == tokenize(forms[1])
+    assert len(tokenize(forms[1])) == len(prompt.split())
+
+
+@given(st.text(max_size=30))
+def test_words_are_whole_and_equal_for_equivalent_texts(text):
+    words = tokenize(text)
+    assert tokenize(" ".join(words)) == words
+    assert tokenize(unicodedata.normalize("NFC", text.lower())) == words
+    assert has_words(text) == bool(words)
+    assert all(unicodedata.category(token[0])[0] != "M" for token in words), "each has a base"
+
+
+@pytest.mark.parametrize("prompt", ["\u0301 \u200d", "❤\ufe0f", "👩\u200d🚀"])
+def test_marks_and_joiners_without_a_letter_are_no_words(prompt):
+    assert tokenize(prompt) == []
+
+
+@given(st.text(st.characters(codec="ascii")))
+def test_versions_agree_on_plain_text(text):
+    assert tokenize(text) == tokenize(text, version=1)
+
+
+def test_a_vocabulary_of_version_1_is_read_as_it_was_trained():
+    hindi = DIFFERENT[0]
+    old = Vocabulary.from_prompts(hindi, tokenizer=1)
+    assert old.words == tuple(sorted({*re.findall(r"\w+", " ".join(hindi))}))
+    one, two = old.encode(hindi)[0]
+    assert one.tolist() == two.tolist()

@@ -27,7 +27,7 @@ from .settings import PackSettings, VideoError
 from .spool import SampleSpool
 
 BUILDER = "videos"
-VERSION = "3"  # raised whenever the same rows give other bytes
+VERSION = "4"  # raised whenever the same rows give other bytes
 FILTERS = ("static", "duplicate")  # reasons that the user asked for; all others are errors
 
 

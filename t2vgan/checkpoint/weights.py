@@ -21,6 +21,7 @@ from t2vgan.checkpoint.tensor_files import (
 )
 from t2vgan.config import ModelConfig
 from t2vgan.errors import UserError
+from t2vgan.tokenizer import VERSION
 from t2vgan.utils.frozen import Frozen, format_faults
 
 FORMAT = "t2vgan-weights"
@@ -40,6 +41,8 @@ class WeightsInfo(Frozen):
     fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     words: tuple[str, ...]
     """The vocabulary, in the order of its ids."""
+    tokenizer: Annotated[int, Field(ge=1, le=VERSION)] = 1
+    """Version of the rules that make words of prompts; files of earlier versions lack it."""
     prompts: tuple[str, ...]
     """The prompts it was trained on."""
     held_out_prompts: tuple[str, ...]

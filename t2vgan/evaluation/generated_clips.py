@@ -14,7 +14,7 @@ from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts
 from t2vgan.evaluation.video_folder import VideoReport
 from t2vgan.pipeline import TextToVideo
-from t2vgan.tokenizer import UNKNOWN, tokenize
+from t2vgan.tokenizer import UNKNOWN
 from t2vgan.utils.files import sha256_of
 from t2vgan.utils.seeds import derive_seed
 
@@ -90,7 +90,7 @@ def check_fit(pipeline: TextToVideo, manifest: Manifest, prompts: Sequence[str])
         )
     if UNKNOWN in pipeline.vocabulary.ids:  # rare words were trained as one
         return
-    words = set(itertools.chain.from_iterable(map(tokenize, prompts)))
+    words = set(itertools.chain.from_iterable(map(pipeline.vocabulary.tokenize, prompts)))
     if unknown := sorted(words - set(pipeline.vocabulary.words)):
         raise UserError(
             f"the weights do not know the words {', '.join(unknown)} of the data's prompts: "

@@ -10,7 +10,7 @@ exchanges visits each prompt by its frequency (Hastings, Biometrika 1970).
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -69,14 +69,20 @@ class Group:
 class HardPrompts:
     """Draw prompts of the data that are one word away, by frequency."""
 
-    def __init__(self, frequencies: Mapping[str, float], share: float) -> None:
+    def __init__(
+        self,
+        frequencies: Mapping[str, float],
+        share: float,
+        tokenize: Callable[[str], list[str]] = tokenize,
+    ) -> None:
         """Index prompts; `share` of the clips get such a prompt."""
+        self.tokenize = tokenize
         self.share = share if len(frequencies) <= MAX_PROMPTS else 0.0
         self.prompts: list[str] = []  # of several spellings the first stands for all
         self.frequencies: list[float] = []
         self.ids: dict[tuple[str, ...], int] = {}
         for prompt, frequency in frequencies.items() if self.share else ():
-            number = self.ids.setdefault(tuple(tokenize(prompt)), len(self.prompts))
+            number = self.ids.setdefault(tuple(self.tokenize(prompt)), len(self.prompts))
             if number == len(self.prompts):
                 self.prompts.append(prompt)
                 self.frequencies.append(0.0)
@@ -102,13 +108,13 @@ class HardPrompts:
 
     def _exchange(self, prompt: str, place: float, neighbour: float, acceptance: float) -> str:
         """Exchange one word of a prompt, or return it as it is."""
-        words = tuple(tokenize(prompt))
+        words = tuple(self.tokenize(prompt))
         own = self.ids.get(words)
         if own is None or not (groups := self._groups_of(words)):
             return prompt
         group = groups[int(place * len(groups))]
         other = group.draw_other(own, neighbour)
-        num_back = len(self._groups_of(tuple(tokenize(self.prompts[other]))))
+        num_back = len(self._groups_of(tuple(self.tokenize(self.prompts[other]))))
         # The probability of this exchange over that of its reverse, at both prompts' frequencies.
         ratio = num_back * group.sum_others(other) / (len(groups) * group.sum_others(own))
         return self.prompts[other] if acceptance * ratio < 1 else prompt

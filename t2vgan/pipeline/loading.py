@@ -28,7 +28,7 @@ def load_generator(weights: Path | str) -> tuple[nn.Module, Vocabulary, WeightsI
             f"weights {weights}: clips of {info.num_frames} frames are too long: at most "
             f"{MAX_TRAINED_FRAMES:,}; train on shorter clips"
         )
-    vocabulary = Vocabulary(info.words)
+    vocabulary = Vocabulary(info.words, info.tokenizer)
     with AllocationLimit(sum(tensor.numel() for tensor in tensors.values()), weights):
         generator = build_generator(
             info.model, height=info.height, width=info.width, vocabulary_size=len(vocabulary)

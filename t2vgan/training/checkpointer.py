@@ -179,6 +179,7 @@ def build_weights_info(
         **manifest.geometry.model_dump(),
         fps=manifest.fps,
         words=vocabulary.words,
+        tokenizer=vocabulary.tokenizer,
         prompts=tuple(manifest.prompts),
         held_out_prompts=manifest.held_out_prompts,
         step=clock.step,

@@ -67,7 +67,7 @@ def grow_vocabulary(data: Vocabulary, known: Sequence[str]) -> Vocabulary:
     """Add the known words that the data lack; UNKNOWN stays last."""
     words = dict.fromkeys([*data.words, *known])
     is_limited = words.pop(UNKNOWN, UNKNOWN) is None
-    return Vocabulary((*words, UNKNOWN) if is_limited else tuple(words))
+    return Vocabulary((*words, UNKNOWN) if is_limited else tuple(words), data.tokenizer)
 
 
 def load_initial_weights(

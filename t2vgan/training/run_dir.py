@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from t2vgan.config import Config
 from t2vgan.errors import UserError
+from t2vgan.tokenizer import VERSION
 from t2vgan.training.state import Lengths
 from t2vgan.utils.files import atomic_write_bytes
 from t2vgan.utils.frozen import flatten, format_faults
@@ -55,6 +56,7 @@ class RunRecord(BaseModel):
     """What is read of run.json."""
 
     schedule_lengths: Lengths = []
+    tokenizer: Annotated[int, Field(ge=1, le=VERSION)] = 1
 
 
 def load_config(path: Path) -> Config:
@@ -95,14 +97,24 @@ def check_same_run(config: Config) -> list[str]:
 
 def read_lengths(run_dir: Path) -> Lengths:
     """Read the lengths that a run's schedules follow, for checkpoints without them."""
+    lengths = read_record(run_dir / RUN_NAME).schedule_lengths
+    return lengths or [(0, load_config(run_dir / CONFIG_NAME).train.num_steps)]
+
+
+def read_tokenizer(run_dir: Path) -> int:
+    """Read by which version of the tokenizer a run reads prompts."""
     path = run_dir / RUN_NAME
+    return read_record(path).tokenizer if path.exists() else VERSION
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a run.json; where there is none, the defaults."""
     try:
         # Its command may hold file names that are no Unicode.
         content = read_json(path, errors="replace") if path.exists() else {}
-        lengths = RunRecord.model_validate(content).schedule_lengths
+        return RunRecord.model_validate(content)
     except ValidationError as error:
         raise UserError(f"{path}: {format_faults(error)}; start a new --run-dir") from None
-    return lengths or [(0, load_config(run_dir / CONFIG_NAME).train.num_steps)]
 
 
 def check_same_data(config: Config, fingerprint: str, trained_on: object) -> None:

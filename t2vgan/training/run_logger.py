@@ -47,6 +47,7 @@ class RunLogger:
         rollbacks: int,
         changes: Sequence[str],
         schedule_lengths: Sequence[Length],
+        tokenizer: int,
     ) -> None:
         """Write config.json and run.json, and start tracking (collective).
 
@@ -58,7 +59,7 @@ class RunLogger:
             device=describe_device(self.context.device),
             world_size=self.context.world_size,
             precision=precision,
-        ) | {"schedule_lengths": schedule_lengths}
+        ) | {"schedule_lengths": schedule_lengths, "tokenizer": tokenizer}
         step = self.clock.step
 
         def open_files() -> None:

@@ -20,7 +20,7 @@ from t2vgan.gan.batch import BatchPreparer
 from t2vgan.gan.mismatched_prompts import HardPrompts
 from t2vgan.models.layers import RGB
 from t2vgan.pipeline import TextToVideo
-from t2vgan.tokenizer import Vocabulary, tokenize
+from t2vgan.tokenizer import Vocabulary
 from t2vgan.training.alarms import AlarmMonitor
 from t2vgan.training.bad_samples import BadSamples
 from t2vgan.training.checkpointer import CheckpointManager, build_weights_info
@@ -33,7 +33,7 @@ from t2vgan.training.initial_weights import (
 )
 from t2vgan.training.lengthening import adapt_lengths
 from t2vgan.training.nonfinite import NonFiniteSteps, NonFiniteStop, nonfinite_error
-from t2vgan.training.run_dir import check_same_run, read_lengths
+from t2vgan.training.run_dir import check_same_run, read_lengths, read_tokenizer
 from t2vgan.training.run_lock import lock_run_dir
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.signals import stop_on_signals
@@ -69,7 +69,8 @@ class Trainer:
         self.plan = context.run_on_all(lambda: plan_batches(config, context.world_size))
         geometry, prompts = manifest.geometry, list(manifest.prompts)
         check_frames_per_clip(config, geometry.num_frames)
-        self.vocabulary = Vocabulary.from_prompts(prompts, config.data.max_words)
+        tokenizer = context.run_on_main(lambda: read_tokenizer(config.run_dir))
+        self.vocabulary = Vocabulary.from_prompts(prompts, config.data.max_words, tokenizer)
         self.initial_weights = context.run_on_main(lambda: find_initial_weights(config))
         if self.initial_weights:
             self.vocabulary = grow_vocabulary(self.vocabulary, self.initial_weights.words)
@@ -86,13 +87,17 @@ class Trainer:
         self.preparer = BatchPreparer(
             context,
             self.vocabulary,
-            HardPrompts(data.prompt_frequencies, config.train.hard_mismatched_share),
+            HardPrompts(
+                data.prompt_frequencies,
+                config.train.hard_mismatched_share,
+                self.vocabulary.tokenize,
+            ),
             self.plan,
             seed=config.train.seed,
             frames_per_clip=config.train.frames_per_clip,
             latent_shape=self.gan.latent_shape,
             shares_latents=config.model.shares_latents,
-            num_tokens=max(len(tokenize(prompt)) for prompt in prompts),
+            num_tokens=max(len(self.vocabulary.tokenize(prompt)) for prompt in prompts),
             near_window_share=config.train.near_window_share,
             augmented_share=choose_share(config.train, manifest.num_samples),
         )
@@ -334,6 +339,7 @@ class Trainer:
             rollbacks=self.rollbacks,
             changes=self.changes,
             schedule_lengths=self.gan.lengths,
+            tokenizer=self.vocabulary.tokenizer,
         )
         if self.clock.step == 0:
             if self.pixels:

@@ -61,11 +61,13 @@ def metrics(run_dir: Path) -> list[Json]:
 
 
 def weights_info(path: Path) -> Json:
-    """Return what a weights file says of itself, besides who wrote it and checksums."""
+    """Return what a weights file says of itself, besides origin, tokenizer and checksums."""
     with safe_open(path, framework="numpy") as file:
         fields = file.metadata()
     info = json.loads(fields["info"])
-    return without(fields, "sha256", "info") | {"info": without(info, "t2vgan_version")}
+    return without(fields, "sha256", "info") | {
+        "info": without(info, "t2vgan_version", "tokenizer")
+    }
 
 
 def tensors(path: Path) -> dict[str, Json]:

@@ -7,7 +7,9 @@ import torch
 from t2vgan.checkpoint.weights import save_weights
 from t2vgan.config import NotebookGanConfig
 from t2vgan.errors import UserError
+from t2vgan.models import build_generator
 from t2vgan.pipeline import TextToVideo
+from t2vgan.tokenizer import Vocabulary
 from tests.support.pipelines import MODELS, TINY, VOCABULARY, describe, generate, make_generator
 
 
@@ -80,3 +82,18 @@ def test_missing_and_extra_tensors_are_named(tmp_path):
     save_weights(path, {**tensors, first: torch.zeros(10_000)}, describe())
     with pytest.raises(UserError, match=rf"tensor {first} is \(10000,\) float32, but \("):
         TextToVideo.from_pretrained(path)
+
+
+@pytest.mark.parametrize(("tokenizer", "differ"), [(2, True), (1, False)])
+def test_words_of_other_scripts_are_drawn(tmp_path, tokenizer, differ):
+    """A boy or a girl runs, in Hindi; weights of earlier versions read both as they did."""
+    prompts = ["लड़का दौड़ता है", "लड़की दौड़ती है"]
+    vocabulary = Vocabulary.from_prompts(prompts, tokenizer=tokenizer)
+    torch.manual_seed(1)
+    generator = build_generator(TINY, height=16, width=24, vocabulary_size=len(vocabulary))
+    info = describe(words=vocabulary.words, prompts=prompts, tokenizer=tokenizer)
+    save_weights(tmp_path / "w.safetensors", generator.state_dict(), info)
+    pipeline = TextToVideo.from_pretrained(tmp_path / "w.safetensors")
+    assert pipeline.vocabulary == vocabulary
+    boy, girl = pipeline.generate(prompts, seeds=[3, 3])
+    assert (boy != girl).any() == differ

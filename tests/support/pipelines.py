@@ -39,6 +39,7 @@ def describe(**changes):
         "width": 24,
         "fps": 10,
         "words": VOCABULARY.words,
+        "tokenizer": VOCABULARY.tokenizer,
         "prompts": PROMPTS[:3],
         "held_out_prompts": (),
         "step": 3,

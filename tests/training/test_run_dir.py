@@ -8,7 +8,13 @@ import pytest
 from t2vgan.config import Config, DataConfig, TrainConfig
 from t2vgan.errors import UserError
 from t2vgan.presets import PRESETS
-from t2vgan.training.run_dir import check_same_run, load_config, write_run_files
+from t2vgan.tokenizer import VERSION
+from t2vgan.training.run_dir import (
+    check_same_run,
+    load_config,
+    read_tokenizer,
+    write_run_files,
+)
 from t2vgan.utils.environment import LAUNCHERS, describe_environment
 
 
@@ -65,3 +71,14 @@ def test_passwords_in_addresses_are_not_written(tmp_path):
     assert "pw" not in (tmp_path / "config.json").read_text()
     assert load_config(tmp_path / "config.json").data.mix == ("https://***@h/b?s=***=2", "c=1")
     assert check_same_run(config) == []
+
+
+def test_runs_of_earlier_versions_keep_their_tokenizer(tmp_path):
+    assert read_tokenizer(tmp_path) == VERSION, "a new run"
+    (tmp_path / "run.json").write_text("{}")
+    assert read_tokenizer(tmp_path) == 1
+    (tmp_path / "run.json").write_text('{"tokenizer": 2}')
+    assert read_tokenizer(tmp_path) == 2
+    (tmp_path / "run.json").write_text('{"tokenizer": 9}')
+    with pytest.raises(UserError, match="tokenizer=9: must be less than or equal to 2"):
+        read_tokenizer(tmp_path)

@@ -94,6 +94,7 @@ def build_probe(
         names=targets.names,
         prompt_labels=targets.prompt_labels,
         words=vocabulary.words,
+        tokenizer=vocabulary.tokenizer,
         notes=targets.notes,
         prompts=prompts,
         labels=chosen_labels,

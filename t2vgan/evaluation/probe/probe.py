@@ -71,6 +71,8 @@ class ProbeInfo(Frozen):
     prompt_labels: dict[str, str]
     words: tuple[str, ...]
     """Vocabulary of captions; empty for classes."""
+    tokenizer: int = 1
+    """Version of the rules that make words of prompts; files of earlier versions lack it."""
     notes: tuple[str, ...]
     prompts: tuple[str, ...]
     """Of the held-back real clips, in order."""
@@ -127,7 +129,7 @@ class Probe:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        return Vocabulary(self.info.words)
+        return Vocabulary(self.info.words, self.info.tokenizer)
 
     @cached_property
     def sha256(self) -> str:
@@ -228,7 +230,7 @@ def load_probe(path: Path | str, *, device: torch.device | str = "cpu") -> Probe
 def build_parts(info: ProbeInfo) -> nn.ModuleDict:
     """Build the networks that a probe's description needs."""
     targets = Targets(info.kind, info.names, info.prompt_labels, info.notes)
-    head = build_head(targets, Vocabulary(info.words))
+    head = build_head(targets, Vocabulary(info.words, info.tokenizer))
     return nn.ModuleDict({"network": ProbeNetwork(), "head": head})
 
 
