@@ -45,7 +45,7 @@ class MovingCoordinates(Coordinates):
 
     def forward(self, code: Tensor) -> "Reference":
         """Compute the frames of reference of codes (N, E)."""
-        reference = self.to_reference(code).tanh().view(len(code), 1, self.num_references, 3)
+        reference = self.to_reference(code).tanh().view(code.shape[0], 1, self.num_references, 3)
         zoom = self.MAX_ZOOM ** reference[..., :1]  # N 1 R 1
         shift = self.MAX_SHIFT * reference[..., 1:]  # N 1 R 2, y before x
         return Reference(zoom, shift, self.frequencies)

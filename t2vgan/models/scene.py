@@ -49,7 +49,7 @@ class Scene(nn.Module):
         maps = self.draw(appearance)  # B C sh sw
         with torch.autocast(maps.device.type, enabled=False):  # bfloat16: places jitter
             places = self.compute_places(to_float32(appearance), to_float32(code), times)
-            places = rearrange(places, "(b k) h w two -> b (k h) w two", b=len(maps))
+            places = rearrange(places, "(b k) h w two -> b (k h) w two", b=maps.shape[0])
             views = F.grid_sample(
                 to_float32(maps), places, "bilinear", padding_mode="reflection", align_corners=False
             )

@@ -98,12 +98,45 @@ class Sprites(nn.Module):
         alpha = alpha.sigmoid()
         picture = torch.cat([alpha * colour, alpha], dim=1)
         factor = self.TRAINING_SUPERSAMPLING if self.training else self.SUPERSAMPLING
-        height, width = (factor * length for length in sprite.shape[2:])
         slope = (1 / breadth).unsqueeze(2).expand(-1, -1, 2)
-        placed = resample(picture, slope, -shift * slope, size=(height, width))
-        placed = F.avg_pool2d(placed, factor).unflatten(2, (breadth.shape[1], -1))
-        colour, alpha = placed.split((RGB, 1), dim=1)
-        return colour, alpha
+        draw = resample_by_products if torch.compiler.is_exporting() else resample_averaged
+        return draw(picture, slope, -shift * slope, factor).split((RGB, 1), dim=1)
+
+
+def resample_averaged(maps: Tensor, slope: Tensor, start: Tensor, factor: int) -> Tensor:
+    """Sample views as large as the maps, averaged over `factor` samples per side of a cell.
+
+    Shapes: maps (N, C, H, W), slope and start as in `resample` -> (N, C, K, H, W).
+    """
+    height, width = (factor * length for length in maps.shape[2:])
+    placed = resample(maps, slope, start, size=(height, width))
+    return F.avg_pool2d(placed, factor).unflatten(2, (slope.shape[1], -1))
+
+
+def resample_by_products(maps: Tensor, slope: Tensor, start: Tensor, factor: int) -> Tensor:
+    """Compute `resample_averaged` as two matrix products, equal up to rounding.
+
+    For exported networks: other runtimes sample a grid many times slower than they multiply.
+    """
+    num_channels, height, width = maps.shape[1:]
+    rows = compute_weights(slope[..., 0], start[..., 0], height, factor)  # N K H h
+    columns = compute_weights(slope[..., 1], start[..., 1], width, factor)  # N K W w
+    views = rows.flatten(1, 2) @ maps.transpose(1, 2).flatten(2)  # N (K H) (C w)
+    views = views.view(-1, slope.shape[1], height * num_channels, width)
+    views = views @ columns.transpose(2, 3)  # N K (H C) W
+    return views.unflatten(2, (height, num_channels)).permute(0, 3, 1, 2, 4)
+
+
+def compute_weights(slope: Tensor, start: Tensor, length: int, factor: int) -> Tensor:
+    """Compute the weights of an axis's cells in the cells of its views.
+
+    slope and start (N, K) -> (N, K, length, length): of each view's cell, the mean of its `factor`
+    samples, each linear between the two cells beside it.
+    """
+    places = slope.unsqueeze(2) * cell_centres(factor * length, slope.device) + start.unsqueeze(2)
+    samples = ((places + 1) * length - 1) / 2  # N K (factor length), in cells
+    distance = samples.unsqueeze(3) - torch.arange(length, device=slope.device)
+    return F.relu(1 - distance.abs()).unflatten(2, (length, factor)).mean(3)
 
 
 def resample(maps: Tensor, slope: Tensor, start: Tensor, *, size: Sequence[int]) -> Tensor:

@@ -16,12 +16,19 @@ def encode_times(
     """Encode times (B, K) as codes (B, K, E).
 
     `encode` maps trained times (B, T) to codes (B, T, E). With None for `trained_frames`, `times`
-    are such times; else there are that many, evenly from 0 to 1, and a curve gives the codes.
+    are such times; else there are that many, evenly from 0 to 1, and a curve gives the codes, but
+    for a clip at exactly these times. There is no branch on K: exported networks take any.
     """
     if trained_frames is None:
         return encode(times)
     trained = torch.linspace(0, 1, trained_frames, dtype=times.dtype, device=times.device)
-    return evaluate_curve(encode(trained.expand(len(times), -1)), times)
+    codes = encode(trained.expand(times.shape[0], -1))  # B T E
+    places = times * (trained_frames - 1)  # B K
+    nearest = places.round().clamp(0, trained_frames - 1)
+    num_times = torch.ones_like(times).sum(1)  # B
+    is_trained = (num_times == trained_frames) & ((places - nearest).abs().amax(1) < 1e-3)
+    own = codes.take_along_dim(nearest.long().unsqueeze(2), dim=1)  # B K E
+    return torch.where(is_trained[:, None, None], own, evaluate_curve(codes, times))
 
 
 def evaluate_curve(values: Tensor, times: Tensor) -> Tensor:

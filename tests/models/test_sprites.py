@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from t2vgan.models.coordinates import cell_centres
-from t2vgan.models.sprites import Sprites, resample
+from t2vgan.models.sprites import Sprites, resample, resample_averaged, resample_by_products
 from tests.support.small_networks import H, W
 
 CPU = torch.device("cpu")
@@ -31,6 +31,17 @@ def test_resampled_maps_show_what_lies_elsewhere_and_nothing_outside():
     beside = torch.tensor([[[0.0, 2.5]]])
     nothing = resample(torch.ones(1, 1, 4, 4), torch.ones_like(beside), beside, size=(4, 4))
     assert (nothing == 0).all()
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_matrix_products_resample_as_the_grid_does(factor):
+    torch.manual_seed(0)
+    maps = torch.randn(3, 4, 12, 20)
+    slope, start = 0.3 + 3 * torch.rand(3, 5, 2), 1.5 * torch.randn(3, 5, 2)
+    expected = resample_averaged(maps, slope, start, factor)
+    assert expected.shape == (3, 4, 5, 12, 20)
+    found = resample_by_products(maps, slope, start, factor)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def still_sprites(num_sprites: int) -> Sprites:

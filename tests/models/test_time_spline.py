@@ -71,3 +71,17 @@ def test_between_trained_times_only_trained_times_are_encoded():
     assert encode_times(encode, times, 5).shape == (3, 8, 1)
     assert torch.equal(asked[0], times)
     assert torch.equal(asked[1], torch.tensor([0, 0.25, 0.5, 0.75, 1]).expand(3, -1))
+
+
+def test_trained_times_have_their_own_codes():
+    def encode(times: torch.Tensor) -> torch.Tensor:
+        return torch.stack([times.sin(), 3 * times], dim=2)
+
+    trained = even_times(5)
+    times = torch.stack([trained, trained + 0.02])
+    codes = encode_times(encode, times, 5)
+    expected = encode(trained.unsqueeze(0))
+    assert torch.equal(codes[:1], expected)
+    torch.testing.assert_close(codes[1:], evaluate_curve(expected, times[1:]))
+    shorter = encode_times(encode, times[:1, ::4], 5)
+    torch.testing.assert_close(shorter, expected[:, ::4])
