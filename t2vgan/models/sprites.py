@@ -104,7 +104,7 @@ class Sprites(nn.Module):
 
 
 def resample_averaged(maps: Tensor, slope: Tensor, start: Tensor, factor: int) -> Tensor:
-    """Sample views as large as the maps, averaged over `factor` samples per side of a cell.
+    """Sample views of maps, averaged over `factor` samples per side of a cell.
 
     Shapes: maps (N, C, H, W), slope and start as in `resample` -> (N, C, K, H, W).
     """
@@ -128,7 +128,7 @@ def resample_by_products(maps: Tensor, slope: Tensor, start: Tensor, factor: int
 
 
 def compute_weights(slope: Tensor, start: Tensor, length: int, factor: int) -> Tensor:
-    """Compute the weights of an axis's cells in the cells of its views.
+    """Compute how much each cell of an axis gives to its views.
 
     slope and start (N, K) -> (N, K, length, length): of each view's cell, the mean of its `factor`
     samples, each linear between the two cells beside it.

@@ -27,7 +27,8 @@ def encode_times(
     nearest = places.round().clamp(0, trained_frames - 1)
     num_times = torch.ones_like(times).sum(1)  # B
     is_trained = (num_times == trained_frames) & ((places - nearest).abs().amax(1) < 1e-3)
-    own = codes.take_along_dim(nearest.long().unsqueeze(2), dim=1)  # B K E
+    index = nearest.long().unsqueeze(2).expand(-1, -1, codes.shape[2])
+    own = codes.gather(1, index)  # B K E
     return torch.where(is_trained[:, None, None], own, evaluate_curve(codes, times))
 
 
