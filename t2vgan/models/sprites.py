@@ -104,9 +104,10 @@ class Sprites(nn.Module):
 
 
 def resample_averaged(maps: Tensor, slope: Tensor, start: Tensor, factor: int) -> Tensor:
-    """Sample views of maps, averaged over `factor` samples per side of a cell.
+    """Sample views of maps, each cell the mean of several samples.
 
-    Shapes: maps (N, C, H, W), slope and start as in `resample` -> (N, C, K, H, W).
+    `factor` samples per side of a cell. Shapes: maps (N, C, H, W), slope and start as in
+    `resample` -> (N, C, K, H, W).
     """
     height, width = (factor * length for length in maps.shape[2:])
     placed = resample(maps, slope, start, size=(height, width))
