@@ -39,6 +39,7 @@ LIBRARIES = {
     "aiohttp": "data",
     "av": "data_tools media",
     "fsspec": "data",
+    "huggingface_hub": "pipeline",
     "jinja2": "report",
     "rich": "training watch",
     "safetensors": "checkpoint",

@@ -26,7 +26,8 @@ from t2vgan.utils.frozen import Frozen, format_faults
 
 FORMAT = "t2vgan-weights"
 FORMAT_VERSION = "1"
-WEIGHTS_NAMES = ("weights_best.safetensors", "weights.safetensors")  # in order of preference
+MODEL_NAME = "model.safetensors"  # in a folder that `TextToVideo.save_pretrained` wrote
+WEIGHTS_NAMES = ("weights_best.safetensors", "weights.safetensors", MODEL_NAME)  # best first
 
 
 class WeightsInfo(Frozen):

@@ -42,7 +42,8 @@ class Options:
     prompts_file: Path | None = None
     """Text file (UTF-8) with one prompt per line."""
     weights: Path | None = None
-    """Run folder or weights file; without it, the circles that come with t2vgan."""
+    """Run folder, weights file, model folder or Hugging Face id (owner/name); without it, the
+    circles that come with t2vgan."""
     num_videos: int = 1
     """Videos per prompt; video i is drawn from seed + i."""
     seed: int = 0
@@ -222,8 +223,9 @@ def read_prompts(options: Options) -> list[str]:
 def list_known(options: Options) -> str:
     """Return a text that names some prompts of the weights' training."""
     from t2vgan.checkpoint.weights import load_weights_info
+    from t2vgan.pipeline import find_pretrained
 
-    info = load_weights_info(options.weights or PRETRAINED)
+    info = load_weights_info(find_pretrained(options.weights or PRETRAINED))
     some = ", ".join(map(repr, info.prompts[:4]))
     return f"these weights know {len(info.prompts)}, such as {some}"
 

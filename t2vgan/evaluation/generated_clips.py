@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from t2vgan.checkpoint.weights import find_weights
 from t2vgan.data.shards import Manifest
 from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts
 from t2vgan.evaluation.video_folder import VideoReport
-from t2vgan.pipeline import TextToVideo
+from t2vgan.pipeline import TextToVideo, find_pretrained
 from t2vgan.tokenizer import UNKNOWN
 from t2vgan.utils.files import sha256_of
 from t2vgan.utils.seeds import derive_seed
@@ -41,7 +40,7 @@ class GeneratedClips:
         seed: int,
         device: torch.device,
     ) -> None:
-        file = find_weights(weights)
+        file = find_pretrained(weights)
         self.sha256 = sha256_of(file)  # now: a running training may replace the file
         self.pipeline = TextToVideo.from_pretrained(file, device=device)
         prompts = [*manifest.prompts, *manifest.held_out_prompts]

@@ -1,5 +1,6 @@
 """Generate videos from prompts and seeds, each independent of the others."""
 
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.errors import UserError
 from t2vgan.pipeline.clip_drawer import ClipDrawer, Tokens
+from t2vgan.pipeline.hub import find_pretrained, upload_model
 from t2vgan.pipeline.latents import slerp
 from t2vgan.pipeline.loading import load_generator
+from t2vgan.pipeline.model_folder import write_model_folder
 from t2vgan.pipeline.videos import Output, Videos, check_output
 from t2vgan.tokenizer import MAX_TOKENS, Vocabulary
 from t2vgan.utils.drawing_limits import check_drawing
@@ -50,12 +53,55 @@ class TextToVideo:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> "TextToVideo":
-        """Load a weights file, a run folder's best weights, or shipped weights.
+        """Load weights by shipped name, file, folder or Hub id.
+
+        A folder is that of a run (its best weights) or of `save_pretrained`; an id, owner/name, is
+        downloaded once from the Hugging Face Hub.
 
         Raises:
             UserError: the weights are missing, damaged or do not fit their own description.
         """
-        return cls(*load_generator(weights)).to(device, dtype)
+        return cls(*load_generator(find_pretrained(weights))).to(device, dtype)
+
+    def save_pretrained(
+        self,
+        folder: Path | str,
+        *,
+        evaluation: Path | str | None = None,
+        license: str | None = None,
+    ) -> None:
+        """Save a model folder, which `from_pretrained` loads on any machine.
+
+        It holds model.safetensors, config.json (a copy of the description in the weights), a film
+        of some prompts (sample.gif) and a model card (README.md). The card shows the numbers of
+        `evaluation`, the record that `t2vgan evaluate` wrote for these weights.
+
+        Raises:
+            UserError: the folder is a file, or the evaluation is of other weights.
+            OSError: the disk refuses.
+        """
+        write_model_folder(Path(folder), self, evaluation=evaluation, license=license)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        evaluation: Path | str | None = None,
+        license: str | None = None,
+        private: bool = False,
+        token: str | None = None,
+    ) -> str:
+        """Upload a model folder to the Hugging Face Hub; return its address.
+
+        The repository owner/name is created if it is not there. `token` is that of the login
+        without it. Other arguments as in `save_pretrained`.
+
+        Raises:
+            UserError: as `save_pretrained`, and where the Hub refuses or cannot be reached.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, evaluation=evaluation, license=license)
+            return upload_model(Path(folder), repo_id, private=private, token=token)
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
