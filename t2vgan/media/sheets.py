@@ -2,15 +2,18 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from unicodedata import east_asian_width
 
 import numpy as np
 
 from t2vgan.errors import UserError
+from t2vgan.media.fonts import LabelFont
 
 PAPER = (246, 247, 249)
 LINE = (205, 209, 216)
 INK = (38, 42, 51)
 MAX_LABEL_LINES = 3
+MAX_LABEL_LENGTH = 500  # characters; more than three lines show
 
 
 def film_strips(clips: np.ndarray) -> np.ndarray:
@@ -76,21 +79,22 @@ class SheetLayout:
         title: str,
         font_size: int,
     ) -> None:
-        from PIL import ImageFont
-
-        self.font = ImageFont.load_default(font_size)
-        self.title_font = ImageFont.load_default(round(1.4 * font_size))
+        self.font = LabelFont(font_size)
+        self.title_font = LabelFont(round(1.4 * font_size))
         self.clip_height, self.clip_width = clip_height, clip_width
         self.columns = min(columns, len(labels))
         self.rows = -(-len(labels) // self.columns)
-        self.title = title
+        self.title = self.title_font.spell(title[:MAX_LABEL_LENGTH])
 
         self.gap = round(1.25 * font_size)  # around the sheet and between its cells
         self.head = self.gap + (round(2.5 * font_size) if title else 0)
         self.pad = font_size // 2  # from a clip down to its label
         self.line_height = round(1.25 * font_size)
         self.cell_width = max(clip_width, 7 * font_size)  # narrower cells cut most words
-        self.labels = [wrap(label, self.cell_width, self.font.getlength) for label in labels]
+        self.labels = [
+            wrap(self.font.spell(label[:MAX_LABEL_LENGTH]), self.cell_width, self.font.getlength)
+            for label in labels
+        ]
         num_lines = max(len(lines) for lines in self.labels)
         self.cell_height = clip_height + self.pad + num_lines * self.line_height
 
@@ -110,14 +114,14 @@ class SheetLayout:
         page = Image.new("RGB", (width + width % 2, height + height % 2), PAPER)
         draw = ImageDraw.Draw(page)
         title = shorten(self.title, width - 2 * self.gap, self.title_font.getlength)
-        draw.text((self.gap, self.gap), title, INK, self.title_font)
+        self.title_font.draw(draw, (self.gap, self.gap), title, INK)
         for index, lines in enumerate(self.labels):
             left, top = self.corner(index)
             right, bottom = left + self.clip_width, top + self.clip_height
             draw.rectangle((left - 1, top - 1, right, bottom), outline=LINE)
             for number, line in enumerate(lines):
                 place = ((left + right) / 2, bottom + self.pad + number * self.line_height)
-                draw.text(place, line, INK, self.font, anchor="ma")
+                self.font.draw(draw, place, line, INK, is_centred=True)
         return np.array(page)
 
 
@@ -143,12 +147,14 @@ def wrap(text: str, width: int, length: Callable[[str], float]) -> list[str]:
 def split_at_hyphen(text: str, width: int, length: Callable[[str], float]) -> list[tuple[str, str]]:
     """Return the unbreakable parts of a text without spaces.
 
-    Each comes with the separator to the part before.
+    Each comes with the separator to the part before. Lines of Chinese and Japanese break anywhere.
     """
-    if length(text) <= width or "-" not in text:
+    if length(text) <= width:
         return [(text, " ")]
-    first, rest = text.split("-", 1)
-    return [(f"{first}-", " "), (rest, "")]
+    if any(east_asian_width(letter) == "W" for letter in text):
+        return [(text[0], " "), *((letter, "") for letter in text[1:])]
+    first, hyphen, rest = text.partition("-")
+    return [(first + hyphen, " "), *([(rest, "")] if hyphen else [])]
 
 
 def shorten(text: str, width: int, length: Callable[[str], float]) -> str:
