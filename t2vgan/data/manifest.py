@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from t2vgan.data.pixel_sums import PixelStatistics, PixelSums, add_sums
 from t2vgan.errors import UserError
+from t2vgan.media.clips import MAX_CLIP_PIXELS
 from t2vgan.utils.files import atomic_write_bytes
 from t2vgan.utils.frozen import format_faults
 from t2vgan.utils.untrusted import MAX_JSON_BYTES, JsonError, parse_json, read_bytes
@@ -20,7 +21,9 @@ MANIFEST_NAME = "manifest.json"
 
 PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=1)]
+MAX_SAMPLES = 100_000_000  # of a data set
+MAX_BYTES = 1 << 40  # of a shard
+Count = Annotated[int, Field(ge=1, le=MAX_SAMPLES)]
 
 
 class Geometry(BaseModel):
@@ -31,6 +34,12 @@ class Geometry(BaseModel):
     num_frames: Count
     height: Count
     width: Count
+
+    @model_validator(mode="after")
+    def check_pixels(self) -> "Geometry":
+        if self.num_frames * self.height * self.width > MAX_CLIP_PIXELS:
+            raise ValueError(f"a clip must have at most {MAX_CLIP_PIXELS:,} pixels in all frames")
+        return self
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -45,7 +54,7 @@ class ShardEntry(BaseModel):
 
     name: PlainName
     num_samples: Count
-    num_bytes: Count
+    num_bytes: Annotated[int, Field(ge=1, le=MAX_BYTES)]
     sha256: Sha256
     pixel_sums: PixelSums | None = None
     """Of all clips, as they were before a lossy encoding; earlier versions had none."""
@@ -85,6 +94,12 @@ class Manifest(BaseModel):
     """Reason -> number of tries of the builder that gave no clip."""
     libraries: dict[str, str] | None = None
     """Versions of the libraries that encoded the shards, on the machine that wrote the manifest."""
+
+    @model_validator(mode="after")
+    def check_num_samples(self) -> "Manifest":
+        if self.num_samples > MAX_SAMPLES:
+            raise ValueError(f"a data set must have at most {MAX_SAMPLES:,} samples")
+        return self
 
     @property
     def num_samples(self) -> int:

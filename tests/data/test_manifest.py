@@ -83,14 +83,35 @@ def test_bad_manifests_are_refused_with_the_reason(tmp_path, text, reason):
         ("name", "/s.tar"),
         ("name", ".hidden"),
         ("num_samples", 0),
+        ("num_samples", 10**12),
+        ("num_samples", 10**30),
+        ("num_samples", 1.5),
+        ("num_bytes", 1 << 41),
+        ("geometry", {"num_frames": 10**6, "height": 10**4, "width": 10**4}),
+        ("fps", float("nan")),
+        ("prompts", {"a": 10**20}),
+        ("builder", "\ud800"),
+        ("name", "s" * 5000),
     ],
 )
 def test_manifest_fields_are_validated(tmp_path, field, value):
     entry = ShardEntry(name="s.tar", num_samples=1, num_bytes=10, sha256="a" * 64)
     content = make_manifest(entry).model_dump(mode="json")
-    (content["shards"][0] if field in ("name", "num_samples") else content)[field] = value
+    (content["shards"][0] if field in content["shards"][0] else content)[field] = value
     (tmp_path / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=field):
+    with pytest.raises(UserError, match="half of a surrogate" if field == "builder" else field):
+        shards.load_manifest(tmp_path)
+
+
+def test_shards_together_have_a_limit_of_samples(tmp_path):
+    entries = [
+        ShardEntry(name=f"{n}.tar", num_samples=10**8, num_bytes=10, sha256="a" * 64)
+        for n in range(2)
+    ]
+    content = make_manifest(entries[0]).as_json()
+    content["shards"] = [entry.without_sums().model_dump() for entry in entries]
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="at most 100,000,000 samples"):
         shards.load_manifest(tmp_path)
 
 
