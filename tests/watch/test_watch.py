@@ -160,3 +160,34 @@ def test_resampling():
     assert resample([1, None, 3, 5], 2) == [1, 4]
     assert resample([7], 3) == [7, 7, 7]
     assert resample([], 3) == []
+
+
+def test_strange_folders_are_shown_as_far_as_they_can_be_read(run_dir):
+    for name in ("rank_x.json", "rank_\udc80.json", "rank_1\x1b[2J.json", "rank_-1.json"):
+        (run_dir / "heartbeats" / name).write_text("{}")
+    (run_dir / "heartbeats" / "rank_00007.json").mkdir()
+    for name in ("run.json", "config.json"):
+        (run_dir / name).unlink()
+        os.mkfifo(run_dir / name)  # would block whoever opens it to read
+    assert "step 21/?" in seen(run_dir)
+    (run_dir / "metrics.jsonl").unlink()
+    os.mkfifo(run_dir / "metrics.jsonl")
+    assert "no metrics yet" in seen(run_dir)
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"clips_per_second": 1e-300}, "left ?"),  # centuries
+        ({"clips_per_second": "fast"}, "0 clips/s"),
+        ({"clips_per_second": -5}, "left ?"),
+        ({"rank_skew": [1], "slowest_rank": "x"}, "step 21/100"),
+        ({"loss/discriminator": 1.7e308, "loss/generator": -1.7e308}, "step 21/100"),
+        ({"loss/discriminator": {"a": 1}}, "step 21/100"),
+    ],
+    ids=str,
+)
+def test_strange_numbers_are_left_out(run_dir, fields, shown):
+    record = {"clips_per_second": 40.0} | fields
+    JsonlLogger(run_dir).write("train", step=20, clips_seen=160, seconds=1, **record)
+    assert shown in " ".join(seen(run_dir).split())
