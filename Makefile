@@ -3,6 +3,7 @@
 # make video-demo   from a folder of odd video files to a report, with a few minutes of training
 # make test         the tests that take minutes; make test-system: whole commands, longer
 # make check        formatting, lint, types
+# make docs         the documentation as a site, in build/site, with every link checked
 # make gpu-check    GPU tests, benchmarks and a real training run on the GPU that is here
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ TRAIN_OPTIONS ?=
 # OpenMP pools of several processes fight over the cores: one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: quickstart shapes video-demo test test-system check format gpu-check
+.PHONY: quickstart shapes video-demo test test-system check format docs gpu-check
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -m data_tools.build_shards $(SCENE) --out $(DATA) --num-clips $(NUM_CLIPS) $(BUILD_OPTIONS)
@@ -71,6 +72,10 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "Open   build/site/index.html"
 
 gpu-check: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.gpu_check
