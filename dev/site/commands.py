@@ -9,7 +9,6 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from t2vgan.__main__ import COMMANDS, main
 
 WIDTH = 88
-FRAME = "╭│╰╮╯─ "
 
 
 def format_commands() -> str:
@@ -18,7 +17,7 @@ def format_commands() -> str:
 
 
 def read_help(command: str) -> str:
-    """Return what `t2vgan COMMAND --help` prints, without frames."""
+    """Return what `t2vgan COMMAND --help` prints."""
     printed = io.StringIO()
     with (
         as_command_line("t2vgan", command, "--help"),
@@ -26,16 +25,7 @@ def read_help(command: str) -> str:
         suppress(SystemExit),
     ):
         main()
-    lines = (
-        line.strip(FRAME) if line[:1] in "╭╰" else strip_sides(line)
-        for line in printed.getvalue().splitlines()
-    )
-    return "\n".join(lines).strip()
-
-
-def strip_sides(line: str) -> str:
-    """Remove the sides of a frame."""
-    return line[1:-1].rstrip() if line.startswith("│") else line.rstrip()
+    return printed.getvalue().strip()
 
 
 @contextmanager

@@ -113,7 +113,8 @@ def format_options() -> str:
             ]
             for option in list_options(prefix, model)
         ]
-        parts += [f"## {title}", text, format_table(["option", "type", "default", "meaning"], rows)]
+        table = format_table(["option", "type", "default", "meaning"], rows)
+        parts += [f"## {title}", text, f'<div class="options" markdown>\n\n{table}\n\n</div>']
     return "\n\n".join(parts)
 
 

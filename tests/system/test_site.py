@@ -17,7 +17,7 @@ from tests.support.commands import ROOT, run
 SOURCES = ("docs", "dev", "launch", "t2vgan", "data_tools")
 FILES = ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "train.py")
 OTHERS = {
-    "--config_file", "--gpu_ids", "--gpus-per-node", "--index-url", "--machine_rank",
+    "--config_file", "--gpu_ids", "--gpus-per-node", "--machine_rank",
     "--main_process_ip", "--max_restarts", "--multi_gpu", "--nnodes", "--nodes",
     "--nproc_per_node", "--ntasks-per-node", "--num_machines", "--num_processes", "--rdzv_backend",
     "--time", "--array", "--kills", "--rehearse", "--gpu-step-ms",

@@ -35,6 +35,6 @@ def test_the_notebook_runs(notebook, tmp_path):
         for output in cell.get("outputs", [])
         if "image/gif" in output.get("data", {})
     ]
-    assert len(films) == 4
+    assert len(films) == 5
     assert (work / "runs/first/report.html").exists()
     assert (work / "videos/a-fractal-zooming-in-0.gif").exists()
