@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from t2vgan.config import DataConfig
 from t2vgan.data.mixture import DatasetMixture, open_data
@@ -43,6 +44,7 @@ from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.record import Evaluation, Protocol
 from t2vgan.evaluation.scores import Scores, compare, score_real_track, score_track
 from t2vgan.evaluation.video_folder import VideoFolder
+from t2vgan.utils.frozen import format_faults
 from t2vgan.utils.seeds import permutation
 
 NUM_CLIPS = 2000  # fewer give intervals too wide to publish
@@ -52,7 +54,7 @@ CLIPS_BETWEEN = 128  # drawn with more frames, to see the motion between trained
 
 def evaluate(
     weights: Path | str | None,
-    data: DataConfig,
+    data: DataConfig | Path | str,
     *,
     videos: Path | str | None = None,
     num_clips: int | None = None,
@@ -65,6 +67,14 @@ def evaluate(
     context: DistributedContext | None = None,
 ) -> Evaluation:
     """Score generated clips beside the real clips of some data.
+
+    weights: as in `TextToVideo.from_pretrained`. data: a folder or URL of shards, or a `DataConfig`
+    of several.
+
+    >>> from t2vgan import evaluate
+    >>> result = evaluate("circles", "data/circles", num_clips=200)  # doctest: +SKIP
+    >>> result.generated.accuracy  # doctest: +SKIP
+    0.99
 
     The clips are drawn by weights or read from a folder of videos. `num_clips` belongs to weights
     (2,000 without it): a folder is scored whole. Clips are split over the ranks, and all return the
@@ -80,7 +90,7 @@ def evaluate(
     target = parse_device(device, context)
     if probe_steps < 1:
         raise UserError(f"probe_steps={probe_steps} must be at least 1")
-    mixture = context.run_on_all(lambda: open_data(data))
+    mixture = context.run_on_all(lambda: open_data(parse_data(data)))
     manifest = mixture.manifest
     accuracy_missing = describe_unknown([*manifest.prompts, *manifest.held_out_prompts])
 
@@ -106,6 +116,16 @@ def evaluate(
     duration = round(time.monotonic() - start, 2)
     protocol = result.protocol.model_copy(update={"duration_seconds": duration})
     return result.model_copy(update={"protocol": protocol, "accuracy_missing": accuracy_missing})
+
+
+def parse_data(data: DataConfig | Path | str) -> DataConfig:
+    """Return the data config of a folder, URL or config."""
+    if isinstance(data, DataConfig):
+        return data
+    try:
+        return DataConfig(path=str(data))
+    except ValidationError as error:
+        raise UserError(format_faults(error)) from None
 
 
 def _measure(
