@@ -95,8 +95,11 @@ def _read_batches(
     folder: SourceFolder, name: str, columns: Columns
 ) -> Iterator[list[dict[str, str | None]]]:
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others reserve a gigabyte
+    import pyarrow
     from pyarrow import parquet
 
+    pyarrow.set_cpu_count(1)  # each thread takes address space
+    pyarrow.set_io_thread_count(1)
     limit_resources(MEMORY_MB)
     with folder.open_list(name) as file:
         table = parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)

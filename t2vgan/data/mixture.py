@@ -19,6 +19,7 @@ from t2vgan.data.shards import ShardError, decode_sample, iter_shard_samples
 from t2vgan.errors import UserError
 from t2vgan.tokenizer import has_words
 from t2vgan.utils.seeds import derive_seed
+from t2vgan.utils.untrusted import MAX_CAPTION_BYTES
 from t2vgan.utils.urls import redact_url
 
 MEASURED_CLIPS, MEASURED_SHARDS = 256, 8  # about a second of decoding
@@ -124,12 +125,17 @@ def open_data(data: DataConfig) -> DatasetMixture:
 
 
 def check_prompts(manifest: Manifest, name: str) -> None:
-    """Raise UserError unless there are prompts, and each has words."""
+    """Raise UserError unless there are prompts of words and of bounded length."""
     if not manifest.prompts:
         raise UserError(f"{name}: the manifest counts no prompts; {INDEX_ANEW}")
     for prompt in (*manifest.prompts, *manifest.held_out_prompts):
         if not has_words(prompt):
             raise UserError(f"{name}: the manifest's prompt {prompt!r} has no words; {INDEX_ANEW}")
+        if len(prompt) > MAX_CAPTION_BYTES:
+            raise UserError(
+                f"{name}: the manifest's prompt {prompt[:40]!r}... has {len(prompt)} characters, "
+                f"more than the limit of {MAX_CAPTION_BYTES}; {INDEX_ANEW}"
+            )
 
 
 def single_dataset(dataset: ShardedDataset) -> DatasetMixture:

@@ -41,7 +41,7 @@ from t2vgan.data.tar import (
 )
 from t2vgan.tokenizer import has_words
 from t2vgan.utils.files import atomic_path, sha256_of
-from t2vgan.utils.untrusted import JsonError, open_file, parse_json
+from t2vgan.utils.untrusted import MAX_CAPTION_BYTES, JsonError, open_file, parse_json
 
 __all__ = [
     "FORMAT_VERSION",
@@ -135,8 +135,8 @@ def decode_sample(
     """Decode one clip: its frames and its prompt.
 
     The frames are (T, H, W, 3) uint8 RGB; `out` is as in decode_strip. Raises ValueError with the
-    reason: no prompt, one without words or not in UTF-8, neither strip nor film, an undecodable
-    one, or one of another geometry.
+    reason: no prompt, one without words, too long or not in UTF-8, neither strip nor film, an
+    undecodable one, or one of another geometry.
     """
     members, prompt = sample.members, parse_prompt(sample)
     strip = next((members[e] for e in EXTENSIONS if e in members), None)
@@ -160,12 +160,17 @@ def _decode_movie(data: bytes, geometry: Geometry) -> np.ndarray:
 def parse_prompt(sample: EncodedSample) -> str:
     """Return a sample's prompt.
 
-    Raises ValueError when it is missing, without words, or not UTF-8.
+    Raises ValueError when it is missing, too long, without words, or not UTF-8.
     """
     if "txt" not in sample.members:
         raise ValueError("no prompt (a .txt member)")
+    text = sample.members["txt"]
+    if len(text) > MAX_CAPTION_BYTES:
+        raise ValueError(
+            f"prompt has {len(text)} bytes, more than the limit of {MAX_CAPTION_BYTES}"
+        )
     try:
-        prompt = sample.members["txt"].decode().strip()
+        prompt = text.decode().strip()
     except UnicodeDecodeError:
         raise ValueError("prompt is not UTF-8") from None
     if not has_words(prompt):

@@ -42,6 +42,7 @@ def test_keys_that_a_tar_reader_would_split_are_refused(key):
         ({"txt": b"  \n"}, "prompt has no words"),
         ({"txt": "… -- !".encode()}, "prompt has no words"),
         ({"txt": b"\xff\xfe"}, "prompt is not UTF-8"),
+        ({"txt": b"a cat " * 400_000}, "prompt has 2400000 bytes, more than the limit of 65536"),
         ({"webp": None}, "no film strip"),
         ({"webp": b""}, "not a WebP"),
         ({"webp": b"RIFF\0\0\0\0WEBPVP8L"}, "cut off"),

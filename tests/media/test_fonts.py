@@ -38,7 +38,7 @@ def no_fonts(monkeypatch):
         ("ねこ カメ", "neko kame"),
         ("กา", "kaa"),
         ("Việt Nam, café", "Viet Nam, cafe"),
-        ("ＡＢ３", "AB3"),
+        ("\uff21\uff22\uff13", "AB3"),
         ("१२", "12"),
         ("a 👩 runs", "a [woman] runs"),
         ("小猫", r"\u5c0f\u732b"),
