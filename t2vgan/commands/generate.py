@@ -20,6 +20,7 @@ from t2vgan.utils import cli
 from t2vgan.utils.console import print_stderr, print_stdout
 from t2vgan.utils.drawing_limits import check_drawing, check_sides
 from t2vgan.utils.tables import read_text_lines
+from t2vgan.utils.untrusted import open_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -209,7 +210,7 @@ def read_prompts(options: Options) -> list[str]:
     """Return the distinct prompts asked for; UserError if there are none."""
     prompts = list(options.prompt)
     if options.prompts_file is not None:
-        with open(options.prompts_file, "rb") as file:
+        with open_file(options.prompts_file) as file:
             lines = read_text_lines(file, f"--prompts-file {options.prompts_file}")
             prompts += [line.strip() for _, line in lines if line.strip()]
     if not prompts:
