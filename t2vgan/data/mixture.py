@@ -87,6 +87,24 @@ class DatasetMixture:
         )
         return MixtureSampler(tuple(samplers), self.slots, seed)
 
+    def describe_epochs(self, *, num_streams: int, global_batch_size: int) -> list[str]:
+        """Describe the clips that an epoch leaves out, and those that a batch repeats."""
+        lines = []
+        for number, part in enumerate(self.parts):
+            num_clips = part.manifest.num_samples
+            whose = f"data set {number + 1}: " if len(self.parts) > 1 else ""
+            if left_out := num_clips % num_streams:
+                lines.append(
+                    f"{whose}{left_out} of {num_clips:,} clips are left out of each epoch, others"
+                    f" every time: data.num_streams={num_streams} does not divide them"
+                )
+            if num_clips < global_batch_size:
+                lines.append(
+                    f"{whose}{num_clips:,} clips are fewer than a batch of {global_batch_size},"
+                    " which may show some twice"
+                )
+        return lines
+
 
 def _measure(dataset: ShardedDataset) -> PixelStatistics:
     """Measure the first clips of some of a dataset's shards."""

@@ -69,6 +69,7 @@ def format_plan(trainer: Trainer, changes: list[str], origin: list[str]) -> dict
             f" of {geometry.num_frames} x {geometry.height} x {geometry.width}",
             f"{len(manifest.prompts)} prompts, {len(trainer.vocabulary.words)} words,"
             f" {len(manifest.held_out_prompts)} held-out prompts",
+            *trainer.describe_epochs(),
         ],
         "device": [
             f"{describe_device(trainer.context.device)}, {trainer.gan.precision}".replace(

@@ -349,6 +349,8 @@ class Trainer:
                     f"{share:.0%} of the clips are augmented, in each of three ways"
                     f" ({self.manifest.num_samples} clips; train.augment changes it)"
                 )
+            for line in self.describe_epochs():
+                self.logger.log_event(line)
             self.evaluator.log_data()
         with self.timed("training the probe of the evaluation"):
             self.stopping = not self.evaluator.load_probe(self.stop.is_set)
@@ -386,6 +388,12 @@ class Trainer:
             ) from error
 
     # --- helpers ---------------------------------------------------------------------------------
+
+    def describe_epochs(self) -> list[str]:
+        """Describe the clips that an epoch leaves out, and those that a batch repeats."""
+        return self.data.describe_epochs(
+            num_streams=self.config.data.num_streams, global_batch_size=self.plan.global_size
+        )
 
     @property
     def is_complete(self) -> bool:

@@ -1,5 +1,6 @@
 """Test the sample order: exact, elastic, sequential."""
 
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -179,6 +180,33 @@ def test_a_loader_that_starts_late_continues_the_same_sequence(dataset, start_st
     late = batches(dataset, count=4, start_step=start_step)
     assert [keys(step) for step in late] == [keys(step) for step in whole[start_step:]]
     assert [step[0].step for step in late] == list(range(start_step, start_step + 4))
+
+
+def test_two_resumes_one_of_them_in_the_third_epoch_replay_nothing(dataset):
+    """Six steps are an epoch of 48 of the 50 clips."""
+    lives = [(0, 4), (4, 15), (15, 24)]
+    shown = [
+        key
+        for start, stop in lives
+        for step in batches(dataset, count=stop - start, start_step=start)
+        for key in keys(step)
+    ]
+    assert shown == [key for step in batches(dataset, count=24) for key in keys(step)]
+    epochs = [shown[start : start + 48] for start in range(0, len(shown), 48)]
+    assert [len(set(epoch)) for epoch in epochs] == [48, 48, 48, 48]
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_clips_left_out_of_an_epoch_and_repeated_in_a_batch_are_counted(dataset):
+    data = single_dataset(LocalDataset(*dataset))
+    describe = partial(data.describe_epochs, global_batch_size=8)
+    assert describe(num_streams=5) == []
+    (line,) = describe(num_streams=4)
+    assert line.startswith("2 of 50 clips are left out of each epoch")
+    _, line = describe(num_streams=4, global_batch_size=64)
+    assert line.startswith("50 clips are fewer than a batch of 64")
+    sampler = data.create_sampler(num_streams=4, shuffle_window=5, seed=7)
+    assert 4 * sampler.parts[0].stream_length == 50 - 2
 
 
 def test_threads_and_prefetch_do_not_change_the_order(dataset):

@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
 from t2vgan.data.dataset import open_dataset
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts
 from t2vgan.evaluation.scores import score_clips
+from t2vgan.media import film_strips
 from t2vgan.pipeline import TextToVideo
 from tests.faults.same_run import distance, load_networks, records
+from tests.golden.outcomes import sha256
 from tests.support.commands import (
     accelerate,
     faulty,
@@ -146,3 +150,21 @@ def test_samples_and_readings_of_the_meter(circles, tmp_path):
     prompts = assign_prompts(list(manifest.prompts), manifest.held_out_prompts, 38, seed=0)
     clips = pipeline.generate(prompts, range(38))  # each from latents of its own
     assert score_clips(clips, prompts).flicker == pytest.approx(reading["flicker"], rel=1e-3)
+
+
+def test_samples_are_drawn_by_the_average_not_by_the_last_generator(finished_run_with_samples):
+    """Both draw other clips; those in the samples, and the weights, are the average's."""
+    run_dir = finished_run_with_samples
+    record = records(run_dir, "samples")[-1]
+    with Image.open(run_dir / record["file"]) as image:
+        saved = sha256(image.convert("RGB").tobytes())
+    pipeline = TextToVideo.from_pretrained(run_dir / "weights.safetensors")
+    networks = checkpoint(run_dir, record["step"])
+    drawn = {}
+    for name in ("generator_ema", "generator"):
+        tensors = {key: torch.from_numpy(value) for key, value in networks[name].items()}
+        pipeline.generator.load_state_dict(tensors)
+        clips = pipeline.generate(record["prompts"], [0] * len(record["prompts"]), batch_size=20)
+        drawn[name] = sha256(film_strips(clips).tobytes())
+    assert drawn["generator_ema"] == saved
+    assert drawn["generator"] != saved
