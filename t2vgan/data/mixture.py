@@ -88,7 +88,7 @@ class DatasetMixture:
         return MixtureSampler(tuple(samplers), self.slots, seed)
 
     def describe_epochs(self, *, num_streams: int, global_batch_size: int) -> list[str]:
-        """Describe the clips that an epoch leaves out, and those that a batch repeats."""
+        """Describe clips that epochs leave out, and that batches repeat."""
         lines = []
         for number, part in enumerate(self.parts):
             num_clips = part.manifest.num_samples

@@ -390,7 +390,7 @@ class Trainer:
     # --- helpers ---------------------------------------------------------------------------------
 
     def describe_epochs(self) -> list[str]:
-        """Describe the clips that an epoch leaves out, and those that a batch repeats."""
+        """Describe clips that epochs leave out, and that batches repeat."""
         return self.data.describe_epochs(
             num_streams=self.config.data.num_streams, global_batch_size=self.plan.global_size
         )
