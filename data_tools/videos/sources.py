@@ -20,6 +20,7 @@ from .source_folder import SourceFolder
 from .tables import Columns, table_rows, text_rows
 
 TABLES = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet", "videos.txt")
+PROMPTS = "prompts.txt"
 LAYOUTS = (
     "a folder of a.mp4 + a.txt; one with metadata.csv, .tsv, .jsonl or .parquet; one with "
     "videos.txt + prompts.txt; one of webdataset tars; or such a table or tar itself"
@@ -160,8 +161,10 @@ def _list_rows(folder: SourceFolder, name: str, columns: Columns) -> Iterable[Ro
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".parquet":
         return table_rows(read_parquet(folder, name, columns), name, columns)
-    if suffix == ".txt" and not folder.is_file("prompts.txt"):
-        raise UserError(f"{name} lists videos, but prompts.txt is not beside it")
+    if name == PROMPTS:
+        raise UserError(f"{name} holds captions; give its folder, with videos.txt beside it")
+    if suffix == ".txt" and not folder.is_file(PROMPTS):
+        raise UserError(f"{name} lists videos, but {PROMPTS} is not beside it")
     if suffix not in (".csv", ".tsv", ".jsonl", ".txt"):
         raise UserError(
             f"source {name}: must end in .csv, .tsv, .jsonl, .parquet, .txt or .tar; of videos,"
@@ -170,5 +173,5 @@ def _list_rows(folder: SourceFolder, name: str, columns: Columns) -> Iterable[Ro
     with folder.open_list(name) as file:
         if suffix != ".txt":
             return list(table_rows(read_table(file, name), name, columns))
-        with folder.open_list("prompts.txt") as prompts:
+        with folder.open_list(PROMPTS) as prompts:
             return text_rows(file, prompts, name)

@@ -13,6 +13,7 @@ from .rows import Row
 VIDEO_COLUMNS = ("video", "video_path", "path", "file_name", "filename", "file", "url")
 PROMPT_COLUMNS = ("prompt", "caption", "text", "description")
 MAX_LISTED = 20
+FIRST_LINE = ", or name the columns in the first line"
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,15 @@ class Columns:
             raise UserError(
                 f"{table} has no column {' or '.join(wanted)}; its columns are "
                 f"{', '.join(names[:MAX_LISTED] + others) or 'none'}; name one with {option}"
+                f"{FIRST_LINE if table.lower().endswith(('.csv', '.tsv')) else ''}"
             )
         return video, prompt
 
 
 def _find(wanted: Iterable[str], names: Iterable[str]) -> str | None:
-    return next((name for name in wanted if name in names), None)
+    """Return the first wanted name that is there, with its spaces."""
+    found = {name.strip(): name for name in names}
+    return next((found[name.strip()] for name in wanted if name.strip() in found), None)
 
 
 def table_rows(records: Iterable[Record], name: str, columns: Columns) -> Iterator[Row]:

@@ -75,8 +75,16 @@ def test_a_table_without_captions_names_its_columns(tmp_path):
     source = read_source(str(tmp_path), Columns(prompt="words"))
     assert captions_of(source) == {"b.mp4": "a cat"}
     write(tmp_path, "metadata.csv", "a.mp4,a cat\nb.mp4,a dog\n")
-    with pytest.raises(UserError, match=r"no column video or .*; its columns are a.mp4, a cat; "):
+    message = r"no column video or .*; its columns are a.mp4, a cat; .* columns in the first line"
+    with pytest.raises(UserError, match=message):
         read(tmp_path)
+
+
+def test_spaces_around_names_of_columns_do_not_matter(tmp_path):
+    write_lines(tmp_path, {" video": "a.mp4", "Prompt": "x", "caption ": "a cat"})
+    assert captions_of(read(tmp_path)) == {"a.mp4": "a cat"}
+    write(tmp_path, "metadata.csv", "video , prompt\na.mp4, a dog\n")
+    assert captions_of(read(tmp_path)) == {"a.mp4": " a dog"}
 
 
 def test_two_texts_are_matched_line_by_line(tmp_path):
@@ -90,6 +98,8 @@ def test_two_texts_are_matched_line_by_line(tmp_path):
     (tmp_path / "prompts.txt").write_bytes("a cat\n\ncafé\n".encode("cp1252"))
     with pytest.raises(UserError, match=r"prompts.txt: line 3: .*Windows-1252 'é'"):
         read(tmp_path)
+    with pytest.raises(UserError, match=r"prompts.txt holds captions; give its folder"):
+        read(tmp_path / "prompts.txt")
 
 
 # ---- Parquet ------------------------------------------------------------------------------------

@@ -44,6 +44,22 @@ def test_what_was_written_is_read(rows, kind):
     assert values(text, f"list.{kind}") == expected
 
 
+PIECES = [
+    b"video,prompt", b"video\tprompt", b'"', b"a.mp4", b",", b"\n", b"\r", b"{", b'"a":', b"}",
+    b"\xff", b"\0", b"\xef\xbb\xbf", b"[1]", b"\xe2\x80\xa8",
+]  # fmt: skip
+
+
+@given(st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=4))))
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+def test_any_bytes_are_rows_or_one_error(kind, pieces):
+    try:
+        found = [place for place, _, _ in read(b"".join(pieces), f"list.{kind}")]
+    except UserError as error:
+        found = [str(error).removeprefix(f"list.{kind}: ")]
+    assert all(place.startswith("line ") for place in found)
+
+
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e"])
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "txt"])
 def test_only_a_line_feed_ends_a_line(separator, kind):
