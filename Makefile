@@ -75,7 +75,7 @@ format: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
-	@echo "Open   build/site/index.html"
+	@echo "Open   build/site/index.html; to search it, serve it: $(BIN)/python -m http.server -d build/site -b 127.0.0.1"
 
 gpu-check: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.gpu_check

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import t2vgan
 from t2vgan.__main__ import COMMANDS
 from t2vgan.config import Config
 from t2vgan.presets import PRESETS
 from t2vgan.utils.frozen import flatten
+from tests.support.browsing import CHROMIUM, browser
 from tests.support.commands import ROOT, run
 
 SOURCES = ("docs", "dev", "launch", "t2vgan", "data_tools")
@@ -58,6 +60,16 @@ def test_nothing_is_fetched_from_elsewhere(site):
         assert not [address for address in fetched if re.match(r"(\w+:)?//", address)], page
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which .ci/run installs")
+def test_pages_fit_a_phone_and_ask_for_nothing(site, tmp_path):
+    with browser(tmp_path) as shown:
+        for name in ("index", "tutorial", "options", "commands", "python", "benchmarks"):
+            shown.open(site / f"{name}.html", width=390)
+            assert shown.evaluate("document.documentElement.scrollWidth") <= 390, name
+            assert not shown.complaints()
+            assert all(address.startswith("file:") for address in shown.requests())
+
+
 def test_every_option_of_training_is_in_the_reference(site):
     page = text_of(site / "options.html")
     flags = set(OPTION.findall(page))
@@ -71,6 +83,13 @@ def test_every_option_of_training_is_in_the_reference(site):
 def test_every_command_is_in_the_reference(site):
     page = text_of(site / "commands.html")
     assert all(f"usage: t2vgan {command} " in page for command in COMMANDS)
+
+
+def test_every_public_name_is_in_the_reference(site):
+    page = (site / "python.html").read_text()
+    public = [name for name in t2vgan.__all__ if not name.startswith("__")]
+    assert public
+    assert all(f'id="t2vgan.{name}"' in page for name in public)
 
 
 def test_the_pages_name_no_option_that_does_not_exist(site):
