@@ -1,6 +1,7 @@
 """Show what a folder of shards holds: `python -m data_tools.inspect_shards DIR_OR_URL`."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,8 @@ def inspect_shards(
         folder: The folder with manifest.json and its shards, or its URL (s3://bucket/folder).
         out: Where contact_sheet.png, .gif and .html go; the folder itself if not given. A URL needs
             it.
-        num_clips: Clips on the contact sheet, as many different prompts as possible.
-        num_page_clips: Clips on the page.
+        num_clips: Clips on the contact sheet, some of every prompt.
+        num_page_clips: Clips on the page, likewise.
     """
     from t2vgan.data.shards import check_shards
 
@@ -65,8 +66,9 @@ def inspect_shards(
         clips = pick_clips(found, manifest, max(num_clips, num_page_clips))
     if not clips:
         raise UserError(f"{folder}: no clip can be decoded; run t2vgan verify")
-    written = write_contact_sheet(out, clips[:num_clips], fps=manifest.fps)
-    for path in [*written, write_page(out, clips[:num_page_clips], lines, manifest.fps)]:
+    written = write_contact_sheet(out, select_clips(clips, num_clips), fps=manifest.fps)
+    page_clips = select_clips(clips, num_page_clips)
+    for path in [*written, write_page(out, page_clips, lines, manifest.fps)]:
         print_stdout(f"wrote {path}")
 
 
@@ -114,29 +116,55 @@ def _account(manifest: "Manifest") -> list[str]:
 def pick_clips(
     found: "Destination", manifest: "Manifest", num_clips: int
 ) -> "list[tuple[str, np.ndarray]]":
-    """Return (prompt, frames (T, H, W, 3)): one per prompt, then others.
+    """Return (prompt, frames (T, H, W, 3)), some of every prompt.
 
-    Reading stops when every prompt has been seen and there are enough clips.
+    Reading stops when there are enough.
     """
     from t2vgan.data.shards import decode_sample
 
-    first: dict[str, np.ndarray] = {}
-    others: list[tuple[str, np.ndarray]] = []
+    wanted = share_out(manifest.prompts, num_clips)
+    picked: list[tuple[str, np.ndarray]] = []
     for sample in _samples(found, manifest):
         try:
             frames, prompt = decode_sample(sample, manifest.geometry)
         except ValueError:  # verify_shards names it
             continue
-        if prompt not in first:
-            first[prompt] = frames
-        elif len(others) < num_clips:
-            others.append((prompt, frames))
-        enough_prompts = len(first) >= min(num_clips, len(manifest.prompts))
-        if enough_prompts and len(first) + len(others) >= num_clips:
+        if wanted.get(prompt):
+            wanted[prompt] -= 1
+            picked.append((prompt, frames))
+        if not any(wanted.values()):
             break
-    picked = [*first.items(), *others][:num_clips]
     order = {prompt: place for place, prompt in enumerate(manifest.prompts)}
-    return sorted(picked, key=lambda clip: order.get(clip[0], len(order)))
+    return sorted(picked, key=lambda clip: order[clip[0]])
+
+
+def select_clips(
+    clips: "list[tuple[str, np.ndarray]]", num_clips: int
+) -> "list[tuple[str, np.ndarray]]":
+    """Return some of the clips, of every prompt."""
+    wanted = share_out(Counter(prompt for prompt, _ in clips), num_clips)
+    selected = []
+    for prompt, frames in clips:
+        if wanted.get(prompt):
+            wanted[prompt] -= 1
+            selected.append((prompt, frames))
+    return selected
+
+
+def share_out(num_held: Mapping[str, int], num_clips: int) -> dict[str, int]:
+    """Return how many clips of each prompt to show: as equal as may be.
+
+    `num_held` are those that there are. Of too many prompts an even choice has a clip.
+    """
+    prompts = [prompt for prompt, count in num_held.items() if count]
+    if len(prompts) > num_clips:
+        return {prompts[i * len(prompts) // num_clips]: 1 for i in range(num_clips)}
+    shares, left = dict.fromkeys(prompts, 0), num_clips
+    while left and (short := [p for p in prompts if shares[p] < num_held[p]]):
+        for prompt in short[:left]:
+            shares[prompt] += 1
+        left -= len(short[:left])
+    return shares
 
 
 def _samples(found: "Destination", manifest: "Manifest") -> "Iterator[EncodedSample]":

@@ -20,7 +20,11 @@ from .build.options import check_at_least, exit_on_sigterm, parse_size
 NUM_SHARDS, ROWS_PER_SHARD = 8, 100  # where --rows-per-shard is 0
 SIZE_UNIT = 16  # four patches of four pixels, the multiple that the default networks need
 
+SMALL_FRAME = 64 * 64  # pixels
+
 if TYPE_CHECKING:
+    from t2vgan.data.shards import Geometry, Storage
+
     from .build.destination import Destination
     from .build.protocol import Task
     from .build.runner import RunJobs
@@ -57,8 +61,9 @@ class PackOptions:
     """Seconds between the starts of two clips of a video; 0 places them end to end."""
     fit: Literal["crop", "random-crop", "pad"] = "crop"
     """Other aspect ratios: cut from the centre, at a random place, or pad with black."""
-    storage: Literal["strip-jpg", "strip-webp", "mp4"] = "strip-jpg"
-    """One JPEG or lossless WebP picture of all frames, or H.264 (smallest, slowest to read)."""
+    storage: Literal["strip-jpg", "strip-webp", "mp4"] | None = None
+    """One JPEG or lossless WebP picture of all frames, or H.264 (smallest, slowest to read). By
+    default WebP for frames of up to 64x64 pixels, whose JPEG noise would be learned, else JPEG."""
     quality: int = 90
     """Quality of JPEG and H.264, 1 to 100."""
     min_motion: float = 0.0
@@ -146,7 +151,8 @@ def make_plan(options: PackOptions) -> "PackPlan":
     from .videos.sources import read_source
     from .videos.tables import Columns
 
-    geometry = parse_size(options.size, options.num_frames, options.storage)
+    geometry = parse_size(options.size, options.num_frames, options.storage or "strip-jpg")
+    storage = options.storage or usual_storage(geometry)
     if geometry.height % SIZE_UNIT or geometry.width % SIZE_UNIT:
         print_stdout(
             f"note: train.py's presets want multiples of {SIZE_UNIT}, not --size {options.size}"
@@ -157,7 +163,8 @@ def make_plan(options: PackOptions) -> "PackPlan":
     columns = Columns(options.video_column, options.prompt_column)
     source = read_source(location, columns, allow_local=options.allow_local)
     stride = options.stride or options.num_frames / options.fps
-    clips = ClipSettings.from_config({**vars(options), "stride": stride}, geometry)
+    given = {**vars(options), "stride": stride, "storage": storage}
+    clips = ClipSettings.from_config(given, geometry)
     limits = Limits(
         timeout_seconds=options.timeout_seconds,
         memory_mb=options.memory_mb,
@@ -169,6 +176,15 @@ def make_plan(options: PackOptions) -> "PackPlan":
     settings = PackSettings(clips, access, limits)
     few = max(1, len(source.rows) // NUM_SHARDS)
     return PackPlan(source, settings, options.rows_per_shard or min(few, ROWS_PER_SHARD))
+
+
+def usual_storage(geometry: "Geometry") -> "Storage":
+    """Return how clips are stored where --storage does not say."""
+    from t2vgan.data.film_strip import MAX_WEBP_SIDE
+
+    is_small = geometry.height * geometry.width <= SMALL_FRAME
+    fits = geometry.num_frames * geometry.height <= MAX_WEBP_SIDE
+    return "strip-webp" if is_small and fits else "strip-jpg"
 
 
 def format_plan(plan: "PackPlan", task: "Task") -> list[str]:

@@ -146,8 +146,11 @@ def load_manifest(folder: Path | str) -> Manifest:
     """
     path = Path(folder) / MANIFEST_NAME
     if not Path(folder).is_dir():
-        command = f"t2vgan build circles --out {shlex.quote(str(folder))}"
-        raise UserError(f"data folder {folder} does not exist; build one with `{command}`")
+        out = f"--out {shlex.quote(str(folder))}"
+        raise UserError(
+            f"data folder {folder} does not exist; make it of your own videos by"
+            f" `t2vgan pack VIDEOS {out}`, or of rendered ones by `t2vgan build SCENE {out}`"
+        )
     try:
         return parse_manifest(read_bytes(path, MAX_JSON_BYTES), str(path))
     except FileNotFoundError:

@@ -13,7 +13,7 @@ from t2vgan.media.clips import (
     to_data_uri,
 )
 from t2vgan.media.names import slug
-from t2vgan.media.pictures import load_film_strip, load_frame_folder
+from t2vgan.media.pictures import load_film_strip, load_frame_folder, load_picture
 from t2vgan.media.sheets import contact_sheet, film_strips, split_film_strips
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "load_clip",
     "load_film_strip",
     "load_frame_folder",
+    "load_picture",
     "save_clip",
     "save_frame_folder",
     "slug",

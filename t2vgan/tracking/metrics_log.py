@@ -155,7 +155,7 @@ def format_status(
     loss_generator: float,
     seconds_left: float,
 ) -> str:
-    """Format a status line.
+    """Format a status line; before a rate is measured, without it and the time left.
 
     `step 1200/9000  clips 19.2k  412 clips/s  loss D 0.61 G 0.74  left 0:05:12`
     """
@@ -163,9 +163,9 @@ def format_status(
         [
             f"step {step}/{num_steps}",
             f"clips {format_count(clips_seen)}",
-            f"{format_count(clips_per_second)} clips/s",
+            *([f"{format_count(clips_per_second)} clips/s"] if clips_per_second else []),
             f"loss D {loss_discriminator:.2f} G {loss_generator:.2f}",
-            f"left {format_duration(seconds_left)}",
+            *([f"left {format_duration(seconds_left)}"] if clips_per_second else []),
         ]
     )
 

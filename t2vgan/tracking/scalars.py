@@ -32,14 +32,31 @@ def scalars(record: Record) -> dict[str, float]:
     return {f"{kind}/{name}": value for name, value in numbers.items() if name != "seconds"}
 
 
-def prompt_rows(record: Record) -> list[list[Any]]:
-    """Return an evaluation's rows of `PROMPT_COLUMNS`, worst prompts first."""
-    clips, confusion = record["clips_per_prompt"], record["confusion"]
-    return [
-        [prompt, accuracy, clips[prompt], ", ".join(f"{m} {n}" for m, n in seen.items())]
-        for prompt, accuracy in sorted(record["per_prompt"].items(), key=lambda item: item[1])
-        for seen in [confusion[prompt]]
-    ]
+def evaluation_tables(record: Record) -> dict[str, list[list[Any]]]:
+    """Return an evaluation's tables by panel name, rows of `PROMPT_COLUMNS`, worst first.
+
+    Where no meter reads the clips, the names are those that the probe knows.
+    """
+    tables = {}
+    if "per_prompt" in record:
+        tables["evaluation/prompts"] = [
+            [prompt, accuracy, record["clips_per_prompt"][prompt], record["confusion"][prompt]]
+            for prompt, accuracy in record["per_prompt"].items()
+        ]
+    agreement = (record.get("clip_numbers") or {}).get("agreement") or {}
+    if confusion := agreement.get("confusion"):
+        tables["evaluation/names"] = [
+            [name, seen.get(name, 0) / total, total, seen]
+            for name, seen in confusion.items()
+            if (total := sum(seen.values()))
+        ]
+    return {
+        panel: [
+            [*row[:3], ", ".join(f"{name} {count}" for name, count in row[3].items())]
+            for row in sorted(rows, key=lambda row: row[1])
+        ]
+        for panel, rows in tables.items()
+    }
 
 
 def _numbers(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -8,7 +8,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from t2vgan.tracking.metrics_log import Record
-from t2vgan.tracking.scalars import PROMPT_COLUMNS, prompt_rows, scalars
+from t2vgan.tracking.scalars import PROMPT_COLUMNS, evaluation_tables, scalars
 
 FOLDER_NAME = "tensorboard"
 
@@ -31,8 +31,8 @@ class TensorBoardTracker:
             self.writer.add_scalar("clips_seen", record["clips_seen"], step, time)
         if record["kind"] == "samples":
             self.add_animation(self.run_dir / record["animation"], step, time)
-        if "per_prompt" in record:
-            self.writer.add_text("evaluation/prompts", markdown_table(record), step, time)
+        for panel, rows in evaluation_tables(record).items():
+            self.writer.add_text(panel, markdown_table(rows), step, time)
         if record.get("alarm"):
             self.writer.add_text("alarms", record["message"], step, time)
         self.writer.flush()
@@ -56,7 +56,7 @@ class TensorBoardTracker:
         self.writer.close()
 
 
-def markdown_table(record: Record) -> str:
-    """Format an evaluation's prompts as a Markdown table."""
-    rows = [PROMPT_COLUMNS, ["---"] * len(PROMPT_COLUMNS), *prompt_rows(record)]
-    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+def markdown_table(rows: list[list[Any]]) -> str:
+    """Format rows of `PROMPT_COLUMNS` as a Markdown table."""
+    lines = [PROMPT_COLUMNS, ["---"] * len(PROMPT_COLUMNS), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

@@ -13,7 +13,7 @@ from typing import Any
 import wandb
 
 from t2vgan.tracking.metrics_log import Record
-from t2vgan.tracking.scalars import PROMPT_COLUMNS, prompt_rows, scalars
+from t2vgan.tracking.scalars import PROMPT_COLUMNS, evaluation_tables, scalars
 from t2vgan.tracking.wandb_key import has_wandb_key
 from t2vgan.utils.console import format_error
 from t2vgan.utils.files import replace_file
@@ -56,8 +56,8 @@ class WandbTracker:
             # The animation that exists: encoding one for each prompt costs a third of a second.
             animation = self.run_dir / record["animation"]
             row["samples"] = wandb.Video(str(animation), caption="; ".join(record["prompts"]))
-        if "per_prompt" in record:
-            row["evaluation/prompts"] = wandb.Table([*PROMPT_COLUMNS], data=prompt_rows(record))
+        for panel, rows in evaluation_tables(record).items():
+            row[panel] = wandb.Table([*PROMPT_COLUMNS], data=rows)
         if row:
             # Not wandb's own step, which cannot decrease as a run's does when it resumes from a
             # checkpoint before its last record.

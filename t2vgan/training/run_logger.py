@@ -139,7 +139,7 @@ class RunLogger:
 
     def log_numbers(self, numbers: ClipNumbers, notes: Sequence[str]) -> None:
         """Write a record of an evaluation without a meter; print its agreement."""
-        fields = numbers.model_dump(exclude={"agreement": {"confusion", "real_confusion"}})
+        fields = numbers.model_dump(exclude={"agreement": {"real_confusion"}})
         missing = "the meter does not know these prompts"
         self.log("evaluation", accuracy_missing=missing, clip_numbers=fields, notes=list(notes))
         line = f"step {self.clock.step}: text-video agreement "

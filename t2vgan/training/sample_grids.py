@@ -9,12 +9,15 @@ import numpy as np
 from t2vgan.data.dataset import ShardedDataset
 from t2vgan.data.manifest import Manifest
 from t2vgan.data.shards import EncodedSample, decode_sample
-from t2vgan.media import contact_sheet, film_strips, save_clip
+from t2vgan.errors import UserError
+from t2vgan.media import contact_sheet, film_strips, load_picture, save_clip, split_film_strips
+from t2vgan.tracking.metrics_log import METRICS_NAME, read_records
 
-SHEET_COLUMNS = 5
+SHEET_PAIRS = 3  # real and generated clips beside each other in a row
 MAX_PROMPTS, MAX_HELD_OUT_PROMPTS = 40, 10  # captions of real videos are as many as the clips
 MAX_VARIED_PROMPTS, MAX_VARIED_HELD_OUT_PROMPTS = 8, 4
 NUM_SEEDS = 5  # clips of each varied prompt
+NO_CLIP = 224  # a grey in the place of a clip that does not exist
 MAX_BYTES_SEARCHED = 2**28  # for real clips of the prompts: seconds, even on a slow disk
 
 
@@ -47,12 +50,27 @@ def _some_of(prompts: Sequence[str], most: int) -> Sequence[str]:
 def save_samples(run_dir: Path, step: int, clips: np.ndarray, manifest: Manifest) -> dict[str, Any]:
     """Save one clip of each prompt as film strips and a GIF.
 
-    Returns the record for the log; `clips` is (N, T, H, W, 3) uint8 in the order of `prompts_of`.
+    In the GIF the real clip of a prompt, if `save_real_clips` found one, is beside it. Returns the
+    record for the log; `clips` is (N, T, H, W, 3) uint8 in the order of `prompts_of`.
     """
     prompts, held_out = prompts_of(manifest), manifest.held_out_prompts
     animation = run_dir / "samples" / f"step_{step:08d}.gif"
     labels = [f"{prompt} (held out)" if prompt in held_out else prompt for prompt in prompts]
-    save_clip(animation, contact_sheet(clips, labels, columns=SHEET_COLUMNS), fps=manifest.fps)
+    real = load_real_clips(run_dir)
+    nothing = np.full_like(clips[0], NO_CLIP)
+    pairs = np.stack(
+        [
+            pair
+            for prompt, clip in zip(prompts, clips, strict=True)
+            for pair in (real.get(prompt, nothing), clip)
+        ]
+    )
+    texts = [
+        text
+        for prompt, label in zip(prompts, labels, strict=True)
+        for text in ("real" if prompt in real else "no real clip", label)
+    ]
+    save_clip(animation, contact_sheet(pairs, texts, columns=2 * SHEET_PAIRS), fps=manifest.fps)
     return {
         **save_strips(run_dir, f"step_{step:08d}", clips, prompts, manifest),
         "animation": animation.relative_to(run_dir).as_posix(),
@@ -99,6 +117,21 @@ def save_real_clips(
     prompts = [prompt for prompt in wanted if prompt in found]
     clips = np.stack([found[prompt] for prompt in prompts])
     return save_strips(run_dir, "real", clips, prompts, manifest)
+
+
+def load_real_clips(run_dir: Path) -> dict[str, np.ndarray]:
+    """Return the clips that `save_real_clips` saved, by prompt."""
+    path = run_dir / METRICS_NAME
+    records = read_records(path) if path.exists() else iter(())
+    record = next((record for record in records if record["kind"] == "data"), {})
+    if "file" not in record:
+        return {}
+    sizes = {name: record[name] for name in ("num_frames", "height", "width")}
+    try:
+        clips = split_film_strips(load_picture(run_dir / record["file"]), **sizes)
+    except (UserError, ValueError):  # moved, or another picture in its place
+        return {}
+    return dict(zip(record["prompts"], clips, strict=True))
 
 
 def _some_samples(datasets: Sequence[ShardedDataset]) -> Iterator[EncodedSample]:

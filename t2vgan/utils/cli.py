@@ -3,6 +3,7 @@
 import difflib
 import functools
 import logging
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -101,13 +102,16 @@ def describe_mistake(
     """
     match event:
         case tyro_errors.UnrecognizedArgs(tokens=tokens):
-            known = list_options(command, options)
+            known = list_options(command, options)  # the first two are -h and --help
             close = [
                 name
                 for token in tokens
                 for name in difflib.get_close_matches(token, known, cutoff=0.7)
             ]
             hint = f"; nearest: {', '.join(dict.fromkeys(close))}" if close else ""
+            values = list_options(command, options, flags=False)
+            if values and values[0] in known[2:3] and not tokens[0].startswith("-"):
+                hint = f"; did you mean {values[0]} {shlex.join(tokens)}?"
             return f"Unrecognized options: {', '.join(tokens)}{hint}"
         case tyro_errors.MissingArgs(missing_arguments=missing, unrecognized_tokens=tokens):
             names = [context.arg.get_invocation_text()[1].as_str_no_ansi() for context in missing]
@@ -124,12 +128,19 @@ def describe_mistake(
     return None
 
 
-def list_options(command: Callable[..., Any], options: dict[str, Any]) -> list[str]:
-    """List the options that a command has."""
+def list_options(
+    command: Callable[..., Any], options: dict[str, Any], *, flags: bool = True
+) -> list[str]:
+    """List the options that a command has, with or without its flags."""
     settings = {name: value for name, value in options.items() if name != "args"}
     with warnings.catch_warnings(action="ignore"):  # deprecated, with nothing in its place
         parser = tyro.extras.get_parser(command, **settings)
-    return [name for action in parser._actions for name in action.option_strings]
+    return [
+        name
+        for action in parser._actions
+        if flags or action.nargs != 0
+        for name in action.option_strings
+    ]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

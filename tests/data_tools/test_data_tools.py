@@ -21,6 +21,7 @@ from data_tools.build.resume import count_prompts
 from data_tools.build.scene_build import BuildPlan
 from data_tools.build.worker_pool import run_jobs
 from data_tools.build_shards import build
+from data_tools.inspect_shards import select_clips, share_out
 from t2vgan.data.shards import (
     EncodedSample,
     Geometry,
@@ -512,3 +513,13 @@ def test_verify_names_the_damaged_shard(data, damage):
     assert "circles-00001.tar" in result.stdout
     assert "expected 20 samples, found" in result.stdout or damage == "missing"
     assert "circles-00000.tar" not in result.stdout
+
+
+def test_pages_show_some_clips_of_every_prompt():
+    assert share_out({"a": 9, "b": 9, "c": 1}, 6) == {"a": 3, "b": 2, "c": 1}
+    assert share_out({"a": 1, "b": 0}, 6) == {"a": 1}
+    assert list(share_out(dict.fromkeys("abcdef", 9), 3)) == ["a", "c", "e"]
+    clips = [(prompt, np.full((1, 2, 2, 3), i)) for prompt in "ab" for i in range(4)]
+    assert [(prompt, frames.max()) for prompt, frames in select_clips(clips, 5)] == [
+        ("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1),
+    ]  # fmt: skip

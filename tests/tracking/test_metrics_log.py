@@ -174,6 +174,10 @@ def test_status_line(tmp_path, capsys):
 
 
 def test_status_line_of_a_run_in_trouble():
+    assert (
+        format_status(**STATUS | {"clips_per_second": 0.0, "seconds_left": math.nan})
+        == (LINE.replace("  412 clips/s", "").partition("  left")[0])
+    )
     line = format_status(**STATUS | {"loss_generator": math.nan, "seconds_left": math.inf})
     assert line.endswith("loss D 0.61 G nan  left ?")
 

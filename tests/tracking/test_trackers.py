@@ -12,7 +12,7 @@ from t2vgan.config import Config
 from t2vgan.errors import UserError
 from t2vgan.media import contact_sheet, film_strips, save_clip
 from t2vgan.tracking import check_tracking, has_wandb_key, start_tracking
-from t2vgan.tracking.scalars import prompt_rows, scalars
+from t2vgan.tracking.scalars import evaluation_tables, scalars
 from tests.support.wandb_files import (
     alerts_of,
     artifacts_of,
@@ -41,9 +41,10 @@ ALARM = {
     "alarm": "seeds_ignored", "warning": True,
 }  # fmt: skip
 ALARM_OVER = {name: value for name, value in ALARM.items() if name != "warning"} | {"over": True}
+CONFUSION = {"still": {"still": 2}, "left": {"right": 3, "left": 1}, "never": {}}
 NUMBERS = {
     "kind": "evaluation", "step": 20, "clips_seen": 320, **CLOCKS, "accuracy_missing": "no meter",
-    "clip_numbers": {"agreement": {"kind": "label", "accuracy": 0.5}, "frechet": None},
+    "clip_numbers": {"agreement": {"kind": "label", "accuracy": 0.5, "confusion": CONFUSION}},
 }  # fmt: skip
 PROMPTS = ["circle moving up", "circle moving left"]
 CLIPS = np.random.default_rng(0).integers(0, 256, (2, 5, 8, 12, 3), np.uint8)
@@ -113,6 +114,7 @@ def test_wandb_gets_all_that_a_run_shows(wandb_run):
     assert history_of(second)[0]["loss/generator"] == 0.5, "a step again is no step lost"
 
     assert history_of(second)[1]["evaluation/clip_numbers/agreement/accuracy"] == 0.5
+    assert history_of(second)[1]["evaluation/names.nrows"] == 2
     assert alerts_of(first) == []
     assert alerts_of(second) == [
         ("seeds ignored", "my run, step 20: seeds make no ...", "WARN"),
@@ -169,10 +171,19 @@ def test_numbers_by_panel():
         "gradient_norm/generator": 2.0, "throughput/rank_skew": 1.25,
     }  # fmt: skip
     assert scalars(EVALUATION) == {"evaluation/accuracy": 0.75, "evaluation/spread/size": 0.125}
-    assert prompt_rows(EVALUATION) == [
-        ["circle moving left", 0.5, 2, "left 1, none 1"],
-        ["circle moving up", 1.0, 2, "up 2"],
-    ]
+    assert evaluation_tables(EVALUATION) == {
+        "evaluation/prompts": [
+            ["circle moving left", 0.5, 2, "left 1, none 1"],
+            ["circle moving up", 1.0, 2, "up 2"],
+        ]
+    }
+    assert evaluation_tables(NUMBERS) == {
+        "evaluation/names": [
+            ["left", 0.25, 4, "right 3, left 1"],
+            ["still", 1.0, 2, "still 2"],
+        ]
+    }
+    assert evaluation_tables(TRAIN) == {}
 
 
 @pytest.mark.parametrize(

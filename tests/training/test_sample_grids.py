@@ -7,15 +7,18 @@ from PIL import Image
 from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.manifest import Geometry, Manifest
 from t2vgan.data.shards import EncodedSample, encode_sample, write_shard
-from t2vgan.media import split_film_strips
+from t2vgan.media import load_clip, split_film_strips
+from t2vgan.tracking.metrics_log import JsonlLogger
 from t2vgan.training.sample_grids import (
     MAX_HELD_OUT_PROMPTS,
     MAX_PROMPTS,
     MAX_VARIED_HELD_OUT_PROMPTS,
     MAX_VARIED_PROMPTS,
     NUM_SEEDS,
+    load_real_clips,
     prompts_of,
     save_real_clips,
+    save_samples,
     varied_prompts_of,
 )
 
@@ -107,3 +110,26 @@ def test_of_few_prompts_all_are_shown(data):
     _, manifest = data
     assert prompts_of(manifest) == [*PROMPTS, "red green"]
     assert len(varied_prompts_of(manifest)) == 4 * NUM_SEEDS
+
+
+def test_generated_clips_are_shown_beside_the_real_ones(data, tmp_path):
+    folder, manifest = data
+    run_dir = tmp_path / "run"
+    generated = np.stack([clip_of(value) for value in (60, 90, 120, 150)])
+    alone = save_samples(run_dir, 1, generated, manifest)
+    log = JsonlLogger(run_dir)
+    log.open()
+    real = save_real_clips(run_dir, [LocalDataset(folder, manifest)], manifest)
+    log.write("data", step=0, clips_seen=0, seconds=0.0, **real)
+    log.close()
+    assert {name: clip[0, 0, 0, 0] for name, clip in load_real_clips(run_dir).items()} == {
+        "red": 20, "green": 10, "blue": 40,
+    }  # fmt: skip
+    beside = save_samples(run_dir, 2, generated, manifest)
+    sheets = [load_clip(run_dir / record["animation"]) for record in (alone, beside)]
+    for value in (60, 90, 120, 150):
+        assert all((sheet == value).all(-1).any() for sheet in sheets)
+    for value in (20, 10, 40):
+        assert [(sheet == value).all(-1).any() for sheet in sheets] == [False, True]
+    (run_dir / real["file"]).write_bytes(b"no picture")
+    assert load_real_clips(run_dir) == {}

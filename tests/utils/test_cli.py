@@ -46,7 +46,7 @@ def test_a_right_command_line_gives_its_values():
         ((), "Missing from command: --num-steps INT"),
         (("--num-stepz", "3"), "Missing from command: --num-steps INT"),
         (("--num-steps", "3", "--fest"), "Unrecognized options: --fest; nearest: --fast"),
-        (("--num-steps", "3", "stray"), "Unrecognized options: stray"),
+        (("--num-steps", "3", "a b"), "Unrecognized options: a b; did you mean --num-steps 'a b'?"),
         (("--num-steps", "x"), "Error parsing --num-steps: invalid literal for int() *: 'x'"),
         (("--num-steps",), "Missing value for argument '--num-steps'. Expected 1 values."),
     ],
