@@ -19,6 +19,7 @@ from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
 from t2vgan.training.signals import find_launcher
 from t2vgan.utils import cli
+from t2vgan.utils.console import print_loading
 from t2vgan.utils.console import print_stdout
 from t2vgan.utils.frozen import format_faults
 
@@ -85,6 +86,7 @@ def train() -> int:
     """Train, or only check, and return the exit code."""
     launcher = find_launcher()  # now: it may die while torch is imported
     command = read(sys.argv[1:])
+    print_loading(f"PyTorch, and {command.config.data.name}")
     # Before torch is imported: its warnings of C++, such as one for each rank that DDP could find
     # unused parameters and found none, would hide our lines.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

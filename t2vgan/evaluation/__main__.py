@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from t2vgan.config import DataConfig
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
-from t2vgan.utils.console import print_stdout
+from t2vgan.utils.console import print_loading, print_stdout
 from t2vgan.utils.frozen import format_faults
 
 
@@ -51,6 +51,7 @@ def evaluation(
         raise UserError(format_faults(error)) from None
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file")
+    print_loading(f"PyTorch, and {weights or videos or 'the data'}")
     # Torch: not before the options are right.
     from t2vgan.distributed.context import DistributedContext
     from t2vgan.evaluation.evaluate import evaluate

@@ -31,6 +31,12 @@ def print_stderr(text: str) -> None:
         pass
 
 
+def print_loading(what: object) -> None:
+    """Name what takes seconds to load; at a terminal only."""
+    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
+        print_stderr(f"loading {what}")
+
+
 def print_error(error: BaseException) -> None:
     """Print an exception as a user's one line."""
     print_stderr(f"error: {format_error(error)}")
