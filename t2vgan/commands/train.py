@@ -19,8 +19,7 @@ from t2vgan.errors import UserError
 from t2vgan.presets import DESCRIPTIONS, PRESETS
 from t2vgan.training.signals import find_launcher
 from t2vgan.utils import cli
-from t2vgan.utils.console import print_loading
-from t2vgan.utils.console import print_stdout
+from t2vgan.utils.console import print_loading, print_stdout
 from t2vgan.utils.frozen import format_faults
 
 
