@@ -116,9 +116,7 @@ def test_shards_together_have_a_limit_of_samples(tmp_path):
 
 
 def test_missing_folder_names_the_remedy(tmp_path):
-    with pytest.raises(
-        UserError, match="does not exist; make it of your own videos by `t2vgan"
-    ):
+    with pytest.raises(UserError, match="does not exist; make it of your own videos by `t2vgan"):
         shards.load_manifest(tmp_path / "nowhere")
 
 
