@@ -116,7 +116,7 @@ def test_generated_clips_are_shown_beside_the_real_ones(data, tmp_path):
     folder, manifest = data
     run_dir = tmp_path / "run"
     generated = np.stack([clip_of(value) for value in (60, 90, 120, 150)])
-    alone = save_samples(run_dir, 1, generated, manifest)
+    generated_only = save_samples(run_dir, 1, generated, manifest)
     log = JsonlLogger(run_dir)
     log.open()
     real = save_real_clips(run_dir, [LocalDataset(folder, manifest)], manifest)
@@ -126,7 +126,7 @@ def test_generated_clips_are_shown_beside_the_real_ones(data, tmp_path):
         "red": 20, "green": 10, "blue": 40,
     }  # fmt: skip
     beside = save_samples(run_dir, 2, generated, manifest)
-    sheets = [load_clip(run_dir / record["animation"]) for record in (alone, beside)]
+    sheets = [load_clip(run_dir / record["animation"]) for record in (generated_only, beside)]
     for value in (60, 90, 120, 150):
         assert all((sheet == value).all(-1).any() for sheet in sheets)
     for value in (20, 10, 40):
