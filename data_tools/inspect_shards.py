@@ -152,9 +152,10 @@ def select_clips(
 
 
 def share_out(num_held: Mapping[str, int], num_clips: int) -> dict[str, int]:
-    """Return how many clips of each prompt to show: as equal as may be.
+    """Return how many clips of each prompt to show.
 
-    `num_held` are those that there are. Of too many prompts an even choice has a clip.
+    Shares are as equal as `num_held`, the clips that there are, allows. Of too many prompts an even
+    choice has a clip.
     """
     prompts = [prompt for prompt, count in num_held.items() if count]
     if len(prompts) > num_clips:

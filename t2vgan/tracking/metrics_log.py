@@ -155,7 +155,9 @@ def format_status(
     loss_generator: float,
     seconds_left: float,
 ) -> str:
-    """Format a status line; before a rate is measured, without it and the time left.
+    """Format a status line.
+
+    Before a rate is measured, it and the time left are omitted.
 
     `step 1200/9000  clips 19.2k  412 clips/s  loss D 0.61 G 0.74  left 0:05:12`
     """
