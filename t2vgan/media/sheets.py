@@ -1,5 +1,6 @@
 """Draw many clips in one picture: film strips and contact sheets."""
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from unicodedata import east_asian_width
@@ -151,8 +152,9 @@ def split_at_hyphen(text: str, width: int, length: Callable[[str], float]) -> li
     """
     if length(text) <= width:
         return [(text, " ")]
-    if any(east_asian_width(letter) == "W" for letter in text):
-        return [(text[0], " "), *((letter, "") for letter in text[1:])]
+    if "\\u" in text or any(east_asian_width(letter) == "W" for letter in text):
+        first, *others = re.findall(r"\\u[0-9a-f]{4}|.", text)  # escaped ones too
+        return [(first, " "), *((letter, "") for letter in others)]
     first, hyphen, rest = text.partition("-")
     return [(first + hyphen, " "), *([(rest, "")] if hyphen else [])]
 

@@ -101,3 +101,4 @@ def test_letters_are_those_of_a_font_that_has_them(text):
 
 def test_long_lines_of_chinese_break_between_characters():
     assert wrap("小猫在花园里跑", 40, lambda text: 10 * len(text)) == ["小猫在花", "园里跑"]
+    assert wrap(r"\u5c0f\u732b", 80, lambda text: 10 * len(text)) == [r"\u5c0f", r"\u732b"]
