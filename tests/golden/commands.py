@@ -71,6 +71,12 @@ CASES: dict[str, tuple[str, Path | None, Arguments]] = {
     ),
 }  # fmt: skip
 """Name -> preset, data that are stored here (else of the scene in SCENE_OF), options."""
+CURVE: Arguments = (
+    *TINY_MODEL, *TINY_RUN, "--log-every-steps", 15, "--save-every-steps", 300,
+    "--train.num-steps", 300, "--train.global-batch-size", 4, "--train.frames-per-clip", 2,
+    "--train.penalty-every-steps", 4, "--evaluate-every-steps", 0,
+)  # fmt: skip
+"""Options of a run of 300 steps of DATA_FORMAT_1, whose losses are a golden."""
 RELATIVISTIC = {"sprites"}
 SCENE_OF = {"sprites": ("shapes", "32x32"), "notebook": ("notebook", "64x64")}
 
@@ -135,6 +141,12 @@ def training(case: str, data: Path, run_dir: Path) -> Arguments:
     """Return the arguments of a case's training command, after the interpreter."""
     preset, _, options = CASES[case]
     return ("train.py", preset, "--data.path", data, "--run-dir", run_dir, *options)
+
+
+def train_curve(run_dir: Path) -> None:
+    """Train the 300 steps."""
+    data = ("--data.path", DATA_FORMAT_1, "--run-dir", run_dir)
+    python("train.py", "quickstart", *data, *CURVE, timeout=1200)
 
 
 def launcher(world_size: int) -> Arguments:

@@ -60,6 +60,13 @@ def metrics(run_dir: Path) -> list[Json]:
     return [without(record, *CLOCKS) for record in records if record["kind"] in KINDS]
 
 
+def curve(run_dir: Path) -> dict[str, list[float]]:
+    """Return both losses of every record of training."""
+    found = [record for record in metrics(run_dir) if record["kind"] == "train"]
+    names = ("loss/discriminator", "loss/generator")
+    return {name: [record[name] for record in found] for name in names}
+
+
 def weights_info(path: Path) -> Json:
     """Return what a weights file says of itself, besides origin, tokenizer and checksums."""
     with safe_open(path, framework="numpy") as file:

@@ -1,7 +1,7 @@
-"""Write the goldens anew: `python -m tests.golden.record [training] [shards] [videos]`.
+"""Write the goldens anew: `python -m tests.golden.record [training] [curve] [shards] [videos]`.
 
 They say what the project computed on the day they were made, so a commit that changes one must say
-in its message what changed and why. Without arguments all three are written. A fourth, `format_1`,
+in its message what changed and why. Without arguments all four are written. A fifth, `format_1`,
 writes the data set and the interrupted run in today's formats; it was used once, and again would
 defeat its purpose: later versions must read what an earlier one wrote.
 """
@@ -28,10 +28,12 @@ from tests.golden.commands import (
     generate,
     python,
     train_and_kill,
+    train_curve,
     training,
 )
 from tests.golden.outcomes import (
     Json,
+    curve,
     file_hashes,
     gif_delays,
     gif_frames,
@@ -70,6 +72,13 @@ def record_training(made: Json, folder: Path) -> None:
     python(*training("micro-batches", DATA_FORMAT_1, run_dir))  # goes on in its own units
     golden = {"made_with": made, "outcome": outcome(run_dir)}
     write_json(golden_file("training-format_1"), golden)
+
+
+def record_curve(made: Json, folder: Path) -> None:
+    """Train 300 steps and write their losses."""
+    train_curve(folder / "curve")
+    golden = {"made_with": made, "curve": curve(folder / "curve")}
+    write_json(golden_file("curve"), golden)
 
 
 def record_shards(made: Json, folder: Path) -> None:
@@ -126,8 +135,13 @@ def only_whole(folder: str, names: list[str]) -> list[str]:
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["training", "shards", "videos"]
-    records = {"training": record_training, "shards": record_shards, "videos": record_videos}
+    wanted = sys.argv[1:] or ["training", "curve", "shards", "videos"]
+    records = {
+        "training": record_training,
+        "curve": record_curve,
+        "shards": record_shards,
+        "videos": record_videos,
+    }
     if unknown := set(wanted) - {*records, "format_1"}:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}\n\n{__doc__}")
     with tempfile.TemporaryDirectory() as name:
