@@ -22,6 +22,7 @@ COMMANDS = {
     "watch": ("watch.__main__", "show a run's curves in the terminal"),
     "checkpoint": ("checkpoint.__main__", "list, show and verify a run's checkpoints"),
     "generate": ("commands.generate", "turn prompts into videos"),
+    "demo": ("commands.demo", "serve a page to draw videos on"),
     "evaluate": ("evaluation.__main__", "score generated videos"),
     "report": ("report.__main__", "write the page of a run, or compare several"),
 }

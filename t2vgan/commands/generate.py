@@ -92,7 +92,7 @@ def main() -> None:
     prompts = read_prompts(options)
     jobs = plan_jobs(prompts, options)
 
-    pipeline = load_pipeline(options)
+    pipeline = load_pipeline(options.weights, options.device)
     pipeline.vocabulary.encode(prompts, allow_unknown=options.allow_unknown)  # before any file
     warn_of_long_prompts(prompts)
     size = choose_frame_size(pipeline, options)
@@ -128,20 +128,20 @@ def warn_of_long_prompts(prompts: Sequence[str]) -> None:
             print_stderr(f"warning: prompt {text}")
 
 
-def load_pipeline(options: Options) -> "TextToVideo":
-    """Load the weights onto the device.
+def load_pipeline(weights: Path | None, device: str) -> "TextToVideo":
+    """Load the weights, by default those of circles, onto the device.
 
     The first function here that imports PyTorch, which takes seconds.
     """
-    weights = options.weights or PRETRAINED
+    weights = weights or PRETRAINED
     print_stderr(f"loading {weights}")
     import torch
 
     from t2vgan.pipeline import TextToVideo
 
-    if options.device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: PyTorch finds no CUDA device here; try --device cpu")
-    on_gpu = options.device != "cpu" and torch.cuda.is_available()
+    on_gpu = device != "cpu" and torch.cuda.is_available()
     torch.backends.cudnn.deterministic = True
     return TextToVideo.from_pretrained(weights, device="cuda" if on_gpu else "cpu")
 

@@ -172,13 +172,15 @@ class TextToVideo:
         num_frames: int | None = None,
         truncation: float = 1.0,
         output: Output = "numpy",
+        batch_size: int | None = None,
         allow_unknown: bool = False,
     ) -> Videos:
         """Draw videos on the way from one prompt and seed to another.
 
         The first is that of `prompt_a` and `seed_a`, the last that of `prompt_b` and `seed_b`;
         between them both latents and text codes are interpolated (`slerp`). With equal seeds only
-        the prompt changes, with equal prompts only the latents. Other arguments as in a call.
+        the prompt changes, with equal prompts only the latents. `batch_size` as in `generate`,
+        other arguments as in a call.
 
         Raises:
             UserError: as a call does, and for fewer than two videos.
@@ -203,7 +205,7 @@ class TextToVideo:
             text = slerp(text_a, text_b, shares)
             return drawer.draw_video(slerp(latents_a, latents_b, shares), text, length)
 
-        frames = np.concatenate(list(drawer.draw_passes(draw, num_videos, length)))
+        frames = np.concatenate(list(drawer.draw_passes(draw, num_videos, length, batch_size)))
         labels = [f"{prompt_a} > {prompt_b}, {100 * float(share):.0f} %" for share in weights]
         return Videos(frames, tuple(labels), self.info.fps, output)
 

@@ -34,8 +34,11 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
-    def open(self, path: Path, *, width: int = 1200, height: int = 900, **media: str) -> None:
-        """Show a file and wait until it is loaded, on a screen and with media features as given."""
+    def open(self, page: Path | str, *, width: int = 1200, height: int = 900, **media: str) -> None:
+        """Show a file or an address and wait until it is loaded.
+
+        The screen and its media features are as given.
+        """
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -48,7 +51,8 @@ class Browser:
         ]
         self.call("Emulation.setEmulatedMedia", features=features)
         self.events.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        url = page if isinstance(page, str) else page.resolve().as_uri()
+        self.call("Page.navigate", url=url)
         self.wait_for("Page.loadEventFired")
 
     def evaluate(self, expression: str) -> Any:

@@ -149,10 +149,10 @@ def test_every_command_answers_without_torch(command, installed):
 
 
 def test_a_mistyped_command_is_one_line(installed):
-    result = installed.run("t2vgan", "demo")
+    result = installed.run("t2vgan", "demos")
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
-    assert line.startswith("error: no command named 'demo'; nearest: demo-videos, ")
+    assert line.startswith("error: no command named 'demos'; nearest: demo")
     result = installed.run("t2vgan", "pack", "--nonsense")
     assert result.stderr.endswith("(t2vgan pack --help lists all)\n")
 

@@ -1,0 +1,60 @@
+"""Serve a page on which visitors draw films from prompts."""
+
+import importlib.util
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from t2vgan.commands.generate import load_pipeline
+from t2vgan.errors import UserError
+from t2vgan.utils import cli
+
+
+@dataclass(frozen=True)
+class Options:
+    """Serve a page on which visitors draw films from prompts.
+
+    Nothing is saved: films travel in the page, and whoever reaches the address may draw.
+    """
+
+    weights: Path | None = None
+    """Shipped weights, a run folder, a file or a Hub id; without it, circles."""
+    host: str = "127.0.0.1"
+    """Address to serve on; 0.0.0.0 lets other machines in."""
+    port: int = 7860
+    """Port to serve on; 0 takes any free one."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+
+def main() -> None:
+    """Load the weights, then serve the page until Ctrl-C."""
+    options = cli.parse(Options)
+    if importlib.util.find_spec("gradio") is None:
+        raise UserError("the demo needs Gradio: pip install 't2vgan[demo]'")
+    with bind(options.host, options.port) as bound:
+        pipeline = load_pipeline(options.weights, options.device)
+        from t2vgan.demo.page import build_page
+        from t2vgan.demo.server import serve
+
+        serve(build_page(pipeline), bound)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Reserve the address; connections wait for the server.
+
+    Raises:
+        UserError: the address is taken, forbidden or none of this machine's.
+    """
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port {port}: must be between 0 and 65535")
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        reason = error.strerror or "cannot be used"
+        raise UserError(f"--host {host} --port {port}: {reason}; choose another") from None
+    return bound

@@ -1,0 +1,1 @@
+"""Serve a page on which visitors draw films from prompts."""
