@@ -23,6 +23,7 @@ COMMANDS = {
     "checkpoint": ("checkpoint.__main__", "list, show and verify a run's checkpoints"),
     "generate": ("commands.generate", "turn prompts into videos"),
     "demo": ("commands.demo", "serve a page to draw videos on"),
+    "export": ("commands.export", "write weights as ONNX or for torch.export"),
     "evaluate": ("evaluation.__main__", "score generated videos"),
     "report": ("report.__main__", "write the page of a run, or compare several"),
 }

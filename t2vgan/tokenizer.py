@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,6 +42,26 @@ def find_words(text: str) -> Iterator[re.Match[str]]:
     """Yield the words of a text with their combining marks and joiners."""
     marks = {c for c in text if unicodedata.category(c)[0] == "M" or c in JOINERS}
     return re.finditer(rf"\w[\w{re.escape(''.join(sorted(marks)))}]*", text)
+
+
+def build_pattern(version: int) -> str:
+    """Build one regular expression of all words, for texts in lower case.
+
+    From version 2 on the texts are composed (NFC) first.
+    """
+    if version == 1:
+        return r"\w+"
+    codes = (
+        code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"
+    )
+    spans: list[list[int]] = []
+    for code in codes:
+        if spans and code == spans[-1][1] + 1:
+            spans[-1][1] = code
+        else:
+            spans.append([code, code])
+    marks = "".join(chr(first) + (f"-{chr(last)}" if last > first else "") for first, last in spans)
+    return rf"\w(?:[\w{marks}{JOINERS}]*[\w{marks}])?"
 
 
 def has_words(prompt: str) -> bool:

@@ -9,9 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2vgan.errors import UserError
-from t2vgan.tokenizer import MAX_TOKENS, UNKNOWN, Vocabulary, has_words, tokenize
+from t2vgan.tokenizer import (
+    MAX_TOKENS,
+    UNKNOWN,
+    Vocabulary,
+    build_pattern,
+    has_words,
+    split_words,
+    tokenize,
+)
 
 PROMPTS = ("circle moving up-left", "circle moving diagonally up-right", "circle shrinking")
+PATTERNS = {version: build_pattern(version) for version in (1, 2)}
 
 
 @pytest.fixture
@@ -154,3 +163,11 @@ def test_a_vocabulary_of_version_1_is_read_as_it_was_trained():
     assert old.words == tuple(sorted({*re.findall(r"\w+", " ".join(hindi))}))
     one, two = old.encode(hindi)[0]
     assert one.tolist() == two.tolist()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@given(text=st.text() | st.text("aé\u0301\u0e34\u093f\u200c\u200d\u0644\u064e _-1"))
+def test_one_pattern_finds_the_same_words(version, text):
+    lower = text.lower()
+    composed = lower if version == 1 else unicodedata.normalize("NFC", lower)
+    assert re.findall(PATTERNS[version], composed) == split_words(text, version)

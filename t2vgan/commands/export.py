@@ -1,0 +1,76 @@
+"""Export weights: `t2vgan export WEIGHTS --to onnx --out FILE`.
+
+The file draws clips in any program that runs its format, without t2vgan; docs/export.md shows how.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from t2vgan.commands.generate import check_writable
+from t2vgan.errors import UserError
+from t2vgan.utils import cli
+from t2vgan.utils.console import print_stderr, print_stdout
+
+SUFFIXES = {"onnx": ".onnx", "torch.export": ".pt2"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write a generator as a file that runs without t2vgan.
+
+    The text encoder is part of it.
+    A JSON file beside it has the vocabulary, the sizes of the inputs and their meaning.
+    """
+
+    weights: Positional[Path]
+    """Run folder, weights file, shipped weights or an id of the Hugging Face Hub."""
+    out: Path
+    """File that ends in .onnx or .pt2, or a folder, for generator.onnx or generator.pt2 in it."""
+    to: Literal["onnx", "torch.export"] = "onnx"
+    """Format; torch.export is a .pt2 archive for PyTorch."""
+
+
+def main() -> None:
+    """Export the weights that the command line names."""
+    options = cli.parse(Options)
+    path = choose_path(options)
+    check_writable(path.parent)
+    print_stderr(f"loading {options.weights}")
+    from t2vgan import export
+    from t2vgan.pipeline import TextToVideo
+
+    if options.to == "onnx":
+        export.check_packages()
+    pipeline = TextToVideo.from_pretrained(options.weights)
+    print_stderr("tracing: up to a minute")
+    graph = export.trace(pipeline)
+    write = export.write_onnx if options.to == "onnx" else export.write_program
+    write(graph, path)
+    export.write_description(graph, name_description(path))
+    print_stdout(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    print_stdout(str(name_description(path)))
+
+
+def choose_path(options: Options) -> Path:
+    """Return the file to write.
+
+    Raises:
+        UserError: it exists, or has another format's name.
+    """
+    suffix = SUFFIXES[options.to]
+    is_file = options.out.suffix.lower() in SUFFIXES.values()
+    path = options.out if is_file else options.out / f"generator{suffix}"
+    if path.suffix != suffix:
+        raise UserError(f"--out {path}: a file of --to {options.to} ends in {suffix}")
+    for file in (path, name_description(path)):
+        if file.exists() or file.is_symlink():
+            raise UserError(f"--out {options.out}: {file} exists; remove it or choose another name")
+    return path
+
+
+def name_description(path: Path) -> Path:
+    """Return the JSON file beside an exported file."""
+    return path.with_name(f"{path.name}.json")

@@ -1,0 +1,139 @@
+"""Trace a generator and its text encoder as one described graph."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from t2vgan import __version__
+from t2vgan.pipeline import TextToVideo
+from t2vgan.tokenizer import MAX_TOKENS, PADDING_ID, UNKNOWN, build_pattern
+
+FORMAT_VERSION = "1"
+# Sizes of the axes while tracing: of no layer's, so that none is taken for a layer's.
+SIZES = {"batch": 101, "tokens": 61, "frames": 103}
+AXES = {
+    "batch": Dim("batch", min=1),
+    "tokens": Dim("tokens", min=1, max=MAX_TOKENS),
+    "frames": Dim("frames", min=1),
+}
+NUM_EXAMPLES = 16
+
+Shape = list[str | int]
+"""Sizes of a tensor's axes, by name where they are free."""
+
+
+class Graph(NamedTuple):
+    """A traced generator and how to use it."""
+
+    program: ExportedProgram
+    description: dict[str, Any]
+    """JSON values: inputs, output, tokenizer, lengths and the origin of the weights."""
+
+
+class PromptsToVideo(nn.Module):
+    """Draw a video from token ids, token mask, latents and times."""
+
+    def __init__(self, generator: nn.Module, trained_frames: int) -> None:
+        super().__init__()
+        self.generator = generator
+        self.trained_frames = trained_frames
+
+    def forward(
+        self, token_ids: Tensor, token_mask: Tensor, latents: Tensor, times: Tensor
+    ) -> Tensor:
+        """Draw video (B, 3, K, H, W)."""
+        return self.generator(latents, token_ids, token_mask, times, self.trained_frames)
+
+
+def trace(pipeline: TextToVideo) -> Graph:
+    """Trace a pipeline's generator, for any number of clips, tokens and frames.
+
+    The program holds no path of this machine and no example of its inputs.
+    """
+    description = build_description(pipeline)
+    shapes: dict[str, Shape] = {
+        name: value["shape"] for name, value in description["inputs"].items()
+    }
+    types = {"token_ids": torch.int64, "token_mask": torch.bool}
+    examples = {
+        name: torch.ones(
+            [SIZES[size] if isinstance(size, str) else size for size in shape],
+            dtype=types.get(name, torch.float32),
+        )
+        for name, shape in shapes.items()
+    }
+    free_axes = {
+        name: {axis: AXES[size] for axis, size in enumerate(shape) if isinstance(size, str)}
+        for name, shape in shapes.items()
+    }
+    module = PromptsToVideo(pipeline.generator, pipeline.info.num_frames).eval()
+    with torch.no_grad():
+        program = torch.export.export(module, (), examples, dynamic_shapes=free_axes)
+    return Graph(without_origin(program), description)
+
+
+def without_origin(program: ExportedProgram) -> ExportedProgram:
+    """Remove source lines with their paths, and the examples, from a program."""
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                for name in ("stack_trace", "nn_module_stack", "torch_fn", "source_fn_stack"):
+                    node.meta.pop(name, None)
+    program.example_inputs = None
+    return program
+
+
+def build_description(pipeline: TextToVideo) -> dict[str, Any]:
+    """Return what a program needs to draw clips, as JSON values."""
+    info, vocabulary = pipeline.info, pipeline.vocabulary
+    frames = SIZES["frames"]
+    latent_shape = pipeline.generator.latent_shape(frames)  # type: ignore[operator]
+    latents: Shape = ["batch", *("frames" if size == frames else size for size in latent_shape)]
+    tokens: Shape = ["batch", "tokens"]
+    return {
+        "format": "t2vgan-export",
+        "format_version": FORMAT_VERSION,
+        "inputs": {
+            "token_ids": {"shape": tokens, "type": "int64", "holds": "ids, then padding_id"},
+            "token_mask": {"shape": tokens, "type": "bool", "holds": "true where there is a token"},
+            "latents": {
+                "shape": latents,
+                "type": "float32",
+                "holds": "independent draws from the standard normal distribution",
+            },
+            "times": {
+                "shape": ["batch", "frames"],
+                "type": "float32",
+                "holds": "evenly from 0, a clip's first frame, to 1, its last",
+            },
+        },
+        "outputs": {
+            "video": {
+                "shape": ["batch", 3, "frames", info.height, info.width],
+                "type": "float32",
+                "holds": "red, green and blue from -1 to 1, to be clamped to that range",
+            }
+        },
+        "tokenizer": {
+            "holds": "lower case, then normalization if any, then the pattern's first matches",
+            "normalization": None if vocabulary.tokenizer == 1 else "NFC",
+            "pattern": build_pattern(vocabulary.tokenizer),
+            "max_tokens": MAX_TOKENS,
+            "padding_id": PADDING_ID,
+            "unknown_id": vocabulary.ids.get(UNKNOWN),
+            "ids": vocabulary.ids,
+        },
+        "num_frames": info.num_frames,
+        "fps": info.fps,
+        "height": info.height,
+        "width": info.width,
+        "example_prompts": list(info.prompts[:NUM_EXAMPLES]),
+        "weights": {
+            "step": info.step,
+            "clips_seen": info.clips_seen,
+            "t2vgan_version": info.t2vgan_version,
+        },
+        "t2vgan_version": __version__,
+    }
