@@ -17,6 +17,7 @@ from torch import nn
 from t2vgan.checkpoint.weights import WeightsInfo, load_weights, load_weights_info, save_weights
 from t2vgan.config import ClipGanConfig, NotebookGanConfig
 from t2vgan.errors import UserError
+from t2vgan.utils.memory import read_memory_size
 
 INFO = WeightsInfo(
     model=ClipGanConfig(latent_size=7),
@@ -267,3 +268,16 @@ def test_a_folder_in_the_way_is_an_os_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         save_weights(tmp_path / "file" / "weights.safetensors", {}, INFO)
+
+
+def test_weights_larger_than_the_memory_are_refused(weights):
+    os.truncate(weights, read_memory_size() + 1)  # a hole: it takes no space
+    assert "do not fit into the memory of" in refusal(weights)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_hold_no_numbers_are_refused(tmp_path, value):
+    tensors = some_tensors()
+    tensors["half"][1, 2] = value
+    save_weights(tmp_path / "w.safetensors", tensors, INFO)
+    assert "tensor half holds NaN or infinity" in refusal(tmp_path / "w.safetensors")

@@ -1,5 +1,6 @@
 """Wrong command lines give one line, right ones their values."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
+from t2vgan.utils.console import StderrHandler, format_error, print_stderr, print_stdout
 
 
 @dataclass
@@ -127,3 +129,24 @@ def test_a_terminal_without_utf8_gets_the_same_line():
     assert result.returncode == 2
     message = "Unrecognized options: --numbr, 3; nearest: --number (command --help lists all)"
     assert result.stderr == f"error: {message}\n"
+
+
+def test_text_of_others_does_not_move_the_terminal(capsys):
+    text = "a\x1b[2J\rb\udc80\u202ec\nd"
+    print_stdout(text)
+    print_stderr(text)
+    logging.getLogger("t2vgan").addHandler(handler := StderrHandler())
+    try:
+        logging.getLogger("t2vgan").warning("%s", text)
+    finally:
+        logging.getLogger("t2vgan").removeHandler(handler)
+    out, err = capsys.readouterr()
+    assert out == "a?[2J?b??c\nd\n"
+    assert err == 2 * out
+
+
+def test_a_message_is_one_line_of_bounded_length():
+    line = format_error(FileNotFoundError(2, "No such file", "x" * 5000))
+    assert len(line) < 3100
+    assert line.startswith("xxx")
+    assert line.endswith("No such file")
