@@ -17,7 +17,7 @@ from t2vgan.utils.files import atomic_write_bytes
 RESULTS_FOLDER = Path(os.environ.get("BENCHMARK_RESULTS", Path(__file__).parent / "results"))
 PACKAGES = (
     "torch", "numpy", "opencv-python-headless", "pillow", "av", "webdataset", "accelerate",
-    "litdata", "mosaicml-streaming",
+    "litdata", "mosaicml-streaming", "onnxruntime",
 )  # fmt: skip
 
 
