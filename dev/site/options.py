@@ -23,6 +23,7 @@ SECTIONS: dict[str, tuple[str, type[BaseModel], str]] = {
 }
 """Title -> prefix of its options, model, what they are."""
 FIXED = {"kind"}  # chosen by the preset
+PATHS = {"run_dir", "data.path"}  # of a preset, named beside its description
 UNITS = {"integer": "whole number", "number": "number", "string": "text"}
 NOTHING = "none"
 
@@ -120,9 +121,13 @@ def format_options() -> str:
 
 def format_presets() -> str:
     """Return a list of the presets, and a table of the options that one of them sets."""
-    described = "\n".join(f"- `{name}`: {text}" for name, text in DESCRIPTIONS.items())
+    described = "\n".join(
+        f"- `{name}`: {text}; `--data.path {PRESETS[name].data.path}`,"
+        f" `--run-dir {PRESETS[name].run_dir}`"
+        for name, text in DESCRIPTIONS.items()
+    )
     defaults = flatten(Config())
-    values = {name: flatten(preset) for name, preset in PRESETS.items()}
+    values = {name: flatten(PRESETS[name]) for name in DESCRIPTIONS}
     names = dict.fromkeys([*defaults, *(name for preset in values.values() for name in preset)])
     rows = [
         [
@@ -131,9 +136,11 @@ def format_presets() -> str:
             *(format_change(preset, defaults, name) for preset in values.values()),
         ]
         for name in names
-        if any(name in preset and preset[name] != defaults[name] for preset in values.values())
+        if name not in PATHS
+        and any(name in preset and preset[name] != defaults[name] for preset in values.values())
     ]
-    return f"{described}\n\n{format_table(['option', 'default', *values], rows)}"
+    table = format_table(["option", "default", *values], rows)
+    return f'{described}\n\n<div class="presets" markdown>\n\n{table}\n\n</div>'
 
 
 def format_change(preset: dict[str, Any], defaults: dict[str, Any], name: str) -> str:
