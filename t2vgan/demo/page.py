@@ -38,6 +38,10 @@ element.addEventListener('click', event => {
   if (film) film.paused ? film.play() : film.pause()
 })
 """
+SHOW_FILMS = """
+() => { if (innerWidth < 700) document.querySelector('#films').scrollIntoView() }
+"""
+"""On a phone they are below the settings."""
 
 
 def build_page(pipe: TextToVideo) -> gr.Blocks:
@@ -59,12 +63,13 @@ def build_page(pipe: TextToVideo) -> gr.Blocks:
                 films = gr.HTML(elem_id="films", min_height=160, js_on_load=PAUSE_AT_CLICK)
         mode.change(STEPS.get, mode, settings[0], queue=False, api_visibility="private")
         inputs = [*prompts, mode, *settings]
-        gr.on(
+        drawn = gr.on(
             [button.click, *(prompt.submit for prompt in prompts)],
             *(draw, inputs, films),
             trigger_mode="multiple",
             api_visibility="private",
         )
+        drawn.then(None, js=SHOW_FILMS, api_visibility="private")
     draw(*(component.value for component in inputs))  # loads what the first visitor would wait for
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)
 
