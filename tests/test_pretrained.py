@@ -1,5 +1,7 @@
 """Check the shipped weights: found by name, as good as documented."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,13 @@ from t2vgan.pipeline import TextToVideo
 
 NUM_CLIPS = 64
 NUM_PATHS = 24
+NUM_ACTIONS = 20
+MAX_SHIFT = 5  # pixels from a frame to the next
+NUM_ROWS_OF_WORLD = 24  # of 32; the hand and its weapon do not move
 
 
 def test_shipped_weights_are_found_by_name():
-    assert set(list_shipped_weights()) == {"circles", "shapes"}
+    assert set(list_shipped_weights()) == {"actions", "circles", "shapes"}
     assert find_weights("shapes") == list_shipped_weights()["shapes"]
 
 
@@ -46,3 +51,44 @@ def test_motions_of_even_speed_stay_even_between_trained_times(name, motion):
     assert fine <= speed_variation(pipeline.info.num_frames), "stops at trained times"
     if name == "circles":
         assert fine <= 0.15
+
+
+def test_actions_go_the_way_that_their_prompts_name():
+    """Strafing shifts the picture to the other side; standing still, nothing moves."""
+    pipeline = TextToVideo.from_pretrained("actions")
+
+    def draw(words: str) -> np.ndarray:
+        prompts = [prompt for prompt in pipeline.info.prompts if prompt.startswith(words)]
+        prompts = (prompts * NUM_ACTIONS)[:NUM_ACTIONS]
+        return np.stack(pipeline.generate(prompts, range(NUM_ACTIONS)))
+
+    left, right, still = map(draw, ("strafing left", "strafing right", "standing still"))
+    assert np.mean([shift_right(frames) > 0 for frames in left]) >= 0.9
+    assert np.mean([shift_right(frames) < 0 for frames in right]) >= 0.9
+    assert measure_change(still) < measure_change(left) / 5
+
+
+def test_actions_are_seen_in_other_places_with_other_seeds():
+    pipeline = TextToVideo.from_pretrained("actions")
+    prompt = next(p for p in pipeline.info.prompts if p.startswith("strafing left"))
+    clips = np.stack(pipeline.generate([prompt] * NUM_ACTIONS, range(NUM_ACTIONS))).astype(int)
+    assert np.abs(clips[1:] - clips[:-1]).mean() > 3 * measure_change(clips[:, :2])
+
+
+def shift_right(frames: np.ndarray) -> int:
+    """Return the pixels by which the view moves to the right, summed over frames."""
+    grey = frames.astype(np.float32).mean(axis=-1)[:, :NUM_ROWS_OF_WORLD]
+
+    def difference(before: np.ndarray, after: np.ndarray, shift: int) -> float:
+        moved = np.roll(after, -shift, axis=1) - before
+        return float((moved[:, MAX_SHIFT:-MAX_SHIFT] ** 2).mean())
+
+    shifts = range(-MAX_SHIFT, MAX_SHIFT + 1)
+    return sum(
+        min(shifts, key=lambda shift: difference(before, after, shift))
+        for before, after in itertools.pairwise(grey)
+    )
+
+
+def measure_change(clips: np.ndarray) -> float:
+    return float(np.abs(np.diff(clips.astype(int), axis=1)).mean())
