@@ -242,7 +242,7 @@ def assert_one_line(result, pattern):
         (["--prompt", "…"], "has no words"),
         (["--prompt", "xyzzy", "--allow-unknown"], "has no word that the model knows"),
         ([], "no prompt: give --prompt*know 3*'circle moving down'"),
-        (["--prompts-file", os.devnull], "no prompt: give --prompt"),
+        (["--prompts-file", os.devnull], "not a regular file"),
     ],
 )
 def test_prompts_without_sense(run_dir, tmp_path, arguments, message):

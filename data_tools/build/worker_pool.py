@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.synchronize import Event
 from typing import TypeVar
 
@@ -79,6 +79,17 @@ def _start_worker(stop: Event) -> None:
     global _should_stop
     _should_stop = stop.is_set
     exit_with_parent()
+
+
+@contextmanager
+def serving_parent() -> Iterator[None]:
+    """End this process with its parent, quietly where their pipe breaks.
+
+    The pipe of a parent that was killed breaks before the thread has seen its end.
+    """
+    exit_with_parent()
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        yield
 
 
 def exit_with_parent() -> None:

@@ -126,6 +126,8 @@ def _serve(pipe: Connection, folder: str) -> None:
             for clip in order.clips:
                 recorded = record_clip(engine, clip, order.level, order.geometry)
                 pipe.send(recorded if clip.wanted else None)
+        except (BrokenPipeError, ConnectionResetError):  # the parent was killed
+            _kill_group()
         except UserError as error:
             pipe.send(str(error))
         except Exception as error:  # ViZDoom has many kinds

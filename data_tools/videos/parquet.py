@@ -16,7 +16,7 @@ from t2vgan.errors import UserError
 from t2vgan.utils.tables import MAX_TABLE_BYTES, MAX_TABLE_ROWS, Record
 from t2vgan.utils.untrusted import MAX_CAPTION_BYTES
 
-from ..build.worker_pool import exit_with_parent
+from ..build.worker_pool import serving_parent
 from .sandbox import MAX_ANSWER_BYTES, format_exit_code, limit_resources
 from .source_folder import SourceFolder
 from .tables import Columns
@@ -74,21 +74,28 @@ def _receive(pipe: Connection, name: str) -> list[dict[str, str | None]]:
 def _serve(pipe: Connection, folder: SourceFolder, name: str, columns: Columns) -> None:
     """Send the rows, or the error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    exit_with_parent()
-    try:
-        for rows in _read_batches(folder, name, columns):
-            pipe.send_bytes(json.dumps({"rows": rows}).encode())
-        last: dict[str, Any] = {"rows": []}
-    except UserError as error:
-        last = {"error": str(error)}
-    except ImportError:
-        last = {"error": f"{name} needs pyarrow: pip install 't2vgan[parquet]'"}
-    except MemoryError:
-        last = {"error": f"{name}: reading it needs more than the limit of {MEMORY_MB} MB"}
-    except Exception as error:  # of the library, or of the storage
-        text = " ".join(str(error).split())[:200]
-        last = {"error": f"{name} is no sound Parquet file ({text})"}
-    pipe.send_bytes(json.dumps(last).encode())
+    with serving_parent():
+        try:
+            for rows in _read_batches(folder, name, columns):
+                pipe.send_bytes(json.dumps({"rows": rows}).encode())
+            last: dict[str, Any] = {"rows": []}
+        except Exception as error:
+            last = {"error": _describe(error, name)}
+        pipe.send_bytes(json.dumps(last).encode())
+
+
+def _describe(error: Exception, name: str) -> str:
+    """Describe why a table cannot be read."""
+    match error:
+        case UserError():
+            return str(error)
+        case ImportError():
+            return f"{name} needs pyarrow: pip install 't2vgan[parquet]'"
+        case MemoryError():
+            return f"{name}: reading it needs more than the limit of {MEMORY_MB} MB"
+        case _:  # of the library, or of the storage
+            text = " ".join(str(error).split())[:200]
+            return f"{name} is no sound Parquet file ({text})"
 
 
 def _read_batches(

@@ -17,7 +17,7 @@ from t2vgan.data.pixel_sums import PixelSums
 from t2vgan.data.shards import EncodedSample
 
 from ..build.protocol import BuildStopped, ShouldStop
-from ..build.worker_pool import exit_with_parent
+from ..build.worker_pool import serving_parent
 from .clips import RowTask, make_clips
 from .settings import PackSettings, VideoError
 
@@ -123,24 +123,25 @@ def format_exit_code(code: int | None) -> str:
 def _serve(pipe: Connection, settings: PackSettings) -> None:
     """Serve requests until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    exit_with_parent()
     logging.disable()  # FFmpeg logs every odd file; the failure holds it once
-    _import_codecs()
-    limit_resources(settings.limits.memory_mb)
-    pipe.send_bytes(b"ready")
-    while True:
-        try:
-            task = pipe.recv()
-        except EOFError:
-            return
-        try:
-            for sample in make_clips(task, settings):
-                _send(pipe, sample)
-            last: dict[str, str] = {}
-        except Exception as error:  # decoders raise every kind of exception on strange files
-            reason, text = _classify(error)
-            last = {"reason": reason, "message": text}
-        pipe.send_bytes(json.dumps(last).encode())
+    with serving_parent():
+        _import_codecs()
+        limit_resources(settings.limits.memory_mb)
+        pipe.send_bytes(b"ready")
+        while True:
+            _answer(pipe, pipe.recv(), settings)
+
+
+def _answer(pipe: Connection, task: RowTask, settings: PackSettings) -> None:
+    """Send a row's clips, then how it ended."""
+    try:
+        for sample in make_clips(task, settings):
+            _send(pipe, sample)
+        last: dict[str, str] = {}
+    except Exception as error:  # decoders raise every kind of exception on strange files
+        reason, text = _classify(error)
+        last = {"reason": reason, "message": text}
+    pipe.send_bytes(json.dumps(last).encode())
 
 
 def _send(pipe: Connection, sample: EncodedSample) -> None:
