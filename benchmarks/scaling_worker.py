@@ -22,7 +22,7 @@ WARM_UP_STEPS = 3
 def main(data: Path, global_batch_size: int) -> None:
     preset = PRESETS["quickstart"]
     train = preset.train.model_copy(update={"global_batch_size": global_batch_size})
-    update = {"path": data, "num_streams": 8}
+    update = {"path": str(data), "num_streams": 8}
     changes = {"data": preset.data.model_copy(update=update), "train": train, "num_cpu_threads": 1}
     trainer = Trainer(preset.model_copy(update=changes))
     processes = trainer.context

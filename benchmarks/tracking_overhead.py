@@ -113,7 +113,7 @@ def train(data: Path, run_dir: Path, tracker: str, num_steps: int) -> dict[str, 
     """Train the quickstart with a tracker; return what both cost."""
     changes = {
         "run_dir": run_dir,
-        "data": QUICKSTART.data.model_copy(update={"path": data}),
+        "data": QUICKSTART.data.model_copy(update={"path": str(data)}),
         "train": QUICKSTART.train.model_copy(update={"num_steps": num_steps}),
         "sample_every_steps": num_steps // 3,
         "evaluate_every_steps": num_steps // 3,

@@ -67,7 +67,7 @@ def make_trainer(folder: Path, threads: int) -> Trainer:
     options = BuildOptions(scene="notebook", out=shards, num_clips=NUM_CLIPS, clips_per_shard=50)
     build(make_plan(options), shards, num_workers=1)
     preset = PRESETS["notebook"]
-    data = preset.data.model_copy(update={"path": shards})
+    data = preset.data.model_copy(update={"path": str(shards)})
     return Trainer(preset.model_copy(update={"data": data, "num_cpu_threads": threads}))
 
 

@@ -19,7 +19,7 @@ from tests.support.commands import ROOT, environment
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 DATA_FILES = {
     "py.typed",
-    *(f"pretrained/{name}.safetensors" for name in ("circles", "shapes")),
+    *(f"pretrained/{name}.safetensors" for name in ("actions", "circles", "shapes")),
     *(f"data_tools/scenes/{name}.txt" for name in ("circles", "shapes")),
 }
 

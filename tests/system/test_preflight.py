@@ -217,6 +217,8 @@ def test_a_batch_that_does_not_divide_a_disk_without_room_and_no_key(circles, sm
 class OneProcess:
     """Stands for one process."""
 
+    world_size = 1
+
     def run_on_main(self, work):
         return work()
 
