@@ -15,7 +15,7 @@ from t2vgan.utils import cli
 class Options:
     """Serve a page on which visitors draw films from prompts.
 
-    Nothing is saved: films travel in the page, and whoever reaches the address may draw.
+    Nothing is saved: films travel in the page, and everybody who reaches the address may draw.
     """
 
     weights: Path | None = None

@@ -135,11 +135,8 @@ def test_text_of_others_does_not_move_the_terminal(capsys):
     text = "a\x1b[2J\rb\udc80\u202ec\nd"
     print_stdout(text)
     print_stderr(text)
-    logging.getLogger("t2vgan").addHandler(handler := StderrHandler())
-    try:
-        logging.getLogger("t2vgan").warning("%s", text)
-    finally:
-        logging.getLogger("t2vgan").removeHandler(handler)
+    record = logging.LogRecord("t2vgan", logging.WARNING, __file__, 1, "%s", (text,), None)
+    StderrHandler().handle(record)  # not by a logger, whose text pytest could not send on
     out, err = capsys.readouterr()
     assert out == "a?[2J?b??c\nd\n"
     assert err == 2 * out
