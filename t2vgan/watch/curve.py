@@ -49,7 +49,9 @@ def plot_dots(
         if value is None:
             before = None
             continue
-        y = round((high - value) / (high - low) * (height - 1))
+        span = high / 2 - low / 2  # halves: the difference of two large values is infinite
+        share = (high / 2 - value / 2) / span if span else 1.0
+        y = round(min(1.0, max(0.0, share)) * (height - 1))
         first, last = sorted((y, y if before is None else before))
         yield from ((x, stroke) for stroke in range(first, last + 1))
         before = y
@@ -77,13 +79,13 @@ def resample(values: Values, size: int) -> list[float | None]:
         if left is None or right is None:
             points.append(left if share < 0.5 else right)
         else:
-            points.append(left + share * (right - left))
+            points.append((1 - share) * left + share * right)
     return points
 
 
 def mean(values: Values) -> float | None:
     known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
+    return math.fsum(value / len(known) for value in known) if known else None
 
 
 def format_number(value: float | None) -> str:

@@ -149,6 +149,8 @@ def test_a_flat_line_a_gap_and_no_value():
     top, bottom = draw_curves({"flat": [5.0] * 3}, width=9 + 2, height=2).plain.splitlines()[1:]
     assert top[9:] == "  "
     assert bottom[9:] == "⣀⣀"
+    for values in ([2.0**53] * 3, [1.7e308, -1.7e308], [1.7e308] * 40):
+        assert len(draw_curves({"large": values}, width=9 + 2, height=2).plain.splitlines()) == 3
     gap = draw_curves({"gap": [0.0, 0.0, None, None, 0.0]}, width=9 + 5, height=1).plain
     assert " " in gap.splitlines()[1][9:].strip("\n")
     assert draw_curves({"none": []}, width=20, height=2).plain.startswith("none ?")
