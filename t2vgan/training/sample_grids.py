@@ -55,22 +55,14 @@ def save_samples(run_dir: Path, step: int, clips: np.ndarray, manifest: Manifest
     """
     prompts, held_out = prompts_of(manifest), manifest.held_out_prompts
     animation = run_dir / "samples" / f"step_{step:08d}.gif"
-    labels = [f"{prompt} (held out)" if prompt in held_out else prompt for prompt in prompts]
-    real = load_real_clips(run_dir)
-    nothing = np.full_like(clips[0], NO_CLIP)
-    pairs = np.stack(
-        [
-            pair
-            for prompt, clip in zip(prompts, clips, strict=True)
-            for pair in (real.get(prompt, nothing), clip)
-        ]
-    )
-    texts = [
-        text
-        for prompt, label in zip(prompts, labels, strict=True)
-        for text in ("real" if prompt in real else "no real clip", label)
-    ]
-    save_clip(animation, contact_sheet(pairs, texts, columns=2 * SHEET_PAIRS), fps=manifest.fps)
+    real, nothing = load_real_clips(run_dir), np.full_like(clips[0], NO_CLIP)
+    cells: list[tuple[np.ndarray, str]] = []
+    for prompt, clip in zip(prompts, clips, strict=True):
+        cells.append((real[prompt], "real") if prompt in real else (nothing, "no real clip"))
+        cells.append((clip, f"{prompt} (held out)" if prompt in held_out else prompt))
+    shown, labels = zip(*cells, strict=True)
+    sheet = contact_sheet(np.stack(shown), labels, columns=2 * SHEET_PAIRS)
+    save_clip(animation, sheet, fps=manifest.fps)
     return {
         **save_strips(run_dir, f"step_{step:08d}", clips, prompts, manifest),
         "animation": animation.relative_to(run_dir).as_posix(),
@@ -124,14 +116,12 @@ def load_real_clips(run_dir: Path) -> dict[str, np.ndarray]:
     path = run_dir / METRICS_NAME
     records = read_records(path) if path.exists() else iter(())
     record = next((record for record in records if record["kind"] == "data"), {})
-    if "file" not in record:
-        return {}
-    sizes = {name: record[name] for name in ("num_frames", "height", "width")}
     try:
+        sizes = {name: record[name] for name in ("num_frames", "height", "width")}
         clips = split_film_strips(load_picture(run_dir / record["file"]), **sizes)
-    except (UserError, ValueError):  # moved, or another picture in its place
+        return dict(zip(record["prompts"], clips, strict=True))
+    except (KeyError, UserError, ValueError):  # none was saved, or another picture is there
         return {}
-    return dict(zip(record["prompts"], clips, strict=True))
 
 
 def _some_samples(datasets: Sequence[ShardedDataset]) -> Iterator[EncodedSample]:

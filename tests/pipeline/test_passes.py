@@ -8,18 +8,12 @@ from t2vgan.errors import UserError
 from t2vgan.pipeline.passes import CPU_PASS, MAX_CLIP_PIXELS
 from tests.support.pipelines import (
     ALL_MODELS,
-    MODELS,
     PROMPTS,
     generate,
     load,
     make_generator,
     show_last_bits,
 )
-
-
-@pytest.fixture(scope="module", params=list(MODELS))
-def generator(request):
-    return make_generator(request.param)
 
 
 @pytest.fixture

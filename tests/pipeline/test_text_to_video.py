@@ -11,7 +11,6 @@ from t2vgan.pipeline.latents import draw_latents
 from t2vgan.tokenizer import MAX_TOKENS
 from t2vgan.video import to_frames
 from tests.support.pipelines import (
-    MODELS,
     PROMPTS,
     SEEDS,
     VOCABULARY,
@@ -21,11 +20,6 @@ from tests.support.pipelines import (
     make_generator,
     show_last_bits,
 )
-
-
-@pytest.fixture(scope="module", params=list(MODELS))
-def generator(request):
-    return make_generator(request.param)
 
 
 @torch.no_grad()

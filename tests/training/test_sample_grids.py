@@ -7,7 +7,7 @@ from PIL import Image
 from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.manifest import Geometry, Manifest
 from t2vgan.data.shards import EncodedSample, encode_sample, write_shard
-from t2vgan.media import load_clip, split_film_strips
+from t2vgan.media import film_strips, load_clip, save_clip, split_film_strips
 from t2vgan.tracking.metrics_log import JsonlLogger
 from t2vgan.training.sample_grids import (
     MAX_HELD_OUT_PROMPTS,
@@ -131,5 +131,7 @@ def test_generated_clips_are_shown_beside_the_real_ones(data, tmp_path):
         assert all((sheet == value).all(-1).any() for sheet in sheets)
     for value in (20, 10, 40):
         assert [(sheet == value).all(-1).any() for sheet in sheets] == [False, True]
+    save_clip(run_dir / real["file"], film_strips(generated[:1])[None])
+    assert load_real_clips(run_dir) == {}, "another number of clips"
     (run_dir / real["file"]).write_bytes(b"no picture")
     assert load_real_clips(run_dir) == {}
