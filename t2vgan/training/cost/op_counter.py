@@ -1,0 +1,76 @@
+"""Count the tensor operations that code dispatches, on any device."""
+
+from collections import Counter
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import flop_registry
+
+WITHOUT_KERNEL = {
+    "aten._unsafe_view",
+    "aten.detach",
+    "aten.empty",
+    "aten.empty_like",
+    "aten.empty_strided",
+    "aten.lift_fresh",
+    "aten.new_empty",
+    "aten.new_empty_strided",
+    "aten.resize_",
+    "aten.set_",
+    "prim.device",
+}
+"""Operations that only allocate or reinterpret memory, besides views."""
+
+LAUNCHES = {
+    "aten._index_put_impl_": 8,  # with accumulation: linear index, sort, segments
+    "aten.convolution": 2,  # products, bias
+    "aten.convolution_backward": 3,  # gradients of data, weight, bias
+    "aten.embedding_dense_backward": 2,
+    "aten.grid_sampler_2d_backward": 3,
+    "aten.index_put": 8,
+    "aten.index_put_": 8,
+}
+"""Kernels that an operation launches on CUDA, roughly, where it is not one."""
+
+
+class OpCounter(TorchDispatchMode):
+    """Count operations by name while it is entered, backward passes included.
+
+    Each ATen operation that reaches a device counts once, under its name ("aten.add"). Views and
+    bare allocations launch nothing and do not count. The counts are those of eager execution: the
+    same on every device, but for what a device's own implementation splits further.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ops: Counter[str] = Counter()
+        """Number of calls by name."""
+        self.flops = 0
+        """Floating-point operations of matrix products and convolutions, 2 per multiply-add."""
+        self.bytes_moved = 0
+        """Sizes of all inputs and outputs, as if no operation found its inputs in a cache."""
+
+    @property
+    def total(self) -> int:
+        """Number of operations."""
+        return self.ops.total()
+
+    @property
+    def launches(self) -> int:
+        """Number of kernels that they launch on CUDA, estimated by `LAUNCHES`."""
+        return sum(LAUNCHES.get(name, 1) * number for name, number in self.ops.items())
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        name = str(func.overloadpacket)
+        if func.is_view or name in WITHOUT_KERNEL:
+            return out
+        self.ops[name] += 1
+        if count := flop_registry.get(func.overloadpacket):
+            self.flops += count(*args, **kwargs, out_val=out)
+        tensors = (leaf for leaf in tree_iter((args, kwargs, out)) if isinstance(leaf, Tensor))
+        self.bytes_moved += sum(tensor.nbytes for tensor in tensors)
+        return out
