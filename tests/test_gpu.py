@@ -73,7 +73,7 @@ def test_an_overflow_of_one_network_leaves_the_others_scale_alone():
     gan.train_step([make_batch(processes.device)], 1)
     scales = {name: side.grad_scaler.get_scale() for name, side in gan.optimizers.items()}
     gan.discriminator.network.requires_grad_(True)
-    overflow = lambda *args: gan.discriminator_loss(*args) * float("inf")  # noqa: E731
+    overflow = lambda *args: gan.losses.discriminator_loss(*args) * float("inf")  # noqa: E731
     gan.update(gan.discriminator, overflow, [make_batch(processes.device)], gan.schedule(1))
     assert gan.discriminator.grad_scaler.get_scale() < scales["discriminator"]
     assert gan.generator.grad_scaler.get_scale() == scales["generator"]

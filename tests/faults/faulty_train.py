@@ -24,7 +24,7 @@ from t2vgan.checkpoint import state_dict, storage
 from t2vgan.commands import train
 from t2vgan.data import loader
 from t2vgan.evaluation.probe.training import ProbeTrainer
-from t2vgan.gan import adversarial, batch
+from t2vgan.gan import adversarial, adversarial_losses, batch
 from t2vgan.models import clip_gan
 from t2vgan.tracking import metrics_log
 from t2vgan.training import checkpointer, evaluator, run_logger, sample_grids
@@ -32,8 +32,8 @@ from t2vgan.utils import cli
 
 PLACES: dict[str, tuple[Any, str]] = {
     "data": (loader.ClipLoader, "__next__"),
-    "discriminator loss": (adversarial.AdversarialTraining, "discriminator_loss"),
-    "generator loss": (adversarial.AdversarialTraining, "generator_loss"),
+    "discriminator loss": (adversarial_losses.AdversarialLosses, "discriminator_loss"),
+    "generator loss": (adversarial_losses.AdversarialLosses, "generator_loss"),
     "update": (adversarial.NetworkOptimizer, "step"),
     "average": (adversarial.Ema, "update"),
     "metrics": (metrics_log.JsonlLogger, "write"),

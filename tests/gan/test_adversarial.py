@@ -87,13 +87,13 @@ def test_each_update_moves_its_own_network_only(processes):
     before = {name: weights(network) for name, network in gan.networks.items()}
 
     gan.discriminator.network.requires_grad_(True)
-    gan.update(gan.discriminator, gan.discriminator_loss, batch, schedule)
+    gan.update(gan.discriminator, gan.losses.discriminator_loss, batch, schedule)
     assert not torch.equal(weights(gan.discriminator.network), before["discriminator"])
     assert torch.equal(weights(gan.generator.network), before["generator"])
 
     moved = weights(gan.discriminator.network)
     gan.discriminator.network.requires_grad_(False)
-    gan.update(gan.generator, gan.generator_loss, batch, schedule)
+    gan.update(gan.generator, gan.losses.generator_loss, batch, schedule)
     assert torch.equal(weights(gan.discriminator.network), moved)
     assert not torch.equal(weights(gan.generator.network), before["generator"])
     assert torch.equal(weights(gan.ema.model), before["generator_ema"])
@@ -115,10 +115,10 @@ class Spy(nn.Module):
 def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
     gan, batch = make_gan(processes), make_batch()
     judge, draw = Spy(gan.discriminator.network), Spy(gan.generator.network)
-    gan.discriminator = dataclasses.replace(gan.discriminator, network=judge, ddp=judge)
-    gan.generator = dataclasses.replace(gan.generator, network=draw, ddp=draw)
+    gan.losses.discriminator = dataclasses.replace(gan.discriminator, network=judge, ddp=judge)
+    gan.losses.generator = dataclasses.replace(gan.generator, network=draw, ddp=draw)
 
-    gan.discriminator_loss(batch, gan.schedule(0))
+    gan.losses.discriminator_loss(batch, gan.schedule(0))
     (latents, *conditions), (video, *judged) = draw.calls[0], judge.calls[0]
     assert torch.equal(latents, batch.discriminator_latents)
     assert torch.equal(video[:B], batch.real_video)
@@ -132,7 +132,7 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
     assert torch.equal(token_mask, torch.cat([*[batch.token_mask] * 2, batch.mismatched_mask]))
     assert torch.equal(times, torch.cat([batch.times, batch.times]))
 
-    gan.generator_loss(batch, gan.schedule(0))
+    gan.losses.generator_loss(batch, gan.schedule(0))
     assert torch.equal(draw.calls[1][0], batch.generator_latents)
     for call in judge.calls[1:]:
         for given, part in zip(call[1:], batch.conditions, strict=True):
@@ -144,13 +144,13 @@ def test_both_updates_augment_a_generated_clip_as_the_real_one_beside_it(process
     draws = torch.from_numpy(draw_augmentation(seed=0, step=0, num_clips=B, share=1.0))
     batch = dataclasses.replace(batch, augmentation=draws)
     judge, draw = Spy(gan.discriminator.network), gan.generator.network
-    gan.discriminator = dataclasses.replace(gan.discriminator, network=judge, ddp=judge)
-    gan.discriminator_loss(batch, gan.schedule(0))
-    gan.generator_loss(batch, gan.schedule(0))
-    real = gan.augment(batch.real_video, draws)
+    gan.losses.discriminator = dataclasses.replace(gan.discriminator, network=judge, ddp=judge)
+    gan.losses.discriminator_loss(batch, gan.schedule(0))
+    gan.losses.generator_loss(batch, gan.schedule(0))
+    real = gan.losses.augment(batch.real_video, draws)
     assert not torch.equal(real, batch.real_video)
     fakes = [
-        gan.augment(draw(latents, *batch.conditions), draws)
+        gan.losses.augment(draw(latents, *batch.conditions), draws)
         for latents in (batch.discriminator_latents, batch.generator_latents)
     ]
     for (found, *_), expected in zip(
@@ -163,7 +163,9 @@ def test_the_mismatched_term_compares_a_real_clip_with_itself_under_another_prom
     gan, batch = make_gan(processes, mismatched_weight=3.0), make_batch()
     plain = make_gan(processes, mismatched_weight=0.0)
     schedule = gan.schedule(0)
-    added = gan.discriminator_loss(batch, schedule) - plain.discriminator_loss(batch, schedule)
+    added = gan.losses.discriminator_loss(batch, schedule) - plain.losses.discriminator_loss(
+        batch, schedule
+    )
     judge = gan.discriminator.network
     right, _ = judge(batch.real_video, *batch.conditions)
     wrong, _ = judge(batch.real_video, batch.mismatched_ids, batch.mismatched_mask, batch.times)
@@ -181,7 +183,7 @@ def test_each_side_reads_the_latents_of_its_own_fakes(processes):
         ("discriminator_loss", batch.discriminator_latents),
         ("generator_loss", batch.generator_latents),
     ):
-        loss = getattr(gan, name)
+        loss = getattr(gan.losses, name)
         added = loss(batch, recovering) - loss(batch, plain)
         _, recovered = judge(draw(latents, *batch.conditions), *batch.conditions)
         expected = 3.0 * (recovered - latents[:, :R]).square().mean(1)
@@ -232,9 +234,11 @@ def test_the_penalty_is_lazy_weighted_and_scheduled(processes):
 def test_the_penalty_adds_gamma_over_two_times_r1_plus_r2(processes):
     gan, batch = make_gan(processes), make_batch()
     schedule = gan.schedule(0)
-    plain = gan.discriminator_loss(batch, dataclasses.replace(schedule, penalty_weight=0.0))
+    plain = gan.losses.discriminator_loss(batch, dataclasses.replace(schedule, penalty_weight=0.0))
     gan.metrics.reduce()
-    penalised = gan.discriminator_loss(batch, dataclasses.replace(schedule, penalty_weight=6.0))
+    penalised = gan.losses.discriminator_loss(
+        batch, dataclasses.replace(schedule, penalty_weight=6.0)
+    )
     r1_plus_r2 = gan.metrics.reduce()["penalty"]
     assert r1_plus_r2 > 0
     added = (penalised - plain).mean().item()
@@ -250,7 +254,7 @@ def test_the_penalty_does_not_depend_on_contrast(processes):
         gan = make_gan(processes, pixels=PixelStatistics((mean,) * 3, std))
         batch = make_batch()
         batch = dataclasses.replace(batch, real_video=mean + std * batch.real_video)
-        losses.append(gan.discriminator_loss(batch, schedule).detach())
+        losses.append(gan.losses.discriminator_loss(batch, schedule).detach())
         losses.append(torch.tensor(gan.metrics.reduce()["penalty"]))
     torch.testing.assert_close(losses[2], losses[0])
     torch.testing.assert_close(losses[3], losses[1])
@@ -259,8 +263,10 @@ def test_the_penalty_does_not_depend_on_contrast(processes):
 def test_without_standardizing_gamma_is_that_of_the_video_as_it_is(processes):
     gan, batch = make_gan(processes, standardize=False), make_batch()
     schedule = gan.schedule(0)
-    plain = gan.discriminator_loss(batch, dataclasses.replace(schedule, penalty_weight=0.0))
-    penalised = gan.discriminator_loss(batch, dataclasses.replace(schedule, penalty_weight=6.0))
+    plain = gan.losses.discriminator_loss(batch, dataclasses.replace(schedule, penalty_weight=0.0))
+    penalised = gan.losses.discriminator_loss(
+        batch, dataclasses.replace(schedule, penalty_weight=6.0)
+    )
     added = (penalised - plain).mean().item()
     assert added == pytest.approx(6.0 / 2 * gan.metrics.reduce()["penalty"], rel=1e-9)
 
@@ -298,13 +304,13 @@ def test_the_gradients_norms_are_logged(processes, monkeypatch):
 @pytest.mark.parametrize("size", [B, 2])
 def test_the_gradient_to_the_pixels_is_logged_per_clip_and_in_units_of_the_data(processes, size):
     gan, batch = make_gan(processes), make_batch()
-    gan.pixel_std = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64).view(3, 1, 1, 1)
+    gan.losses.pixel_std = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64).view(3, 1, 1, 1)
     fake_video = gan.generator.network(batch.generator_latents, *batch.conditions)
     fake_logits, _ = gan.discriminator.network(fake_video, *batch.conditions)
-    losses = nn.functional.softplus(gan.real_logits(batch) - fake_logits)
+    losses = nn.functional.softplus(gan.losses.real_logits(batch) - fake_logits)
     (gradient,) = torch.autograd.grad(losses.sum(), fake_video)
-    expected = (gradient * gan.pixel_std).flatten(1).norm(dim=1).mean()
-    gan.update(gan.generator, gan.generator_loss, cut(batch, size), gan.schedule(0))
+    expected = (gradient * gan.losses.pixel_std).flatten(1).norm(dim=1).mean()
+    gan.update(gan.generator, gan.losses.generator_loss, cut(batch, size), gan.schedule(0))
     found = gan.metrics.reduce()["gradient_norm/video"]
     assert found == pytest.approx(float(expected), rel=1e-9)
 
@@ -329,8 +335,8 @@ def test_the_seed_decides_the_first_weights(processes):
 
 def spoil(gan: AdversarialTraining, side: str, spoiled: float, monkeypatch) -> None:
     """Add a number to one side's loss whose gradient is 0."""
-    loss = getattr(gan, f"{side}_loss")
-    monkeypatch.setattr(gan, f"{side}_loss", lambda *args: loss(*args) + spoiled)
+    loss = getattr(gan.losses, f"{side}_loss")
+    monkeypatch.setattr(gan.losses, f"{side}_loss", lambda *args: loss(*args) + spoiled)
 
 
 def optimizer_state(side) -> list[Tensor]:
@@ -404,13 +410,13 @@ def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(pro
     before = weights(gan.discriminator.network)
     scale = gan.generator.grad_scaler.get_scale()
     gan.discriminator.network.requires_grad_(True)
-    overflow = lambda *args: gan.discriminator_loss(*args) * float("inf")  # noqa: E731
+    overflow = lambda *args: gan.losses.discriminator_loss(*args) * float("inf")  # noqa: E731
     gan.update(gan.discriminator, overflow, *inputs)
     assert gan.discriminator.grad_scaler.get_scale() == scale / 2
     assert gan.generator.grad_scaler.get_scale() == scale
     assert torch.equal(weights(gan.discriminator.network), before)
     assert gan.gather_nonfinite()["discriminator"] == [True]
-    gan.update(gan.discriminator, gan.discriminator_loss, *inputs)
+    gan.update(gan.discriminator, gan.losses.discriminator_loss, *inputs)
     assert not torch.equal(weights(gan.discriminator.network), before)
     assert gan.gather_nonfinite()["discriminator"] == [False]
 

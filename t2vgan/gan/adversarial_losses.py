@@ -1,0 +1,143 @@
+"""Compute both networks' losses on a micro-batch, and log their parts."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from t2vgan.config import TrainConfig
+from t2vgan.gan.augmentation import Augmentation
+from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.losses import OBJECTIVES, Objective, gradient_penalty, latent_recovery, mismatched
+from t2vgan.gan.metrics import MetricAccumulator
+from t2vgan.gan.optimizer import NetworkOptimizer
+from t2vgan.gan.schedules import Schedule
+from t2vgan.models.layers import to_float32
+
+
+@dataclass
+class AdversarialLosses:
+    """Hold both networks, and what their losses need."""
+
+    train: TrainConfig
+    generator: NetworkOptimizer
+    discriminator: NetworkOptimizer
+    augment: Augmentation
+    metrics: MetricAccumulator
+    precision: torch.dtype
+    """Of autocast; float32 means none."""
+    pixel_std: Tensor
+    """Unit of the penalty and of gradients to the pixels, (3, 1, 1, 1)."""
+    penalty_scale: float
+    """Factor of gamma for the number of pixels shown."""
+    clips_per_rank: int
+    """Of each global batch."""
+
+    @property
+    def objective(self) -> Objective:
+        """The functions of `train.loss`."""
+        return OBJECTIVES[self.train.loss]
+
+    def discriminator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
+        """Return the discriminator's loss (B,).
+
+        The objective, the mismatched term, latent recovery and, in some steps, R1 + R2.
+
+        In a step with the penalty the discriminator is in float32, where second derivatives live.
+        """
+        penalised = schedule.penalty_weight > 0
+        with torch.no_grad(), self.autocast():
+            fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
+        video = torch.cat([batch.real_video, to_float32(fake_video)]).requires_grad_(penalised)
+        with nullcontext() if penalised else self.autocast():
+            (real_logits, fake_logits, *mismatched_logits), recovered = self.discriminate(
+                video, batch
+            )
+        loss = self.objective.discriminator(real_logits, fake_logits)
+        self.metrics.add("loss/discriminator", loss)
+        self.metrics.add("logits/real", real_logits)
+        self.metrics.add("logits/fake", fake_logits)
+        if mismatched_logits:
+            is_mismatched = (batch.token_ids != batch.mismatched_ids).any(1)
+            mismatched_loss = mismatched(real_logits, mismatched_logits[0], is_mismatched)
+            self.metrics.add("loss/mismatched", mismatched_loss, counts=is_mismatched)
+            loss = loss + self.train.mismatched_weight * mismatched_loss
+        loss = loss + self.recovery_loss(recovered, batch.discriminator_latents, schedule)
+        if penalised:
+            logits = torch.cat([real_logits, fake_logits])
+            r1, r2 = gradient_penalty(logits, video, self.pixel_std).chunk(2)
+            self.metrics.add("penalty", r1 + r2)
+            weight = self.penalty_scale * schedule.penalty_weight
+            loss = loss + weight / 2 * (r1 + r2)
+        return loss
+
+    def discriminate(self, video: Tensor, batch: MicroBatch) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return logits of B real and B generated clips, and recovered latents.
+
+        Shapes: video (2B, C, T, H, W), real clips first; logits two times (B,), and where the
+        mismatched term is on a third (B,), of the real clips with mismatched prompts; the latents
+        recovered from the generated clips (B, R).
+        """
+        token_ids = [batch.token_ids, batch.token_ids]
+        token_mask = [batch.token_mask, batch.token_mask]
+        if self.train.mismatched_weight > 0:
+            token_ids.append(batch.mismatched_ids)
+            token_mask.append(batch.mismatched_mask)
+        times = torch.cat([batch.times, batch.times])
+        draws = torch.cat([batch.augmentation, batch.augmentation])
+        logits, recovered = self.discriminator.ddp(
+            self.augment(video, draws), torch.cat(token_ids), torch.cat(token_mask), times
+        )
+        num_clips = len(batch.real_video)
+        return to_float32(logits).split(num_clips), recovered[num_clips:]
+
+    def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
+        """Return the generator's loss (B,), against real clips of the same prompts."""
+        with self.autocast():
+            fake_video = self.generator.ddp(batch.generator_latents, *batch.conditions)
+            fake_video = self.augment(fake_video, batch.augmentation)
+            fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
+        self.log_video_gradient(fake_video)
+        loss = self.objective.generator(self.real_logits(batch), to_float32(fake_logits))
+        self.metrics.add("loss/generator", loss)
+        return loss + self.recovery_loss(recovered, batch.generator_latents, schedule)
+
+    def log_video_gradient(self, fake_video: Tensor) -> None:
+        """Log the gradient norm of each clip's loss to its pixels.
+
+        In units of the data's standard deviation. Logged when the backward pass, of a mean over
+        this rank's clips, reaches the video.
+        """
+        loss_scale = self.generator.grad_scaler.scale(torch.ones((), device=fake_video.device))
+
+        def log(gradient: Tensor) -> None:
+            standard = to_float32(gradient) * self.pixel_std
+            norms = torch.linalg.vector_norm(standard.flatten(1), dim=1)
+            self.metrics.add("gradient_norm/video", norms * self.clips_per_rank / loss_scale)
+
+        if fake_video.requires_grad:
+            fake_video.register_hook(log)
+
+    def recovery_loss(self, recovered: Tensor, latents: Tensor, schedule: Schedule) -> Tensor:
+        """Return the weighted squared error of the recovered latents (B,)."""
+        if not self.train.recovered_latents:
+            return torch.zeros(len(recovered), device=recovered.device)
+        loss = latent_recovery(recovered, latents)
+        self.metrics.add("recovery/loss", loss)
+        return schedule.recovery_weight * loss
+
+    @torch.no_grad()
+    def real_logits(self, batch: MicroBatch) -> Tensor:
+        """Return the real clips' logits (B,); zeros where the objective ignores them."""
+        if not self.objective.generator_needs_real:
+            return torch.zeros(len(batch.real_video), device=batch.real_video.device)
+        with self.autocast():
+            real_video = self.augment(batch.real_video, batch.augmentation)
+            return to_float32(self.discriminator.network(real_video, *batch.conditions)[0])
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context of mixed precision; a null context in float32."""
+        if self.precision == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.pixel_std.device.type, self.precision)
