@@ -245,6 +245,10 @@ class TrainConfig(Versioned):
     """Largest gradient norm of a network, as a multiple of the root mean square of its last norms
     (over as many as Adam's averages span); 0: no clipping. At least the root of
     `penalty_every_steps`, or it weakens a penalty that comes only in some steps."""
+    penalty: Literal["exact", "approximate"] = "exact"
+    """How R1 and R2 are computed. exact: by second derivatives; approximate: by finite differences
+    in a random direction, of every fourth clip, which takes no second derivatives. In a step with
+    either, the discriminator is in float32, whatever `precision`."""
     penalty_every_steps: NonNegativeInt = 8
     """Apply R1 and R2 every so many steps, weighted by that number; 0: never."""
     gamma_start: NonNegativeFloat = 40.0

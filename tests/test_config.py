@@ -18,10 +18,10 @@ from t2vgan.training.run_dir import load_config
 from t2vgan.utils.frozen import flatten
 
 
-def config(*, streams=8, batch=32, micro=0) -> Config:
+def config(*, streams=8, batch=32, micro=0, penalty="exact") -> Config:
     return Config(
         data=DataConfig(num_streams=streams),
-        train=TrainConfig(global_batch_size=batch, micro_batch_size=micro),
+        train=TrainConfig(global_batch_size=batch, micro_batch_size=micro, penalty=penalty),
     )
 
 
@@ -94,6 +94,7 @@ def test_micro_batch_is_the_share_of_a_process_unless_given():
         ({"batch": 48}, 3, r"try --data.num-streams 6$"),
         ({"batch": 20}, 1, r"train.global_batch_size=20 must be a multiple of data.num_streams=8"),
         ({"micro": 3}, 4, r"must be a multiple of world_size \* micro_batch_size = 4 \* 3 = 12"),
+        ({"penalty": "approximate", "micro": 2}, 4, r"one clip in 4: 2 clips a .* multiple of 4"),
     ],
 )
 def test_sizes_that_do_not_divide_show_the_arithmetic(options, world_size, message):

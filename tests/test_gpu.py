@@ -49,6 +49,7 @@ def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
         "discriminator_latents": torch.randn(B, 5, generator=generator),
         "generator_latents": torch.randn(B, 5, generator=generator),
         "augmentation": torch.zeros(B, 0),
+        "penalty_noise": torch.zeros(0),
     }
     return MicroBatch(**{name: value.to(device) for name, value in whole.items()})
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from t2vgan.config import Config
 from t2vgan.errors import UserError
 
+PENALTY_STRIDE = 4
+"""The approximate penalty is that of every so many clips of the global batch, from its first on."""
+
 
 @dataclass(frozen=True)
 class BatchPlan:
@@ -50,6 +53,13 @@ def plan_batches(config: Config, world_size: int) -> BatchPlan:
         raise UserError(
             f"train.global_batch_size={batch} must be a multiple of world_size *"
             f" micro_batch_size = {world_size} * {micro} = {world_size * micro}"
+        )
+    train = config.train
+    if train.penalty == "approximate" and train.penalty_every_steps and micro % PENALTY_STRIDE:
+        raise UserError(
+            f"train.penalty=approximate is that of one clip in {PENALTY_STRIDE}: {micro} clips a"
+            f" backward pass must be a multiple of {PENALTY_STRIDE}; use --train.penalty exact, or"
+            " another --train.micro-batch-size or --train.global-batch-size"
         )
     return BatchPlan(
         global_size=batch, rank_size=local, micro_size=micro, stream_size=batch // streams

@@ -2,18 +2,43 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from t2vgan.config import TrainConfig
+from t2vgan.data.batch_plan import PENALTY_STRIDE
 from t2vgan.gan.augmentation import Augmentation
 from t2vgan.gan.batch import MicroBatch
-from t2vgan.gan.losses import OBJECTIVES, Objective, gradient_penalty, latent_recovery, mismatched
+from t2vgan.gan.losses import (
+    OBJECTIVES,
+    PENALTY_SHIFT,
+    Objective,
+    approximate_gradient_penalty,
+    gradient_penalty,
+    latent_recovery,
+    mismatched,
+)
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import Schedule
 from t2vgan.models.layers import to_float32
+
+
+class Scores(NamedTuple):
+    """Logits of B pairs of a real and a generated clip."""
+
+    real: Tensor
+    """(B,)."""
+    fake: Tensor
+    """(B,)."""
+    mismatched: Tensor | None
+    """(B,), of the real clips with mismatched prompts; None without that term."""
+    shifted: Tensor | None
+    """(2, B / 4), of every fourth real and generated clip, moved by noise; None without noise."""
+    recovered: Tensor
+    """(B, R), latents predicted from the generated clips."""
 
 
 @dataclass
@@ -49,48 +74,81 @@ class AdversarialLosses:
         penalised = schedule.penalty_weight > 0
         with torch.no_grad(), self.autocast():
             fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
-        video = torch.cat([batch.real_video, to_float32(fake_video)]).requires_grad_(penalised)
+        video = torch.cat([batch.real_video, to_float32(fake_video)])
+        video.requires_grad_(penalised and self.train.penalty == "exact")
         with nullcontext() if penalised else self.autocast():
-            (real_logits, fake_logits, *mismatched_logits), recovered = self.discriminate(
-                video, batch
-            )
-        loss = self.objective.discriminator(real_logits, fake_logits)
+            scores = self.discriminate(video, batch)
+        loss = self.objective.discriminator(scores.real, scores.fake)
         self.metrics.add("loss/discriminator", loss)
-        self.metrics.add("logits/real", real_logits)
-        self.metrics.add("logits/fake", fake_logits)
-        if mismatched_logits:
+        self.metrics.add("logits/real", scores.real)
+        self.metrics.add("logits/fake", scores.fake)
+        if scores.mismatched is not None:
             is_mismatched = (batch.token_ids != batch.mismatched_ids).any(1)
-            mismatched_loss = mismatched(real_logits, mismatched_logits[0], is_mismatched)
+            mismatched_loss = mismatched(scores.real, scores.mismatched, is_mismatched)
             self.metrics.add("loss/mismatched", mismatched_loss, counts=is_mismatched)
             loss = loss + self.train.mismatched_weight * mismatched_loss
-        loss = loss + self.recovery_loss(recovered, batch.discriminator_latents, schedule)
+        loss = loss + self.recovery_loss(scores.recovered, batch.discriminator_latents, schedule)
         if penalised:
-            logits = torch.cat([real_logits, fake_logits])
-            r1, r2 = gradient_penalty(logits, video, self.pixel_std).chunk(2)
-            self.metrics.add("penalty", r1 + r2)
             weight = self.penalty_scale * schedule.penalty_weight
-            loss = loss + weight / 2 * (r1 + r2)
+            loss = loss + weight / 2 * self.penalty(video, scores)
         return loss
 
-    def discriminate(self, video: Tensor, batch: MicroBatch) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return logits of B real and B generated clips, and recovered latents.
+    def penalty(self, video: Tensor, scores: Scores) -> Tensor:
+        """Return R1 + R2 of each pair (B,), exact or approximate.
 
-        Shapes: video (2B, C, T, H, W), real clips first; logits two times (B,), and where the
-        mismatched term is on a third (B,), of the real clips with mismatched prompts; the latents
-        recovered from the generated clips (B, R).
+        The approximate one is the mean of every fourth pair's.
         """
-        token_ids = [batch.token_ids, batch.token_ids]
-        token_mask = [batch.token_mask, batch.token_mask]
-        if self.train.mismatched_weight > 0:
+        if scores.shifted is None:
+            logits = torch.cat([scores.real, scores.fake])
+            r1, r2 = gradient_penalty(logits, video, self.pixel_std).chunk(2)
+            self.metrics.add("penalty", r1 + r2)
+            return r1 + r2
+        logits = torch.stack([scores.real, scores.fake])[:, ::PENALTY_STRIDE]  # 2 Q
+        values = approximate_gradient_penalty(logits, scores.shifted).sum(0)  # Q
+        self.metrics.add("penalty", values)
+        return values.mean().expand(len(scores.real))
+
+    def discriminate(self, video: Tensor, batch: MicroBatch) -> Scores:
+        """Score real and generated clips, and what losses need, in one pass.
+
+        video (2B, C, T, H, W), B real clips first. Where the mismatched term is on, real clips are
+        scored with mismatched prompts too; where there is noise, every fourth clip is moved by it.
+        """
+        clips = [slice(None), slice(None)]  # of the batch, real and generated
+        videos = [video]
+        num_moved = len(batch.penalty_noise)
+        if num_moved:
+            moved = slice(None, None, PENALTY_STRIDE)
+            noise = PENALTY_SHIFT * self.pixel_std * batch.penalty_noise  # Q 2 C T H W
+            videos += [
+                part[moved] + shift
+                for part, shift in zip(video.chunk(2), noise.unbind(1), strict=True)
+            ]
+            clips += [moved, moved]
+        times, draws, token_ids, token_mask = (
+            [values[rows] for rows in clips]
+            for values in (batch.times, batch.augmentation, batch.token_ids, batch.token_mask)
+        )
+        has_mismatched = self.train.mismatched_weight > 0
+        if has_mismatched:
             token_ids.append(batch.mismatched_ids)
             token_mask.append(batch.mismatched_mask)
-        times = torch.cat([batch.times, batch.times])
-        draws = torch.cat([batch.augmentation, batch.augmentation])
         logits, recovered = self.discriminator.ddp(
-            self.augment(video, draws), torch.cat(token_ids), torch.cat(token_mask), times
+            self.augment(torch.cat(videos), torch.cat(draws)),
+            torch.cat(token_ids),
+            torch.cat(token_mask),
+            torch.cat(times),
         )
         num_clips = len(batch.real_video)
-        return to_float32(logits).split(num_clips), recovered[num_clips:]
+        sizes = [num_clips, num_clips, 2 * num_moved, num_clips if has_mismatched else 0]
+        real, fake, shifted, mismatched_logits = to_float32(logits).split(sizes)
+        return Scores(
+            real=real,
+            fake=fake,
+            mismatched=mismatched_logits if has_mismatched else None,
+            shifted=shifted.view(2, -1) if num_moved else None,
+            recovered=recovered[num_clips : 2 * num_clips],
+        )
 
     def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
         """Return the generator's loss (B,), against real clips of the same prompts."""

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t2vgan.data.batch_plan import BatchPlan
+from t2vgan.data.batch_plan import PENALTY_STRIDE, BatchPlan
 from t2vgan.data.loader import Batch
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.augmentation import draw_augmentation
 from t2vgan.gan.mismatched_prompts import HardPrompts, draw_partners
+from t2vgan.gan.schedules import has_penalty
 from t2vgan.tokenizer import PADDING_ID, Vocabulary
 from t2vgan.utils.seeds import derive_seed, random_generator
 from t2vgan.video import to_video
@@ -44,6 +45,9 @@ class MicroBatch:
     """(B, *latent_shape): of the clips generated in the generator's update."""
     augmentation: Tensor
     """(B, 6): how each clip, real and generated, is augmented in both updates; (B, 0): not."""
+    penalty_noise: Tensor
+    """(B / 4, 2, 3, K, H, W), normal: by what the approximate penalty moves every fourth clip, real
+    and generated. (0,) in a step without."""
 
     @property
     def conditions(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -51,8 +55,14 @@ class MicroBatch:
         return self.token_ids, self.token_mask, self.times
 
     def slice(self, rows: slice) -> "MicroBatch":
-        """Return some of the clips."""
-        return MicroBatch(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        """Return some clips; with noise, from a multiple of four on."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        noise = fields.pop("penalty_noise")
+        if len(noise):
+            noise = noise[slice(*(-(-row // PENALTY_STRIDE) for row in (rows.start, rows.stop)))]
+        return MicroBatch(
+            **{name: value[rows] for name, value in fields.items()}, penalty_noise=noise
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,8 @@ class BatchPreparer:
     """Share of clips of which successive frames are shown."""
     augmented_share: float = 0.0
     """Share of clips that are augmented, in each way."""
+    noise_every_steps: int = 0
+    """Steps between two with the approximate penalty; 0: none."""
 
     @property
     def device(self) -> torch.device:
@@ -99,6 +111,7 @@ class BatchPreparer:
                 batch, "discriminator" if self.shares_latents else "generator"
             ),
             augmentation=self.draw_augmentation(batch),
+            penalty_noise=self.draw_penalty_noise(batch),
         )
         size = self.plan.micro_size
         starts = range(0, len(batch.positions), size)
@@ -140,6 +153,19 @@ class BatchPreparer:
             share=self.augmented_share,
         )
         return torch.from_numpy(draws[batch.positions]).to(self.device)
+
+    def draw_penalty_noise(self, batch: Batch) -> Tensor:
+        """Return the approximate penalty's noise on the device."""
+        if not has_penalty(batch.step, self.noise_every_steps):
+            return torch.empty(0, device=self.device)
+        height, width, num_channels = batch.frames.shape[2:]
+        noise = draw_penalty_noise(
+            seed=self.seed,
+            step=batch.step,
+            positions=batch.positions,
+            shape=(num_channels, self.frames_per_clip, height, width),
+        )
+        return noise.to(self.device)
 
     def draw_latents(self, batch: Batch, purpose: str) -> Tensor:
         """Return each clip's latents (B, *latent_shape) on the device."""
@@ -191,3 +217,20 @@ def draw_latents(
     """Return normal latents (num_clips, *shape); the same on every device."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "latents", purpose, step))
     return torch.randn((num_clips, *shape), generator=generator)
+
+
+def draw_penalty_noise(
+    *, seed: int, step: int, positions: Sequence[int], shape: Sequence[int]
+) -> Tensor:
+    """Return normal noise (N, 2, *shape) for every fourth place.
+
+    N of `positions` are such places in the global batch. Each has a draw of its own, for the real
+    and the generated clip: a rank draws no more than its share.
+    """
+    generator = torch.Generator()
+    noise = []
+    for position in positions:
+        if position % PENALTY_STRIDE == 0:
+            generator.manual_seed(derive_seed(seed, "penalty noise", step, int(position)))
+            noise.append(torch.randn((2, *shape), generator=generator))
+    return torch.stack(noise)

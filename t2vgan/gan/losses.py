@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+PENALTY_SHIFT = 0.01
+"""Of the approximate penalty, in standard deviations of each pixel."""
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -102,3 +105,16 @@ def gradient_penalty(logits: Tensor, video: Tensor, unit: Tensor | None = None) 
     if unit is not None:
         gradient = gradient * unit
     return gradient.flatten(1).square().sum(1)
+
+
+def approximate_gradient_penalty(logits: Tensor, shifted_logits: Tensor) -> Tensor:
+    """Return ((D(x + e n) - D(x)) / e)^2, e = PENALTY_SHIFT.
+
+    For standard normal n its mean is the squared gradient norm, up to terms of order e^2, without
+    second derivatives (APT, Lin et al., ICML 2025, section 3.4; e and the share of clips are those
+    of Adversarial Flow Models, Lin et al., ICML 2026). Where n was multiplied by a channel's std,
+    it is `gradient_penalty` with that `unit`. Logits must be in float32: rounding is divided by e.
+
+    Shapes: logits (B,), shifted_logits (B,), of x + e n -> (B,).
+    """
+    return ((shifted_logits - logits) / PENALTY_SHIFT).square()

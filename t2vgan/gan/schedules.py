@@ -84,10 +84,20 @@ def compute_schedule(
         discriminator_lr=train.discriminator_lr * decay,
         betas=(train.beta1, cosine(progress, start=train.beta2_start, end=train.beta2_end)),
         gamma=gamma,
-        penalty_weight=every * gamma if every and step % every == 0 else 0.0,
+        penalty_weight=every * gamma if has_penalty(step, every) else 0.0,
         recovery_weight=train.recovery_weight * rise,
         camera_std=camera_variation * rise if camera_variation else None,
     )
+
+
+def has_penalty(step: int, every_steps: int) -> bool:
+    """Return whether a step has R1 and R2; never with 0."""
+    return every_steps > 0 and step % every_steps == 0
+
+
+def noise_every_steps(train: TrainConfig) -> int:
+    """Return the steps between two with the approximate penalty; 0: none."""
+    return train.penalty_every_steps if train.penalty == "approximate" else 0
 
 
 def cosine(progress: float, *, start: float, end: float, hold: float = 0.0) -> float:

@@ -18,6 +18,7 @@ from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.augmentation import choose_share
 from t2vgan.gan.batch import BatchPreparer
 from t2vgan.gan.mismatched_prompts import HardPrompts
+from t2vgan.gan.schedules import noise_every_steps
 from t2vgan.models.layers import RGB
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
@@ -100,6 +101,7 @@ class Trainer:
             num_tokens=max(len(self.vocabulary.tokenize(prompt)) for prompt in prompts),
             near_window_share=config.train.near_window_share,
             augmented_share=choose_share(config.train, manifest.num_samples),
+            noise_every_steps=noise_every_steps(config.train),
         )
         self.clock = TrainingClock(config.train.global_batch_size)
         self.rollbacks = 0

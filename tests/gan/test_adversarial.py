@@ -41,7 +41,7 @@ def make_gan(processes, *, model=MODEL, pixels=None, **options) -> AdversarialTr
     return gan
 
 
-def make_batch(seed: int = 0) -> MicroBatch:
+def make_batch(seed: int = 0, *, noise: bool = False) -> MicroBatch:
     torch.manual_seed(seed)
     token_ids, mismatched_ids = torch.randint(1, VOCABULARY, (2, B, 4))
     mismatched_ids[0] = token_ids[0]
@@ -55,7 +55,13 @@ def make_batch(seed: int = 0) -> MicroBatch:
         discriminator_latents=torch.randn(B, 5, dtype=torch.float64),
         generator_latents=torch.randn(B, 5, dtype=torch.float64),
         augmentation=torch.zeros(B, 0),
+        penalty_noise=torch.randn(B // 4 * noise, 2, 3, K, H, W, dtype=torch.float64),
     )
+
+
+def to_single(batch: MicroBatch) -> MicroBatch:
+    fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
+    return MicroBatch(**{n: v.float() if v.is_floating_point() else v for n, v in fields.items()})
 
 
 def cut(batch: MicroBatch, size: int) -> list[MicroBatch]:
@@ -76,9 +82,22 @@ def test_micro_batches_train_the_same_model(processes, step, size):
         batch = make_batch(number)
         whole.train_step([batch], number)
         parts.train_step(cut(batch, size), number)
+    assert_same(whole, parts, 1e-11)
+
+
+def assert_same(whole: AdversarialTraining, parts: AdversarialTraining, within: float) -> None:
     for name in whole.networks:
         difference = (weights(whole.networks[name]) - weights(parts.networks[name])).abs().max()
-        assert difference < 1e-11, name
+        assert difference < within, name
+
+
+def test_micro_batches_have_the_same_approximate_penalty(processes):
+    whole, parts = (make_gan(processes, penalty="approximate") for _ in range(2))
+    for number in (0, 8):
+        batch = make_batch(number, noise=True)
+        whole.train_step([batch], number)
+        parts.train_step(cut(batch, 4), number)
+    assert_same(whole, parts, 1e-9)  # rounding is divided by PENALTY_SHIFT
 
 
 def test_each_update_moves_its_own_network_only(processes):
@@ -246,6 +265,67 @@ def test_the_penalty_adds_gamma_over_two_times_r1_plus_r2(processes):
     assert added == pytest.approx(share_of_pixels * 6.0 / 2 * r1_plus_r2, rel=1e-9)
 
 
+def test_the_approximate_penalty_and_its_gradient_are_exact_in_the_mean(processes):
+    """Over many noises, within 4 standard errors; of every fourth clip, in units of the data."""
+    pixels = PixelStatistics((0.5, 0.0, -0.25), 0.25)
+    gan = make_gan(processes, pixels=pixels, penalty="approximate")
+    network, losses, batch = gan.discriminator.network, gan.losses, make_batch()
+    with torch.no_grad():
+        fake_video = gan.generator.network(batch.discriminator_latents, *batch.conditions)
+    clips = torch.cat([batch.real_video[::4], fake_video[::4]]).requires_grad_()
+    conditions = (torch.cat([part[::4], part[::4]]) for part in batch.conditions)
+    r1, r2 = gradient_penalty(network(clips, *conditions)[0], clips, losses.pixel_std).chunk(2)
+    parameters = list(network.parameters())
+
+    def gradient(penalty: Tensor) -> Tensor:
+        parts = torch.autograd.grad(penalty, parameters, allow_unused=True, materialize_grads=True)
+        return torch.cat([part.flatten() for part in parts])
+
+    exact = (r1 + r2).mean()
+    direction = gradient(exact)
+    video = torch.cat([batch.real_video, fake_video])
+    found = []
+    for _ in range(300):
+        noise = torch.randn(B // 4, 2, 3, K, H, W, dtype=torch.float64)
+        scores = losses.discriminate(video, dataclasses.replace(batch, penalty_noise=noise))
+        penalty = losses.penalty(video, scores)
+        assert penalty.shape == (B,)
+        along = gradient(penalty.mean()) @ direction / direction.square().sum()
+        found.append(torch.stack([penalty.mean().detach() / exact.detach(), along]))
+    ratios = torch.stack(found)
+    errors = (ratios.mean(0) - 1) / (ratios.std(0) / len(ratios) ** 0.5)
+    assert (errors.abs() < 4).all(), (ratios.mean(0), errors)
+    assert (ratios.std(0) / len(ratios) ** 0.5 < 0.15).all()  # or they would show nothing
+
+
+def test_the_approximate_penalty_adds_gamma_over_two_times_it(processes):
+    gan, batch = make_gan(processes, penalty="approximate"), make_batch(noise=True)
+    schedule = gan.schedule(0)
+    silent = dataclasses.replace(batch, penalty_noise=torch.zeros(0))
+    plain = gan.losses.discriminator_loss(silent, dataclasses.replace(schedule, penalty_weight=0.0))
+    gan.metrics.reduce()
+    penalised = gan.losses.discriminator_loss(
+        batch, dataclasses.replace(schedule, penalty_weight=6.0)
+    )
+    r1_plus_r2 = gan.metrics.reduce()["penalty"]
+    share_of_pixels = K * H * W / (4 * 64 * 64)
+    added = (penalised - plain).mean().item()
+    assert added == pytest.approx(share_of_pixels * 6.0 / 2 * r1_plus_r2, rel=1e-9)
+
+
+def test_with_the_approximate_penalty_the_discriminator_is_in_float32(processes):
+    """bfloat16 keeps 8 bits, and finite differences divide by 0.01."""
+    gan = make_gan(processes, precision="bf16", penalty="approximate")
+    for module in gan.networks.values():
+        module.float()
+    found = []
+    gan.discriminator.network.fine.register_forward_hook(lambda *call: found.append(call[2].dtype))
+    for step, dtype in ((0, torch.float32), (1, torch.bfloat16)):
+        batch = to_single(make_batch(noise=step == 0))
+        gan.losses.discriminator_loss(batch, gan.schedule(step)).mean().backward()
+        assert found.pop() == dtype
+
+
 def test_the_penalty_does_not_depend_on_contrast(processes):
     """Darker video of less contrast, standardised, has the penalty of the video as it was."""
     schedule = dataclasses.replace(make_gan(processes).schedule(0), penalty_weight=6.0)
@@ -404,9 +484,7 @@ def test_in_float16_an_overflow_is_bad_only_where_nothing_is_scaled_up(scale, is
 
 def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(processes):
     gan, batch = make_float16_gan(processes), make_batch()
-    fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
-    single = {n: v.float() if v.is_floating_point() else v for n, v in fields.items()}
-    inputs = [MicroBatch(**single)], gan.schedule(1)
+    inputs = [to_single(batch)], gan.schedule(1)
     before = weights(gan.discriminator.network)
     scale = gan.generator.grad_scaler.get_scale()
     gan.discriminator.network.requires_grad_(True)

@@ -45,7 +45,13 @@ def part(rank: int, world_size: int, step: int = 3) -> Batch:
     )
 
 
-def prepare(batch: Batch, *, micro_size: int = 2, shares_latents: bool = False) -> list[MicroBatch]:
+def prepare(
+    batch: Batch,
+    *,
+    micro_size: int = 2,
+    shares_latents: bool = False,
+    noise_every_steps: int = 0,
+) -> list[MicroBatch]:
     plan = BatchPlan(GLOBAL, len(batch.positions), micro_size, stream_size=1)
     return BatchPreparer(
         OneOfSeveral(),
@@ -58,6 +64,7 @@ def prepare(batch: Batch, *, micro_size: int = 2, shares_latents: bool = False) 
         shares_latents=shares_latents,
         num_tokens=2,
         augmented_share=0.5,
+        noise_every_steps=noise_every_steps,
     ).prepare(batch)
 
 
@@ -80,6 +87,22 @@ def test_ranks_and_micro_batches_split_the_same_draw(world_size):
     )
     for name, expected in whole.items():
         assert torch.equal(split[name], expected), name
+
+
+@pytest.mark.parametrize(("world_size", "micro_size"), [(1, 4), (2, 4)])
+def test_ranks_and_micro_batches_split_the_same_noise(world_size, micro_size):
+    def draw(world_size: int, micro_size: int, step: int = 4) -> torch.Tensor:
+        parts = [part(rank, world_size, step) for rank in range(world_size)]
+        options = {"micro_size": micro_size, "noise_every_steps": 4}
+        batches = [micro for batch in parts for micro in prepare(batch, **options)]
+        return torch.cat([micro_batch.penalty_noise for micro_batch in batches])
+
+    whole = draw(1, GLOBAL)
+    assert whole.shape == (GLOBAL // 4, 2, 3, 3, HEIGHT, WIDTH)
+    assert torch.equal(draw(world_size, micro_size), whole)
+    assert not len(draw(world_size, micro_size, step=3))
+    draws = torch.cat([whole, draw(1, GLOBAL, step=8)]).flatten(0, 1).flatten(1)
+    assert (draws @ draws.T / draws.shape[1] - torch.eye(8)).abs().max() < 0.3  # independent
 
 
 def test_frames_are_the_ones_their_times_say_and_belong_to_their_prompt():

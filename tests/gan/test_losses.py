@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from t2vgan.gan.losses import OBJECTIVES, gradient_penalty, latent_recovery, mismatched
+from t2vgan.gan.losses import (
+    OBJECTIVES,
+    PENALTY_SHIFT,
+    approximate_gradient_penalty,
+    gradient_penalty,
+    latent_recovery,
+    mismatched,
+)
 
 REAL = torch.tensor([1.5, -0.5, 0.0], dtype=torch.float64)
 FAKE = torch.tensor([-1.0, 2.0, 0.0], dtype=torch.float64)
@@ -109,3 +116,21 @@ def test_gradient_penalty_trains_by_second_derivatives():
         shift = shift.view_as(w)
         numeric = (penalty(w.detach() + shift) - penalty(w.detach() - shift)) / (2 * step)
         assert w.grad.flatten()[index].item() == pytest.approx(numeric.item(), rel=1e-6)
+
+
+def test_approximate_penalty_of_a_linear_discriminator_is_exact_in_the_mean():
+    """Directions sqrt(N) e_i have the second moments of normal noise: their mean is exact."""
+    weight, video = torch.randn(2, 30, dtype=torch.float64)
+    directions = 30**0.5 * torch.eye(30, dtype=torch.float64)
+    logits = (video @ weight).expand(30)
+    values = approximate_gradient_penalty(logits, (video + PENALTY_SHIFT * directions) @ weight)
+    torch.testing.assert_close(values, 30 * weight.square())
+    torch.testing.assert_close(values.mean(), weight.square().sum())
+
+
+def test_approximate_penalty_of_a_quadratic_discriminator():
+    """D = |x|^2 / 2: (D(x + e n) - D(x)) / e = x . n + e |n|^2 / 2."""
+    video, noise = torch.randn(2, 6, 30, dtype=torch.float64)
+    logits, shifted = (v.square().sum(1) / 2 for v in (video, video + PENALTY_SHIFT * noise))
+    expected = (video * noise).sum(1) + PENALTY_SHIFT / 2 * noise.square().sum(1)
+    torch.testing.assert_close(approximate_gradient_penalty(logits, shifted), expected.square())

@@ -1,6 +1,6 @@
 """Run by torchrun: the gradients of both networks for one global batch, in float64, to a file.
 
-`gradients.py FILE`: tensors named `<micro-batches>/<penalty or plain>/<network>/<parameter>`.
+`gradients.py FILE`: tensors named `<micro-batches>/<kind of step>/<network>/<parameter>`.
 """
 
 import sys
@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from t2vgan.data.batch_plan import PENALTY_STRIDE
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
@@ -16,18 +17,24 @@ from t2vgan.gan.optimizer import NetworkOptimizer
 from tests.gan.test_adversarial import SPRITES, cut, make_batch, make_gan
 
 BATCH_SIZE = 16
-STEPS = {"penalty": 96, "plain": 97}  # of 100: late, when what is for variety counts too
+STEPS = {"penalty": 96, "plain": 97, "approximate": 96}
+"""Of 100: late, when what is for variety counts too."""
 
 
 def main() -> None:
     torch.set_default_dtype(torch.float64)  # DistributedDataParallel must see networks as they stay
     processes = DistributedContext(num_cpu_threads=1)
     share = BATCH_SIZE // processes.world_size
-    local = whole_batch().slice(slice(processes.rank * share, (processes.rank + 1) * share))
+    places = slice(processes.rank * share, (processes.rank + 1) * share)
     found = {}
     for num_micro_batches in (1, 2, 4):
         for name, step in STEPS.items():
-            gan = make_gan(processes, model=SPRITES)
+            is_approximate = name == "approximate"
+            if is_approximate and share // num_micro_batches % PENALTY_STRIDE:
+                continue
+            penalty = "approximate" if is_approximate else "exact"
+            gan = make_gan(processes, model=SPRITES, penalty=penalty)
+            local = whole_batch(noise=is_approximate).slice(places)
             parts = cut(local, share // num_micro_batches)
             assert len(parts) == num_micro_batches
             gradients = gradients_of(gan, parts, step)
@@ -37,8 +44,8 @@ def main() -> None:
     processes.shutdown()
 
 
-def whole_batch() -> MicroBatch:
-    parts = [make_batch(seed) for seed in range(2)]
+def whole_batch(*, noise: bool) -> MicroBatch:
+    parts = [make_batch(seed, noise=noise) for seed in range(2)]
     names = MicroBatch.__dataclass_fields__
     return MicroBatch(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
