@@ -92,10 +92,7 @@ def run(
     predicted = predict(measured[0]["gradient_bytes"], gpu_step_ms)
     print_table(
         ["predicted efficiency", *(f"{n} GPUs" for n in NUM_GPUS)],
-        [
-            [row["case"], *(f"{e[0]:.0%} - {e[1]:.0%}" for e in row["efficiency"])]
-            for row in predicted
-        ],
+        [[row["case"], *(f"{share:.0%}" for share in row["efficiency"])] for row in predicted],
     )
     record = {
         "load_average": os.getloadavg(),
@@ -150,17 +147,16 @@ def predict_here(description: dict[str, Any]) -> float:
 
 
 def predict(sizes: dict[str, float], gpu_step_ms: tuple[float, ...]) -> list[dict[str, Any]]:
-    """Predict bounds of efficiency per network and step time."""
+    """Predict efficiency per network and step time."""
     rows = []
     for name, network in NETWORKS.items():
         for milliseconds in gpu_step_ms:
             seconds = [step_seconds(sizes, n, network) for n in NUM_GPUS]
-            bounds = [efficiency(milliseconds / 1e3, each) for each in seconds]
             rows.append(
                 {
                     "case": f"{name}, {milliseconds:g} ms a step",
                     "communication_ms": [1e3 * each for each in seconds],
-                    "efficiency": [[bound.lowest, bound.highest] for bound in bounds],
+                    "efficiency": [efficiency(milliseconds / 1e3, each) for each in seconds],
                 }
             )
     return rows

@@ -91,7 +91,7 @@ def join_first(texts: Sequence[str]) -> str:
 # --- networks -------------------------------------------------------------------------------------
 
 
-def check_ddp_consistency(
+def check_network_consistency(
     context: DistributedContext, modules: Mapping[str, nn.Module], step: int
 ) -> None:
     """Compare every network's tensors over ranks (collective).

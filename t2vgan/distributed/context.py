@@ -6,18 +6,17 @@ rank must call them, in the same order.
 
 import socket
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, gather
-from torch import Tensor, nn
+from accelerate.utils import gather
+from torch import Tensor
 
 from t2vgan.distributed.deadline import Deadline, call_before
 from t2vgan.distributed.rendezvous import (
@@ -56,11 +55,6 @@ class DistributedContext:
         self.accelerator = Accelerator(
             cpu=device == "cpu",
             mixed_precision="no",  # precision is ours: choose_precision
-            kwargs_handlers=[
-                # Else buckets are arranged anew after each start's first step, and with them the
-                # order of sums over three or more ranks: a resumed run would end with other bits.
-                DistributedDataParallelKwargs(find_unused_parameters=True),
-            ],
         )
         self.device: torch.device = self.accelerator.device
         self.rank: int = self.accelerator.process_index
@@ -77,16 +71,6 @@ class DistributedContext:
             self.set_timeout(STARTUP_TIMEOUT.total_seconds())
         if self.device.type == "cpu":
             torch.set_num_threads(num_cpu_threads or num_cores)
-
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """Wrap a network in DistributedDataParallel, if there are other ranks."""
-        # Of parameters with a dimension of size 1, whose stride means nothing.
-        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-        return self.accelerator.prepare_model(network)
-
-    def accumulate(self, network: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
-        """Return a context that keeps gradients local until the last micro-batch."""
-        return nullcontext() if is_last else self.accelerator.no_sync(network)
 
     def gather_rows(self, local: Tensor) -> Tensor:
         """Gather all ranks' tensors (N, ...) in the order of ranks."""
@@ -105,6 +89,12 @@ class DistributedContext:
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over ranks."""
         return self.accelerator.reduce(values, reduction="mean")
+
+    def average_(self, values: Tensor) -> None:
+        """Replace values by their mean over ranks, in place (collective)."""
+        if self.is_distributed:
+            dist.all_reduce(values)
+            values /= self.world_size
 
     def broadcast(self, value: Any) -> Any:
         """Return the main rank's value on every rank."""

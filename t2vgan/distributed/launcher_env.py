@@ -13,7 +13,7 @@ from t2vgan.errors import UserError
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 LARGEST_PORT = 65_535
 OFF = ("", "0", "false", "f", "no", "n", "none", "off")
-WHOLE_NETWORKS = "every process trains whole networks, with DistributedDataParallel"
+WHOLE_NETWORKS = "every process trains whole networks"
 REFUSED = {
     "ACCELERATE_DYNAMO_BACKEND": "networks are not compiled",
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "use --train.micro-batch-size",

@@ -10,6 +10,7 @@ from t2vgan.config import ClipGanConfig, ModelConfig, TrainConfig
 from t2vgan.data.pixel_sums import PixelStatistics
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
+from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.gan.adversarial_losses import AdversarialLosses
 from t2vgan.gan.augmentation import Augmentation
 from t2vgan.gan.batch import MicroBatch
@@ -87,7 +88,7 @@ class AdversarialTraining:
         return NetworkOptimizer(
             name=name,
             network=network,
-            ddp=self.context.wrap(network),
+            gradients=FlatGradients(network.parameters(), self.context),
             optimizer=optimizer,
             grad_scaler=grad_scaler,
             gradient_clip=self.train.gradient_clip,
@@ -153,11 +154,11 @@ class AdversarialTraining:
     ) -> None:
         """Take one optimizer step on the loss's mean over the global batch."""
         means = []
-        for index, micro_batch in enumerate(batch, start=1):
-            with self.context.accumulate(side.ddp, is_last=index == len(batch)):
-                mean = nan_unless_finite(loss(micro_batch, schedule).mean()) / len(batch)
-                side.grad_scaler.scale(mean).backward()
+        for micro_batch in batch:
+            mean = nan_unless_finite(loss(micro_batch, schedule).mean()) / len(batch)
+            side.grad_scaler.scale(mean).backward()
             means.append(mean.detach())
+        side.gradients.average()
         norm = side.step(torch.stack(means).sum())
         self.metrics.add(f"gradient_norm/{side.name}", norm)
 

@@ -133,7 +133,7 @@ class AdversarialLosses:
         if has_mismatched:
             token_ids.append(batch.mismatched_ids)
             token_mask.append(batch.mismatched_mask)
-        logits, recovered = self.discriminator.ddp(
+        logits, recovered = self.discriminator.network(
             self.augment(torch.cat(videos), torch.cat(draws)),
             torch.cat(token_ids),
             torch.cat(token_mask),
@@ -153,7 +153,7 @@ class AdversarialLosses:
     def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
         """Return the generator's loss (B,), against real clips of the same prompts."""
         with self.autocast():
-            fake_video = self.generator.ddp(batch.generator_latents, *batch.conditions)
+            fake_video = self.generator.network(batch.generator_latents, *batch.conditions)
             fake_video = self.augment(fake_video, batch.augmentation)
             fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
         self.log_video_gradient(fake_video)

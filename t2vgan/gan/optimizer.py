@@ -7,18 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.errors import UserError
 
 
 @dataclass
 class NetworkOptimizer:
-    """A network with its DistributedDataParallel wrapper, optimizer and gradient scaler."""
+    """A network with its gradients, optimizer and gradient scaler."""
 
     name: str
     network: nn.Module
-    """The network itself: for the other network's update, and for saving."""
-    ddp: nn.Module
-    """The same network with gradients averaged over ranks: for its own update."""
+    gradients: FlatGradients
+    """Of the network, averaged over ranks after the last backward pass of an update."""
     optimizer: torch.optim.Adam
     grad_scaler: torch.amp.GradScaler
     """One per network: in float16 an overflow of one must not change the other's scale."""

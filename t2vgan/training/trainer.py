@@ -9,7 +9,7 @@ from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.config import Config
 from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
 from t2vgan.data.loader import BadSample, Batch, ClipLoader
-from t2vgan.distributed.consistency import check_ddp_consistency
+from t2vgan.distributed.consistency import check_network_consistency
 from t2vgan.distributed.context import DelayedAllReduce, DistributedContext, is_lost_connection
 from t2vgan.distributed.heartbeat import Heartbeat
 from t2vgan.distributed.stragglers import ForwardTimer, compare_ranks
@@ -175,7 +175,7 @@ class Trainer:
             status = [int(self.stop.is_set()), len(batch.bad_samples)]
             self.handle_rank_status(self.rank_status.all_reduce(status, batch.bad_samples))
             if is_due(step, config.check_ranks_every_steps):
-                check_ddp_consistency(self.context, self.gan.networks, step)
+                check_network_consistency(self.context, self.gan.networks, step)
         if is_due(step, config.log_every_steps) or self.is_complete:
             self.log_metrics()
         best = self.sample_and_evaluate(self.evaluator.find_pending(step))
@@ -245,7 +245,7 @@ class Trainer:
             self.check_nonfinite()
             if self.nonfinite.in_a_row and not is_final:
                 return
-            check_ddp_consistency(self.context, self.gan.networks, self.clock.step)
+            check_network_consistency(self.context, self.gan.networks, self.clock.step)
             if best is not None:
                 self.evaluator.set_best(best, self.clock.step)
             self.checkpoints.wait()

@@ -134,8 +134,8 @@ class Spy(nn.Module):
 def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
     gan, batch = make_gan(processes), make_batch()
     judge, draw = Spy(gan.discriminator.network), Spy(gan.generator.network)
-    gan.losses.discriminator = dataclasses.replace(gan.discriminator, network=judge, ddp=judge)
-    gan.losses.generator = dataclasses.replace(gan.generator, network=draw, ddp=draw)
+    gan.losses.discriminator = dataclasses.replace(gan.discriminator, network=judge)
+    gan.losses.generator = dataclasses.replace(gan.generator, network=draw)
 
     gan.losses.discriminator_loss(batch, gan.schedule(0))
     (latents, *conditions), (video, *judged) = draw.calls[0], judge.calls[0]
@@ -163,7 +163,7 @@ def test_both_updates_augment_a_generated_clip_as_the_real_one_beside_it(process
     draws = torch.from_numpy(draw_augmentation(seed=0, step=0, num_clips=B, share=1.0))
     batch = dataclasses.replace(batch, augmentation=draws)
     judge, draw = Spy(gan.discriminator.network), gan.generator.network
-    gan.losses.discriminator = dataclasses.replace(gan.discriminator, network=judge, ddp=judge)
+    gan.losses.discriminator = dataclasses.replace(gan.discriminator, network=judge)
     gan.losses.discriminator_loss(batch, gan.schedule(0))
     gan.losses.generator_loss(batch, gan.schedule(0))
     real = gan.losses.augment(batch.real_video, draws)

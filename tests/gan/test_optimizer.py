@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.gan.optimizer import NetworkOptimizer
 
 BETA2 = 0.8
@@ -20,7 +22,8 @@ def make_side(*, gradient_clip: float = 4.0, scale: float = 0.0) -> NetworkOptim
         network.parameters(), LEARNING_RATE, betas=(0.0, BETA2), fused=True
     )
     scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=bool(scale))
-    return NetworkOptimizer("side", network, network, optimizer, scaler, gradient_clip)
+    gradients = FlatGradients(network.parameters(), DistributedContext())
+    return NetworkOptimizer("side", network, gradients, optimizer, scaler, gradient_clip)
 
 
 def step(side: NetworkOptimizer, norm: float) -> float:

@@ -7,12 +7,11 @@ one process with plain networks, in float64, or the text of the error.
 import json
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
@@ -29,12 +28,6 @@ class OneProcess:
     """One process's view of itself: networks stay as they are."""
 
     device, is_distributed, world_size, rank, is_main = torch.device("cpu"), False, 1, 0, True
-
-    def wrap(self, network: nn.Module) -> nn.Module:
-        return network
-
-    def accumulate(self, network: nn.Module, *, is_last: bool):
-        return nullcontext()
 
 
 def shard(

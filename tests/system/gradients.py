@@ -1,6 +1,7 @@
 """Run by torchrun: the gradients of both networks for one global batch, in float64, to a file.
 
-`gradients.py FILE`: tensors named `<micro-batches>/<kind of step>/<network>/<parameter>`.
+`gradients.py FILE`: tensors named `<micro-batches>/<kind of step>/<network>/<parameter>`, and
+`lacking`: what becomes of a gradient that the last rank alone lacks, 3 on all others.
 """
 
 import sys
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from t2vgan.data.batch_plan import PENALTY_STRIDE
 from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.optimizer import NetworkOptimizer
@@ -22,7 +24,7 @@ STEPS = {"penalty": 96, "plain": 97, "approximate": 96}
 
 
 def main() -> None:
-    torch.set_default_dtype(torch.float64)  # DistributedDataParallel must see networks as they stay
+    torch.set_default_dtype(torch.float64)
     processes = DistributedContext(num_cpu_threads=1)
     share = BATCH_SIZE // processes.world_size
     places = slice(processes.rank * share, (processes.rank + 1) * share)
@@ -39,9 +41,18 @@ def main() -> None:
             assert len(parts) == num_micro_batches
             gradients = gradients_of(gan, parts, step)
             found |= {f"{num_micro_batches}/{name}/{key}": g for key, g in gradients.items()}
+    found["lacking"] = average_of_others(processes)
     if processes.is_main:
         save_file(found | {"world_size": torch.tensor(processes.world_size)}, sys.argv[1])
     processes.shutdown()
+
+
+def average_of_others(processes: DistributedContext) -> Tensor:
+    parameter = torch.nn.Parameter(torch.zeros(()))
+    if processes.rank < max(1, processes.world_size - 1):
+        parameter.grad = torch.full_like(parameter, 3.0)
+    FlatGradients([parameter], processes).average()
+    return parameter.grad
 
 
 def whole_batch(*, noise: bool) -> MicroBatch:

@@ -1,0 +1,82 @@
+"""Gradients side by side in one buffer; over real ranks in tests/system/test_kills.py."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from t2vgan.distributed.gradients import ALIGNMENT, FlatGradients
+
+
+class TwoRanks:
+    """Stands for two processes, of which the other has gradients of zero."""
+
+    def __init__(self, world_size: int = 2) -> None:
+        self.is_distributed = world_size > 1
+        self.sums: list[Tensor] = []
+
+    def average_(self, values: Tensor) -> None:
+        self.sums.append(values)
+        values /= 2
+
+
+def make_network() -> nn.Module:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 2, 1), nn.Linear(7, 7, bias=False))
+    return network.to(memory_format=torch.channels_last)
+
+
+def fill(network: nn.Module) -> list[Tensor]:
+    for parameter in network.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    return [parameter.grad for parameter in network.parameters()]
+
+
+def test_gradients_become_means_with_the_shape_and_strides_of_their_parameters():
+    network, ranks = make_network(), TwoRanks()
+    gradients = FlatGradients(network.parameters(), ranks)
+    expected = fill(network)
+    gradients.average()
+    for parameter, before in zip(network.parameters(), expected, strict=True):
+        assert torch.equal(parameter.grad, before / 2)
+        assert parameter.grad.stride() == parameter.stride()
+    (buffer,) = ranks.sums
+    assert buffer.is_contiguous()
+    assert buffer.abs().sum() == pytest.approx(sum(g.abs().sum().item() / 2 for g in expected))
+
+
+def test_every_gradient_is_in_the_same_buffer_each_time():
+    network, ranks = make_network(), TwoRanks()
+    gradients = FlatGradients(network.parameters(), ranks)
+    for _ in range(2):
+        fill(network)
+        gradients.average()
+    first, second = ranks.sums
+    assert first.data_ptr() == second.data_ptr()
+    for parameter in network.parameters():
+        offset = parameter.grad.data_ptr() - second.data_ptr()
+        assert 0 <= offset < second.nbytes
+        assert offset % (ALIGNMENT * second.element_size()) == 0
+
+
+def test_a_parameter_without_a_gradient_counts_as_zeros():
+    network, ranks = make_network(), TwoRanks()
+    gradients = FlatGradients(network.parameters(), ranks)
+    fill(network)
+    gradients.average()
+    *others, last = network.parameters()
+    before = fill(network)
+    last.grad = None
+    gradients.average()
+    assert torch.equal(last.grad, torch.zeros_like(last))
+    assert all(torch.equal(p.grad, g / 2) for p, g in zip(others, before, strict=False))
+
+
+def test_one_process_keeps_its_gradients_as_they_are():
+    network, ranks = make_network(), TwoRanks(world_size=1)
+    before = fill(network)
+    next(network.parameters()).grad = None
+    FlatGradients(network.parameters(), ranks).average()
+    first, *others = [parameter.grad for parameter in network.parameters()]
+    assert first is None
+    assert all(own is other for own, other in zip(others, before[1:], strict=True))
+    assert not ranks.sums
