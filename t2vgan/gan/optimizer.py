@@ -45,7 +45,7 @@ class NetworkOptimizer:
         is_scaled_up = self.grad_scaler.scale(torch.ones_like(loss)) > 1
         self.grad_scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         overflows = norm.isfinite().logical_not()
         self.nonfinite.append(overflows & ~is_scaled_up | ~loss.isfinite())
         if not self.grad_scaler.is_enabled():  # else it checks by itself, and adapts its scale
@@ -67,7 +67,9 @@ class NetworkOptimizer:
         (group,) = self.optimizer.param_groups
         states = self.optimizer.state
         seen = [states[parameter] for parameter in group["params"] if parameter in states]
-        squares = torch.nn.utils.get_total_norm([s["exp_avg_sq"] for s in seen], norm_type=1.0)
+        squares = torch.nn.utils.get_total_norm(
+            [s["exp_avg_sq"] for s in seen], norm_type=1.0, foreach=True
+        )
         return (squares / (1 - group["betas"][1] ** seen[0]["step"])).sqrt()
 
     def load_loss_scale(self, state: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -47,7 +48,7 @@ class OpCounter(TorchDispatchMode):
         super().__init__()
         self.ops: Counter[str] = Counter()
         """Number of calls by name."""
-        self.flops = 0
+        self.flops_by_dtype: Counter[torch.dtype] = Counter()
         """Floating-point operations of matrix products and convolutions, 2 per multiply-add."""
         self.bytes_moved = 0
         """Sizes of all inputs and outputs, as if no operation found its inputs in a cache."""
@@ -62,6 +63,11 @@ class OpCounter(TorchDispatchMode):
         """Number of kernels that they launch on CUDA, estimated by `LAUNCHES`."""
         return sum(LAUNCHES.get(name, 1) * number for name, number in self.ops.items())
 
+    @property
+    def flops(self) -> int:
+        """Number of floating-point operations."""
+        return self.flops_by_dtype.total()
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
@@ -69,8 +75,8 @@ class OpCounter(TorchDispatchMode):
         if func.is_view or name in WITHOUT_KERNEL:
             return out
         self.ops[name] += 1
-        if count := flop_registry.get(func.overloadpacket):
-            self.flops += count(*args, **kwargs, out_val=out)
-        tensors = (leaf for leaf in tree_iter((args, kwargs, out)) if isinstance(leaf, Tensor))
+        tensors = [leaf for leaf in tree_iter((args, kwargs, out)) if isinstance(leaf, Tensor)]
         self.bytes_moved += sum(tensor.nbytes for tensor in tensors)
+        if count := flop_registry.get(func.overloadpacket):
+            self.flops_by_dtype[tensors[0].dtype] += count(*args, **kwargs, out_val=out)
         return out

@@ -1,0 +1,150 @@
+"""Count what a training step costs, on fake tensors: nothing is computed."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from t2vgan.config import ModelConfig, TrainConfig
+from t2vgan.data.batch_plan import PENALTY_STRIDE
+from t2vgan.distributed.context import DistributedContext
+from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.schedules import has_penalty, noise_every_steps
+from t2vgan.models.layers import RGB
+from t2vgan.training.cost.op_counter import OpCounter
+from t2vgan.training.cost.peak_memory import PeakMemory, count_bytes
+from t2vgan.video import to_video
+
+
+@dataclass(frozen=True)
+class StepSizes:
+    """Sizes of one backward pass on one process."""
+
+    num_clips: int
+    height: int
+    width: int
+    vocabulary_size: int
+    num_tokens: int
+    """The most words that a prompt has."""
+    augments: bool = False
+    """Whether clips are augmented."""
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Operations, floating-point operations and bytes of one training step."""
+
+    ops: Counter[str]
+    """Calls by name."""
+    launches: int
+    """Kernels on CUDA, estimated."""
+    flops: Counter[torch.dtype]
+    """Of matrix products and convolutions, by the type they are computed in."""
+    bytes_moved: int
+    """Sizes of all operations' inputs and outputs."""
+    peak_bytes: int
+    """Of all tensors: networks, average, optimizers, batch, gradients, activations."""
+
+
+class LocalContext(DistributedContext):
+    """One process on a device of its own, without a process group."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.rank, self.world_size, self.is_main = 0, 1, True
+        self.cpu_group = None
+
+
+def estimate_step_costs(
+    model: ModelConfig, train: TrainConfig, sizes: StepSizes, precision: torch.dtype
+) -> dict[str, StepCost]:
+    """Count the cost of steps of one micro-batch, "plain" and "penalised".
+
+    A run without the penalty has no penalised step, one with it in every step no plain one.
+    Networks are built as they are, on the CPU; tensors of the steps have shapes and types, and no
+    values.
+    """
+    every = train.penalty_every_steps
+    steps = {"plain": 1} if every != 1 else {}
+    steps |= {"penalised": every} if every else {}
+    device = torch.device("cpu")
+    gan = build_training(model, train, sizes, device)
+    gan.precision = gan.losses.precision = precision
+    costs = {}
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        convert_to_fake(gan, mode)
+        gan.train_step([build_batch(gan, sizes, 1)], 1)  # makes the optimizers' state
+        for name, step in steps.items():
+            batch = build_batch(gan, sizes, step)
+            with OpCounter() as counter, PeakMemory() as memory:
+                gan.train_step([batch], step)
+            costs[name] = StepCost(
+                ops=counter.ops,
+                launches=counter.launches,
+                flops=counter.flops_by_dtype,
+                bytes_moved=counter.bytes_moved,
+                peak_bytes=count_bytes([list_state(gan), vars(batch)]) + memory.peak,
+            )
+    return costs
+
+
+def build_training(
+    model: ModelConfig, train: TrainConfig, sizes: StepSizes, device: torch.device
+) -> AdversarialTraining:
+    """Build both networks and their optimizers for one process."""
+    return AdversarialTraining(
+        model,
+        train,
+        LocalContext(device),
+        height=sizes.height,
+        width=sizes.width,
+        vocabulary_size=sizes.vocabulary_size,
+    )
+
+
+def build_batch(gan: AdversarialTraining, sizes: StepSizes, step: int) -> MicroBatch:
+    """Build a micro-batch with the shapes of a step."""
+    device, num_clips = gan.context.device, sizes.num_clips
+    num_frames = gan.train.frames_per_clip
+    frames = torch.zeros(num_clips, num_frames, sizes.height, sizes.width, RGB, dtype=torch.uint8)
+    token_ids = torch.ones(num_clips, sizes.num_tokens, dtype=torch.int64)
+    video = to_video(frames)
+    latents = torch.zeros(num_clips, *gan.latent_shape)
+    has_noise = has_penalty(step, noise_every_steps(gan.train))
+    num_moved = len(range(0, num_clips, PENALTY_STRIDE)) if has_noise else 0
+    tensors = {
+        "real_video": video,
+        "token_ids": token_ids,
+        "token_mask": token_ids > 0,
+        "mismatched_ids": token_ids.clone(),
+        "mismatched_mask": token_ids > 0,
+        "times": torch.zeros(num_clips, num_frames),
+        "discriminator_latents": latents,
+        "generator_latents": latents.clone(),
+        "augmentation": torch.zeros(num_clips, 6 if sizes.augments else 0),
+        "penalty_noise": torch.zeros(num_moved, 2, *video.shape[1:]),
+    }
+    return MicroBatch(**{name: tensor.to(device) for name, tensor in tensors.items()})
+
+
+def convert_to_fake(gan: AdversarialTraining, mode: FakeTensorMode) -> None:
+    """Replace the networks' parameters and buffers by fake tensors."""
+    for network in gan.networks.values():
+        for module in network.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                fake = mode.from_tensor(parameter.detach())
+                setattr(module, name, nn.Parameter(fake, parameter.requires_grad))
+            for name, buffer in list(module.named_buffers(recurse=False)):
+                setattr(module, name, mode.from_tensor(buffer))
+    for side in gan.optimizers.values():
+        (group,) = side.optimizer.param_groups
+        group["params"] = list(side.network.parameters())
+
+
+def list_state(gan: AdversarialTraining) -> list[object]:
+    """Return all tensors that live from step to step."""
+    networks = [[*network.parameters(), *network.buffers()] for network in gan.networks.values()]
+    return [networks, [list(side.optimizer.state.values()) for side in gan.optimizers.values()]]
