@@ -1,9 +1,10 @@
-"""Write the goldens anew: `python -m tests.golden.record [training] [curve] [shards] [videos]`.
+"""Write the goldens anew: `python -m tests.golden.record [NAME ...]`.
 
-They say what the project computed on the day they were made, so a commit that changes one must say
-in its message what changed and why. Without arguments all four are written. A fifth, `format_1`,
-writes the data set and the interrupted run in today's formats; it was used once, and again would
-defeat its purpose: later versions must read what an earlier one wrote.
+Names are training, curve, shards, videos and operations; without any, all five are written. They
+say what the project computed on the day they were made, so a commit that changes one must say in
+its message what changed and why. A sixth, `format_1`, writes the data set and the interrupted run
+in today's formats; it was used once, and again would defeat its purpose: later versions must read
+what an earlier one wrote.
 """
 
 import json
@@ -43,6 +44,7 @@ from tests.golden.outcomes import (
     shard_content,
     write_json,
 )
+from tests.support.preset_steps import count_operations
 
 STORED_VIDEOS = HERE / "videos"
 OF_A_RUN = ("config.json", "run.json", "metrics.jsonl", "weights.safetensors", "checkpoints")
@@ -107,6 +109,11 @@ def record_videos(made: Json, folder: Path) -> None:
     write_json(golden_file("videos"), {"made_with": made, "frames": frames, "files": files})
 
 
+def record_operations(made: Json, folder: Path) -> None:
+    """Count the operations of each preset's steps."""
+    write_json(golden_file("operations"), {"made_with": made, "presets": count_operations()})
+
+
 def record_format_1(folder: Path) -> None:
     """Store a data set, and a run on it that was killed, without this machine's paths and names."""
     shutil.rmtree(DATA_FORMAT_1, ignore_errors=True)
@@ -135,12 +142,13 @@ def only_whole(folder: str, names: list[str]) -> list[str]:
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["training", "curve", "shards", "videos"]
+    wanted = sys.argv[1:] or ["training", "curve", "shards", "videos", "operations"]
     records = {
         "training": record_training,
         "curve": record_curve,
         "shards": record_shards,
         "videos": record_videos,
+        "operations": record_operations,
     }
     if unknown := set(wanted) - {*records, "format_1"}:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}\n\n{__doc__}")

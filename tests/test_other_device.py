@@ -1,0 +1,119 @@
+"""The training step on a device that is not the CPU, without one: meta tensors.
+
+A step that reads a value waits for the GPU, and one that makes a tensor on the CPU copies it. Meta
+tensors have shapes and types only, so both fail.
+"""
+
+import warnings
+
+import pytest
+import torch
+
+from t2vgan.gan.metrics import MetricAccumulator
+from t2vgan.gan.optimizer import NetworkOptimizer
+from t2vgan.models import motion, sprites
+from t2vgan.presets import PRESETS
+from tests.golden.record import load_golden
+from tests.support.preset_steps import OtherDeviceError, count_operations, train_on_meta
+
+STEP = NetworkOptimizer.step
+OTHER_TORCH = 1.1  # growth that another version of torch may bring
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_steps_neither_leave_the_device_nor_read_a_value(preset):
+    train_on_meta(preset)
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "notebook"])
+def test_nor_do_they_with_the_approximate_penalty(preset):
+    train_on_meta(preset, penalty="approximate")
+
+
+# --- each fault, planted --------------------------------------------------------------------------
+
+
+def make_on_cpu(self, name, values, counts=None):
+    self.totals[name] = torch.stack([values.detach().mean(), torch.ones(())])
+
+
+def read_item(self, loss):
+    if loss.item() > 0:
+        loss = loss * 1
+    return STEP(self, loss)
+
+
+def branch_on_tensor(self, loss):
+    if loss.isfinite():
+        loss = loss * 1
+    return STEP(self, loss)
+
+
+def index_by_mask(self, loss):
+    norms = torch.stack([p.grad.norm() for p in self.network.parameters() if p.grad is not None])
+    return STEP(self, loss + norms[norms > 0].sum() * 0)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "fault", "error"),
+    [
+        (MetricAccumulator, "add", make_on_cpu, OtherDeviceError),
+        (NetworkOptimizer, "step", read_item, RuntimeError),
+        (NetworkOptimizer, "step", branch_on_tensor, RuntimeError),
+        (NetworkOptimizer, "step", index_by_mask, NotImplementedError),
+    ],
+)
+def test_a_planted_fault_is_found(monkeypatch, owner, name, fault, error):
+    monkeypatch.setattr(owner, name, fault)
+    with pytest.raises(error, match=r"CPU|[Mm]eta"):
+        train_on_meta("quickstart")
+
+
+def test_a_table_made_on_the_cpu_is_found(monkeypatch):
+    def cell_centres(length, device):
+        return (torch.arange(length) + 0.5) / length * 2 - 1
+
+    monkeypatch.setattr(sprites, "cell_centres", cell_centres)
+    with pytest.raises((OtherDeviceError, RuntimeError), match=r"cpu|CPU"):
+        train_on_meta("shapes-cpu")
+
+
+def test_a_constant_copied_from_the_cpu_is_found(monkeypatch):
+    """A number as a tensor: `.to(device)` of it waits, where an argument would not."""
+    correlate = motion.correlate
+
+    def scaled(first, second, reach):
+        return torch.tensor(1.0).to(first.device) * correlate(first, second, reach)
+
+    monkeypatch.setattr(motion, "correlate", scaled)
+    with pytest.raises(OtherDeviceError, match="CPU"):
+        train_on_meta("video-small")
+
+
+# --- the number of operations ---------------------------------------------------------------------
+
+
+class FewerOperationsWarning(UserWarning):
+    """A step has become cheaper than its golden: write it anew."""
+
+
+def test_steps_have_no_more_operations_than_their_golden():
+    golden, found = load_golden("operations"), count_operations()
+    same_torch = golden["made_with"]["versions"]["torch"] == torch.__version__.partition("+")[0]
+    allowed = 1.0 if same_torch else OTHER_TORCH
+    more, fewer = [], []
+    assert golden["presets"].keys() == found.keys()
+    for preset, kinds in golden["presets"].items():
+        assert kinds.keys() == found[preset].keys()
+        for kind, counts in kinds.items():
+            for unit, number in counts.items():
+                now = found[preset][kind][unit]
+                line = f"{preset}, {kind} step: {now} {unit} instead of {number}"
+                if now > allowed * number:
+                    more.append(line)
+                elif now < number:
+                    fewer.append(line)
+    assert not more, "\n".join(["On a GPU each is a launch.", *more])
+    if fewer and same_torch:
+        lines = [*fewer, "python -m tests.golden.record operations, and commit the file"]
+        warnings.warn("\n".join(lines), FewerOperationsWarning, stacklevel=1)
