@@ -4,7 +4,8 @@
 # make test         the tests that take minutes; make test-system: whole commands, longer
 # make check        formatting, lint, types
 # make docs         the documentation as a site, in build/site, with every link checked
-# make gpu-check    GPU tests, benchmarks and a real training run on the GPU that is here
+# make gpu-check PART=1   (then PART=2) tests, step profiles and training on the GPU that is here
+# make gpu-wheels   packages to carry to a machine with a GPU and without a network
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,10 +19,11 @@ NUM_CLIPS ?= 10000
 SHOW ?= circle-moving-up-right
 NUM_EVALUATED ?= 1900
 TRAIN_OPTIONS ?=
+PART ?= 1
 # OpenMP pools of several processes fight over the cores: one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: quickstart shapes video-demo test test-system check format docs gpu-check
+.PHONY: quickstart shapes video-demo test test-system check format docs gpu-check gpu-wheels
 
 quickstart: $(VENV)/.installed
 	$(BIN)/python -m data_tools.build_shards $(SCENE) --out $(DATA) --num-clips $(NUM_CLIPS) $(BUILD_OPTIONS)
@@ -78,7 +80,10 @@ docs: $(VENV)/.installed-dev
 	@echo "Open   build/site/index.html; to search it, serve it: $(BIN)/python -m http.server -d build/site -b 127.0.0.1"
 
 gpu-check: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.gpu_check
+	$(BIN)/python -m benchmarks.gpu_check --part $(PART)
+
+gpu-wheels: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.gpu_check.wheels
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -5,18 +5,15 @@
 during training. Time is training time: sampling, evaluating and saving are excluded.
 """
 
-import json
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import benchmark, run_python
+from benchmarks.measure import benchmark
 from benchmarks.record import print_table, write_record
-
-TARGETS = (0.90, 0.95, 0.99)
+from benchmarks.training_run import TARGETS, train
 
 
 def run(
@@ -24,27 +21,55 @@ def run(
     data: Path = Path("data/circles"),
     out: Path = Path("runs/benchmark"),
     options: str = "",
+    stop_at: float = 0.0,
+    max_seconds: float = 0.0,
 ) -> int:
-    """Train the quickstart once per seed; print and record after each.
+    """Train the quickstart once per seed; print and record after each evaluation.
 
     Args:
         seeds: Seeds of the runs.
         data: Shards of the circles scene.
         out: Folder of the run folders.
         options: Further options of train.py, as in --options="--train.num-steps 100".
+        stop_at: Stop a run once both accuracies reached this share; 0: train to the end.
+        max_seconds: Stop a run after so many seconds; 0: train to the end.
     """
-    results = {}
+    results: dict[int, dict[str, Any]] = {}
+
+    def record(seed: int, result: dict[str, Any]) -> Path:
+        results[seed] = result
+        device = "cpu" if result["device"].startswith("cpu") else "cuda"
+        content = {"headline": format_headline(result), "options": options, "seeds": results}
+        return write_record("quickstart", content, device=device)
+
     for seed in seeds:
         try:
-            results[seed] = train(seed, data, out / f"seed-{seed}", shlex.split(options))
+            result = train(
+                "quickstart",
+                seed,
+                data,
+                out / f"seed-{seed}",
+                shlex.split(options),
+                stop_at=stop_at,
+                max_seconds=max_seconds,
+                on_evaluation=lambda result, seed=seed: record(seed, result),
+            )
         except subprocess.CalledProcessError as error:
             print(f"seed {seed} failed: {error}", file=sys.stderr)
             continue
+        path = record(seed, result)
         print_results(results)
-        device = "cpu" if results[seed]["device"].startswith("cpu") else "cuda"
-        record = {"options": options, "seeds": results}
-        print(f"wrote {write_record('quickstart', record, device=device)}")
+        print(f"wrote {path}")
     return 0 if len(results) == len(seeds) else 1
+
+
+def format_headline(result: dict[str, Any]) -> str:
+    """Format the training times to 95 and 97 %."""
+    times = {target: result["seconds_to"][target] for target in ("0.95", "0.97")}
+    return ", ".join(
+        f"{float(target):.0%} after {f'{seconds:.0f} s' if seconds else '-'}"
+        for target, seconds in times.items()
+    )
 
 
 def print_results(results: dict[int, dict[str, Any]]) -> None:
@@ -55,44 +80,16 @@ def print_results(results: dict[int, dict[str, Any]]) -> None:
             [
                 seed,
                 *(round(s) if s is not None else "never" for s in result["seconds_to"].values()),
-                f"{result['last']['accuracy']:.1%}",
-                f"{result['last']['accuracy_held_out']:.1%}",
+                *(
+                    f"{result['last'][name]:.1%}" if result["last"] else "-"
+                    for name in ("accuracy", "accuracy_held_out")
+                ),
                 round(result["training_seconds"]),
                 f"{result['peak_memory_gb']:.2f}",
             ]
             for seed, result in results.items()
         ],
     )
-
-
-def train(
-    seed: int, data: Path, run_dir: Path, options: list[str], *, preset: str = "quickstart"
-) -> dict[str, Any]:
-    """Train one seed from its start; return its logged results."""
-    shutil.rmtree(run_dir, ignore_errors=True)
-    files = ("--data.path", data, "--run-dir", run_dir)
-    run_python("train.py", preset, *files, "--train.seed", seed, *options)
-    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    readings = [record for record in records if record["kind"] == "evaluation"]
-    lines = [record for record in records if record["kind"] == "train"]
-    names = ("step", "seconds", "accuracy", "accuracy_held_out", "one_object", "diversity")
-    return {
-        "device": json.loads((run_dir / "run.json").read_text())["device"],
-        "seconds_to": {str(target): seconds_to(target, readings) for target in TARGETS},
-        "last": {name: readings[-1][name] for name in names},
-        "training_seconds": lines[-1]["seconds"],
-        "clips_seen": lines[-1]["clips_seen"],
-        "peak_memory_gb": max(line["memory_gb"] for line in lines),
-        "curve": [{name: reading[name] for name in names} for reading in readings],
-    }
-
-
-def seconds_to(target: float, readings: list[dict[str, Any]]) -> float | None:
-    """Return when training and held-out prompts were first both at the target."""
-    for reading in readings:
-        if min(reading["accuracy"], reading["accuracy_held_out"]) >= target:
-            return reading["seconds"]
-    return None
 
 
 if __name__ == "__main__":

@@ -14,26 +14,40 @@ from typing import Any
 from t2vgan.utils.environment import git_commit
 from t2vgan.utils.files import atomic_write_bytes
 
-RESULTS_FOLDER = Path(os.environ.get("BENCHMARK_RESULTS", Path(__file__).parent / "results"))
+RESULTS_FOLDER = Path(__file__).parent / "results"
 PACKAGES = (
     "torch", "numpy", "opencv-python-headless", "pillow", "av", "webdataset", "accelerate",
     "litdata", "mosaicml-streaming", "onnxruntime",
 )  # fmt: skip
 
 
+def results_folder() -> Path:
+    """Return where records go: benchmarks/results, or $BENCHMARK_RESULTS."""
+    return Path(os.environ.get("BENCHMARK_RESULTS", RESULTS_FOLDER))
+
+
 def write_record(name: str, content: Mapping[str, Any], *, device: str = "cpu") -> Path:
-    """Write results/<date>-<name>-<device>.json: the content, the machine and the commit."""
+    """Write results/<date>-<name>-<device>.json: the content, the machine and the commit.
+
+    $BENCHMARK_REHEARSAL marks the records of a rehearsal, whose figures mean nothing.
+    """
     record = {
         "benchmark": name,
         "device": device,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": git_commit(),
         "machine": describe_machine(),
+        **({"rehearsal": True} if "BENCHMARK_REHEARSAL" in os.environ else {}),
         **content,
     }
-    path = RESULTS_FOLDER / f"{record['time'][:10]}-{name}-{device}.json"
+    path = results_folder() / f"{record['time'][:10]}-{name}-{device}.json"
     atomic_write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
     return path
+
+
+def find_record(name: str) -> Path | None:
+    """Return the newest record of a benchmark, if there is one."""
+    return max(results_folder().glob(f"*-*-*-{name}-*.json"), default=None)
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import benchmark, run_python
-from benchmarks.quickstart import TARGETS, train
 from benchmarks.record import print_table, write_record
+from benchmarks.training_run import TARGETS, train
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
         num_clips: Clips that the evaluation draws.
         options: Further options of train.py.
     """
-    result = train(seed, data, out, shlex.split(options), preset=preset)
+    result = train(preset, seed, data, out, shlex.split(options))
     evaluation = evaluate(out, data, num_clips)
     scores = evaluation["generated"]
     print_table(
@@ -51,11 +51,11 @@ def run(
     return 0
 
 
-def evaluate(run_dir: Path, data: Path, num_clips: int) -> dict[str, Any]:
+def evaluate(run_dir: Path, data: Path, num_clips: int, *options: object) -> dict[str, Any]:
     """Score a run's weights; return its evaluation.json."""
     file = run_dir / "evaluation.json"
     files = ("--weights", run_dir, "--data", data, "--out", file)
-    run_python("-m", "t2vgan.evaluation", *files, "--num-clips", num_clips)
+    run_python("-m", "t2vgan.evaluation", *files, "--num-clips", num_clips, *options)
     return json.loads(file.read_text())
 
 

@@ -214,7 +214,7 @@ def test_no_name_makes_a_person_of_a_program():
     wrong = [
         f"{path}: {name}"
         for path, tree in sources(
-            "*.py", "t2vgan/**/*.py", "data_tools/**/*.py", "tests/**/*.py", "benchmarks/*.py"
+            "*.py", "t2vgan/**/*.py", "data_tools/**/*.py", "tests/**/*.py", "benchmarks/**/*.py"
         )
         for name in defined_names(tree)
         if name == "word"
@@ -225,7 +225,7 @@ def test_no_name_makes_a_person_of_a_program():
 
 def test_docstrings_begin_with_one_short_line():
     wrong = []
-    for path, tree in sources("*.py", "t2vgan/**/*.py", "data_tools/**/*.py", "benchmarks/*.py"):
+    for path, tree in sources("*.py", "t2vgan/**/*.py", "data_tools/**/*.py", "benchmarks/**/*.py"):
         assert ast.get_docstring(tree), f"{path} has no docstring"
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):

@@ -1,4 +1,7 @@
-"""What only a GPU can show: mixed precision on its own kernels, and equality with the CPU."""
+"""What only a GPU can show: mixed precision, equality with the CPU, and steps without a sync."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -6,8 +9,12 @@ import torch
 from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
+from t2vgan.export import trace
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
+from t2vgan.pipeline import TextToVideo
+from t2vgan.presets import PRESETS
+from t2vgan.training.cost.step_cost import StepSizes, build_batch, build_training
 
 pytestmark = pytest.mark.gpu
 
@@ -100,3 +107,45 @@ def test_auto_is_bfloat16_where_the_gpu_computes_it():
         torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     )
     assert choose_precision("auto", torch.device("cuda")) == expected
+
+
+@contextmanager
+def no_sync() -> Iterator[None]:
+    """Let whatever waits for the GPU raise."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("preset", ["quickstart", "shapes", "video", "notebook"])
+def test_a_step_never_waits_for_the_gpu(preset):
+    config = PRESETS[preset]
+    sizes = StepSizes(num_clips=8, height=64, width=64, vocabulary_size=30, num_tokens=6)
+    gan = build_training(config.model, config.train, sizes, torch.device("cuda"))
+    every = config.train.penalty_every_steps or 1
+    steps = [0, 1, 2, every]  # those from 2 on are watched: the first ones make Adam's state
+    batches = {step: [build_batch(gan, sizes, step)] for step in steps}
+    for step in steps[:2]:
+        gan.train_step(batches[step], step)
+    with no_sync():
+        for step in steps[2:]:
+            gan.train_step(batches[step], step)
+    gan.metrics.reduce()
+
+
+def test_what_waits_for_the_gpu_is_found():
+    value = torch.ones(2, device="cuda")
+    with no_sync(), pytest.raises(RuntimeError, match="synchroniz"):
+        value[0].item()
+    with no_sync(), pytest.raises(RuntimeError, match="synchroniz"):
+        value[value > 0]
+
+
+def test_a_generator_on_a_gpu_is_exported_as_one_on_the_cpu():
+    pipeline = TextToVideo.from_pretrained("circles", device="cuda")
+    tensors = trace(pipeline).program.state_dict.values()
+    assert {tensor.device.type for tensor in tensors} == {"cpu"}
+    assert pipeline.device.type == "cuda"

@@ -69,8 +69,7 @@ class DistributedContext:
                     deadline, lambda: dist.new_group(backend="gloo", timeout=timeout)
                 )
             self.set_timeout(STARTUP_TIMEOUT.total_seconds())
-        if self.device.type == "cpu":
-            torch.set_num_threads(num_cpu_threads or num_cores)
+        torch.set_num_threads(num_cpu_threads or num_cores)  # beside a GPU, of the meters
 
     def gather_rows(self, local: Tensor) -> Tensor:
         """Gather all ranks' tensors (N, ...) in the order of ranks."""

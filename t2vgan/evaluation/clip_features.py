@@ -65,7 +65,7 @@ class ClipAnalyzer:
             frames, reports = read(indices)
             return self.analyze_frames(frames), reports
 
-        parts = map_over_ranks(self.context, self.device, num_clips, analyze_chunk, label=label)
+        parts = map_over_ranks(self.context, num_clips, analyze_chunk, label=label)
         features = concat_features([features for features, _ in parts])
         return features, [report for _, reports in parts for report in reports]
 

@@ -144,9 +144,7 @@ def measure_between(
         paths = np.full(len(frames), np.nan) if track is None else path_speed_variation(track)
         return measure_motion(frames, SMALLEST_SPEED / FINENESS)[:, 1], paths
 
-    parts = map_over_ranks(
-        analyzer.context, analyzer.device, len(clips), measure, label="clips between frames"
-    )
+    parts = map_over_ranks(analyzer.context, len(clips), measure, label="clips between frames")
     pixels, paths = (np.concatenate(part) for part in zip(*parts, strict=True))
     found = {
         "speed_variation_between": mean_if_any(pixels),

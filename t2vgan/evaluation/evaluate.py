@@ -162,7 +162,7 @@ def _measure(
         if isinstance(source, GeneratedClips):
             numbers = measure_between(numbers, source, usable[:CLIPS_BETWEEN], analyzer)
     thumbnails = features.thumbnails[is_readable], real_features.thumbnails
-    copies = find_near_copies(*thumbnails, real, analyzer.context, analyzer.device)
+    copies = find_near_copies(*thumbnails, real, analyzer.context)
     sheet, problems = (
         (None, [])
         if sheet_file is None

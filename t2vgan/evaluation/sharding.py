@@ -19,7 +19,6 @@ T = TypeVar("T")
 
 def map_over_ranks(
     context: DistributedContext,
-    device: torch.device,
     num_clips: int,
     function: Callable[[Sequence[int]], T],
     *,
@@ -27,7 +26,8 @@ def map_over_ranks(
 ) -> list[T]:
     """Return `function` of clips 0..63, 64..127, ... on every rank (collective).
 
-    Rank r of R computes every R-th chunk.
+    Rank r of R computes every R-th chunk, in as many threads as PyTorch has: meters run on the CPU
+    wherever clips are drawn.
 
     Raises:
         UserError: there was a UserError or an OSError on any rank; raised on all of them.
@@ -38,7 +38,7 @@ def map_over_ranks(
     problem = ""
     try:
         own_chunks = chunks[context.rank :: context.world_size]
-        own = _map_chunks(own_chunks, function, device, label, context)
+        own = _map_chunks(own_chunks, function, label, context)
     except (UserError, OSError) as error:
         problem = format_error(error)
     gathered = context.gather_objects((own, problem))
@@ -51,7 +51,6 @@ def map_over_ranks(
 def _map_chunks(
     chunks: Sequence[range],
     function: Callable[[Sequence[int]], T],
-    device: torch.device,
     label: str,
     context: DistributedContext,
 ) -> list[T]:
@@ -59,7 +58,7 @@ def _map_chunks(
     total = sum(map(len, chunks))
     hidden = not context.is_main
     with (
-        one_worker_per_thread(device) as workers,
+        one_worker_per_thread(torch.device("cpu")) as workers,
         tqdm(total=total, desc=label, unit="clip", delay=SLOW_SECONDS, disable=hidden) as progress,
     ):
         try:

@@ -1,5 +1,6 @@
 """Trace a generator and its text encoder as one described graph."""
 
+import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -68,7 +69,8 @@ def trace(pipeline: TextToVideo) -> Graph:
         name: {axis: AXES[size] for axis, size in enumerate(shape) if isinstance(size, str)}
         for name, shape in shapes.items()
     }
-    module = PromptsToVideo(pipeline.generator, pipeline.info.num_frames).eval()
+    generator = copy.deepcopy(pipeline.generator).cpu()  # the program belongs to no device
+    module = PromptsToVideo(generator, pipeline.info.num_frames).eval()
     with torch.no_grad():
         program = torch.export.export(module, (), examples, dynamic_shapes=free_axes)
     return Graph(without_origin(program), description)

@@ -7,7 +7,6 @@ Clips are compared as thumbnails. How close is too close follows from the data: 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.evaluation.real_clips import RealClips
@@ -81,7 +80,6 @@ def find_near_copies(
     real: np.ndarray,
     real_clips: RealClips,
     context: DistributedContext,
-    device: torch.device,
 ) -> NearCopies | None:
     """Search the training clips for those that generated clips copy (collective).
 
@@ -97,7 +95,7 @@ def find_near_copies(
         pool = make_thumbnails(training.read(indices)[0])
         return nearest_distances(generated, pool), nearest_distances(real, pool, own - indices[0])
 
-    parts = map_over_ranks(context, device, training.num_clips, search, label="training clips")
+    parts = map_over_ranks(context, training.num_clips, search, label="training clips")
     from_generated, from_real = (np.min(part, axis=0) for part in zip(*parts, strict=True))
     return compute_near_copies(from_generated, from_real, training.num_clips)
 

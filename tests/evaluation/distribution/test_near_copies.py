@@ -39,16 +39,14 @@ def test_planted_copies_are_found_and_new_clips_are_not(data):
     planted = frames[-NUM_PLANTED:].astype(int) + rng.integers(-3, 4, (NUM_PLANTED, 10, 32, 48, 3))
     generated = np.concatenate([new, planted.clip(0, 255).astype(np.uint8)])
     context = DistributedContext(num_cpu_threads=1)
-    copies = find_near_copies(
-        make_thumbnails(generated), make_thumbnails(frames), real, context, context.device
-    )
+    copies = find_near_copies(make_thumbnails(generated), make_thumbnails(frames), real, context)
     assert copies.num_training_clips == NUM_TRAINING
     assert copies.share_of_real == pytest.approx(0.01, abs=0.006)
     share_planted = NUM_PLANTED / (NUM_NEW + NUM_PLANTED)
     assert share_planted <= copies.share <= share_planted + 0.05
     assert copies.share_interval[0] < copies.share < copies.share_interval[1]
     few = make_thumbnails(frames[:99])
-    assert find_near_copies(few, few, real, context, context.device) is None
+    assert find_near_copies(few, few, real, context) is None
 
 
 def test_every_part_of_a_mixture_gives_its_share_of_real_clips(data, tmp_path):

@@ -1,0 +1,1 @@
+"""Check training on a GPU in two commands of minutes."""

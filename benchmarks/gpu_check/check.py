@@ -1,0 +1,65 @@
+"""Run the items of a part, and record how each ended."""
+
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.gpu_check.items import Plan
+from benchmarks.gpu_check.runner import Outcome, run_items
+from benchmarks.record import print_table, write_record
+from t2vgan.errors import UserError
+
+
+def run(
+    part: Literal[1, 2],
+    out: Path | None = None,
+    folder: Path = Path("runs/gpu-check"),
+    actions_data: Path | None = None,
+    rehearse: bool = False,
+) -> int:
+    """Check the GPU; return 1 if an item was not done.
+
+    Part 1, five minutes: tests, step profiles, the quickstart, a resumed run. Part 2, eight
+    minutes: Moving Shapes from nothing.
+
+    Args:
+        part: 1 or 2.
+        out: Where the records go, at most eight files; benchmarks/results without it.
+        folder: Where data and runs go; emptied of those of the same part first.
+        actions_data: Shards of the scene actions; trained on in part 2.
+        rehearse: Run everything with the least work, also on a CPU, within three times the limits;
+            the records are marked, and without `out` they are dropped.
+    """
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu" and not rehearse:
+        raise UserError("the check needs a CUDA device; torch sees none (--rehearse does without)")
+    folder = folder.absolute() / f"part-{part}"
+    shutil.rmtree(folder, ignore_errors=True)
+    plan = Plan(folder, actions_data and actions_data.absolute(), rehearse)
+    items = plan.items(part)
+    outcomes: list[Outcome] = []
+    os.environ["BENCHMARK_CHECK"] = datetime.now(UTC).isoformat()
+    with ExitStack() as stack:
+        if rehearse:
+            os.environ["BENCHMARK_REHEARSAL"] = "1"
+            out = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if out:
+            os.environ["BENCHMARK_RESULTS"] = str(out.absolute())
+        for outcome in run_items(items, plan.part_seconds(part)):
+            outcomes.append(outcome)
+            print(f"{outcome.item}: {outcome.state}, {outcome.seconds:.0f} s  {outcome.headline}")
+            record = {"items": list(map(asdict, outcomes)), "num_items": len(items)}
+            path = write_record(f"gpu_check_part_{part}", record, device=device)
+    print_table(
+        ["item", "state", "s", "result"],
+        [[o.item, o.state, f"{o.seconds:.0f}", o.headline] for o in outcomes],
+    )
+    print(f"wrote {path}")
+    return 0 if all(outcome.state == "done" for outcome in outcomes) else 1

@@ -1,0 +1,160 @@
+"""Profile a preset's training steps, run in several ways."""
+
+import json
+import os
+import tempfile
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.gpu_check.environment import measure_ceilings
+from benchmarks.gpu_check.kernels import trace_kernels
+from benchmarks.gpu_check.steps import StepRunner, read_config, running_steps
+from benchmarks.measure import benchmark
+from benchmarks.record import find_record, print_table, write_record
+from t2vgan.distributed.device import peak_memory_gb
+from t2vgan.training.cost.op_counter import OpCounter
+from t2vgan.utils.console import format_error
+
+MAX_SINGLE_STEPS = 5  # steps of each kind, at most
+KINDS = {"plain", "penalised"}
+EAGER = "eager"
+WAYS = {EAGER: ""}
+"""Name -> options of train.py."""
+
+
+def run(preset: str, data: Path, num_steps: int = 96, options: str = "") -> int:
+    """Profile one preset; add it to the record after each way.
+
+    Args:
+        preset: Of train.py.
+        data: Shards that its steps read.
+        num_steps: Successive steps that are timed together.
+        options: Further options of train.py.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found: dict[str, Any] = {"ceilings": measure_ceilings(device), "ways": {}}
+    for name, way in WAYS.items():
+        try:
+            found["ways"][name] = profile(preset, data, f"{options} {way}", num_steps, name)
+        except Exception as error:  # a way that fails costs the others nothing
+            traceback.print_exc()
+            found["ways"][name] = {"error": format_error(error)}
+        finish(found)
+        print(f"wrote {write(preset, found, device.type)}", flush=True)
+    print_ways(preset, found["ways"])
+    return int(any("error" in way for way in found["ways"].values()))
+
+
+def profile(preset: str, data: Path, options: str, num_steps: int, way: str) -> dict[str, Any]:
+    """Time and count the steps of one way."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = read_config(preset, data, Path(folder) / "run", options)
+        with running_steps(config) as steps:
+            is_gpu = steps.device.type == "cuda"
+            if is_gpu:
+                torch.cuda.reset_peak_memory_stats()
+            content: dict[str, Any] = {
+                "step_ms": 1000 * steps.time_steps(num_steps),
+                "peak_memory_gb": peak_memory_gb(),
+                "precision": str(steps.trainer.gan.precision).removeprefix("torch."),
+                "global_batch_size": config.train.global_batch_size,
+                "penalty_every_steps": steps.every,
+            }
+            for kind in steps.kinds:
+                content[kind] = asdict(
+                    steps.time_single_steps(kind, min(MAX_SINGLE_STEPS, num_steps))
+                )
+                if is_gpu:
+                    steps.advance(kind)
+                    content[kind] |= asdict(trace_kernels(steps.step))
+                if way == EAGER:
+                    content[kind] |= count_work(steps, kind)
+    return content
+
+
+def count_work(steps: StepRunner, kind: str) -> dict[str, Any]:
+    """Count the FLOPs and bytes of a step of a kind."""
+    steps.advance(kind)
+    with OpCounter() as counter:
+        steps.step()
+    return {
+        "operations": counter.total,
+        "gflop": counter.flops / 1e9,
+        "gflop_by_type": {str(t)[6:]: n / 1e9 for t, n in counter.flops_by_dtype.items()},
+        "gigabytes": counter.bytes_moved / 1e9,
+    }
+
+
+def finish(found: dict[str, Any]) -> None:
+    """Add FLOP/s, share of the floor and busy share.
+
+    The floor is what the operations of the eager step need without launches: the larger of FLOPs
+    over the rates of matrix products and bytes over that of copies.
+    """
+    eager, ceilings = found["ways"].get(EAGER, {}), found["ceilings"]
+    if "error" in eager:
+        return
+    for kind in KINDS & eager.keys():
+        work = eager[kind]
+        products = sum(n / ceilings["matmul_tflops"][t] for t, n in work["gflop_by_type"].items())
+        copies = 1000 * work["gigabytes"] / ceilings["copy_gb_per_second"]
+        work["floor_ms"] = max(products, copies)
+    gflop, found["floor_ms"] = (mean_over_kinds(eager, name) for name in ("gflop", "floor_ms"))
+    for way in found["ways"].values():
+        if "error" not in way:
+            way["tflops"] = gflop / way["step_ms"]
+            way["share_of_floor"] = found["floor_ms"] / way["step_ms"]
+            if "busy_ms" in way["plain"]:
+                way["busy_share"] = mean_over_kinds(way, "busy_ms") / way["step_ms"]
+
+
+def mean_over_kinds(way: dict[str, Any], name: str) -> float:
+    """Return a value's mean over the steps of a run."""
+    plain = way["plain"][name]
+    if "penalised" not in way:
+        return plain
+    return plain + (way["penalised"][name] - plain) / way["penalty_every_steps"]
+
+
+def write(preset: str, found: dict[str, Any], device: str) -> Path:
+    """Write the record, with the presets that the same check wrote before."""
+    path, check = find_record("step_profile"), os.environ.get("BENCHMARK_CHECK")
+    before = json.loads(path.read_text()) if path else {}
+    presets = before["presets"] if check and before.get("check") == check else {}
+    headline = f"{preset}: " + ", ".join(
+        f"{name} {way['step_ms']:.3g} ms" if "step_ms" in way else f"{name} failed"
+        for name, way in found["ways"].items()
+    )
+    content = {"headline": headline, "check": check, "presets": presets | {preset: found}}
+    return write_record("step_profile", content, device=device)
+
+
+def print_ways(preset: str, ways: dict[str, Any]) -> None:
+    """Print a row for each way."""
+    columns = {
+        "ms": lambda way: way["step_ms"],
+        "plain ms": lambda way: way["plain"]["total_ms"],
+        "host ms": lambda way: way["plain"]["host_ms"],
+        "kernels": lambda way: way["plain"]["kernels"],
+        "busy": lambda way: way["busy_share"],
+        "GB": lambda way: way["peak_memory_gb"],
+        "TFLOP/s": lambda way: way["tflops"],
+        "of floor": lambda way: way["share_of_floor"],
+    }
+
+    def cell(way: dict[str, Any], column: str) -> str:
+        try:
+            return f"{columns[column](way):.3g}"
+        except KeyError:  # no GPU, or the way failed
+            return "-"
+
+    rows = [[name, *(cell(way, column) for column in columns)] for name, way in ways.items()]
+    print_table([preset, *columns], rows)
+
+
+if __name__ == "__main__":
+    benchmark(run)

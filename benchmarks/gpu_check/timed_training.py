@@ -1,0 +1,146 @@
+"""Train a preset for as many steps as fit into some minutes."""
+
+import shlex
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu_check.steps import read_config, running_steps
+from benchmarks.measure import benchmark
+from benchmarks.record import results_folder, write_record
+from benchmarks.training_run import SAVING_SECONDS, train
+from t2vgan.checkpoint.weights import find_weights
+from t2vgan.errors import UserError
+from t2vgan.pipeline import TextToVideo
+from t2vgan.presets import PRESETS
+from t2vgan.training.trainer import Trainer
+
+START_SECONDS = 15.0  # of train.py: imports, the device, compilation
+SPARE = 1.1  # a step's time in the run over the one measured before
+MEASURED_STEPS = 48
+
+
+def run(
+    preset: str,
+    data: Path,
+    out: Path,
+    seconds: float,
+    seed: int = 0,
+    num_evaluations: int = 8,
+    evaluate_num_clips: int = 256,
+    max_steps: int = 0,
+    options: str = "",
+) -> int:
+    """Train within the time; write record, metrics and weights.
+
+    A step is measured first. The record is written after each evaluation, and metrics are copied
+    every ten seconds, so that a run that is cut off leaves what it had.
+
+    Args:
+        preset: Of train.py.
+        data: Shards of the preset's size.
+        out: Run folder.
+        seconds: For all of it, from start to end.
+        seed: Seed of the run.
+        num_evaluations: During training; 0 for none, where they need minutes to prepare.
+        evaluate_num_clips: Of each of them.
+        max_steps: Most steps; 0: twice the preset's.
+        options: Further options of train.py.
+    """
+    end = time.monotonic() + seconds
+    options += f" --evaluate-num-clips {evaluate_num_clips}"
+    cost = measure(preset, data, options, with_evaluation=num_evaluations > 0)
+    left = end - time.monotonic() - START_SECONDS - SAVING_SECONDS
+    num_steps = fit_steps(left, num_evaluations=num_evaluations, **cost)
+    num_steps = min(num_steps, max_steps or 2 * PRESETS[preset].train.num_steps)
+    every = num_steps // num_evaluations if num_evaluations else 0
+    options += (
+        f" --train.num-steps {num_steps} --evaluate-every-steps {every}"
+        f" --sample-every-steps {every} --save-every-steps {every or num_steps}"
+        f" --log-every-steps {min(20, num_steps)}"
+    )
+    name = preset.replace("-", "_")
+    results = results_folder()
+
+    def record(result: dict[str, Any]) -> Path:
+        device = "cpu" if result["device"].startswith("cpu") else "cuda"
+        content = {
+            "headline": format_headline(result, num_steps),
+            "preset": preset,
+            "seed": seed,
+            "seconds": seconds,
+            "measured": cost,
+            "num_steps": num_steps,
+            "options": options,
+            "training": result,
+        }
+        return write_record(name, content, device=device)
+
+    result = train(
+        preset,
+        seed,
+        data,
+        out,
+        shlex.split(options),
+        max_seconds=end - time.monotonic() - SAVING_SECONDS,
+        copy_metrics_to=results / f"{name}-metrics.jsonl",
+        on_evaluation=record,
+    )
+    print(f"wrote {record(result)}")
+    weights = results / f"{name}.safetensors"
+    shutil.copyfile(find_weights(out), weights)
+    print(f"wrote {weights}")
+    return 0
+
+
+def measure(preset: str, data: Path, options: str, *, with_evaluation: bool) -> dict[str, float]:
+    """Return the seconds of a step, and of sampling and evaluating once."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = read_config(preset, data, Path(folder) / "run", options)
+        with running_steps(config) as steps:
+            every = max(1, steps.every)
+            num_steps = -(-MEASURED_STEPS // every) * every if steps.device.type == "cuda" else 1
+            return {
+                "step_seconds": steps.time_steps(num_steps),
+                "evaluation_seconds": time_evaluation(steps.trainer) if with_evaluation else 0.0,
+            }
+
+
+def time_evaluation(trainer: Trainer) -> float:
+    """Return the seconds of sampling and evaluating, the second time.
+
+    The first one also reads real clips."""
+    pipeline = TextToVideo(trainer.gan.ema.model, trainer.vocabulary, trainer.weights_info)
+    start = 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        trainer.evaluator.run(pipeline, ("samples", "evaluation"), 1, lambda: False)
+    return time.perf_counter() - start
+
+
+def fit_steps(
+    seconds: float, *, step_seconds: float, evaluation_seconds: float, num_evaluations: int
+) -> int:
+    """Return how many steps fit into the time beside the evaluations.
+
+    Raises:
+        UserError: the evaluations need all of it.
+    """
+    num_steps = int((seconds - num_evaluations * evaluation_seconds) / (SPARE * step_seconds))
+    if num_steps < max(1, num_evaluations):
+        raise UserError(f"seconds={seconds:.0f} are too few to train and evaluate; give more")
+    return num_steps
+
+
+def format_headline(result: dict[str, Any], num_steps: int) -> str:
+    """Format how far a run came, and what its last evaluation found."""
+    last = result["last"] or {}
+    names = {"accuracy": "accuracy", "accuracy_held_out": "held out", "agreement": "agreement"}
+    found = [f"{name} {last[key]:.1%}" for key, name in names.items() if last.get(key) is not None]
+    return ", ".join([f"step {result['step']:,} of {num_steps:,}", *found])
+
+
+if __name__ == "__main__":
+    benchmark(run)
