@@ -71,6 +71,11 @@ class DistributedContext:
             self.set_timeout(STARTUP_TIMEOUT.total_seconds())
         torch.set_num_threads(num_cpu_threads or num_cores)  # beside a GPU, of the meters
 
+    def new_cpu_group(self, timeout_seconds: float) -> Any:
+        """Create a gloo group for the use of one thread (collective)."""
+        with explain_connection_errors():
+            return dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
+
     def gather_rows(self, local: Tensor) -> Tensor:
         """Gather all ranks' tensors (N, ...) in the order of ranks."""
         return local if self.world_size == 1 else gather(local)

@@ -12,6 +12,7 @@ from t2vgan.data.loader import BadSample, Batch, ClipLoader
 from t2vgan.distributed.consistency import check_network_consistency
 from t2vgan.distributed.context import DelayedAllReduce, DistributedContext, is_lost_connection
 from t2vgan.distributed.heartbeat import Heartbeat
+from t2vgan.distributed.peer_monitor import PeerMonitor, lost_rank_error
 from t2vgan.distributed.stragglers import ForwardTimer, compare_ranks
 from t2vgan.errors import RunStoppedError
 from t2vgan.gan.adversarial import AdversarialTraining
@@ -119,6 +120,7 @@ class Trainer:
             [side.network for side in self.gan.optimizers.values()], context.device
         )
         self.heartbeat = Heartbeat(config.run_dir, rank=context.rank, world_size=context.world_size)
+        self.monitor = PeerMonitor(context, self.heartbeat, config.timeout_seconds)
         self.changes: list[str] = []
         """Lines on options that changed since the run was started, and on initial weights."""
         self.stopping = False
@@ -133,15 +135,16 @@ class Trainer:
             self.heartbeat,
             self.report_lost_ranks(),
         ):
-            pending = self.resume()
-            if self.is_complete and not pending:
-                run_dir, step = self.config.run_dir, self.clock.step
-                self.logger.print(f"{run_dir} is complete at step {step}")
-                self.context.shutdown()
-                return True
-            self.start(pending)
-            self.train()
-            self.finish()
+            with self.monitor:
+                pending = self.resume()
+                if self.is_complete and not pending:
+                    run_dir, step = self.config.run_dir, self.clock.step
+                    self.logger.print(f"{run_dir} is complete at step {step}")
+                else:
+                    self.start(pending)
+                    self.train()
+                    self.finish()
+            self.context.shutdown()
         return self.is_complete
 
     # --- the loop --------------------------------------------------------------------------------
@@ -246,6 +249,7 @@ class Trainer:
             if self.nonfinite.in_a_row and not is_final:
                 return
             check_network_consistency(self.context, self.gan.networks, self.clock.step)
+            self.monitor.check()
             if best is not None:
                 self.evaluator.set_best(best, self.clock.step)
             self.checkpoints.wait()
@@ -366,7 +370,6 @@ class Trainer:
         with self.timed("finishing"):
             self.context.wait_for_main(self.checkpoints.finish)
         self.logger.close(self.stop.reason)
-        self.context.shutdown()
 
     def close(self) -> None:
         """Wait for the save under way and for the tracker."""
@@ -383,11 +386,7 @@ class Trainer:
         except RuntimeError as error:
             if not (self.context.is_distributed and is_lost_connection(error)):
                 raise
-            self.heartbeat.watch()
-            raise RunStoppedError(
-                f"another process is gone or too slow; {self.heartbeat.report()}; the same command"
-                f" resumes from the last checkpoint ({str(error).splitlines()[0]})"
-            ) from error
+            raise lost_rank_error(self.heartbeat, str(error).splitlines()[0]) from error
 
     # --- helpers ---------------------------------------------------------------------------------
 

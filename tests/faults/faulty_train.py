@@ -23,6 +23,7 @@ import torch
 from t2vgan.checkpoint import state_dict, storage
 from t2vgan.commands import train
 from t2vgan.data import loader
+from t2vgan.distributed import context
 from t2vgan.evaluation.probe.training import ProbeTrainer
 from t2vgan.gan import adversarial, adversarial_losses, batch
 from t2vgan.models import clip_gan
@@ -34,6 +35,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "data": (loader.ClipLoader, "__next__"),
     "discriminator loss": (adversarial_losses.AdversarialLosses, "discriminator_loss"),
     "generator loss": (adversarial_losses.AdversarialLosses, "generator_loss"),
+    "all reduce": (context.DistributedContext, "average_"),
     "update": (adversarial.NetworkOptimizer, "step"),
     "average": (adversarial.Ema, "update"),
     "metrics": (metrics_log.JsonlLogger, "write"),
@@ -73,6 +75,10 @@ def hang(call: Call) -> Any:
     time.sleep(10_000)
 
 
+def skip(call: Call) -> Any:
+    """Return at once, with nothing done."""
+
+
 def slow(call: Call) -> Any:
     time.sleep(0.3)
     return call()
@@ -94,7 +100,7 @@ def full(call: Call) -> Any:
     raise OSError(28, os.strerror(28), "broken on purpose")
 
 
-ACTIONS = {f.__name__: f for f in (kill, term, stop, hang, slow, nan, inf, fail, full)}
+ACTIONS = {f.__name__: f for f in (kill, term, stop, hang, skip, slow, nan, inf, fail, full)}
 PATTERN = re.compile(r"(\w+)@([\w ]+):(\d+)(?:-(\d+))?(?::(\d+))?")
 
 

@@ -101,11 +101,13 @@ def test_a_rank_that_is_missed_is_named(fault, expected, circles, tmp_path):
     command = faulty(fault, circles, run_dir, "--timeout-seconds", 10)
     result = run(*torchrun(2), *command, **QUICK_END)
     assert result.returncode != 0
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("stopped: ")]
-    assert "another process is gone or too slow" in line
-    assert expected in line
-    assert "rank 1 (" in line
-    assert "the same command resumes" in line
+    lines = [line for line in result.stderr.splitlines() if line.startswith("stopped: ")]
+    assert 1 <= len(lines) <= 2, "of a rank that hangs, a thread ends it with a line of its own"
+    for line in lines:
+        assert "another process is gone or too slow" in line
+        assert expected in line
+        assert "rank 1 (" in line
+        assert "the same command resumes" in line
     run_warm_ok(*train(circles, run_dir))  # and it does
 
 

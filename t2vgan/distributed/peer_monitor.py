@@ -1,0 +1,107 @@
+"""End a process whose peers are gone, whatever its main thread does.
+
+Over NCCL a rank that dies leaves the others' kernels without an end: their main threads hang in the
+next wait for the device, and torch's watchdog ends the processes without a word on which rank it
+was. So in every process a thread exchanges a flag with those of all other ranks each second, over a
+gloo group of its own, which never touches the device. A connection that breaks, or a rank that does
+not answer, is noticed there; if the main thread does not end by itself, as it does where its own
+collective fails, the thread names the rank and ends the process.
+"""
+
+import os
+import threading
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.heartbeat import Heartbeat
+from t2vgan.errors import RunStoppedError
+from t2vgan.utils.cli import EXIT_STOPPED
+from t2vgan.utils.console import format_error, print_stderr
+
+EXCHANGE_EVERY_SECONDS = 1.0
+ANSWER_SHARE = 0.5  # of the timeout: a rank that does not answer for so long is lost
+GRACE_SHARE = 0.1  # of the timeout: for the main thread to end by itself
+RUNNING, FINISHED, FAILED = 0, 1, 2
+
+
+class PeerMonitor:
+    """Watches the other ranks in a thread while its context lasts.
+
+    Entering is collective. `timeout_seconds` is the longest time from a peer's end to this
+    process's.
+    """
+
+    def __init__(
+        self, context: DistributedContext, heartbeat: Heartbeat, timeout_seconds: float
+    ) -> None:
+        self.context, self.heartbeat = context, heartbeat
+        self.timeout_seconds = timeout_seconds
+        self.group: Any = None
+        self.status = RUNNING
+        self.ended = threading.Event()
+        """Set when the main thread leaves the context."""
+        self.loss = ""
+        """What was found of the others; empty while all is well."""
+        self.thread = threading.Thread(target=self._run, name="peer monitor", daemon=True)
+
+    def check(self) -> None:
+        """Raise if a peer is lost: sums with it are worth nothing.
+
+        Raises:
+            RunStoppedError: naming the rank.
+        """
+        if self.loss:
+            raise lost_rank_error(self.heartbeat, self.loss)
+
+    def _run(self) -> None:
+        while True:
+            is_leaving = self.ended.wait(EXCHANGE_EVERY_SECONDS)
+            statuses = torch.zeros(self.context.world_size, dtype=torch.int64)
+            statuses[self.context.rank] = self.status
+            try:
+                dist.all_reduce(statuses, group=self.group)
+            except RuntimeError as error:
+                self.loss = str(error).partition("\n")[0]
+                break
+            failed = (statuses == FAILED).nonzero().flatten().tolist()
+            if failed and not is_leaving:
+                self.loss = f"rank {', '.join(map(str, failed))} failed"
+                break
+            if is_leaving or statuses.any():
+                return
+        if self.group:  # the connections are closed, and so the others notice too
+            dist.destroy_process_group(self.group)
+            self.group = None
+        if not self.ended.wait(GRACE_SHARE * self.timeout_seconds):
+            self._end_process()
+
+    def _end_process(self) -> None:
+        """Print what was found, and end the process under its main thread."""
+        error = lost_rank_error(self.heartbeat, self.loss)
+        if not self.ended.is_set():
+            print_stderr(f"stopped: {format_error(error)}")
+            os._exit(EXIT_STOPPED)
+
+    def __enter__(self) -> "PeerMonitor":
+        if self.context.is_distributed:
+            self.group = self.context.new_cpu_group(ANSWER_SHARE * self.timeout_seconds)
+            self.thread.start()
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self.status = FAILED if error else FINISHED
+        self.ended.set()
+        if self.thread.is_alive():
+            self.thread.join(ANSWER_SHARE * self.timeout_seconds)
+
+
+def lost_rank_error(heartbeat: Heartbeat, reason: str) -> RunStoppedError:
+    """Return an error that names the missing ranks, after some seconds."""
+    heartbeat.watch()
+    return RunStoppedError(
+        f"another process is gone or too slow; {heartbeat.report()}; the same command resumes from"
+        f" the last checkpoint ({reason})"
+    )
