@@ -18,7 +18,7 @@ from t2vgan.utils.records import get_number
 TARGETS = (0.90, 0.95, 0.97, 0.99)
 POLL_SECONDS = 0.5
 COPY_SECONDS = 10.0
-SAVING_SECONDS = 30.0  # that a stopped run has for its last checkpoint
+SAVING_SECONDS = 15.0  # that a stopped run has for its last checkpoint
 READING = ("step", "seconds", "accuracy", "accuracy_held_out", "one_object", "diversity")
 AGREEMENT = "clip_numbers.agreement.accuracy"  # where no meter reads the prompts
 

@@ -19,6 +19,7 @@ from t2vgan.presets import PRESETS
 from t2vgan.training.trainer import Trainer
 
 FRAMES_PER_STEP = 16
+WARM_UP_STEPS = 3
 
 
 def run(turns: int = 9, steps_per_turn: int = 12, num_clips: int = 400, threads: int = 0) -> None:
@@ -47,7 +48,8 @@ def run(turns: int = 9, steps_per_turn: int = 12, num_clips: int = 400, threads:
                 if device.type == "cuda":
                     torch.cuda.synchronize()
 
-            ours(3), theirs(3)  # warm up
+            for way in (ours, theirs):
+                way(min(WARM_UP_STEPS, steps_per_turn))
             timed_turns = run_turns({"plain loop": theirs, "train.py notebook": ours}, turns)
     summary = summarise(timed_turns, steps_per_turn * FRAMES_PER_STEP)
     print_summary("frames/s", summary)

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 import traceback
 from dataclasses import asdict
 from pathlib import Path
@@ -38,26 +39,31 @@ def run(preset: str, data: Path, num_steps: int = 96, options: str = "") -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found: dict[str, Any] = {"ceilings": measure_ceilings(device), "ways": {}}
     for name, way in WAYS.items():
+        content = found["ways"][name] = {}
         try:
-            found["ways"][name] = profile(preset, data, f"{options} {way}", num_steps, name)
+            profile(content, preset, data, f"{options} {way}", num_steps, name)
         except Exception as error:  # a way that fails costs the others nothing
             traceback.print_exc()
-            found["ways"][name] = {"error": format_error(error)}
+            content["error"] = format_error(error)
         finish(found)
         print(f"wrote {write(preset, found, device.type)}", flush=True)
     print_ways(preset, found["ways"])
     return int(any("error" in way for way in found["ways"].values()))
 
 
-def profile(preset: str, data: Path, options: str, num_steps: int, way: str) -> dict[str, Any]:
-    """Time and count the steps of one way."""
+def profile(
+    content: dict[str, Any], preset: str, data: Path, options: str, num_steps: int, way: str
+) -> None:
+    """Time and count the steps of one way; fill `content`."""
     with tempfile.TemporaryDirectory() as folder:
         config = read_config(preset, data, Path(folder) / "run", options)
+        start = time.perf_counter()
         with running_steps(config) as steps:
+            content["start_seconds"] = time.perf_counter() - start
             is_gpu = steps.device.type == "cuda"
             if is_gpu:
                 torch.cuda.reset_peak_memory_stats()
-            content: dict[str, Any] = {
+            content |= {
                 "step_ms": 1000 * steps.time_steps(num_steps),
                 "peak_memory_gb": peak_memory_gb(),
                 "precision": str(steps.trainer.gan.precision).removeprefix("torch."),
@@ -73,7 +79,6 @@ def profile(preset: str, data: Path, options: str, num_steps: int, way: str) -> 
                     content[kind] |= asdict(trace_kernels(steps.step))
                 if way == EAGER:
                     content[kind] |= count_work(steps, kind)
-    return content
 
 
 def count_work(steps: StepRunner, kind: str) -> dict[str, Any]:
@@ -95,7 +100,7 @@ def finish(found: dict[str, Any]) -> None:
     The floor is what the operations of the eager step need without launches: the larger of FLOPs
     over the rates of matrix products and bytes over that of copies.
     """
-    eager, ceilings = found["ways"].get(EAGER, {}), found["ceilings"]
+    eager, ceilings = found["ways"][EAGER], found["ceilings"]
     if "error" in eager:
         return
     for kind in KINDS & eager.keys():
@@ -105,10 +110,10 @@ def finish(found: dict[str, Any]) -> None:
         work["floor_ms"] = max(products, copies)
     gflop, found["floor_ms"] = (mean_over_kinds(eager, name) for name in ("gflop", "floor_ms"))
     for way in found["ways"].values():
-        if "error" not in way:
+        if "step_ms" in way:
             way["tflops"] = gflop / way["step_ms"]
             way["share_of_floor"] = found["floor_ms"] / way["step_ms"]
-            if "busy_ms" in way["plain"]:
+            if "error" not in way and "busy_ms" in way["plain"]:
                 way["busy_share"] = mean_over_kinds(way, "busy_ms") / way["step_ms"]
 
 
@@ -142,6 +147,7 @@ def print_ways(preset: str, ways: dict[str, Any]) -> None:
         "kernels": lambda way: way["plain"]["kernels"],
         "busy": lambda way: way["busy_share"],
         "GB": lambda way: way["peak_memory_gb"],
+        "start s": lambda way: way["start_seconds"],
         "TFLOP/s": lambda way: way["tflops"],
         "of floor": lambda way: way["share_of_floor"],
     }
