@@ -1,6 +1,5 @@
 """Tokenize prompts by a word list that is saved with the weights."""
 
-import difflib
 import re
 import sys
 import unicodedata
@@ -64,6 +63,11 @@ def build_pattern(version: int) -> str:
     return rf"\w(?:[\w{marks}{JOINERS}]*[\w{marks}])?"
 
 
+def shorten(prompt: str, length: int = 70) -> str:
+    """Return a prompt's beginning, for a message."""
+    return prompt if len(prompt) <= length else f"{prompt[:length]}..."
+
+
 def has_words(prompt: str) -> bool:
     return re.search(r"\w", prompt) is not None
 
@@ -119,8 +123,8 @@ class Vocabulary:
 
         Raises:
             UserError: a prompt is empty, or has words that are not in the vocabulary and
-                `allow_unknown` is false (which words, and the nearest known ones). With
-                `allow_unknown` they become UNKNOWN, or are dropped by a vocabulary without it.
+                `allow_unknown` is false. With `allow_unknown` they become UNKNOWN, or are dropped
+                by a vocabulary without it.
         """
         rows = [self._encode_one(prompt, allow_unknown) for prompt in prompts]
         token_ids = np.full((len(rows), max(length, *map(len, rows))), PADDING_ID, dtype=np.int64)
@@ -131,25 +135,21 @@ class Vocabulary:
     def _encode_one(self, prompt: str, allow_unknown: bool) -> list[int]:
         words = self.tokenize(prompt)
         if not words:
-            raise UserError(f"prompt {prompt!r} has no words; give one such as {self._example()!r}")
+            raise UserError(
+                f"prompt {shorten(prompt)!r} has no words; give one such as {self._example()!r}"
+            )
         unknown = [token for token in words if token not in self.ids]
         if unknown and not allow_unknown:
+            listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+            use = "reads them as rare words" if UNKNOWN in self.ids else "ignores them"
             raise UserError(
-                f"prompt {prompt!r} has unknown words: "
-                + ", ".join(self._with_nearest(token) for token in unknown)
-                + " (--allow-unknown"
-                + (" reads them as rare words)" if UNKNOWN in self.ids else " ignores them)")
+                f"prompt {shorten(prompt)!r} has unknown words: {listed} (--allow-unknown {use})"
             )
         ids = (self.ids.get(token, self.ids.get(UNKNOWN)) for token in words)
         known = [number for number in ids if number is not None]
         if not known:
-            raise UserError(f"prompt {prompt!r} has no word that the model knows")
+            raise UserError(f"prompt {shorten(prompt)!r} has no word that the model knows")
         return known
-
-    def _with_nearest(self, token: str) -> str:
-        nearest = difflib.get_close_matches(token, self.words, n=3, cutoff=0.5)
-        hint = f"nearest known: {', '.join(nearest)}" if nearest else f"known: {self._example(12)}"
-        return f"{token!r} ({hint})"
 
     def _example(self, num_words: int = 3) -> str:
         return " ".join(self.words[:num_words])

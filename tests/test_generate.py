@@ -193,6 +193,26 @@ def test_unknown_words_can_be_passed_over(run_dir, tmp_path):
     assert files["a-circle-slowly-shrinking-0.gif"] == files["circle-shrinking-0.gif"]
 
 
+def test_a_prompt_in_other_words_is_read_as_the_nearest_of_training(run_dir, tmp_path):
+    typed = "a ball that gets smaller"
+    result = succeed(
+        "--prompt",
+        typed,
+        "--prompt",
+        "the circle, shrinking",
+        "--weights",
+        run_dir,
+        "--out",
+        tmp_path,
+    )
+    files = files_in(tmp_path)
+    assert files["a-ball-that-gets-smaller-0.gif"] == files["the-circle-shrinking-0.gif"]
+    (warning,) = [line for line in result.stderr.splitlines() if "warning" in line]
+    assert warning == (
+        f'warning: prompt "{typed}" is read as "circle shrinking" (nearest training prompt)'
+    )
+
+
 def test_without_weights_it_uses_those_that_come_with_t2vgan(tmp_path):
     held_out = "circle moving up-right"
     succeed("--prompt", held_out, "--format", "gif,webp", "--out", tmp_path)
@@ -215,9 +235,9 @@ def test_of_a_long_prompt_the_first_words_are_read(run_dir, tmp_path):
     options = ("--weights", run_dir, "--format", "gif")
     words = " ".join(["circle"] * 64)
     long = succeed("--prompt", f"{words} moving down", *options, "--out", tmp_path / "long")
-    assert "circ'... has 66 words; the first 64 are read" in long.stderr
+    assert 'circle ..." has 66 words; the first 64 are read' in long.stderr
     short = succeed("--prompt", words, *options, "--out", tmp_path / "short")
-    assert "warning" not in short.stderr
+    assert "the first 64 are read" not in short.stderr
     assert [*files_in(tmp_path / "long").values()] == [*files_in(tmp_path / "short").values()]
 
 
@@ -237,9 +257,13 @@ def assert_one_line(result, pattern):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--prompt", "circle shrinkng"], "'shrinkng' (nearest known: shrinking*--allow-unknown"),
-        (["--prompt", ""], "prompt '' has no words"),
+        (["--prompt", "a circle shrinkng", "--strict"], 'read as "circle shrinking"*strict'),
+        (["--prompt", "heart"], 'no word that the model knows; prompts to copy: "circle moving'),
+        (["--prompt", ""], 'prompt "" has no words; prompts to copy: "circle moving'),
         (["--prompt", "…"], "has no words"),
+        (["--prompt", "🚀🚀"], "has no words"),
+        (["--prompt", "\x1b[2J\x07 zz"], "no word that the model knows"),
+        (["--prompt", "word " * 10_000], 'prompt "word word*..." has no word that'),
         (["--prompt", "xyzzy", "--allow-unknown"], "has no word that the model knows"),
         ([], "no prompt: give --prompt*know 3*'circle moving down'"),
         (["--prompts-file", os.devnull], "not a regular file"),

@@ -54,8 +54,8 @@ def test_a_new_combination_of_known_words_is_fine(vocabulary):
     assert vocabulary.encode(["circle moving up-right"])[1].sum() == 4
 
 
-def test_unknown_words_are_named_with_their_nearest(vocabulary):
-    with pytest.raises(UserError, match=r"'circel' \(nearest known: circle\).*--allow-unknown"):
+def test_unknown_words_are_named(vocabulary):
+    with pytest.raises(UserError, match=r"unknown words: 'circel' \(--allow-unknown"):
         vocabulary.encode(["circel moving up"])
     token_ids, _ = vocabulary.encode(["circel moving up"], allow_unknown=True)
     assert token_ids.shape == (1, 2)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from t2vgan.pipeline import TextToVideo
 
+MAX_NOTES = 20  # about prompts
 PRETRAINED = Path("circles")  # shipped with the package
 
 
@@ -66,8 +67,11 @@ class Options:
     """Instead of --scale: the height of the frames in pixels; the width follows."""
     resample: Literal["lanczos", "nearest"] = "lanczos"
     """How to enlarge: lanczos is smooth, nearest repeats pixels."""
+    strict: bool = False
+    """Refuse prompts that are not among those of training or held out."""
     allow_unknown: bool = False
-    """Pass over words that the model never saw, instead of refusing them."""
+    """Draw a prompt's own words, without those that the model never saw, instead of the nearest
+    prompt of training."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a GPU if there is one."""
 
@@ -93,10 +97,9 @@ def main() -> None:
     jobs = plan_jobs(prompts, options)
 
     pipeline = load_pipeline(options.weights, options.device)
-    pipeline.vocabulary.encode(prompts, allow_unknown=options.allow_unknown)  # before any file
-    warn_of_long_prompts(prompts)
+    read_as = read_with(pipeline, prompts, options)  # before any file
     size = choose_frame_size(pipeline, options)
-    for job, frames in with_progress(generate(pipeline, jobs, options), len(jobs)):
+    for job, frames in with_progress(generate(pipeline, jobs, read_as, options), len(jobs)):
         resized = resize_frames(frames, size, resample=options.resample)
         for format in formats:
             save(job, resized, format=format, fps=options.fps)
@@ -118,14 +121,23 @@ def choose_frame_size(pipeline: "TextToVideo", options: Options) -> tuple[int, i
     return size
 
 
-def warn_of_long_prompts(prompts: Sequence[str]) -> None:
-    """Warn of each prompt that has more words than are read."""
-    from t2vgan.tokenizer import MAX_TOKENS, split_words
+def read_with(pipeline: "TextToVideo", prompts: Sequence[str], options: Options) -> dict[str, str]:
+    """Return what is drawn for each prompt; print where it differs."""
+    from t2vgan.prompts.matching import warn_of_length
 
-    for prompt in prompts:
-        if (count := len(split_words(prompt))) > MAX_TOKENS:
-            text = f"{prompt[:60]!r}... has {count} words; the first {MAX_TOKENS} are read"
-            print_stderr(f"warning: prompt {text}")
+    notes = [*filter(None, map(warn_of_length, prompts))]
+    if options.allow_unknown:
+        pipeline.vocabulary.encode(prompts, allow_unknown=True)  # raises where nothing is known
+        read_as = dict(zip(prompts, prompts, strict=True))
+    else:
+        matches = pipeline.match_prompts(prompts, strict=options.strict)
+        notes += [match.note for match in matches.values() if match.note]
+        read_as = {prompt: match.read_as for prompt, match in matches.items()}
+    for note in notes[:MAX_NOTES]:
+        print_stderr(f"warning: {note}")
+    if len(notes) > MAX_NOTES:
+        print_stderr(f"warning: {len(notes) - MAX_NOTES} more of such prompts")
+    return read_as
 
 
 def load_pipeline(weights: Path | None, device: str) -> "TextToVideo":
@@ -147,15 +159,15 @@ def load_pipeline(weights: Path | None, device: str) -> "TextToVideo":
 
 
 def generate(
-    pipeline: "TextToVideo", jobs: Sequence[Job], options: Options
+    pipeline: "TextToVideo", jobs: Sequence[Job], read_as: dict[str, str], options: Options
 ) -> Iterator[tuple[Job, "np.ndarray"]]:
     """Yield each job with its frames as they are drawn."""
     clips = pipeline.iter_clips(
-        [job.prompt for job in jobs],
+        [read_as[job.prompt] for job in jobs],
         [job.seed for job in jobs],
         num_frames=options.num_frames,
         truncation=options.truncation,
-        allow_unknown=options.allow_unknown,
+        allow_unknown=True,
     )
     yield from zip(jobs, clips, strict=True)
 

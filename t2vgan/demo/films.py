@@ -14,6 +14,7 @@ from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
 from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.media import encode_clip, slug
 from t2vgan.pipeline import TextToVideo, Videos
+from t2vgan.prompts.matching import PromptMatch
 from t2vgan.utils.frozen import Frozen
 
 MAX_PROMPT_LENGTH = 300
@@ -82,8 +83,8 @@ class FilmRow:
 def draw_rows(pipe: TextToVideo, known: KnownPrompts, request: DrawRequest) -> list[FilmRow]:
     """Draw what is asked for.
 
-    It is a row of films for each prompt, or one row for a walk. Words that the model never saw
-    are passed over; a note says so.
+    It is a row of films for each prompt, or one row for a walk. A prompt that training did not
+    show is read as the nearest one that it did; a note says so.
 
     Raises:
         UserError: a prompt has no known word, or the films have too many pixels together.
@@ -107,7 +108,8 @@ def check_pixels(pipe: TextToVideo, request: DrawRequest) -> None:
 def draw_each_prompt(pipe: TextToVideo, known: KnownPrompts, request: DrawRequest) -> list[FilmRow]:
     """Draw a row for each prompt, with the same seeds."""
     seeds = range(request.seed, request.seed + request.num_videos)
-    prompts = [prompt for prompt in request.prompts for _ in seeds]
+    matches = pipe.match_prompts(request.prompts)
+    prompts = [matches[prompt].read_as for prompt in request.prompts for _ in seeds]
     frames = pipe.generate(
         prompts,
         [seed for _ in request.prompts for seed in seeds],
@@ -119,18 +121,25 @@ def draw_each_prompt(pipe: TextToVideo, known: KnownPrompts, request: DrawReques
     by_prompt = np.split(frames, len(request.prompts))
     rows = []
     for prompt, clips in zip(request.prompts, by_prompt, strict=True):
-        readings, notes = read_clips(clips, prompt, known.scored)
+        match = matches[prompt]
+        readings, notes = read_clips(clips, choose_asked(match), known.scored)
         films = [
             encode_film(pipe, request, clip, f"seed {seed}", f"{slug(prompt)}-{seed}", reading)
             for clip, seed, reading in zip(clips, seeds, readings, strict=True)
         ]
-        rows.append(FilmRow(prompt, (*known.describe(prompt), *notes), tuple(films)))
+        rows.append(FilmRow(prompt, (*known.describe(match), *notes), tuple(films)))
     return rows
+
+
+def choose_asked(match: PromptMatch) -> str:
+    """Return the prompt to score by: the visitor's, if known."""
+    return match.prompt if expected_objects(match.prompt) else match.read_as
 
 
 def draw_walk(pipe: TextToVideo, known: KnownPrompts, request: DrawRequest) -> list[FilmRow]:
     """Draw the steps from one prompt, or seed, to the next."""
-    start, end = request.prompt, request.prompts[-1]
+    matches = pipe.match_prompts(request.prompts)
+    start, end = (matches[prompt].read_as for prompt in (request.prompt, request.prompts[-1]))
     last_seed = request.seed + (len(request.prompts) == 1)
     videos = pipe.interpolate(
         start,
@@ -143,14 +152,15 @@ def draw_walk(pipe: TextToVideo, known: KnownPrompts, request: DrawRequest) -> l
         allow_unknown=True,
         batch_size=1,
     )
-    readings, notes = read_walk(videos, start, end, known.scored)
+    first, last = (choose_asked(matches[p]) for p in (request.prompt, request.prompts[-1]))
+    readings, notes = read_walk(videos, first, last, known.scored)
     shares = np.linspace(0, 100, len(videos))
     films = [
         encode_film(pipe, request, clip, f"{share:.0f} %", f"walk-{number}", reading)
         for number, (clip, share, reading) in enumerate(zip(videos, shares, readings, strict=True))
     ]
-    title = f"{start}, seed {request.seed}  →  {end}, seed {last_seed}"
-    described = dict.fromkeys(note for text in request.prompts for note in known.describe(text))
+    title = f"{request.prompt}, seed {request.seed}  →  {request.prompts[-1]}, seed {last_seed}"
+    described = dict.fromkeys(n for match in matches.values() for n in known.describe(match))
     return [FilmRow(title, (*described, *notes), tuple(films))]
 
 

@@ -159,7 +159,7 @@ def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: s
         f"| clips | {clips} |",
         f"| model | {info.model.kind} |",
         f"| training | {info.step:,} steps, {info.clips_seen:,} clips |",
-        f"| words | {len(info.words):,}; other words are refused |",
+        f"| words | {len(info.words):,}; prompts of others are read as the nearest known one |",
         f"| prompts | {len(info.prompts):,} trained, {len(info.held_out_prompts):,} held out |",
         f"| written by | t2vgan {plain(info.t2vgan_version)} |",
         "",

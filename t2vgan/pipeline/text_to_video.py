@@ -1,9 +1,11 @@
 """Generate videos from prompts and seeds, each independent of the others."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,14 @@ from t2vgan.pipeline.hub import find_pretrained, upload_model
 from t2vgan.pipeline.latents import slerp
 from t2vgan.pipeline.loading import load_generator
 from t2vgan.pipeline.model_folder import write_model_folder
+from t2vgan.pipeline.sentence_encoder import embed_texts, is_installed
 from t2vgan.pipeline.videos import Output, Videos, check_output
+from t2vgan.prompts.matching import PromptMatch, PromptMatcher
 from t2vgan.tokenizer import MAX_TOKENS, Vocabulary
+from t2vgan.utils.console import escape_control_chars
 from t2vgan.utils.drawing_limits import check_drawing
+
+logger = logging.getLogger(__name__)
 
 MAX_CALL_PIXELS = 2**30  # 3 GB of frames that one call returns
 
@@ -136,16 +143,19 @@ class TextToVideo:
         truncation: float = 1.0,
         output: Output = "numpy",
         allow_unknown: bool = False,
+        strict: bool = False,
     ) -> Videos:
         """Draw `num_videos` videos of each prompt, in order.
 
         Video i of a prompt is drawn from seed + i: the same seed gives the same bytes, whatever
         else is asked for. `num_frames` as in `generate`. `truncation` from 1 (as in training) down
         to 0 makes videos more typical and less varied. `output` is numpy, pil or torch; see
-        `Videos`. With `allow_unknown`, words that the model never saw are passed over.
+        `Videos`. A prompt that training did not show is read as the nearest one that it did; the
+        log says so (`match_prompts`), or with `strict` it is refused. With `allow_unknown` the
+        prompt's own words are drawn, without those that the model never saw.
 
         Raises:
-            UserError: a prompt has no words or unknown ones, or a number is out of range.
+            UserError: a prompt has no word that the model knows, or a number is out of range.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         if not prompts:
@@ -158,6 +168,7 @@ class TextToVideo:
             num_frames=num_frames,
             truncation=truncation,
             allow_unknown=allow_unknown,
+            strict=strict,
         )
         return Videos(frames, tuple(repeated), self.info.fps, output)
 
@@ -174,6 +185,7 @@ class TextToVideo:
         output: Output = "numpy",
         batch_size: int | None = None,
         allow_unknown: bool = False,
+        strict: bool = False,
     ) -> Videos:
         """Draw videos on the way from one prompt and seed to another.
 
@@ -192,7 +204,7 @@ class TextToVideo:
         drawer, weights = self._drawer, torch.linspace(0, 1, num_videos)
         length = self._num_frames(num_frames)
         ends = [
-            (self._encode([prompt], allow_unknown), seed)
+            (self._encode([prompt], allow_unknown, strict), seed)
             for prompt, seed in ((prompt_a, seed_a), (prompt_b, seed_b))
         ]
 
@@ -218,6 +230,7 @@ class TextToVideo:
         truncation: float = 1.0,
         batch_size: int | None = None,
         allow_unknown: bool = False,
+        strict: bool = False,
         should_stop: Callable[[], bool] | None = None,
     ) -> np.ndarray:
         """Generate clips as frames (N, T, H, W, 3) uint8.
@@ -226,15 +239,15 @@ class TextToVideo:
         one filled up, so that all are computed alike; with the default, `choose_batch_size`, a
         clip's bytes depend on its own prompt and seed only. Time runs from 0 to 1 in every clip:
         more frames than in training, the default, are the same motion, finer, on a smooth curve
-        along the trained frames. `should_stop` is called after each pass; once it returns true,
-        the clips made so far are returned.
+        along the trained frames. Prompts are read as in a call. `should_stop` is called after each
+        pass; once it returns true, the clips made so far are returned.
 
         Raises:
-            UserError: a prompt is empty or has unknown words; before any work.
+            UserError: a prompt has no word that the model knows; before any work.
         """
         clips = []
         passes = self._generate_passes(
-            prompts, seeds, num_frames, truncation, batch_size, allow_unknown
+            prompts, seeds, num_frames, truncation, batch_size, allow_unknown, strict
         )
         with closing(passes):
             for frames in passes:
@@ -251,13 +264,16 @@ class TextToVideo:
         num_frames: int | None = None,
         truncation: float = 1.0,
         allow_unknown: bool = False,
+        strict: bool = False,
     ) -> Iterator[np.ndarray]:
         """Yield the clips of `generate` as they are drawn.
 
         Each is (T, H, W, 3) uint8. A bounded number is in memory. Until the iterator ends
         PyTorch has one thread.
         """
-        passes = self._generate_passes(prompts, seeds, num_frames, truncation, None, allow_unknown)
+        passes = self._generate_passes(
+            prompts, seeds, num_frames, truncation, None, allow_unknown, strict
+        )
         with closing(passes):
             for frames in passes:
                 yield from frames
@@ -300,10 +316,11 @@ class TextToVideo:
         truncation: float,
         batch_size: int | None,
         allow_unknown: bool,
+        strict: bool,
     ) -> Generator[np.ndarray, None, None]:
         if isinstance(prompts, str) or not 0 < len(prompts) == len(seeds):
             raise ValueError("prompts and seeds must be lists of equal length, at least 1")
-        drawer, tokens = self._drawer, self._encode(prompts, allow_unknown)
+        drawer, tokens = self._drawer, self._encode(prompts, allow_unknown, strict)
         length = self._num_frames(num_frames)
 
         def draw(numbers: Sequence[int]) -> Tensor:
@@ -315,8 +332,33 @@ class TextToVideo:
     def _num_frames(self, num_frames: int | None) -> int:
         return self.info.num_frames if num_frames is None else num_frames
 
-    def _encode(self, prompts: Sequence[str], allow_unknown: bool) -> Tokens:
+    @cached_property
+    def _matcher(self) -> PromptMatcher:
+        info = self.info
+        embed = embed_texts if is_installed() else None
+        return PromptMatcher(self.vocabulary, info.prompts, info.held_out_prompts, embed)
+
+    def match_prompts(
+        self, prompts: Sequence[str], *, strict: bool = False
+    ) -> dict[str, PromptMatch]:
+        """Find what a call draws for each prompt, without drawing it.
+
+        Raises:
+            UserError: a prompt has no word that the model knows; with `strict`, it is not one of
+                its prompts.
+        """
+        return {
+            prompt: self._matcher.match(prompt, strict=strict) for prompt in dict.fromkeys(prompts)
+        }
+
+    def _encode(self, prompts: Sequence[str], allow_unknown: bool, strict: bool) -> Tokens:
+        if not allow_unknown:
+            matches = self.match_prompts(prompts, strict=strict)
+            for match in matches.values():
+                if match.note:
+                    logger.warning("%s", escape_control_chars(match.note))
+            prompts = [matches[prompt].read_as for prompt in prompts]
         # One length for all prompts, because the grouping of a sum over words depends on it.
-        tokens = self.vocabulary.encode(prompts, allow_unknown=allow_unknown, length=MAX_TOKENS)
+        tokens = self.vocabulary.encode(prompts, allow_unknown=True, length=MAX_TOKENS)
         token_ids, token_mask = map(torch.from_numpy, tokens)
         return token_ids, token_mask

@@ -172,11 +172,11 @@ def test_prompts_without_a_known_word_are_refused(tiny, prompt):
         draw(tiny, prompt=prompt)
 
 
-def test_unknown_words_are_passed_over_and_named(tiny):
+def test_prompts_in_other_words_are_read_as_known_ones_and_named(tiny):
     (row,) = draw(tiny, prompt="circle shrinking quickly")
     (plain,) = draw(tiny, prompt="circle shrinking")
     assert row.films[0].gif == plain.films[0].gif
-    assert any("“quickly”" in note.text and note.is_warning for note in row.notes)
+    assert any("unknown: quickly" in note.text and note.is_warning for note in row.notes)
 
 
 def test_scales_make_films_about_as_large_as_the_page_shows_them():

@@ -82,13 +82,36 @@ def test_between_trained_times_a_generator_is_asked_for_trained_times_only():
     assert torch.equal(asked[0], torch.tensor([[0, 0.25, 0.5, 0.75, 1]]))
 
 
-def test_unknown_words_are_refused_before_any_work():
+def test_prompts_that_say_nothing_are_refused_before_any_work():
     generator = make_generator()
     generator.draw_video = None  # calling it would raise a TypeError
-    with pytest.raises(UserError, match=r"'shrinkng' \(nearest known: shrinking"):
-        generate(generator, ["circle shrinking", "circle shrinkng"], [0, 1])
+    with pytest.raises(UserError, match=r"no word that the model knows; prompts to copy: \"circle"):
+        generate(generator, ["circle shrinking", "xyzzy"], [0, 1])
+    with pytest.raises(UserError, match="strict: only known prompts"):
+        generate(generator, ["circle shrinking", "circle shrinkng"], [0, 1], strict=True)
     with pytest.raises(UserError, match="no words"):
         generate(generator, ["circle shrinking", " "], [0, 1])
+
+
+@pytest.mark.parametrize(
+    "typed", ["A circle SHRINKING.", "a ball that gets smaller", "cirle shrinkng"]
+)
+def test_prompts_are_read_as_those_of_training_and_the_log_says_so(typed, caplog):
+    generator = make_generator()
+    clips = generate(generator, [typed, "circle shrinking"], [3, 3])
+    np.testing.assert_array_equal(clips[0], clips[1])
+    lines = [record.getMessage() for record in caplog.records]
+    if typed.startswith("A"):
+        assert not lines
+    else:
+        (line,) = lines
+        assert line.startswith(f'prompt "{typed}" is read as "circle shrinking" (nearest training')
+
+
+def test_the_log_obeys_no_control_characters(caplog):
+    generate(make_generator(), ["circle \x1b[2J shrinking"], [3])
+    (record,) = caplog.records
+    assert "\x1b" not in record.getMessage()
 
 
 def test_unknown_words_can_be_passed_over():
@@ -176,7 +199,8 @@ def test_interpolation_between_equal_ends_stands_still(generator):
     ("arguments", "message"),
     [
         ({"prompt": []}, "at least one prompt"),
-        ({"prompt": "circle xyzzy"}, "unknown words: 'xyzzy'"),
+        ({"prompt": "xyzzy"}, "no word that the model knows"),
+        ({"prompt": "circle xyzzy", "strict": True}, "strict: only known prompts"),
         ({"num_videos": 0}, "num_videos=0: must be at least 1"),
         ({"num_videos": -4}, "num_videos=-4: must be at least 1"),
         ({"num_frames": 0}, "num_frames=0: must be between 1 and 2048"),

@@ -1,0 +1,1 @@
+"""Understand prompts: what words mean, and which known prompt is meant."""

@@ -1,0 +1,214 @@
+"""Match prompts that people type with the prompts that a model knows.
+
+Both are read as sets of meanings. The known prompt that has most of a prompt's meanings, weighted
+by how rare they are, is the nearest one.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from t2vgan.errors import UserError
+from t2vgan.prompts.index import PromptIndex
+from t2vgan.prompts.synonyms import Phrase, load_synonyms
+from t2vgan.tokenizer import MAX_TOKENS, Vocabulary, shorten, split_words
+
+ARTICLES = frozenset({"a", "an", "the"})
+MAX_COMPARED = 20_000  # known prompts
+MAX_NAMED = 5  # words in a message
+NUM_SUGGESTED = 3
+MIN_MENDED = 4  # letters of an unknown word that is read as another
+MIN_COSINE = 0.6  # of words of nearly the same meaning (benchmarks/paraphrases.py)
+MIN_COVERAGE = 0.75  # of the meaning of a prompt that is read as another
+SPELLING_CUTOFF = 0.82  # likeness by difflib
+
+
+Embed = Callable[[Sequence[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class PromptMatch:
+    """What a model draws for a prompt."""
+
+    prompt: str
+    read_as: str
+    """The prompt that is drawn: a known one, or the prompt itself."""
+    note: str = ""
+    """One line on what differs; empty where the prompt is known."""
+
+
+class PromptMatcher:
+    """Find what a model with these prompts draws for any prompt."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        prompts: Sequence[str],
+        held_out_prompts: Sequence[str] = (),
+        embed: Embed | None = None,
+    ) -> None:
+        """Hold prompts; `embed` maps texts (N) to unit vectors (N, H)."""
+        self.vocabulary = vocabulary
+        self.embed = embed
+        self.prompts = tuple(prompts)
+        self.held_out = frozenset(held_out_prompts)
+        self.known = (*prompts, *held_out_prompts)
+
+    @cached_property
+    def exact(self) -> frozenset[str]:
+        """All known prompts."""
+        return frozenset(self.known)
+
+    @cached_property
+    def by_tokens(self) -> dict[tuple[str, ...], str]:
+        """Known prompts by their words, and by these without articles."""
+        found: dict[tuple[str, ...], str] = {}
+        for prompt in reversed(self.known):
+            tokens = self.vocabulary.tokenize(prompt)
+            found[without_articles(tokens)] = prompt
+        for prompt in reversed(self.known):
+            found[tuple(self.vocabulary.tokenize(prompt))] = prompt
+        return found
+
+    @cached_property
+    def index(self) -> PromptIndex:
+        """The known prompts by meaning, or as many as are compared."""
+        return PromptIndex(spread(self.known, MAX_COMPARED), load_synonyms())
+
+    @cached_property
+    def readable_words(self) -> list[str]:
+        """Words of known meaning, which an unknown one may be like."""
+        words = dict.fromkeys([*self.vocabulary.words, *self.index.synonyms.words])
+        parts = ((text, self.split(text)) for text in words)
+        return [
+            text
+            for text, phrases in parts
+            if len(phrases) == 1 and phrases[0].says_something and self.index.knows(phrases[0])
+        ]
+
+    @cached_property
+    def embeddings(self) -> np.ndarray:
+        """The unit vectors of the readable words, (N, H)."""
+        assert self.embed is not None
+        return self.embed(self.readable_words)
+
+    def match(self, prompt: str, *, strict: bool = False) -> PromptMatch:
+        """Find what is drawn for a prompt.
+
+        Raises:
+            UserError: the prompt has no words, or none that the model knows in any way; with
+                prompts to copy. With `strict`, also where it is not a known prompt.
+        """
+        found = self._match(prompt)
+        if strict and found.note:
+            raise UserError(f"{found.note} (strict: only known prompts are drawn)")
+        return found
+
+    def _match(self, prompt: str) -> PromptMatch:
+        if prompt in self.exact:
+            return PromptMatch(prompt, prompt)
+        tokens = self.vocabulary.tokenize(prompt)
+        if not tokens:
+            raise UserError(f"prompt {quote(prompt)} has no words; {self.suggest()}")
+        if known := self.by_tokens.get(tuple(tokens)) or self.by_tokens.get(
+            without_articles(tokens)
+        ):
+            return PromptMatch(prompt, known)
+        if not self.known:
+            self.vocabulary.encode([prompt])  # raises where a word is unknown
+            return PromptMatch(prompt, prompt)
+        return self.match_meaning(prompt, tokens)
+
+    def match_meaning(self, prompt: str, tokens: Sequence[str]) -> PromptMatch:
+        """Find the nearest known prompt by meaning; errors as `match`."""
+        phrases = [self.mend(phrase) for phrase in self.split(" ".join(tokens))]
+        nearest = self.index.find_nearest(phrases)
+        if nearest is None:
+            raise UserError(
+                f"prompt {quote(prompt)} has no word that the model knows; {self.suggest()}"
+            )
+        says = [phrase for phrase in phrases if phrase.says_something]
+        unknown = [phrase.text for phrase in says if not self.index.knows(phrase)]
+        shown, found = quote(prompt), quote(nearest.prompt)
+        read_as = nearest.prompt
+        if nearest.coverage >= MIN_COVERAGE and 2 * len(unknown) < len(says):
+            is_held_out = nearest.prompt in self.held_out
+            origin = "held out from training" if is_held_out else "nearest training prompt"
+            note = f"prompt {shown} is read as {found} ({origin})"
+        elif all(token in self.vocabulary.ids for token in tokens):
+            note = f"prompt {shown} is unlike any training prompt; nearest: {found}"
+            read_as = prompt
+        else:
+            note = f"prompt {shown} is unlike any training prompt; drawn as the nearest: {found}"
+        if unknown:
+            note += f"; unknown: {name_words(unknown)}"
+        if guesses := [f"{p.text} as {p.like}" for p in says if p.like]:
+            note += f"; read: {name_words(guesses)}"
+        return PromptMatch(prompt, read_as, note)
+
+    def split(self, text: str) -> list[Phrase]:
+        """Split a text into phrases of the table of synonyms."""
+        return self.index.synonyms.split(text)
+
+    def mend(self, phrase: Phrase) -> Phrase:
+        """Read an unknown word as a near one, if there is any."""
+        is_readable = self.index.knows(phrase) or not phrase.says_something
+        if is_readable or len(phrase.text) < MIN_MENDED or phrase.is_listed:
+            return phrase
+        like = self.find_spelling(phrase.text) or self.find_meaning(phrase.text)
+        if like is None:
+            return phrase
+        return replace(self.split(like)[0], text=phrase.text, like=like)
+
+    def find_spelling(self, token: str) -> str | None:
+        """Return the readable word that a token misspells, if any."""
+        words = [text for text in self.readable_words if text[0] == token[0]]
+        long = [text for text in words if len(text) >= MIN_MENDED]
+        return next(iter(difflib.get_close_matches(token, long, 1, SPELLING_CUTOFF)), None)
+
+    def find_meaning(self, token: str) -> str | None:
+        """Return the readable word that means nearly the same, if any."""
+        if self.embed is None or not self.readable_words:
+            return None
+        likeness = self.embeddings @ self.embed([token])[0]
+        nearest = int(likeness.argmax())
+        return self.readable_words[nearest] if likeness[nearest] >= MIN_COSINE else None
+
+    def suggest(self) -> str:
+        """Return some known prompts to copy."""
+        some = ", ".join(quote(prompt) for prompt in spread(self.prompts, NUM_SUGGESTED))
+        return f"prompts to copy: {some}" if some else "give words of the training prompts"
+
+
+def without_articles(tokens: Iterable[str]) -> tuple[str, ...]:
+    """Return words without articles."""
+    return tuple(token for token in tokens if token not in ARTICLES)
+
+
+def quote(prompt: str) -> str:
+    """Quote a prompt for a message, shortened."""
+    return f'"{" ".join(shorten(prompt).split())}"'
+
+
+def name_words(words: Sequence[str]) -> str:
+    """List words for a message, not too many."""
+    unique = list(dict.fromkeys(words))
+    more = f" and {len(unique) - MAX_NAMED} more" if len(unique) > MAX_NAMED else ""
+    return ", ".join(token[:40] for token in unique[:MAX_NAMED]) + more
+
+
+def spread(items: Sequence[str], most: int) -> list[str]:
+    """Return at most so many items, evenly over all."""
+    count = min(most, len(items))
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def warn_of_length(prompt: str) -> str:
+    """Return a note where a prompt has more words than are read."""
+    count = len(split_words(prompt))
+    if count <= MAX_TOKENS:
+        return ""
+    return f"prompt {quote(prompt)} has {count} words; the first {MAX_TOKENS} are read"

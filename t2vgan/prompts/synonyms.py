@@ -1,0 +1,156 @@
+"""Read texts as sets of meanings, by a table of English synonyms.
+
+Two texts that say the same in other words have a reading in common: "a tiny crimson star getting
+bigger" and "a small red star expanding".
+"""
+
+import itertools
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+from t2vgan.tokenizer import split_words
+
+MAX_READINGS = 64  # of one text
+MAX_COMBINATIONS = 4096  # of alternatives that are looked at to find them
+ENDING = re.compile(r"(?:ies|sses|ing|ed|es|s|ly|e)$")
+NO_MEANING, FILLER = "-", "?"  # the meanings of words that say nothing, in the table
+
+Stems = tuple[str, ...]
+
+
+@lru_cache(maxsize=1 << 16)
+def stem(token: str) -> str:
+    """Strip English endings: "moves", "moved" and "moving" are "mov".
+
+    A short form of Porter's steps 1 and 5 (An algorithm for suffix stripping, 1980).
+    """
+    while match := ENDING.search(token):
+        rest = token[: match.start()]
+        if len(rest) < 3 or not re.search("[aeiouy]", rest) or token.endswith("ss"):
+            break
+        if match[0] in ("ing", "ed") and rest[-1] == rest[-2] and rest[-1] not in "lsz":
+            rest = rest[:-1]
+        token = {"ies": f"{rest}y", "sses": f"{rest}ss"}.get(match[0], rest)
+    return token
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A part of a text and its meanings, the usual first."""
+
+    text: str
+    meanings: tuple[Stems, ...]
+    is_filler: bool = False
+    """Whether nothing is lost where the meaning is unknown."""
+    is_listed: bool = True
+    """Whether it stands in the table."""
+    like: str = ""
+    """The word in whose meaning an unknown one is read."""
+
+    @property
+    def says_something(self) -> bool:
+        """Whether the phrase has a meaning that may be missed."""
+        return not self.is_filler and () not in self.meanings
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read a text."""
+
+    meanings: Stems
+    """In the order of the text."""
+    num_unusual: int
+    """Phrases that are not read in their usual meaning."""
+
+
+class Synonyms:
+    """A table from phrases to what they may mean."""
+
+    def __init__(self, table: str) -> None:
+        self.meanings: dict[Stems, list[Stems]] = {}
+        self.filler: set[Stems] = set()
+        self.words: list[str] = []
+        for line in table.splitlines():
+            meaning, _, phrases = line.partition(":")
+            if line.strip() and not line.startswith("#"):
+                self._add(meaning.strip(), phrases.split(","))
+        self.longest: dict[str, int] = {}
+        for key in self.meanings:
+            self.longest[key[0]] = max(len(key), self.longest.get(key[0], 1))
+        direct = {key: [*found] for key, found in self.meanings.items()}
+        for key, found in self.meanings.items():  # "downwards" is "down", which may be "vertically"
+            choices = [
+                [(stem,), *(more for more in direct.get((stem,), []) if more != (stem,))]
+                for stem in direct[key][0]
+            ]
+            further = (tuple(itertools.chain(*chosen)) for chosen in itertools.product(*choices))
+            found += [more for more in dict.fromkeys(further) if more not in found]
+
+    def _add(self, meaning: str, phrases: list[str]) -> None:
+        """Add a line; a meaning of one word is its own phrase."""
+        says_nothing = meaning in (NO_MEANING, FILLER)
+        stems = () if says_nothing else stem_text(meaning)
+        self.words += [text for text in (meaning, *map(str.strip, phrases)) if text.isalpha()]
+        own = [stems] if len(stems) == 1 else []
+        for key in [*own, *map(make_key, phrases)]:
+            if meaning == FILLER:
+                self.filler.add(key)
+                continue
+            known = self.meanings.setdefault(key, [])
+            if stems not in known:
+                known.insert(0 if key == stems else len(known), stems)
+
+    def split(self, text: str) -> list[Phrase]:
+        """Split a text into its longest known phrases; other words are themselves."""
+        tokens = split_words(text)
+        stems = [stem(token) for token in tokens]
+        phrases, start = [], 0
+        while start < len(stems):
+            longest = self.longest.get(stems[start], 1)
+            for end in range(min(len(stems), start + longest), start, -1):
+                key = tuple(stems[start:end])
+                if key in self.meanings or end == start + 1:
+                    break
+            if end == start + 1 and (f"={tokens[start]}",) in self.meanings:
+                key = (f"={tokens[start]}",)
+            phrases.append(
+                Phrase(
+                    " ".join(tokens[start:end]),
+                    tuple(self.meanings.get(key, [key])),
+                    is_filler=key in self.filler or len(tokens[start]) == 1,
+                    is_listed=key in self.meanings,
+                )
+            )
+            start = end
+        return phrases
+
+
+def read_phrases(phrases: list[Phrase]) -> list[Reading]:
+    """List the ways to read phrases, the most usual first."""
+    choices = [[*enumerate(phrase.meanings)] for phrase in phrases]
+    best: dict[Stems, int] = {}
+    for chosen in itertools.islice(itertools.product(*choices), MAX_COMBINATIONS):
+        meanings = tuple(itertools.chain(*(stems for _, stems in chosen)))
+        num_unusual = sum(place > 0 for place, _ in chosen)
+        best[meanings] = min(num_unusual, best.get(meanings, num_unusual))
+    readings = [Reading(meanings, number) for meanings, number in best.items()]
+    return sorted(readings, key=lambda reading: reading.num_unusual)[:MAX_READINGS]
+
+
+def make_key(phrase: str) -> Stems:
+    """Return a phrase's key: its stems, or "=" and a word."""
+    exact = phrase.strip().startswith("=")
+    return (phrase.strip(),) if exact else stem_text(phrase)
+
+
+def stem_text(text: str) -> Stems:
+    """Return the stems of all words of a text."""
+    return tuple(map(stem, split_words(text)))
+
+
+@lru_cache(maxsize=1)
+def load_synonyms() -> Synonyms:
+    """Load the table that comes with the package."""
+    return Synonyms(resources.files(__package__).joinpath("synonyms.txt").read_text("utf-8"))
