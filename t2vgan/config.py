@@ -109,11 +109,14 @@ class ClipGanConfig(Versioned):
     kind: Literal["clip_gan"] = "clip_gan"
     """Kind of network."""
     latent_size: PositiveInt = 32
-    """Random numbers per clip."""
+    """Random numbers per clip, or per phrase where there are several."""
     text_size: PositiveInt = 64
     """Width of a prompt's embedding."""
     text_encoder: Literal["bag", "transformer"] = "bag"
     """bag: a sum of words, fast to learn; transformer: where the order of the words matters."""
+    max_phrases: Annotated[int, Field(ge=1, le=8)] = 1
+    """Phrases of a prompt at most; "a red circle and a blue square" has two. Each is encoded and
+    drawn by itself, with latents of its own. 1: the prompt as a whole."""
     pooled_features: bool = False
     """Features averaged over a frame, for what may be anywhere in it, in the discriminator."""
     hidden_size: PositiveInt = 192
@@ -157,6 +160,15 @@ class ClipGanConfig(Versioned):
         return self
 
     @model_validator(mode="after")
+    def check_phrases(self) -> "ClipGanConfig":
+        if self.max_phrases > 1 and not self.num_sprites:
+            raise ValueError(
+                f"model.max_phrases={self.max_phrases} draws sprites for each phrase, but"
+                " model.num_sprites=0; use --model.num-sprites 1, or --model.max-phrases 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def check_camera(self) -> "ClipGanConfig":
         if self.camera_variation and not self.num_sprites:
             raise ValueError(
@@ -175,6 +187,7 @@ class NotebookGanConfig(Versioned):
     """The published notebook's networks: 64x64, single frames, unconditional discriminator."""
 
     shares_latents: ClassVar[bool] = True
+    max_phrases: ClassVar[int] = 1
 
     kind: Literal["notebook_gan"] = "notebook_gan"
     """Kind of network."""
@@ -220,7 +233,7 @@ class TrainConfig(Versioned):
     """Weight of the loss of real clips with other clips' prompts of the batch; 0: no such loss."""
     hard_mismatched_share: Fraction = 0.0
     """Share of clips that get a prompt one word away from their own instead, where the data has
-    some."""
+    some; of several phrases, with words exchanged between two of them."""
     recovered_latents: NonNegativeInt = 8
     """How many of each fake's latents the discriminator learns to predict; 0: none."""
     recovery_weight: NonNegativeFloat = 3.0
@@ -340,6 +353,11 @@ class Config(Versioned):
                 raise ValueError(
                     f"train.recovered_latents={train.recovered_latents} must be at most"
                     f" model.latent_size = {model.latent_size}"
+                )
+            if train.recovered_latents % model.max_phrases:
+                raise ValueError(
+                    f"train.recovered_latents={train.recovered_latents} must be a multiple of"
+                    f" model.max_phrases = {model.max_phrases}: as many for each phrase"
                 )
             if model.motion_channels and train.frames_per_clip < 2:
                 raise ValueError(

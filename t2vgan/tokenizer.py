@@ -68,6 +68,25 @@ def shorten(prompt: str, length: int = 70) -> str:
     return prompt if len(prompt) <= length else f"{prompt[:length]}..."
 
 
+PHRASE_START = re.compile(
+    r"(?:\s*[,;.]\s*(?:(?:and|while)\s+)?|\s+(?:and|while)\s+)(?=(?:an?|the|one|another)\s)",
+    re.IGNORECASE,
+)
+"""What separates two phrases of a prompt: a comma, "and" or the like, before an article."""
+
+
+def split_phrases(prompt: str, max_phrases: int) -> list[str]:
+    """Split a prompt into phrases, each of which names one object.
+
+    A phrase begins at an article after a comma, a semicolon, a full stop, "and" or "while": "a red
+    circle and a blue square moving up" has two, "the square is small, blue and moving up" one. The
+    last of `max_phrases` keeps whatever follows.
+    """
+    if max_phrases == 1:
+        return [prompt]
+    return PHRASE_START.split(prompt, maxsplit=max_phrases - 1)
+
+
 def has_words(prompt: str) -> bool:
     return re.search(r"\w", prompt) is not None
 
@@ -82,6 +101,8 @@ class Vocabulary:
 
     words: tuple[str, ...]
     tokenizer: int = VERSION
+    max_phrases: int = 1
+    """Of a prompt; of more than one, PADDING_ID stands between two phrases."""
 
     @classmethod
     def from_prompts(
@@ -89,6 +110,7 @@ class Vocabulary:
         prompts: Mapping[str, int] | Iterable[str],
         max_words: int | None = None,
         tokenizer: int = VERSION,
+        max_phrases: int = 1,
     ) -> "Vocabulary":
         """Collect the sorted words of prompts, weighted by their counts.
 
@@ -99,9 +121,9 @@ class Vocabulary:
         for prompt, count in Counter(prompts).items():
             counts.update(dict.fromkeys(tokenize(prompt, tokenizer), count))
         if max_words is None or len(counts) <= max_words:
-            return cls(tuple(sorted(counts)), tokenizer)
+            return cls(tuple(sorted(counts)), tokenizer, max_phrases)
         frequent = sorted(counts, key=lambda token: (-counts[token], token))[: max_words - 1]
-        return cls((*sorted(frequent), UNKNOWN), tokenizer)
+        return cls((*sorted(frequent), UNKNOWN), tokenizer, max_phrases)
 
     def __len__(self) -> int:
         return len(self.words) + 1
@@ -114,12 +136,18 @@ class Vocabulary:
         """Tokenize a prompt by the rules of these words."""
         return tokenize(prompt, self.tokenizer)
 
+    def count_tokens(self, prompts: Iterable[str]) -> int:
+        """Return the most tokens that `encode` makes of a prompt."""
+        most = max(len(self.tokenize(prompt)) for prompt in prompts)
+        return min(most + self.max_phrases - 1, MAX_TOKENS)
+
     def encode(
         self, prompts: Sequence[str], *, allow_unknown: bool = False, length: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
         """Encode prompts: `token_ids` (B, L) int64, `token_mask` (B, L) bool.
 
-        L is the longest prompt's number of words, or `length` if that is larger.
+        The mask is false where there is padding: at the end, and between two phrases. L is the
+        longest prompt's number of tokens, or `length` if that is larger.
 
         Raises:
             UserError: a prompt is empty, or has words that are not in the vocabulary and
@@ -145,11 +173,14 @@ class Vocabulary:
             raise UserError(
                 f"prompt {shorten(prompt)!r} has unknown words: {listed} (--allow-unknown {use})"
             )
-        ids = (self.ids.get(token, self.ids.get(UNKNOWN)) for token in words)
-        known = [number for number in ids if number is not None]
-        if not known:
+        row: list[int] = []
+        for phrase in split_phrases(prompt, self.max_phrases):
+            ids = (self.ids.get(token, self.ids.get(UNKNOWN)) for token in self.tokenize(phrase))
+            if known := [number for number in ids if number is not None]:
+                row += [PADDING_ID, *known] if row else known
+        if not row:
             raise UserError(f"prompt {shorten(prompt)!r} has no word that the model knows")
-        return known
+        return row[:MAX_TOKENS]
 
     def _example(self, num_words: int = 3) -> str:
         return " ".join(self.words[:num_words])

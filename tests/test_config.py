@@ -152,6 +152,15 @@ def test_a_scene_and_sprites_exclude_each_other():
         ClipGanConfig(scene_scale=2.0, num_sprites=1)
 
 
+def test_phrases_need_sprites_and_as_many_latents_each():
+    with pytest.raises(ValidationError, match=r"max_phrases=2 draws sprites .*num_sprites=0; use"):
+        ClipGanConfig(max_phrases=2)
+    model = ClipGanConfig(max_phrases=3, num_sprites=1)
+    with pytest.raises(ValidationError, match=r"recovered_latents=8 must be a multiple .* = 3"):
+        Config(model=model)
+    assert Config(model=model, train=TrainConfig(recovered_latents=6)).model == model
+
+
 def test_motion_needs_two_frames():
     with pytest.raises(ValidationError, match=r"motion_channels=8 .*frames_per_clip=1; use at"):
         Config(model=ClipGanConfig(motion_channels=8), train=TrainConfig(frames_per_clip=1))

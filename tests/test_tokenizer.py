@@ -15,6 +15,7 @@ from t2vgan.tokenizer import (
     Vocabulary,
     build_pattern,
     has_words,
+    split_phrases,
     split_words,
     tokenize,
 )
@@ -171,3 +172,66 @@ def test_one_pattern_finds_the_same_words(version, text):
     lower = text.lower()
     composed = lower if version == 1 else unicodedata.normalize("NFC", lower)
     assert re.findall(PATTERNS[version], composed) == split_words(text, version)
+
+
+ARTICLES = st.sampled_from(["a", "an", "The", "one", "another"])
+RESTS = st.sampled_from(
+    ["red circle", "square moving up and down", "diamond, small and blue", "star"]
+)
+SEPARATORS = st.sampled_from([" and ", ", ", "; ", ", and ", " while ", ". ", " AND "])
+PHRASES = st.builds("{} {}".format, ARTICLES, RESTS)
+
+
+@given(first=PHRASES, others=st.lists(st.tuples(SEPARATORS, PHRASES), max_size=3))
+def test_phrases_begin_at_articles_after_commas_and_conjunctions(first, others):
+    prompt = first + "".join(separator + phrase for separator, phrase in others)
+    phrases = [first, *(phrase for _, phrase in others)]
+    assert split_phrases(prompt, 8) == phrases
+    assert split_phrases(prompt, len(phrases)) == phrases
+    assert split_phrases(prompt, 1) == [prompt]
+    both = split_phrases(prompt, 2)
+    assert both[0] == phrases[0]
+    assert split_words(prompt)[-len(split_words(both[-1])) :] == split_words(both[-1])
+
+
+@given(st.text(max_size=80), st.integers(1, 8))
+def test_any_text_has_phrases_and_no_word_is_lost_but_conjunctions(prompt, max_phrases):
+    phrases = split_phrases(prompt, max_phrases)
+    assert 1 <= len(phrases) <= max_phrases
+    rest = iter(split_words(prompt))
+    for token in (token for phrase in phrases for token in split_words(phrase)):
+        assert token in rest, "in order"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "the circle is small, red and moving up",
+        "moving up and down: a square, blue and large",
+        "the red circle is small and moving up",
+        "a dog chases the cat",
+    ],
+)
+def test_prompts_of_one_object_are_one_phrase(prompt):
+    assert split_phrases(prompt, 4) == [prompt]
+
+
+def test_padding_stands_between_phrases():
+    vocabulary = Vocabulary.from_prompts(["a red circle and a blue square"], max_phrases=2)
+    prompts = ["a red circle, a blue square", "a blue circle", "a zebra and a red square"]
+    token_ids, token_mask = vocabulary.encode(prompts, allow_unknown=True)
+    named = [[vocabulary.words[i - 1] if i else "" for i in row] for row in token_ids]
+    assert named == [
+        ["a", "red", "circle", "", "a", "blue", "square"],
+        ["a", "blue", "circle", "", "", "", ""],
+        ["a", "", "a", "red", "square", "", ""],
+    ]
+    assert ((token_ids > 0) == token_mask).all()
+    assert vocabulary.count_tokens(prompts) == 7
+
+
+def test_many_phrases_are_not_longer_than_the_longest_prompt():
+    vocabulary = Vocabulary.from_prompts(["a b"], max_phrases=8)
+    prompt = ", ".join(["a b b b b b b b"] * 10)
+    assert vocabulary.encode([prompt])[0].shape == (1, MAX_TOKENS)
+    assert vocabulary.count_tokens([prompt]) == MAX_TOKENS

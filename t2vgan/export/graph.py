@@ -9,7 +9,7 @@ from torch.export import Dim, ExportedProgram
 
 from t2vgan import __version__
 from t2vgan.pipeline import TextToVideo
-from t2vgan.tokenizer import MAX_TOKENS, PADDING_ID, UNKNOWN, build_pattern
+from t2vgan.tokenizer import MAX_TOKENS, PADDING_ID, PHRASE_START, UNKNOWN, build_pattern
 
 FORMAT_VERSION = "1"
 # Sizes of the axes while tracing: of no layer's, so that none is taken for a layer's.
@@ -119,8 +119,11 @@ def build_description(pipeline: TextToVideo) -> dict[str, Any]:
             }
         },
         "tokenizer": {
-            "holds": "lower case, then normalization if any, then the pattern's first matches",
+            "holds": "lower case, then normalization if any, then phrases if any, then the"
+            " pattern's first matches, with padding between phrases",
             "normalization": None if vocabulary.tokenizer == 1 else "NFC",
+            "phrase_start": PHRASE_START.pattern if vocabulary.max_phrases > 1 else None,
+            "max_phrases": vocabulary.max_phrases,
             "pattern": build_pattern(vocabulary.tokenizer),
             "max_tokens": MAX_TOKENS,
             "padding_id": PADDING_ID,

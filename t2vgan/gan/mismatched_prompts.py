@@ -6,20 +6,25 @@ are frequent, and never looks at the video. Most prompts of a rich data set diff
 everything; one word then suffices to discriminate, and the others get no gradient: so some
 negatives differ in a single word. They too come as often as their prompts: a chain of such
 exchanges visits each prompt by its frequency (Hastings, Biometrika 1970).
+
+Where a prompt has several phrases, words are exchanged between two of them instead: a discriminator
+that sees which words a clip shows, and not which belong together, cannot tell these prompts apart.
 """
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 
-from t2vgan.tokenizer import tokenize
+from t2vgan.tokenizer import split_phrases, tokenize
 from t2vgan.utils.seeds import permutation, random_generator
 
 MAX_PROMPTS = 200_000  # of more, the index would fill gigabytes; none differ in one word
+
+Words = tuple[str, ...]
 
 Gap = tuple[str | None, ...]
 """A prompt's words with one of them left open."""
@@ -67,16 +72,17 @@ class Group:
 
 
 class HardPrompts:
-    """Draw prompts of the data that are one word away, by frequency."""
+    """Draw prompts that are one word, or an exchange of words, away."""
 
     def __init__(
         self,
         frequencies: Mapping[str, float],
         share: float,
         tokenize: Callable[[str], list[str]] = tokenize,
+        max_phrases: int = 1,
     ) -> None:
         """Index prompts; `share` of the clips get such a prompt."""
-        self.tokenize = tokenize
+        self.tokenize, self.max_phrases = tokenize, max_phrases
         self.share = share if len(frequencies) <= MAX_PROMPTS else 0.0
         self.prompts: list[str] = []  # of several spellings the first stands for all
         self.frequencies: list[float] = []
@@ -88,6 +94,10 @@ class HardPrompts:
                 self.frequencies.append(0.0)
             self.frequencies[number] += frequency
         self.groups = self._index_groups()
+        self.phrases = {
+            phrase for prompt in self.prompts if max_phrases > 1 for phrase in self.split(prompt)
+        }
+        """The data's phrases, where prompts have several."""
 
     def draw(
         self, prompts: Sequence[str], positions: np.ndarray, *, seed: int, step: int, num_clips: int
@@ -108,6 +118,9 @@ class HardPrompts:
 
     def _exchange(self, prompt: str, place: float, neighbour: float, acceptance: float) -> str:
         """Exchange one word of a prompt, or return it as it is."""
+        phrases = self.split(prompt)
+        if len(phrases) > 1:
+            return self._exchange_phrases(prompt, phrases, place, neighbour)
         words = tuple(self.tokenize(prompt))
         own = self.ids.get(words)
         if own is None or not (groups := self._groups_of(words)):
@@ -118,6 +131,28 @@ class HardPrompts:
         # The probability of this exchange over that of its reverse, at both prompts' frequencies.
         ratio = num_back * group.sum_others(other) / (len(groups) * group.sum_others(own))
         return self.prompts[other] if acceptance * ratio < 1 else prompt
+
+    def split(self, prompt: str) -> list[Words]:
+        """Return the words of each phrase."""
+        phrases = split_phrases(prompt, self.max_phrases)
+        return [tuple(self.tokenize(phrase)) for phrase in phrases]
+
+    def _exchange_phrases(
+        self, prompt: str, phrases: list[Words], place: float, kind: float
+    ) -> str:
+        """Exchange words between two successive phrases; both are then known, and others."""
+        one = int(place * len(phrases))
+        other = (one + 1) % len(phrases)
+        own = frozenset((phrases[one][1:], phrases[other][1:]))
+        found: dict[frozenset[Words], tuple[Words, Words]] = {}  # each set of phrases once
+        for pair in list_exchanges(phrases[one], phrases[other]):
+            if self.phrases.issuperset(pair):
+                found.setdefault(frozenset(words[1:] for words in pair), pair)
+        found.pop(own, None)
+        if not found:
+            return prompt
+        phrases[one], phrases[other] = list(found.values())[int(kind * len(found))]
+        return ", ".join(map(" ".join, phrases))
 
     def _groups_of(self, words: tuple[str, ...]) -> list[Group]:
         return [group for gap in _gaps(words) if (group := self.groups.get(gap))]
@@ -133,6 +168,25 @@ class HardPrompts:
             for gap, ids in members.items()
             if len(ids) > 1
         }
+
+
+def list_exchanges(first: Words, second: Words) -> Iterator[tuple[Words, Words]]:
+    """Yield two phrases with words exchanged at the same places.
+
+    From the second place on, since the first is an article, and up to any that both have; the last
+    of these stands for all words that follow. All places would be the same phrases in another
+    order.
+    """
+    last = min(len(first), len(second))
+    for begin in range(1, last):
+        for stop in range(begin + 1, last + 1):
+            if (begin, stop) == (1, last):
+                continue
+            here, there = (len(first), len(second)) if stop == last else (stop, stop)
+            yield (
+                (*first[:begin], *second[begin:there], *first[here:]),
+                (*second[:begin], *first[begin:here], *second[there:]),
+            )
 
 
 def _gaps(words: tuple[str, ...]) -> list[Gap]:

@@ -7,6 +7,7 @@ than the pixels. There is no tanh at the end: white is exactly +1, where tanh sa
 gradient vanishes.
 
 With sprites, the generator draws the objects once per clip and only places them in each frame; with
+phrases, it does so for each phrase of the prompt, over one ground; with
 a scene, it draws what the camera passes once per clip, and adds to each frame's view of it.
 """
 
@@ -29,6 +30,7 @@ from t2vgan.models.layers import (
     upsample2x,
 )
 from t2vgan.models.patches import ToPatches, ToPixels, compute_grid
+from t2vgan.models.phrases import PhraseCameras, encode_phrases
 from t2vgan.models.scene import Scene
 from t2vgan.models.sprites import Sprites
 from t2vgan.models.text_encoders import TEXT_ENCODERS
@@ -57,7 +59,7 @@ class Generator(nn.Module):
         self.pixels = PixelStatistics(pixel_mean, pixel_std)
         rows, columns = compute_grid(model.patch_size, height, width)
         channels, hidden = model.channels, model.hidden_size
-        self.latent_size = model.latent_size
+        self.latent_size, self.max_phrases = model.latent_size, model.max_phrases
         variation = model.camera_variation
         self.register_buffer("camera_std", torch.tensor(variation) if variation else None)
         self.coarsest = (2 * channels, rows // 4, columns // 4)
@@ -69,6 +71,7 @@ class Generator(nn.Module):
             nn.SiLU(),
             nn.Linear(hidden, hidden),
         )
+        self.phrase_cameras = PhraseCameras(hidden) if model.max_phrases > 1 else None
         self.time_features = TimeFeatures()
         self.time = nn.Linear(self.time_features.size, hidden)
         self.frame = nn.Sequential(
@@ -110,8 +113,11 @@ class Generator(nn.Module):
         )
 
     def latent_shape(self, num_frames: int) -> tuple[int, ...]:
-        """Return the shape of one clip's latents."""
-        return (self.latent_size,)
+        """Return the shape of one clip's latents.
+
+        Of P phrases, each P successive latents are one of each phrase.
+        """
+        return (self.latent_size * self.max_phrases,)
 
     def forward(
         self,
@@ -130,9 +136,16 @@ class Generator(nn.Module):
         return self.draw_video(latents, text, times, trained_frames)
 
     def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        """Encode token_ids (B, L), token_mask (B, L): text codes (B, E)."""
+        """Encode token_ids (B, L), token_mask (B, L): text codes (B, E).
+
+        Of P phrases, the P codes of a prompt stand one after the other.
+        """
         with torch.autocast(token_ids.device.type, enabled=False):  # bfloat16: jitter
-            return self.text_encoder(token_ids, token_mask)
+            if self.max_phrases == 1:
+                return self.text_encoder(token_ids, token_mask)
+            return encode_phrases(
+                self.text_encoder, token_ids, token_mask, self.max_phrases
+            ).flatten(1)
 
     def draw_video(
         self, latents: Tensor, text: Tensor, times: Tensor, trained_frames: int | None = None
@@ -142,6 +155,12 @@ class Generator(nn.Module):
         latents (B, Z), text (B, E), times (B, K) -> video (B, 3, K, H, W); see `forward`.
         """
         num_frames = times.shape[1]
+        is_present: Tensor | None = None
+        if self.max_phrases > 1:  # from here on B is clips times phrases
+            text = text.unflatten(1, (self.max_phrases, -1))  # B P E
+            is_present = text.any(2)  # B P
+            latents = latents.unflatten(1, (-1, self.max_phrases)).transpose(1, 2).flatten(0, 1)
+            text, times = text.flatten(0, 1), times.repeat_interleave(self.max_phrases, dim=0)
         with torch.autocast(latents.device.type, enabled=False):  # bfloat16: jitter
             content = self.content(torch.cat([latents, text], dim=1))  # B hidden
             encode = partial(self.encode_frames, content)
@@ -152,7 +171,13 @@ class Generator(nn.Module):
         appearance = self.frame(content)  # B hidden
         drawing = self.draw(appearance, num_frames=1).squeeze(2)  # B 4R H W
         camera = None if self.camera_std is None else self.camera_std * latents[:, :3]  # B 3
-        return self.pixels.restore(self.sprites(drawing, code, appearance, times, camera))
+        if self.phrase_cameras is not None and is_present is not None:
+            with torch.autocast(latents.device.type, enabled=False):
+                moved = self.phrase_cameras(content.unflatten(0, is_present.shape), is_present)
+            camera = moved.flatten(0, 1) if camera is None else camera + moved.flatten(0, 1)
+        return self.pixels.restore(
+            self.sprites(drawing, code, appearance, times, camera, is_present=is_present)
+        )
 
     def draw(self, code: Tensor, *, num_frames: int, scene: Tensor | None = None) -> Tensor:
         """Draw codes over views of a scene, if there is one.

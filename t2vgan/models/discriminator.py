@@ -15,9 +15,11 @@ from t2vgan.models.layers import (
     ResidualBlock,
     TimeFeatures,
     to_float32,
+    upsample2x,
 )
 from t2vgan.models.motion import MotionTrunk
 from t2vgan.models.patches import FromPatches, FromPixels, compute_grid
+from t2vgan.models.phrase_head import PhraseHead
 from t2vgan.models.text_encoders import TEXT_ENCODERS
 
 
@@ -29,7 +31,7 @@ class Discriminator(nn.Module):
     All take the prompt by projection (Miyato and Koyama, ICLR 2018): a prompt that reaches only the
     clip's head leaves what a single frame shows (its colour, say) or a pair (a pan) unlearned
     (dev/LOG.md). A last head predicts the first latents from all frames (InfoGAN, Chen et al.,
-    NeurIPS 2016).
+    NeurIPS 2016). Where prompts have phrases, a further head looks for each phrase's object.
 
     Heads are in float32: losses depend on small differences, and bfloat16 keeps 8 bits.
     """
@@ -86,6 +88,16 @@ class Discriminator(nn.Module):
             nn.SiLU(),
         )
         self.clip_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
+        self.phrase_head: PhraseHead | None = None
+        if model.max_phrases > 1:
+            self.phrase_head = PhraseHead(
+                model,
+                vocabulary_size=vocabulary_size,
+                in_channels=3 * channels,
+                frames_per_clip=frames_per_clip,
+                recovered_latents=recovered_latents,
+            )
+            recovered_latents = 0
         self.recover = nn.Linear(hidden, recovered_latents) if recovered_latents else None
 
     def forward(
@@ -101,7 +113,8 @@ class Discriminator(nn.Module):
         if tuple(video.shape) != expected:
             raise ValueError(f"video has shape {tuple(video.shape)}, expected {expected}")
         maps = self.encode_patches(self.pixels.standardize(video))  # (B K) C h w
-        frames = self.encode_frames(maps).unflatten(0, times.shape)  # B K hidden
+        middle = self.encode_middle(maps)
+        frames = self.encode_frames(middle).unflatten(0, times.shape)  # B K hidden
         vectors = frames * (1 + self.time(self.time_features(times)))
         pairs: Tensor | None = None
         if self.motion is not None:
@@ -116,6 +129,11 @@ class Discriminator(nn.Module):
             if pairs is not None:
                 logits = logits + self.pair_head(to_float32(pairs), token_ids, token_mask).mean(1)
             recovered = clip[:, :0] if self.recover is None else self.recover(clip)  # B R
+            if self.phrase_head is not None:
+                views = torch.cat([F.silu(maps), upsample2x(F.silu(middle))], dim=1)
+                views = to_float32(views).unflatten(0, times.shape)  # B K 3C h w
+                of_phrases, recovered = self.phrase_head(views, times, token_ids, token_mask)
+                logits = logits + of_phrases
         return logits, recovered
 
     def encode_patches(self, video: Tensor) -> Tensor:
@@ -128,9 +146,12 @@ class Discriminator(nn.Module):
             maps = maps + self.from_pixels(video)
         return self.fine(maps)
 
+    def encode_middle(self, maps: Tensor) -> Tensor:
+        """Encode maps (N, C, h, w) more coarsely: (N, 2C, h/2, w/2)."""
+        return self.middle(self.to_middle(F.silu(maps)))
+
     def encode_frames(self, maps: Tensor) -> Tensor:
-        """Encode maps (N, C, h, w): (N, hidden)."""
-        maps = self.middle(self.to_middle(F.silu(maps)))  # (B K) 2C h/2 w/2
+        """Encode maps (N, 2C, h/2, w/2): (N, hidden)."""
         maps = F.silu(self.coarse(self.to_coarse(F.silu(maps))))  # (B K) 4C h/4 w/4
         features = F.silu(self.layout(maps.flatten(1)))  # (B K) hidden
         if self.anywhere is not None:

@@ -11,6 +11,9 @@ from t2vgan.models.layers import RGB, to_float32
 
 RGBA = RGB + 1
 
+Picture = tuple[Tensor, Tensor]
+"""Colours times alpha (B, 3, K, H, W), and alpha (B, 1, K, H, W)."""
+
 
 class Sprites(nn.Module):
     """Composite each clip's pictures over a plain ground, in every frame.
@@ -51,12 +54,17 @@ class Sprites(nn.Module):
         appearance: Tensor,
         times: Tensor,
         camera: Tensor | None,
+        is_present: Tensor | None = None,
     ) -> Tensor:
         """Place the drawings of B clips in K frames each.
 
         drawing (B, num_channels, H, W), code (B*K, E), appearance (B, E), times (B, K) and camera
         (B, 3), a clip's log zoom about the frame's centre and its pan, y before x, in half frames
         -> video (B, 3, K, H, W). All in float32: bfloat16 would make positions jitter.
+
+        With `is_present` (C, P) bool, B is C clips times P phrases: the pictures of a clip's
+        phrases lie over one ground, the mean of theirs, and those of absent phrases nowhere
+        -> video (C, 3, K, H, W).
         """
         with torch.autocast(drawing.device.type, enabled=False):
             drawing, code = to_float32(drawing), to_float32(code)
@@ -66,9 +74,15 @@ class Sprites(nn.Module):
                 zoom = camera[:, None, None, :1].exp()  # B 1 1 1
                 breadth = zoom.squeeze(3) * breadth
                 shift = zoom * (shift + camera[:, None, None, 1:])
-            video = self.to_ground(appearance)[:, :, None, None, None]  # B 3 1 1 1
-            for index, sprite in enumerate(drawing.split(RGBA, dim=1)):
-                colour, alpha = self.place_sprite(sprite, breadth[:, :, index], shift[:, :, index])
+            ground = self.to_ground(appearance)  # B 3
+            pictures = [
+                self.place_sprite(sprite, breadth[:, :, index], shift[:, :, index])
+                for index, sprite in enumerate(drawing.split(RGBA, dim=1))
+            ]
+            if is_present is not None:
+                ground, pictures = join_phrases(ground, pictures, is_present)
+            video = ground[:, :, None, None, None]  # C 3 1 1 1
+            for colour, alpha in pictures:
                 video = video * (1 - alpha) + colour
         return video
 
@@ -101,6 +115,29 @@ class Sprites(nn.Module):
         slope = (1 / breadth).unsqueeze(2).expand(-1, -1, 2)
         draw = resample_by_products if torch.compiler.is_exporting() else resample_averaged
         return draw(picture, slope, -shift * slope, factor).split((RGB, 1), dim=1)
+
+
+def join_phrases(
+    ground: Tensor, pictures: Sequence[Picture], is_present: Tensor
+) -> tuple[Tensor, list[Picture]]:
+    """Return one ground per clip, and its pictures phrase by phrase.
+
+    ground (C P, 3), pictures of C P phrases, is_present (C, P) -> ground (C, 3), pictures of C
+    clips.
+    """
+    share = is_present.to(ground)  # C P
+    weights = share / share.sum(1, keepdim=True)
+    ground = (ground.unflatten(0, share.shape) * weights.unsqueeze(2)).sum(1)
+    shown = share[:, :, None, None, None, None]
+    of_phrases = [
+        [(part.unflatten(0, share.shape) * shown).unbind(1) for part in picture]
+        for picture in pictures
+    ]
+    return ground, [
+        (colours[phrase], alphas[phrase])
+        for phrase in range(share.shape[1])
+        for colours, alphas in of_phrases
+    ]
 
 
 def resample_averaged(maps: Tensor, slope: Tensor, start: Tensor, factor: int) -> Tensor:

@@ -28,7 +28,7 @@ def load_generator(weights: Path | str) -> tuple[nn.Module, Vocabulary, WeightsI
             f"weights {weights}: clips of {info.num_frames} frames are too long: at most "
             f"{MAX_TRAINED_FRAMES:,}; train on shorter clips"
         )
-    vocabulary = Vocabulary(info.words, info.tokenizer)
+    vocabulary = build_vocabulary(info)
     with AllocationLimit(sum(tensor.numel() for tensor in tensors.values()), weights):
         generator = build_generator(
             info.model, height=info.height, width=info.width, vocabulary_size=len(vocabulary)
@@ -37,6 +37,11 @@ def load_generator(weights: Path | str) -> tuple[nn.Module, Vocabulary, WeightsI
     check_tensors(weights, tensors, expected=generator.state_dict())
     generator.load_state_dict(tensors)
     return generator.eval(), vocabulary, info
+
+
+def build_vocabulary(info: WeightsInfo) -> Vocabulary:
+    """Build the vocabulary of some weights."""
+    return Vocabulary(info.words, info.tokenizer, max_phrases=info.model.max_phrases)
 
 
 class AllocationLimit(TorchFunctionMode):

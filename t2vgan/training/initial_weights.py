@@ -1,6 +1,7 @@
 """Start a run from the weights of another one (--init-from)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -67,7 +68,7 @@ def grow_vocabulary(data: Vocabulary, known: Sequence[str]) -> Vocabulary:
     """Add the known words that the data lack; UNKNOWN stays last."""
     words = dict.fromkeys([*data.words, *known])
     is_limited = words.pop(UNKNOWN, UNKNOWN) is None
-    return Vocabulary((*words, UNKNOWN) if is_limited else tuple(words), data.tokenizer)
+    return replace(data, words=(*words, UNKNOWN) if is_limited else tuple(words))
 
 
 def load_initial_weights(

@@ -72,7 +72,9 @@ class Trainer:
         geometry, prompts = manifest.geometry, list(manifest.prompts)
         check_frames_per_clip(config, geometry.num_frames)
         tokenizer = context.run_on_main(lambda: read_tokenizer(config.run_dir))
-        self.vocabulary = Vocabulary.from_prompts(prompts, config.data.max_words, tokenizer)
+        self.vocabulary = Vocabulary.from_prompts(
+            prompts, config.data.max_words, tokenizer, config.model.max_phrases
+        )
         self.initial_weights = context.run_on_main(lambda: find_initial_weights(config))
         if self.initial_weights:
             self.vocabulary = grow_vocabulary(self.vocabulary, self.initial_weights.words)
@@ -93,13 +95,14 @@ class Trainer:
                 data.prompt_frequencies,
                 config.train.hard_mismatched_share,
                 self.vocabulary.tokenize,
+                config.model.max_phrases,
             ),
             self.plan,
             seed=config.train.seed,
             frames_per_clip=config.train.frames_per_clip,
             latent_shape=self.gan.latent_shape,
             shares_latents=config.model.shares_latents,
-            num_tokens=max(len(self.vocabulary.tokenize(prompt)) for prompt in prompts),
+            num_tokens=self.vocabulary.count_tokens(prompts),
             near_window_share=config.train.near_window_share,
             augmented_share=choose_share(config.train, manifest.num_samples),
             noise_every_steps=noise_every_steps(config.train),

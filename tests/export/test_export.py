@@ -14,9 +14,17 @@ from t2vgan.checkpoint.weights import save_weights
 from t2vgan.commands.export import Options, choose_path
 from t2vgan.config import NotebookGanConfig
 from t2vgan.export import check_packages
+from t2vgan.export.files import write_onnx, write_program
+from t2vgan.export.graph import trace
 from t2vgan.pipeline import TextToVideo
 from tests.support.exported import largest_differences, make_case, run_without_t2vgan
-from tests.support.pipelines import PROMPTS, VOCABULARY, describe, make_generator
+from tests.support.pipelines import (
+    PROMPTS,
+    VOCABULARY,
+    describe,
+    make_generator,
+    make_phrases_pipeline,
+)
 from tests.support.warm import run_warm
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +106,25 @@ def test_the_description_encodes_prompts_as_the_vocabulary(exported):
         words = re.findall(tokenizer["pattern"], prompt.lower())[: tokenizer["max_tokens"]]
         ids = [tokenizer["ids"][each] for each in words]
         assert ids == VOCABULARY.encode([prompt])[0][0].tolist()
+
+
+@pytest.mark.parametrize("write", [write_program, write_onnx])
+def test_phrases_are_drawn_the_same(write, tmp_path):
+    pipeline = make_phrases_pipeline()
+    path = tmp_path / ("a.onnx" if write is write_onnx else "a.pt2")
+    graph = trace(pipeline)
+    write(graph, path)
+    prompts = [*pipeline.info.prompts, "a circle shrinking, the circle is moving up"]
+    cases = [make_case(pipeline, prompts, 5), make_case(pipeline, prompts[1:2], 9)]
+    assert max(largest_differences(path, pipeline, cases, tmp_path)) < 1e-5
+    tokenizer = graph.description["tokenizer"]
+    for prompt in prompts:
+        ids = []
+        most = tokenizer["max_phrases"] - 1
+        for phrase in re.split(tokenizer["phrase_start"], prompt, maxsplit=most):
+            words = re.findall(tokenizer["pattern"], phrase)
+            ids += [0] * bool(ids) + [tokenizer["ids"][each] for each in words]
+        assert ids == pipeline.vocabulary.encode([prompt])[0][0].tolist()
 
 
 def test_files_hold_no_path_and_no_example_of_inputs(exported, weights):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from t2vgan.gan.mismatched_prompts import HardPrompts, draw_partners
-from t2vgan.tokenizer import tokenize
+from t2vgan.tokenizer import split_phrases, tokenize
 
 PROMPTS = [
     f"a {size} {colour} ball moving {way}"
@@ -159,3 +159,66 @@ def uniform_neighbour(prompts: list[str], row: int, place: int) -> int:
         if len(other) == len(words) and sum(a != b for a, b in zip(words, other, strict=True)) == 1
     ]
     return near[place % len(near)] if near else row
+
+
+# --- words exchanged between phrases --------------------------------------------------------------
+
+THINGS = [
+    " ".join(words)
+    for words in itertools.product(
+        ("red", "blue", "green"), ("ball", "cube"), ("rolling", "moving up", "moving up-right")
+    )
+]
+PAIRS = [f"a {one} and a {other}" for one, other in itertools.permutations(THINGS, 2)]
+
+
+def draw_exchanged(prompts, frequencies=PAIRS):
+    hard = HardPrompts(dict.fromkeys(frequencies, 1.0), 1.0, max_phrases=2)
+    places = np.arange(len(prompts))
+    return list(hard.draw(prompts, places, seed=3, step=0, num_clips=len(places)).values())
+
+
+def find_things(prompt):
+    return {tuple(tokenize(phrase)[1:]) for phrase in split_phrases(prompt, 2)}
+
+
+def set_aside_and(words):
+    return [each for each in words if each != "and"]
+
+
+def num_arrangements(prompt):
+    """Count the pairs of things with a prompt's attributes."""
+    (colour, shape, *motion), (other_colour, other_shape, *other_motion) = find_things(prompt)
+    differ = (colour != other_colour) + (shape != other_shape) + (motion != other_motion)
+    return 2 ** max(0, differ - 1)
+
+
+def test_exchanged_prompts_have_the_same_words_and_other_things():
+    known = {tuple(tokenize(thing)) for thing in THINGS}
+    others = draw_exchanged(PAIRS)
+    assert len(others) == len(PAIRS)
+    num_same = 0
+    for prompt, other in zip(PAIRS, others, strict=True):
+        ours, theirs = find_things(prompt), find_things(other)
+        assert theirs <= known, "no half of a motion"
+        assert sorted(set_aside_and(tokenize(other))) == sorted(set_aside_and(tokenize(prompt)))
+        num_same += ours == theirs
+    assert num_same == sum(num_arrangements(prompt) == 1 for prompt in PAIRS)
+
+
+def test_each_exchange_comes_as_often():
+    others = draw_exchanged(["a red ball rolling, a blue cube moving up"] * 900)
+    counts = Counter(frozenset(find_things(other)) for other in others)
+    assert len(counts) == 3
+    assert min(counts.values()) > 250
+
+
+def test_a_prompt_of_one_phrase_changes_in_one_word():
+    single = [f"a {thing}" for thing in THINGS]
+    (other,) = draw_exchanged(["a red ball moving up"], frequencies=single)
+    assert num_changed("a red ball moving up", other) == 1
+
+
+def test_an_exchange_that_the_data_do_not_know_is_none():
+    prompt = "a red ball rolling and a blue cube jumping"
+    assert draw_exchanged([prompt], frequencies=[prompt]) == [prompt]

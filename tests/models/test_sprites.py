@@ -142,3 +142,29 @@ def test_a_camera_pans_and_then_zooms_all_sprites():
     seen = show(still_sprites(1), opaque(1.0, 1.0, 1.0), camera=camera)
     assert_shows(seen[:, 0], rectangle(slice(1, 21), slice(14, 44), 1.0, 1.0, 1.0))
     assert torch.equal(seen[:, 0], seen[:, 1])
+
+
+def test_the_sprites_of_phrases_lie_in_order_over_one_ground():
+    sprites = still_sprites(1)
+    drawing = torch.cat([opaque(1.0, 0.5, 0.0), opaque(-1.0, 0.0, 0.5)]).repeat(2, 1, 1, 1)
+    with torch.no_grad():
+        sprites.to_shift.weight.copy_(torch.tensor([[0.0], [1.0]]))
+        sprites.to_ground.weight.copy_(torch.tensor([[0.0], [0.4], [0.8]]))
+    shift = math.atanh(W / 4 * 2 / W / sprites.MAX_SHIFT)  # a quarter of the width
+    code, appearance = torch.tensor([[0.0], [shift], [0.0], [shift]]), torch.tensor([1.0, 0.5] * 2)
+    video = sprites(
+        drawing,
+        code,
+        appearance.unsqueeze(1),
+        torch.full((4, 1), 0.5),
+        None,
+        is_present=torch.tensor([[True, True], [True, False]]),
+    )
+    assert video.shape == (2, 3, 1, H, W)
+    rows = slice(H // 4, 3 * H // 4)
+    expected = torch.zeros(2, 3, H, W) + torch.tensor([0.0, 0.3, 0.6]).view(3, 1, 1)
+    expected[1] = torch.tensor([0.0, 0.4, 0.8]).view(3, 1, 1)
+    expected[:, :, rows, W // 4 : 3 * W // 4] = torch.tensor([1.0, 0.5, 0.0]).view(3, 1, 1)
+    expected[0, :, rows, W // 2 :] = torch.tensor([-1.0, 0.0, 0.5]).view(3, 1, 1)
+    for clip, frame in zip(video, expected, strict=True):
+        assert_shows(clip[:, 0], frame)

@@ -19,6 +19,7 @@ PROMPTS = [
 ]
 SEEDS = [7, 0, 2**63 - 1, 8, 7]
 VOCABULARY = Vocabulary.from_prompts(PROMPTS)
+PHRASES = TINY.model_copy(update={"num_sprites": 1, "max_phrases": 2, "camera_variation": 0.1})
 MODELS = {"clip_gan": (TINY, 16, 24), "notebook_gan": (NotebookGanConfig(), 64, 64)}
 # The tails of ODD's tensors fill no vector register, so that kernels treat the last rows otherwise.
 ALL_MODELS = MODELS | {"default": (ClipGanConfig(), 64, 64), "odd": (ODD, 36, 60)}
@@ -29,6 +30,17 @@ def make_generator(kind="clip_gan"):
     torch.manual_seed(1)
     generator = build_generator(model, height=height, width=width, vocabulary_size=len(VOCABULARY))
     return generator.eval()
+
+
+def make_phrases_pipeline():
+    """Make a pipeline that draws two phrases."""
+    prompts = ["a circle moving up and a circle shrinking", "the circle is shrinking"]
+    vocabulary = Vocabulary.from_prompts(prompts, max_phrases=2)
+    torch.manual_seed(1)
+    generator = build_generator(PHRASES, height=16, width=24, vocabulary_size=len(vocabulary))
+    torch.nn.init.normal_(generator.phrase_cameras.to_camera.weight)
+    info = describe(model=PHRASES, words=vocabulary.words, prompts=prompts)
+    return TextToVideo(generator.eval(), vocabulary, info)
 
 
 def describe(**changes):

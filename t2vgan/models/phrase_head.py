@@ -1,0 +1,87 @@
+"""The discriminator's head that looks for each phrase's object."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from t2vgan.config import ClipGanConfig
+from t2vgan.models.coordinates import cell_centres
+from t2vgan.models.layers import TimeFeatures
+from t2vgan.models.phrases import encode_phrases
+from t2vgan.models.text_encoders import TEXT_ENCODERS
+
+
+class PhraseHead(nn.Module):
+    """Score what each phrase of a prompt attends to in every frame.
+
+    A sum over places shows which colours, shapes and motions there are, but not which belong to one
+    object. A phrase's code attends to places (Bahdanau et al., ICLR 2015); what is there and where
+    that is, over the frames, is scored against the same code by projection. The head also predicts
+    the first latents of each phrase.
+    """
+
+    def __init__(
+        self,
+        model: ClipGanConfig,
+        *,
+        vocabulary_size: int,
+        in_channels: int,
+        frames_per_clip: int,
+        recovered_latents: int,
+    ) -> None:
+        super().__init__()
+        self.max_phrases = model.max_phrases
+        text, size = model.text_size, model.hidden_size // 2
+        self.text_encoder = TEXT_ENCODERS[model.text_encoder](
+            vocabulary_size=vocabulary_size, text_size=text
+        )
+        self.to_query = nn.Linear(text, in_channels)
+        self.to_frame = nn.Linear(in_channels + 4, size)
+        self.time_features = TimeFeatures()
+        self.time = nn.Linear(self.time_features.size, size)
+        self.clip = nn.Sequential(
+            nn.Linear(frames_per_clip * size, 2 * size), nn.SiLU(), nn.Linear(2 * size, size)
+        )
+        self.frame_projection = nn.Linear(size, text)
+        self.clip_projection = nn.Linear(size, text)
+        self.scale = text**-0.5
+        num_each = recovered_latents // model.max_phrases
+        self.recover = nn.Linear(size, num_each) if num_each else None
+
+    def forward(
+        self, maps: Tensor, times: Tensor, token_ids: Tensor, token_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Score clips with prompts, and predict latents.
+
+        maps (B, K, C, h, w), times (B, K), token_ids and token_mask (M, L), prompt i of clip i mod
+        B -> logits (M,), recovered latents (B, R).
+        """
+        text = encode_phrases(self.text_encoder, token_ids, token_mask, self.max_phrases)  # M P E
+        clips = torch.arange(len(text), device=text.device) % len(maps)  # M
+        frames = self.attend(maps, text, clips)  # M P K F
+        frame_logits = (self.frame_projection(frames) * text.unsqueeze(2)).sum(3).mean(2)  # M P
+        time = self.time(self.time_features(times))[clips].unsqueeze(1)  # M 1 K F
+        objects = F.silu(self.clip((frames * (1 + time)).flatten(2)))  # M P F
+        clip_logits = (self.clip_projection(objects) * text).sum(2)  # M P
+        recovered = objects[: len(maps), 0, :0]
+        if self.recover is not None:
+            recovered = self.recover(objects[: len(maps)]).transpose(1, 2).flatten(1)  # B R
+        return (frame_logits + clip_logits).sum(1) * self.scale, recovered
+
+    def attend(self, maps: Tensor, text: Tensor, clips: Tensor) -> Tensor:
+        """Return what phrases attend to in each frame, and where.
+
+        maps (B, K, C, h, w), text (M, P, E), clips (M,) -> (M, P, K, F). Plain operations: fused
+        attention has no second derivatives.
+        """
+        places = torch.stack(
+            torch.meshgrid(*(cell_centres(n, maps.device) for n in maps.shape[3:]), indexing="ij")
+        ).flatten(1)  # 2 S
+        cells = maps.flatten(3)[clips]  # M K C S
+        query = self.to_query(text).unsqueeze(1)  # M 1 P C
+        weights = (query @ cells * cells.shape[2] ** -0.5).softmax(3)  # M K P S
+        seen = weights @ cells.transpose(2, 3)  # M K P C
+        where = weights @ places.T  # M K P 2
+        spread = weights @ places.square().T - where.square()
+        frames = self.to_frame(torch.cat([seen, 2 * where, 2 * spread], dim=3))
+        return F.silu(frames).transpose(1, 2)
