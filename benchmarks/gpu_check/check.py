@@ -54,7 +54,8 @@ def run(
             os.environ["BENCHMARK_RESULTS"] = str(out.absolute())
         for outcome in run_items(items, plan.part_seconds(part)):
             outcomes.append(outcome)
-            print(f"{outcome.item}: {outcome.state}, {outcome.seconds:.0f} s  {outcome.headline}")
+            line = f"{outcome.item}: {outcome.state}, {outcome.seconds:.0f} s  {outcome.headline}"
+            print(line, flush=True)
             record = {"items": list(map(asdict, outcomes)), "num_items": len(items)}
             path = write_record(f"gpu_check_part_{part}", record, device=device)
     print_table(

@@ -14,6 +14,8 @@ from t2vgan.config import Config
 from t2vgan.data.loader import ClipLoader
 from t2vgan.training.trainer import Trainer
 
+WARM_UP_STEPS = 4  # of each kind: the third one may be captured
+
 
 def read_config(preset: str, data: Path, run_dir: Path, options: str) -> Config:
     """Return a preset's config with options as train.py parses them."""
@@ -84,7 +86,7 @@ def running_steps(config: Config) -> Iterator[StepRunner]:
     trainer = Trainer(config)
     with trainer.loader() as loader:
         runner = StepRunner(trainer, loader)
-        for kind in 2 * runner.kinds:
+        for kind in WARM_UP_STEPS * runner.kinds:
             runner.advance(kind)
             runner.step()
         yield runner

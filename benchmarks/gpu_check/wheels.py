@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build/wheels"
-INSTALLED = ROOT / "build/packages"
+INSTALLED = ROOT / f"build/packages-{sys.version_info.major}.{sys.version_info.minor}"
 MAX_BYTES = 64 * 2**20
 OF_THE_MACHINE = {"torch", "torchvision", "numpy", "pillow", "opencv-python-headless"}
 UNUSED = {"av", "wandb"}  # video files, and a tracker
@@ -90,13 +90,15 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 def install_missing() -> None:
     """Install missing packages from the wheels; start this command again."""
-    if not (missing := find_missing()):
+    paths = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    if str(INSTALLED) in paths or not find_missing():
         return
-    options = ("--no-index", "--no-deps", "--no-compile", "--upgrade", "--quiet")
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(INSTALLED)]
-    subprocess.run([*command, *map(str, missing)], check=True)
-    paths = [str(INSTALLED), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    sys.path.insert(0, str(INSTALLED))  # what an earlier command has installed
+    if missing := find_missing():
+        options = ("--no-index", "--no-deps", "--no-compile", "--upgrade", "--quiet")
+        command = [sys.executable, "-m", "pip", "install", *options, "--target", str(INSTALLED)]
+        subprocess.run([*command, *map(str, missing)], check=True)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(INSTALLED), *paths])}
     os.execve(sys.executable, sys.orig_argv, environment)
 
 
