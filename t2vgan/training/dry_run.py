@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from t2vgan.config import Config
 from t2vgan.distributed.device import describe_device, peak_memory_gb
 from t2vgan.tracking.metrics_log import format_duration
+from t2vgan.training.cost.report import format_estimates
+from t2vgan.training.cost.step_cost import StepSizes
 from t2vgan.training.run_dir import CONFIG_NAME, check_same_run
 from t2vgan.training.trainer import Trainer
 from t2vgan.utils.console import print_stdout
 from t2vgan.utils.frozen import flatten
 
 BUDGET_SECONDS = 8.0  # of steps that are timed: with imports and data, an answer within 20 s
+ESTIMATED = "cost, ESTIMATED per process by launches, arithmetic and memory (docs/scaling.md):"
 MAX_STEPS_TIMED = 8
 
 
@@ -38,9 +41,26 @@ def dry_run(config: Config) -> int:
             print_stdout(
                 f"  at most: extrapolated from passes of {sizes}, because whole ones take long"
             )
+        print_stdout("\n  ".join([ESTIMATED, *estimate(trainer)]))
         print_stdout("nothing was written")
     trainer.context.shutdown()
     return 0
+
+
+def estimate(trainer: Trainer) -> list[str]:
+    """Estimate what a step costs, here and on other devices."""
+    geometry, preparer = trainer.manifest.geometry, trainer.preparer
+    sizes = StepSizes(
+        num_clips=trainer.plan.micro_size,
+        height=geometry.height,
+        width=geometry.width,
+        vocabulary_size=len(trainer.vocabulary),
+        num_tokens=preparer.num_tokens,
+        augments=preparer.augmented_share > 0,
+    )
+    return format_estimates(
+        trainer.config, trainer.plan, sizes, trainer.gan.precision, trainer.context.device
+    )
 
 
 def format_plan(trainer: Trainer, changes: list[str], origin: list[str]) -> dict[str, list[str]]:

@@ -48,6 +48,17 @@ class StepCost:
     peak_bytes: int
     """Of all tensors: networks, average, optimizers, batch, gradients, activations."""
 
+    def repeat(self, num_micro_batches: int) -> "StepCost":
+        """Return the cost of several micro-batches; optimizers count as often."""
+        factor = num_micro_batches
+        return StepCost(
+            ops=Counter({name: factor * number for name, number in self.ops.items()}),
+            launches=factor * self.launches,
+            flops=Counter({dtype: factor * number for dtype, number in self.flops.items()}),
+            bytes_moved=factor * self.bytes_moved,
+            peak_bytes=self.peak_bytes,
+        )
+
 
 class LocalContext(DistributedContext):
     """One process on a device of its own, without a process group."""

@@ -1,0 +1,103 @@
+"""Estimate the time of a step by the roofline model.
+
+A step takes as long as the slowest of three: launching its kernels one after the other, computing
+its products at the device's peak rate, and moving all operands through its memory (roofline:
+Williams et al., CACM 2009, with launches as a third bound). No device reaches its peak, so that
+estimates are lower bounds.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from t2vgan.training.cost.step_cost import StepCost
+
+LAUNCH_SECONDS = 5e-6
+"""From Python to a kernel on CUDA, one after the other; in eager mode often more."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Peak rates of a device."""
+
+    float32_tflops: float
+    """Of products in float32, without TF32."""
+    half_tflops: float
+    """Of products in bfloat16 or float16, dense."""
+    terabytes_per_second: float
+    """Of its memory."""
+    memory_gb: float
+    launch_seconds: float = LAUNCH_SECONDS
+
+
+DEVICES = {
+    "L4 24 GB": Device(30.3, 121, 0.30, 24),
+    "A100 80 GB": Device(19.5, 312, 2.04, 80),
+    "H100 80 GB": Device(67, 989, 3.35, 80),
+    "H200 141 GB": Device(67, 989, 4.8, 141),
+}
+"""By NVIDIA's data sheets (SXM; L4: PCIe)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of a step on a device, and what bounds them."""
+
+    seconds: float
+    bound: str
+    """launches, arithmetic or memory."""
+
+
+def estimate_time(cost: StepCost, device: Device) -> Estimate:
+    """Return the slowest of launches, arithmetic and memory."""
+    single = cost.flops[torch.float32]
+    seconds = {
+        "launches": cost.launches * device.launch_seconds,
+        "arithmetic": single / (1e12 * device.float32_tflops)
+        + (cost.flops.total() - single) / (1e12 * device.half_tflops),
+        "memory": cost.bytes_moved / (1e12 * device.terabytes_per_second),
+    }
+    bound = max(seconds, key=seconds.__getitem__)
+    return Estimate(seconds[bound], bound)
+
+
+def estimate_mean_time(
+    costs: Mapping[str, StepCost], device: Device, penalty_every_steps: int
+) -> Estimate:
+    """Average the time over steps with and without the penalty.
+
+    The bound is that of most steps.
+    """
+    estimates = {kind: estimate_time(cost, device) for kind, cost in costs.items()}
+    share = 1 / penalty_every_steps if "penalised" in estimates else 0.0
+    shares = {"plain": 1 - share, "penalised": share}
+    seconds = sum(shares[kind] * estimate.seconds for kind, estimate in estimates.items())
+    return Estimate(seconds, next(iter(estimates.values())).bound)
+
+
+def measure_cpu() -> Device:
+    """Measure this CPU's rates in a quarter of a second."""
+    matrix, vector, number = torch.ones(768, 768), torch.zeros(1 << 23), torch.zeros(())
+    target = torch.empty_like(vector)
+    product = measure(lambda: torch.mm(matrix, matrix))
+    copy = measure(lambda: target.copy_(vector))
+    rate = 2 * len(matrix) ** 3 / product / 1e12
+    return Device(
+        float32_tflops=rate,
+        half_tflops=rate,
+        terabytes_per_second=2 * vector.nbytes / copy / 1e12,
+        memory_gb=0.0,
+        launch_seconds=measure(lambda: number.add_(1), repeats=1000),
+    )
+
+
+def measure(function: Callable[[], object], repeats: int = 5) -> float:
+    """Return the seconds of the fastest call."""
+    durations = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        durations.append(time.perf_counter() - start)
+    return min(durations)
