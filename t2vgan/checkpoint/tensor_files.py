@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,11 +68,21 @@ def compute_digest(tensors: Mapping[str, Tensor], info_json: str) -> str:
 
 
 def to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to contiguous CPU memory of their own."""
-    return {
-        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
+    """Copy tensors to contiguous CPU memory.
+
+    Those of one type travel together: one wait for the device instead of one for each.
+    """
+    names: dict[torch.dtype, list[str]] = defaultdict(list)
+    for name, tensor in tensors.items():
+        names[tensor.dtype].append(name)
+    copies: dict[str, Tensor] = {}
+    for group in names.values():
+        own = [tensors[name].detach() for name in group]
+        joined = torch.cat([tensor.reshape(-1) for tensor in own]).cpu()
+        parts = joined.split([tensor.numel() for tensor in own])
+        for name, tensor, part in zip(group, own, parts, strict=True):
+            copies[name] = part.view(tensor.shape)
+    return {name: copies[name] for name in tensors}
 
 
 def write_tensors(

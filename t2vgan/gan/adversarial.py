@@ -144,6 +144,7 @@ class AdversarialTraining:
         self.update(self.generator, self.losses.generator_loss, batch, schedule)
         num_clips = self.train.global_batch_size
         self.ema.update(self.generator.network, num_clips, clips_seen=step * num_clips)
+        self.metrics.end_step()
 
     def update(
         self,
@@ -208,4 +209,5 @@ def nan_unless_finite(loss: Tensor) -> Tensor:
     An infinite loss may well have finite gradients. The all-reduce then propagates the
     NaN to every rank.
     """
-    return loss * torch.where(loss.detach().isfinite(), 1.0, torch.nan)
+    value = loss.detach()
+    return loss * (value - value + 1)

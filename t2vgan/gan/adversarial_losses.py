@@ -152,12 +152,14 @@ class AdversarialLosses:
 
     def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
         """Return the generator's loss (B,), against real clips of the same prompts."""
+        discriminator = self.discriminator.network
+        text = discriminator.encode_text(batch.token_ids, batch.token_mask)  # once, for both videos
         with self.autocast():
             fake_video = self.generator.network(batch.generator_latents, *batch.conditions)
             fake_video = self.augment(fake_video, batch.augmentation)
-            fake_logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
+            fake_logits, recovered = discriminator(fake_video, *batch.conditions, text)
         self.log_video_gradient(fake_video)
-        loss = self.objective.generator(self.real_logits(batch), to_float32(fake_logits))
+        loss = self.objective.generator(self.real_logits(batch, text), to_float32(fake_logits))
         self.metrics.add("loss/generator", loss)
         return loss + self.recovery_loss(recovered, batch.generator_latents, schedule)
 
@@ -186,13 +188,16 @@ class AdversarialLosses:
         return schedule.recovery_weight * loss
 
     @torch.no_grad()
-    def real_logits(self, batch: MicroBatch) -> Tensor:
-        """Return the real clips' logits (B,); zeros where the objective ignores them."""
+    def real_logits(self, batch: MicroBatch, text: tuple[Tensor, ...] | None) -> Tensor:
+        """Return the real clips' logits (B,); zeros where the objective ignores them.
+
+        `text` holds the codes of their prompts, where they are known already.
+        """
         if not self.objective.generator_needs_real:
             return torch.zeros(len(batch.real_video), device=batch.real_video.device)
         with self.autocast():
             real_video = self.augment(batch.real_video, batch.augmentation)
-            return to_float32(self.discriminator.network(real_video, *batch.conditions)[0])
+            return to_float32(self.discriminator.network(real_video, *batch.conditions, text)[0])
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of mixed precision; a null context in float32."""

@@ -23,6 +23,12 @@ class Ema:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.halflife_clips = halflife_clips
         self.rampup = rampup
+        self.source: nn.Module | None = None
+        """Network that the following tensors belong to."""
+        self.averages: list[Tensor] = []
+        self.targets: list[Tensor] = []
+        self.copies: list[Tensor] = []
+        self.originals: list[Tensor] = []
 
     def halflife(self, clips_seen: int) -> float:
         """Return the half-life in clips after `clips_seen` clips of training."""
@@ -35,14 +41,25 @@ class Ema:
         """Move the average towards `model` after a step of `num_clips` real clips.
 
         `clips_seen` counts the clips before this step: with a ramp, the first step therefore
-        copies the network. Buffers (running statistics, counters) are copied, not averaged.
+        copies the network. Buffers that are saved (running statistics, counters) are copied, not
+        averaged; others are constants.
         """
         halflife = self.halflife(clips_seen)
         beta = 0.5 ** (num_clips / halflife) if halflife > 0 else 0.0
-        averages: list[Tensor] = list(self.model.parameters())
-        targets: list[Tensor] = list(model.parameters())
-        assert len(averages) == len(targets), "the network changed its structure"
-        if averages:
-            torch._foreach_lerp_(averages, targets, 1.0 - beta)
-        for average, target in zip(self.model.buffers(), model.buffers(), strict=True):
-            average.copy_(target)
+        if self.source is not model:
+            self._match(model)
+        if self.averages:
+            torch._foreach_lerp_(self.averages, self.targets, 1.0 - beta)
+        if self.copies:
+            torch._foreach_copy_(self.copies, self.originals)
+
+    def _match(self, model: nn.Module) -> None:
+        """List the tensors of both networks once: to walk through modules takes time."""
+        saved = self.model.state_dict(keep_vars=True)
+        buffers = {name: saved[name] for name, _ in self.model.named_buffers() if name in saved}
+        self.averages = list(self.model.parameters())
+        self.targets = list(model.parameters())
+        assert len(self.averages) == len(self.targets), "the network changed its structure"
+        self.copies = list(buffers.values())
+        self.originals = [model.get_buffer(name) for name in buffers]
+        self.source = model

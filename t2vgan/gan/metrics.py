@@ -1,6 +1,9 @@
 """Average logged values over steps and ranks without waiting for the device."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,38 +11,86 @@ from torch import Tensor
 from t2vgan.distributed.context import DistributedContext
 
 
+class AddedValues(NamedTuple):
+    """Values (B,) or () of a name, and their counts (B,), if they have any."""
+
+    name: str
+    values: Tensor
+    counts: Tensor | None
+
+
 class MetricAccumulator:
-    """Sum values on the device; `reduce` returns means over steps and ranks."""
+    """Sum values on the device; `reduce` returns means over steps and ranks.
+
+    A step's values are kept until `end_step` adds all of them: a few kernels for a step, not a few
+    for each value. The totals stay where they are.
+    """
 
     def __init__(self, context: DistributedContext) -> None:
         self.context = context
-        self.totals: dict[str, Tensor] = {}
-        """This rank's sum and number of values for each name, (2,)."""
+        self.added: list[AddedValues] = []
+        """The step's values so far."""
+        self.totals: dict[str, tuple[Tensor, Tensor]] = {}
+        """This rank's sum and number of values for each name, () each."""
+        self.counted: set[str] = set()
+        """Names of which only some values count."""
 
     def add(self, name: str, values: Tensor, counts: Tensor | None = None) -> None:
-        """Add the mean of `values`, or of those with a count.
+        """Add the mean of `values` (B,) or (), or of those with a count: others must be 0.
 
-        No device sync."""
-        values = values.detach()
-        if counts is None:
-            total = torch.stack([values.mean(), torch.ones((), device=values.device)])
-        else:
-            total = torch.stack([(values * counts).sum(), counts.sum().to(values.dtype)])
-        self.totals[name] = self.totals[name] + total if name in self.totals else total
+        No device sync.
+        """
+        self.added.append(AddedValues(name, values.detach(), counts))
+
+    def end_step(self) -> None:
+        """Add the step's values to the totals, without a device sync."""
+        added, self.added = self.added, []
+        for values in split_repeated(added):
+            self._add_to_totals(values)
+
+    @torch.no_grad()
+    def _add_to_totals(self, added: Sequence[AddedValues]) -> None:
+        counts = {item.name: item.counts for item in added if item.counts is not None}
+        self.counted.update(counts)
+        sums = {item.name: item.values for item in added if not item.values.ndim}
+        counted: dict[str, Tensor] = {}
+        for length in dict.fromkeys(len(item.values) for item in added if item.values.ndim):
+            vectors = {i.name: i.values for i in added if i.values.ndim and len(i.values) == length}
+            own = {name: values for name, values in counts.items() if name in vectors}
+            means = torch.stack([*vectors.values(), *own.values()]).mean(1).unbind()
+            sums |= dict(zip(vectors, means[: len(vectors)], strict=True))
+            counted |= dict(zip(own, means[len(vectors) :], strict=True))
+        for name, value in sums.items():
+            if name not in self.totals:
+                self.totals[name] = (torch.zeros_like(value), torch.zeros_like(value))
+        torch._foreach_add_(
+            [self.totals[name][0] for name in sums] + [self.totals[name][1] for name in counted],
+            [*sums.values(), *counted.values()],
+        )
+        if others := [self.totals[name][1] for name in sums if name not in counted]:
+            torch._foreach_add_(others, 1)
 
     def reduce(self) -> dict[str, float]:
         """Return the means since the last call (collective); waits for the device.
 
-        The mean of nothing is 0.
+        A name of which nothing was added is left out; the mean of values none of which count is 0.
         """
-        names = sorted(self.totals)
-        totals = self.context.mean(torch.stack([self.totals[name] for name in names]))
-        self.totals = {}
-        return dict(zip(names, (totals[:, 0] / totals[:, 1].clamp(min=1e-9)).tolist(), strict=True))
+        self.end_step()
+        if not self.totals:
+            return {}
+        totals = self.context.mean(torch.stack(list(chain(*self.totals.values()))))
+        torch._foreach_zero_(list(chain(*self.totals.values())))
+        pairs = zip(self.totals, totals.view(-1, 2).tolist(), strict=True)
+        return {
+            name: total / max(count, 1e-9)
+            for name, (total, count) in sorted(pairs)
+            if count or name in self.counted
+        }
 
     def state_dict(self) -> dict[str, list[tuple[float, float]]]:
         """Return every rank's total for each name (collective)."""
-        own = {name: tuple(total.tolist()) for name, total in self.totals.items()}
+        self.end_step()
+        own = {name: (sum_.item(), count.item()) for name, (sum_, count) in self.totals.items()}
         by_rank = self.context.gather_objects(own)
         return {name: [totals[name] for totals in by_rank] for name in own}
 
@@ -51,4 +102,20 @@ class MetricAccumulator:
         for name, by_rank in state.items():
             totals = torch.tensor(by_rank, device=self.context.device)
             same = len(by_rank) == self.context.world_size
-            self.totals[name] = totals[self.context.rank] if same else totals.mean(0)
+            own = totals[self.context.rank] if same else totals.mean(0)
+            self.totals[name] = (own[0].clone(), own[1].clone())
+
+
+def split_repeated(added: Iterable[AddedValues]) -> list[list[AddedValues]]:
+    """Split values so that each list has a name at most once.
+
+    Of several micro-batches every one adds the same names.
+    """
+    lists: list[list[AddedValues]] = []
+    repeats = Counter[str]()
+    for item in added:
+        if repeats[item.name] == len(lists):
+            lists.append([])
+        lists[repeats[item.name]].append(item)
+        repeats[item.name] += 1
+    return lists

@@ -85,7 +85,9 @@ class Generator(nn.Module):
         self.coordinates: FixedCoordinates | MovingCoordinates
         out_channels = RGB
         if model.num_sprites:
-            self.sprites = Sprites(code_size=hidden, num_sprites=model.num_sprites)
+            self.sprites = Sprites(
+                code_size=hidden, num_sprites=model.num_sprites, height=height, width=width
+            )
             self.coordinates = FixedCoordinates()
             out_channels = self.sprites.num_channels
         else:
@@ -95,7 +97,7 @@ class Generator(nn.Module):
             self.scene = Scene(
                 code_size=hidden, channels=channels, grid=(rows, columns), scale=model.scene_scale
             )
-        self.place = PlaceEmbedding(self.coordinates.size, channels)
+        self.place = PlaceEmbedding(self.coordinates, channels, rows=rows, columns=columns)
         self.fine = ResidualBlock(channels, code_size=hidden)
         self.finest = ResidualBlock(channels, code_size=hidden)
         self.to_patches = ToPatches(model.patch_size, channels, out_channels=out_channels)
@@ -104,7 +106,8 @@ class Generator(nn.Module):
                 model.patch_size,
                 channels,
                 pixel_channels=model.pixel_channels,
-                place_size=self.coordinates.size,
+                coordinates=self.coordinates,
+                grid=(rows, columns),
                 code_size=hidden,
                 out_channels=out_channels,
             )
@@ -188,7 +191,7 @@ class Generator(nn.Module):
         maps = upsample2x(self.draw_coarse(code))  # (B K) C h w
         if scene is not None:
             maps = maps + scene
-        maps = maps + self.place(reference, *maps.shape[2:])
+        maps = maps + self.place(reference)
         maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
         drawing = self.to_patches(maps, num_frames=num_frames)  # B C K H W
         if self.to_pixels is not None:

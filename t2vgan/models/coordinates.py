@@ -28,6 +28,10 @@ class Coordinates(nn.Module):
         """Features of a cell: sine and cosine of two axes per reference."""
         return self.num_references * 2 * 2 * len(self.FREQUENCIES)
 
+    def make_table(self, length: int) -> Tensor:
+        """Compute what `encode_axis` of these coordinates needs of an axis's cells."""
+        raise NotImplementedError
+
 
 class MovingCoordinates(Coordinates):
     """Compute the position and zoom of each frame's references from its code.
@@ -46,9 +50,14 @@ class MovingCoordinates(Coordinates):
     def forward(self, code: Tensor) -> "Reference":
         """Compute the frames of reference of codes (N, E)."""
         reference = self.to_reference(code).tanh().view(code.shape[0], 1, self.num_references, 3)
-        zoom = self.MAX_ZOOM ** reference[..., :1]  # N 1 R 1
-        shift = self.MAX_SHIFT * reference[..., 1:]  # N 1 R 2, y before x
-        return Reference(zoom, shift, self.frequencies)
+        zoom, shift = reference.split((1, 2), dim=3)
+        zoom = self.MAX_ZOOM**zoom  # N 1 R 1
+        shift = self.MAX_SHIFT * shift  # N 1 R 2, y before x
+        return Reference(zoom, shift.split(1, dim=3), self.frequencies)
+
+    def make_table(self, length: int) -> Tensor:
+        """Return the cells' centres, (length, 1, 1)."""
+        return cell_centres(length)[:, None, None]
 
 
 class FixedCoordinates(Coordinates):
@@ -60,45 +69,78 @@ class FixedCoordinates(Coordinates):
     def __init__(self) -> None:
         super().__init__(num_references=1)
 
-    def forward(self, code: Tensor) -> "Reference":
+    def forward(self, code: Tensor) -> "FixedReference":
         """Return one frame of reference for all codes."""
-        one = torch.ones(1, 1, 1, 1, device=self.frequencies.device)
-        return Reference(one, torch.zeros_like(one).expand(-1, -1, -1, 2), self.frequencies)
+        return FixedReference()
+
+    def make_table(self, length: int) -> Tensor:
+        """Compute the features of an axis's cells, (1, length, size / 2)."""
+        return encode_places(cell_centres(length)[None, :, None, None], self.frequencies)
 
 
 class Reference(NamedTuple):
     """Frames of reference of N images."""
 
     zoom: Tensor
-    shift: Tensor
+    shift: tuple[Tensor, ...]
+    """(N, 1, R, 1) of both axes, y before x."""
     frequencies: Tensor
 
-    def encode_axis(self, axis: int, length: int) -> Tensor:
-        """Compute features (N, length, size / 2) of an axis's cells.
+    @property
+    def num_references(self) -> int:
+        return self.zoom.shape[2]
+
+    def encode_axis(self, axis: int, cells: Tensor) -> Tensor:
+        """Compute features (N, length, size / 2) of an axis's cells (length, 1, 1).
 
         Axis 0 is y, 1 is x.
         """
-        cells = cell_centres(length, self.zoom.device)
-        places = (cells[:, None, None] - self.shift[..., axis : axis + 1]) * self.zoom  # N l R 1
-        angles = places * self.frequencies  # N l R F
-        return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(2)
+        return encode_places((cells - self.shift[axis]) * self.zoom, self.frequencies)
+
+
+class FixedReference:
+    """The frame itself, the same for all images."""
+
+    num_references = 1
+
+    def encode_axis(self, axis: int, features: Tensor) -> Tensor:
+        """Return the features of an axis's cells, (1, length, size / 2)."""
+        return features
 
 
 class PlaceEmbedding(nn.Linear):
-    """Map every cell's coordinates linearly.
+    """Map the coordinates of a grid's cells linearly.
 
     Each feature belongs to one axis, so rows and columns are mapped apart and then added: far less
     work than mapping every cell, with the same weights.
     """
 
-    def forward(self, reference: Reference, rows: int, columns: int) -> Tensor:  # type: ignore[override]
-        """Embed the cells of N images: (N, C, rows, columns)."""
-        by_axis = rearrange(self.weight, "c (r a f) -> a c (r f)", a=2, r=reference.zoom.shape[2])
-        down = F.linear(reference.encode_axis(0, rows), by_axis[0], self.bias)  # N h C
-        across = F.linear(reference.encode_axis(1, columns), by_axis[1])  # N w C
+    down: Tensor
+    across: Tensor
+
+    def __init__(
+        self, coordinates: Coordinates, channels: int, *, rows: int, columns: int
+    ) -> None:
+        super().__init__(coordinates.size, channels)
+        self.register_buffer("down", coordinates.make_table(rows), persistent=False)
+        self.register_buffer("across", coordinates.make_table(columns), persistent=False)
+
+    def forward(self, reference: Reference | FixedReference) -> Tensor:  # type: ignore[override]
+        """Embed the cells of N images, or of one for all: (N, C, rows, columns)."""
+        num_references = reference.num_references
+        by_axis = rearrange(self.weight, "c (r a f) -> a c (r f)", a=2, r=num_references)
+        weight_down, weight_across = by_axis.unbind()
+        down = F.linear(reference.encode_axis(0, self.down), weight_down, self.bias)  # N h C
+        across = F.linear(reference.encode_axis(1, self.across), weight_across)  # N w C
         return channels_first(down.unsqueeze(2) + across.unsqueeze(1))
 
 
-def cell_centres(length: int, device: torch.device) -> Tensor:
+def encode_places(places: Tensor, frequencies: Tensor) -> Tensor:
+    """Encode places (N, l, R, 1) as sines and cosines (N, l, R * 2 * F)."""
+    angles = places * frequencies  # N l R F
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(2)
+
+
+def cell_centres(length: int) -> Tensor:
     """Compute the centres of an axis's cells, (length,), from -1 to 1."""
-    return (torch.arange(length, device=device) + 0.5) / length * 2 - 1
+    return (torch.arange(length) + 0.5) / length * 2 - 1

@@ -100,14 +100,24 @@ class Discriminator(nn.Module):
             recovered_latents = 0
         self.recover = nn.Linear(hidden, recovered_latents) if recovered_latents else None
 
+    def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> tuple[Tensor, ...]:
+        """Encode token_ids and token_mask (M, L) for each head: codes (M, E)."""
+        with torch.autocast(token_ids.device.type, enabled=False):
+            return tuple(head.text_encoder(token_ids, token_mask) for head in self.heads)
+
     def forward(
-        self, video: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
+        self,
+        video: Tensor,
+        token_ids: Tensor,
+        token_mask: Tensor,
+        times: Tensor,
+        text: tuple[Tensor, ...] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Score each clip with its prompt, and with further prompts if given.
 
         video (B, 3, K, H, W), times (B, K), token_ids and token_mask (M, L) -> logits (M,) and
         recovered latents (B, R). Prompt i belongs to clip i mod B: where M is more than B, the
-        trunk still encodes each clip once.
+        trunk still encodes each clip once. `text` is what `encode_text` returned, if it was called.
         """
         expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
         if tuple(video.shape) != expected:
@@ -123,11 +133,16 @@ class Discriminator(nn.Module):
         clip = self.clip(vectors.flatten(1))  # B hidden
         with torch.autocast(video.device.type, enabled=False):
             frames, clip = to_float32(frames), to_float32(clip)
-            frame_logits = self.frame_head(frames, token_ids, token_mask)  # M K
-            clip_logits = self.clip_head(clip.unsqueeze(1), token_ids, token_mask)  # M 1
-            logits = clip_logits.squeeze(1) + frame_logits.mean(1)
+            features = [frames, clip.unsqueeze(1)]  # B K hidden, B 1 hidden
             if pairs is not None:
-                logits = logits + self.pair_head(to_float32(pairs), token_ids, token_mask).mean(1)
+                features.append(to_float32(pairs))  # B K-1 hidden
+            text = self.encode_text(token_ids, token_mask) if text is None else text
+            frame_logits, clip_logits, *pair_logits = (
+                head(*inputs) for head, *inputs in zip(self.heads, features, text, strict=True)
+            )
+            logits = clip_logits.squeeze(1) + frame_logits.mean(1)
+            if pair_logits:
+                logits = logits + pair_logits[0].mean(1)
             recovered = clip[:, :0] if self.recover is None else self.recover(clip)  # B R
             if self.phrase_head is not None:
                 views = torch.cat([F.silu(maps), upsample2x(F.silu(middle))], dim=1)
@@ -135,6 +150,11 @@ class Discriminator(nn.Module):
                 of_phrases, recovered = self.phrase_head(views, times, token_ids, token_mask)
                 logits = logits + of_phrases
         return logits, recovered
+
+    @property
+    def heads(self) -> list["ProjectionHead"]:
+        """The heads of frames, clips and, if there are any, pairs."""
+        return [self.frame_head, self.clip_head, *([self.pair_head] if self.motion else [])]
 
     def encode_patches(self, video: Tensor) -> Tensor:
         """Encode the patches of each frame.
@@ -174,9 +194,16 @@ class ProjectionHead(nn.Module):
         self.projection = nn.Linear(model.hidden_size, model.text_size)
         self.scale = model.text_size**-0.5
 
-    def forward(self, features: Tensor, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        """Score features (B, N, F) with prompts (M, L): logits (M, N)."""
-        clips = torch.arange(len(token_ids), device=features.device) % len(features)  # M
-        logits = self.unconditional(features).squeeze(-1)[clips]  # M N
-        text = self.text_encoder(token_ids, token_mask).unsqueeze(1)  # M 1 E
-        return logits + (self.projection(features)[clips] * text).sum(-1) * self.scale
+    def forward(self, features: Tensor, text: Tensor) -> Tensor:
+        """Score features (B, N, F) with the text encoder's codes (M, E): logits (M, N)."""
+        logits = repeat_clips(self.unconditional(features), len(text))  # M N 1
+        projected = repeat_clips(self.projection(features), len(text))  # M N E
+        return torch.baddbmm(logits, projected, text.unsqueeze(2), alpha=self.scale).squeeze(2)
+
+
+def repeat_clips(values: Tensor, number: int) -> Tensor:
+    """Repeat values (B, ...) of clips from the first on: (number, ...)."""
+    if number == len(values):
+        return values
+    whole, rest = divmod(number, len(values))
+    return torch.cat([values] * whole + [values[:rest]] * (rest > 0))

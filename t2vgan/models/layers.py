@@ -32,7 +32,7 @@ class PixelStatistics(nn.Module):
 
     def restore(self, video: Tensor) -> Tensor:
         """Undo `standardize`."""
-        return video * self.std + self.mean
+        return torch.addcmul(self.mean, video, self.std)
 
 
 class TimeFeatures(nn.Module):
@@ -77,7 +77,7 @@ class ResidualBlock(nn.Module):
         if self.modulation is not None:
             scale, shift = self.modulation(code)[:, :, None, None].chunk(2, dim=1)  # N C 1 1
             inner = torch.addcmul(shift, inner, 1 + scale)
-        return maps + 0.5 * self.second(inner)
+        return torch.add(maps, self.second(inner), alpha=0.5)
 
 
 def to_float32(tensor: Tensor) -> Tensor:

@@ -8,7 +8,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from t2vgan.errors import UserError
-from t2vgan.models.coordinates import PlaceEmbedding, Reference
+from t2vgan.models.coordinates import (
+    Coordinates,
+    FixedReference,
+    PlaceEmbedding,
+    Reference,
+)
 from t2vgan.models.layers import RGB, ResidualBlock, channels_first, channels_last
 
 
@@ -83,28 +88,35 @@ class ToPixels(nn.Module):
         channels: int,
         *,
         pixel_channels: int,
-        place_size: int,
+        coordinates: Coordinates,
+        grid: tuple[int, int],
         code_size: int,
         out_channels: int = RGB,
     ) -> None:
         super().__init__()
         self.patch_size = patch_size
         self.spread = nn.Conv2d(channels, pixel_channels * patch_size**2, 1)
-        self.place = PlaceEmbedding(place_size, pixel_channels)
+        rows, columns = (patch_size * cells for cells in grid)
+        self.place = PlaceEmbedding(coordinates, pixel_channels, rows=rows, columns=columns)
         self.block = ResidualBlock(pixel_channels, code_size=code_size)
         self.to_colours = nn.Conv2d(pixel_channels, out_channels, 3, padding=1)
         for parameter in self.to_colours.parameters():
             nn.init.zeros_(parameter)
 
     def forward(
-        self, maps: Tensor, reference: Reference, code: Tensor, *, num_frames: int
+        self,
+        maps: Tensor,
+        reference: Reference | FixedReference,
+        code: Tensor,
+        *,
+        num_frames: int,
     ) -> Tensor:
         """Draw full-resolution detail.
 
         maps (B*T, C, h, w), code (B*T, E) -> video (B, O, T, h*p, w*p).
         """
         pixels = F.pixel_shuffle(self.spread(maps), self.patch_size)  # (B T) P H W
-        pixels = pixels + self.place(reference, *pixels.shape[2:])
+        pixels = pixels + self.place(reference)
         pixels = self.block(pixels.contiguous(memory_format=torch.channels_last), code)
         return rearrange(self.to_colours(F.silu(pixels)), "(b t) c h w -> b c t h w", t=num_frames)
 

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2vgan.models.coordinates import cell_centres
 from t2vgan.models.layers import RGB, to_float32
+from t2vgan.models.resampling import ResampleByProducts, resample_averaged
 
 RGBA = RGB + 1
 
@@ -34,13 +33,15 @@ class Sprites(nn.Module):
     SUPERSAMPLING = 3  # samples per side of a pixel, averaged: outlines stay smooth in motion
     TRAINING_SUPERSAMPLING = 2  # half the cost; sprites below half a frame flicker a little
 
-    def __init__(self, *, code_size: int, num_sprites: int) -> None:
+    def __init__(self, *, code_size: int, num_sprites: int, height: int, width: int) -> None:
         super().__init__()
         self.num_sprites = num_sprites
         self.to_shift = nn.Linear(code_size, 2 * num_sprites)
         self.to_breadth = nn.Linear(code_size, num_sprites)
         self.to_growth = nn.Linear(code_size, num_sprites)
         self.to_ground = nn.Linear(code_size, RGB)
+        self.resample = ResampleByProducts(height, width, self.SUPERSAMPLING)
+        self.resample_in_training = ResampleByProducts(height, width, self.TRAINING_SUPERSAMPLING)
 
     @property
     def num_channels(self) -> int:
@@ -111,10 +112,15 @@ class Sprites(nn.Module):
         colour, alpha = sprite.split((RGB, 1), dim=1)
         alpha = alpha.sigmoid()
         picture = torch.cat([alpha * colour, alpha], dim=1)
-        factor = self.TRAINING_SUPERSAMPLING if self.training else self.SUPERSAMPLING
         slope = (1 / breadth).unsqueeze(2).expand(-1, -1, 2)
-        draw = resample_by_products if torch.compiler.is_exporting() else resample_averaged
-        return draw(picture, slope, -shift * slope, factor).split((RGB, 1), dim=1)
+        start = -shift * slope
+        if self.training:
+            placed = self.resample_in_training(picture, slope, start)
+        elif torch.compiler.is_exporting():
+            placed = self.resample(picture, slope, start)
+        else:  # no gradient: on a CPU faster than products
+            placed = resample_averaged(picture, slope, start, self.SUPERSAMPLING)
+        return placed.split((RGB, 1), dim=1)
 
 
 def join_phrases(
@@ -138,59 +144,3 @@ def join_phrases(
         for phrase in range(share.shape[1])
         for colours, alphas in of_phrases
     ]
-
-
-def resample_averaged(maps: Tensor, slope: Tensor, start: Tensor, factor: int) -> Tensor:
-    """Sample views of maps, each cell the mean of several samples.
-
-    `factor` samples per side of a cell. Shapes: maps (N, C, H, W), slope and start as in
-    `resample` -> (N, C, K, H, W).
-    """
-    height, width = (factor * length for length in maps.shape[2:])
-    placed = resample(maps, slope, start, size=(height, width))
-    return F.avg_pool2d(placed, factor).unflatten(2, (slope.shape[1], -1))
-
-
-def resample_by_products(maps: Tensor, slope: Tensor, start: Tensor, factor: int) -> Tensor:
-    """Compute `resample_averaged` as two matrix products, equal up to rounding.
-
-    For exported networks: other runtimes sample a grid many times slower than they multiply.
-    """
-    num_channels, height, width = maps.shape[1:]
-    rows = compute_weights(slope[..., 0], start[..., 0], height, factor)  # N K H h
-    columns = compute_weights(slope[..., 1], start[..., 1], width, factor)  # N K W w
-    views = rows.flatten(1, 2) @ maps.transpose(1, 2).flatten(2)  # N (K H) (C w)
-    views = views.view(-1, slope.shape[1], height * num_channels, width)
-    views = views @ columns.transpose(2, 3)  # N K (H C) W
-    return views.unflatten(2, (height, num_channels)).permute(0, 3, 1, 2, 4)
-
-
-def compute_weights(slope: Tensor, start: Tensor, length: int, factor: int) -> Tensor:
-    """Compute how much each cell of an axis gives to its views.
-
-    slope and start (N, K) -> (N, K, length, length): of each view's cell, the mean of its `factor`
-    samples, each linear between the two cells beside it.
-    """
-    places = slope.unsqueeze(2) * cell_centres(factor * length, slope.device) + start.unsqueeze(2)
-    samples = ((places + 1) * length - 1) / 2  # N K (factor length), in cells
-    distance = samples.unsqueeze(3) - torch.arange(length, device=slope.device)
-    return F.relu(1 - distance.abs()).unflatten(2, (length, factor)).mean(3)
-
-
-def resample(maps: Tensor, slope: Tensor, start: Tensor, *, size: Sequence[int]) -> Tensor:
-    """Sample K axis-aligned views of maps bilinearly; outside them is zero.
-
-    Each view shows at place p, from -1 to 1, what the maps have at slope * p + start. Keep it out
-    of autocast: bfloat16 rounds places to a quarter of a pixel.
-
-    Shapes: maps (N, C, h, w), slope and start (N, K, 2), y before x, size (H, W) ->
-    (N, C, K*H, W), view below view.
-    """
-    y, x = (
-        slope[..., axis, None] * cell_centres(length, maps.device) + start[..., axis, None]
-        for axis, length in enumerate(size)
-    )  # N K H, N K W
-    grid = torch.stack(torch.broadcast_tensors(x.unsqueeze(2), y.unsqueeze(3)), dim=4)  # N K H W 2
-    return F.grid_sample(
-        maps, grid.flatten(1, 2), "bilinear", padding_mode="zeros", align_corners=False
-    )

@@ -125,10 +125,16 @@ class Spy(nn.Module):
         super().__init__()
         self.network = network
         self.calls: list[tuple[Tensor, ...]] = []
+        self.texts: list[tuple[Tensor, ...]] = []
 
-    def forward(self, *inputs: Tensor):
-        self.calls.append(tuple(part.detach().clone() for part in inputs))
+    def forward(self, *inputs: Tensor | tuple[Tensor, ...]):
+        parts = (part for part in inputs if isinstance(part, Tensor))
+        self.calls.append(tuple(part.detach().clone() for part in parts))
         return self.network(*inputs)
+
+    def encode_text(self, *prompts: Tensor):
+        self.texts.append(prompts)
+        return self.network.encode_text(*prompts)
 
 
 def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
@@ -156,6 +162,9 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
     for call in judge.calls[1:]:
         for given, part in zip(call[1:], batch.conditions, strict=True):
             assert torch.equal(given, part)
+    ((token_ids, token_mask),) = judge.texts  # once for both
+    assert torch.equal(token_ids, batch.token_ids)
+    assert torch.equal(token_mask, batch.token_mask)
 
 
 def test_both_updates_augment_a_generated_clip_as_the_real_one_beside_it(processes):
@@ -387,7 +396,7 @@ def test_the_gradient_to_the_pixels_is_logged_per_clip_and_in_units_of_the_data(
     gan.losses.pixel_std = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64).view(3, 1, 1, 1)
     fake_video = gan.generator.network(batch.generator_latents, *batch.conditions)
     fake_logits, _ = gan.discriminator.network(fake_video, *batch.conditions)
-    losses = nn.functional.softplus(gan.losses.real_logits(batch) - fake_logits)
+    losses = nn.functional.softplus(gan.losses.real_logits(batch, None) - fake_logits)
     (gradient,) = torch.autograd.grad(losses.sum(), fake_video)
     expected = (gradient * gan.losses.pixel_std).flatten(1).norm(dim=1).mean()
     gan.update(gan.generator, gan.losses.generator_loss, cut(batch, size), gan.schedule(0))

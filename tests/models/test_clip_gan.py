@@ -209,3 +209,24 @@ def test_time_does_nothing_to_sprites_but_move_and_zoom_them():
     video = generator(latents, *conditions)
     torch.testing.assert_close(video, video[:, :, :1].expand_as(video))
     assert (video[0] - video[1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("model", KINDS.values(), ids=KINDS)
+def test_further_prompts_are_judged_as_if_each_had_its_clip_again(model):
+    torch.manual_seed(0)
+    discriminator = small_discriminator(model).double()
+    video, moments = torch.randn(B, 3, K, H, W, dtype=torch.float64), times().double()
+    first, second = prompts(), prompts()
+    token_ids, token_mask = (torch.cat(both) for both in zip(first, second, strict=True))
+    logits, _ = discriminator(video, token_ids[:-1], token_mask[:-1], moments)
+    apart = [discriminator(video, *each, moments)[0] for each in (first, second)]
+    torch.testing.assert_close(logits, torch.cat(apart)[:-1])
+
+
+@pytest.mark.parametrize("model", KINDS.values(), ids=KINDS)
+def test_prompts_that_were_encoded_before_are_judged_alike(model):
+    discriminator = small_discriminator(model)
+    video, moments, conditions = torch.randn(B, 3, K, H, W), times(), prompts()
+    text = discriminator.encode_text(*conditions)
+    expected, _ = discriminator(video, *conditions, moments)
+    assert torch.equal(discriminator(video, *conditions, moments, text)[0], expected)

@@ -29,7 +29,7 @@ def test_the_cosine_basis_is_orthogonal_and_damped():
 def test_layers_at_full_resolution_start_at_zero_and_can_learn():
     torch.manual_seed(0)
     coordinates = MovingCoordinates(code_size=3, num_references=1)
-    layer = ToPixels(4, 5, pixel_channels=2, place_size=coordinates.size, code_size=3)
+    layer = ToPixels(4, 5, pixel_channels=2, coordinates=coordinates, grid=(2, 3), code_size=3)
     code, maps = torch.randn(6, 3), torch.randn(6, 5, 2, 3)
     video = layer(maps, coordinates(code), code, num_frames=3)
     assert video.shape == (2, 3, 3, 8, 12)

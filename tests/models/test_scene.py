@@ -9,7 +9,6 @@ from t2vgan.models.scene import Scene
 
 GRID = (8, 12)
 SCALE = 2.0
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def scene(monkeypatch) -> Scene:
         nn.init.zeros_(parameter)
 
     def draw(appearance: Tensor) -> Tensor:
-        y, x = (SCALE * cell_centres(round(SCALE * length), CPU) for length in GRID)
+        y, x = (SCALE * cell_centres(round(SCALE * length)) for length in GRID)
         return torch.stack(torch.meshgrid(y, x, indexing="ij")).expand(len(appearance), -1, -1, -1)
 
     monkeypatch.setattr(scene, "draw", draw)
@@ -34,7 +33,7 @@ def show(scene: Scene, times: list[float]) -> Tensor:
 
 def frame() -> Tensor:
     """Return y and x of a frame's own cells in half frames, (2, h, w)."""
-    y, x = (cell_centres(length, CPU) for length in GRID)
+    y, x = (cell_centres(length) for length in GRID)
     return torch.stack(torch.meshgrid(y, x, indexing="ij"))
 
 

@@ -6,47 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from t2vgan.models.coordinates import cell_centres
-from t2vgan.models.sprites import Sprites, resample, resample_averaged, resample_by_products
+from t2vgan.models.sprites import Sprites
+from tests.models.test_resampling import grid
 from tests.support.small_networks import H, W
 
-CPU = torch.device("cpu")
 
-
-def grid(height: int, width: int) -> Tensor:
-    """Return y, x and their product at every cell, (3, H, W)."""
-    y, x = torch.meshgrid(cell_centres(height, CPU), cell_centres(width, CPU), indexing="ij")
-    return torch.stack([y, x, x * y])
-
-
-def test_resampled_maps_show_what_lies_elsewhere_and_nothing_outside():
-    slope = torch.tensor([[[0.5, 0.25], [1.0, 0.5]]])  # N K 2
-    start = torch.tensor([[[0.3, -0.2], [0.0, 0.0]]])
-    seen = resample(grid(20, 30)[None], slope, start, size=(8, 10))[0]
-    y, x, _ = grid(8, 10)
-    for view, down, across in zip(
-        seen.chunk(2, dim=1), (0.5 * y + 0.3, y), (0.25 * x - 0.2, 0.5 * x), strict=True
-    ):
-        torch.testing.assert_close(view, torch.stack([down, across, down * across]))
-    beside = torch.tensor([[[0.0, 2.5]]])
-    nothing = resample(torch.ones(1, 1, 4, 4), torch.ones_like(beside), beside, size=(4, 4))
-    assert (nothing == 0).all()
-
-
-@pytest.mark.parametrize("factor", [1, 2, 3])
-def test_matrix_products_resample_as_the_grid_does(factor):
-    torch.manual_seed(0)
-    maps = torch.randn(3, 4, 12, 20)
-    slope, start = 0.3 + 3 * torch.rand(3, 5, 2), 1.5 * torch.randn(3, 5, 2)
-    expected = resample_averaged(maps, slope, start, factor)
-    assert expected.shape == (3, 4, 5, 12, 20)
-    found = resample_by_products(maps, slope, start, factor)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-
-
-def still_sprites(num_sprites: int) -> Sprites:
+def still_sprites(num_sprites: int, *, height: int = H, width: int = W) -> Sprites:
     """Build sprites with zero codes: centred, default breadth, on black."""
-    sprites = Sprites(code_size=1, num_sprites=num_sprites)
+    sprites = Sprites(code_size=1, num_sprites=num_sprites, height=height, width=width)
     for parameter in sprites.parameters():
         nn.init.zeros_(parameter)
     return sprites
@@ -108,7 +75,7 @@ def test_a_sprite_zooms_straight_from_the_first_frame_to_the_last():
 
 def area_flicker(breadth: float, *, is_training: bool) -> float:
     """Return std / mean of a disc's area under subpixel motion."""
-    sprites = still_sprites(1).train(is_training)
+    sprites = still_sprites(1, height=W, width=W).train(is_training)
     y, x, _ = grid(W, W)  # a square frame
     disc = (20 * (0.6 - (x**2 + y**2).sqrt())).clamp(0, 1)
     sprite = torch.cat([torch.ones(1, 3, W, W), 100 * (disc - 0.5).view(1, 1, W, W)], 1)
