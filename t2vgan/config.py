@@ -45,8 +45,9 @@ class DataConfig(Versioned):
     """Streams of the data: a multiple of world size, and a divisor of the global batch."""
     shuffle_window: PositiveInt = 256
     """Samples of a stream that are shuffled together."""
-    num_threads: PositiveInt = 1
-    """Threads per process that decode clips; they do not affect the order."""
+    num_threads: NonNegativeInt = 0
+    """Threads per process that decode clips; they do not affect the order. 0: up to 4 where a GPU
+    trains, else 1."""
     verify_checksums: bool = True
     """Compare each shard with its SHA-256 when it is first opened."""
     max_bad_fraction: Fraction = 0.01

@@ -89,7 +89,6 @@ def test_an_overflow_of_one_network_leaves_the_others_scale_alone():
 
 @BOTH
 def test_float32_equals_the_cpu(model):
-    torch.backends.cudnn.allow_tf32 = False
     processes = DistributedContext()
     gan = make_gan(processes, "no", model)
     batch = make_batch(torch.device("cpu"))
@@ -149,3 +148,16 @@ def test_a_generator_on_a_gpu_is_exported_as_one_on_the_cpu():
     tensors = trace(pipeline).program.state_dict.values()
     assert {tensor.device.type for tensor in tensors} == {"cpu"}
     assert pipeline.device.type == "cuda"
+
+
+@BOTH
+def test_a_step_has_the_same_bits_each_time(model):
+    processes = DistributedContext()
+    batch = make_batch(processes.device)
+    found = []
+    for _ in range(2):
+        gan = make_gan(processes, "auto", model)
+        for step in range(3):
+            gan.train_step([batch], step)
+        found.append([parameter.clone() for parameter in gan.ema.model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

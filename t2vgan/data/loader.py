@@ -7,7 +7,7 @@ samples of every stream; each rank has its own streams.
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, pairwise, repeat
@@ -138,8 +138,9 @@ def try_decode(
 class ClipLoader:
     """Iterate over a rank's part of the global batches, without end.
 
-    The first batch is that of `start_step`. A thread reads and decodes ahead: call `close`, or use
-    the loader in a `with` statement.
+    The first batch is that of `start_step`. A thread reads and decodes ahead, and yields what
+    `transform` makes of each batch, if it is given: call `close`, or use the loader in a `with`
+    statement.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class ClipLoader:
         verify_checksums: bool = True,
         read_timeout_seconds: float = 300,
         prefetch: int = 4,
+        transform: Callable[[Batch], Any] | None = None,
     ) -> None:
         self.data = data
         self.geometry = data.manifest.geometry
@@ -166,15 +168,16 @@ class ClipLoader:
         self.num_threads = num_threads
         self.verify_checksums = verify_checksums
         self.read_timeout_seconds = read_timeout_seconds
-        self.ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=prefetch)
+        self.transform = transform
+        self.ready: queue.Queue[Any] = queue.Queue(maxsize=prefetch)
         self.closed = threading.Event()
         self.thread = threading.Thread(target=self._produce, name="clip-loader", daemon=True)
         self.thread.start()
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Any:
         item = self.ready.get()
         if isinstance(item, BaseException):
             self.close()
@@ -198,12 +201,12 @@ class ClipLoader:
         try:
             with ThreadPoolExecutor(self.num_threads, "clip-decoder") as pool:
                 for batch in self._batches(pool):
-                    if not self._put(batch):
+                    if not self._put(self.transform(batch) if self.transform else batch):
                         return
         except BaseException as error:  # raised again in __next__
             self._put(error)
 
-    def _put(self, item: Batch | BaseException) -> bool:
+    def _put(self, item: Any) -> bool:
         while not self.closed.is_set():
             try:
                 self.ready.put(item, timeout=0.1)

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather
 from torch import Tensor
 
+from t2vgan.distributed.arithmetic import set_arithmetic
 from t2vgan.distributed.deadline import Deadline, call_before
 from t2vgan.distributed.rendezvous import (
     connect_timeout,
@@ -70,6 +71,7 @@ class DistributedContext:
                 )
             self.set_timeout(STARTUP_TIMEOUT.total_seconds())
         torch.set_num_threads(num_cpu_threads or num_cores)  # beside a GPU, of the meters
+        set_arithmetic()
 
     def new_cpu_group(self, timeout_seconds: float) -> Any:
         """Create a gloo group for the use of one thread (collective)."""

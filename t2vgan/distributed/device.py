@@ -59,6 +59,15 @@ def cpu_computes_bfloat16() -> bool:
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
+def choose_decoding_threads(device: torch.device) -> int:
+    """Return how many threads decode clips, where `data.num_threads` is 0.
+
+    A GPU leaves the processor idle, and takes clips faster than one thread decodes them.
+    """
+    num_cores = len(os.sched_getaffinity(0))
+    return min(4, max(2, num_cores - 1)) if device.type == "cuda" else 1
+
+
 def describe_device(device: torch.device) -> str:
     """Return a GPU's name, or the CPU's number of threads."""
     if device.type == "cuda":

@@ -2,9 +2,12 @@
 
 Every draw is made for the whole global batch as a function of (seed, step); a rank then takes its
 places. So 1 process with 8 clips and 2 processes with 4 each train the same model.
+
+What the host can do for a step it does ahead, in the loader's thread (`BatchPreparer.build`); the
+step itself begins with one copy to the device (`BatchPreparer.prepare`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from t2vgan.data.batch_plan import PENALTY_STRIDE, BatchPlan
 from t2vgan.data.loader import Batch
+from t2vgan.data.shard_reader import BadSample
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.augmentation import draw_augmentation
 from t2vgan.gan.mismatched_prompts import HardPrompts, draw_partners
@@ -21,6 +25,8 @@ from t2vgan.gan.schedules import has_penalty
 from t2vgan.tokenizer import PADDING_ID, Vocabulary
 from t2vgan.utils.seeds import derive_seed, random_generator
 from t2vgan.video import to_video
+
+ALIGNMENT = 64  # bytes: where a tensor of any type may begin, and vectors of any width
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,51 @@ class MicroBatch:
 
 
 @dataclass(frozen=True)
+class PackedTensors:
+    """Hold tensors of any types in one buffer, which travels to a device as a whole."""
+
+    buffer: Tensor
+    """(N,) uint8."""
+    layout: Mapping[str, tuple[int, torch.dtype, torch.Size]]
+    """Where each tensor begins, by name, its type and its shape."""
+
+    @classmethod
+    def pack(cls, tensors: Mapping[str, Tensor], *, is_pinned: bool) -> "PackedTensors":
+        """Copy CPU tensors into a buffer; a pinned one is copied to a GPU without a wait."""
+        layout, size = {}, 0
+        for name, tensor in tensors.items():
+            layout[name] = (size, tensor.dtype, tensor.shape)
+            size += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
+        packed = cls(torch.empty(size, dtype=torch.uint8, pin_memory=is_pinned), layout)
+        for name, own in packed.unpack().items():
+            own.copy_(tensors[name])
+        return packed
+
+    def to(self, device: torch.device) -> "PackedTensors":
+        """Copy to a device, without a wait for it; on the CPU nothing is copied."""
+        return PackedTensors(self.buffer.to(device, non_blocking=True), self.layout)
+
+    def unpack(self) -> dict[str, Tensor]:
+        """Return the tensors, as views of the buffer."""
+        return {
+            name: self.buffer[start : start + shape.numel() * dtype.itemsize]
+            .view(dtype)
+            .view(shape)
+            for name, (start, dtype, shape) in self.layout.items()
+        }
+
+
+@dataclass(frozen=True)
+class HostBatch:
+    """A rank's part of one global batch, ready for the device."""
+
+    step: int
+    keys: list[str]
+    bad_samples: list[BadSample]
+    tensors: PackedTensors
+
+
+@dataclass(frozen=True)
 class BatchPreparer:
     """Turn a rank's part of a batch into micro-batches on the device."""
 
@@ -92,30 +143,50 @@ class BatchPreparer:
         """The device of the micro-batches."""
         return self.context.device
 
-    def prepare(self, batch: Batch) -> list[MicroBatch]:
-        """Draw the step's frames, latents and mismatched prompts (collective)."""
+    def build(self, batch: Batch) -> HostBatch:
+        """Draw the step's frames, latents and mismatched prompts.
+
+        Nothing is exchanged and no device is used: any thread may call this.
+        """
         frame_ids = self.choose_frames(batch)  # B K
         frames = batch.frames[np.arange(len(frame_ids))[:, None], frame_ids]
         num_frames = batch.frames.shape[1]
-        token_ids = self.encode(batch.prompts)
-        mismatched_ids = self.draw_mismatched(batch, token_ids)
+        discriminator_latents = self.draw_latents(batch, "discriminator")
+        tensors = {
+            "frames": torch.from_numpy(frames),
+            "times": (torch.from_numpy(frame_ids) / max(1, num_frames - 1)).float(),
+            "discriminator_latents": discriminator_latents,
+            "generator_latents": discriminator_latents
+            if self.shares_latents
+            else self.draw_latents(batch, "generator"),
+            "augmentation": self.draw_augmentation(batch),
+            "penalty_noise": self.draw_penalty_noise(batch),
+            **self.draw_prompts(batch),
+        }
+        packed = PackedTensors.pack(tensors, is_pinned=self.device.type == "cuda")
+        return HostBatch(batch.step, batch.keys, batch.bad_samples, packed)
+
+    def prepare(self, batch: HostBatch) -> list[MicroBatch]:
+        """Copy a batch to the device, and add what other ranks hold (collective).
+
+        The host waits neither for the device nor for other ranks' hosts.
+        """
+        tensors = batch.tensors.to(self.device).unpack()
+        own_ids, sources = tensors.pop("token_ids"), tensors.pop("mismatched_sources")
+        every_id = [self.context.gather_rows(own_ids), tensors.pop("hard_ids")]
+        mismatched_ids = torch.cat(every_id).index_select(0, sources)
         whole = MicroBatch(
-            real_video=to_video(torch.from_numpy(frames).to(self.device)),
-            token_ids=token_ids,
-            token_mask=token_ids != PADDING_ID,
+            real_video=to_video(tensors.pop("frames")),
+            token_ids=own_ids,
+            token_mask=own_ids != PADDING_ID,
             mismatched_ids=mismatched_ids,
             mismatched_mask=mismatched_ids != PADDING_ID,
-            times=(torch.from_numpy(frame_ids) / max(1, num_frames - 1)).float().to(self.device),
-            discriminator_latents=self.draw_latents(batch, "discriminator"),
-            generator_latents=self.draw_latents(
-                batch, "discriminator" if self.shares_latents else "generator"
-            ),
-            augmentation=self.draw_augmentation(batch),
-            penalty_noise=self.draw_penalty_noise(batch),
+            **tensors,
         )
-        size = self.plan.micro_size
-        starts = range(0, len(batch.positions), size)
-        return [whole.slice(slice(start, start + size)) for start in starts]
+        size, num_clips = self.plan.micro_size, len(own_ids)
+        if num_clips <= size:
+            return [whole]
+        return [whole.slice(slice(start, start + size)) for start in range(0, num_clips, size)]
 
     def choose_frames(self, batch: Batch) -> np.ndarray:
         """Return each clip's frame numbers (B, K)."""
@@ -128,47 +199,51 @@ class BatchPreparer:
             near_window_share=self.near_window_share,
         )[batch.positions]
 
-    def draw_mismatched(self, batch: Batch, token_ids: Tensor) -> Tensor:
-        """Return a mismatched prompt's token ids for each clip (B, L) (collective).
+    def draw_prompts(self, batch: Batch) -> dict[str, Tensor]:
+        """Return token ids (B, L), those of H hard prompts (H, L), and mismatched sources (B,).
 
-        `token_ids` (B, L) are those of the clips' own prompts.
+        A source is where a clip's mismatched prompt lies: in the global batch, or behind it among
+        the hard prompts.
         """
         place: dict[str, Any] = {
             "seed": self.seed,
             "step": batch.step,
             "num_clips": self.plan.global_size,
         }
-        partners = draw_partners(**place)[batch.positions]
-        mismatched_ids = self.context.gather_rows(token_ids)[torch.from_numpy(partners)]
-        if hard := self.hard_prompts.draw(batch.prompts, batch.positions, **place):
-            mismatched_ids[list(hard)] = self.encode(list(hard.values()))
-        return mismatched_ids
+        sources = draw_partners(**place)[batch.positions].astype(np.int64)
+        hard = self.hard_prompts.draw(batch.prompts, batch.positions, **place)
+        sources[list(hard)] = self.plan.global_size + np.arange(len(hard))
+        token_ids = self.encode([*batch.prompts, *hard.values()])
+        return {
+            "token_ids": token_ids[: len(batch.prompts)],
+            "hard_ids": token_ids[len(batch.prompts) :],
+            "mismatched_sources": torch.from_numpy(sources),
+        }
 
     def draw_augmentation(self, batch: Batch) -> Tensor:
-        """Return each clip's augmentation (B, 6) or (B, 0) on the device."""
+        """Return each clip's augmentation (B, 6) or (B, 0)."""
         draws = draw_augmentation(
             seed=self.seed,
             step=batch.step,
             num_clips=self.plan.global_size,
             share=self.augmented_share,
         )
-        return torch.from_numpy(draws[batch.positions]).to(self.device)
+        return torch.from_numpy(draws[batch.positions])
 
     def draw_penalty_noise(self, batch: Batch) -> Tensor:
-        """Return the approximate penalty's noise on the device."""
+        """Return the approximate penalty's noise."""
         if not has_penalty(batch.step, self.noise_every_steps):
-            return torch.empty(0, device=self.device)
+            return torch.empty(0)
         height, width, num_channels = batch.frames.shape[2:]
-        noise = draw_penalty_noise(
+        return draw_penalty_noise(
             seed=self.seed,
             step=batch.step,
             positions=batch.positions,
             shape=(num_channels, self.frames_per_clip, height, width),
         )
-        return noise.to(self.device)
 
     def draw_latents(self, batch: Batch, purpose: str) -> Tensor:
-        """Return each clip's latents (B, *latent_shape) on the device."""
+        """Return each clip's latents (B, *latent_shape)."""
         latents = draw_latents(
             seed=self.seed,
             step=batch.step,
@@ -176,12 +251,12 @@ class BatchPreparer:
             num_clips=self.plan.global_size,
             shape=self.latent_shape,
         )
-        return latents[torch.from_numpy(batch.positions)].to(self.device)
+        return latents[torch.from_numpy(batch.positions)]
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
-        """Return padded token ids (B, L) on the device."""
+        """Return padded token ids (B, L)."""
         token_ids, _ = self.vocabulary.encode(prompts, allow_unknown=True, length=self.num_tokens)
-        return torch.from_numpy(token_ids).to(self.device)
+        return torch.from_numpy(token_ids)
 
 
 def choose_frames(

@@ -118,9 +118,7 @@ class PlaceEmbedding(nn.Linear):
     down: Tensor
     across: Tensor
 
-    def __init__(
-        self, coordinates: Coordinates, channels: int, *, rows: int, columns: int
-    ) -> None:
+    def __init__(self, coordinates: Coordinates, channels: int, *, rows: int, columns: int) -> None:
         super().__init__(coordinates.size, channels)
         self.register_buffer("down", coordinates.make_table(rows), persistent=False)
         self.register_buffer("across", coordinates.make_table(columns), persistent=False)

@@ -8,7 +8,15 @@ from t2vgan.tracking.metrics_log import Record
 AXES = {"step", "clips_seen", "wall_time"}
 PER_PROMPT = {"per_prompt", "clips_per_prompt", "confusion"}  # rows of a table
 THROUGHPUT = {
-    *("clips_per_second", "memory_gb", "rank_skew", "safety_seconds", "seconds", "slowest_rank")
+    *(
+        "clips_per_second",
+        "memory_gb",
+        "rank_skew",
+        "safety_seconds",
+        "seconds",
+        "slowest_rank",
+        "waiting_seconds",
+    )
 }
 
 PROMPT_COLUMNS = ["prompt", "accuracy", "clips", "seen as"]

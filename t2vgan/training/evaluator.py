@@ -190,6 +190,10 @@ class Evaluator:
         clips = self.generate(pipeline, prompts, seeds, should_stop)
         if clips is None:
             return None
+        return self.context.run_on_main(lambda: self.score(clips, prompts))
+
+    def score(self, clips: np.ndarray, prompts: Sequence[str]) -> float:
+        """Log the scores of clips (N, T, H, W, 3); return the accuracy."""
         scores = score_clips(clips, prompts, self.manifest.held_out_prompts)
         real = self.real_scores
         diversity = None if real is None else compare(scores, real).diversity

@@ -107,6 +107,7 @@ class RunLogger:
             clips_per_second=rate,
             **metrics,
             safety_seconds=self.clock.safety.seconds,
+            waiting_seconds=self.clock.waiting.seconds,
             memory_gb=peak_memory_gb(),
             **({"untracked_records": self.tracker.num_dropped} if self.tracker else {}),
         )

@@ -38,6 +38,8 @@ class TrainState(BaseModel):
     """Training time; sampling, evaluating and saving excluded."""
     safety_seconds: Seconds = 0.0
     """Time that training waited for saves, comparisons of ranks and agreement on stopping."""
+    waiting_seconds: Seconds = 0.0
+    """Part of the training time in which the loader had no batch ready."""
     writing_seconds: Seconds = 0.0
     """Processor time of writing checkpoints in a thread beside training."""
     bad_clips: dict[str, NonNegativeInt] = {}
@@ -82,6 +84,8 @@ class TrainingClock:
     step: int = 0
     training: Timer = field(default_factory=Timer)
     safety: Timer = field(default_factory=Timer)
+    waiting: Timer = field(default_factory=Timer)
+    """For data; a part of `training`."""
 
     @property
     def clips_seen(self) -> int:
@@ -93,6 +97,7 @@ class TrainingClock:
         self.step = state.step
         self.training.seconds = state.seconds
         self.safety.seconds = state.safety_seconds
+        self.waiting.seconds = state.waiting_seconds
 
 
 def is_due(step: int, every_steps: int) -> bool:

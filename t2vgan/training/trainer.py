@@ -8,16 +8,17 @@ from t2vgan.checkpoint.storage import list_steps
 from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.config import Config
 from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
-from t2vgan.data.loader import BadSample, Batch, ClipLoader
+from t2vgan.data.loader import BadSample, ClipLoader
 from t2vgan.distributed.consistency import check_network_consistency
 from t2vgan.distributed.context import DelayedAllReduce, DistributedContext, is_lost_connection
+from t2vgan.distributed.device import choose_decoding_threads
 from t2vgan.distributed.heartbeat import Heartbeat
 from t2vgan.distributed.peer_monitor import PeerMonitor, lost_rank_error
 from t2vgan.distributed.stragglers import ForwardTimer, compare_ranks
 from t2vgan.errors import RunStoppedError
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.augmentation import choose_share
-from t2vgan.gan.batch import BatchPreparer
+from t2vgan.gan.batch import BatchPreparer, HostBatch
 from t2vgan.gan.mismatched_prompts import HardPrompts
 from t2vgan.gan.schedules import noise_every_steps
 from t2vgan.models.layers import RGB
@@ -157,7 +158,8 @@ class Trainer:
         is_first = True
         with self.loader() as loader:
             while not (self.is_complete or self.stopping):
-                with self.timed("waiting for data", self.clock.training):
+                waiting = self.timed("waiting for data", self.clock.training)
+                with waiting, self.clock.waiting.measure():
                     batch = next(loader)
                 with self.timed("training", self.clock.training):
                     self.train_step(batch)
@@ -167,14 +169,14 @@ class Trainer:
                     self.context.set_timeout(self.config.timeout_seconds)
                     self.heartbeat.set_timeout(self.config.timeout_seconds)
 
-    def train_step(self, batch: Batch) -> None:
+    def train_step(self, batch: HostBatch) -> None:
         """Train on one global batch and advance the clock."""
         assert batch.step == self.clock.step, "the loader and the clock disagree"
         self.gan.train_step(self.preparer.prepare(batch), batch.step)
         self.nonfinite.add_step(batch.step, batch.keys)
         self.clock.step += 1
 
-    def after_step(self, batch: Batch) -> None:
+    def after_step(self, batch: HostBatch) -> None:
         """Do what is due at this step (collective)."""
         config, step = self.config, self.clock.step
         with self.timed("exchanging status", self.clock.safety):
@@ -272,6 +274,7 @@ class Trainer:
             clips_seen=self.clock.clips_seen,
             seconds=self.clock.training.seconds,
             safety_seconds=self.clock.safety.seconds,
+            waiting_seconds=self.clock.waiting.seconds,
             writing_seconds=self.checkpoints.writing_seconds,
             bad_clips=self.bad_samples.counts.copy(),
             bad_steps=self.nonfinite.counts.copy(),
@@ -423,9 +426,10 @@ class Trainer:
             rank=self.context.rank,
             world_size=self.context.world_size,
             start_step=self.clock.step,
-            num_threads=data.num_threads,
+            num_threads=data.num_threads or choose_decoding_threads(self.context.device),
             verify_checksums=data.verify_checksums,
             read_timeout_seconds=data.read_timeout_seconds,
+            transform=self.preparer.build,
         )
 
     @contextmanager

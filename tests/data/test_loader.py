@@ -1,5 +1,6 @@
 """Test the sample order: exact, elastic, sequential."""
 
+import threading
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
@@ -215,6 +216,27 @@ def test_threads_and_prefetch_do_not_change_the_order(dataset):
     for (a,), (b,) in zip(single, threaded, strict=True):
         assert a.keys == b.keys
         assert (a.frames == b.frames).all()
+
+
+def test_batches_are_transformed_in_the_thread_that_reads_ahead(dataset):
+    threads = set()
+
+    def transform(batch: Batch) -> list[str]:
+        threads.add(threading.current_thread().name)
+        return batch.keys
+
+    expected = [batch.keys for (batch,) in batches(dataset, count=6)]
+    found = batches(dataset, count=6, transform=transform)
+    assert [keys for (keys,) in found] == expected
+    assert threads == {"clip-loader"}
+
+
+def test_an_error_of_the_transform_is_raised_where_its_batch_is_taken(dataset):
+    def fail(batch: Batch) -> None:
+        raise UserError(f"step {batch.step}")
+
+    with pytest.raises(UserError, match="step 0"):
+        batches(dataset, count=1, transform=fail)
 
 
 def test_a_bad_sample_is_replaced_by_its_neighbour_and_named():

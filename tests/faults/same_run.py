@@ -16,7 +16,7 @@ KINDS = ("train", "samples", "evaluation")  # events and saves are of processes,
 
 # What a record says about time and machine, not about training.
 CLOCKS = (
-    *("seconds", "wall_time", "clips_per_second", "safety_seconds", "memory_gb"),
+    *("seconds", "wall_time", "clips_per_second", "safety_seconds", "waiting_seconds", "memory_gb"),
     *("rank_skew", "slowest_rank", "untracked_records"),
 )
 

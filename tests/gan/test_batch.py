@@ -6,7 +6,7 @@ import torch
 
 from t2vgan.data.batch_plan import BatchPlan
 from t2vgan.data.loader import Batch
-from t2vgan.gan.batch import BatchPreparer, MicroBatch, choose_frames, draw_latents
+from t2vgan.gan.batch import BatchPreparer, MicroBatch, PackedTensors, choose_frames, draw_latents
 from t2vgan.gan.mismatched_prompts import HardPrompts
 from t2vgan.tokenizer import Vocabulary
 
@@ -53,7 +53,7 @@ def prepare(
     noise_every_steps: int = 0,
 ) -> list[MicroBatch]:
     plan = BatchPlan(GLOBAL, len(batch.positions), micro_size, stream_size=1)
-    return BatchPreparer(
+    preparer = BatchPreparer(
         OneOfSeveral(),
         VOCABULARY,
         HardPrompts(dict.fromkeys(PROMPTS, 1.0), 0.5),
@@ -65,7 +65,8 @@ def prepare(
         num_tokens=2,
         augmented_share=0.5,
         noise_every_steps=noise_every_steps,
-    ).prepare(batch)
+    )
+    return preparer.prepare(preparer.build(batch))
 
 
 def joined(parts: list[MicroBatch]) -> dict[str, torch.Tensor]:
@@ -166,3 +167,24 @@ def test_every_frame_is_chosen_equally_often():
     assert (np.diff(chosen, axis=1) > 0).all()
     counts = np.bincount(chosen.ravel(), minlength=7)
     assert counts == pytest.approx(np.full(7, 3000), rel=0.06)
+
+
+def test_packed_tensors_are_unpacked_as_they_were():
+    torch.manual_seed(0)
+    tensors = {
+        "bytes": torch.randint(0, 255, (3, 5), dtype=torch.uint8),
+        "numbers": torch.randn(2, 3).T,
+        "nothing": torch.empty(4, 0),
+        "ids": torch.arange(7),
+        "flags": torch.tensor([True, False, True]),
+    }
+    packed = PackedTensors.pack(tensors, is_pinned=False).to(torch.device("cpu"))
+    found = packed.unpack()
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+        assert found[name].data_ptr() % 64 == 0
+    found["ids"][0] = 100
+    assert packed.unpack()["ids"][0] == 100, "views, not copies"
+    assert packed.unpack()["flags"].tolist() == [True, False, True]

@@ -18,7 +18,14 @@ from safetensors.numpy import load_file
 Json = Any  # what json.loads returns
 
 CLOCKS = (
-    *("seconds", "wall_time", "clips_per_second", "safety_seconds", "writing_seconds"),
+    *(
+        "seconds",
+        "wall_time",
+        "clips_per_second",
+        "safety_seconds",
+        "waiting_seconds",
+        "writing_seconds",
+    ),
     *("memory_gb", "rank_skew", "slowest_rank", "untracked_records"),
 )
 """Of time and machine, not of training."""

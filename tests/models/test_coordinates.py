@@ -30,7 +30,9 @@ def test_places_mapped_by_axis_are_places_mapped_cell_by_cell():
     embedding = PlaceEmbedding(coordinates, 4, rows=rows, columns=columns)
     reference = coordinates(torch.randn(2, 3))
     by_axis = [
-        reference.encode_axis(axis, coordinates.make_table(length)).view(2, length, 2, num_waves)  # N l R F
+        reference.encode_axis(axis, coordinates.make_table(length)).view(
+            2, length, 2, num_waves
+        )  # N l R F
         for axis, length in enumerate((rows, columns))
     ]
     down = by_axis[0][:, :, None].expand(-1, -1, columns, -1, -1)
@@ -47,7 +49,9 @@ def test_the_frame_itself_is_a_reference_that_never_moves():
     moving = MovingCoordinates(code_size=3, num_references=1)
     for axis in (0, 1):
         expected = still.encode_axis(axis, moving.make_table(6))
-        assert torch.equal(fixed(torch.randn(4, 3)).encode_axis(axis, fixed.make_table(6)), expected)
+        assert torch.equal(
+            fixed(torch.randn(4, 3)).encode_axis(axis, fixed.make_table(6)), expected
+        )
 
 
 def test_tables_are_not_saved():
