@@ -11,7 +11,7 @@ import torch
 
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
-from t2vgan.models import motion, sprites
+from t2vgan.models import motion, resampling
 from t2vgan.presets import PRESETS
 from tests.golden.record import load_golden
 from tests.support.preset_steps import OtherDeviceError, count_operations, train_on_meta
@@ -70,10 +70,8 @@ def test_a_planted_fault_is_found(monkeypatch, owner, name, fault, error):
 
 
 def test_a_table_made_on_the_cpu_is_found(monkeypatch):
-    def cell_centres(length, device):
-        return (torch.arange(length) + 0.5) / length * 2 - 1
-
-    monkeypatch.setattr(sprites, "cell_centres", cell_centres)
+    hat = resampling.hat
+    monkeypatch.setattr(resampling, "hat", lambda places, cells: hat(places, torch.arange(32)))
     with pytest.raises((OtherDeviceError, RuntimeError), match=r"cpu|CPU"):
         train_on_meta("shapes-cpu")
 

@@ -153,7 +153,8 @@ class AdversarialLosses:
     def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
         """Return the generator's loss (B,), against real clips of the same prompts."""
         discriminator = self.discriminator.network
-        text = discriminator.encode_text(batch.token_ids, batch.token_mask)  # once, for both videos
+        prompts = (batch.token_ids, batch.token_mask)
+        text = discriminator.encode_text(*prompts)  # type: ignore[operator]  # once for both videos
         with self.autocast():
             fake_video = self.generator.network(batch.generator_latents, *batch.conditions)
             fake_video = self.augment(fake_video, batch.augmentation)

@@ -88,11 +88,12 @@ class MetricAccumulator:
         }
 
     def state_dict(self) -> dict[str, list[tuple[float, float]]]:
-        """Return every rank's total for each name (collective)."""
+        """Return every rank's total for each name, but for empty ones (collective)."""
         self.end_step()
-        own = {name: (sum_.item(), count.item()) for name, (sum_, count) in self.totals.items()}
+        own = {name: (total.item(), count.item()) for name, (total, count) in self.totals.items()}
         by_rank = self.context.gather_objects(own)
-        return {name: [totals[name] for totals in by_rank] for name in own}
+        totals = {name: [each[name] for each in by_rank] for name in own}
+        return {name: each for name, each in totals.items() if any(count for _, count in each)}
 
     def load_state_dict(self, state: Mapping[str, list[tuple[float, float]]]) -> None:
         """Restore the totals.
