@@ -149,13 +149,12 @@ def load_pipeline(weights: Path | None, device: str) -> "TextToVideo":
     print_stderr(f"loading {weights}")
     import torch
 
-    from t2vgan.distributed.arithmetic import set_arithmetic
     from t2vgan.pipeline import TextToVideo
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: PyTorch finds no CUDA device here; try --device cpu")
     on_gpu = device != "cpu" and torch.cuda.is_available()
-    set_arithmetic()
+    torch.backends.cudnn.deterministic = True
     return TextToVideo.from_pretrained(weights, device="cuda" if on_gpu else "cpu")
 
 

@@ -1,4 +1,4 @@
-"""Fix how GPUs compute, so that a run has the same bits each time."""
+"""Fix how GPUs compute: the same bits each time."""
 
 import torch
 

@@ -73,7 +73,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class PackedTensors:
-    """Hold tensors of any types in one buffer, which travels to a device as a whole."""
+    """Hold tensors of any types in one buffer."""
 
     buffer: Tensor
     """(N,) uint8."""
@@ -82,7 +82,10 @@ class PackedTensors:
 
     @classmethod
     def pack(cls, tensors: Mapping[str, Tensor], *, is_pinned: bool) -> "PackedTensors":
-        """Copy CPU tensors into a buffer; a pinned one is copied to a GPU without a wait."""
+        """Copy CPU tensors into a buffer.
+
+        From a pinned one a GPU copies without a wait.
+        """
         layout, size = {}, 0
         for name, tensor in tensors.items():
             layout[name] = (size, tensor.dtype, tensor.shape)
@@ -93,7 +96,7 @@ class PackedTensors:
         return packed
 
     def to(self, device: torch.device) -> "PackedTensors":
-        """Copy to a device, without a wait for it; on the CPU nothing is copied."""
+        """Copy to a device without a wait; nothing on the CPU."""
         return PackedTensors(self.buffer.to(device, non_blocking=True), self.layout)
 
     def unpack(self) -> dict[str, Tensor]:
@@ -167,7 +170,7 @@ class BatchPreparer:
         return HostBatch(batch.step, batch.keys, batch.bad_samples, packed)
 
     def prepare(self, batch: HostBatch) -> list[MicroBatch]:
-        """Copy a batch to the device, and add what other ranks hold (collective).
+        """Copy a batch to the device, and add other ranks' prompts (collective).
 
         The host waits neither for the device nor for other ranks' hosts.
         """
@@ -200,10 +203,10 @@ class BatchPreparer:
         )[batch.positions]
 
     def draw_prompts(self, batch: Batch) -> dict[str, Tensor]:
-        """Return token ids (B, L), those of H hard prompts (H, L), and mismatched sources (B,).
+        """Return token ids, and where mismatched prompts lie.
 
-        A source is where a clip's mismatched prompt lies: in the global batch, or behind it among
-        the hard prompts.
+        Of the clips' own prompts (B, L) and of H hard ones (H, L). A clip's source (B,) is the
+        place of its mismatched prompt in the global batch, or behind it among the hard ones.
         """
         place: dict[str, Any] = {
             "seed": self.seed,

@@ -54,7 +54,7 @@ class Ema:
             torch._foreach_copy_(self.copies, self.originals)
 
     def _match(self, model: nn.Module) -> None:
-        """List the tensors of both networks once: to walk through modules takes time."""
+        """List both networks' tensors, once: walking through modules takes time."""
         saved = self.model.state_dict(keep_vars=True)
         buffers = {name: saved[name] for name, _ in self.model.named_buffers() if name in saved}
         self.averages = list(self.model.parameters())

@@ -12,7 +12,7 @@ from t2vgan.distributed.context import DistributedContext
 
 
 class AddedValues(NamedTuple):
-    """Values (B,) or () of a name, and their counts (B,), if they have any."""
+    """Hold a name's values (B,) or (), and their counts (B,)."""
 
     name: str
     values: Tensor
@@ -36,9 +36,9 @@ class MetricAccumulator:
         """Names of which only some values count."""
 
     def add(self, name: str, values: Tensor, counts: Tensor | None = None) -> None:
-        """Add the mean of `values` (B,) or (), or of those with a count: others must be 0.
+        """Add the mean of `values`, (B,) or (), without a device sync.
 
-        No device sync.
+        With `counts` (B,), the mean of those that count; the others must be 0.
         """
         self.added.append(AddedValues(name, values.detach(), counts))
 

@@ -91,9 +91,9 @@ class Reference(NamedTuple):
         return self.zoom.shape[2]
 
     def encode_axis(self, axis: int, cells: Tensor) -> Tensor:
-        """Compute features (N, length, size / 2) of an axis's cells (length, 1, 1).
+        """Compute features of an axis's cells; 0 is y, 1 is x.
 
-        Axis 0 is y, 1 is x.
+        Cells (length, 1, 1) -> (N, length, size / 2).
         """
         return encode_places((cells - self.shift[axis]) * self.zoom, self.frequencies)
 
@@ -124,7 +124,10 @@ class PlaceEmbedding(nn.Linear):
         self.register_buffer("across", coordinates.make_table(columns), persistent=False)
 
     def forward(self, reference: Reference | FixedReference) -> Tensor:  # type: ignore[override]
-        """Embed the cells of N images, or of one for all: (N, C, rows, columns)."""
+        """Embed the cells of N images: (N, C, rows, columns).
+
+        N is 1 where the reference is the same for all.
+        """
         num_references = reference.num_references
         by_axis = rearrange(self.weight, "c (r a f) -> a c (r f)", a=2, r=num_references)
         weight_down, weight_across = by_axis.unbind()
@@ -134,7 +137,10 @@ class PlaceEmbedding(nn.Linear):
 
 
 def encode_places(places: Tensor, frequencies: Tensor) -> Tensor:
-    """Encode places (N, l, R, 1) as sines and cosines (N, l, R * 2 * F)."""
+    """Encode places as sines and cosines.
+
+    Places (N, l, R, 1) -> (N, l, R * 2 * F).
+    """
     angles = places * frequencies  # N l R F
     return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(2)
 

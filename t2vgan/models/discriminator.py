@@ -195,7 +195,10 @@ class ProjectionHead(nn.Module):
         self.scale = model.text_size**-0.5
 
     def forward(self, features: Tensor, text: Tensor) -> Tensor:
-        """Score features (B, N, F) with the text encoder's codes (M, E): logits (M, N)."""
+        """Score features with the text encoder's codes.
+
+        Features (B, N, F), text (M, E) -> logits (M, N).
+        """
         logits = repeat_clips(self.unconditional(features), len(text))  # M N 1
         projected = repeat_clips(self.projection(features), len(text))  # M N E
         return torch.baddbmm(logits, projected, text.unsqueeze(2), alpha=self.scale).squeeze(2)

@@ -50,7 +50,10 @@ class ResampleByProducts(nn.Module):
         self.across = HatWeights(width, factor)
 
     def forward(self, maps: Tensor, slope: Tensor, start: Tensor) -> Tensor:
-        """Sample maps (N, C, H, W); slope and start as in `resample` -> (N, C, K, H, W)."""
+        """Sample maps; slope and start are as in `resample`.
+
+        (N, C, H, W) -> (N, C, K, H, W).
+        """
         num_channels, height, width = maps.shape[1:]
         slopes, starts = slope.unbind(2), start.unbind(2)
         rows = self.down(slopes[0], starts[0])  # N K H h
@@ -89,7 +92,10 @@ class HatWeights(nn.Module):
 
 
 def hat(places: Tensor, cells: Tensor) -> Tensor:
-    """Compute relu(1 - |place - cell|) for places (...) and cells (L,): (..., L)."""
+    """Compute relu(1 - |place - cell|).
+
+    Places (...), cells (L,) -> (..., L).
+    """
     return F.relu(1 - (places.unsqueeze(-1) - cells).abs())
 
 
@@ -113,7 +119,7 @@ def sample_reflected_by_products(maps: Tensor, places: Tensor) -> Tensor:
 
 
 def reflect(places: Tensor, length: int) -> Tensor:
-    """Return which cell shows places from -1 to 1, mirrored at both borders of an axis.
+    """Convert places from -1 to 1 to cells, mirrored at both borders.
 
     The outermost half cells show the outermost cells, as in `F.grid_sample`.
     """
@@ -122,7 +128,10 @@ def reflect(places: Tensor, length: int) -> Tensor:
 
 
 def stretch(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Stretch maps bilinearly, corner on corner: (N, C, h, w) -> (N, C, *size)."""
+    """Stretch maps bilinearly, corner on corner.
+
+    (N, C, h, w) -> (N, C, *size).
+    """
     return F.interpolate(maps, size, mode="bilinear", align_corners=True)
 
 

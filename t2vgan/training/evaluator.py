@@ -193,7 +193,10 @@ class Evaluator:
         return self.context.run_on_main(lambda: self.score(clips, prompts))
 
     def score(self, clips: np.ndarray, prompts: Sequence[str]) -> float:
-        """Log the scores of clips (N, T, H, W, 3); return the accuracy."""
+        """Log clips' scores; return the accuracy.
+
+        Shape: clips (N, T, H, W, 3).
+        """
         scores = score_clips(clips, prompts, self.manifest.held_out_prompts)
         real = self.real_scores
         diversity = None if real is None else compare(scores, real).diversity
