@@ -11,7 +11,7 @@ from data_tools.build.scene_build import BuildPlan
 from t2vgan.data.shards import Geometry
 from t2vgan.evaluation.scores import score_clips
 
-SCENES = ("circles", "shapes", "shapes-textured", "shapes-two", "digits")
+SCENES = ("circles", "shapes", "shapes-textured", "shapes-two")
 GEOMETRY = Geometry(num_frames=16, height=64, width=64)
 CLIPS_AT_ONCE = 64
 

@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from .build.scene_build import BuildPlan
 
 SCENES = (
-    *("circles", "notebook", "shapes", "shapes-textured", "shapes-two", "digits"),
-    *("actions", "actions-held-out"),
+    *("circles", "notebook", "shapes", "shapes-textured", "shapes-two", "actions"),
+    "actions-held-out",
 )
 NUM_FRAMES = {"actions": 16, "actions-held-out": 16}  # by default; of the others:
 OTHERS_NUM_FRAMES = 10
 EXTRAS = {  # of scenes: the module that they need, and the extra that installs it
-    "digits": ("sklearn", "digits"),
     "actions": ("vizdoom", "games"),
     "actions-held-out": ("vizdoom", "games"),
 }
@@ -41,8 +40,8 @@ class BuildOptions:
     """
 
     scene: Positional[str]
-    """circles, notebook (published positions), shapes, shapes-textured, shapes-two, digits, actions
-    or actions-held-out (the same in other levels)."""
+    """circles, notebook (published positions), shapes, shapes-textured, shapes-two, actions or
+    actions-held-out (the same in other levels)."""
     out: str
     """Folder for the shards and manifest.json, or its URL, such as s3://bucket/folder."""
     num_clips: int = 10_000

@@ -39,7 +39,7 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
         f"shapes-{name}": ("shapes", [example_prompt(**{name: value}) for value in known], known)
         for name, known in known_values.items()
     }
-    sheets |= {scene: (scene, [], []) for scene in ("shapes-textured", "shapes-two", "digits")}
+    sheets |= {scene: (scene, [], []) for scene in ("shapes-textured", "shapes-two")}
     for name, (scene, prompts, labels) in sheets.items():
         module = BuildPlan(scene, 1, 1, geometry, SEED).module
         num_clips = len(prompts) or 2 * COLUMNS

@@ -48,7 +48,6 @@ LIBRARIES = {
     "jinja2": "report",
     "rich": "training watch",
     "safetensors": "checkpoint",
-    "sklearn": "data",
     "starlette": "demo",
     "tensorboard": "tracking",
     "tokenizers": "pipeline",

@@ -337,7 +337,7 @@ def test_a_full_disk_is_one_line_and_the_build_continues(small_disk):
         (
             ["circle"],
             "unknown scene 'circle', known: circles, notebook, shapes, shapes-textured,"
-            " shapes-two, digits, actions, actions-held-out; did you mean 'circles'?",
+            " shapes-two, actions, actions-held-out; did you mean 'circles'?",
         ),
         (["zebra"], "unknown scene 'zebra', known: circles, notebook"),
         (["circles", "--num-clips", "0"], "--num-clips 0: must be at least 1"),

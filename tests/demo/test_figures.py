@@ -67,7 +67,7 @@ def test_the_files_to_save_are_the_films():
     [
         (Reading("motion", "up", "up"), "✓ motion: up<"),
         (Reading("motion", "up", "down"), "✗ motion: down (asked: up)<"),
-        (Reading("digit", "3", "none"), "✗ digit: not recognised (asked: 3)<"),
+        (Reading("shape", "star", "none"), "✗ shape: not recognised (asked: star)<"),
     ],
 )
 def test_readings_show_what_was_seen_and_asked(reading, text):

@@ -80,7 +80,7 @@ CURVE: Arguments = (
 RELATIVISTIC = {"sprites"}
 SCENE_OF = {"sprites": ("shapes", "32x32"), "notebook": ("notebook", "64x64")}
 
-SCENES = ("circles", "notebook", "shapes", "shapes-textured", "shapes-two", "digits")
+SCENES = ("circles", "notebook", "shapes", "shapes-textured", "shapes-two")
 VIDEOS: dict[str, tuple[str | Path, Arguments]] = {
     "circles": ("circles", ("circle rotating clockwise", "circle moving up-right")),
     "shapes": ("shapes", ("a small red circle moving up", "a small red star moving right")),

@@ -1,4 +1,4 @@
-"""Classify the shape, colour, size, digit and motion of tracked objects.
+"""Classify the shape, colour, size and motion of tracked objects.
 
 Colour is that of the pixels which the object covers, size is its area, shape follows from the
 moments of its outline.
@@ -9,7 +9,6 @@ from functools import cache
 
 import numpy as np
 
-from t2vgan.data.digit_glyphs import NUM_DIGITS
 from t2vgan.evaluation.prompt_accuracy.motion import NONE, classify_tracks, is_tracked
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track
 from t2vgan.evaluation.prompt_accuracy.objects import Components, outline_moments
@@ -29,7 +28,6 @@ SIZES = ("small", "large")
 LARGE_RADIUS = 0.11  # of the frame's shorter side: the radius of the disc of equal area
 CORNERS = {"square": (45, 4), "triangle": (0, 3), "diamond": (0, 4)}
 """Shape -> angle of the first corner from "up" in degrees, number of corners."""
-DIGITS = tuple(map(str, range(NUM_DIGITS)))
 STAR_TIPS, STAR_WAIST = 5, 0.5
 OUTLINE_SCALES = (0.1, 0.2, 0.2, 0.2)  # how far apart the moments of two shapes are, roughly
 SHAPES = ("circle", *CORNERS, "star")
@@ -58,23 +56,17 @@ def match_objects(
 ) -> list[Attributes]:
     """Match the objects of a clip to those that its prompt expects.
 
-    One expected object is the one tracked; of several, each is found by its colour or digit. With
-    more or fewer objects than expected, none is found.
+    One expected object is the one tracked; of several, each is found by its colour. With more or
+    fewer objects than expected, none is found.
     """
     if len(objects) != len(expected):
         return [{} for _ in expected]
     if len(expected) == 1:
         return list(objects)
     return [
-        next((found for found in objects if found.get(name) == asked[name]), {})
+        next((found for found in objects if found.get("colour") == asked["colour"]), {})
         for asked in expected
-        for name in [key_attribute(asked)]
     ]
-
-
-def key_attribute(asked: Mapping[str, str]) -> str:
-    """Return the attribute that distinguishes an object from another."""
-    return "digit" if "digit" in asked else "colour"
 
 
 def classify_attributes(track: Track, *, centred: bool = True) -> Mapping[str, Sequence[str]]:
@@ -90,7 +82,6 @@ def classify_attributes(track: Track, *, centred: bool = True) -> Mapping[str, S
         "shape": name(_shapes(_median_over(track.outline, whole))),
         "colour": name(_colours(_median_over(track.core_colour, whole))),
         "size": name(_sizes(track, whole)),
-        "digit": name(_digits(track.digit, whole)),
         "motion": classify_tracks(track, centred=centred),
     }
 
@@ -115,13 +106,6 @@ def _sizes(track: Track, whole: np.ndarray) -> np.ndarray:
     mean = log_area.sum(axis=1) / np.maximum(whole.sum(axis=1), 1)
     radius = np.sqrt(np.exp(mean) / np.pi) / track.unit
     return np.where(radius >= LARGE_RADIUS, "large", "small")
-
-
-def _digits(digit: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Return the digit of most frames (N, T), or "none" below half."""
-    votes = np.stack([((digit == d) & whole).sum(axis=1) for d in range(NUM_DIGITS)], axis=1)
-    enough = 2 * votes.max(axis=1) >= np.maximum(whole.sum(axis=1), 1)
-    return np.where(enough, np.array(DIGITS)[votes.argmax(axis=1)], NONE)
 
 
 def _median_over(values: np.ndarray, valid: np.ndarray) -> np.ndarray:

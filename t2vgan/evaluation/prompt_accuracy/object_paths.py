@@ -35,7 +35,6 @@ class Track:
     coverage: np.ndarray  # (N, T) area in pixels, those of the soft edge counted in part
     core_colour: np.ndarray  # (N, T, 3) colour of the pixels that the object covers
     outline: np.ndarray  # (N, T, 4) moments that tell shapes apart, see objects.OUTLINE
-    digit: np.ndarray  # (N, T) int8 the digit that is seen; -1 where none is, or none is sought
     num_objects: np.ndarray  # (N, T) int; an object too spread out to be one counts as two
     cut: np.ndarray  # (N, T) bool: the object touches the frame's edge
     flicker: np.ndarray  # (N,) mean change of the background between frames, grey levels

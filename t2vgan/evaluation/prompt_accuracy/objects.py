@@ -118,7 +118,6 @@ def measure_components(
         "colour": np.stack([components.mean(c) for c in colour.T], axis=1),
         "cut": components.total(at_edge) > 0,
         "spread": 2 * np.pi * distance / components.size,
-        "digit": np.full(components.num_components, -1, np.int8),
         **_soft_fields(frames, contrast, wider),
     }
 
@@ -132,7 +131,6 @@ def pick_components(fields: dict[str, np.ndarray], chosen: np.ndarray) -> dict[s
 
     picked = {name: pick(values) for name, values in fields.items() if name != "spread"}
     picked["cut"] = picked["cut"] == 1
-    picked["digit"] = np.nan_to_num(picked["digit"], nan=-1).astype(np.int8)
     return picked
 
 

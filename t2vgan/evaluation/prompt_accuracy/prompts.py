@@ -1,8 +1,7 @@
 """Parse prompts, and assign them to the clips of an evaluation.
 
 A prompt names a motion and, where it wants to, a shape, a colour and a size of its object; only
-what it names is scored. Two objects stand each after its own article and differ in colour. A digit
-is named by that word, as in "digit 3 moving up and down", and two of them differ.
+what it names is scored. Two objects stand each after its own article and differ in colour.
 """
 
 import re
@@ -12,25 +11,21 @@ from functools import lru_cache
 from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_accuracy.attributes import (
     COLOURS,
-    DIGITS,
     SHAPES,
     SIZES,
-    key_attribute,
 )
 from t2vgan.evaluation.prompt_accuracy.motion import expected_motion
 from t2vgan.utils.seeds import permutation
 
 CLIPS_PER_CHOSEN = 4
 MAX_OBJECTS = 2
-ATTRIBUTES = ("digit", "shape", "colour", "size", "motion")
+ATTRIBUTES = ("shape", "colour", "size", "motion")
 VALUES = {
-    **dict.fromkeys(DIGITS, "digit"),
     **dict.fromkeys(SHAPES, "shape"),
     **dict.fromkeys(COLOURS, "colour"),
     **dict.fromkeys(SIZES, "size"),
 }
-OTHER_WORDS = frozenset({"a", "an", "the", "is", "digit"})
-START_OF_DIGIT = re.compile(r"\b(?=digit\b)", re.IGNORECASE)
+OTHER_WORDS = frozenset({"a", "an", "the", "is"})
 START_OF_OBJECT = re.compile(r"\b(?=(?:an?|the)\b)", re.IGNORECASE)
 JOINING = re.compile(  # but not that of the bounces "up and down" and "left and right"
     r"\band\b(?!(?<=\bup and) down\b|(?<=\bleft and) right\b)"
@@ -43,8 +38,7 @@ CanonicalForm = tuple[tuple[tuple[str, str], ...], ...]
 @lru_cache(maxsize=1 << 16)
 def expected_objects(prompt: str) -> Expected | None:
     """Parse a prompt: attribute -> value of each object, None if unknown."""
-    start = START_OF_DIGIT if START_OF_DIGIT.search(prompt) else START_OF_OBJECT
-    before, *phrases = start.split(prompt)
+    before, *phrases = START_OF_OBJECT.split(prompt)
     if len(phrases) < 2:
         phrases = [prompt]
     elif before.strip():
@@ -53,7 +47,7 @@ def expected_objects(prompt: str) -> Expected | None:
     known = [attributes for attributes in expected if attributes is not None]
     if len(known) < len(expected) or len(known) > MAX_OBJECTS:
         return None
-    names = {attributes.get(key_attribute(attributes)) for attributes in known}
+    names = {attributes.get("colour") for attributes in known}
     if len(known) > 1 and (None in names or len(names) < len(known)):
         return None
     return tuple(known)
@@ -66,9 +60,6 @@ def expected_attributes(prompt: str) -> dict[str, str] | None:
     named = {VALUES[value]: value for value in values}
     if len(named) < len(values):
         return None  # two colours, say: two objects
-    is_digit = "digit" in words
-    if is_digit != ("digit" in named) or (is_digit and len(named) > 1):
-        return None  # a digit has no shape, and a shape no digit
     rest = [w for w in words if w not in VALUES and w not in OTHER_WORDS]
     motion = expected_motion(" ".join(rest))
     return None if motion is None else named | {"motion": motion}

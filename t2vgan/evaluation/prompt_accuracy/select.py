@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from t2vgan.data.digit_glyphs import check_installed
-from t2vgan.evaluation.prompt_accuracy.digit_paths import track_digits
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track, track
 from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
 from t2vgan.evaluation.prompt_accuracy.two_object_paths import track_colours
@@ -15,14 +13,7 @@ def select_tracker(prompts: Iterable[str]) -> Callable[[np.ndarray], Track]:
     """Return the tracker for clips of these prompts.
 
     It maps frames (N, T, H, W, 3) uint8 to a Track.
-
-    Raises:
-        UserError: prompts name digits, and the pictures to read them by are not installed.
     """
-    expected = [expected_objects(prompt) or () for prompt in prompts]
-    if any("digit" in asked for objects in expected for asked in objects):
-        check_installed()
-        return track_digits
-    if any(len(objects) > 1 for objects in expected):
+    if any(len(expected_objects(prompt) or ()) > 1 for prompt in prompts):
         return track_colours
     return track
