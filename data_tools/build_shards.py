@@ -25,6 +25,7 @@ SCENES = (
 )
 NUM_FRAMES = {"actions": 16, "actions-held-out": 16}  # by default; of the others:
 OTHERS_NUM_FRAMES = 10
+PARAPHRASED = ("circles", "notebook", "shapes", "shapes-textured")
 EXTRAS = {  # of scenes: the module that they need, and the extra that installs it
     "actions": ("vizdoom", "games"),
     "actions-held-out": ("vizdoom", "games"),
@@ -54,6 +55,9 @@ class BuildOptions:
     """Height and width of a frame in pixels, as HxW."""
     seed: int = 0
     """Seed of everything that is drawn."""
+    paraphrases: int = 0
+    """Further captions of each clip that say the same in other words, such as "a tiny crimson star
+    getting bigger"; of circles, notebook, shapes and shapes-textured."""
     workers: int = os.cpu_count() or 1
     """Processes; 1 renders in this one."""
 
@@ -77,6 +81,12 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
         num_frames = NUM_FRAMES.get(options.scene, OTHERS_NUM_FRAMES)
     options = replace(options, num_frames=num_frames)
     check_at_least(1, options, "num_clips", "clips_per_shard", "num_frames", "workers")
+    check_at_least(0, options, "paraphrases")
+    if options.paraphrases and options.scene not in PARAPHRASED:
+        raise UserError(
+            f"--paraphrases {options.paraphrases}: scene {options.scene} has no other words;"
+            f" {', '.join(PARAPHRASED)} have"
+        )
     geometry = parse_size(options.size, num_frames)
     check_installed(options.scene)
     from .build.scene_build import BuildPlan
@@ -87,6 +97,7 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
         clips_per_shard=options.clips_per_shard,
         geometry=geometry,
         seed=options.seed,
+        paraphrases=options.paraphrases,
     )
 
 

@@ -130,11 +130,11 @@ class Indexer:
 
     def _check_sample(self, sample: "EncodedSample", path: Path) -> None:
         from t2vgan.data.pixel_sums import sum_pixels
-        from t2vgan.data.shards import decode_sample
+        from t2vgan.data.shards import decode_with_captions
 
         try:
-            frames, prompt = decode_sample(sample, self._geometry)
-            self.prompts[prompt] += 1
+            frames, captions = decode_with_captions(sample, self._geometry)
+            self.prompts.update(captions)
             self._sums.append(sum_pixels(frames))
         except ValueError as error:
             self.faults.append(f"{path.name}: sample {sample.key}: {error}")

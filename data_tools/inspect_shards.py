@@ -120,16 +120,17 @@ def pick_clips(
 
     Reading stops when there are enough.
     """
-    from t2vgan.data.shards import decode_sample
+    from t2vgan.data.shards import decode_with_captions
 
     wanted = share_out(manifest.prompts, num_clips)
     picked: list[tuple[str, np.ndarray]] = []
     for sample in _samples(found, manifest):
         try:
-            frames, prompt = decode_sample(sample, manifest.geometry)
+            frames, captions = decode_with_captions(sample, manifest.geometry)
         except ValueError:  # verify_shards names it
             continue
-        if wanted.get(prompt):
+        prompt = next((caption for caption in captions if wanted.get(caption)), None)
+        if prompt is not None:
             wanted[prompt] -= 1
             picked.append((prompt, frames))
         if not any(wanted.values()):

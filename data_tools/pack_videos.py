@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+import tyro
 from tyro.conf import Positional
 
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
-from t2vgan.utils.console import print_stderr, print_stdout
+from t2vgan.utils.console import escape_control_chars, print_stderr, print_stdout
 from t2vgan.utils.urls import as_location, is_url
 
 from .build.options import check_at_least, exit_on_sigterm, parse_size
@@ -48,7 +49,23 @@ class PackOptions:
     video_column: str | None = None
     """Column of the videos' paths or URLs; by default a usual name (video, path, url)."""
     prompt_column: str | None = None
-    """Column of the captions; by default a usual name (prompt, caption, text)."""
+    """Column of the captions; by default a usual name (prompt, caption, text), or `captions`: a
+    list, or one a line."""
+    label_column: str | None = None
+    """Column of the classes, texts or numbers; by default `label` or `cls`, if there is one. Where
+    a video has no caption, its class is the prompt."""
+    classes: str | None = None
+    """File with the name of class 0, 1, ... in each line; by default classes.txt of the source."""
+    captions: Literal["required", "optional", "none"] = "required"
+    """required: a video without a caption is a failure; optional: it is packed without one; none:
+    captions are not read, and training needs no prompts."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Part of a list with a column `split` to pack; by default train. Captions of the other parts
+    are held-out prompts."""
+    hold_out: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A caption whose videos are left out, to be a held-out prompt; repeat the option for more."""
+    hold_out_file: str | None = None
+    """Text file (UTF-8) with such a caption in each line."""
     fps: float = 8.0
     """Frames per second of a clip, whatever the video's own rate."""
     num_frames: int = 16
@@ -146,6 +163,7 @@ def check_options(options: PackOptions) -> None:
 
 def make_plan(options: PackOptions) -> "PackPlan":
     """Read the source and return the build."""
+    from .videos.held_out import HoldOut
     from .videos.plan import PackPlan
     from .videos.settings import Access, ClipSettings, Limits, PackSettings
     from .videos.sources import read_source
@@ -160,7 +178,13 @@ def make_plan(options: PackOptions) -> "PackPlan":
     location = as_location(options.source)
     if absolute(options.out) == absolute(location):
         raise UserError(f"--out {options.out} is the source; name a folder of its own")
-    columns = Columns(options.video_column, options.prompt_column)
+    columns = Columns(
+        options.video_column,
+        options.prompt_column,
+        options.label_column,
+        options.classes,
+        needs_prompt=options.captions == "required",
+    )
     source = read_source(location, columns, allow_local=options.allow_local)
     stride = options.stride or options.num_frames / options.fps
     given = {**vars(options), "stride": stride, "storage": storage}
@@ -174,8 +198,33 @@ def make_plan(options: PackOptions) -> "PackPlan":
     )
     access = Access(source.root, options.allow_local, options.allow_private_hosts)
     settings = PackSettings(clips, access, limits)
+    hold_out = HoldOut(options.split or "", read_held_out(options))
+    source = hold_out.apply(source, clips)
     few = max(1, len(source.rows) // NUM_SHARDS)
-    return PackPlan(source, settings, options.rows_per_shard or min(few, ROWS_PER_SHARD))
+    rows_per_shard = options.rows_per_shard or min(few, ROWS_PER_SHARD)
+    return PackPlan(source, settings, rows_per_shard, hold_out)
+
+
+def read_held_out(options: PackOptions) -> tuple[str, ...]:
+    """Return the prompts to hold out, each once."""
+    prompts = list(options.hold_out)
+    if options.hold_out_file is not None:
+        from t2vgan.utils.tables import read_text_lines
+        from t2vgan.utils.untrusted import open_file
+
+        with open_file(options.hold_out_file) as file:
+            lines = read_text_lines(file, f"--hold-out-file {options.hold_out_file}")
+            prompts += [line.strip() for _, line in lines if line.strip()]
+    return tuple(dict.fromkeys(prompts))
+
+
+def describe_input(plan: "PackPlan") -> list[str]:
+    """Describe captions, classes and what is held out, a line each."""
+    from .videos.held_out import describe_held_out
+    from .videos.prompts import describe_captions
+
+    source = plan.source
+    return [*describe_captions(source.rows, plan.settings.clips), *describe_held_out(source)]
 
 
 def usual_storage(geometry: "Geometry") -> "Storage":
@@ -204,7 +253,7 @@ def format_plan(plan: "PackPlan", task: "Task") -> list[str]:
     ]
     if task.count > 1:
         lines.append(f"task {task.index} of {task.count}: {len(mine)} shards, {list(mine)[:8]} ...")
-    return lines + format_passed_over(plan.source.passed_over)
+    return [*lines, *describe_input(plan), *format_passed_over(plan.source.passed_over)]
 
 
 def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
@@ -222,8 +271,8 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
     from .videos import accounting
 
     passed_over = plan.source.passed_over
-    for line in accounting.format_passed_over(passed_over):
-        print_stdout(line)
+    for line in (*accounting.format_passed_over(passed_over), *describe_input(plan)):
+        print_stdout(escape_control_chars(line))
     remake = _shards_to_retry(plan, out) if options.retry_failed else set()
     if not remake and is_complete(plan, out):
         manifest = load_manifest(out.folder)

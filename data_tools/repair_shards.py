@@ -1,6 +1,7 @@
 """Make damaged shards again: `python -m data_tools.repair_shards DIR`."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from t2vgan.data.shards import Manifest
 
     from .build.protocol import Build
+    from .videos.tables import Columns
 
 
 def main() -> int:
@@ -27,6 +29,8 @@ def repair_shards(
     source: str = "",
     video_column: str | None = None,
     prompt_column: str | None = None,
+    label_column: str | None = None,
+    classes: str | None = None,
     allow_local: bool = False,
     allow_private_hosts: bool = False,
     workers: int = os.cpu_count() or 1,
@@ -40,6 +44,8 @@ def repair_shards(
         source: What pack_videos packed; rendered scenes need none.
         video_column: As it was given to pack_videos.
         prompt_column: As it was given to pack_videos.
+        label_column: As it was given to pack_videos.
+        classes: As it was given to pack_videos.
         allow_local: As it was given to pack_videos.
         allow_private_hosts: As it was given to pack_videos.
         workers: Processes.
@@ -49,6 +55,7 @@ def repair_shards(
     from .build.destination import Destination
     from .build.resume import is_intact
     from .build.runner import complete
+    from .videos.tables import Columns
 
     if is_url(location := as_location(folder)):
         raise UserError(
@@ -63,7 +70,8 @@ def repair_shards(
         return 0
     if manifest.builder == "videos":
         allowed = {"allow_local": allow_local, "allow_private_hosts": allow_private_hosts}
-        build = _plan_packing(manifest, source, (video_column, prompt_column), **allowed)
+        columns = Columns(video_column, prompt_column, label_column, classes)
+        build = _plan_packing(manifest, source, columns, **allowed)
     else:
         build = _plan_rendering(manifest)
     complete(build, out, num_workers=workers)
@@ -82,24 +90,27 @@ def repair_shards(
 
 
 def _plan_packing(
-    manifest: "Manifest", source: str, columns: tuple[str | None, str | None], **allowed: bool
+    manifest: "Manifest", source: str, columns: "Columns", **allowed: bool
 ) -> "Build":
     from .build.journal import INPUT_LIST
+    from .videos.held_out import HoldOut
     from .videos.plan import PackPlan
     from .videos.settings import Access, ClipSettings, PackSettings
     from .videos.sources import read_source
-    from .videos.tables import Columns
 
     if not source:
         raise UserError("--source: name the videos that this data set was packed from")
-    found = read_source(source, Columns(*columns), allow_local=allowed["allow_local"])
     clips = ClipSettings.from_config(manifest.builder_config, manifest.geometry)
+    hold_out = HoldOut.from_config(manifest.builder_config)
+    wanted = replace(columns, needs_prompt=clips.captions == "required")
+    found = read_source(source, wanted, allow_local=allowed["allow_local"])
+    found = hold_out.apply(found, clips)
     if found.sha256 != manifest.builder_config[INPUT_LIST]:
         raise UserError(
             f"--source {source}: not the rows and captions that this data set was packed from"
         )
     settings = PackSettings(clips, Access(found.root, **allowed))
-    return PackPlan(found, settings, int(str(manifest.builder_config["rows_per_shard"])))
+    return PackPlan(found, settings, int(str(manifest.builder_config["rows_per_shard"])), hold_out)
 
 
 def _plan_rendering(manifest: "Manifest") -> "Build":
@@ -115,6 +126,7 @@ def _plan_rendering(manifest: "Manifest") -> "Build":
     numbers = {
         name: manifest.builder_config[name] for name in ("num_clips", "clips_per_shard", "seed")
     }
+    numbers["paraphrases"] = manifest.builder_config.get("paraphrases", 0)
     return BuildPlan(manifest.builder, geometry=manifest.geometry, **numbers)  # type: ignore[arg-type]
 
 

@@ -115,14 +115,14 @@ class Verifier:
             yield f"{where}: expected {entry.num_samples} samples, found {num_samples}"
 
     def _faults(self, sample: "EncodedSample", shard: str) -> Iterator[str]:
-        from t2vgan.data.shards import decode_sample, parse_metadata
+        from t2vgan.data.shards import decode_with_captions, parse_metadata
 
         if (first := self._shard_of_key.get(sample.key)) is not None:
             yield f"key is used before, in {first}"
         self._shard_of_key[sample.key] = shard
         try:
-            _, prompt = decode_sample(sample, self._manifest.geometry)
-            self._prompts[prompt] += 1
+            _, captions = decode_with_captions(sample, self._manifest.geometry)
+            self._prompts.update(captions)
         except ValueError as error:
             yield str(error)
         try:

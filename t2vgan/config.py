@@ -56,6 +56,9 @@ class DataConfig(Versioned):
     """A read that takes longer counts as damage of its shard."""
     max_words: Annotated[int, Field(ge=2)] = 20_000
     """Size of the vocabulary: the most frequent words; all others share one unknown word."""
+    caption_dropout: Fraction = 0.0
+    """Share of clips that are shown with an empty prompt instead of their caption, so that the
+    weights draw without a prompt too (Ho and Salimans, 2022, who use 0.1)."""
 
     @property
     def name(self) -> str:

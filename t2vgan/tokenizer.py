@@ -15,6 +15,7 @@ from t2vgan.errors import UserError
 PADDING_ID = 0
 MAX_TOKENS = 64
 UNKNOWN = "<unknown>"  # the token of every rare word; no prompt contains it
+EMPTY = "<empty>"  # the token of the empty prompt, of clips without caption
 VERSION = 2
 """Of the rules that make words of prompts, saved with every vocabulary. Version 1 left out the
 combining marks with which Indic vowels, Thai tones and vocalised Arabic are written."""
@@ -87,6 +88,11 @@ def split_phrases(prompt: str, max_phrases: int) -> list[str]:
     return PHRASE_START.split(prompt, maxsplit=max_phrases - 1)
 
 
+def is_cut(prompt: str, version: int = VERSION) -> bool:
+    """Return whether a prompt has more words than are read."""
+    return len(prompt) > 2 * MAX_TOKENS and len(split_words(prompt, version)) > MAX_TOKENS
+
+
 def has_words(prompt: str) -> bool:
     return re.search(r"\w", prompt) is not None
 
@@ -96,7 +102,7 @@ class Vocabulary:
     """A model's words in a fixed order.
 
     Word i has token id i + 1; id 0 is padding. Where rare words were left out, UNKNOWN is among the
-    words and was trained in their place.
+    words and was trained in their place; where clips were shown without a caption, EMPTY is.
     """
 
     words: tuple[str, ...]
@@ -115,15 +121,17 @@ class Vocabulary:
         """Collect the sorted words of prompts, weighted by their counts.
 
         Equal data gives equal ids. Of more than `max_words` the most frequent are kept, and UNKNOWN
-        replaces the rest.
+        replaces the rest. An empty prompt adds EMPTY, which counts for none of them.
         """
         counts: Counter[str] = Counter()
-        for prompt, count in Counter(prompts).items():
+        known = Counter(prompts)
+        for prompt, count in known.items():
             counts.update(dict.fromkeys(tokenize(prompt, tokenizer), count))
+        empty = [EMPTY] if "" in known else []
         if max_words is None or len(counts) <= max_words:
-            return cls(tuple(sorted(counts)), tokenizer, max_phrases)
+            return cls((*sorted(counts), *empty), tokenizer, max_phrases)
         frequent = sorted(counts, key=lambda token: (-counts[token], token))[: max_words - 1]
-        return cls((*sorted(frequent), UNKNOWN), tokenizer, max_phrases)
+        return cls((*sorted(frequent), *empty, UNKNOWN), tokenizer, max_phrases)
 
     def __len__(self) -> int:
         return len(self.words) + 1
@@ -132,13 +140,17 @@ class Vocabulary:
     def ids(self) -> dict[str, int]:
         return {token: index for index, token in enumerate(self.words, start=1)}
 
+    def is_empty(self, prompt: str) -> bool:
+        """Return whether a prompt is the empty one, and known."""
+        return not prompt.strip() and EMPTY in self.ids
+
     def tokenize(self, prompt: str) -> list[str]:
         """Tokenize a prompt by the rules of these words."""
         return tokenize(prompt, self.tokenizer)
 
     def count_tokens(self, prompts: Iterable[str]) -> int:
         """Return the most tokens that `encode` makes of a prompt."""
-        most = max(len(self.tokenize(prompt)) for prompt in prompts)
+        most = max(1, *(len(self.tokenize(prompt)) for prompt in prompts))
         return min(most + self.max_phrases - 1, MAX_TOKENS)
 
     def encode(
@@ -147,7 +159,8 @@ class Vocabulary:
         """Encode prompts: `token_ids` (B, L) int64, `token_mask` (B, L) bool.
 
         The mask is false where there is padding: at the end, and between two phrases. L is the
-        longest prompt's number of tokens, or `length` if that is larger.
+        longest prompt's number of tokens, or `length` if that is larger. The empty prompt
+        is EMPTY, where the vocabulary has it.
 
         Raises:
             UserError: a prompt is empty, or has words that are not in the vocabulary and
@@ -161,6 +174,8 @@ class Vocabulary:
         return token_ids, token_ids != PADDING_ID
 
     def _encode_one(self, prompt: str, allow_unknown: bool) -> list[int]:
+        if self.is_empty(prompt):
+            return [self.ids[EMPTY]]
         words = self.tokenize(prompt)
         if not words:
             raise UserError(

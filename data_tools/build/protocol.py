@@ -16,8 +16,8 @@ from t2vgan.data.shards import (
     ShardEntry,
     fingerprint,
     library_versions,
+    parse_captions,
     parse_metadata,
-    parse_prompt,
     write_shard,
 )
 
@@ -175,7 +175,7 @@ class SampleCounts:
     def count(self, samples: Iterable[EncodedSample]) -> Iterator[EncodedSample]:
         """Yield the samples."""
         for sample in samples:
-            self._prompts[parse_prompt(sample)] += 1
+            self._prompts.update(parse_captions(sample.members))
             self._rejected.append(parse_rejected(sample))
             yield sample
 

@@ -13,8 +13,8 @@ from t2vgan.data.shards import (
     Manifest,
     decode_sample,
     load_manifest,
+    parse_captions,
     parse_metadata,
-    parse_prompt,
     read_samples,
 )
 from t2vgan.errors import UserError
@@ -198,7 +198,7 @@ class Chooser:
     def _keep(self, sample: EncodedSample, path: Path) -> bool:
         selection = self._selection
         try:
-            if not self._pattern.search(parse_prompt(sample)):
+            if not any(map(self._pattern.search, parse_captions(sample.members))):
                 return False
             if not selection.min_motion and not selection.drop_duplicates:
                 return True

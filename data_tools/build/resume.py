@@ -8,7 +8,7 @@ from t2vgan.data.shards import (
     Manifest,
     ShardEntry,
     load_manifest,
-    parse_prompt,
+    parse_captions,
     read_samples,
 )
 from t2vgan.errors import UserError
@@ -68,7 +68,8 @@ def recover(build: Build, out: Destination, manifest: Manifest) -> dict[int, Bui
 
 def count_prompts(shard: Path) -> dict[str, int]:
     """Count how often each prompt occurs in a shard."""
-    return dict(Counter(map(parse_prompt, read_samples(shard))))
+    samples = read_samples(shard)
+    return dict(Counter(c for sample in samples for c in parse_captions(sample.members)))
 
 
 def is_intact(out: Destination, entry: ShardEntry | None) -> bool:

@@ -1,12 +1,16 @@
 """Plan a build of rendered scenes."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from pydantic import JsonValue
+
+from t2vgan.data.paraphrases import write_paraphrase
 from t2vgan.data.shards import EncodedSample, Geometry, encode_sample
+from t2vgan.utils.seeds import random_generator
 
 from ..scenes.base import FPS
 from .protocol import (
@@ -17,6 +21,7 @@ from .protocol import (
     build_shard,
 )
 
+NUMBERS_PER_PARAPHRASE = 6
 CLIPS_PER_RENDER = 100  # spreads the overhead of NumPy, or of loading a game's levels
 
 
@@ -29,6 +34,8 @@ class BuildPlan:
     clips_per_shard: int
     geometry: Geometry
     seed: int
+    paraphrases: int = 0
+    """Further captions of each clip, in other words."""
     unit = "clips"
 
     @property
@@ -53,6 +60,7 @@ class BuildPlan:
                 "num_frames": self.geometry.num_frames,
                 "size": f"{self.geometry.height}x{self.geometry.width}",
                 "seed": self.seed,
+                **({"paraphrases": self.paraphrases} if self.paraphrases else {}),
             },
             geometry=self.geometry,
             fps=self.fps,
@@ -107,4 +115,25 @@ class SceneShard:
             for clip, frames, prompt, attributes in zip(
                 chunk, clips.frames, clips.prompts, clips.attributes, strict=True
             ):
-                yield encode_sample(f"{clip:08d}", frames, prompt, {**common, **attributes})
+                captions, label = [prompt], {}
+                if plan.paraphrases:
+                    composition = name_composition(attributes)
+                    captions += write_paraphrases(plan, clip, composition)
+                    label = {"label": " ".join(composition.values())}
+                metadata = {**common, **attributes, **label}
+                distinct = list(dict.fromkeys(captions))
+                yield encode_sample(f"{clip:08d}", frames, distinct, metadata)
+
+
+def name_composition(attributes: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Return what a clip's prompt names: size, colour, shape and motion."""
+    named = {"shape": "circle", **{name: str(value) for name, value in attributes.items()}}
+    named["motion"] = named["motion"].replace("moving diagonally", "moving")
+    return {name: named[name] for name in ("size", "colour", "shape", "motion") if name in named}
+
+
+def write_paraphrases(plan: BuildPlan, clip: int, composition: Mapping[str, str]) -> list[str]:
+    """Write the further captions of a clip, from plan and index alone."""
+    numbers = random_generator(plan.seed, "paraphrases", plan.scene, clip)
+    rows = numbers.random((plan.paraphrases, NUMBERS_PER_PARAPHRASE)).tolist()
+    return [write_paraphrase(composition, row) for row in rows]

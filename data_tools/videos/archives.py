@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import PurePosixPath
 from statistics import median_high
@@ -89,7 +89,14 @@ def read_archive(folder: SourceFolder, name: str) -> Archive:
             continue
         problem = f"{name}: {found.problem}" if member.problem else found.problem
         archive.rows.append(
-            Row(name, found.prompt, member.name, member.offset, member.size, problem)
+            replace(
+                found,
+                path=name,
+                member=member.name,
+                offset=member.offset,
+                size=member.size,
+                problem=problem,
+            )
         )
     return archive
 

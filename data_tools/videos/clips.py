@@ -1,6 +1,6 @@
 """Turn one row into clips, in the sandbox's child process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from .fitting import fit_picture
 from .judging import motion_of, perceptual_hash
 from .keys import sample_key
 from .locations import may_be_private, open_bytes, resolve
-from .prompts import clean_prompt
+from .prompts import choose_captions
 from .rows import Row
 from .settings import ClipSettings, PackSettings, VideoError
 
@@ -40,9 +40,9 @@ def make_clips(task: RowTask, settings: PackSettings) -> Iterator[EncodedSample]
     Raises VideoError, or what the decoder raises, after however many clips.
     """
     row, limits = task.row, settings.limits
-    if row.problem:
+    if row.problem and row.problem_kind != "prompt":
         raise VideoError(row.problem_kind, row.problem)
-    prompt = clean_prompt(row.prompt, max_words=settings.clips.max_prompt_words)
+    captions = choose_captions(row, settings.clips)
     location = resolve(row.path, settings.access)
     max_bytes = limits.max_file_mb << 20
     num_clips = 0
@@ -60,7 +60,7 @@ def make_clips(task: RowTask, settings: PackSettings) -> Iterator[EncodedSample]
         shown = shown_frames(file, container, stream, limits)
         for clip, frames in cut_clips(shown, settings.clips, converter.convert):
             num_clips += 1
-            yield encode_clip(task, clip, frames, prompt, settings.clips)
+            yield encode_clip(task, clip, frames, captions, settings.clips)
     if not num_clips:
         raise VideoError(
             "short",
@@ -102,7 +102,11 @@ class FrameConverter:
 
 
 def encode_clip(
-    task: RowTask, clip: int, frames: np.ndarray, prompt: str, settings: ClipSettings
+    task: RowTask,
+    clip: int,
+    frames: np.ndarray,
+    captions: Sequence[str],
+    settings: ClipSettings,
 ) -> EncodedSample:
     """Encode a clip with metadata on its source and content."""
     metadata: dict[str, JsonValue] = {
@@ -113,10 +117,12 @@ def encode_clip(
         "motion": round(motion_of(frames), 3),
         "perceptual_hash": perceptual_hash(frames),
     }
+    if task.row.label:
+        metadata["label"] = task.row.label
     return encode_sample(
         sample_key(task.number, clip),
         frames,
-        prompt,
+        captions,
         metadata,
         storage=settings.storage,
         quality=settings.quality,

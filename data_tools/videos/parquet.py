@@ -19,7 +19,7 @@ from t2vgan.utils.untrusted import MAX_CAPTION_BYTES
 from ..build.worker_pool import serving_parent
 from .sandbox import MAX_ANSWER_BYTES, format_exit_code, limit_resources
 from .source_folder import SourceFolder
-from .tables import Columns
+from .tables import LIST_COLUMN, MAX_CAPTIONS, Columns
 
 MEMORY_MB = 1024  # beyond what the library takes
 TIMEOUT_SECONDS = 120.0  # from one batch of rows to the next
@@ -27,7 +27,9 @@ BATCH_ROWS = 256
 
 
 def read_parquet(folder: SourceFolder, name: str, columns: Columns) -> Iterator[Record]:
-    """Yield the rows of a Parquet file whose columns hold strings.
+    """Yield the rows of a Parquet file.
+
+    Its columns hold strings; classes may be integers, and `captions` lists.
 
     Raises:
         UserError: it is damaged, lacks a column, has it twice or of another type, or exceeds a
@@ -41,7 +43,7 @@ def read_parquet(folder: SourceFolder, name: str, columns: Columns) -> Iterator[
     num_rows = num_bytes = 0
     try:
         while batch := _receive(pipe, name):
-            num_bytes += sum(len(text or "") for values in batch for text in values.values())
+            num_bytes += sum(len(str(value)) for values in batch for value in values.values())
             if num_bytes > MAX_TABLE_BYTES:
                 raise UserError(f"{name}: more than the limit of {MAX_TABLE_BYTES} bytes")
             for values in batch:
@@ -57,14 +59,14 @@ def read_parquet(folder: SourceFolder, name: str, columns: Columns) -> Iterator[
         pipe.close()
 
 
-def _receive(pipe: Connection, name: str) -> list[dict[str, str | None]]:
+def _receive(pipe: Connection, name: str) -> list[dict[str, Any]]:
     """Return the next rows, none after the last."""
     if not pipe.poll(TIMEOUT_SECONDS):
         raise UserError(f"{name}: no rows for {TIMEOUT_SECONDS:g} seconds")
     answer = json.loads(pipe.recv_bytes(MAX_ANSWER_BYTES))
     if "error" in answer:
         raise UserError(answer["error"])
-    rows: list[dict[str, str | None]] = answer["rows"]
+    rows: list[dict[str, Any]] = answer["rows"]
     return rows
 
 
@@ -100,7 +102,7 @@ def _describe(error: Exception, name: str) -> str:
 
 def _read_batches(
     folder: SourceFolder, name: str, columns: Columns
-) -> Iterator[list[dict[str, str | None]]]:
+) -> Iterator[list[dict[str, Any]]]:
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others reserve a gigabyte
     import pyarrow
     from pyarrow import parquet
@@ -113,16 +115,26 @@ def _read_batches(
         if table.metadata.num_rows > MAX_TABLE_ROWS:
             raise UserError(f"{name}: more than the limit of {MAX_TABLE_ROWS} rows; divide it")
         picked = columns.pick(table.schema_arrow.names, name)
-        for column in picked:
-            _check_column(table.schema_arrow, column, name)
-        for batch in table.iter_batches(BATCH_ROWS, columns=list(picked), use_threads=False):
-            texts = (map(_cut, batch.column(column)) for column in picked)
+        for column in picked.names:
+            _check_column(
+                table.schema_arrow,
+                column,
+                name,
+                is_label=column == picked.label,
+                is_list=column == picked.prompt and column.strip() == LIST_COLUMN,
+            )
+        for batch in table.iter_batches(BATCH_ROWS, columns=picked.names, use_threads=False):
+            values = (map(_cut, batch.column(column)) for column in picked.names)
             if batch.num_rows:
-                yield [dict(zip(picked, pair, strict=True)) for pair in zip(*texts, strict=True)]
+                rows = zip(*values, strict=True)
+                yield [dict(zip(picked.names, row, strict=True)) for row in rows]
 
 
-def _check_column(schema: Any, column: str, name: str) -> None:
-    """Raise UserError unless one column has this name, and holds strings."""
+def _check_column(schema: Any, column: str, name: str, *, is_label: bool, is_list: bool) -> None:
+    """Raise UserError unless one column has this name, and holds strings.
+
+    Or integers, where it is that of classes, or lists of strings.
+    """
     from pyarrow import types
 
     if schema.names.count(column) > 1:
@@ -130,10 +142,16 @@ def _check_column(schema: Any, column: str, name: str) -> None:
     found = schema.field(column).type
     if types.is_dictionary(found):
         found = found.value_type
+    if is_list and (types.is_list(found) or types.is_large_list(found)):
+        found = found.value_type
+    if is_label and types.is_integer(found):
+        return
     if not (types.is_string(found) or types.is_large_string(found) or types.is_null(found)):
         raise UserError(f"{name}: column {column!r} holds {str(found)[:100]}, must hold strings")
 
 
-def _cut(scalar: Any) -> str | None:
-    text = scalar.as_py()
-    return None if text is None else str(text)[:MAX_CAPTION_BYTES]
+def _cut(scalar: Any) -> Any:
+    value = scalar.as_py()
+    if isinstance(value, list):
+        return [text[:MAX_CAPTION_BYTES] for text in value[:MAX_CAPTIONS] if text is not None]
+    return value[:MAX_CAPTION_BYTES] if isinstance(value, str) else value

@@ -19,6 +19,7 @@ from ..build.protocol import (
     build_shard,
 )
 from .clips import RowTask
+from .held_out import ALL_ROWS, HoldOut
 from .judging import SeenClips
 from .keys import parse_key
 from .rows import Source
@@ -38,6 +39,8 @@ class PackPlan:
     source: Source
     settings: PackSettings
     rows_per_shard: int
+    hold_out: HoldOut = ALL_ROWS
+    """What `source` was divided by."""
     unit = "videos"
 
     @property
@@ -48,6 +51,7 @@ class PackPlan:
             builder_version=VERSION,
             builder_config={
                 **self.settings.clips.as_config(),
+                **self.hold_out.as_config(),
                 "rows_per_shard": self.rows_per_shard,
                 INPUT_LIST: self.source.sha256,
                 "decoder": decoder_version(),
@@ -56,6 +60,7 @@ class PackPlan:
             fps=self.settings.clips.fps,
             num_shards=-(-len(self.source.rows) // self.rows_per_shard),
             num_rows=len(self.source.rows),
+            held_out_prompts=self.source.held_out_prompts,
         )
 
     def shard_name(self, index: int) -> str:

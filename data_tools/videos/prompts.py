@@ -1,13 +1,80 @@
-"""Clean captions so that they can be prompts."""
+"""Clean captions so that they can be prompts, and describe them."""
 
 import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from t2vgan.tokenizer import JOINERS, find_words
+from t2vgan.utils.untrusted import MAX_CAPTION_BYTES
 
-from .settings import VideoError
+from .rows import Row
+from .settings import ClipSettings, VideoError
 
 ZERO_WIDTH_SPACE = "\u200b"  # between words of Thai, Khmer and others
 MAX_PROMPT_CHARACTERS = 2000
+
+
+def choose_captions(row: Row, settings: ClipSettings) -> tuple[str, ...]:
+    """Return a row's captions, cleaned, or else its class.
+
+    Empty where neither is there and `settings` allow it.
+    Captions without words are passed over where others have some.
+
+    Raises:
+        VideoError: there are none, and a caption is required.
+    """
+    if settings.captions == "none":
+        return ()
+    for texts in (row.captions, (row.label,) if row.label else ()):
+        if found := tuple(dict.fromkeys(_clean_each(texts, settings.max_prompt_words))):
+            return found
+    if settings.captions == "required":
+        raise VideoError("prompt", row.problem or "the caption has no words")
+    return ()
+
+
+def _clean_each(texts: Iterable[str], max_words: int) -> Iterator[str]:
+    num_bytes = 0
+    for text in texts:
+        with suppress(VideoError):
+            cleaned = clean_prompt(text, max_words=max_words)
+            num_bytes += len(cleaned.encode()) + 1
+            if num_bytes > MAX_CAPTION_BYTES:
+                return
+            yield cleaned
+
+
+def describe_captions(rows: Iterable[Row], settings: ClipSettings) -> list[str]:
+    """Count rows with several captions, none, long ones, and classes."""
+    limit = settings.max_prompt_words
+    num_several = num_empty = num_long = num_labelled = 0
+    labels = set()
+    for row in rows:
+        labels.add(row.label)
+        if settings.captions == "none":
+            continue
+        num_several += bool(row.further)
+        num_empty += not row.captions and not row.label
+        num_labelled += not row.captions and bool(row.label)
+        num_long += any(_is_longer(caption, limit) for caption in row.captions)
+    labels.discard("")
+    found = [
+        (num_several, "have several captions, of which training draws one a step"),
+        (num_long, f"have a caption of more than {limit} words, which is cut to that"),
+        (num_labelled, "have no caption, and are called by their class"),
+        (num_empty if settings.captions == "optional" else 0, "have no caption"),
+    ]
+    lines = [f"{number:9d} videos {what}" for number, what in found if number]
+    if settings.captions == "none":
+        lines.append("no caption is read: the data are for training without prompts")
+    return lines + ([f"{len(labels):9d} classes"] if labels else [])
+
+
+def _is_longer(caption: str, max_words: int) -> bool:
+    """Return whether a caption has more words."""
+    if len(caption) < 2 * max_words:
+        return False
+    return len(caption) > MAX_PROMPT_CHARACTERS or sum(1 for _ in find_words(caption)) > max_words
 
 
 def clean_prompt(text: str, *, max_words: int) -> str:

@@ -3,7 +3,7 @@
 import codecs
 import hashlib
 import json
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from t2vgan.utils.untrusted import MAX_CAPTION_BYTES
 from t2vgan.utils.urls import redact_url
@@ -11,10 +11,11 @@ from t2vgan.utils.urls import redact_url
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One source video and its caption.
+    """One source video and its captions.
 
     In a tar, `member` lies at `offset` with `size` bytes. `problem` is what was wrong with the row
-    before any video was opened.
+    before any video was opened. `further` are the captions after the first, `label` is the class
+    and `split` the part of the data that a list puts it into; empty where there is none.
     """
 
     path: str
@@ -23,6 +24,23 @@ class Row:
     offset: int = 0
     size: int | None = None
     problem: str = ""
+    further: tuple[str, ...] = ()
+    label: str = ""
+    split: str = ""
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """All captions as they were read; empty where there is none."""
+        return (self.prompt, *self.further) if self.prompt else ()
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What the clips are made of, beside the settings."""
+        rest = (self.further, self.label) if self.further or self.label else ()
+        return (
+            *(self.path, self.prompt, self.member, self.offset, self.size, self.problem),
+            *rest,
+        )
 
     @property
     def source(self) -> str:
@@ -37,7 +55,10 @@ class Row:
         return "prompt" if self.problem.startswith(("no caption", "the caption")) else "list"
 
     def with_caption(self, caption: bytes) -> "Row":
-        """Return the row with a caption, truncated if very long."""
+        """Return the row with the captions of a text, one a line.
+
+        Of a very long text the beginning is read.
+        """
         decoder = codecs.getincrementaldecoder("utf-8-sig")()
         try:
             text = decoder.decode(
@@ -45,7 +66,14 @@ class Row:
             )
         except UnicodeDecodeError:
             return replace(self, problem="the caption is not UTF-8")
-        return replace(self, prompt=text)
+        return self.with_lines(text)
+
+    def with_lines(self, text: str) -> "Row":
+        """Return the row with a caption for each line but blank ones."""
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
+        if len(lines) < 2:
+            return replace(self, prompt=text)
+        return replace(self, prompt=lines[0], further=tuple(lines[1:]))
 
 
 @dataclass(frozen=True)
@@ -64,11 +92,15 @@ class Source:
     rows: list[Row]
     kind: str
     passed_over: list[PassedOver] = field(default_factory=list)
+    held_out_prompts: tuple[str, ...] = ()
+    """Captions of rows that were left out for the test, which no row has."""
+    num_held_out: int = 0
+    """Rows that were left out for the test."""
 
     @property
     def sha256(self) -> str:
         """The digest of the rows, which identifies the list."""
         digest = hashlib.sha256()
         for row in self.rows:
-            digest.update(json.dumps(astuple(row)).encode() + b"\n")
+            digest.update(json.dumps(row.identity).encode() + b"\n")
         return digest.hexdigest()

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from t2vgan.data.shards import Geometry, Storage
 
 Fit = Literal["crop", "random-crop", "pad"]
+Captions = Literal["required", "optional", "none"]
 
 
 class VideoError(Exception):
@@ -37,6 +38,8 @@ class ClipSettings:
     drop_duplicates: bool
     max_prompt_words: int
     seed: int
+    captions: Captions = "required"
+    """Whether a row without a caption fails, and whether captions are read at all."""
 
     @property
     def frame_step(self) -> Fraction:
@@ -52,6 +55,8 @@ class ClipSettings:
         """Return the settings by their names on the command line."""
         geometry = self.geometry
         others = {name: value for name, value in asdict(self).items() if name != "geometry"}
+        if self.captions == "required":  # as of versions without the option
+            del others["captions"]
         return {
             "num_frames": geometry.num_frames,
             "size": f"{geometry.height}x{geometry.width}",
@@ -62,7 +67,8 @@ class ClipSettings:
     def from_config(cls, config: Mapping[str, JsonValue], geometry: Geometry) -> "ClipSettings":
         """Return the settings from a dict like that of `as_config`."""
         names = [field.name for field in fields(cls) if field.name != "geometry"]
-        return cls(geometry, **{name: config[name] for name in names})  # type: ignore[arg-type]
+        given = {name: config[name] for name in names if name in config}
+        return cls(geometry, **given)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

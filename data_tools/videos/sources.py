@@ -12,6 +12,7 @@ from t2vgan.utils.untrusted import MAX_CAPTION_BYTES, MAX_JSON_BYTES
 from ..build.journal import JOURNAL_PREFIX
 from .accounting import format_passed_over
 from .archives import COMPRESSED_SUFFIXES, is_tar, read_archives
+from .classes import name_classes, read_class_names
 from .file_kinds import HEAD_BYTES, extension_of, has_video_extension, is_video, may_be_video
 from .parquet import read_parquet
 from .rows import PassedOver, Row, Source
@@ -36,6 +37,9 @@ def read_source(source: str, columns: Columns, *, allow_local: bool = False) -> 
         found = _read_folder(folder, columns)
     else:
         raise UserError(f"source {source} does not exist; give {LAYOUTS}")
+    if any(row.label for row in found.rows):
+        names = read_class_names(folder, columns.classes)
+        found = replace(found, rows=name_classes(found.rows, names))
     if not found.rows:
         others = "".join(f"; {line.strip()}" for line in format_passed_over(found.passed_over))
         raise UserError(f"source {source} has no videos; give {LAYOUTS}{others}")

@@ -1,7 +1,7 @@
 """Make rows of the tables and texts that list videos and captions."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from t2vgan.errors import UserError
@@ -11,8 +11,14 @@ from t2vgan.utils.untrusted import MAX_CAPTION_BYTES, format_json_type
 from .rows import Row
 
 VIDEO_COLUMNS = ("video", "video_path", "path", "file_name", "filename", "file", "url")
-PROMPT_COLUMNS = ("prompt", "caption", "text", "description")
+PROMPT_COLUMNS = ("prompt", "caption", "text", "description", "captions")
+LABEL_COLUMNS = ("label", "cls")
+SPLIT_COLUMNS = ("split",)
+LIST_COLUMN = "captions"
+"""A column of lists, or of texts with a caption a line."""
 MAX_LISTED = 20
+MAX_CAPTIONS = 1000  # of a video that are read; as many are stored as fit into 64 KB
+MAX_LABEL_CHARACTERS = 200
 FIRST_LINE = ", or name the columns in the first line"
 
 
@@ -22,6 +28,11 @@ class Columns:
 
     video: str | None = None
     prompt: str | None = None
+    label: str | None = None
+    classes: str | None = None
+    """File that names the classes; None takes classes.txt of the source."""
+    needs_prompt: bool = True
+    """Whether a table must have a column of captions, or else of classes."""
 
     @property
     def wanted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -31,11 +42,20 @@ class Columns:
             (self.prompt,) if self.prompt else PROMPT_COLUMNS,
         )
 
-    def pick(self, names: Iterable[str], table: str) -> tuple[str, str]:
-        """Return the video and prompt columns, or raise UserError with those there."""
+    def pick(self, names: Iterable[str], table: str) -> "PickedColumns":
+        """Return a table's columns, or raise UserError with those there."""
         names = list(names)
         video, prompt = (_find(wanted, names) for wanted in self.wanted)
-        if video is None or prompt is None:
+        label = self.pick_label(names)
+        if self.label and label is None:
+            raise UserError(
+                f"{table} has no column {self.label}, as --label-column says; its columns are"
+                f" {', '.join(names[:MAX_LISTED])}"
+            )
+        has_prompt = bool(prompt or label or not self.needs_prompt) and not (
+            self.prompt and prompt is None
+        )
+        if video is None or not has_prompt:
             wanted, option = (
                 (self.wanted[0], "--video-column")
                 if video is None
@@ -47,7 +67,27 @@ class Columns:
                 f"{', '.join(names[:MAX_LISTED] + others) or 'none'}; name one with {option}"
                 f"{FIRST_LINE if table.lower().endswith(('.csv', '.tsv')) else ''}"
             )
-        return video, prompt
+        return PickedColumns(video, prompt, label, _find(SPLIT_COLUMNS, names))
+
+    def pick_label(self, names: Iterable[str]) -> str | None:
+        """Return the column of classes, if there is one."""
+        return _find((self.label,) if self.label else LABEL_COLUMNS, names)
+
+
+@dataclass(frozen=True)
+class PickedColumns:
+    """The columns that a table has."""
+
+    video: str
+    prompt: str | None
+    label: str | None
+    split: str | None
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, each once."""
+        columns = (self.video, self.prompt, self.label, self.split)
+        return list(dict.fromkeys(column for column in columns if column is not None))
 
 
 def _find(wanted: Iterable[str], names: Iterable[str]) -> str | None:
@@ -64,6 +104,7 @@ def table_rows(records: Iterable[Record], name: str, columns: Columns) -> Iterat
     """
     found: tuple[str | None, ...] = (None, None)
     seen: dict[str, None] = {}  # all columns, in order
+    has_label = False
     for record in records:
         if record.problem:
             yield Row(name, problem=f"{name} {record.place}: {record.problem}")
@@ -74,8 +115,11 @@ def table_rows(records: Iterable[Record], name: str, columns: Columns) -> Iterat
                 column or _find(wanted, record.values)
                 for column, wanted in zip(found, columns.wanted, strict=True)
             )
-        yield _table_row(record, name, *found)
-    if seen and None in found:
+        row = _table_row(record, name, *found)
+        label = columns.pick_label(record.values)
+        has_label = has_label or label is not None
+        yield _with_class(row, record, name, label)
+    if seen and (None in found or (columns.label and not has_label)):
         columns.pick(seen, name)
 
 
@@ -90,10 +134,51 @@ def _table_row(record: Record, name: str, video: str | None, prompt: str | None)
     path = path.strip()
     if caption is None:
         return Row(path, problem=f"no caption: {place} has none")
+    if prompt is not None and prompt.strip() == LIST_COLUMN:
+        return with_captions(Row(path), caption, f"{place}: {LIST_COLUMN!r}")
     if not isinstance(caption, str):
         found = f"{prompt!r} is {format_json_type(caption)}, must be a string"
         return Row(path, problem=f"no caption: {place}: {found}")
     return Row(path, caption[:MAX_CAPTION_BYTES])
+
+
+def with_captions(row: Row, captions: object, place: str) -> Row:
+    """Return the row with captions: a list, or lines of a text."""
+    if isinstance(captions, str):
+        return row.with_lines(captions[:MAX_CAPTION_BYTES])
+    if not (isinstance(captions, list) and all(isinstance(text, str) for text in captions)):
+        found = f"{format_json_type(captions)}, must be a list of strings"
+        return replace(row, problem=f"no caption: {place} is {found}")
+    texts = [text[:MAX_CAPTION_BYTES] for text in captions[:MAX_CAPTIONS] if text.strip()]
+    if not texts:
+        return replace(row, problem=f"no caption: {place} has none")
+    return replace(row, prompt=texts[0], further=tuple(texts[1:]))
+
+
+def _with_class(row: Row, record: Record, name: str, column: str | None) -> Row:
+    """Return the row with its class and its split."""
+    split = record.values.get(_find(SPLIT_COLUMNS, record.values) or "")
+    if isinstance(split, str) and split.strip():
+        row = replace(row, split=split.strip())
+    label = record.values.get(column or "")
+    if label is None or label == "":
+        return row
+    try:
+        return replace(row, label=format_label(label))
+    except ValueError as error:
+        return replace(row, problem=row.problem or f"{name} {record.place}: {column!r} {error}")
+
+
+def format_label(label: object) -> str:
+    """Return a class as a line of text.
+
+    Raises:
+        ValueError: it is neither a string nor an integer.
+    """
+    if not isinstance(label, str) and type(label) is not int:
+        raise ValueError(f"is {format_json_type(label)}, must be a string or an integer")
+    text = " ".join(str(label).split())[:MAX_LABEL_CHARACTERS]
+    return "".join(character for character in text if character.isprintable())
 
 
 def text_rows(videos: BinaryIO, prompts: BinaryIO, name: str) -> list[Row]:

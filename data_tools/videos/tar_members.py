@@ -7,6 +7,7 @@ are not in order it is searched in the whole tar, as long as one member only has
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, BinaryIO
@@ -21,8 +22,9 @@ from t2vgan.utils.untrusted import (
 
 from .file_kinds import extension_of
 from .rows import Row
+from .tables import LABEL_COLUMNS, LIST_COLUMN, format_label, with_captions
 
-CAPTION_EXTENSIONS = ("txt", "json")
+CAPTION_EXTENSIONS = ("txt", "json", "cls")
 NO_CAPTION = Row("", problem="no caption: neither .txt nor `caption` in .json")
 
 
@@ -36,7 +38,7 @@ class Member:
     problem: str = ""
     is_video: bool = False
     caption: Row = NO_CAPTION
-    """Of a .txt or .json: its prompt, or the problem with it."""
+    """Of a .txt, .json or .cls: its captions and class, or the problem with them."""
 
     @property
     def key(self) -> str:
@@ -61,6 +63,9 @@ def read_caption(file: BinaryIO, member: Member) -> Row:
     size = member.size or 0
     if extension_of(member.name) == "txt":
         return Row("").with_caption(file.read(min(size, MAX_CAPTION_BYTES)))
+    if extension_of(member.name) == "cls":
+        text = file.read(min(size, MAX_CAPTION_BYTES)).decode("utf-8", "replace")
+        return replace(NO_CAPTION, label=format_label(text))
     if size > MAX_JSON_LINE_BYTES:
         found = f"{member.name} has {size} bytes, limit {MAX_JSON_LINE_BYTES}"
         return Row("", problem=f"no caption: {found}")
@@ -71,13 +76,26 @@ def read_caption(file: BinaryIO, member: Member) -> Row:
     if not isinstance(record, dict):
         found = f"{format_json_type(record)}, must be an object"
         return Row("", problem=f"no caption: {member.name} is {found}")
+    return _read_record(record, member.name)
+
+
+def _read_record(record: dict[str, Any], name: str) -> Row:
+    """Return a row with the captions and the class of a .json."""
+    row = NO_CAPTION
+    for field in LABEL_COLUMNS:
+        if (label := record.get(field)) is not None:
+            with suppress(ValueError):  # what is no class may be anything else
+                row = replace(row, label=format_label(label))
+                break
+    if (captions := record.get(LIST_COLUMN)) is not None:
+        return with_captions(replace(row, problem=""), captions, f"`{LIST_COLUMN}` in {name}")
     caption = record.get("caption")
     if isinstance(caption, str):
-        return Row("", prompt=caption[:MAX_CAPTION_BYTES])
+        return replace(row, prompt=caption[:MAX_CAPTION_BYTES], problem="")
     if caption is None:
-        return NO_CAPTION
+        return row
     found = f"{format_json_type(caption)}, must be a string"
-    return Row("", problem=f"no caption: `caption` in {member.name} is {found}")
+    return replace(row, problem=f"no caption: `caption` in {name} is {found}")
 
 
 def pair_members(members: Iterable[Member]) -> Iterator[tuple[Member, Row | str]]:
@@ -93,6 +111,7 @@ def pair_members(members: Iterable[Member]) -> Iterator[tuple[Member, Row | str]
         (video, caption, None if caption else _find_caption((video.stem, video.key), strays))
         for video, caption in pairs
     ]
+    labels = {m.key: m.caption.label for sample in samples for m in sample if m.caption.label}
     wanted = Counter(stray.label for _, _, stray in found if stray)
     for video, caption, stray in found:
         if isinstance(caption, str):
@@ -101,7 +120,8 @@ def pair_members(members: Iterable[Member]) -> Iterator[tuple[Member, Row | str]
         if stray:
             count = max(wanted[stray.label], len(strays[stray.label]))
             caption = stray if count == 1 else _ambiguous(stray, count)
-        yield video, _caption_row(video, caption)
+        row = _caption_row(video, caption)
+        yield video, replace(row, label=row.label or labels.get(video.key, ""))
     used = {id(stray) for _, _, stray in found if stray}
     for sample in without:
         if not {id(member) for member in sample} <= used:

@@ -25,6 +25,7 @@ from t2vgan.utils.untrusted import open_file
 if TYPE_CHECKING:
     import numpy as np
 
+    from t2vgan.checkpoint.weights import WeightsInfo
     from t2vgan.pipeline import TextToVideo
 
 MAX_NOTES = 20  # about prompts
@@ -40,7 +41,8 @@ class Options:
     """
 
     prompt: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """What the video shows; repeat the option for more prompts."""
+    """What the video shows; repeat the option for more prompts. Weights trained without captions
+    need none; those trained with caption dropout take an empty one too."""
     prompts_file: Path | None = None
     """Text file (UTF-8) with one prompt per line."""
     weights: Path | None = None
@@ -225,6 +227,8 @@ def read_prompts(options: Options) -> list[str]:
         with open_file(options.prompts_file) as file:
             lines = read_text_lines(file, f"--prompts-file {options.prompts_file}")
             prompts += [line.strip() for _, line in lines if line.strip()]
+    if not prompts and options.prompts_file is None and is_unconditional(options):
+        return [""]
     if not prompts:
         raise UserError(f"no prompt: give --prompt or --prompts-file; {list_known(options)}")
     unique = list(dict.fromkeys(prompts))
@@ -233,12 +237,22 @@ def read_prompts(options: Options) -> list[str]:
     return unique
 
 
-def list_known(options: Options) -> str:
-    """Return a text that names some prompts of the weights' training."""
+def is_unconditional(options: Options) -> bool:
+    """Return whether the weights were trained without captions."""
+    return read_info(options).prompts == ("",)
+
+
+def read_info(options: Options) -> "WeightsInfo":
+    """Read the weights' description."""
     from t2vgan.checkpoint.weights import load_weights_info
     from t2vgan.pipeline import find_pretrained
 
-    info = load_weights_info(find_pretrained(options.weights or PRETRAINED))
+    return load_weights_info(find_pretrained(options.weights or PRETRAINED))
+
+
+def list_known(options: Options) -> str:
+    """Return a text that names some prompts of the weights' training."""
+    info = read_info(options)
     some = ", ".join(map(repr, info.prompts[:4]))
     return f"these weights know {len(info.prompts)}, such as {some}"
 

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from t2vgan.data.captions import NO_CAPTION, draw_captions
 from t2vgan.data.mixture import DatasetMixture
 from t2vgan.data.sampler import MixtureSampler, StreamSampler
 from t2vgan.data.shard_reader import BadSample, ShardReader, Window
-from t2vgan.data.shards import EncodedSample, Geometry, ShardError, decode_sample
+from t2vgan.data.shards import EncodedSample, Geometry, ShardError, decode_with_captions
 
 EPOCHS_AHEAD = 10  # searched where the first epochs hold only damaged shards
 
@@ -31,6 +32,7 @@ class Batch:
     frames: np.ndarray
     """(B, T, H, W, 3) uint8."""
     prompts: list[str]
+    """One caption of each clip, drawn for this step."""
     keys: list[str]
     positions: np.ndarray
     """(B,) int64: each clip's place in the global batch."""
@@ -101,36 +103,43 @@ def filter_readable(window: Window) -> Window:
 
 
 def decode_or_replace(
-    window: Window, index: int, geometry: Geometry, out: np.ndarray
-) -> tuple[str, str, BadSample | None]:
+    window: Window, index: int, geometry: Geometry, out: np.ndarray, has_captions: bool = False
+) -> tuple[str, tuple[str, ...], BadSample | None]:
     """Decode a sample into `out`, or else its nearest good neighbour.
 
     Neighbours before it in the window are tried first, then those after it. A bad sample never
-    shifts the order, and its replacement is a function of the window alone.
+    shifts the order, and its replacement is a function of the window alone. With `has_captions` a
+    sample without a caption is bad.
 
     Returns:
-        The sample's own key, the prompt, and what was wrong, if anything.
+        The sample's own key, the captions, and what was wrong, if anything.
     """
     shard, sample = window[index]
-    found = try_decode(window[index], geometry, out)
+    found = try_decode(window[index], geometry, out, has_captions)
     if not isinstance(found, BadSample):
         return sample.key, found, None
     for neighbour in [*range(index - 1, -1, -1), *range(index + 1, len(window))]:
-        prompt = try_decode(window[neighbour], geometry, out)
-        if not isinstance(prompt, BadSample):
-            return sample.key, prompt, found
+        captions = try_decode(window[neighbour], geometry, out, has_captions)
+        if not isinstance(captions, BadSample):
+            return sample.key, captions, found
     raise ShardError(f"{shard}: none of {len(window)} samples can be used; first: {found.detail}")
 
 
 def try_decode(
-    item: tuple[str, EncodedSample | BadSample], geometry: Geometry, out: np.ndarray
-) -> str | BadSample:
-    """Decode a sample into `out`; return its prompt, or a BadSample."""
+    item: tuple[str, EncodedSample | BadSample],
+    geometry: Geometry,
+    out: np.ndarray,
+    has_captions: bool = False,
+) -> tuple[str, ...] | BadSample:
+    """Decode a sample into `out`; return its captions, or a BadSample."""
     shard, sample = item
     if isinstance(sample, BadSample):
         return sample
     try:
-        return decode_sample(sample, geometry, out=out)[1]
+        captions = decode_with_captions(sample, geometry, out=out)[1]
+        if has_captions and NO_CAPTION in captions:
+            raise ValueError("prompt is empty, and the manifest counts no clips without captions")
+        return captions
     except ValueError as error:
         return BadSample(shard, sample.key, "undecodable", str(error))
 
@@ -157,10 +166,13 @@ class ClipLoader:
         read_timeout_seconds: float = 300,
         prefetch: int = 4,
         transform: Callable[[Batch], Any] | None = None,
+        caption_dropout: float = 0.0,
     ) -> None:
         self.data = data
         self.geometry = data.manifest.geometry
         self.sampler = sampler
+        self.global_batch_size = global_batch_size
+        self.caption_dropout = caption_dropout
         self.per_stream = global_batch_size // sampler.num_streams
         per_rank = sampler.num_streams // world_size
         self.streams = range(rank * per_rank, (rank + 1) * per_rank)
@@ -227,11 +239,18 @@ class ClipLoader:
         while True:
             items = [item for stream in streams for item in islice(stream, self.per_stream)]
             frames = np.empty((len(items), *self.geometry.shape), np.uint8)
-            keys, prompts, bad = zip(*self._decode(pool, items, frames), strict=True)
+            keys, captions, bad = zip(*self._decode(pool, items, frames), strict=True)
             yield Batch(
                 step=self.step,
                 frames=frames,
-                prompts=list(prompts),
+                prompts=draw_captions(
+                    captions,
+                    positions,
+                    seed=self.sampler.seed,
+                    step=self.step,
+                    num_clips=self.global_batch_size,
+                    dropout=self.caption_dropout,
+                ),
                 keys=list(keys),
                 positions=positions,
                 bad_samples=[sample for sample in bad if sample is not None],
@@ -240,7 +259,16 @@ class ClipLoader:
 
     def _decode(
         self, pool: ThreadPoolExecutor, items: list[tuple[Window, int]], frames: np.ndarray
-    ) -> list[tuple[str, str, BadSample | None]]:
+    ) -> list[tuple[str, tuple[str, ...], BadSample | None]]:
         windows, indexes = zip(*items, strict=True)
         map_samples = map if self.num_threads == 1 else pool.map
-        return list(map_samples(decode_or_replace, windows, indexes, repeat(self.geometry), frames))
+        return list(
+            map_samples(
+                decode_or_replace,
+                windows,
+                indexes,
+                repeat(self.geometry),
+                frames,
+                repeat(NO_CAPTION not in self.data.manifest.prompts),
+            )
+        )

@@ -88,6 +88,7 @@ class Manifest(BaseModel):
     fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1)]
     prompts: dict[str, Count]
+    """Caption -> number of clips that have it; "" counts clips without any."""
     held_out_prompts: tuple[str, ...] = ()
     input: InputCounts | None = None
     rejected: dict[str, Count] | None = None

@@ -10,6 +10,7 @@ from itertools import islice
 from pydantic import JsonValue
 
 from t2vgan.config import DataConfig, parse_mix
+from t2vgan.data.captions import NO_CAPTION
 from t2vgan.data.dataset import ShardedDataset, open_dataset
 from t2vgan.data.manifest import Manifest, check_compatible, fingerprint, merge_held_out_prompts
 from t2vgan.data.pixel_sums import PixelStatistics, add_sums, mix_statistics, sum_pixels
@@ -146,7 +147,8 @@ def check_prompts(manifest: Manifest, name: str) -> None:
     """Raise UserError unless there are prompts of words and of bounded length."""
     if not manifest.prompts:
         raise UserError(f"{name}: the manifest counts no prompts; {INDEX_ANEW}")
-    for prompt in (*manifest.prompts, *manifest.held_out_prompts):
+    captions = (prompt for prompt in manifest.prompts if prompt != NO_CAPTION)
+    for prompt in (*captions, *manifest.held_out_prompts):
         if not has_words(prompt):
             raise UserError(f"{name}: the manifest's prompt {prompt!r} has no words; {INDEX_ANEW}")
         if len(prompt) > MAX_CAPTION_BYTES:

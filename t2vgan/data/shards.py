@@ -1,14 +1,15 @@
 """Sample format, shared by the builders and the loader.
 
-A shard is a tar of samples: `{key}.webp` or `.jpg` (one film strip) or `.mp4`, `{key}.txt` (the
-prompt, UTF-8) and `{key}.json` (metadata), the members of a sample one after the other.
+A shard is a tar of samples: `{key}.webp` or `.jpg` (one film strip) or `.mp4`, `{key}.txt` (a
+caption a line, UTF-8; see captions.py) and `{key}.json` (metadata), the members of a sample one
+after the other.
 `manifest.json` lists the shards. Any webdataset reader can open them.
 """
 
 import json
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from pydantic import JsonValue
 
+from t2vgan.data.captions import join_captions, parse_captions
 from t2vgan.data.film_strip import EXTENSIONS, decode_strip, encode_jpeg_strip, encode_strip
 from t2vgan.data.manifest import (
     FORMAT_VERSION,
@@ -39,9 +41,8 @@ from t2vgan.data.tar import (
     open_tar_writer,
     read_members,
 )
-from t2vgan.tokenizer import has_words
 from t2vgan.utils.files import atomic_path, sha256_of
-from t2vgan.utils.untrusted import MAX_CAPTION_BYTES, JsonError, open_file, parse_json
+from t2vgan.utils.untrusted import JsonError, open_file, parse_json
 
 __all__ = [
     "FORMAT_VERSION",
@@ -56,12 +57,14 @@ __all__ = [
     "check_shards",
     "decode_sample",
     "decode_strip",
+    "decode_with_captions",
     "encode_sample",
     "encode_strip",
     "fingerprint",
     "iter_shard_samples",
     "library_versions",
     "load_manifest",
+    "parse_captions",
     "parse_metadata",
     "parse_prompt",
     "read_samples",
@@ -90,24 +93,27 @@ class EncodedSample:
 def encode_sample(
     key: str,
     frames: np.ndarray,
-    prompt: str,
+    prompt: str | Sequence[str],
     metadata: Mapping[str, JsonValue],
     *,
     storage: Storage = "strip-webp",
     quality: int = 95,
 ) -> EncodedSample:
-    """Encode one clip with its prompt and JSON metadata.
+    """Encode one clip with its prompt, or several, and JSON metadata.
 
-    frames: (T, H, W, 3) uint8 RGB. A WebP strip is lossless; `quality` (1 to 100) is that of the
-    other kinds of storage.
+    frames: (T, H, W, 3) uint8 RGB. Of several captions the first stands for the clip, and training
+    draws one a step; of none, (), the clip is trained on without a prompt. A WebP strip is
+    lossless; `quality` (1 to 100) is that of the other kinds of storage.
     """
     if not KEY_PATTERN.fullmatch(key):
         raise ValueError(f"key {key!r} may only hold letters, digits, '_' and '-', 1 to 80 of them")
-    if not has_words(prompt):
-        raise ValueError(f"sample {key}: the prompt has no words")
+    try:
+        captions = join_captions([prompt] if isinstance(prompt, str) else prompt)
+    except ValueError as error:
+        raise ValueError(f"sample {key}: {error}") from None
     text = METADATA_ENCODER.encode(metadata)
     extension, data = _encode_frames(frames, storage, quality, metadata.get("fps"))
-    members = {extension: data, "txt": prompt.encode(), "json": text.encode()}
+    members = {extension: data, "txt": captions, "json": text.encode()}
     return EncodedSample(key, members, sum_pixels(frames))
 
 
@@ -132,21 +138,32 @@ def _crf(quality: int) -> int:
 def decode_sample(
     sample: EncodedSample, geometry: Geometry, *, out: np.ndarray | None = None
 ) -> tuple[np.ndarray, str]:
-    """Decode one clip: its frames and its prompt.
+    """Decode one clip: its frames and its first caption.
+
+    As `decode_with_captions`; the prompt is empty where the clip has no caption.
+    """
+    frames, captions = decode_with_captions(sample, geometry, out=out)
+    return frames, captions[0]
+
+
+def decode_with_captions(
+    sample: EncodedSample, geometry: Geometry, *, out: np.ndarray | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Decode one clip: its frames and all its captions, as `parse_captions`.
 
     The frames are (T, H, W, 3) uint8 RGB; `out` is as in decode_strip. Raises ValueError with the
     reason: no prompt, one without words, too long or not in UTF-8, neither strip nor film, an
     undecodable one, or one of another geometry.
     """
-    members, prompt = sample.members, parse_prompt(sample)
+    members, captions = sample.members, parse_captions(sample.members)
     strip = next((members[e] for e in EXTENSIONS if e in members), None)
     if strip is not None:
-        return decode_strip(strip, geometry, out=out), prompt
+        return decode_strip(strip, geometry, out=out), captions
     if MOVIE_EXTENSION in members:
         frames = _decode_movie(members[MOVIE_EXTENSION], geometry)
         if out is not None:
             out[...] = frames
-        return frames, prompt
+        return frames, captions
     raise ValueError(f"no film strip (a member of type {', '.join(EXTENSIONS)}) and no .mp4")
 
 
@@ -158,24 +175,11 @@ def _decode_movie(data: bytes, geometry: Geometry) -> np.ndarray:
 
 
 def parse_prompt(sample: EncodedSample) -> str:
-    """Return a sample's prompt.
+    """Return a sample's first caption, empty where it has none.
 
-    Raises ValueError when it is missing, too long, without words, or not UTF-8.
+    Raises ValueError as `parse_captions`.
     """
-    if "txt" not in sample.members:
-        raise ValueError("no prompt (a .txt member)")
-    text = sample.members["txt"]
-    if len(text) > MAX_CAPTION_BYTES:
-        raise ValueError(
-            f"prompt has {len(text)} bytes, more than the limit of {MAX_CAPTION_BYTES}"
-        )
-    try:
-        prompt = text.decode().strip()
-    except UnicodeDecodeError:
-        raise ValueError("prompt is not UTF-8") from None
-    if not has_words(prompt):
-        raise ValueError("prompt has no words")
-    return prompt
+    return parse_captions(sample.members)[0]
 
 
 def parse_metadata(sample: EncodedSample) -> dict[str, Any]:

@@ -30,6 +30,8 @@ from t2vgan.evaluation.sharding import map_over_ranks
 from t2vgan.utils.frozen import Frozen
 from t2vgan.utils.seeds import permutation
 
+CLIPS_PER_HELD_OUT = 8
+
 
 class Agreement(Frozen):
     """How often the probe names what the prompt asks for."""
@@ -60,6 +62,8 @@ class ClipNumbers(Frozen):
     num_real_clips: int
     """Held-back real clips with which they are compared."""
     agreement: Agreement | None
+    agreement_held_out: Agreement | None = None
+    """Of clips of held-out prompts, where captions are named; they count for nothing else here."""
     grouped_by: GroupedBy
     """What clips share whose variety is compared."""
     diversity_pixels: float | None
@@ -194,8 +198,30 @@ def measure_agreement(
     )
 
 
+def nameable_prompts(probe: Probe, prompts: Sequence[str]) -> list[str]:
+    """Return the prompts without real clips that the probe can name.
+
+    It knows some of their words. None where it names classes: a prompt without clips is none of
+    them.
+    """
+    if probe.targets.kind != "caption":
+        return []
+    known = probe.vocabulary.ids.keys()
+    return [prompt for prompt in prompts if known & set(probe.vocabulary.tokenize(prompt))]
+
+
 def draw_prompts(probe: Probe, num_clips: int, *, seed: int = 0) -> list[str]:
     """Draw prompts for generated clips as they occur in the real ones."""
     prompts = probe.info.prompts
     order = permutation(len(prompts), seed, "drawn prompts")
     return [prompts[order[index % len(prompts)]] for index in range(num_clips)]
+
+
+def add_held_out(prompts: Sequence[str], held_out: Sequence[str]) -> list[str]:
+    """Replace the last prompts by held-out ones.
+
+    At most a quarter are replaced, and each is dealt to at most 8 clips.
+    """
+    num_held_out = min(len(prompts) // 4, CLIPS_PER_HELD_OUT * len(held_out))
+    dealt = [held_out[index % len(held_out)] for index in range(num_held_out)]
+    return [*prompts[: len(prompts) - num_held_out], *dealt]

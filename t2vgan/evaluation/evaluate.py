@@ -20,9 +20,12 @@ from t2vgan.distributed.device import parse_device
 from t2vgan.errors import UserError
 from t2vgan.evaluation.clip_features import ClipAnalyzer, ClipFeatures
 from t2vgan.evaluation.clip_numbers import (
+    add_held_out,
     compute_clip_numbers,
     draw_prompts,
+    measure_agreement,
     measure_between,
+    nameable_prompts,
 )
 from t2vgan.evaluation.clip_sheet import save_clip_sheet
 from t2vgan.evaluation.distribution.compare import (
@@ -109,7 +112,8 @@ def evaluate(
     )
     if accuracy_missing and isinstance(source, GeneratedClips):
         # As they occur: distances from real clips must not measure the choice of prompts.
-        source = source.with_prompts(draw_prompts(probe, len(source.prompts), seed=seed))
+        drawn = draw_prompts(probe, len(source.prompts), seed=seed)
+        source = source.with_prompts(add_held_out(drawn, nameable_prompts(probe, source.held_out)))
     tracker = None if accuracy_missing else select_tracker([*manifest.prompts, *source.prompts])
     analyzer = ClipAnalyzer(tracker, context, target, probe.network, video_network)
     result = _measure(source, mixture, analyzer, probe, seed, sheet_file)
@@ -161,6 +165,13 @@ def _measure(
         ).with_paths(chosen.track, real_features.track)
         if isinstance(source, GeneratedClips):
             numbers = measure_between(numbers, source, usable[:CLIPS_BETWEEN], analyzer)
+    if numbers is not None:
+        names = nameable_prompts(probe, source.held_out)
+        places = np.flatnonzero(is_readable & np.isin(np.array(source.prompts), names))
+        if len(places):
+            prompts = [source.prompts[place] for place in places.tolist()]
+            held_out = measure_agreement(features.select(places).features, prompts, probe)
+            numbers = numbers.model_copy(update={"agreement_held_out": held_out})
     thumbnails = features.thumbnails[is_readable], real_features.thumbnails
     copies = find_near_copies(*thumbnails, real, analyzer.context)
     sheet, problems = (

@@ -87,6 +87,11 @@ def check_fit(pipeline: TextToVideo, manifest: Manifest, prompts: Sequence[str])
             f"the weights make clips of {_geometry(ours)}, the data has {_geometry(theirs)} "
             "(frames x height x width): evaluate on data of the weights' geometry"
         )
+    if "" in prompts and not pipeline.vocabulary.is_empty(""):
+        raise UserError(
+            "the data has clips without captions, and the weights draw nothing without a prompt:"
+            " evaluate on captioned data"
+        )
     if UNKNOWN in pipeline.vocabulary.ids:  # rare words were trained as one
         return
     words = set(itertools.chain.from_iterable(map(pipeline.vocabulary.tokenize, prompts)))

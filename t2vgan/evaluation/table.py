@@ -73,6 +73,9 @@ def _agreement_lines(numbers: ClipNumbers | None) -> Iterator[str]:
     rows: list[tuple[str, int, float | None, Interval | None]] = [
         ("generated clips", agreement.num_clips, agreement.accuracy, agreement.accuracy_interval)
     ]
+    if (other := numbers.agreement_held_out) is not None:
+        held_out = "held-out prompts", other.num_clips, other.accuracy, other.accuracy_interval
+        rows.append(held_out)
     for name, share in (
         ("real clips held back (the ceiling)", agreement.real),
         ("  prompts shuffled", agreement.real_prompts_shuffled),

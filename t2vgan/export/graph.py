@@ -9,7 +9,14 @@ from torch.export import Dim, ExportedProgram
 
 from t2vgan import __version__
 from t2vgan.pipeline import TextToVideo
-from t2vgan.tokenizer import MAX_TOKENS, PADDING_ID, PHRASE_START, UNKNOWN, build_pattern
+from t2vgan.tokenizer import (
+    EMPTY,
+    MAX_TOKENS,
+    PADDING_ID,
+    PHRASE_START,
+    UNKNOWN,
+    build_pattern,
+)
 
 FORMAT_VERSION = "1"
 # Sizes of the axes while tracing: of no layer's, so that none is taken for a layer's.
@@ -128,6 +135,7 @@ def build_description(pipeline: TextToVideo) -> dict[str, Any]:
             "max_tokens": MAX_TOKENS,
             "padding_id": PADDING_ID,
             "unknown_id": vocabulary.ids.get(UNKNOWN),
+            "empty_id": vocabulary.ids.get(EMPTY),
             "ids": vocabulary.ids,
         },
         "num_frames": info.num_frames,

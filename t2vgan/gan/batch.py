@@ -20,9 +20,9 @@ from t2vgan.data.loader import Batch
 from t2vgan.data.shard_reader import BadSample
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.augmentation import draw_augmentation
-from t2vgan.gan.mismatched_prompts import HardPrompts, draw_partners
+from t2vgan.gan.mismatched_prompts import HardPrompts, draw_partners, keep_own_of_empty
 from t2vgan.gan.schedules import has_penalty
-from t2vgan.tokenizer import PADDING_ID, Vocabulary
+from t2vgan.tokenizer import EMPTY, PADDING_ID, Vocabulary
 from t2vgan.utils.seeds import derive_seed, random_generator
 from t2vgan.video import to_video
 
@@ -177,7 +177,8 @@ class BatchPreparer:
         tensors = batch.tensors.to(self.device).unpack()
         own_ids, sources = tensors.pop("token_ids"), tensors.pop("mismatched_sources")
         every_id = [self.context.gather_rows(own_ids), tensors.pop("hard_ids")]
-        mismatched_ids = torch.cat(every_id).index_select(0, sources)
+        drawn_ids = torch.cat(every_id).index_select(0, sources)
+        mismatched_ids = keep_own_of_empty(own_ids, drawn_ids, self.vocabulary.ids.get(EMPTY))
         whole = MicroBatch(
             real_video=to_video(tensors.pop("frames")),
             token_ids=own_ids,

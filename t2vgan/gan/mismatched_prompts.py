@@ -18,7 +18,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from t2vgan.data.paraphrases import say_the_same
 from t2vgan.tokenizer import split_phrases, tokenize
 from t2vgan.utils.seeds import permutation, random_generator
 
@@ -40,6 +43,18 @@ def draw_partners(*, seed: int, step: int, num_clips: int) -> np.ndarray:
     partners = np.empty_like(cycle)
     partners[cycle] = np.roll(cycle, -1)
     return partners
+
+
+def keep_own_of_empty(token_ids: Tensor, mismatched_ids: Tensor, empty_id: int | None) -> Tensor:
+    """Replace mismatched prompts by the clip's own beside empty ones.
+
+    An empty prompt matches every clip: nothing is mismatched, and the loss is off. `token_ids` and
+    `mismatched_ids` are (B, L); `empty_id` is None where no prompt is empty.
+    """
+    if empty_id is None:
+        return mismatched_ids
+    is_empty = (token_ids[:, :1] == empty_id) | (mismatched_ids[:, :1] == empty_id)
+    return torch.where(is_empty, token_ids, mismatched_ids)
 
 
 @dataclass(frozen=True)
@@ -130,6 +145,8 @@ class HardPrompts:
         num_back = len(self._groups_of(tuple(self.tokenize(self.prompts[other]))))
         # The probability of this exchange over that of its reverse, at both prompts' frequencies.
         ratio = num_back * group.sum_others(other) / (len(groups) * group.sum_others(own))
+        if say_the_same(prompt, self.prompts[other]):  # its reverse is rejected as well
+            return prompt
         return self.prompts[other] if acceptance * ratio < 1 else prompt
 
     def split(self, prompt: str) -> list[Words]:

@@ -11,8 +11,10 @@ def slug(prompt: str) -> str:
 
     It has lowercase ASCII letters, digits and single hyphens, at most 64 and never none. Where
     letters are lost to other alphabets or to length, a digest of the prompt keeps different prompts
-    apart.
+    apart. The empty prompt is called "no-prompt".
     """
+    if not prompt.strip():
+        return "no-prompt"
     plain = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")
     if plain and len(plain) <= MAX_SLUG_LENGTH and prompt.isascii():
         return plain

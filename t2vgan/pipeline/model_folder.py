@@ -134,6 +134,7 @@ def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: s
     clips = f"{info.num_frames} frames of {info.height}x{info.width}, {info.fps:g} per second"
     tags = ["text-to-video", "gan", "t2vgan", info.model.kind.replace("_", "-")]
     example = json.dumps(plain(info.prompts[0]), ensure_ascii=False)
+    listed = spread(info.prompts, MAX_LISTED_PROMPTS)
     lines = [
         "---",
         "library_name: t2vgan",
@@ -169,7 +170,7 @@ def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: s
         "",
         "## Prompts",
         "",
-        *(f"- `{plain(prompt)}`" for prompt in spread(info.prompts, MAX_LISTED_PROMPTS)),
+        *(f"- `{plain(prompt)}`" if prompt else '- none: `""`' for prompt in listed),
     ]
     return "\n".join(lines) + "\n"
 

@@ -108,7 +108,7 @@ class PromptMatcher:
         return found
 
     def _match(self, prompt: str) -> PromptMatch:
-        if prompt in self.exact:
+        if prompt in self.exact or self.vocabulary.is_empty(prompt):
             return PromptMatch(prompt, prompt)
         tokens = self.vocabulary.tokenize(prompt)
         if not tokens:

@@ -89,6 +89,7 @@ def format_plan(trainer: Trainer, changes: list[str], origin: list[str]) -> dict
             f" of {geometry.num_frames} x {geometry.height} x {geometry.width}",
             f"{len(manifest.prompts)} prompts, {len(trainer.vocabulary.words)} words,"
             f" {len(manifest.held_out_prompts)} held-out prompts",
+            *trainer.describe_captions(),
             *trainer.describe_epochs(),
         ],
         "device": [

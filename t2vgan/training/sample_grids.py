@@ -8,7 +8,7 @@ import numpy as np
 
 from t2vgan.data.dataset import ShardedDataset
 from t2vgan.data.manifest import Manifest
-from t2vgan.data.shards import EncodedSample, decode_sample
+from t2vgan.data.shards import EncodedSample, decode_sample, parse_captions
 from t2vgan.errors import UserError
 from t2vgan.media import contact_sheet, film_strips, load_picture, save_clip, split_film_strips
 from t2vgan.tracking.metrics_log import METRICS_NAME, read_records
@@ -96,12 +96,13 @@ def save_real_clips(
     """
     wanted, found = prompts_of(manifest), dict[str, np.ndarray]()
     for sample in _some_samples(datasets):
-        prompt = sample.members.get("txt", b"").decode(errors="replace").strip()
-        if prompt in wanted and prompt not in found:
-            try:
+        try:
+            captions = parse_captions(sample.members)
+            prompt = next((c for c in captions if c in wanted and c not in found), None)
+            if prompt is not None:
                 found[prompt], _ = decode_sample(sample, manifest.geometry)
-            except ValueError:
-                continue
+        except ValueError:
+            continue
         if len(found) == len(manifest.prompts.keys() & set(wanted)):
             break
     if not found:

@@ -1,12 +1,15 @@
 """Open the data and compare ranks before training starts."""
 
-from t2vgan.config import Config
+from t2vgan.config import Config, TrainConfig
 from t2vgan.data.batch_plan import check_num_shards
+from t2vgan.data.captions import NO_CAPTION
+from t2vgan.data.manifest import Manifest
 from t2vgan.data.mixture import DatasetMixture, open_data
 from t2vgan.data.pixel_sums import PixelStatistics
 from t2vgan.distributed.consistency import check_agreement, describe_config, describe_software
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
+from t2vgan.tokenizer import MAX_TOKENS, is_cut
 from t2vgan.tracking import check_tracking
 
 
@@ -26,6 +29,37 @@ def format_pixels(data: DatasetMixture, pixels: PixelStatistics) -> str:
     means = ", ".join(f"{mean:.2f}" for mean in pixels.mean)
     source = "" if data.pixel_statistics else ", measured on some clips: the manifest has no sums"
     return f"videos have means {means} and std {pixels.std:.2f} in [-1, 1]{source}"
+
+
+def without_mismatched(train: TrainConfig, manifest: Manifest) -> TrainConfig:
+    """Return the recipe, without the mismatched term for one prompt."""
+    if len(manifest.prompts) > 1:
+        return train
+    return train.model_copy(update={"mismatched_weight": 0.0})
+
+
+def describe_captions(config: Config, manifest: Manifest, tokenizer: int) -> list[str]:
+    """Describe clips without captions, and captions that are cut, a line each."""
+    lines = []
+    num_empty = manifest.prompts.get(NO_CAPTION, 0)
+    if num_empty and len(manifest.prompts) == 1:
+        lines.append(
+            "no clip has a caption: training is unconditional; the mismatched term is off, and"
+            " generate.py needs no --prompt"
+        )
+    elif num_empty:
+        lines.append(
+            f"{num_empty:,} of {manifest.num_samples:,} clips have no caption: they are shown with"
+            " an empty prompt"
+        )
+    if share := config.data.caption_dropout:
+        lines.append(f"{share:.0%} of the clips are shown with an empty prompt each step")
+    if num_long := sum(is_cut(prompt, tokenizer) for prompt in manifest.prompts):
+        lines.append(
+            f"{num_long:,} of {len(manifest.prompts):,} captions have more than {MAX_TOKENS} words:"
+            " of each the first are read, the rest is cut"
+        )
+    return lines
 
 
 def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixture:

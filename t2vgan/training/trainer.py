@@ -8,6 +8,7 @@ from t2vgan.checkpoint.storage import list_steps
 from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.config import Config
 from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
+from t2vgan.data.captions import NO_CAPTION
 from t2vgan.data.loader import BadSample, ClipLoader
 from t2vgan.distributed.consistency import check_network_consistency
 from t2vgan.distributed.context import DelayedAllReduce, DistributedContext, is_lost_connection
@@ -40,7 +41,13 @@ from t2vgan.training.run_dir import check_same_run, read_lengths, read_tokenizer
 from t2vgan.training.run_lock import lock_run_dir
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.signals import stop_on_signals
-from t2vgan.training.startup import find_pixel_statistics, format_pixels, open_data_on_all
+from t2vgan.training.startup import (
+    describe_captions,
+    find_pixel_statistics,
+    format_pixels,
+    open_data_on_all,
+    without_mismatched,
+)
 from t2vgan.training.state import Timer, TrainingClock, TrainState, is_due
 from t2vgan.utils.seeds import derive_seed
 
@@ -73,6 +80,8 @@ class Trainer:
         geometry, prompts = manifest.geometry, list(manifest.prompts)
         check_frames_per_clip(config, geometry.num_frames)
         tokenizer = context.run_on_main(lambda: read_tokenizer(config.run_dir))
+        if config.data.caption_dropout:
+            prompts.append(NO_CAPTION)
         self.vocabulary = Vocabulary.from_prompts(
             prompts, config.data.max_words, tokenizer, config.model.max_phrases
         )
@@ -82,7 +91,7 @@ class Trainer:
         self.pixels = find_pixel_statistics(context, data) if config.train.standardize else None
         self.gan = AdversarialTraining(
             config.model,
-            config.train,
+            without_mismatched(config.train, manifest),
             context,
             height=geometry.height,
             width=geometry.width,
@@ -361,7 +370,7 @@ class Trainer:
                     f"{share:.0%} of the clips are augmented, in each of three ways"
                     f" ({self.manifest.num_samples} clips; train.augment changes it)"
                 )
-            for line in self.describe_epochs():
+            for line in (*self.describe_captions(), *self.describe_epochs()):
                 self.logger.log_event(line)
             self.evaluator.log_data()
         with self.timed("training the probe of the evaluation"):
@@ -395,6 +404,10 @@ class Trainer:
             raise lost_rank_error(self.heartbeat, str(error).splitlines()[0]) from error
 
     # --- helpers ---------------------------------------------------------------------------------
+
+    def describe_captions(self) -> list[str]:
+        """Describe clips without captions, and captions that are cut."""
+        return describe_captions(self.config, self.manifest, self.vocabulary.tokenizer)
 
     def describe_epochs(self) -> list[str]:
         """Describe clips that epochs leave out, and that batches repeat."""
@@ -430,6 +443,7 @@ class Trainer:
             verify_checksums=data.verify_checksums,
             read_timeout_seconds=data.read_timeout_seconds,
             transform=self.preparer.build,
+            caption_dropout=data.caption_dropout,
         )
 
     @contextmanager

@@ -244,11 +244,11 @@ def test_a_bad_sample_is_replaced_by_its_neighbour_and_named():
     broken = ("s.tar", EncodedSample("broken", {"txt": b"x", "webp": b"not a picture"}))
     window = [good[0], broken, good[1]]
     frames = np.full(GEOMETRY.shape, 7, np.uint8)
-    key, prompt, bad = decode_or_replace(window, 1, GEOMETRY, frames)
-    assert (key, prompt) == ("broken", "prompt 0")
+    key, captions, bad = decode_or_replace(window, 1, GEOMETRY, frames)
+    assert (key, captions) == ("broken", ("prompt 0",))
     assert (frames == 0).all()
     assert (bad.shard, bad.key) == ("s.tar", "broken")
-    assert decode_or_replace([broken, good[2]], 0, GEOMETRY, frames)[1] == "prompt 2"
+    assert decode_or_replace([broken, good[2]], 0, GEOMETRY, frames)[1] == ("prompt 2",)
     with pytest.raises(UserError, match="none of 1 samples can be used"):
         decode_or_replace([broken], 0, GEOMETRY, frames)
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,15 @@ from torch import nn
 from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from data_tools.scenes import circles
-from t2vgan.checkpoint.weights import WeightsInfo, save_weights
+from t2vgan.checkpoint.weights import WeightsInfo, load_weights, save_weights
 from t2vgan.config import ClipGanConfig, DataConfig
-from t2vgan.data.shards import Geometry, load_manifest
+from t2vgan.data.shards import (
+    Geometry,
+    load_manifest,
+    read_samples,
+    write_manifest,
+    write_shard,
+)
 from t2vgan.errors import UserError
 from t2vgan.evaluation import evaluate as evaluate_module
 from t2vgan.evaluation.clip_sheet import choose_prompts, save_clip_sheet
@@ -290,6 +297,49 @@ def test_prompts_that_the_grammar_does_not_know_leave_the_other_numbers(tmp_path
     assert result.clip_numbers.motion_energy == pytest.approx(1, abs=0.1)
     assert result.clip_numbers.diversity_pixels == pytest.approx(1, abs=0.1)
     assert result.clip_numbers.speed_variation_between is None
+
+
+def test_held_out_prompts_of_own_data_have_an_agreement_of_their_own(tmp_path):
+    folder = write_textures(tmp_path / "data", 200, captions=True)
+    held_out = ("a wall slides to the left, twice", "the right wall slides", "unknown words")
+    manifest = load_manifest(folder).model_copy(update={"held_out_prompts": held_out})
+    write_manifest(folder, manifest)
+    weights = write_weights(
+        tmp_path / "weights.safetensors",
+        prompts=(*manifest.prompts, *held_out), num_frames=6, geometry=TEXTURES,
+    )  # fmt: skip
+    assert evaluate(weights, folder, num_clips=100, probe_steps=5).protocol.num_held_out_clips == 0
+    tensors, info = load_weights(weights)
+    trained = {"prompts": tuple(manifest.prompts), "held_out_prompts": held_out}
+    save_weights(weights, tensors, info.model_copy(update=trained))
+    result = evaluate(weights, folder, num_clips=100, probe_steps=5)
+    assert result.protocol.num_held_out_clips == 16, "eight clips of each whose words are known"
+    assert result.clip_numbers.num_clips == result.clip_numbers.agreement.num_clips == 84
+    assert result.clip_numbers.agreement_held_out.num_clips == 16
+    lines = format_evaluation(result).splitlines()
+    (line,) = [line for line in lines if line.startswith("held-out prompts")]
+    assert line.split()[2] == "16"
+
+
+def test_clips_without_captions_are_compared_without_prompts(tmp_path):
+    folder = write_textures(tmp_path / "data", 150)
+    manifest = load_manifest(folder)
+    samples = [
+        replace(sample, members=sample.members | {"txt": b""})
+        for sample in read_samples(folder / manifest.shards[0].name)
+    ]
+    entry = write_shard(folder / manifest.shards[0].name, samples)
+    write_manifest(folder, manifest.model_copy(update={"prompts": {"": 150}, "shards": (entry,)}))
+    options = {"num_frames": 6, "geometry": TEXTURES}
+    captioned = write_weights(tmp_path / "captioned.safetensors", prompts=("a cat",), **options)
+    with pytest.raises(UserError, match="the weights draw nothing without a prompt"):
+        evaluate(captioned, folder, num_clips=40)
+    weights = write_weights(tmp_path / "weights.safetensors", prompts=("",), **options)
+    result = evaluate(weights, folder, num_clips=40)
+    assert result.accuracy_missing.startswith("there are clips without a caption")
+    assert result.clip_numbers.agreement is None
+    assert result.clip_numbers.diversity_pixels is not None
+    assert any("not measured, because the clips have no captions" in note for note in result.notes)
 
 
 def test_one_prompt_is_a_reason_and_no_error(data, weights, monkeypatch, tmp_path):

@@ -72,15 +72,18 @@ def choose_targets(prompts: Sequence[str], labels: Sequence[object]) -> Targets:
         )
     counts = Counter(merge_paraphrases(prompts))
     if len(counts) == 1:
-        return Targets(
-            None, (), prompt_labels, (*notes, f"all clips have the prompt {prompts[0]!r}")
-        )
+        return Targets(None, (), prompt_labels, (*notes, format_only_prompt(prompts[0])))
     few = len(counts) <= 2 * NUM_CANDIDATES and len(counts) * MIN_CLIPS_PER_CLASS <= len(prompts)
     kind: Kind = "prompt" if few or len(counts) < NUM_CANDIDATES else "caption"
     if kind == "caption":
         counts = Counter(prompts)
     names = tuple(sorted(counts, key=lambda prompt: (-counts[prompt], prompt)))
     return Targets(kind, names, prompt_labels, tuple(notes))
+
+
+def format_only_prompt(prompt: str) -> str:
+    """Return why clips of one prompt cannot be named."""
+    return f"all clips have the prompt {prompt!r}" if prompt else "the clips have no captions"
 
 
 def read_labels(labels: Sequence[object]) -> tuple[list[str], str]:

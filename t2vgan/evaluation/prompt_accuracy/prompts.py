@@ -1,13 +1,15 @@
 """Parse prompts, and assign them to the clips of an evaluation.
 
 A prompt names a motion and, where it wants to, a shape, a colour and a size of its object; only
-what it names is scored. Two objects stand each after its own article and differ in colour.
+what it names is scored, in the scenes' words or synonyms. Two objects stand each after its own
+article and differ in colour.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from t2vgan.data.paraphrases import FILLERS, normalize
 from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_accuracy.attributes import (
     COLOURS,
@@ -25,7 +27,6 @@ VALUES = {
     **dict.fromkeys(COLOURS, "colour"),
     **dict.fromkeys(SIZES, "size"),
 }
-OTHER_WORDS = frozenset({"a", "an", "the", "is"})
 START_OF_OBJECT = re.compile(r"\b(?=(?:an?|the)\b)", re.IGNORECASE)
 JOINING = re.compile(  # but not that of the bounces "up and down" and "left and right"
     r"\band\b(?!(?<=\bup and) down\b|(?<=\bleft and) right\b)"
@@ -38,6 +39,7 @@ CanonicalForm = tuple[tuple[tuple[str, str], ...], ...]
 @lru_cache(maxsize=1 << 16)
 def expected_objects(prompt: str) -> Expected | None:
     """Parse a prompt: attribute -> value of each object, None if unknown."""
+    prompt = normalize(prompt)
     before, *phrases = START_OF_OBJECT.split(prompt)
     if len(phrases) < 2:
         phrases = [prompt]
@@ -60,7 +62,7 @@ def expected_attributes(prompt: str) -> dict[str, str] | None:
     named = {VALUES[value]: value for value in values}
     if len(named) < len(values):
         return None  # two colours, say: two objects
-    rest = [w for w in words if w not in VALUES and w not in OTHER_WORDS]
+    rest = [w for w in words if w not in VALUES and w not in FILLERS]
     motion = expected_motion(" ".join(rest))
     return None if motion is None else named | {"motion": motion}
 
@@ -96,6 +98,8 @@ def describe_unknown(prompts: Iterable[str]) -> str | None:
     unknown = unknown_prompts(prompts)
     if not unknown:
         return None
+    if unknown == [""]:
+        return "there are clips without a caption, of which the meter asks nothing"
     listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
     return (
         f"the meter does not know {len(unknown)} of the prompts: {listed}; it scores the"

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from t2vgan.config import Config
+from t2vgan.data.captions import NO_CAPTION
 from t2vgan.data.manifest import Manifest
 from t2vgan.data.mixture import open_data
 from t2vgan.distributed.consistency import find_differences, join_first
@@ -137,10 +138,11 @@ def build_networks(config: Config, manifest: Manifest) -> tuple[nn.Module, nn.Mo
     Raises:
         UserError: their sizes do not fit."""
     geometry = manifest.geometry
+    prompts = [*manifest.prompts, *([NO_CAPTION] if config.data.caption_dropout else [])]
     sizes: dict[str, Any] = {
         "height": geometry.height,
         "width": geometry.width,
-        "vocabulary_size": len(Vocabulary.from_prompts(manifest.prompts, config.data.max_words)),
+        "vocabulary_size": len(Vocabulary.from_prompts(prompts, config.data.max_words)),
     }
     generator = build_generator(config.model, **sizes)
     discriminator = build_discriminator(

@@ -1,0 +1,69 @@
+"""Name the classes of rows, and refuse columns of too many."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from t2vgan.errors import UserError
+from t2vgan.utils.tables import read_text_lines
+from t2vgan.utils.untrusted import open_file
+
+from .rows import Row
+from .source_folder import SourceFolder
+
+CLASSES = "classes.txt"
+MAX_CLASSES = 25_000  # more than any list of things in use; numbers of clips are no classes
+
+
+def read_class_names(folder: SourceFolder, path: str | None) -> list[str]:
+    """Return the names of classes, a line of a file each.
+
+    Without a path it is classes.txt of the source, if that is there.
+
+    Raises:
+        UserError: it is no text, or names a class twice.
+    """
+    if path is None:
+        if not folder.is_file(CLASSES):
+            return []
+        with folder.open_list(CLASSES) as file:
+            lines = [line.strip() for _, line in read_text_lines(file, CLASSES)]
+    else:
+        with open_file(path) as file:
+            lines = [line.strip() for _, line in read_text_lines(file, f"--classes {path}")]
+    while lines and not lines[-1]:
+        lines.pop()
+    for number, name in enumerate(lines, start=1):
+        if not name or name in lines[: number - 1]:
+            what = f"{name!r} again" if name else "empty"
+            raise UserError(f"{path or CLASSES}: line {number} is {what}; a line names a class")
+    return lines
+
+
+def name_classes(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """Replace numbers of classes by their names.
+
+    A class that is not listed fails its row.
+
+    Raises:
+        UserError: there are more classes than MAX_CLASSES.
+    """
+    labels = {row.label for row in rows if row.label}
+    if len(labels) > MAX_CLASSES:
+        some = ", ".join(repr(label) for label in sorted(labels)[:3])
+        raise UserError(
+            f"{len(labels):,} different classes ({some}, ...) are more than the limit of"
+            f" {MAX_CLASSES:,}: is that column one of classes? name another with --label-column"
+        )
+    if not names:
+        return list(rows)
+    known = set(names)
+    return [_name_class(row, names, known) if row.label else row for row in rows]
+
+
+def _name_class(row: Row, names: Sequence[str], known: set[str]) -> Row:
+    if row.label in known:
+        return row
+    if row.label.isascii() and row.label.isdigit() and int(row.label) < len(names):
+        return replace(row, label=names[int(row.label)])
+    problem = f"class {row.label!r} is none of the {len(names)} that are listed"
+    return replace(row, problem=row.problem or problem)
