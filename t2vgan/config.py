@@ -332,6 +332,9 @@ class Config(Versioned):
     """Steps between two comparisons of the networks over processes, besides each save; 0: none."""
     timeout_seconds: PositiveInt = 300
     """Longest wait for another process, except in the first step, which has half an hour."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile both networks by torch.compile. auto: on a GPU, where a compiler is installed; a run
+    that is resumed goes on as it was."""
     num_cpu_threads: NonNegativeInt = 0
     """Threads per process for arithmetic on a CPU; 0: the cores are shared among the processes."""
 

@@ -23,8 +23,8 @@ from t2vgan.utils.console import format_error
 MAX_SINGLE_STEPS = 5  # steps of each kind, at most
 KINDS = {"plain", "penalised"}
 EAGER = "eager"
-WAYS = {EAGER: ""}
-"""Name -> options of train.py."""
+WAYS = {EAGER: "--compile off", "compiled": "--compile auto"}
+"""Name -> options of train.py. On a CPU, auto does not compile."""
 
 
 def run(preset: str, data: Path, num_steps: int = 96, options: str = "") -> int:

@@ -14,6 +14,7 @@ from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.gan.adversarial_losses import AdversarialLosses
 from t2vgan.gan.augmentation import Augmentation
 from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.compilation import compile_network
 from t2vgan.gan.ema import Ema
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
@@ -132,6 +133,12 @@ class AdversarialTraining:
     def loss_scales(self) -> dict[str, dict[str, int | float]]:
         """State of each network's gradient scaler; empty dicts outside float16."""
         return {name: side.grad_scaler.state_dict() for name, side in self.optimizers.items()}
+
+    def compile_networks(self) -> None:
+        """Compile both trained networks; the averaged one stays as it is."""
+        for side in self.optimizers.values():
+            compile_network(side.network)
+        self.losses.compile()
 
     # --- the step --------------------------------------------------------------------------------
 

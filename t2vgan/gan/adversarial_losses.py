@@ -11,6 +11,7 @@ from t2vgan.config import TrainConfig
 from t2vgan.data.batch_plan import PENALTY_STRIDE
 from t2vgan.gan.augmentation import Augmentation
 from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.compilation import compile_function
 from t2vgan.gan.losses import (
     OBJECTIVES,
     PENALTY_SHIFT,
@@ -35,8 +36,8 @@ class Scores(NamedTuple):
     """(B,)."""
     mismatched: Tensor | None
     """(B,), of the real clips with mismatched prompts; None without that term."""
-    shifted: Tensor | None
-    """(2, B / 4), of every fourth real and generated clip, moved by noise; None without noise."""
+    penalty: Tensor | None
+    """R1 + R2 of each pair (B,), the approximate one alike for all; None without penalty."""
     recovered: Tensor
     """(B, R), latents predicted from the generated clips."""
 
@@ -58,11 +59,22 @@ class AdversarialLosses:
     """Factor of gamma for the number of pixels shown."""
     clips_per_rank: int
     """Of each global batch."""
+    is_compiled: bool = False
+    """Whether the networks are compiled."""
 
     @property
     def objective(self) -> Objective:
         """The functions of `train.loss`."""
         return OBJECTIVES[self.train.loss]
+
+    def compile(self) -> None:
+        """Compile the exact penalty as a whole.
+
+        Its second backward through a compiled network would be refused.
+        """
+        compiled = compile_function(self.score_with_gradients)
+        self.score_with_gradients = compiled  # type: ignore[method-assign]
+        self.is_compiled = True
 
     def discriminator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
         """Return the discriminator's loss (B,).
@@ -71,13 +83,12 @@ class AdversarialLosses:
 
         In a step with the penalty the discriminator is in float32, where second derivatives live.
         """
-        penalised = schedule.penalty_weight > 0
+        penalty = self.train.penalty if schedule.penalty_weight > 0 else None
         with torch.no_grad(), self.autocast():
             fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
         video = torch.cat([batch.real_video, to_float32(fake_video)])
-        video.requires_grad_(penalised and self.train.penalty == "exact")
-        with nullcontext() if penalised else self.autocast():
-            scores = self.discriminate(video, batch)
+        with nullcontext() if penalty else self.autocast():
+            scores = self.discriminate(video, batch, penalty)
         loss = self.objective.discriminator(scores.real, scores.fake)
         self.metrics.add("loss/discriminator", loss)
         self.metrics.add("logits/real", scores.real)
@@ -88,43 +99,27 @@ class AdversarialLosses:
             self.metrics.add("loss/mismatched", mismatched_loss, counts=is_mismatched)
             loss = loss + self.train.mismatched_weight * mismatched_loss
         loss = loss + self.recovery_loss(scores.recovered, batch.discriminator_latents, schedule)
-        if penalised:
+        if scores.penalty is not None:
+            self.metrics.add("penalty", scores.penalty)
             weight = self.penalty_scale * schedule.penalty_weight
-            loss = loss + weight / 2 * self.penalty(video, scores)
+            loss = loss + weight / 2 * scores.penalty
         return loss
 
-    def penalty(self, video: Tensor, scores: Scores) -> Tensor:
-        """Return R1 + R2 of each pair (B,), exact or approximate.
-
-        The approximate one is the mean of every fourth pair's.
-        """
-        if scores.shifted is None:
-            logits = torch.cat([scores.real, scores.fake])
-            r1, r2 = gradient_penalty(logits, video, self.pixel_std).chunk(2)
-            self.metrics.add("penalty", r1 + r2)
-            return r1 + r2
-        logits = torch.stack([scores.real, scores.fake])[:, ::PENALTY_STRIDE]  # 2 Q
-        values = approximate_gradient_penalty(logits, scores.shifted).sum(0)  # Q
-        self.metrics.add("penalty", values)
-        return values.mean().expand(len(scores.real))
-
-    def discriminate(self, video: Tensor, batch: MicroBatch) -> Scores:
+    def discriminate(self, video: Tensor, batch: MicroBatch, penalty: str | None = None) -> Scores:
         """Score real and generated clips, and what losses need, in one pass.
 
         video (2B, C, T, H, W), B real clips first. Where the mismatched term is on, real clips are
-        scored with mismatched prompts too; where there is noise, every fourth clip is moved by it.
+        scored with mismatched prompts too; for the approximate penalty, every fourth clip also
+        where noise moves it.
         """
-        clips = [slice(None), slice(None)]  # of the batch, real and generated
-        videos = [video]
-        num_moved = len(batch.penalty_noise)
-        if num_moved:
+        videos, clips = [video], [slice(None)] * 2  # of the batch, real and generated
+        if penalty == "approximate":
             moved = slice(None, None, PENALTY_STRIDE)
-            noise = PENALTY_SHIFT * self.pixel_std * batch.penalty_noise  # Q 2 C T H W
+            shifts = (PENALTY_SHIFT * self.pixel_std * batch.penalty_noise).unbind(1)
             videos += [
-                part[moved] + shift
-                for part, shift in zip(video.chunk(2), noise.unbind(1), strict=True)
+                part[moved] + shift for part, shift in zip(video.chunk(2), shifts, strict=True)
             ]
-            clips += [moved, moved]
+            clips += [moved] * 2
         times, draws, token_ids, token_mask = (
             [values[rows] for rows in clips]
             for values in (batch.times, batch.augmentation, batch.token_ids, batch.token_mask)
@@ -133,22 +128,47 @@ class AdversarialLosses:
         if has_mismatched:
             token_ids.append(batch.mismatched_ids)
             token_mask.append(batch.mismatched_mask)
-        logits, recovered = self.discriminator.network(
-            self.augment(torch.cat(videos), torch.cat(draws)),
-            torch.cat(token_ids),
-            torch.cat(token_mask),
-            torch.cat(times),
-        )
-        num_clips = len(batch.real_video)
-        sizes = [num_clips, num_clips, 2 * num_moved, num_clips if has_mismatched else 0]
+        inputs = [*map(torch.cat, (videos, draws, token_ids, token_mask, times))]
+        squared_norms = None
+        if penalty == "exact":
+            squared_norms, (logits, recovered) = self.score_with_gradients(*inputs)
+        else:
+            logits, recovered = self.score(*inputs)
+        num_clips, num_moved = len(batch.real_video), len(inputs[0]) - len(video)
+        sizes = [num_clips, num_clips, num_moved, num_clips if has_mismatched else 0]
         real, fake, shifted, mismatched_logits = to_float32(logits).split(sizes)
+        if penalty == "approximate":
+            own = torch.cat([real[::PENALTY_STRIDE], fake[::PENALTY_STRIDE]])
+            squared_norms = approximate_gradient_penalty(own, shifted).mean().expand(len(video))
         return Scores(
             real=real,
             fake=fake,
             mismatched=mismatched_logits if has_mismatched else None,
-            shifted=shifted.view(2, -1) if num_moved else None,
+            penalty=None if squared_norms is None else squared_norms.view(2, -1).sum(0),
             recovered=recovered[num_clips : 2 * num_clips],
         )
+
+    def score(
+        self, video: Tensor, draws: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Augment clips by their draws, and score them; shapes as in `Discriminator`."""
+        network = self.discriminator.network
+        score = network.forward if torch.compiler.is_compiling() else network  # no hooks inside
+        return score(self.augment(video, draws), token_ids, token_mask, times)
+
+    def score_with_gradients(
+        self, video: Tensor, draws: Tensor, *conditions: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the clips' squared gradient norms, and what `score` returns.
+
+        Of the logits with their own prompts, which come first.
+        """
+
+        def score(video: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            logits, recovered = self.score(video, draws, *conditions)
+            return to_float32(logits)[: len(video)], (logits, recovered)
+
+        return gradient_penalty(score, video, self.pixel_std)
 
     def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
         """Return the generator's loss (B,), against real clips of the same prompts."""

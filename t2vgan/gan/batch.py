@@ -299,7 +299,7 @@ def draw_latents(
 
 
 def draw_penalty_noise(
-    *, seed: int, step: int, positions: Sequence[int], shape: Sequence[int]
+    *, seed: int, step: int, positions: np.ndarray, shape: Sequence[int]
 ) -> Tensor:
     """Return normal noise (N, 2, *shape) for every fourth place.
 

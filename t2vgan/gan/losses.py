@@ -5,10 +5,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+T = TypeVar("T")
 
 PENALTY_SHIFT = 0.01
 """Of the approximate penalty, in standard deviations of each pixel."""
@@ -90,21 +93,28 @@ def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
     return (recovered - latents[:, : recovered.shape[1]]).square().mean(1)
 
 
-def gradient_penalty(logits: Tensor, video: Tensor, unit: Tensor | None = None) -> Tensor:
-    """Return each clip's squared gradient norm.
+def gradient_penalty(
+    score: Callable[[Tensor], tuple[Tensor, T]], video: Tensor, unit: Tensor | None = None
+) -> tuple[Tensor, T]:
+    """Return each clip's squared gradient norm, and what `score` returns besides.
 
-    That is |d logits / d (video / unit)|^2. On real clips this is R1, on generated ones R2
-    (Mescheder et al., ICML 2018, equation 9; R3GAN, equation 3); both are weighted by gamma / 2.
-    `video` must require gradients and `logits` must be computed from it in float32: second
-    derivatives live here. `unit` is one value of each channel, such as its std; without it the
-    gradient is that of the video as it is.
+    That is |d logits / d (video / unit)|^2 where score(video) is (logits, more). On real clips this
+    is R1, on generated ones R2 (Mescheder et al., ICML 2018, equation 9; R3GAN, equation 3); both
+    are weighted by gamma / 2. Logits must be computed in float32: second derivatives live here.
+    `unit` is one value of each channel, such as its std; without it the gradient is that of the
+    video as it is. `torch.func.grad`, and not autograd's: the whole can be compiled.
 
     Shapes: logits (B,), video (B, C, T, H, W), unit (C, 1, 1, 1) -> (B,).
     """
-    (gradient,) = torch.autograd.grad(logits.sum(), video, create_graph=True)
+
+    def total(video: Tensor) -> tuple[Tensor, T]:
+        logits, more = score(video)
+        return logits.sum(), more
+
+    gradient, more = torch.func.grad(total, has_aux=True)(video)
     if unit is not None:
         gradient = gradient * unit
-    return gradient.flatten(1).square().sum(1)
+    return gradient.flatten(1).square().sum(1), more
 
 
 def approximate_gradient_penalty(logits: Tensor, shifted_logits: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ CHANGEABLE = frozenset(
         "timeout_seconds",
         "tracking",
         "num_cpu_threads",
+        "compile",
     }
 )
 

@@ -44,6 +44,7 @@ class RunLogger:
         self,
         *,
         precision: str,
+        compiled: bool,
         rollbacks: int,
         changes: Sequence[str],
         schedule_lengths: Sequence[Length],
@@ -59,7 +60,7 @@ class RunLogger:
             device=describe_device(self.context.device),
             world_size=self.context.world_size,
             precision=precision,
-        ) | {"schedule_lengths": schedule_lengths, "tokenizer": tokenizer}
+        ) | {"compiled": compiled, "schedule_lengths": schedule_lengths, "tokenizer": tokenizer}
         step = self.clock.step
 
         def open_files() -> None:

@@ -54,6 +54,8 @@ class TrainState(BaseModel):
     """Whether the finding of each alarm held in its last records."""
     best_accuracy: Finite = -1.0
     best_step: int = -1
+    compiled: bool = False
+    """Whether the networks were compiled: a resumed run goes on alike, to the last bit."""
     loss_scales: dict[str, dict[str, NonNegativeInt | Seconds]] = {}
     """State of each network's gradient scaler in float16; empty otherwise."""
     unread_notes: dict[str, Totals] = {}

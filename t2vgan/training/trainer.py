@@ -20,6 +20,7 @@ from t2vgan.errors import RunStoppedError
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.augmentation import choose_share
 from t2vgan.gan.batch import BatchPreparer, HostBatch
+from t2vgan.gan.compilation import choose_compilation
 from t2vgan.gan.mismatched_prompts import HardPrompts
 from t2vgan.gan.schedules import noise_every_steps
 from t2vgan.models.layers import RGB
@@ -136,6 +137,8 @@ class Trainer:
         self.monitor = PeerMonitor(context, self.heartbeat, config.timeout_seconds)
         self.changes: list[str] = []
         """Lines on options that changed since the run was started, and on initial weights."""
+        self.was_compiled: bool | None = None
+        """Whether the networks of the checkpoint were compiled; None without a checkpoint."""
         self.stopping = False
         """Whether any rank received a stop request; the same on all ranks."""
 
@@ -293,6 +296,7 @@ class Trainer:
             alarms=self.alarms.held.copy(),
             best_accuracy=self.evaluator.best_accuracy,
             best_step=self.evaluator.best_step,
+            compiled=self.gan.losses.is_compiled,
             loss_scales=self.gan.loss_scales,
             unread_notes=self.gan.metrics.state_dict(),
         )
@@ -311,6 +315,7 @@ class Trainer:
         self.rollbacks = state.rollbacks
         self.evaluator.set_best(state.best_accuracy, state.best_step)
         self.gan.metrics.load_state_dict(state.unread_notes)
+        self.was_compiled = state.compiled
 
     def resume(self) -> list[str]:
         """Load the newest valid checkpoint, the same on every rank (collective).
@@ -337,6 +342,16 @@ class Trainer:
         done = context.run_on_main(lambda: self.logger.log_file.read_kinds(step))
         return self.evaluator.find_pending(step, done)
 
+    def compile_networks(self) -> None:
+        """Compile the networks if this run does (collective)."""
+        device, before = self.context.device, self.was_compiled
+        is_compiled, message = self.context.run_on_all(
+            lambda: choose_compilation(self.config.compile, device, before=before)
+        )
+        self.changes += [message] if message else []
+        if not self.context.any(not is_compiled):
+            self.gan.compile_networks()
+
     def load_initial_weights(self) -> list[str]:
         """Load the weights of --init-from, if any; return their account."""
         weights, geometry = self.initial_weights, self.manifest.geometry
@@ -354,9 +369,11 @@ class Trainer:
         """Open the logs, then sample and evaluate what is pending."""
         if (weights := self.initial_weights) and self.clock.step == 0:
             self.context.run_on_main(lambda: write_initial_weights(self.config.run_dir, weights))
+        self.compile_networks()
         precision = str(self.gan.precision).removeprefix("torch.")
         self.logger.open(
             precision=precision,
+            compiled=self.gan.losses.is_compiled,
             rollbacks=self.rollbacks,
             changes=self.changes,
             schedule_lengths=self.gan.lengths,

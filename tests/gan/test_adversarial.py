@@ -281,9 +281,10 @@ def test_the_approximate_penalty_and_its_gradient_are_exact_in_the_mean(processe
     network, losses, batch = gan.discriminator.network, gan.losses, make_batch()
     with torch.no_grad():
         fake_video = gan.generator.network(batch.discriminator_latents, *batch.conditions)
-    clips = torch.cat([batch.real_video[::4], fake_video[::4]]).requires_grad_()
-    conditions = (torch.cat([part[::4], part[::4]]) for part in batch.conditions)
-    r1, r2 = gradient_penalty(network(clips, *conditions)[0], clips, losses.pixel_std).chunk(2)
+    clips = torch.cat([batch.real_video[::4], fake_video[::4]])
+    conditions = [torch.cat([part[::4], part[::4]]) for part in batch.conditions]
+    score = lambda video: network(video, *conditions)  # noqa: E731
+    r1, r2 = gradient_penalty(score, clips, losses.pixel_std)[0].chunk(2)
     parameters = list(network.parameters())
 
     def gradient(penalty: Tensor) -> Tensor:
@@ -296,8 +297,8 @@ def test_the_approximate_penalty_and_its_gradient_are_exact_in_the_mean(processe
     found = []
     for _ in range(300):
         noise = torch.randn(B // 4, 2, 3, K, H, W, dtype=torch.float64)
-        scores = losses.discriminate(video, dataclasses.replace(batch, penalty_noise=noise))
-        penalty = losses.penalty(video, scores)
+        batch = dataclasses.replace(batch, penalty_noise=noise)
+        penalty = losses.discriminate(video, batch, "approximate").penalty
         assert penalty.shape == (B,)
         along = gradient(penalty.mean()) @ direction / direction.square().sum()
         found.append(torch.stack([penalty.mean().detach() / exact.detach(), along]))
@@ -518,9 +519,7 @@ def test_second_derivatives_of_the_penalty_equal_finite_differences(processes):
     video = batch.real_video
 
     def penalty() -> Tensor:
-        clips = video.clone().requires_grad_(True)
-        logits, _ = network(clips, *batch.conditions)
-        return gradient_penalty(logits, clips).mean()
+        return gradient_penalty(lambda clips: network(clips, *batch.conditions), video)[0].mean()
 
     parameters = list(network.parameters())
     gradients = torch.autograd.grad(penalty(), parameters, allow_unused=True)

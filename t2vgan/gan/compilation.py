@@ -1,0 +1,102 @@
+"""Compile the networks with torch.compile, where a compiler is installed."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from t2vgan.errors import UserError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+DEFAULT_CACHE = Path("~/.cache/t2vgan/compiled")
+"""Compiled code of earlier runs; torch's own default is in /tmp, which others may write."""
+
+
+def choose_compilation(
+    requested: str, device: torch.device, *, before: bool | None
+) -> tuple[bool, str]:
+    """Return whether a run compiles its networks, and a line.
+
+    `before` is whether it did before it was resumed, None for a new one: by default a run goes on
+    as it was, because compiled arithmetic differs in its last bits.
+
+    Raises:
+        UserError: it was asked for, and there is no compiler.
+    """
+    is_wanted = requested == "on"
+    if requested == "auto":
+        is_wanted = device.type == "cuda" if before is None else before
+    obstacle = find_obstacle(device) if is_wanted else ""
+    if obstacle and requested == "on":
+        raise UserError(f"compile=on: {obstacle}; use --compile off, or install what is missing")
+    is_compiled = is_wanted and not obstacle
+    if before is not None and is_compiled != before:
+        state = "compiled" if is_compiled else "not compiled"
+        reason = f" ({obstacle})" if obstacle else ""
+        return is_compiled, (
+            f"the networks are {state} from here on{reason}: the last digits of what follows differ"
+            " from those of a run that was not stopped"
+        )
+    return is_compiled, f"the networks are not compiled: {obstacle}" if obstacle else ""
+
+
+def find_obstacle(device: torch.device) -> str:
+    """Return why a device cannot be compiled for; empty if it can.
+
+    A small function is compiled to find out: what is missing may also be Python's headers, or a
+    folder for the cache.
+    """
+    import torch._dynamo
+
+    if torch._dynamo.config.disable:
+        return "TORCHDYNAMO_DISABLE or TORCH_COMPILE_DISABLE is set"
+    compiler = os.environ.get("CXX", "g++")
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        return f"no C++ compiler {compiler} is installed (the variable CXX names another one)"
+    prepare_cache()
+    try:
+        torch.compile(_trial, dynamic=False)(torch.ones(64, device=device))
+    except Exception as error:  # whatever an installation may lack
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return f"the compiler of torch does not work here ({(lines or [type(error).__name__])[0]})"
+    return ""
+
+
+def _trial(values: torch.Tensor) -> torch.Tensor:
+    return values.sin() + 1
+
+
+def prepare_cache() -> None:
+    """Keep compiled code in the user's cache, unless torch is told where."""
+    from torch._inductor import codecache
+    from torch._inductor import config as inductor_config
+
+    folder = os.environ.setdefault(CACHE_VARIABLE, str(DEFAULT_CACHE.expanduser()))
+    if hasattr(codecache, "_HEADER_DIR"):  # which is in /tmp all the same
+        codecache._HEADER_DIR = str(Path(folder, "headers"))
+    if hasattr(inductor_config, "deterministic"):  # else a GPU's kernels are chosen by their speed
+        inductor_config.deterministic = True
+
+
+def compile_network(network: nn.Module) -> None:
+    """Compile a network's forward pass in place.
+
+    The names of its weights and its hooks stay as they are. Copy it before: a copy's `forward`
+    would be its own.
+    """
+    network.forward = compile_function(network.forward)  # type: ignore[method-assign]
+
+
+def compile_function(function: Function) -> Function:
+    """Compile a function, a whole graph for each shape of inputs.
+
+    A second backward through it is refused; gradients may be taken within (`torch.func.grad`).
+    """
+    compiled: Any = torch.compile(function, fullgraph=True, dynamic=False)
+    return compiled
