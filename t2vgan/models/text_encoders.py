@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from t2vgan.config import TEXT_HEAD_SIZE
+from t2vgan.config import TEXT_HEAD_SIZE, ClipGanConfig
 from t2vgan.tokenizer import MAX_TOKENS
 
 
@@ -33,6 +33,29 @@ class BagTextEncoder(nn.Module):
         words = words * token_mask.unsqueeze(-1)
         text = self.mlp(words.sum(1) / token_mask.sum(1, keepdim=True).sqrt())  # B E
         return F.rms_norm(text, text.shape[1:])
+
+
+class SentenceTextEncoder(BagTextEncoder):
+    """Add what a frozen sentence encoder knows of each word to the bag of words.
+
+    The trained embeddings start at zero, so that words of like meaning are alike at first, and
+    training says where they differ. The states are saved with the weights, which therefore draw
+    without the sentence encoder.
+    """
+
+    states: Tensor
+    """Whitened states of the words by token id, (V, E); zero for padding."""
+
+    def __init__(self, *, vocabulary_size: int, text_size: int) -> None:
+        super().__init__(vocabulary_size=vocabulary_size, text_size=text_size)
+        nn.init.zeros_(self.words.weight)
+        self.register_buffer("states", torch.zeros(vocabulary_size, text_size))
+        self.project = nn.Linear(text_size, text_size, bias=False)
+
+    def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """Embed token_ids (B, L) int64, token_mask (B, L) bool: (B, E)."""
+        words = self.words(token_ids) + self.project(self.states[token_ids])  # B L E
+        return self.embed_bag(words, token_mask)
 
 
 class TransformerTextEncoder(BagTextEncoder):
@@ -91,3 +114,18 @@ class TextLayer(nn.Module):
 
 
 TEXT_ENCODERS = {"bag": BagTextEncoder, "transformer": TransformerTextEncoder}
+
+
+def build_text_encoder(
+    model: ClipGanConfig, *, vocabulary_size: int
+) -> BagTextEncoder | SentenceTextEncoder | TransformerTextEncoder:
+    """Build the text encoder of a model config; states of a sentence encoder are zero."""
+    kind = TEXT_ENCODERS.get(model.text_encoder, SentenceTextEncoder)
+    return kind(vocabulary_size=vocabulary_size, text_size=model.text_size)
+
+
+def set_word_states(network: nn.Module, states: Tensor) -> None:
+    """Set the sentence encoder's states (V, E) in all text encoders of a network."""
+    for module in network.modules():
+        if isinstance(module, SentenceTextEncoder):
+            module.states.copy_(states)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
-from t2vgan.checkpoint.weights import MODEL_NAME, WeightsInfo, save_weights
+from t2vgan.checkpoint.weights import MODEL_NAME, TextEncoderInfo, WeightsInfo, save_weights
 from t2vgan.errors import UserError
 from t2vgan.media import contact_sheet, save_clip
 from t2vgan.utils.files import atomic_write_bytes
@@ -159,6 +159,7 @@ def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: s
         "|---|---|",
         f"| clips | {clips} |",
         f"| model | {info.model.kind} |",
+        *(format_encoder(info.text_encoder) if info.text_encoder else []),
         f"| training | {info.step:,} steps, {info.clips_seen:,} clips |",
         f"| words | {len(info.words):,}; prompts of others are read as the nearest known one |",
         f"| prompts | {len(info.prompts):,} trained, {len(info.held_out_prompts):,} held out |",
@@ -173,6 +174,11 @@ def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: s
         *(f"- `{plain(prompt)}`" if prompt else '- none: `""`' for prompt in listed),
     ]
     return "\n".join(lines) + "\n"
+
+
+def format_encoder(encoder: TextEncoderInfo) -> list[str]:
+    """Format the sentence encoder, whose states of words are in the weights."""
+    return [f"| words by | {plain(encoder.name)}, SHA-256 {plain(encoder.sha256)} |"]
 
 
 def format_numbers(summary: EvaluationSummary) -> list[str]:

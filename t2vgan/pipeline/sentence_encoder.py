@@ -6,7 +6,7 @@ downloaded, and nothing in it is executed.
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -102,6 +102,21 @@ class SentenceEncoder:
             embedded[chosen] = F.normalize((states * weight).sum(1) / weight.sum(1), dim=-1)
         return embedded
 
+    def embed_words(self, texts: Sequence[Sequence[str]]) -> Iterator[Tensor]:
+        """Yield the states of each text's words in their text, (number of words, H).
+
+        A word's state is the mean over its tokens; NaN where it has none.
+        """
+        for start in range(0, len(texts), BATCH_SIZE):
+            batch = texts[start : start + BATCH_SIZE]
+            encodings = self.tokenizer.encode_batch(list(map(list, batch)), is_pretokenized=True)
+            token_mask = torch.tensor([encoding.attention_mask for encoding in encodings]).bool()
+            states = self.bert(torch.tensor([encoding.ids for encoding in encodings]), token_mask)
+            for words, encoding, rows in zip(batch, encodings, states, strict=True):
+                places = torch.tensor([-1 if n is None else n for n in encoding.word_ids])
+                belongs = (places == torch.arange(len(words)).unsqueeze(1)).float()  # W L
+                yield belongs @ rows / belongs.sum(1, keepdim=True)
+
 
 def find_encoder(name: Path | str) -> Path:
     """Find the folder of a text encoder; UserError where there is none."""
@@ -112,8 +127,8 @@ def find_encoder(name: Path | str) -> Path:
         return Path(spec.submodule_search_locations[0]) / "model"
     if not Path(name).is_dir():
         raise UserError(
-            f"text encoder {name}: no such folder; name one that holds {CONFIG_NAME},"
-            f" {WEIGHTS_NAME} and {TOKENIZER_NAME}, or {MINILM}"
+            f"text encoder {name}: neither {MINILM} nor a folder that holds {CONFIG_NAME},"
+            f" {WEIGHTS_NAME} and {TOKENIZER_NAME}"
         )
     return Path(name)
 

@@ -19,7 +19,7 @@ from t2vgan.checkpoint.state_dict import (
     save_checkpoint,
 )
 from t2vgan.checkpoint.storage import STATE_NAME, step_folder
-from t2vgan.checkpoint.weights import WeightsInfo, save_weights
+from t2vgan.checkpoint.weights import TextEncoderInfo, WeightsInfo, save_weights
 from t2vgan.config import Config
 from t2vgan.data.manifest import Manifest
 from t2vgan.errors import UserError
@@ -171,7 +171,11 @@ def parse_state(folder: Path, step: int, fields: State) -> TrainState:
 
 
 def build_weights_info(
-    config: Config, manifest: Manifest, vocabulary: Vocabulary, clock: TrainingClock
+    config: Config,
+    manifest: Manifest,
+    vocabulary: Vocabulary,
+    clock: TrainingClock,
+    text_encoder: TextEncoderInfo | None,
 ) -> WeightsInfo:
     """Return all that generation needs besides the averaged generator."""
     return WeightsInfo(
@@ -182,6 +186,7 @@ def build_weights_info(
         tokenizer=vocabulary.tokenizer,
         prompts=tuple(manifest.prompts),
         held_out_prompts=manifest.held_out_prompts,
+        text_encoder=text_encoder,
         step=clock.step,
         clips_seen=clock.clips_seen,
         t2vgan_version=t2vgan.__version__,

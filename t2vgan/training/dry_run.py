@@ -25,6 +25,7 @@ def dry_run(config: Config) -> int:
     config = trainer.config
     changes = check_same_run(config)
     origin = trainer.load_initial_weights()
+    trainer.load_text_states(keep=False)
     if trainer.context.is_main:
         for title, lines in format_plan(trainer, changes, origin).items():
             print_stdout("\n  ".join([f"{title}:", *lines]))

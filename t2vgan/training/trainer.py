@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 
 from t2vgan.checkpoint.storage import list_steps
-from t2vgan.checkpoint.weights import WeightsInfo
-from t2vgan.config import Config
+from t2vgan.checkpoint.weights import TextEncoderInfo, WeightsInfo
+from t2vgan.config import ClipGanConfig, Config
 from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
 from t2vgan.data.captions import NO_CAPTION
 from t2vgan.data.loader import BadSample, ClipLoader
@@ -24,6 +24,7 @@ from t2vgan.gan.compilation import choose_compilation
 from t2vgan.gan.mismatched_prompts import HardPrompts
 from t2vgan.gan.schedules import noise_every_steps
 from t2vgan.models.layers import RGB
+from t2vgan.models.text_encoders import set_word_states
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.training.alarms import AlarmMonitor
@@ -50,6 +51,11 @@ from t2vgan.training.startup import (
     without_mismatched,
 )
 from t2vgan.training.state import Timer, TrainingClock, TrainState, is_due
+from t2vgan.training.text_states import (
+    load_text_states,
+    read_text_encoder,
+    write_text_encoder,
+)
 from t2vgan.utils.seeds import derive_seed
 
 
@@ -135,6 +141,7 @@ class Trainer:
         )
         self.heartbeat = Heartbeat(config.run_dir, rank=context.rank, world_size=context.world_size)
         self.monitor = PeerMonitor(context, self.heartbeat, config.timeout_seconds)
+        self.text_encoder: TextEncoderInfo | None = None
         self.changes: list[str] = []
         """Lines on options that changed since the run was started, and on initial weights."""
         self.was_compiled: bool | None = None
@@ -304,7 +311,9 @@ class Trainer:
     @property
     def weights_info(self) -> WeightsInfo:
         """Describe the averaged generator as it is now."""
-        return build_weights_info(self.config, self.manifest, self.vocabulary, self.clock)
+        return build_weights_info(
+            self.config, self.manifest, self.vocabulary, self.clock, self.text_encoder
+        )
 
     def load_state_dict(self, state: TrainState) -> None:
         """Restore everything but tensors and what belongs to them."""
@@ -338,7 +347,9 @@ class Trainer:
             self.rollbacks = stop.rollbacks_after(self.rollbacks)
         if step is None:
             self.changes += self.load_initial_weights()
+            self.load_text_states()
             return []
+        self.text_encoder = context.run_on_main(lambda: read_text_encoder(run_dir))
         done = context.run_on_main(lambda: self.logger.log_file.read_kinds(step))
         return self.evaluator.find_pending(step, done)
 
@@ -363,12 +374,29 @@ class Trainer:
         )
         return [f"init_from: {line}" for line in lines]
 
+    def load_text_states(self, *, keep: bool = True) -> None:
+        """Give the networks what the sentence encoder knows of the words, if there is one.
+
+        A checkpoint holds it. `keep` as in `text_states.load_text_states`.
+        """
+        config, gan = self.config, self.gan
+        if not isinstance(config.model, ClipGanConfig) or not config.model.has_sentence_encoder:
+            return
+        prompts = list(self.manifest.prompts)
+        self.text_encoder, states = self.context.run_on_main(
+            lambda: load_text_states(config, self.vocabulary, prompts, keep=keep)
+        )
+        for network in (gan.generator.network, gan.discriminator.network, gan.ema.model):
+            set_word_states(network, states)
+
     # --- beginning and end -----------------------------------------------------------------------
 
     def start(self, pending: Collection[str]) -> None:
         """Open the logs, then sample and evaluate what is pending."""
         if (weights := self.initial_weights) and self.clock.step == 0:
             self.context.run_on_main(lambda: write_initial_weights(self.config.run_dir, weights))
+        if (encoder := self.text_encoder) and self.clock.step == 0:
+            self.context.run_on_main(lambda: write_text_encoder(self.config.run_dir, encoder))
         self.compile_networks()
         precision = str(self.gan.precision).removeprefix("torch.")
         self.logger.open(

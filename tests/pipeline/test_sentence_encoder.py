@@ -1,47 +1,16 @@
 """Test the sentence encoder on tiny random models, and MiniLM where it is installed."""
 
-import json
-
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from t2vgan.errors import UserError
-from t2vgan.models.bert import BertSizes
 from t2vgan.pipeline.sentence_encoder import MINILM, SentenceEncoder, is_installed
 
-tokenizers = pytest.importorskip("tokenizers", reason="needs the extra text")
+pytest.importorskip("tokenizers", reason="needs the extra text")
+from tests.support.sentence_encoders import write_encoder
+
 needs_minilm = pytest.mark.skipif(not is_installed(), reason="needs the extra text: MiniLM")
-
-WORDS = ["[PAD]", "[UNK]", "a", "red", "star", "moving", "up"]
-SIZES = {
-    "vocab_size": len(WORDS),
-    "hidden_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "max_position_embeddings": 12,
-    "type_vocab_size": 2,
-    "layer_norm_eps": 1e-12,
-}
-
-
-def write_encoder(folder, *, config=None, tensors=None):
-    """Write a random model as Hugging Face does; None as a value leaves a field out."""
-    folder.mkdir(exist_ok=True)
-    fields = {"model_type": "bert", "hidden_act": "gelu", **SIZES} | (config or {})
-    fields = {name: value for name, value in fields.items() if value is not None}
-    (folder / "config.json").write_text(json.dumps(fields))
-    generator = torch.Generator().manual_seed(0)
-    shapes = BertSizes(**SIZES).expected_shapes()
-    made = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    made |= tensors or {}
-    save_file({k: v for k, v in made.items() if v is not None}, folder / "model.safetensors")
-    model = tokenizers.models.WordLevel({w: n for n, w in enumerate(WORDS)}, unk_token="[UNK]")
-    tokenizer = tokenizers.Tokenizer(model)
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
 
 
 def test_texts_have_unit_vectors_whatever_else_is_embedded(tmp_path):
@@ -53,6 +22,22 @@ def test_texts_have_unit_vectors_whatever_else_is_embedded(tmp_path):
     for text, row in zip(texts, together, strict=True):
         torch.testing.assert_close(encoder.embed([text])[0], row)
     assert not torch.allclose(together[0], together[3]), "the order of words matters"
+
+
+def test_words_have_states_in_their_text(tmp_path):
+    encoder = SentenceEncoder.load(write_encoder(tmp_path / "model"))
+    texts = [["a", "red", "star"], ["up"], ["red", "moving", "up", "a"]]
+    found = [*encoder.embed_words(texts)]
+    assert [tuple(states.shape) for states in found] == [(3, 8), (1, 8), (4, 8)]
+    assert not torch.allclose(found[0][1], found[2][0]), "red, in two texts"
+    mean = torch.nn.functional.normalize(found[0].mean(0), dim=0)
+    torch.testing.assert_close(mean, encoder.embed(["a red star"])[0])
+
+
+def test_words_beyond_the_longest_text_have_no_state(tmp_path):
+    encoder = SentenceEncoder.load(write_encoder(tmp_path / "model"))
+    (states,) = encoder.embed_words([["up"] * 20])
+    assert states.isfinite().all(dim=1).tolist() == [True] * 12 + [False] * 8
 
 
 def test_long_texts_are_cut(tmp_path):
@@ -127,7 +112,7 @@ def test_pickles_are_never_opened(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"absent: no such folder; .* or minilm"):
+    with pytest.raises(UserError, match=r"absent: neither minilm nor a folder"):
         SentenceEncoder.load(tmp_path / "absent")
 
 
