@@ -8,7 +8,7 @@ from t2vgan.config import ClipGanConfig
 from t2vgan.models.coordinates import cell_centres
 from t2vgan.models.layers import TimeFeatures
 from t2vgan.models.phrases import encode_phrases
-from t2vgan.models.text_encoders import TEXT_ENCODERS
+from t2vgan.models.text_encoders import build_text_encoder
 
 
 class PhraseHead(nn.Module):
@@ -32,9 +32,7 @@ class PhraseHead(nn.Module):
         super().__init__()
         self.max_phrases = model.max_phrases
         text, size = model.text_size, model.hidden_size // 2
-        self.text_encoder = TEXT_ENCODERS[model.text_encoder](
-            vocabulary_size=vocabulary_size, text_size=text
-        )
+        self.text_encoder = build_text_encoder(model, vocabulary_size=vocabulary_size)
         self.to_query = nn.Linear(text, in_channels)
         self.to_frame = nn.Linear(in_channels + 4, size)
         self.time_features = TimeFeatures()
