@@ -36,7 +36,7 @@ class BagTextEncoder(nn.Module):
 
 
 class SentenceTextEncoder(BagTextEncoder):
-    """Add what a frozen sentence encoder knows of each word to the bag of words.
+    """Add a frozen sentence encoder's states to the bag of words.
 
     The trained embeddings start at zero, so that words of like meaning are alike at first, and
     training says where they differ. The states are saved with the weights, which therefore draw
@@ -119,13 +119,13 @@ TEXT_ENCODERS = {"bag": BagTextEncoder, "transformer": TransformerTextEncoder}
 def build_text_encoder(
     model: ClipGanConfig, *, vocabulary_size: int
 ) -> BagTextEncoder | SentenceTextEncoder | TransformerTextEncoder:
-    """Build the text encoder of a model config; states of a sentence encoder are zero."""
+    """Build a model's text encoder; states of words are zero."""
     kind = TEXT_ENCODERS.get(model.text_encoder, SentenceTextEncoder)
     return kind(vocabulary_size=vocabulary_size, text_size=model.text_size)
 
 
 def set_word_states(network: nn.Module, states: Tensor) -> None:
-    """Set the sentence encoder's states (V, E) in all text encoders of a network."""
+    """Set the words' states (V, E) in all of a network's encoders."""
     for module in network.modules():
         if isinstance(module, SentenceTextEncoder):
             module.states.copy_(states)

@@ -103,7 +103,7 @@ class SentenceEncoder:
         return embedded
 
     def embed_words(self, texts: Sequence[Sequence[str]]) -> Iterator[Tensor]:
-        """Yield the states of each text's words in their text, (number of words, H).
+        """Yield the states of each text's words, (number of words, H).
 
         A word's state is the mean over its tokens; NaN where it has none.
         """

@@ -35,7 +35,7 @@ MIN_VARIANCE = 1e-6  # relative to the largest; directions with less are left ou
 def load_text_states(
     config: Config, vocabulary: Vocabulary, prompts: Sequence[str], *, keep: bool
 ) -> tuple[TextEncoderInfo, Tensor]:
-    """Return a run's sentence encoder and the states of all words, (V, E).
+    """Return a run's sentence encoder and its words' states, (V, E).
 
     With `keep` they are kept beside the manifest, if the data are in a local folder.
 
@@ -82,7 +82,7 @@ def load_word_states(
     size: int,
     folder: Path | None,
 ) -> Tensor:
-    """Compute the words' states, (V, size) float32, or read them from the data's folder.
+    """Compute the words' states (V, size), or read kept ones.
 
     Those of padding, of UNKNOWN and of words that the encoder has no token for are zero. Where the
     folder is None or cannot be written, they are computed at each start.
@@ -110,7 +110,7 @@ def hash_inputs(
 
 
 def read_states(path: Path, key: str, shape: tuple[int, int]) -> Tensor | None:
-    """Read kept states; None where there are none of this key, or they are damaged."""
+    """Read kept states; None if absent or damaged."""
     if not path.is_file():
         return None
     try:
@@ -155,9 +155,9 @@ def choose_texts(texts: Iterable[list[str]]) -> list[list[str]]:
 
 
 def whiten(states: Tensor, sample: Tensor, size: int) -> Tensor:
-    """Project states (N, H) on a sample's principal directions, at unit variance: (N, size).
+    """Project states on a sample's principal directions, at unit variance.
 
-    A sample with fewer directions leaves the last columns zero.
+    states (N, H), sample (M, H) -> (N, size). A sample with fewer directions leaves the last columns zero.
     """
     mean = sample.mean(0)
     _, deviation, directions = torch.linalg.svd(sample - mean, full_matrices=False)
@@ -168,5 +168,5 @@ def whiten(states: Tensor, sample: Tensor, size: int) -> Tensor:
 
 
 def list_plain_words() -> list[str]:
-    """List common words, so that few words of the data do not decide what is whitened."""
+    """List common words, by which states are whitened too."""
     return sorted({text for text in load_synonyms().words if text != UNKNOWN})

@@ -375,7 +375,7 @@ class Trainer:
         return [f"init_from: {line}" for line in lines]
 
     def load_text_states(self, *, keep: bool = True) -> None:
-        """Give the networks what the sentence encoder knows of the words, if there is one.
+        """Set the words' states of the sentence encoder, if any.
 
         A checkpoint holds it. `keep` as in `text_states.load_text_states`.
         """
