@@ -157,7 +157,8 @@ def choose_texts(texts: Iterable[list[str]]) -> list[list[str]]:
 def whiten(states: Tensor, sample: Tensor, size: int) -> Tensor:
     """Project states on a sample's principal directions, at unit variance.
 
-    states (N, H), sample (M, H) -> (N, size). A sample with fewer directions leaves the last columns zero.
+    states (N, H), sample (M, H) -> (N, size). Of a sample with fewer directions the last
+    columns are zero.
     """
     mean = sample.mean(0)
     _, deviation, directions = torch.linalg.svd(sample - mean, full_matrices=False)
