@@ -288,6 +288,10 @@ class TrainConfig(Versioned):
     """The half-life is at most this share of the clips seen so far; 0: no ramp."""
     precision: Literal["auto", "bf16", "fp16", "no"] = "auto"
     """auto: bfloat16 where the device is fast in it, else float32 (float16 on older GPUs)."""
+    gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
+    """Compute the activations of residual blocks and of full resolution again in the backward pass
+    instead of keeping them: less memory, the same gradients. auto: for frames of 128x128 and more,
+    but not with the exact penalty, whose steps it does not make smaller."""
 
     @model_validator(mode="after")
     def check_augment(self) -> "TrainConfig":
@@ -391,4 +395,9 @@ class Config(Versioned):
                     f"train.{name}={value} must be {required} with the notebook's discriminator,"
                     f" which {reason}"
                 )
+        if train.gradient_checkpointing == "on":
+            raise ValueError(
+                "train.gradient_checkpointing=on: the notebook's networks have no residual blocks;"
+                " use --train.micro-batch-size to save memory"
+            )
         return self

@@ -20,11 +20,14 @@ from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import Length, Schedule, compute_progress, compute_schedule
 from t2vgan.models import build_discriminator, build_generator
+from t2vgan.models.checkpointing import enable_gradient_checkpointing
 from t2vgan.models.layers import RGB
 from t2vgan.utils.seeds import derive_seed
 
 REFERENCE_PIXELS = 4 * 64 * 64
 """Of a clip for which gamma is given."""
+CHECKPOINTED_PIXELS = 128 * 128
+"""Of a frame from which on activations are computed again instead of kept."""
 
 Loss = Callable[[MicroBatch, Schedule], Tensor]
 
@@ -62,6 +65,9 @@ class AdversarialTraining:
             frames_per_clip=train.frames_per_clip,
             recovered_latents=train.recovered_latents,
         )
+        if needs_gradient_checkpointing(train, height, width):
+            enable_gradient_checkpointing(generator)
+            enable_gradient_checkpointing(discriminator)
         self.latent_shape: tuple[int, ...] = generator.latent_shape(train.frames_per_clip)
         self.generator = self._with_optimizer("generator", generator, train.generator_lr)
         self.discriminator = self._with_optimizer(
@@ -218,3 +224,14 @@ def nan_unless_finite(loss: Tensor) -> Tensor:
     """
     value = loss.detach()
     return loss * (value - value + 1)
+
+
+def needs_gradient_checkpointing(train: TrainConfig, height: int, width: int) -> bool:
+    """Return whether both networks compute activations again instead of keeping them.
+
+    `auto` does not with the exact penalty, whose steps need the most memory either way.
+    """
+    if train.gradient_checkpointing != "auto":
+        return train.gradient_checkpointing == "on"
+    saves = train.penalty == "approximate" or not train.penalty_every_steps
+    return saves and height * width >= CHECKPOINTED_PIXELS

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from t2vgan.models.checkpointing import CheckpointedModule
+
 RGB = 3
 NO_MEAN, UNIT_STD = (0.0,) * RGB, (1.0,) * RGB  # videos as they are
 
@@ -59,7 +61,7 @@ class TimeFeatures(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(CheckpointedModule):
     """Add two 3x3 convolutions to a skip connection.
 
     A code per image, if there is one, scales and shifts the maps between them.
@@ -73,6 +75,10 @@ class ResidualBlock(nn.Module):
 
     def forward(self, maps: Tensor, code: Tensor | None = None) -> Tensor:
         """Update maps (N, C, h, w), modulated by code (N, E)."""
+        return self.recompute(self.update, maps, code)
+
+    def update(self, maps: Tensor, code: Tensor | None) -> Tensor:
+        """Compute what `forward` returns."""
         inner = F.silu(self.first(maps))
         if self.modulation is not None:
             scale, shift = self.modulation(code)[:, :, None, None].chunk(2, dim=1)  # N C 1 1

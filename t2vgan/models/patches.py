@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from t2vgan.errors import UserError
+from t2vgan.models.checkpointing import CheckpointedModule
 from t2vgan.models.coordinates import (
     Coordinates,
     FixedReference,
@@ -56,7 +57,7 @@ class ToPatches(nn.Module):
         return join_patches(patches, self.patch_size, num_frames)  # of (B T) h w Opp
 
 
-class FromPixels(nn.Module):
+class FromPixels(CheckpointedModule):
     """Embed every patch after a convolution at full resolution.
 
     Corners are smaller than a patch.
@@ -72,7 +73,10 @@ class FromPixels(nn.Module):
     def forward(self, video: Tensor) -> Tensor:
         """Embed video (B, 3, T, H, W): maps (B*T, C, H/p, W/p)."""
         frames = rearrange(video, "b c t h w -> (b t) c h w")
-        frames = frames.contiguous(memory_format=torch.channels_last)
+        return self.recompute(self.embed, frames.contiguous(memory_format=torch.channels_last))
+
+    def embed(self, frames: Tensor) -> Tensor:
+        """Embed frames (N, 3, H, W): maps (N, C, H/p, W/p)."""
         return self.gather(F.silu(self.look(frames)))
 
 

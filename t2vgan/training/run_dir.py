@@ -37,6 +37,7 @@ CHANGEABLE = frozenset(
         "train.lengthening",
         "train.micro_batch_size",
         "train.precision",
+        "train.gradient_checkpointing",
         "log_every_steps",
         "sample_every_steps",
         "evaluate_every_steps",
