@@ -49,8 +49,8 @@ class HoldOut:
     def apply(self, source: Source, settings: ClipSettings) -> Source:
         """Return the source without held-out rows, and with their captions.
 
-        A caption of such a row is a held-out prompt unless a row that stays has it. Case,
-        punctuation and spaces make no difference.
+        A caption of such a row is a held-out prompt if rows that stay have each of its words, and
+        none has it whole. Case, punctuation and spaces make no difference.
 
         Raises:
             UserError: a prompt occurs in no caption, or no row is left.
@@ -69,11 +69,15 @@ class HoldOut:
                 f"no row is left of split {self.split or TRAIN!r} ({found or 'no splits'}),"
                 " --hold-out left out"
             )
+        prompts = self._list_prompts(kept, left_out, wanted, settings)
+        known = {token for row in kept for words in _captions(row, settings) for token in words}
+        listed = [prompt for prompt in prompts if known.issuperset(_words(prompt))]
         return replace(
             source,
             rows=kept,
-            held_out_prompts=self._list_prompts(kept, left_out, wanted, settings),
+            held_out_prompts=tuple(listed),
             num_held_out=len(left_out),
+            num_unknown=len(prompts) - len(listed),
         )
 
     def _divide(
@@ -105,11 +109,11 @@ class HoldOut:
     ) -> tuple[str, ...]:
         if self.split not in ("", TRAIN):  # a set for the test holds nothing out itself
             left_out = [row for row in left_out if row.split == self.split]
-        trained = {words for row in kept for words in _captions(row, settings)}
+        shown = {words for row in kept for words in _captions(row, settings)}
         prompts = dict(wanted)
         for row in left_out:
             prompts |= _captions(row, settings)
-        return tuple(prompt for words, prompt in prompts.items() if words not in trained)
+        return tuple(prompt for words, prompt in prompts.items() if words not in shown)
 
 
 ALL_ROWS = HoldOut()
@@ -123,6 +127,8 @@ def describe_held_out(source: Source) -> list[str]:
     prompts = list(source.held_out_prompts)
     some = ", ".join(map(repr, prompts[:MAX_NAMED])) + (", ..." if prompts[MAX_NAMED:] else "")
     named = f"{len(prompts)} held-out prompts: {some}" if prompts else "no prompt is held out"
+    if source.num_unknown:
+        named += f"; {source.num_unknown} captions with words of no other caption are not listed"
     return [f"{source.num_held_out:9d} videos are left out for the test; {named}"]
 
 
@@ -138,6 +144,9 @@ def _with_known_split(row: Row) -> Row:
 
 
 def _captions(row: Row, settings: ClipSettings) -> dict[Words, str]:
+    """Return the captions that a row's clips will have, by their words."""
+    if row.problem and row.problem_kind != "prompt":
+        return {}
     try:
         captions = choose_captions(row, settings)
     except VideoError:

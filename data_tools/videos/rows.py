@@ -93,7 +93,10 @@ class Source:
     kind: str
     passed_over: list[PassedOver] = field(default_factory=list)
     held_out_prompts: tuple[str, ...] = ()
-    """Captions of rows that were left out for the test, which no row has."""
+    """Captions of rows that were left out for the test: no row has them, but some have each of
+    their words."""
+    num_unknown: int = 0
+    """Captions of those rows that have other words."""
     num_held_out: int = 0
     """Rows that were left out for the test."""
 

@@ -343,33 +343,48 @@ def test_caption_dropout_shows_clips_with_an_empty_prompt(tmp_path, films):
 
 def test_a_split_is_held_out(tmp_path, films):
     splits = ["train", "train", "Training", "train", "test", "val", "", "nonsense"]
-    captions = ["a", "b", "c", "a b", "d a", "b", "c b", "e"]
+    captions = ["a", "b", "c", "a b", "c a", "d", "c b", "d"]
     rows = (
         {"path": f"{n}.mp4", "caption": f"film {c}", "split": s}
         for n, c, s in zip(NAMES, captions, splits, strict=True)
     )
     source = write_lines(copy_films(films, tmp_path / "source"), *rows)
     account = pack(source, tmp_path / "out")
-    assert "2 videos are left out for the test; 1 held-out prompts: 'film d a'" in account
+    assert "2 videos are left out for the test; 1 held-out prompts: 'film c a'" in account
+    assert "1 captions with words of no other caption are not listed" in account
     manifest = load_manifest(tmp_path / "out")
-    assert manifest.held_out_prompts == ("film d a",)
+    assert manifest.held_out_prompts == ("film c a",)
     assert sorted(manifest.prompts) == ["film a", "film a b", "film b", "film c", "film c b"]
     assert (manifest.input.num_rows, manifest.input.failures) == (6, {"list": 1})
     pack(source, tmp_path / "test", split="test")
     other = load_manifest(tmp_path / "test")
-    assert other.prompts == {"film d a": 1, "film c b": 1}
+    assert other.prompts == {"film c a": 1, "film c b": 1}
     assert other.held_out_prompts == ()
 
 
 def test_prompts_are_held_out_by_name_and_by_file(tmp_path, films):
-    source = as_json_lines(copy_films(films, tmp_path / "source"))
-    (tmp_path / "held_out.txt").write_text("B is counting!\n\n")
-    options = {"hold_out": ("film a",), "hold_out_file": str(tmp_path / "held_out.txt")}
+    colours, ways = ("red", "blue"), ("up", "down", "left", "right")
+    both = [(colour, way) for colour in colours for way in ways]
+    rows = (
+        {
+            "path": f"{n}.mp4",
+            "captions": [f"a {colour} ball moves {way}", f"{way}: a {colour} ball"],
+        }
+        for n, (colour, way) in zip(NAMES, both, strict=True)
+    )
+    source = write_lines(copy_films(films, tmp_path / "source"), *rows)
+    (tmp_path / "held_out.txt").write_text("Left, a BLUE ball!\n\n")
+    options = {
+        "hold_out": ("a red ball moves up",),
+        "hold_out_file": str(tmp_path / "held_out.txt"),
+    }
     pack(source, tmp_path / "out", **options)
     manifest = load_manifest(tmp_path / "out")
     assert manifest.held_out_prompts == (
-        "film a", "b is counting", "a is counting", "numbers of a", "film b", "numbers of b",
+        "a red ball moves up", "left: a blue ball", "up: a red ball", "a blue ball moves left",
     )  # fmt: skip
+    trainer = make_trainer(tmp_path / "out", tmp_path / "run")
+    assert trainer.evaluator.manifest.held_out_prompts == manifest.held_out_prompts
     assert manifest.num_samples == 6
     assert not set(manifest.prompts) & set(manifest.held_out_prompts)
     assert "already complete" in pack(source, tmp_path / "out", **options)
