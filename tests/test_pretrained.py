@@ -20,7 +20,7 @@ NUM_ROWS_OF_WORLD = 24  # of 32; the hand and its weapon do not move
 
 
 def test_shipped_weights_are_found_by_name():
-    assert set(list_shipped_weights()) == {"actions", "circles", "shapes"}
+    assert set(list_shipped_weights()) == {"actions", "circles", "shapes", "shapes-two"}
     assert find_weights("shapes") == list_shipped_weights()["shapes"]
 
 
@@ -34,6 +34,19 @@ def test_shipped_weights_follow_their_prompts(name):
     assert scores.accuracy >= 0.95
     assert scores.accuracy_held_out >= 0.95
     assert scores.one_object >= 0.98
+
+
+def test_two_objects_have_their_own_colours():
+    pipeline = TextToVideo.from_pretrained("shapes-two")
+    known = pipeline.info.prompts
+    prompts = [known[index * len(known) // NUM_CLIPS] for index in range(NUM_CLIPS)]
+    scores = score_clips(pipeline.generate(prompts, range(NUM_CLIPS)), prompts)
+    assert scores.accuracy >= 0.3
+    assert scores.per_attribute["colour"].right >= 0.8
+    assert scores.one_object >= 0.8
+    phrases = [prompt.split(" and ")[0] for prompt in prompts if " and " in prompt]
+    scores = score_clips(pipeline.generate(phrases, range(len(phrases))), phrases)
+    assert scores.per_attribute["colour"].right >= 0.9, "one phrase, one object"
 
 
 @pytest.mark.parametrize("motion", ["moving", "rotating"])

@@ -94,6 +94,7 @@ class Discriminator(nn.Module):
                 model,
                 vocabulary_size=vocabulary_size,
                 in_channels=3 * channels,
+                grid=(rows, columns),
                 frames_per_clip=frames_per_clip,
                 recovered_latents=recovered_latents,
             )

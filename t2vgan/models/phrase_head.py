@@ -20,12 +20,15 @@ class PhraseHead(nn.Module):
     the first latents of each phrase.
     """
 
+    places: Tensor
+
     def __init__(
         self,
         model: ClipGanConfig,
         *,
         vocabulary_size: int,
         in_channels: int,
+        grid: tuple[int, int],
         frames_per_clip: int,
         recovered_latents: int,
     ) -> None:
@@ -34,6 +37,8 @@ class PhraseHead(nn.Module):
         text, size = model.text_size, model.hidden_size // 2
         self.text_encoder = build_text_encoder(model, vocabulary_size=vocabulary_size)
         self.to_query = nn.Linear(text, in_channels)
+        places = torch.meshgrid(*map(cell_centres, grid), indexing="ij")
+        self.register_buffer("places", torch.stack(places).flatten(1), persistent=False)  # 2 S
         self.to_frame = nn.Linear(in_channels + 4, size)
         self.time_features = TimeFeatures()
         self.time = nn.Linear(self.time_features.size, size)
@@ -72,14 +77,11 @@ class PhraseHead(nn.Module):
         maps (B, K, C, h, w), text (M, P, E), clips (M,) -> (M, P, K, F). Plain operations: fused
         attention has no second derivatives.
         """
-        places = torch.stack(
-            torch.meshgrid(*(cell_centres(n, maps.device) for n in maps.shape[3:]), indexing="ij")
-        ).flatten(1)  # 2 S
         cells = maps.flatten(3)[clips]  # M K C S
         query = self.to_query(text).unsqueeze(1)  # M 1 P C
         weights = (query @ cells * cells.shape[2] ** -0.5).softmax(3)  # M K P S
         seen = weights @ cells.transpose(2, 3)  # M K P C
-        where = weights @ places.T  # M K P 2
-        spread = weights @ places.square().T - where.square()
+        where = weights @ self.places.T  # M K P 2
+        spread = weights @ self.places.square().T - where.square()
         frames = self.to_frame(torch.cat([seen, 2 * where, 2 * spread], dim=3))
         return F.silu(frames).transpose(1, 2)

@@ -14,7 +14,7 @@ import numpy as np
 from t2vgan.errors import UserError
 from t2vgan.prompts.index import PromptIndex
 from t2vgan.prompts.synonyms import Phrase, load_synonyms
-from t2vgan.tokenizer import MAX_TOKENS, Vocabulary, shorten, split_words
+from t2vgan.tokenizer import MAX_TOKENS, Vocabulary, shorten, split_phrases, split_words
 
 ARTICLES = frozenset({"a", "an", "the"})
 MAX_COMPARED = 20_000  # known prompts
@@ -74,6 +74,22 @@ class PromptMatcher:
         return found
 
     @cached_property
+    def of_phrases(self) -> "PromptMatcher | None":
+        """The matcher of single phrases, where prompts have several.
+
+        What is known is then a phrase, whatever stands beside it.
+        """
+        if (most := self.vocabulary.max_phrases) == 1:
+            return None
+        training, held_out = (
+            dict.fromkeys(phrase for prompt in prompts for phrase in split_phrases(prompt, most))
+            for prompts in (self.prompts, self.held_out)
+        )
+        vocabulary = replace(self.vocabulary, max_phrases=1)
+        new = [phrase for phrase in held_out if phrase not in training]
+        return PromptMatcher(vocabulary, tuple(training), new, self.embed)
+
+    @cached_property
     def index(self) -> PromptIndex:
         """The known prompts by meaning, or as many as are compared."""
         return PromptIndex(spread(self.known, MAX_COMPARED), load_synonyms())
@@ -110,6 +126,8 @@ class PromptMatcher:
     def _match(self, prompt: str) -> PromptMatch:
         if prompt in self.exact or self.vocabulary.is_empty(prompt):
             return PromptMatch(prompt, prompt)
+        if self.of_phrases is not None:
+            return self.match_phrases(prompt, self.of_phrases)
         tokens = self.vocabulary.tokenize(prompt)
         if not tokens:
             raise UserError(f"prompt {quote(prompt)} has no words; {self.suggest()}")
@@ -121,6 +139,16 @@ class PromptMatcher:
             self.vocabulary.encode([prompt])  # raises where a word is unknown
             return PromptMatch(prompt, prompt)
         return self.match_meaning(prompt, tokens)
+
+    def match_phrases(self, prompt: str, of_phrases: "PromptMatcher") -> PromptMatch:
+        """Match each phrase of a prompt by itself; errors as `match`."""
+        most = self.vocabulary.max_phrases
+        found = [of_phrases.match(phrase) for phrase in split_phrases(prompt, most)]
+        phrases = [phrase.read_as for phrase in found]
+        note = "; ".join(dict.fromkeys(phrase.note for phrase in found if phrase.note))
+        joined = ", ".join(phrases)
+        is_split = split_phrases(joined, most) == phrases
+        return PromptMatch(prompt, joined if is_split else prompt, note)
 
     def match_meaning(self, prompt: str, tokens: Sequence[str]) -> PromptMatch:
         """Find the nearest known prompt by meaning; errors as `match`."""

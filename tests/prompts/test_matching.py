@@ -148,3 +148,48 @@ def test_weights_without_prompts_know_words_only():
 def test_a_prompt_longer_than_is_read_is_warned_of():
     assert not warn_of_length("red " * MAX_TOKENS)
     assert "65 words; the first 64 are read" in warn_of_length("red " * (MAX_TOKENS + 1))
+
+
+# --- prompts of several phrases -------------------------------------------------------------------
+
+PAIRS = (
+    *(
+        f"a red {one} moving up and a blue {other} expanding"
+        for one, other in product(("circle", "square", "star"), repeat=2)
+    ),
+    "the blue circle moving up, the red star expanding",
+)
+
+
+def match_pair(prompt):
+    vocabulary = Vocabulary.from_prompts(PAIRS, max_phrases=2)
+    return PromptMatcher(vocabulary, PAIRS).match(prompt)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "read_as"),
+    [
+        # Words are not exchanged for the sake of a known prompt with the same ones.
+        (
+            "a blue circle moving up and a red star expanding",
+            "the blue circle moving up, the red star expanding",
+        ),
+        (
+            "the red circle moving up and the red star expanding",
+            "a red circle moving up, the red star expanding",
+        ),
+        ("a red star moving up", "a red star moving up"),
+    ],
+)
+def test_each_phrase_is_known_by_itself(prompt, read_as):
+    found = match_pair(prompt)
+    assert found.read_as == read_as
+    assert not found.note
+
+
+def test_each_phrase_in_other_words_is_read_by_itself():
+    found = match_pair("a scarlet box moving up and a navy ball getting bigger")
+    assert found.read_as == "a red square moving up, a blue circle expanding"
+    assert found.note.count("is read as") == 2
+    with pytest.raises(UserError, match="no word that the model knows"):
+        match_pair("a red star moving up and a zzzz")

@@ -17,9 +17,10 @@ from t2vgan.__main__ import COMMANDS
 from tests.support.commands import ROOT, environment
 
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+SHIPPED = ("actions", "circles", "shapes", "shapes-two")
 DATA_FILES = {
     "py.typed",
-    *(f"pretrained/{name}.safetensors" for name in ("actions", "circles", "shapes")),
+    *(f"pretrained/{name}.safetensors" for name in SHIPPED),
     *(f"data_tools/scenes/{name}.txt" for name in ("circles", "shapes")),
 }
 
