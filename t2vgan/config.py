@@ -346,6 +346,9 @@ class Config(Versioned):
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile both networks by torch.compile. auto: on a GPU, where a compiler is installed; a run
     that is resumed goes on as it was."""
+    cuda_graphs: Literal["auto", "on", "off"] = "auto"
+    """Replay what a step computes instead of launching its kernels one by one. auto: on a GPU,
+    except in float16 and where it cannot be captured."""
     num_cpu_threads: NonNegativeInt = 0
     """Threads per process for arithmetic on a CPU; 0: the cores are shared among the processes."""
 

@@ -91,6 +91,11 @@ def test_micro_batch_is_the_share_of_a_process_unless_given():
     ("options", "world_size", "message"),
     [
         ({}, 3, r"data.num_streams=8 must be a multiple of world_size=3 \(8 = 2 \* 3 \+ 2\)"),
+        (
+            {"streams": 4},
+            8,
+            r"streams=4 must be a multiple of world_size=8.*--data.num-streams 8$",
+        ),
         ({"batch": 48}, 3, r"try --data.num-streams 6$"),
         ({"batch": 20}, 1, r"train.global_batch_size=20 must be a multiple of data.num_streams=8"),
         ({"micro": 3}, 4, r"must be a multiple of world_size \* micro_batch_size = 4 \* 3 = 12"),

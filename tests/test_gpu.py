@@ -12,6 +12,7 @@ from t2vgan.distributed.device import choose_precision
 from t2vgan.export import trace
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.step_graph import CudaCapture, StepGraphs
 from t2vgan.pipeline import TextToVideo
 from t2vgan.presets import PRESETS
 from t2vgan.training.cost.step_cost import StepSizes, build_batch, build_training
@@ -73,6 +74,26 @@ def test_steps_with_and_without_penalty_stay_finite_and_move_both_networks(preci
     assert all(torch.isfinite(p).all() for p in after)
     assert sum(not torch.equal(a, b) for a, b in zip(after, before, strict=True)) > len(after) / 2
     assert all(torch.isfinite(torch.tensor(value)) for value in gan.metrics.reduce().values())
+
+
+@BOTH
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_graphs_repeat_the_bits_of_the_step(precision, model):
+    """With other latents, weights of the losses and learning rates in each of ten steps."""
+    processes = DistributedContext()
+    plain, graphed = make_gan(processes, precision, model), make_gan(processes, precision, model)
+    graphed.graphs = StepGraphs(processes.device, CudaCapture(), required=True)
+    for gan in (plain, graphed):
+        gan.lengths = [(0, 12)]
+        for step in range(10):
+            gan.train_step([make_batch(processes.device, step)], step)
+    assert len(graphed.graphs.graphs) == 3, "generator, discriminator with and without penalty"
+    for name, network in plain.networks.items():
+        others = graphed.networks[name].state_dict()
+        different = [k for k, v in network.state_dict().items() if not torch.equal(v, others[k])]
+        assert not different, name
+    assert graphed.metrics.reduce() == plain.metrics.reduce()
+    assert graphed.gather_nonfinite() == plain.gather_nonfinite()
 
 
 def test_an_overflow_of_one_network_leaves_the_others_scale_alone():

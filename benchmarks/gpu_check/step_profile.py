@@ -23,8 +23,13 @@ from t2vgan.utils.console import format_error
 MAX_SINGLE_STEPS = 5  # steps of each kind, at most
 KINDS = {"plain", "penalised"}
 EAGER = "eager"
-WAYS = {EAGER: "--compile off", "compiled": "--compile auto"}
-"""Name -> options of train.py. On a CPU, auto does not compile."""
+WAYS = {
+    EAGER: "--compile off --cuda-graphs off",
+    "graphs": "--compile off --cuda-graphs auto",
+    "compiled": "--compile auto --cuda-graphs off",
+    "compiled graphs": "--compile auto --cuda-graphs auto",
+}
+"""Name -> options of train.py. On a CPU, auto means off."""
 
 
 def run(preset: str, data: Path, num_steps: int = 96, options: str = "") -> int:

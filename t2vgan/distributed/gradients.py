@@ -33,18 +33,22 @@ class FlatGradients:
             self.context.average_(self.collect())
 
     def collect(self) -> Tensor:
-        """Move the gradients into the buffer, and return it."""
+        """Copy gradients from elsewhere into the buffer, and return it."""
         if not self.views:
             self.buffer, self.views = allocate(self.parameters)
         found = [(v, p.grad) for v, p in zip(self.views, self.parameters, strict=True)]
         if missing := [view for view, gradient in found if gradient is None]:
             torch._foreach_zero_(missing)
-        filled = [(view, gradient) for view, gradient in found if gradient is not None]
-        if filled:
-            torch._foreach_copy_(*map(list, zip(*filled, strict=True)))
+        others = [(view, g) for view, g in found if g is not None and g is not view]
+        if others:
+            torch._foreach_copy_(*map(list, zip(*others, strict=True)))
+        self.attach()
+        return self.buffer
+
+    def attach(self) -> None:
+        """Let each parameter's gradient be its part of the buffer."""
         for parameter, view in zip(self.parameters, self.views, strict=True):
             parameter.grad = view
-        return self.buffer
 
 
 def allocate(parameters: list[nn.Parameter]) -> tuple[Tensor, list[Tensor]]:

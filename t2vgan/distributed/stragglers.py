@@ -1,43 +1,40 @@
-"""Time each rank's forward passes, and find the slowest rank."""
+"""Time what each rank computes, and find the slowest rank."""
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
 
 from t2vgan.distributed.context import DistributedContext
 
 
-class ForwardTimer:
-    """Times the forward passes of this rank's networks.
+class ComputeTimer:
+    """Times what this rank computes without waiting for others.
 
     Not whole steps: in those the ranks wait for each other, so that all take as long as the
-    slowest. A forward pass waits for no other rank.
+    slowest. Gradients, up to their average over ranks, wait for no other rank.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], device: torch.device) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.passes: list[tuple[Any, Any]] = []  # (start, end), as `_now` returns them
-        self.start: Any = None
-        for network in networks:
-            network.register_forward_pre_hook(self._start)
-            network.register_forward_hook(self._stop)
+        self.intervals: list[tuple[Any, Any]] = []  # (start, end), as `_now` returns them
+
+    @contextmanager
+    def measure(self) -> Iterator[None]:
+        """Add the time until the context ends."""
+        start = self._now()
+        yield
+        self.intervals.append((start, self._now()))
 
     def read(self) -> float:
         """Return the seconds since the last call; the device must be synchronized."""
-        passes, self.passes = self.passes, []
+        intervals, self.intervals = self.intervals, []
         if self.device.type == "cuda":
-            return sum(start.elapsed_time(end) for start, end in passes) / 1000
-        return sum(end - start for start, end in passes)
-
-    def _start(self, *_: Any) -> None:
-        self.start = self._now()
-
-    def _stop(self, *_: Any) -> None:
-        self.passes.append((self.start, self._now()))
+            return sum(start.elapsed_time(end) for start, end in intervals) / 1000
+        return sum(end - start for start, end in intervals)
 
     def _now(self) -> Any:
         if self.device.type != "cuda":

@@ -11,6 +11,7 @@ from t2vgan.data.pixel_sums import PixelStatistics
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
 from t2vgan.distributed.gradients import FlatGradients
+from t2vgan.distributed.stragglers import ComputeTimer
 from t2vgan.gan.adversarial_losses import AdversarialLosses
 from t2vgan.gan.augmentation import Augmentation
 from t2vgan.gan.batch import MicroBatch
@@ -19,6 +20,7 @@ from t2vgan.gan.ema import Ema
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import Length, Schedule, compute_progress, compute_schedule
+from t2vgan.gan.step_graph import Computed, StepGraphs
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.checkpointing import enable_gradient_checkpointing
 from t2vgan.models.layers import RGB
@@ -76,6 +78,9 @@ class AdversarialTraining:
         self.metrics = MetricAccumulator(context)
         self.losses = self._create_losses(height, width)
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
+        self.compute_timer = ComputeTimer(context.device)
+        self.graphs: StepGraphs | None = None
+        """Captured gradients, once a step of each kind has run; None: every step is run."""
         self.lengths: list[Length] = [(0, train.num_steps)]
         """Lengths that the schedules follow; a checkpoint holds them."""
 
@@ -151,9 +156,7 @@ class AdversarialTraining:
     def train_step(self, batch: Sequence[MicroBatch], step: int) -> None:
         """Update the discriminator, the generator and its average, once each."""
         schedule = self.set_schedule(step)
-        self.discriminator.network.requires_grad_(True)
         self.update(self.discriminator, self.losses.discriminator_loss, batch, schedule)
-        self.discriminator.network.requires_grad_(False)
         self.update(self.generator, self.losses.generator_loss, batch, schedule)
         num_clips = self.train.global_batch_size
         self.ema.update(self.generator.network, num_clips, clips_seen=step * num_clips)
@@ -167,14 +170,52 @@ class AdversarialTraining:
         schedule: Schedule,
     ) -> None:
         """Take one optimizer step on the loss's mean over the global batch."""
+        with self.compute_timer.measure():
+            mean = self.compute_gradients(side, loss, batch, schedule)
+        side.gradients.average()
+        norm = side.step(mean)
+        self.metrics.add(f"gradient_norm/{side.name}", norm)
+
+    def compute_gradients(
+        self,
+        side: NetworkOptimizer,
+        loss: Loss,
+        batch: Sequence[MicroBatch],
+        schedule: Schedule,
+    ) -> Tensor:
+        """Compute this rank's gradients of the loss's mean, and return it, ()."""
+        if self.graphs is None:
+            return self.backward(side, loss, batch, schedule)
+
+        def fill_buffer(batch: Sequence[MicroBatch], schedule: Schedule) -> Computed:
+            side.optimizer.zero_grad(set_to_none=True)
+            with self.metrics.set_apart() as added:
+                mean = self.backward(side, loss, batch, schedule)
+            side.gradients.collect()
+            return Computed(mean, added)
+
+        has_penalty = side is self.discriminator and schedule.is_penalised
+        kind = f"{side.name} with penalty" if has_penalty else side.name
+        mean, added = self.graphs.run(kind, fill_buffer, batch, schedule)
+        self.metrics.added += added
+        side.gradients.attach()
+        return mean
+
+    def backward(
+        self,
+        side: NetworkOptimizer,
+        loss: Loss,
+        batch: Sequence[MicroBatch],
+        schedule: Schedule,
+    ) -> Tensor:
+        """Sum the gradients of all micro-batches; return the loss's mean, ()."""
+        self.discriminator.network.requires_grad_(side is self.discriminator)
         means = []
         for micro_batch in batch:
             mean = nan_unless_finite(loss(micro_batch, schedule).mean()) / len(batch)
             side.grad_scaler.scale(mean).backward()
             means.append(mean.detach())
-        side.gradients.average()
-        norm = side.step(torch.stack(means).sum())
-        self.metrics.add(f"gradient_norm/{side.name}", norm)
+        return torch.stack(means).sum()
 
     # --- schedules, updates that were not finite --------------------------------------------------
 

@@ -83,7 +83,7 @@ class AdversarialLosses:
 
         In a step with the penalty the discriminator is in float32, where second derivatives live.
         """
-        penalty = self.train.penalty if schedule.penalty_weight > 0 else None
+        penalty = self.train.penalty if schedule.is_penalised else None
         with torch.no_grad(), self.autocast():
             fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
         video = torch.cat([batch.real_video, to_float32(fake_video)])

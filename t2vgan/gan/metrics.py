@@ -1,7 +1,8 @@
 """Average logged values over steps and ranks without waiting for the device."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import NamedTuple
 
@@ -41,6 +42,15 @@ class MetricAccumulator:
         With `counts` (B,), the mean of those that count; the others must be 0.
         """
         self.added.append(AddedValues(name, values.detach(), counts))
+
+    @contextmanager
+    def set_apart(self) -> Iterator[list[AddedValues]]:
+        """Collect what is added meanwhile in a list of its own."""
+        before, self.added = self.added, []
+        try:
+            yield self.added
+        finally:
+            self.added = before
 
     def end_step(self) -> None:
         """Add the step's values to the totals, without a device sync."""

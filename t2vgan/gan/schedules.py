@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from t2vgan.config import TrainConfig
 
 WARMUP = 0.1  # of the steps that are left, to come to the progress of a new length
@@ -17,7 +19,10 @@ Length = tuple[int, int]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Hold the scheduled values of one step."""
+    """Hold the scheduled values of one step.
+
+    The weights of losses may be tensors (), which a captured step reads anew each time.
+    """
 
     generator_lr: float
     discriminator_lr: float
@@ -25,11 +30,16 @@ class Schedule:
     """Adam's."""
     gamma: float
     """Weight of R1 and R2, if every step had them."""
-    penalty_weight: float
+    penalty_weight: float | Tensor
     """Weight of R1 and R2 in this step; 0 in steps without the penalty."""
-    recovery_weight: float
+    recovery_weight: float | Tensor
     camera_std: float | None
     """None without a camera."""
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether this step has the penalty: a tensor is never 0."""
+        return isinstance(self.penalty_weight, Tensor) or self.penalty_weight > 0
 
     def metrics(self) -> dict[str, float]:
         """Return the values by their names in metrics.jsonl."""
@@ -38,7 +48,7 @@ class Schedule:
             "lr/discriminator": self.discriminator_lr,
             "beta2": self.betas[1],
             "gamma": self.gamma,
-            "recovery/weight": self.recovery_weight,
+            "recovery/weight": float(self.recovery_weight),
             "camera/std": self.camera_std,
         }
         return {name: value for name, value in values.items() if value is not None}

@@ -15,7 +15,7 @@ from t2vgan.distributed.context import DelayedAllReduce, DistributedContext, is_
 from t2vgan.distributed.device import choose_decoding_threads
 from t2vgan.distributed.heartbeat import Heartbeat
 from t2vgan.distributed.peer_monitor import PeerMonitor, lost_rank_error
-from t2vgan.distributed.stragglers import ForwardTimer, compare_ranks
+from t2vgan.distributed.stragglers import compare_ranks
 from t2vgan.errors import RunStoppedError
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.augmentation import choose_share
@@ -23,6 +23,7 @@ from t2vgan.gan.batch import BatchPreparer, HostBatch
 from t2vgan.gan.compilation import choose_compilation
 from t2vgan.gan.mismatched_prompts import HardPrompts
 from t2vgan.gan.schedules import noise_every_steps
+from t2vgan.gan.step_graph import CudaCapture, StepGraphs, choose_cuda_graphs
 from t2vgan.models.layers import RGB
 from t2vgan.models.text_encoders import set_word_states
 from t2vgan.pipeline import TextToVideo
@@ -105,6 +106,10 @@ class Trainer:
             vocabulary_size=len(self.vocabulary),
             pixels=self.pixels,
         )
+        if self.context.run_on_all(self.choose_cuda_graphs):
+            self.gan.graphs = StepGraphs(
+                context.device, CudaCapture(), required=config.cuda_graphs == "on"
+            )
         self.preparer = BatchPreparer(
             context,
             self.vocabulary,
@@ -136,9 +141,6 @@ class Trainer:
         self.nonfinite = NonFiniteSteps(self.gan, config.max_bad_steps)
         self.bad_samples = BadSamples(config.data)
         self.rank_status = DelayedAllReduce(context)
-        self.forward_timer = ForwardTimer(
-            [side.network for side in self.gan.optimizers.values()], context.device
-        )
         self.heartbeat = Heartbeat(config.run_dir, rank=context.rank, world_size=context.world_size)
         self.monitor = PeerMonitor(context, self.heartbeat, config.timeout_seconds)
         self.text_encoder: TextEncoderInfo | None = None
@@ -213,7 +215,7 @@ class Trainer:
         """Average and log the metrics since the last record (collective)."""
         with self.timed("logging", self.clock.training):
             metrics = self.gan.metrics.reduce()  # waits for the device: part of training time
-            metrics |= compare_ranks(self.context, self.forward_timer.read())
+            metrics |= compare_ranks(self.context, self.gan.compute_timer.read())
         self.check_nonfinite()
         metrics |= self.gan.schedule_metrics(self.clock.step - 1)
         counts = {"data/bad_samples": self.bad_samples.total, "bad_steps": self.nonfinite.total}
@@ -464,6 +466,10 @@ class Trainer:
     def is_complete(self) -> bool:
         """Whether the last step is done."""
         return self.clock.step >= self.config.train.num_steps
+
+    def choose_cuda_graphs(self) -> bool:
+        """Return whether steps are replayed as CUDA graphs."""
+        return choose_cuda_graphs(self.config.cuda_graphs, self.context.device, self.gan.precision)
 
     def loader(self) -> ClipLoader:
         """Return a loader that starts at the current step.

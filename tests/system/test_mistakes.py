@@ -228,6 +228,12 @@ def test_every_command_answers_in_one_line(arguments, expected, tmp_path):
     refuse(run_warm(*arguments), expected)
 
 
+def test_cuda_graphs_without_a_gpu(circles, tmp_path):
+    result = run_warm(*train(circles, tmp_path / "run", "--cuda-graphs", "on"))
+    refuse(result, "cuda_graphs=on is for GPUs", "use --cuda-graphs auto")
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_output_folder_that_is_a_file(circles, tmp_path):
     (tmp_path / "file").write_text("")
     result = run_warm(*train(circles, tmp_path / "file" / "run"))

@@ -1,0 +1,228 @@
+"""A captured step does what the step does: the same bits, whatever changes from step to step."""
+
+import dataclasses
+import logging
+
+import pytest
+import torch
+from torch import Tensor
+
+from t2vgan.distributed.context import DistributedContext
+from t2vgan.errors import UserError
+from t2vgan.gan import step_graph
+from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.step_graph import StepGraphs, choose_cuda_graphs
+from t2vgan.presets import PRESETS
+from tests.gan.test_adversarial import SPRITES, cut, make_batch, make_gan
+from tests.support.recorded_ops import RecordedOps
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+NUM_STEPS = 20
+SCHEDULES = {"num_steps": 24, "lr_hold": 0.1}
+"""Every scheduled value moves in these steps."""
+
+
+@pytest.fixture(scope="module")
+def processes() -> DistributedContext:
+    return DistributedContext(num_cpu_threads=1)
+
+
+def make_preset(processes, name: str, **options) -> AdversarialTraining:
+    config = PRESETS[name]
+    options = {"global_batch_size": 4, **SCHEDULES, **options}
+    train = config.train.model_copy(update=options)
+    sizes = {"height": 64, "width": 64, "vocabulary_size": 11}
+    return AdversarialTraining(config.model, train, processes, **sizes)
+
+
+def preset_batch(gan: AdversarialTraining, step: int) -> MicroBatch:
+    """Return 4 clips of 64x64, in a step with the approximate penalty with its noise."""
+    torch.manual_seed(step)
+    shape = (3, gan.train.frames_per_clip, 64, 64)
+    token_ids, mismatched_ids = torch.randint(1, 11, (2, 4, 5))
+    has_noise = gan.train.penalty == "approximate" and gan.schedule(step).is_penalised
+    return MicroBatch(
+        real_video=torch.randn(4, *shape).clamp(-1, 1),
+        token_ids=token_ids,
+        token_mask=token_ids > 0,
+        mismatched_ids=mismatched_ids,
+        mismatched_mask=mismatched_ids > 0,
+        times=torch.rand(4, gan.train.frames_per_clip).sort(1).values,
+        discriminator_latents=torch.randn(4, *gan.latent_shape),
+        generator_latents=torch.randn(4, *gan.latent_shape),
+        augmentation=torch.zeros(4, 0),
+        penalty_noise=torch.randn(1, 2, *shape) if has_noise else torch.zeros(0),
+    )
+
+
+def recorded(gan: AdversarialTraining) -> RecordedOps:
+    """Let a gan record its steps and repeat them; anything else is an error."""
+    capture = RecordedOps()
+    gan.graphs = StepGraphs(CPU, capture, required=True)
+    return capture
+
+
+def state_of(gan: AdversarialTraining) -> dict[str, Tensor]:
+    """Return all tensors that training changes."""
+    found = {}
+    for name, network in gan.networks.items():
+        found |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
+    for name, side in gan.optimizers.items():
+        for index, state in enumerate(side.optimizer.state.values()):
+            found |= {f"{name} optimizer/{index}/{key}": value for key, value in state.items()}
+    return found
+
+
+def different(gan: AdversarialTraining, other: AdversarialTraining) -> list[str]:
+    state, others = state_of(gan), state_of(other)
+    assert state.keys() == others.keys()
+    return [name for name, value in state.items() if not torch.equal(value, others[name])]
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "num_recordings"),
+    [
+        ("quickstart", {"penalty_every_steps": 4}, 3),
+        ("quickstart", {"penalty_every_steps": 4, "penalty": "approximate"}, 4),
+        ("notebook", {}, 2),
+    ],
+)
+def test_a_recorded_step_repeats_the_bits_of_the_step(preset, options, num_recordings, processes):
+    """One recording of each kind: twenty steps, with whatever numbers they have on the host."""
+    plain, graphed = (make_preset(processes, preset, **options) for _ in range(2))
+    capture = recorded(graphed)
+    for step in range(NUM_STEPS):
+        batch = preset_batch(plain, step)
+        plain.train_step([batch], step)
+        graphed.train_step([batch], step)
+        assert not different(plain, graphed), f"step {step}"
+    assert capture.num_recordings == num_recordings
+    assert capture.num_replays + 3 * num_recordings == 2 * NUM_STEPS
+    assert plain.gather_nonfinite() == graphed.gather_nonfinite()
+    assert graphed.metrics.reduce() == plain.metrics.reduce()
+
+
+def test_every_layout_of_micro_batches_has_a_recording(processes):
+    plain, graphed = (make_gan(processes, model=SPRITES, **SCHEDULES) for _ in range(2))
+    capture = recorded(graphed)
+    for step in range(NUM_STEPS):
+        parts = cut(make_batch(step), 4 if step % 2 else 2)
+        plain.train_step(parts, step)
+        graphed.train_step(parts, step)
+    assert not different(plain, graphed)
+    assert capture.num_recordings == 2 + 2 + 1, "two of each network, one with the penalty"
+
+
+def gradients(gan: AdversarialTraining, batch: MicroBatch, **weights: float) -> list[Tensor]:
+    """Return the generator's gradients with weights in place of the schedule's."""
+    schedule = dataclasses.replace(gan.schedule(1), **weights)
+    side = gan.generator
+    gan.compute_gradients(side, gan.losses.generator_loss, [batch], schedule)
+    found = [p.grad.clone() for p in side.network.parameters() if p.grad is not None]
+    side.optimizer.zero_grad(set_to_none=True)
+    return found
+
+
+def test_a_replay_reads_the_weights_of_its_own_step(processes):
+    plain, graphed, batch = make_gan(processes), make_gan(processes), make_batch()
+    capture = recorded(graphed)
+    for weight in (0.5, 0.5, 0.5, 3.0, 0.0, 7.0):
+        found = gradients(graphed, batch, recovery_weight=weight)
+        expected = gradients(plain, batch, recovery_weight=weight)
+        assert all(map(torch.equal, found, expected)), weight
+    assert capture.num_replays == 3
+
+
+def test_a_number_of_the_host_that_changes_would_be_found(processes):
+    """The recorder's own test: what it recorded does not see such a change."""
+    plain, graphed = make_gan(processes), make_gan(processes)
+    recorded(graphed)
+    for step in range(1, 6):
+        for gan in (plain, graphed):
+            gan.losses.train = gan.train.model_copy(update={"mismatched_weight": float(step)})
+            gan.train_step([make_batch(step)], step)
+        assert bool(different(plain, graphed)) == (step > 3)
+
+
+def test_a_wait_for_the_device_would_be_found(processes):
+    gan = make_gan(processes)
+    recorded(gan)
+    loss = gan.losses.generator_loss
+    gan.losses.generator_loss = lambda *args: loss(*args) * loss(*args).mean().item()
+    for step in (1, 2):
+        gan.train_step([make_batch(step)], step)
+    with pytest.raises(AssertionError, match="waits for the device"):
+        gan.train_step([make_batch(3)], 3)
+
+
+def test_a_replay_that_is_not_finite_is_not_applied_and_found(processes):
+    plain, graphed = make_gan(processes), make_gan(processes)
+    recorded(graphed)
+    for step in range(1, 7):
+        batch = make_batch(step)
+        if step == 5:
+            batch.real_video[0, 0, 0, 0, 0] = torch.nan
+        for gan in (plain, graphed):
+            gan.train_step([batch], step)
+    assert not different(plain, graphed)
+    found = graphed.gather_nonfinite()
+    assert found["discriminator"] == [False] * 4 + [True, False]
+    assert found == plain.gather_nonfinite()
+
+
+class Broken(RecordedOps):
+    """A device on which nothing can be captured."""
+
+    def __call__(self, function):
+        function()
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+
+def test_where_a_step_cannot_be_captured_it_runs_as_it_is(processes, caplog):
+    plain, graphed = make_gan(processes), make_gan(processes)
+    graphed.graphs = StepGraphs(CPU, Broken())
+    with caplog.at_level(logging.WARNING):
+        for step in range(1, 6):
+            for gan in (plain, graphed):
+                gan.train_step([make_batch(step)], step)
+    assert caplog.messages == [
+        "cuda_graphs: a step cannot be captured (operation not permitted when stream is"
+        " capturing); steps run without"
+    ]
+    assert not different(plain, graphed)
+
+
+def test_where_graphs_are_required_a_step_that_cannot_be_captured_stops(processes, monkeypatch):
+    monkeypatch.setattr(step_graph, "WARM_UP_CALLS", 0)
+    gan = make_gan(processes)
+    gan.graphs = StepGraphs(CPU, Broken(), required=True)
+    with pytest.raises(UserError, match=r"cuda_graphs=on: .* use --cuda-graphs auto"):
+        gan.train_step([make_batch()], 0)
+
+
+@pytest.mark.parametrize(
+    ("requested", "device", "precision", "expected"),
+    [
+        ("auto", CUDA, torch.bfloat16, True),
+        ("on", CUDA, torch.float32, True),
+        ("off", CUDA, torch.float32, False),
+        ("auto", CUDA, torch.float16, False),
+        ("auto", CPU, torch.float32, False),
+        ("off", CPU, torch.float32, False),
+    ],
+)
+def test_graphs_are_for_gpus(requested, device, precision, expected):
+    assert choose_cuda_graphs(requested, device, precision) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "reason"),
+    [
+        (CPU, torch.float32, "is for GPUs, and this process runs on the CPU"),
+        (CUDA, torch.float16, "cannot be with float16"),
+    ],
+)
+def test_graphs_that_cannot_be_are_refused(device, precision, reason):
+    with pytest.raises(UserError, match=reason):
+        choose_cuda_graphs("on", device, precision)
