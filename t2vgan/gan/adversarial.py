@@ -145,11 +145,14 @@ class AdversarialTraining:
         """State of each network's gradient scaler; empty dicts outside float16."""
         return {name: side.grad_scaler.state_dict() for name, side in self.optimizers.items()}
 
-    def compile_networks(self) -> None:
-        """Compile both trained networks; the averaged one stays as it is."""
+    def compile_networks(self, *, is_optional: bool = False) -> None:
+        """Compile both trained networks; the averaged one stays as it is.
+
+        With `is_optional`, what the compiler fails at goes on without.
+        """
         for side in self.optimizers.values():
-            compile_network(side.network)
-        self.losses.compile()
+            compile_network(side.network, is_optional=is_optional)
+        self.losses.compile(is_optional=is_optional)
 
     # --- the step --------------------------------------------------------------------------------
 

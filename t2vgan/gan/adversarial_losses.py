@@ -1,8 +1,10 @@
 """Compute both networks' losses on a micro-batch, and log their parts."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from t2vgan.config import TrainConfig
 from t2vgan.data.batch_plan import PENALTY_STRIDE
 from t2vgan.gan.augmentation import Augmentation
 from t2vgan.gan.batch import MicroBatch
-from t2vgan.gan.compilation import compile_function
+from t2vgan.gan.compilation import CompiledFunction
 from t2vgan.gan.losses import (
     OBJECTIVES,
     PENALTY_SHIFT,
@@ -67,12 +69,12 @@ class AdversarialLosses:
         """The functions of `train.loss`."""
         return OBJECTIVES[self.train.loss]
 
-    def compile(self) -> None:
+    def compile(self, *, is_optional: bool) -> None:
         """Compile the exact penalty as a whole.
 
         Its second backward through a compiled network would be refused.
         """
-        compiled = compile_function(self.score_with_gradients)
+        compiled: Any = CompiledFunction(self.score_with_gradients, is_optional=is_optional)
         self.score_with_gradients = compiled  # type: ignore[method-assign]
         self.is_compiled = True
 
@@ -153,7 +155,9 @@ class AdversarialLosses:
     ) -> tuple[Tensor, Tensor]:
         """Augment clips by their draws, and score them; shapes as in `Discriminator`."""
         network = self.discriminator.network
-        score = network.forward if torch.compiler.is_compiling() else network  # no hooks inside
+        score: Callable[..., tuple[Tensor, Tensor]] = network
+        if torch.compiler.is_compiling():  # the network itself, without its hooks
+            score = partial(type(network).forward, network)
         return score(self.augment(video, draws), token_ids, token_mask, times)
 
     def score_with_gradients(

@@ -1,17 +1,17 @@
 """Compile the networks with torch.compile, where a compiler is installed."""
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
 from t2vgan.errors import UserError
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from t2vgan.utils.console import print_stderr
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 DEFAULT_CACHE = Path("~/.cache/t2vgan/compiled")
@@ -63,8 +63,7 @@ def find_obstacle(device: torch.device) -> str:
     try:
         torch.compile(_trial, dynamic=False)(torch.ones(64, device=device))
     except Exception as error:  # whatever an installation may lack
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return f"the compiler of torch does not work here ({(lines or [type(error).__name__])[0]})"
+        return f"the compiler of torch does not work here ({first_line(error)})"
     return ""
 
 
@@ -77,6 +76,7 @@ def prepare_cache() -> None:
     from torch._inductor import codecache
     from torch._inductor import config as inductor_config
 
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # of CUDA, on a CPU
     folder = os.environ.setdefault(CACHE_VARIABLE, str(DEFAULT_CACHE.expanduser()))
     if hasattr(codecache, "_HEADER_DIR"):  # which is in /tmp all the same
         codecache._HEADER_DIR = str(Path(folder, "headers"))
@@ -84,19 +84,43 @@ def prepare_cache() -> None:
         inductor_config.deterministic = True
 
 
-def compile_network(network: nn.Module) -> None:
+def compile_network(network: nn.Module, *, is_optional: bool = False) -> None:
     """Compile a network's forward pass in place.
 
     The names of its weights and its hooks stay as they are. Copy it before: a copy's `forward`
     would be its own.
     """
-    network.forward = compile_function(network.forward)  # type: ignore[method-assign]
+    forward: Any = CompiledFunction(network.forward, is_optional=is_optional)
+    network.forward = forward  # type: ignore[method-assign]
 
 
-def compile_function(function: Function) -> Function:
-    """Compile a function, a whole graph for each shape of inputs.
+class CompiledFunction:
+    """Compile a function when called, one graph for each shape.
 
-    A second backward through it is refused; gradients may be taken within (`torch.func.grad`).
+    Without breaks. A second backward through it is refused; gradients may be taken within
+    (`torch.func.grad`). Where the compiler fails at it, an optional one says so in a line, and from
+    then on is the function itself.
     """
-    compiled: Any = torch.compile(function, fullgraph=True, dynamic=False)
-    return compiled
+
+    def __init__(self, function: Callable[..., Any], *, is_optional: bool = False) -> None:
+        self.function, self.is_optional = function, is_optional
+        self.compiled: Any = torch.compile(function, fullgraph=True, dynamic=False)
+
+    def __call__(self, *inputs: torch.Tensor) -> Any:
+        """Return what the function returns."""
+        if self.compiled is None:
+            return self.function(*inputs)
+        try:
+            return self.compiled(*inputs)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            if not self.is_optional:
+                raise
+            print_stderr(f"not compiled, and slower: the compiler fails ({first_line(error)})")
+            self.compiled = None
+            return self.function(*inputs)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error that says anything."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)

@@ -363,7 +363,7 @@ class Trainer:
         )
         self.changes += [message] if message else []
         if not self.context.any(not is_compiled):
-            self.gan.compile_networks()
+            self.gan.compile_networks(is_optional=self.config.compile == "auto")
 
     def load_initial_weights(self) -> list[str]:
         """Load the weights of --init-from, if any; return their account."""

@@ -12,7 +12,13 @@ from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
-from t2vgan.gan.compilation import CACHE_VARIABLE, choose_compilation, find_obstacle, prepare_cache
+from t2vgan.gan.compilation import (
+    CACHE_VARIABLE,
+    CompiledFunction,
+    choose_compilation,
+    find_obstacle,
+    prepare_cache,
+)
 from tests.gan.test_adversarial import SIZES, SPRITES, VOCABULARY, B, K, R, make_batch, to_single
 from tests.system.gradients import gradients_of
 
@@ -136,3 +142,16 @@ def test_compiled_code_is_kept_in_the_users_own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     prepare_cache()
     assert os.environ[CACHE_VARIABLE] == str(tmp_path / ".cache/t2vgan/compiled")
+
+
+def test_what_the_compiler_fails_at_is_run_without_it_if_optional(capsys):
+    def broken(values: torch.Tensor) -> torch.Tensor:
+        torch._dynamo.graph_break()
+        return 2 * values
+
+    function = CompiledFunction(broken, is_optional=True)
+    for _ in range(2):
+        assert function(torch.ones(3)).tolist() == [2, 2, 2]
+    assert capsys.readouterr().err.count("not compiled, and slower: the compiler fails (") == 1
+    with pytest.raises(torch._dynamo.exc.TorchDynamoException):
+        CompiledFunction(broken)(torch.ones(3))
