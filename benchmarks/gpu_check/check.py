@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.gpu_check.items import Plan
+from benchmarks.gpu_check.items import NOT_COMPILED, Plan
 from benchmarks.gpu_check.runner import Outcome, run_items
 from benchmarks.record import print_table, write_record
 from t2vgan.errors import UserError
@@ -20,6 +20,7 @@ def run(
     out: Path | None = None,
     folder: Path = Path("runs/gpu-check"),
     actions_data: Path | None = None,
+    train_options: str = NOT_COMPILED,
     rehearse: bool = False,
 ) -> int:
     """Check the GPU; return 1 if an item was not done.
@@ -32,6 +33,7 @@ def run(
         out: Where the records go, at most eight files; benchmarks/results without it.
         folder: Where data and runs go; emptied of those of the same part first.
         actions_data: Shards of the scene actions; trained on in part 2.
+        train_options: Of train.py in part 2, by what part 1 found: "--compile on" may be faster.
         rehearse: Run everything with the least work, also on a CPU, within three times the limits;
             the records are marked, and without `out` they are dropped.
     """
@@ -42,7 +44,8 @@ def run(
         raise UserError("the check needs a CUDA device; torch sees none (--rehearse does without)")
     folder = folder.absolute() / f"part-{part}"
     shutil.rmtree(folder, ignore_errors=True)
-    plan = Plan(folder, actions_data and actions_data.absolute(), rehearse)
+    actions_data = actions_data and actions_data.absolute()
+    plan = Plan(folder, actions_data, train_options, rehearse)
     items = plan.items(part)
     outcomes: list[Outcome] = []
     os.environ["BENCHMARK_CHECK"] = datetime.now(UTC).isoformat()

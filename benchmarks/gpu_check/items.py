@@ -12,7 +12,9 @@ REHEARSAL_FACTOR = 3
 SECONDS = "{seconds}"
 
 BUILD_FEW = "--num-clips 96 --clips-per-shard 12 --size 32x32 --workers 1"
-QUICKSTART = "--sample-every-steps 0 --save-every-steps 4000"
+NOT_COMPILED = "--compile off"
+"""Compiling takes a minute, which these runs do not win back; the profiles time it."""
+QUICKSTART = f"--sample-every-steps 0 --save-every-steps 4000 {NOT_COMPILED}"
 TINY_BATCH = (
     "--train.global-batch-size 8 --train.frames-per-clip 2 --data.num-streams 4"
     " --train.penalty-every-steps 2 --num-cpu-threads 1"
@@ -51,6 +53,8 @@ class Plan:
     folder: Path
     """Of data and runs."""
     actions_data: Path | None = None
+    train_options: str = NOT_COMPILED
+    """Further options of train.py in the second part."""
     rehearse: bool = False
 
     def path(self, name: str) -> str:
@@ -90,7 +94,8 @@ class Plan:
         )
         resume = self.command(
             f"gpu_check.resume --data {self.path('few-shapes')} --out {self.path('resume')}",
-            rehearsed=f"--num-steps 6 --options='{TINY_PIXELS}'",
+            f"--options='{NOT_COMPILED}'",
+            f"--num-steps 6 --options='{TINY_PIXELS}'",
         )
         few = "--num-clips 1000 --clips-per-shard 125"
         return [
@@ -112,7 +117,7 @@ class Plan:
         """Return the profile of a preset's steps."""
         command = self.command(
             f"gpu_check.step_profile --preset {preset} --data {self.path(data)}",
-            rehearsed=f"--num-steps 1 --options='{TINY[preset]}'",
+            rehearsed=f"--ways eager --num-steps 1 --options='{TINY[preset]}'",
         )
         return Item(f"step profile, {preset}", 60, command, "step_profile")
 
@@ -136,7 +141,8 @@ class Plan:
                 self.command(
                     f"gpu_check.timed_training --preset {preset} --data {data}"
                     f" --out {run_dir} --seconds {SECONDS}",
-                    "" if preset == "shapes" else "--num-evaluations 0",
+                    f"{'' if preset == 'shapes' else '--num-evaluations 0'}"
+                    f" --options={quote(self.train_options)}",
                     "--num-evaluations 1 --evaluate-num-clips 19 --max-steps 4"
                     f" --options='{TINY[preset]}'",
                 ),
@@ -149,7 +155,7 @@ class Plan:
                 self.command(
                     f"gpu_check.evaluation --name {name} --weights {run_dir} --data {data}",
                     "--num-clips 2000 --probe-steps 400",
-                    "--num-clips 96 --probe-steps 2",
+                    "--num-clips 100 --probe-steps 2",
                 ),
                 name,
             ),

@@ -85,7 +85,7 @@ def test_an_item_that_takes_the_rest_leaves_the_later_ones_their_limits():
 
 @pytest.mark.parametrize("rehearse", [False, True])
 def test_plans_fit_and_write_few_files(tmp_path, rehearse):
-    plan = Plan(tmp_path, tmp_path / "actions", rehearse)
+    plan = Plan(tmp_path, tmp_path / "actions", rehearse=rehearse)
     for part, seconds in PART_SECONDS.items():
         items = plan.items(part)
         assert max(item.seconds for item in items) < plan.part_seconds(part)
