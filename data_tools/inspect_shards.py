@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 40
 MAX_PROMPTS = 40
+NO_PROMPT = "(no caption)"
 RULE = 208  # the grey of the line between two frames
 
 
@@ -81,7 +82,7 @@ def format_report(folder: str, manifest: "Manifest") -> list[str]:
     if truncated:
         shown = sorted(shown, key=lambda item: -item[1])[:MAX_PROMPTS]
     most = max(manifest.prompts.values(), default=1)
-    column = min(60, max(len(prompt) for prompt, _ in shown))
+    column = min(60, max(len(prompt or NO_PROMPT) for prompt, _ in shown))
     return [
         f"{folder}: {manifest.num_samples} clips in {len(manifest.shards)} shards",
         f"  builder      {manifest.builder}, version {manifest.builder_version}",
@@ -96,8 +97,8 @@ def format_report(folder: str, manifest: "Manifest") -> list[str]:
         "",
         f"{len(manifest.prompts)} prompts{', the most frequent' if truncated else ''}:",
         *(
-            f"  {prompt:{column}.{column}}  {count:7d}  {'#' * round(BAR_WIDTH * count / most)}"
-            for prompt, count in shown
+            f"  {name:{column}.{column}}  {count:7d}  {'#' * round(BAR_WIDTH * count / most)}"
+            for name, count in ((prompt or NO_PROMPT, count) for prompt, count in shown)
         ),
     ]
 

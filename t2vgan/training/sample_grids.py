@@ -59,7 +59,9 @@ def save_samples(run_dir: Path, step: int, clips: np.ndarray, manifest: Manifest
     cells: list[tuple[np.ndarray, str]] = []
     for prompt, clip in zip(prompts, clips, strict=True):
         cells.append((real[prompt], "real") if prompt in real else (nothing, "no real clip"))
-        cells.append((clip, f"{prompt} (held out)" if prompt in held_out else prompt))
+        cells.append(
+            (clip, f"{prompt} (held out)" if prompt in held_out else prompt or "no prompt")
+        )
     shown, labels = zip(*cells, strict=True)
     sheet = contact_sheet(np.stack(shown), labels, columns=2 * SHEET_PAIRS)
     save_clip(animation, sheet, fps=manifest.fps)
