@@ -41,7 +41,7 @@ class FlatGradients:
             torch._foreach_zero_(missing)
         others = [(view, g) for view, g in found if g is not None and g is not view]
         if others:
-            torch._foreach_copy_(*map(list, zip(*others, strict=True)))
+            torch._foreach_copy_([view for view, _ in others], [g for _, g in others])
         self.attach()
         return self.buffer
 
