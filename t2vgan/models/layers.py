@@ -22,19 +22,34 @@ class PixelStatistics(nn.Module):
 
     mean: Tensor
     std: Tensor
+    scale: Tensor
+    """1 / std."""
+    offset: Tensor
+    """-mean / std."""
 
     def __init__(self, mean: Sequence[float] = NO_MEAN, std: Sequence[float] = UNIT_STD) -> None:
         super().__init__()
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values).view(RGB, 1, 1, 1))
+        for name in ("scale", "offset"):
+            self.register_buffer(name, torch.empty(RGB, 1, 1, 1), persistent=False)
+        self.is_identity = False
+        self.update()
+        self.register_load_state_dict_post_hook(lambda module, _: module.update())
+
+    def update(self) -> None:
+        """Compute what follows from mean and std."""
+        self.scale.copy_(1 / self.std)
+        self.offset.copy_(-self.mean / self.std)
+        self.is_identity = not self.mean.any() and bool((self.std == 1).all())
 
     def standardize(self, video: Tensor) -> Tensor:
         """Convert video (B, 3, T, H, W) to standard units."""
-        return (video - self.mean) / self.std
+        return video if self.is_identity else torch.addcmul(self.offset, video, self.scale)
 
     def restore(self, video: Tensor) -> Tensor:
         """Undo `standardize`."""
-        return torch.addcmul(self.mean, video, self.std)
+        return video if self.is_identity else torch.addcmul(self.mean, video, self.std)
 
 
 class TimeFeatures(nn.Module):

@@ -1,0 +1,43 @@
+"""Train steps of a preset for benchmarks/training_throughput.py, with the code of any tree.
+
+Reads numbers of steps from stdin, one a line, and prints a line of JSON with the cost of each. Run
+with PYTHONPATH at the tree that is measured: it uses what trees of earlier versions have too.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from t2vgan.presets import PRESETS
+from t2vgan.training.trainer import Trainer
+
+WARM_UP_STEPS = 3
+
+
+def main(preset_name: str, data: str, threads: int) -> None:
+    preset = PRESETS[preset_name]
+    changes = {
+        "data": preset.data.model_copy(update={"path": data}),
+        "num_cpu_threads": threads,
+        "run_dir": Path(data, "run"),
+    }
+    trainer = Trainer(preset.model_copy(update=changes))
+    with trainer.loader() as loader:
+
+        def train(num_steps: int) -> None:
+            for _ in range(num_steps):
+                trainer.train_step(next(loader))
+            trainer.gan.metrics.reduce()  # waits for the device
+
+        train(WARM_UP_STEPS)
+        print("ready", flush=True)
+        for line in sys.stdin:
+            start, processor_start = time.perf_counter(), time.process_time()
+            train(int(line))
+            seconds, processor = time.perf_counter() - start, time.process_time() - processor_start
+            print(json.dumps({"seconds": seconds, "processor_seconds": processor}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
