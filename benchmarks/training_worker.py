@@ -1,13 +1,15 @@
-"""Train steps of a preset for benchmarks/training_throughput.py, with the code of any tree.
+"""Train steps of a preset with the code of any tree.
 
-Reads numbers of steps from stdin, one a line, and prints a line of JSON with the cost of each. Run
-with PYTHONPATH at the tree that is measured: it uses what trees of earlier versions have too.
+For benchmarks/training_trees.py. Reads numbers of steps from stdin, one a line, and prints a line
+of JSON with the cost of each. Run with PYTHONPATH at the tree that is measured: it uses what trees
+of earlier versions have too.
 """
 
 import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from t2vgan.presets import PRESETS
 from t2vgan.training.trainer import Trainer
@@ -17,11 +19,13 @@ WARM_UP_STEPS = 3
 
 def main(preset_name: str, data: str, threads: int) -> None:
     preset = PRESETS[preset_name]
-    changes = {
+    changes: dict[str, Any] = {
         "data": preset.data.model_copy(update={"path": data}),
         "num_cpu_threads": threads,
         "run_dir": Path(data, "run"),
     }
+    if "compile" in type(preset).model_fields:
+        changes["compile"] = "off"  # earlier versions had no compiled networks
     trainer = Trainer(preset.model_copy(update=changes))
     with trainer.loader() as loader:
 
