@@ -152,11 +152,12 @@ def load_pipeline(weights: Path | None, device: str) -> "TextToVideo":
     import torch
 
     from t2vgan.pipeline import TextToVideo
+    from t2vgan.utils.arithmetic import set_arithmetic
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: PyTorch finds no CUDA device here; try --device cpu")
     on_gpu = device != "cpu" and torch.cuda.is_available()
-    torch.backends.cudnn.deterministic = True
+    set_arithmetic()
     return TextToVideo.from_pretrained(weights, device="cuda" if on_gpu else "cpu")
 
 

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather
 from torch import Tensor
 
-from t2vgan.distributed.arithmetic import set_arithmetic
+from t2vgan.utils.arithmetic import set_arithmetic
 from t2vgan.distributed.deadline import Deadline, call_before
 from t2vgan.distributed.rendezvous import (
     connect_timeout,
