@@ -18,7 +18,6 @@ from accelerate import Accelerator
 from accelerate.utils import gather
 from torch import Tensor
 
-from t2vgan.utils.arithmetic import set_arithmetic
 from t2vgan.distributed.deadline import Deadline, call_before
 from t2vgan.distributed.rendezvous import (
     connect_timeout,
@@ -26,6 +25,7 @@ from t2vgan.distributed.rendezvous import (
     init_process_group,
 )
 from t2vgan.errors import AlreadyReportedError, UserError
+from t2vgan.utils.arithmetic import set_arithmetic
 from t2vgan.utils.console import format_error
 
 # Until the first step is done: one rank may still read data, compile, or wait for a tracker.

@@ -8,30 +8,25 @@ from t2vgan.checkpoint.storage import list_steps
 from t2vgan.checkpoint.weights import TextEncoderInfo, WeightsInfo
 from t2vgan.config import ClipGanConfig, Config
 from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
-from t2vgan.data.captions import NO_CAPTION
 from t2vgan.data.loader import BadSample, ClipLoader
 from t2vgan.distributed.consistency import check_network_consistency
 from t2vgan.distributed.context import DelayedAllReduce, DistributedContext, is_lost_connection
-from t2vgan.distributed.device import choose_decoding_threads
 from t2vgan.distributed.heartbeat import Heartbeat
 from t2vgan.distributed.peer_monitor import PeerMonitor, lost_rank_error
 from t2vgan.distributed.stragglers import compare_ranks
 from t2vgan.errors import RunStoppedError
 from t2vgan.gan.adversarial import AdversarialTraining
-from t2vgan.gan.augmentation import choose_share
-from t2vgan.gan.batch import BatchPreparer, HostBatch
+from t2vgan.gan.batch import HostBatch
 from t2vgan.gan.compilation import choose_compilation
-from t2vgan.gan.mismatched_prompts import HardPrompts
-from t2vgan.gan.schedules import noise_every_steps
 from t2vgan.gan.step_graph import CudaCapture, StepGraphs, choose_cuda_graphs
 from t2vgan.models.layers import RGB
 from t2vgan.models.text_encoders import set_word_states
 from t2vgan.pipeline import TextToVideo
-from t2vgan.tokenizer import Vocabulary
 from t2vgan.training.alarms import AlarmMonitor
 from t2vgan.training.bad_samples import BadSamples
 from t2vgan.training.checkpointer import CheckpointManager, build_weights_info
 from t2vgan.training.evaluator import Evaluator
+from t2vgan.training.feed import create_loader, create_preparer, create_vocabulary
 from t2vgan.training.initial_weights import (
     find_initial_weights,
     grow_vocabulary,
@@ -57,7 +52,6 @@ from t2vgan.training.text_states import (
     read_text_encoder,
     write_text_encoder,
 )
-from t2vgan.utils.seeds import derive_seed
 
 
 class Trainer:
@@ -85,14 +79,10 @@ class Trainer:
         self.data = data = open_data_on_all(context, config)
         self.manifest = manifest = data.manifest
         self.plan = context.run_on_all(lambda: plan_batches(config, context.world_size))
-        geometry, prompts = manifest.geometry, list(manifest.prompts)
+        geometry = manifest.geometry
         check_frames_per_clip(config, geometry.num_frames)
         tokenizer = context.run_on_main(lambda: read_tokenizer(config.run_dir))
-        if config.data.caption_dropout:
-            prompts.append(NO_CAPTION)
-        self.vocabulary = Vocabulary.from_prompts(
-            prompts, config.data.max_words, tokenizer, config.model.max_phrases
-        )
+        self.vocabulary = create_vocabulary(config, manifest, tokenizer)
         self.initial_weights = context.run_on_main(lambda: find_initial_weights(config))
         if self.initial_weights:
             self.vocabulary = grow_vocabulary(self.vocabulary, self.initial_weights.words)
@@ -110,24 +100,8 @@ class Trainer:
             self.gan.graphs = StepGraphs(
                 context.device, CudaCapture(), required=config.cuda_graphs == "on"
             )
-        self.preparer = BatchPreparer(
-            context,
-            self.vocabulary,
-            HardPrompts(
-                data.prompt_frequencies,
-                config.train.hard_mismatched_share,
-                self.vocabulary.tokenize,
-                config.model.max_phrases,
-            ),
-            self.plan,
-            seed=config.train.seed,
-            frames_per_clip=config.train.frames_per_clip,
-            latent_shape=self.gan.latent_shape,
-            shares_latents=config.model.shares_latents,
-            num_tokens=self.vocabulary.count_tokens(prompts),
-            near_window_share=config.train.near_window_share,
-            augmented_share=choose_share(config.train, manifest.num_samples),
-            noise_every_steps=noise_every_steps(config.train),
+        self.preparer = create_preparer(
+            config, context, data, self.vocabulary, self.plan, self.gan.latent_shape
         )
         self.clock = TrainingClock(config.train.global_batch_size)
         self.rollbacks = 0
@@ -472,29 +446,10 @@ class Trainer:
         return choose_cuda_graphs(self.config.cuda_graphs, self.context.device, self.gan.precision)
 
     def loader(self) -> ClipLoader:
-        """Return a loader that starts at the current step.
-
-        The order of the data follows from the seed; every rollback chooses another one.
-        """
-        data = self.config.data
-        again = [self.rollbacks] if self.rollbacks else []
-        sampler = self.data.create_sampler(
-            num_streams=data.num_streams,
-            shuffle_window=data.shuffle_window,
-            seed=derive_seed(self.config.train.seed, "data", *again),
-        )
-        return ClipLoader(
-            self.data,
-            sampler,
-            global_batch_size=self.plan.global_size,
-            rank=self.context.rank,
-            world_size=self.context.world_size,
-            start_step=self.clock.step,
-            num_threads=data.num_threads or choose_decoding_threads(self.context.device),
-            verify_checksums=data.verify_checksums,
-            read_timeout_seconds=data.read_timeout_seconds,
-            transform=self.preparer.build,
-            caption_dropout=data.caption_dropout,
+        """Return a loader that starts at the current step."""
+        start = self.clock.step
+        return create_loader(
+            self.config, self.data, self.preparer, start_step=start, rollbacks=self.rollbacks
         )
 
     @contextmanager

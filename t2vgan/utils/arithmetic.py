@@ -1,7 +1,5 @@
 """Fix how GPUs compute: the same bits each time."""
 
-import torch
-
 
 def set_arithmetic() -> None:
     """Have CUDA compute deterministically, and float32 in float32.
@@ -11,6 +9,8 @@ def set_arithmetic() -> None:
     R1 and R2 with their second derivatives, is so on purpose; bfloat16 is the type for speed. On a
     CPU nothing changes.
     """
+    import torch  # here: most of utils is for commands that do without
+
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False  # else timing would choose the algorithm
     torch.backends.cudnn.allow_tf32 = False
