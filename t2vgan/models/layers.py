@@ -32,7 +32,7 @@ class PixelStatistics(nn.Module):
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values).view(RGB, 1, 1, 1))
         for name in ("scale", "offset"):
-            self.register_buffer(name, torch.empty(RGB, 1, 1, 1), persistent=False)
+            self.register_buffer(name, torch.ones(RGB, 1, 1, 1), persistent=False)
         self.is_identity = False
         self.update()
         self.register_load_state_dict_post_hook(lambda module, _: module.update())
