@@ -85,6 +85,7 @@ def test_steps_are_whole_graphs_and_compile_once(penalty, processes):
     assert counters["stats"]["unique_graphs"] == num_graphs
 
 
+@pytest.mark.system  # compiling takes a minute
 @pytest.mark.parametrize("penalty", ["exact", "approximate"])
 def test_compiled_arithmetic_is_that_of_pytorch(penalty, processes):
     """Of the notebook's networks, which have few kernels to compile."""
