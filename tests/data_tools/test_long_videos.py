@@ -58,8 +58,8 @@ def test_a_film_that_breaks_late_gives_no_clips(tmp_path):
 def test_many_clips_lie_on_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(spool, "MEMORY_BYTES", 1000)
     frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-    samples = [encode_sample(f"{i}", frames, "a film\nof noise", {"fps": 5}) for i in range(3)]
-    samples.append(EncodedSample("bare", {"txt": b""}))
+    samples = [encode_sample(f"{i}", frames, "a film of noise", {"fps": 5}) for i in range(3)]
+    samples.append(EncodedSample("bare", {"txt": b"a film\nof noise"}))
     with SampleSpool(Path(tmp_path)) as kept:
         for sample in samples:
             kept.append(sample)
