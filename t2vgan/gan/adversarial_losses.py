@@ -26,6 +26,7 @@ from t2vgan.gan.losses import (
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import Schedule
+from t2vgan.models.checkpointing import keep_activations
 from t2vgan.models.layers import to_float32
 
 
@@ -133,7 +134,8 @@ class AdversarialLosses:
         inputs = [*map(torch.cat, (videos, draws, token_ids, token_mask, times))]
         squared_norms = None
         if penalty == "exact":
-            squared_norms, (logits, recovered) = self.score_with_gradients(*inputs)
+            with keep_activations(self.discriminator.network):
+                squared_norms, (logits, recovered) = self.score_with_gradients(*inputs)
         else:
             logits, recovered = self.score(*inputs)
         num_clips, num_moved = len(batch.real_video), len(inputs[0]) - len(video)

@@ -1,6 +1,7 @@
 """Gradient checkpointing: compute activations again instead of keeping them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,8 @@ class CheckpointedModule(nn.Module):
     """A module that can keep only its inputs for the backward pass.
 
     The backward pass then computes it again (Chen et al., 2016, https://arxiv.org/abs/1604.06174):
-    the same gradients, bit for bit and of any order. What a backward pass that is itself
-    differentiated has computed again, it keeps: an exact gradient penalty saves nothing.
+    the same gradients, bit for bit. A backward pass that is itself differentiated would keep what
+    it computed again: with an exact gradient penalty nothing is saved (`keep_activations`).
     """
 
     gradient_checkpointing = False
@@ -32,4 +33,21 @@ def enable_gradient_checkpointing(network: nn.Module) -> None:
     """Enable it in every module of a network that can."""
     for module in network.modules():
         if isinstance(module, CheckpointedModule):
+            module.gradient_checkpointing = True
+
+
+@contextmanager
+def keep_activations(network: nn.Module) -> Iterator[None]:
+    """Disable it in this context: torch.func.grad does not support it."""
+    enabled = [
+        module
+        for module in network.modules()
+        if isinstance(module, CheckpointedModule) and module.gradient_checkpointing
+    ]
+    for module in enabled:
+        module.gradient_checkpointing = False
+    try:
+        yield
+    finally:
+        for module in enabled:
             module.gradient_checkpointing = True
