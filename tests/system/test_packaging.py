@@ -20,6 +20,7 @@ PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 SHIPPED = ("actions", "circles", "shapes", "shapes-two")
 DATA_FILES = {
     "py.typed",
+    "prompts/synonyms.txt",
     *(f"pretrained/{name}.safetensors" for name in SHIPPED),
     *(f"data_tools/scenes/{name}.txt" for name in ("circles", "shapes")),
 }
