@@ -108,6 +108,7 @@ def test_the_description_encodes_prompts_as_the_vocabulary(exported):
         assert ids == VOCABULARY.encode([prompt])[0][0].tolist()
 
 
+@pytest.mark.system  # each export takes half a minute
 @pytest.mark.parametrize("write", [write_program, write_onnx])
 def test_phrases_are_drawn_the_same(write, tmp_path):
     pipeline = make_phrases_pipeline()

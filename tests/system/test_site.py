@@ -19,10 +19,11 @@ from tests.support.commands import ROOT, run
 SOURCES = ("docs", "dev", "launch", "t2vgan", "data_tools")
 FILES = ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "train.py")
 OTHERS = {
-    "--array", "--config_file", "--gpu-step-ms", "--gpu_ids", "--gpus-per-node", "--kills",
-    "--machine_rank", "--main_process_ip", "--max_restarts", "--multi_gpu", "--nnodes",
-    "--nodes", "--nproc_per_node", "--ntasks-per-node", "--num_machines", "--num_processes",
-    "--quiet", "--rdzv_backend", "--rehearse", "--time",
+    "--actions-data", "--array", "--config_file", "--gpu-step-ms", "--gpu_ids",
+    "--gpus-per-node", "--kills", "--machine_rank", "--main_process_ip", "--max_restarts",
+    "--multi_gpu", "--nnodes", "--nodes", "--nproc_per_node", "--ntasks-per-node",
+    "--num_machines", "--num_processes", "--part", "--python-version", "--quiet",
+    "--rdzv_backend", "--rehearse", "--time", "--train-options",
 }  # fmt: skip
 """Options of other programs, and of our benchmarks, that the pages name."""
 OPTION = re.compile(r"(?<![\w-])--[a-zA-Z][\w.-]*\w")
