@@ -15,7 +15,7 @@ LARGEST_PORT = 65_535
 OFF = ("", "0", "false", "f", "no", "n", "none", "off")
 WHOLE_NETWORKS = "every process trains whole networks"
 REFUSED = {
-    "ACCELERATE_DYNAMO_BACKEND": "networks are not compiled",
+    "ACCELERATE_DYNAMO_BACKEND": "use --compile on",
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "use --train.micro-batch-size",
     "ACCELERATE_GRADIENT_CLIPPING": "use --train.gradient-clip",
     "ACCELERATE_TORCH_DEVICE": "use ACCELERATE_USE_CPU=true or CUDA_VISIBLE_DEVICES",

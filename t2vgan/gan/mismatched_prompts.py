@@ -8,7 +8,7 @@ negatives differ in a single word. They too come as often as their prompts: a ch
 exchanges visits each prompt by its frequency (Hastings, Biometrika 1970).
 
 Where a prompt has several phrases, words are exchanged between two of them instead: a discriminator
-that sees which words a clip shows, and not which belong together, cannot tell these prompts apart.
+that sees which words a clip shows, and not which belong together, cannot separate these prompts.
 """
 
 from bisect import bisect_left, bisect_right
