@@ -11,8 +11,10 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,9 +56,24 @@ PLACES: dict[str, tuple[Any, str]] = {
     "last word": (run_logger.RunLogger, "close"),
 }
 Call = Callable[[], Any]
+SAVES: list[Future[float] | None] = []
+"""The save under way, or the last one."""
+
+
+def remember_saves() -> None:
+    save = checkpointer.CheckpointManager.save
+
+    def save_and_remember(self: checkpointer.CheckpointManager, *args: Any, **options: Any) -> None:
+        save(self, *args, **options)
+        SAVES[:] = [self.job]
+
+    checkpointer.CheckpointManager.save = save_and_remember  # type: ignore[method-assign]
 
 
 def kill(call: Call) -> Any:
+    """Kill the process; between two steps once the last save is on disk, however slow it is."""
+    if threading.current_thread() is threading.main_thread():
+        wait(job for job in SAVES if job)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -201,6 +218,7 @@ SPECIAL: dict[str, Callable[[], None]] = {
 def main() -> NoReturn:
     split = sys.argv.index("--")
     faults, sys.argv = sys.argv[1:split], [sys.argv[0], *sys.argv[split + 1 :]]
+    remember_saves()
     for fault in faults:
         build_in(fault)
     train.main()
