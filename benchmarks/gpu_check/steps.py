@@ -84,7 +84,7 @@ class StepRunner:
 def running_steps(config: Config) -> Iterator[StepRunner]:
     """Yield a runner of a new trainer's steps, warmed up."""
     trainer = Trainer(config)
-    trainer.compile_networks()
+    trainer.model.compile()
     with trainer.loader() as loader:
         runner = StepRunner(trainer, loader)
         for kind in WARM_UP_STEPS * runner.kinds:

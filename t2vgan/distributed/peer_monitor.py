@@ -10,12 +10,14 @@ collective fails, the thread names the rank and ends the process.
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.context import DistributedContext, is_lost_connection
 from t2vgan.distributed.heartbeat import Heartbeat
 from t2vgan.errors import RunStoppedError
 from t2vgan.utils.cli import EXIT_STOPPED
@@ -96,6 +98,17 @@ class PeerMonitor:
         self.ended.set()
         if self.thread.is_alive():
             self.thread.join(ANSWER_SHARE * self.timeout_seconds)
+
+
+@contextmanager
+def report_lost_ranks(context: DistributedContext, heartbeat: Heartbeat) -> Iterator[None]:
+    """Name the missing ranks when a collective fails."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not (context.is_distributed and is_lost_connection(error)):
+            raise
+        raise lost_rank_error(heartbeat, str(error).splitlines()[0]) from error
 
 
 def lost_rank_error(heartbeat: Heartbeat, reason: str) -> RunStoppedError:

@@ -1,4 +1,5 @@
 """The run: start, resume, train, log, evaluate, save and stop.
 
-`trainer.py` reads from top to bottom; each of its parts has a module of its own.
+`trainer.py` is the loop, `setup.py` its parts and their state, `model.py` what is trained; `startup.py`
+opens the data. Each other part has a module of its own.
 """

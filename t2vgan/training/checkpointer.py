@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import ValidationError
 from torch import Tensor
 
-import t2vgan
 from t2vgan.checkpoint.state_dict import (
     Snapshot,
     State,
@@ -19,15 +18,13 @@ from t2vgan.checkpoint.state_dict import (
     save_checkpoint,
 )
 from t2vgan.checkpoint.storage import STATE_NAME, step_folder
-from t2vgan.checkpoint.weights import TextEncoderInfo, WeightsInfo, save_weights
+from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import Config
-from t2vgan.data.manifest import Manifest
 from t2vgan.errors import UserError
 from t2vgan.gan.adversarial import AdversarialTraining
-from t2vgan.tokenizer import Vocabulary
 from t2vgan.tracking.metrics_log import METRICS_NAME
 from t2vgan.training.run_dir import check_same_data
-from t2vgan.training.state import TrainingClock, TrainState
+from t2vgan.training.state import TrainState
 from t2vgan.utils.console import format_error
 from t2vgan.utils.files import fsync_path
 from t2vgan.utils.frozen import format_faults
@@ -168,26 +165,3 @@ def parse_state(folder: Path, step: int, fields: State) -> TrainState:
     if state.step != step:
         raise UserError(f"{folder / STATE_NAME}: step={state.step} must be {step}; {remedy}")
     return state
-
-
-def build_weights_info(
-    config: Config,
-    manifest: Manifest,
-    vocabulary: Vocabulary,
-    clock: TrainingClock,
-    text_encoder: TextEncoderInfo | None,
-) -> WeightsInfo:
-    """Return all that generation needs besides the averaged generator."""
-    return WeightsInfo(
-        model=config.model,
-        **manifest.geometry.model_dump(),
-        fps=manifest.fps,
-        words=vocabulary.words,
-        tokenizer=vocabulary.tokenizer,
-        prompts=tuple(manifest.prompts),
-        held_out_prompts=manifest.held_out_prompts,
-        text_encoder=text_encoder,
-        step=clock.step,
-        clips_seen=clock.clips_seen,
-        t2vgan_version=t2vgan.__version__,
-    )

@@ -10,7 +10,7 @@ from t2vgan.tracking.metrics_log import format_duration
 from t2vgan.training.cost.report import format_estimates
 from t2vgan.training.cost.step_cost import StepSizes
 from t2vgan.training.run_dir import CONFIG_NAME, check_same_run
-from t2vgan.training.trainer import Trainer
+from t2vgan.training.setup import RunSetup
 from t2vgan.utils.console import print_stdout
 from t2vgan.utils.frozen import flatten
 
@@ -21,52 +21,48 @@ MAX_STEPS_TIMED = 8
 
 def dry_run(config: Config) -> int:
     """Print the resolved config, sizes and arithmetic; time a few real steps."""
-    trainer = Trainer(config, mode="train --dry-run")
-    config = trainer.config
+    run = RunSetup(config, mode="train --dry-run")
     changes = check_same_run(config)
-    origin = trainer.load_initial_weights()
-    trainer.load_text_states(keep=False)
-    if trainer.context.is_main:
-        for title, lines in format_plan(trainer, changes, origin).items():
+    origin = run.model.initialize(keep_states=False)
+    if run.context.is_main:
+        for title, lines in format_plan(run, changes, origin).items():
             print_stdout("\n  ".join([f"{title}:", *lines]))
         print_stdout("cost, from steps tried now:")
-    cost = time_steps(trainer)
-    if trainer.context.is_main:
+    cost = time_steps(run)
+    if run.context.is_main:
         left = format_duration(cost.seconds * config.train.num_steps)
         print_stdout(
             f"  time      {1000 * cost.seconds:.0f} ms a step, {left} of training for the run"
         )
         print_stdout(f"  memory    {peak_memory_gb():.2f} GB at the peak, per process")
-        if cost.num_clips < trainer.plan.micro_size:
-            sizes = f"{cost.num_clips} instead of {trainer.plan.micro_size} clips"
+        if cost.num_clips < run.plan.micro_size:
+            sizes = f"{cost.num_clips} instead of {run.plan.micro_size} clips"
             print_stdout(
                 f"  at most: extrapolated from passes of {sizes}, because whole ones take long"
             )
-        print_stdout("\n  ".join([ESTIMATED, *estimate(trainer)]))
+        print_stdout("\n  ".join([ESTIMATED, *estimate(run)]))
         print_stdout("nothing was written")
-    trainer.context.shutdown()
+    run.context.shutdown()
     return 0
 
 
-def estimate(trainer: Trainer) -> list[str]:
+def estimate(run: RunSetup) -> list[str]:
     """Estimate what a step costs, here and on other devices."""
-    geometry, preparer = trainer.manifest.geometry, trainer.preparer
+    geometry, preparer = run.manifest.geometry, run.preparer
     sizes = StepSizes(
-        num_clips=trainer.plan.micro_size,
+        num_clips=run.plan.micro_size,
         height=geometry.height,
         width=geometry.width,
-        vocabulary_size=len(trainer.vocabulary),
+        vocabulary_size=len(run.vocabulary),
         num_tokens=preparer.num_tokens,
         augments=preparer.augmented_share > 0,
     )
-    return format_estimates(
-        trainer.config, trainer.plan, sizes, trainer.gan.precision, trainer.context.device
-    )
+    return format_estimates(run.config, run.plan, sizes, run.gan.precision, run.context.device)
 
 
-def format_plan(trainer: Trainer, changes: list[str], origin: list[str]) -> dict[str, list[str]]:
+def format_plan(run: RunSetup, changes: list[str], origin: list[str]) -> dict[str, list[str]]:
     """Return titled lists of lines."""
-    config, manifest, plan = trainer.config, trainer.manifest, trainer.plan
+    config, manifest, plan = run.config, run.manifest, run.plan
     geometry, train = manifest.geometry, config.train
     nothing = "nothing" if (config.run_dir / CONFIG_NAME).exists() else "it was not started yet"
     steps_per_epoch = manifest.num_samples / plan.global_size
@@ -76,10 +72,10 @@ def format_plan(trainer: Trainer, changes: list[str], origin: list[str]) -> dict
         "initial weights": origin or ["none: networks start at random"],
         "parameters": [
             f"{name:14} {sum(p.numel() for p in side.network.parameters()):,}"
-            for name, side in trainer.gan.optimizers.items()
+            for name, side in run.gan.optimizers.items()
         ],
         "batch": [
-            f"{plan.global_size} clips a step = {trainer.context.world_size} processes *"
+            f"{plan.global_size} clips a step = {run.context.world_size} processes *"
             f" {plan.num_micro_batches} micro-batches * {plan.micro_size} clips,"
             f" {train.frames_per_clip} of {geometry.num_frames} frames each",
             f"{train.num_steps} steps = {train.num_steps * plan.global_size:,} clips ="
@@ -88,15 +84,12 @@ def format_plan(trainer: Trainer, changes: list[str], origin: list[str]) -> dict
         "data": [
             f"{len(manifest.shards)} shards in {config.data.name}, {manifest.num_samples:,} clips"
             f" of {geometry.num_frames} x {geometry.height} x {geometry.width}",
-            f"{len(manifest.prompts)} prompts, {len(trainer.vocabulary.words)} words,"
+            f"{len(manifest.prompts)} prompts, {len(run.vocabulary.words)} words,"
             f" {len(manifest.held_out_prompts)} held-out prompts",
-            *trainer.describe_captions(),
-            *trainer.describe_epochs(),
+            *run.describe_data(),
         ],
         "device": [
-            f"{describe_device(trainer.context.device)}, {trainer.gan.precision}".replace(
-                "torch.", ""
-            )
+            f"{describe_device(run.context.device)}, {run.gan.precision}".replace("torch.", "")
         ],
     }
 
@@ -109,32 +102,32 @@ class Cost:
     num_clips: int
 
 
-def time_steps(trainer: Trainer) -> Cost:
+def time_steps(run: RunSetup) -> Cost:
     """Time training steps on real clips, for a few seconds (collective).
 
     The number of clips doubles while there is time: a whole batch may take a minute. Steps with the
     penalty cost more and come every `penalty_every_steps`.
     """
-    plan = trainer.plan
-    with trainer.loader() as loader:
-        clips, *_ = trainer.preparer.prepare(next(loader))
-    every = trainer.config.train.penalty_every_steps
+    plan = run.plan
+    with run.loader() as loader:
+        clips, *_ = run.preparer.prepare(next(loader))
+    every = run.config.train.penalty_every_steps
 
     def measure(num_clips: int, step: int) -> float:
         start = time.perf_counter()
-        trainer.gan.train_step([clips.slice(slice(0, num_clips))], step)
-        trainer.gan.metrics.reduce()  # waits for the device
-        return trainer.context.broadcast(time.perf_counter() - start)
+        run.gan.train_step([clips.slice(slice(0, num_clips))], step)
+        run.gan.metrics.reduce()  # waits for the device
+        return run.context.broadcast(time.perf_counter() - start)
 
     measure(1, step=0)  # warms up
-    end = trainer.context.broadcast(time.monotonic() + BUDGET_SECONDS)
+    end = run.context.broadcast(time.monotonic() + BUDGET_SECONDS)
     size, plain = 1, [measure(1, step=1)]
     while size < plan.micro_size and has_time(
-        trainer, end, 6 * plain[-1]
+        run, end, 6 * plain[-1]
     ):  # a plain and a penalised one
         size = min(2 * size, plan.micro_size)
         plain = [measure(size, step=1)]
-    while len(plain) < MAX_STEPS_TIMED and has_time(trainer, end, 4 * plain[-1]):
+    while len(plain) < MAX_STEPS_TIMED and has_time(run, end, 4 * plain[-1]):
         plain.append(measure(size, step=1))
     seconds = statistics.median(plain)
     if every:
@@ -142,6 +135,6 @@ def time_steps(trainer: Trainer) -> Cost:
     return Cost(seconds * plan.rank_size / size, size)
 
 
-def has_time(trainer: Trainer, end: float, seconds: float) -> bool:
+def has_time(run: RunSetup, end: float, seconds: float) -> bool:
     """Return whether there is time for more, on the main rank (collective)."""
-    return trainer.context.broadcast(time.monotonic() + seconds < end)
+    return run.context.broadcast(time.monotonic() + seconds < end)

@@ -38,6 +38,30 @@ def without_mismatched(train: TrainConfig, manifest: Manifest) -> TrainConfig:
     return train.model_copy(update={"mismatched_weight": 0.0})
 
 
+def describe_data(
+    config: Config,
+    data: DatasetMixture,
+    *,
+    tokenizer: int,
+    pixels: PixelStatistics | None,
+    augmented_share: float,
+) -> list[str]:
+    """Describe what is done to the data before training sees it, a line each."""
+    lines = [format_pixels(data, pixels)] if pixels else []
+    if augmented_share:
+        lines.append(
+            f"{augmented_share:.0%} of the clips are augmented, in each of three ways"
+            f" ({data.manifest.num_samples} clips; train.augment changes it)"
+        )
+    return [
+        *lines,
+        *describe_captions(config, data.manifest, tokenizer),
+        *data.describe_epochs(
+            num_streams=config.data.num_streams, global_batch_size=config.train.global_batch_size
+        ),
+    ]
+
+
 def describe_captions(config: Config, manifest: Manifest, tokenizer: int) -> list[str]:
     """Describe clips without captions, and captions that are cut, a line each."""
     lines = []

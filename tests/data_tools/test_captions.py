@@ -29,6 +29,7 @@ from t2vgan.data.captions import NO_CAPTION, parse_captions
 from t2vgan.data.shards import load_manifest, parse_metadata, read_samples
 from t2vgan.errors import UserError
 from t2vgan.tokenizer import EMPTY
+from t2vgan.training.startup import describe_captions
 from t2vgan.training.trainer import Trainer
 from tests.data_tools.test_pack_videos import FAST
 from tests.data_tools.test_videos import CLIPS
@@ -113,6 +114,10 @@ def first_step(folder: Path, run_dir: Path, **data: object):
 def name_of(key: str) -> str:
     """Return the film of a clip's key."""
     return NAMES[int(key.split("-")[0])]
+
+
+def captions_of(trainer: Trainer) -> list[str]:
+    return describe_captions(trainer.config, trainer.manifest, trainer.vocabulary.tokenizer)
 
 
 def words_of(trainer: Trainer, token_ids) -> list[str]:
@@ -210,7 +215,7 @@ def test_long_captions_are_counted_and_cut(tmp_path, films):
     (cut,) = {prompt for prompt in load_manifest(tmp_path / "out").prompts if prompt != "a cat"}
     assert cut.split() == long.split()[:64]
     pack(source, tmp_path / "wide", max_prompt_words=100)
-    (line,) = make_trainer(tmp_path / "wide", tmp_path / "run").describe_captions()
+    (line,) = captions_of(make_trainer(tmp_path / "wide", tmp_path / "run"))
     assert line.startswith("1 of 2 captions have more than 64 words: of each the first are read")
 
 
@@ -300,7 +305,7 @@ def test_clips_without_captions_train_without_the_mismatched_term(tmp_path, film
     save_weights(weights, trainer.gan.ema.model.state_dict(), trainer.weights_info)
     drawn = run_warm_ok("generate.py", "--weights", weights, "--out", tmp_path / "videos")
     assert drawn.stdout.strip().endswith("no-prompt-0.gif")
-    (line,) = trainer.describe_captions()
+    (line,) = captions_of(trainer)
     assert line.startswith("no clip has a caption: training is unconditional; the mismatched")
 
 
@@ -321,7 +326,7 @@ def test_captions_may_be_optional(tmp_path, films):
     for own, other in zip(seen, mismatched, strict=True):
         assert other != EMPTY or own == EMPTY, "the empty prompt matches every clip"
         assert own != EMPTY or other == EMPTY
-    (line,) = trainer.describe_captions()
+    (line,) = captions_of(trainer)
     assert line == "3 of 8 clips have no caption: they are shown with an empty prompt"
 
 

@@ -1,0 +1,88 @@
+"""Count bad samples and nonfinite updates over the ranks, and stop after too many."""
+
+from collections.abc import Sequence
+
+from t2vgan.checkpoint.storage import list_steps
+from t2vgan.config import Config
+from t2vgan.data.loader import BadSample
+from t2vgan.distributed.context import DelayedAllReduce, DistributedContext
+from t2vgan.errors import RunStoppedError
+from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.training.bad_samples import BadSamples
+from t2vgan.training.checkpointer import CheckpointManager
+from t2vgan.training.nonfinite import NonFiniteSteps, NonFiniteStop, nonfinite_error
+from t2vgan.training.run_logger import RunLogger
+from t2vgan.training.state import TrainingClock, TrainState
+
+
+class FaultMonitor:
+    """Exchanges what each rank found, so that all decide alike."""
+
+    def __init__(
+        self,
+        config: Config,
+        context: DistributedContext,
+        gan: AdversarialTraining,
+        clock: TrainingClock,
+        logger: RunLogger,
+        checkpoints: CheckpointManager,
+    ) -> None:
+        self.run_dir, self.context, self.clock = config.run_dir, context, clock
+        self.logger, self.checkpoints = logger, checkpoints
+        self.bad_samples = BadSamples(config.data)
+        self.nonfinite = NonFiniteSteps(gan, config.max_bad_steps)
+        self.rank_status = DelayedAllReduce(context)
+        self.rollbacks = 0
+        """How often --rollback chose another order of the data."""
+
+    def exchange(self, stop_requested: bool, bad_samples: Sequence[BadSample]) -> bool:
+        """Return whether any rank was asked to stop, up to the last call (collective).
+
+        Raises:
+            UserError: too many samples are bad.
+        """
+        status = [int(stop_requested), len(bad_samples)]
+        return self._handle(self.rank_status.all_reduce(status, bad_samples))
+
+    def finish_exchange(self) -> bool:
+        """Wait for the exchange under way, and return the same (collective)."""
+        return self._handle(self.rank_status.wait())
+
+    def _handle(self, status: tuple[list[int], Sequence[BadSample]] | None) -> bool:
+        (num_stops, num_bad), bad_samples = status or ([0, 0], [])
+        if num_bad:
+            every = [bad for part in self.context.gather_objects(bad_samples) for bad in part]
+            for message in self.bad_samples.update(every):
+                self.logger.log_warning(message)
+            with self.context.fail_together():
+                self.bad_samples.check(self.clock.clips_seen, every[-1])
+        return num_stops > 0
+
+    def check_nonfinite(self) -> None:
+        """Log steps that were not applied; raise after too many (collective)."""
+        for message in self.nonfinite.gather():
+            self.logger.log_warning(message)
+        if self.nonfinite.are_too_many:
+            raise self.context.run_on_main(self._stop_nonfinite)
+
+    def _stop_nonfinite(self) -> RunStoppedError:
+        """Write the record for --rollback, and return the error."""
+        self.checkpoints.wait()
+        step = self.clock.step
+        NonFiniteStop(step=step, rollbacks=self.rollbacks).write(self.run_dir)
+        last_checkpoint = max(list_steps(self.run_dir), default=None)
+        return nonfinite_error(self.nonfinite.in_a_row, step, last_checkpoint)
+
+    def count(self) -> dict[str, float]:
+        """Return the totals for a record of metrics."""
+        return {"data/bad_samples": self.bad_samples.total, "bad_steps": self.nonfinite.total}
+
+    def load(self, state: TrainState) -> None:
+        """Go on from a checkpoint's counts."""
+        self.bad_samples.load(state.bad_clips)
+        self.nonfinite.load(state)
+        self.rollbacks = state.rollbacks
+
+    def roll_back(self, stop: NonFiniteStop) -> None:
+        """Choose another order of the data than the run that stopped had."""
+        self.rollbacks = stop.rollbacks_after(self.rollbacks)

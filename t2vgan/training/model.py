@@ -1,0 +1,128 @@
+"""Hold what a run trains: the networks, their vocabulary, and where their weights come from."""
+
+from t2vgan import __version__
+from t2vgan.checkpoint.weights import TextEncoderInfo, WeightsInfo
+from t2vgan.config import ClipGanConfig, Config
+from t2vgan.data.mixture import DatasetMixture
+from t2vgan.distributed.context import DistributedContext
+from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.compilation import choose_compilation
+from t2vgan.gan.step_graph import CudaCapture, StepGraphs, choose_cuda_graphs
+from t2vgan.models.text_encoders import set_word_states
+from t2vgan.training.feed import create_vocabulary
+from t2vgan.training.initial_weights import (
+    find_initial_weights,
+    grow_vocabulary,
+    load_initial_weights,
+    write_initial_weights,
+)
+from t2vgan.training.run_dir import read_tokenizer
+from t2vgan.training.startup import find_pixel_statistics, without_mismatched
+from t2vgan.training.state import TrainingClock
+from t2vgan.training.text_states import load_text_states, read_text_encoder, write_text_encoder
+
+
+class TrainedModel:
+    """The networks of a run and the vocabulary that they read.
+
+    Constructing it is collective; it reads the run_dir and writes nothing.
+    """
+
+    def __init__(self, config: Config, context: DistributedContext, data: DatasetMixture) -> None:
+        self.config, self.context, self.manifest = config, context, data.manifest
+        tokenizer = context.run_on_main(lambda: read_tokenizer(config.run_dir))
+        self.vocabulary = create_vocabulary(config, self.manifest, tokenizer)
+        self.initial_weights = context.run_on_main(lambda: find_initial_weights(config))
+        if self.initial_weights:
+            self.vocabulary = grow_vocabulary(self.vocabulary, self.initial_weights.words)
+        self.text_encoder: TextEncoderInfo | None = None
+        self.pixels = find_pixel_statistics(context, data) if config.train.standardize else None
+        self.gan = self._create_gan()
+
+    def _create_gan(self) -> AdversarialTraining:
+        config, context, geometry = self.config, self.context, self.manifest.geometry
+        gan = AdversarialTraining(
+            config.model,
+            without_mismatched(config.train, self.manifest),
+            context,
+            height=geometry.height,
+            width=geometry.width,
+            vocabulary_size=len(self.vocabulary),
+            pixels=self.pixels,
+        )
+        requested = config.cuda_graphs
+        if context.run_on_all(lambda: choose_cuda_graphs(requested, context.device, gan.precision)):
+            gan.graphs = StepGraphs(context.device, CudaCapture(), required=requested == "on")
+        return gan
+
+    def initialize(self, *, keep_states: bool = True) -> list[str]:
+        """Load the weights and words' states of a new run (collective).
+
+        Returns lines on the weights. `keep_states` as `keep` of `load_text_states`.
+        """
+        lines = self._load_initial_weights()
+        self._load_text_states(keep=keep_states)
+        return lines
+
+    def _load_initial_weights(self) -> list[str]:
+        weights, geometry = self.initial_weights, self.manifest.geometry
+        if weights is None:
+            return []
+        size = geometry.height, geometry.width
+        lines = self.context.run_on_all(
+            lambda: load_initial_weights(self.config, self.gan, weights, self.vocabulary, size)
+        )
+        return [f"init_from: {line}" for line in lines]
+
+    def _load_text_states(self, *, keep: bool) -> None:
+        config, gan = self.config, self.gan
+        if not isinstance(config.model, ClipGanConfig) or not config.model.has_sentence_encoder:
+            return
+        prompts = list(self.manifest.prompts)
+        self.text_encoder, states = self.context.run_on_main(
+            lambda: load_text_states(config, self.vocabulary, prompts, keep=keep)
+        )
+        for network in (gan.generator.network, gan.discriminator.network, gan.ema.model):
+            set_word_states(network, states)
+
+    def write_origin(self) -> None:
+        """Record in the run_dir what a new run starts from (collective)."""
+        run_dir, weights, encoder = self.config.run_dir, self.initial_weights, self.text_encoder
+        if weights:
+            self.context.run_on_main(lambda: write_initial_weights(run_dir, weights))
+        if encoder:
+            self.context.run_on_main(lambda: write_text_encoder(run_dir, encoder))
+
+    def read_origin(self) -> None:
+        """Read what a resumed run was started from (collective)."""
+        run_dir = self.config.run_dir
+        self.text_encoder = self.context.run_on_main(lambda: read_text_encoder(run_dir))
+
+    def compile(self, *, before: bool | None = None) -> list[str]:
+        """Compile the networks if this run does; return lines on it (collective).
+
+        `before` is whether those of the checkpoint were compiled; None without a checkpoint.
+        """
+        requested, device = self.config.compile, self.context.device
+        is_compiled, message = self.context.run_on_all(
+            lambda: choose_compilation(requested, device, before=before)
+        )
+        if not self.context.any(not is_compiled):
+            self.gan.compile_networks(is_optional=requested == "auto")
+        return [message] if message else []
+
+    def weights_info(self, clock: TrainingClock) -> WeightsInfo:
+        """Return all that generation needs besides the averaged generator."""
+        return WeightsInfo(
+            model=self.config.model,
+            **self.manifest.geometry.model_dump(),
+            fps=self.manifest.fps,
+            words=self.vocabulary.words,
+            tokenizer=self.vocabulary.tokenizer,
+            prompts=tuple(self.manifest.prompts),
+            held_out_prompts=self.manifest.held_out_prompts,
+            text_encoder=self.text_encoder,
+            step=clock.step,
+            clips_seen=clock.clips_seen,
+            t2vgan_version=__version__,
+        )
