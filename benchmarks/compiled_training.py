@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmarks.measure import benchmark, print_summary, run_turns, summarise
 from benchmarks.record import write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
+from t2vgan.config.presets import PRESETS
 from t2vgan.distributed.device import describe_device
 from t2vgan.gan.compilation import CACHE_VARIABLE
-from t2vgan.presets import PRESETS
 from t2vgan.training.trainer import Trainer
 
 SCENES = {

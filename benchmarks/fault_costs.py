@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.measure import run_python
-from t2vgan.presets import PRESETS
+from t2vgan.config.presets import PRESETS
 from tests.faults.same_run import newest_checkpoint, records
 
 NO_EVALUATION = ("--sample-every-steps", 0, "--evaluate-every-steps", 0)

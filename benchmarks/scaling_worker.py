@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from t2vgan.config.presets import PRESETS
 from t2vgan.data.loader import ClipLoader
 from t2vgan.distributed.context import DistributedContext
-from t2vgan.presets import PRESETS
 from t2vgan.training.preflight.link import measure_link
 from t2vgan.training.trainer import Trainer
 

@@ -18,7 +18,7 @@ from benchmarks.measure import benchmark
 from benchmarks.record import print_table, write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
 from t2vgan import tracking
-from t2vgan.presets import PRESETS
+from t2vgan.config.presets import PRESETS
 from t2vgan.tracking.background import BackgroundTracker, Tracker
 from t2vgan.tracking.metrics_log import Record
 from t2vgan.training.trainer import Trainer

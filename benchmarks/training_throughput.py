@@ -14,8 +14,8 @@ from benchmarks.notebook_dataset import write_dataset
 from benchmarks.notebook_training import PlainLoop
 from benchmarks.record import write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
+from t2vgan.config.presets import PRESETS
 from t2vgan.distributed.device import describe_device
-from t2vgan.presets import PRESETS
 from t2vgan.training.trainer import Trainer
 
 FRAMES_PER_STEP = 16

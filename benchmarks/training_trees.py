@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.measure import ROOT, Turn, benchmark, print_summary, run_turns, summarise
 from benchmarks.record import write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
-from t2vgan.presets import PRESETS
+from t2vgan.config.presets import PRESETS
 
 COMPARED = {"quickstart": ("circles", "64x64"), "shapes-cpu": ("shapes", "32x32")}
 """Preset -> scene and size of its clips."""

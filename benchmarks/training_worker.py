@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from t2vgan.presets import PRESETS
+from t2vgan.config.presets import PRESETS
 from t2vgan.training.trainer import Trainer
 
 WARM_UP_STEPS = 3

@@ -11,9 +11,9 @@ from t2vgan.config import (
     DataConfig,
     TrainConfig,
 )
+from t2vgan.config.presets import DESCRIPTIONS, PRESETS
 from t2vgan.data.batch_plan import advise_streams, check_num_shards, plan_batches
 from t2vgan.errors import UserError
-from t2vgan.presets import DESCRIPTIONS, PRESETS
 from t2vgan.training.run_dir import load_config
 from t2vgan.utils.frozen import flatten
 

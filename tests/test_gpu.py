@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from t2vgan.config import ClipGanConfig, TrainConfig
+from t2vgan.config.presets import PRESETS
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
 from t2vgan.export import trace
@@ -14,7 +15,6 @@ from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.step_graph import CudaCapture, StepGraphs
 from t2vgan.pipeline import TextToVideo
-from t2vgan.presets import PRESETS
 from t2vgan.training.cost.step_cost import StepSizes, build_batch, build_training
 
 pytestmark = pytest.mark.gpu

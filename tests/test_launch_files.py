@@ -11,8 +11,8 @@ import yaml
 
 from data_tools.pack_videos import PackOptions
 from t2vgan.commands import train
+from t2vgan.config.presets import PRESETS
 from t2vgan.data.batch_plan import plan_batches
-from t2vgan.presets import PRESETS
 from t2vgan.utils import cli
 
 ROOT = Path(__file__).parents[1]

@@ -9,10 +9,10 @@ import warnings
 import pytest
 import torch
 
+from t2vgan.config.presets import PRESETS
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.models import motion, resampling
-from t2vgan.presets import PRESETS
 from tests.golden.record import load_golden
 from tests.support.preset_steps import OtherDeviceError, count_operations, train_on_meta
 

@@ -9,8 +9,8 @@ from importlib import import_module
 import pytest
 
 import t2vgan
+from t2vgan.config.presets import PRESETS
 from t2vgan.errors import UserError
-from t2vgan.presets import PRESETS
 from t2vgan.training.train import build_config
 from tests.support.commands import ROOT
 

@@ -12,9 +12,9 @@ from benchmarks.measure import benchmark
 from benchmarks.record import results_folder, write_record
 from benchmarks.training_run import SAVING_SECONDS, train
 from t2vgan.checkpoint.weights import find_weights
+from t2vgan.config.presets import PRESETS
 from t2vgan.errors import UserError
 from t2vgan.pipeline import TextToVideo
-from t2vgan.presets import PRESETS
 from t2vgan.training.trainer import Trainer
 
 START_SECONDS = 15.0  # of train.py: imports, the device, compilation

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from t2vgan.commands.train import Command
 from t2vgan.config import ClipGanConfig, Config, DataConfig, TrainConfig
-from t2vgan.presets import DESCRIPTIONS, PRESETS
+from t2vgan.config.presets import DESCRIPTIONS, PRESETS
 from t2vgan.utils.frozen import flatten
 
 SECTIONS: dict[str, tuple[str, type[BaseModel], str]] = {

@@ -15,8 +15,8 @@ import tyro
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from t2vgan.config import Config
+from t2vgan.config.presets import DESCRIPTIONS, PRESETS
 from t2vgan.errors import UserError
-from t2vgan.presets import DESCRIPTIONS, PRESETS
 from t2vgan.training.signals import find_launcher
 from t2vgan.utils import cli
 from t2vgan.utils.console import print_loading, print_stdout

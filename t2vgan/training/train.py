@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from t2vgan.config import Config
+from t2vgan.config.presets import PRESETS
 from t2vgan.errors import UserError
-from t2vgan.presets import PRESETS
 from t2vgan.training.trainer import Trainer
 from t2vgan.utils.frozen import format_faults
 

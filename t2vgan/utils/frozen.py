@@ -1,12 +1,14 @@
 """Frozen pydantic models: base classes, flat view and error text."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 MAX_FAULTS = 8  # named in a message
 MAX_SHOWN = 200  # characters of a value
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Frozen(BaseModel):

@@ -3,6 +3,7 @@
 import pytest
 
 from t2vgan.config import Config
+from t2vgan.config.presets import PRESETS
 from t2vgan.distributed.consistency import (
     check_agreement,
     describe_config,
@@ -10,7 +11,6 @@ from t2vgan.distributed.consistency import (
     find_differences,
 )
 from t2vgan.errors import UserError
-from t2vgan.presets import PRESETS
 
 
 class Ranks:

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from t2vgan.config.presets import PRESETS
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.gan import step_graph
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.step_graph import StepGraphs, choose_cuda_graphs
-from t2vgan.presets import PRESETS
 from tests.gan.test_adversarial import SPRITES, cut, make_batch, make_gan
 from tests.support.recorded_ops import RecordedOps
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from t2vgan.config import TrainConfig
-from t2vgan.presets import PRESETS
+from t2vgan.config.presets import PRESETS
 from t2vgan.training.cost.step_cost import (
     StepSizes,
     build_batch,

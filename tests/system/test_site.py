@@ -11,7 +11,7 @@ import pytest
 import t2vgan
 from t2vgan.__main__ import COMMANDS
 from t2vgan.config import Config
-from t2vgan.presets import PRESETS
+from t2vgan.config.presets import PRESETS
 from t2vgan.utils.frozen import flatten
 from tests.support.browsing import CHROMIUM, browser
 from tests.support.commands import ROOT, run

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from t2vgan.config import Config, DataConfig, TrainConfig
+from t2vgan.config.presets import PRESETS
 from t2vgan.errors import UserError
-from t2vgan.presets import PRESETS
 from t2vgan.tokenizer import VERSION
 from t2vgan.training.run_dir import (
     check_same_run,

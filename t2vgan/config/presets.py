@@ -1,8 +1,26 @@
 """Named configs: `train.py NAME` starts a run of one."""
 
 from pathlib import Path
+from typing import Any
 
 from t2vgan.config import ClipGanConfig, Config, DataConfig, NotebookGanConfig, TrainConfig
+
+# On a plain ground the discriminator would win with standardised videos (dev/LOG.md).
+PLAIN: dict[str, Any] = {"standardize": False, "augment": 0.0}
+SHAPES: dict[str, Any] = PLAIN | {"hard_mismatched_share": 0.5}
+SMALL_SHAPES: dict[str, Any] = SHAPES | {
+    "gamma_start": 2.5,  # a quarter of the pixels of `shapes`, a quarter of the penalty
+    "gamma_end": 0.1,
+    "ema_halflife_clips": 20_000.0,
+    "precision": "no",
+}
+SPRITES: dict[str, Any] = {
+    "patch_size": 2,
+    "pooled_features": True,
+    "num_sprites": 1,
+    "camera_variation": 0.1,
+}
+SMALL_SPRITES: dict[str, Any] = SPRITES | {"pixel_channels": 8}
 
 PRESETS = {
     "quickstart": Config(
@@ -10,9 +28,8 @@ PRESETS = {
         data=DataConfig(path="data/circles"),
         model=ClipGanConfig(),
         train=TrainConfig(
+            **PLAIN,
             num_steps=4000,
-            standardize=False,  # on a plain ground the discriminator would win (dev/LOG.md)
-            augment=0.0,
             gamma_start=10.0,
             gamma_end=2.0,
             precision="no",  # too small for bfloat16 to be faster
@@ -50,24 +67,19 @@ PRESETS = {
         run_dir=Path("runs/shapes"),
         data=DataConfig(path="data/shapes"),
         model=ClipGanConfig(
+            **SPRITES,
             latent_size=64,
             text_size=128,
             hidden_size=256,
             channels=32,
-            patch_size=2,
             pixel_channels=16,
-            pooled_features=True,
-            num_sprites=1,
-            camera_variation=0.1,
         ),
         train=TrainConfig(
+            **SHAPES,
             num_steps=20_000,
             global_batch_size=32,
-            standardize=False,
-            augment=0.0,
             gamma_start=10.0,
             gamma_end=2.0,
-            hard_mismatched_share=0.5,
             ema_halflife_clips=10_000.0,
         ),
         sample_every_steps=1000,
@@ -78,23 +90,8 @@ PRESETS = {
     "shapes-cpu": Config(
         run_dir=Path("runs/shapes-cpu"),
         data=DataConfig(path="data/shapes-32"),
-        model=ClipGanConfig(
-            patch_size=2,
-            pixel_channels=8,
-            pooled_features=True,
-            num_sprites=1,
-            camera_variation=0.1,
-        ),
-        train=TrainConfig(
-            num_steps=10_000,
-            hard_mismatched_share=0.5,
-            standardize=False,
-            augment=0.0,
-            gamma_start=2.5,  # a quarter of the pixels of `shapes`, a quarter of the penalty
-            gamma_end=0.1,
-            ema_halflife_clips=20_000.0,
-            precision="no",
-        ),
+        model=ClipGanConfig(**SMALL_SPRITES),
+        train=TrainConfig(**SMALL_SHAPES, num_steps=10_000),
         sample_every_steps=1000,
         evaluate_every_steps=500,
         evaluate_num_clips=400,
@@ -104,24 +101,11 @@ PRESETS = {
         run_dir=Path("runs/shapes-two"),
         init_from="shapes",
         data=DataConfig(path="data/shapes-two-32"),
-        model=ClipGanConfig(
-            max_phrases=2,
-            patch_size=2,
-            pixel_channels=8,
-            pooled_features=True,
-            num_sprites=1,
-            camera_variation=0.1,
-        ),
+        model=ClipGanConfig(**SMALL_SPRITES, max_phrases=2),
         train=TrainConfig(
+            **SMALL_SHAPES,
             num_steps=2500,
-            hard_mismatched_share=0.5,
-            standardize=False,
-            augment=0.0,
             generator_lr=1e-4,  # its objects are drawn well already, its discriminator is new
-            gamma_start=2.5,
-            gamma_end=0.1,
-            ema_halflife_clips=20_000.0,
-            precision="no",
         ),
         sample_every_steps=1000,
         evaluate_every_steps=125,

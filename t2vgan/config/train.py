@@ -1,0 +1,119 @@
+"""Options of the recipe: `--train.*`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from t2vgan.utils.frozen import Fraction, Versioned
+
+AdamBeta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class TrainConfig(Versioned):
+    """The recipe: losses, optimizers and schedules.
+
+    One step is one update of each network.
+    """
+
+    RETIRED: ClassVar[Mapping[str, Any]] = {"look_latents": 0, "spread_weight": 0}
+
+    seed: NonNegativeInt = 0
+    """Seed of everything random in a run."""
+    num_steps: PositiveInt = 4000
+    """Length of the run; schedules run from 0 to 1 over it."""
+    lengthening: Literal["constant", "stretch"] = "constant"
+    """Schedules of a run resumed with another `num_steps`. constant: they keep their length, and
+    after its end their last values; stretch: after a warm-up they follow the new length."""
+    global_batch_size: PositiveInt = 16
+    """Clips per update over all processes."""
+    micro_batch_size: NonNegativeInt = 0
+    """Clips per process per backward pass; 0: the process's whole share at once."""
+    frames_per_clip: PositiveInt = 4
+    """Frames of each clip shown per step, drawn at random and sorted (StyleGAN-V, section 3.2)."""
+    near_window_share: Fraction = 0.0
+    """Share of clips of which successive frames are shown, every one or every second, from a random
+    start on: fine motion, such as that of a texture, is seen in near frames only."""
+    standardize: bool = True
+    """Show both networks videos standardised by the data's mean and std, and measure gamma in these
+    units. False: videos in [-1, 1], and gamma in theirs; runs of earlier versions stay so."""
+    augment: float | Literal["auto"] = "auto"
+    """Share of clips, real and generated alike, that are shifted by an eighth at most, cut out in
+    part, and changed in brightness and contrast, each on its own. auto: half of them where the data
+    has fewer than 2,000 clips, else none."""
+    loss: Literal["relativistic", "non_saturating", "bce"] = "relativistic"
+    """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
+    mismatched_weight: NonNegativeFloat = 1.0
+    """Weight of the loss of real clips with other clips' prompts of the batch; 0: no such loss."""
+    hard_mismatched_share: Fraction = 0.0
+    """Share of clips that get a prompt one word away from their own instead, where the data has
+    some; of several phrases, with words exchanged between two of them."""
+    recovered_latents: NonNegativeInt = 8
+    """How many of each fake's latents the discriminator learns to predict; 0: none."""
+    recovery_weight: NonNegativeFloat = 3.0
+    """Final weight of that loss, for both networks: it keeps clips of one prompt different. It
+    rises from 0 as the learning rates fall: first the prompts, then the variety."""
+    generator_lr: PositiveFloat = 2e-3
+    """Adam's learning rate for the generator at the start."""
+    discriminator_lr: PositiveFloat = 1e-3
+    """Adam's learning rate for the discriminator at the start; half the generator's is stable."""
+    lr_hold: Fraction = 0.4
+    """Share of the run before the learning rates start their cosine decay."""
+    lr_final: Fraction = 0.05
+    """Final learning rates over the first ones."""
+    beta1: AdamBeta = 0.0
+    """Adam's decay of the mean gradient."""
+    beta2_start: AdamBeta = 0.9
+    """Adam's decay of the mean squared gradient at the start; small, because after many small
+    gradients a sudden large one makes a step of up to lr / sqrt(1 - beta2)."""
+    beta2_end: AdamBeta = 0.99
+    """The same at the end; a cosine between, as in R3GAN."""
+    gradient_clip: NonNegativeFloat = 4.0
+    """Largest gradient norm of a network, as a multiple of the root mean square of its last norms
+    (over as many as Adam's averages span); 0: no clipping. At least the root of
+    `penalty_every_steps`, or it weakens a penalty that comes only in some steps."""
+    penalty: Literal["exact", "approximate"] = "exact"
+    """How R1 and R2 are computed. exact: by second derivatives; approximate: by finite differences
+    in a random direction, of every fourth clip, which takes no second derivatives. In a step with
+    either, the discriminator is in float32, whatever `precision`."""
+    penalty_every_steps: NonNegativeInt = 8
+    """Apply R1 and R2 every so many steps, weighted by that number; 0: never."""
+    gamma_start: NonNegativeFloat = 40.0
+    """Weight of R1 and R2 at the start, for 4 frames of 64x64: other sizes scale it by the number
+    of pixels shown, over which the gradient's square is summed."""
+    gamma_end: NonNegativeFloat = 4.0
+    """Weight of R1 and R2 from `gamma_until` on; log-linear before."""
+    gamma_until: Fraction = 0.7
+    """Share of the run after which gamma is constant."""
+    ema_halflife_clips: PositiveFloat = 5_000.0
+    """Clips after which a weight's share in the averaged generator has halved."""
+    ema_rampup: NonNegativeFloat = 0.1
+    """The half-life is at most this share of the clips seen so far; 0: no ramp."""
+    precision: Literal["auto", "bf16", "fp16", "no"] = "auto"
+    """auto: bfloat16 where the device is fast in it, else float32 (float16 on older GPUs)."""
+    gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
+    """Compute the activations of residual blocks and of full resolution again in the backward pass
+    instead of keeping them: less memory, the same gradients. auto: for frames of 128x128 and more,
+    but not with the exact penalty, whose steps it does not make smaller."""
+
+    @model_validator(mode="after")
+    def check_augment(self) -> "TrainConfig":
+        if self.augment != "auto" and not 0 <= self.augment <= 1:
+            raise ValueError(f"train.augment={self.augment} must be auto, or from 0 to 1")
+        return self
+
+    @model_validator(mode="after")
+    def check_gamma(self) -> "TrainConfig":
+        if self.penalty_every_steps and not (self.gamma_start > 0 and self.gamma_end > 0):
+            raise ValueError(
+                f"train.gamma_start={self.gamma_start} and train.gamma_end={self.gamma_end} must be"
+                " positive; use --train.penalty-every-steps 0 for no penalty"
+            )
+        return self
