@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.errors import UserError
-from t2vgan.pipeline.latents import draw_latents
+from t2vgan.pipeline.latents import draw_latents, slerp
 from t2vgan.pipeline.passes import DrawPass, check_clip_size, choose_batch_size, draw_in_passes
 from t2vgan.tokenizer import MAX_TOKENS
 
@@ -78,6 +78,31 @@ class ClipDrawer:
         """Yield the frames of each pass; see `draw_in_passes`."""
         size = self.choose_batch_size(num_frames) if batch_size is None else batch_size
         return draw_in_passes(draw, num_clips=num_clips, batch_size=size, device=self.device)
+
+    def draw_between(
+        self,
+        ends: Sequence[tuple[Tokens, int]],
+        weights: Tensor,
+        num_frames: int,
+        truncation: float,
+        batch_size: int | None,
+    ) -> np.ndarray:
+        """Draw clips on the way from one end to another.
+
+        An end is a prompt's tokens and a seed. weights (N,) -> (N, T, H, W, 3): the shares of the
+        second end in latents and text codes (`slerp`).
+        """
+
+        def draw(numbers: Sequence[int]) -> Tensor:
+            latents_a, latents_b = (
+                self.draw_latents([seed] * len(numbers), num_frames, truncation) for _, seed in ends
+            )
+            text_a, text_b = (self.encode_text(tokens, [0] * len(numbers)) for tokens, _ in ends)
+            shares = weights[numbers]
+            text = slerp(text_a, text_b, shares)
+            return self.draw_video(slerp(latents_a, latents_b, shares), text, num_frames)
+
+        return np.concatenate(list(self.draw_passes(draw, len(weights), num_frames, batch_size)))
 
     def choose_batch_size(self, num_frames: int) -> int:
         """Return how many clips a pass draws; see `choose_batch_size`."""

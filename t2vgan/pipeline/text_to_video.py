@@ -1,11 +1,9 @@
 """Generate videos from prompts and seeds, each independent of the others."""
 
-import logging
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +12,15 @@ from torch import Tensor, nn
 
 from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.errors import UserError
-from t2vgan.pipeline.clip_drawer import ClipDrawer, Tokens
+from t2vgan.pipeline.clip_drawer import ClipDrawer
 from t2vgan.pipeline.hub import find_pretrained, upload_model
-from t2vgan.pipeline.latents import slerp
 from t2vgan.pipeline.loading import load_generator
 from t2vgan.pipeline.model_folder import write_model_folder
-from t2vgan.pipeline.sentence_encoder import embed_texts, is_installed
-from t2vgan.pipeline.videos import Output, Videos, check_output
-from t2vgan.prompts.matching import PromptMatch, PromptMatcher
-from t2vgan.tokenizer import MAX_TOKENS, Vocabulary
-from t2vgan.utils.console import escape_control_chars
+from t2vgan.pipeline.prompt_reader import PromptReader
+from t2vgan.pipeline.videos import Output, Videos, check_output, check_total
+from t2vgan.prompts.matching import PromptMatch
+from t2vgan.tokenizer import Vocabulary
 from t2vgan.utils.drawing_limits import check_drawing
-
-logger = logging.getLogger(__name__)
-
-MAX_CALL_PIXELS = 2**30  # 3 GB of frames that one call returns
 
 
 @dataclass(eq=False)
@@ -51,6 +43,7 @@ class TextToVideo:
 
     def __post_init__(self) -> None:
         self._drawer = ClipDrawer(self.generator, self.info)
+        self._reader = PromptReader(self.vocabulary, self.info)
 
     @classmethod
     def from_pretrained(
@@ -201,23 +194,14 @@ class TextToVideo:
             raise UserError(f"num_videos={num_videos}: must be at least 2, the two ends")
         for seed in (seed_a, seed_b):
             self._check(num_videos, 1, seed, num_frames, truncation, output)
-        drawer, weights = self._drawer, torch.linspace(0, 1, num_videos)
-        length = self._num_frames(num_frames)
+        weights = torch.linspace(0, 1, num_videos)
         ends = [
-            (self._encode([prompt], allow_unknown, strict), seed)
+            (self._reader.encode([prompt], allow_unknown=allow_unknown, strict=strict), seed)
             for prompt, seed in ((prompt_a, seed_a), (prompt_b, seed_b))
         ]
-
-        def draw(numbers: Sequence[int]) -> Tensor:
-            latents_a, latents_b = (
-                drawer.draw_latents([seed] * len(numbers), length, truncation) for _, seed in ends
-            )
-            text_a, text_b = (drawer.encode_text(tokens, [0] * len(numbers)) for tokens, _ in ends)
-            shares = weights[numbers]
-            text = slerp(text_a, text_b, shares)
-            return drawer.draw_video(slerp(latents_a, latents_b, shares), text, length)
-
-        frames = np.concatenate(list(drawer.draw_passes(draw, num_videos, length, batch_size)))
+        frames = self._drawer.draw_between(
+            ends, weights, self._num_frames(num_frames), truncation, batch_size
+        )
         labels = [f"{prompt_a} > {prompt_b}, {100 * float(share):.0f} %" for share in weights]
         return Videos(frames, tuple(labels), self.info.fps, output)
 
@@ -300,13 +284,8 @@ class TextToVideo:
         check_drawing(
             num_videos=num_videos, seed=seed, num_frames=num_frames, truncation=truncation
         )
-        pixels = self._num_frames(num_frames) * self.info.height * self.info.width
-        if num_prompts * num_videos > max(1, MAX_CALL_PIXELS // pixels):
-            raise UserError(
-                f"{num_prompts * num_videos:,} videos at once: at most "
-                f"{max(1, MAX_CALL_PIXELS // pixels):,} of this size fit a call; divide them "
-                "over several calls, or use generate.py"
-            )
+        num_pixels = self._num_frames(num_frames) * self.info.height * self.info.width
+        check_total(num_prompts * num_videos, num_pixels)
 
     def _generate_passes(
         self,
@@ -320,7 +299,8 @@ class TextToVideo:
     ) -> Generator[np.ndarray, None, None]:
         if isinstance(prompts, str) or not 0 < len(prompts) == len(seeds):
             raise ValueError("prompts and seeds must be lists of equal length, at least 1")
-        drawer, tokens = self._drawer, self._encode(prompts, allow_unknown, strict)
+        drawer = self._drawer
+        tokens = self._reader.encode(prompts, allow_unknown=allow_unknown, strict=strict)
         length = self._num_frames(num_frames)
 
         def draw(numbers: Sequence[int]) -> Tensor:
@@ -332,12 +312,6 @@ class TextToVideo:
     def _num_frames(self, num_frames: int | None) -> int:
         return self.info.num_frames if num_frames is None else num_frames
 
-    @cached_property
-    def _matcher(self) -> PromptMatcher:
-        info = self.info
-        embed = embed_texts if is_installed() else None
-        return PromptMatcher(self.vocabulary, info.prompts, info.held_out_prompts, embed)
-
     def match_prompts(
         self, prompts: Sequence[str], *, strict: bool = False
     ) -> dict[str, PromptMatch]:
@@ -347,18 +321,4 @@ class TextToVideo:
             UserError: a prompt has no word that the model knows; with `strict`, it is not one of
                 its prompts.
         """
-        return {
-            prompt: self._matcher.match(prompt, strict=strict) for prompt in dict.fromkeys(prompts)
-        }
-
-    def _encode(self, prompts: Sequence[str], allow_unknown: bool, strict: bool) -> Tokens:
-        if not allow_unknown:
-            matches = self.match_prompts(prompts, strict=strict)
-            for match in matches.values():
-                if match.note:
-                    logger.warning("%s", escape_control_chars(match.note))
-            prompts = [matches[prompt].read_as for prompt in prompts]
-        # One length for all prompts, because the grouping of a sum over words depends on it.
-        tokens = self.vocabulary.encode(prompts, allow_unknown=True, length=MAX_TOKENS)
-        token_ids, token_mask = map(torch.from_numpy, tokens)
-        return token_ids, token_mask
+        return self._reader.match(prompts, strict=strict)

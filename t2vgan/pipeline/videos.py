@@ -17,6 +17,8 @@ from t2vgan.video import to_video
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MAX_CALL_PIXELS = 2**30  # 3 GB of frames that one call returns
+
 Output = Literal["numpy", "pil", "torch"]
 
 
@@ -95,6 +97,16 @@ class Videos:
         for file, clip in zip(paths, self.frames, strict=True):
             save_clip(file, clip, fps=self.fps if fps is None else fps)
         return paths
+
+
+def check_total(num_videos: int, num_pixels: int) -> None:
+    """Raise UserError for more videos of a size than one call returns."""
+    limit = max(1, MAX_CALL_PIXELS // num_pixels)
+    if num_videos > limit:
+        raise UserError(
+            f"{num_videos:,} videos at once: at most {limit:,} of this size fit a call; divide them"
+            " over several calls, or use generate.py"
+        )
 
 
 def check_output(output: str) -> None:

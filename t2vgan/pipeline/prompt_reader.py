@@ -1,0 +1,54 @@
+"""Turn prompts into tokens, each read as one that training showed."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from t2vgan.checkpoint.weights import WeightsInfo
+from t2vgan.pipeline.clip_drawer import Tokens
+from t2vgan.pipeline.sentence_encoder import embed_texts, is_installed
+from t2vgan.prompts.matching import PromptMatch, PromptMatcher
+from t2vgan.tokenizer import MAX_TOKENS, Vocabulary
+from t2vgan.utils.console import escape_control_chars
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class PromptReader:
+    """Read prompts by the prompts and the vocabulary of trained weights."""
+
+    vocabulary: Vocabulary
+    info: WeightsInfo
+
+    @cached_property
+    def _matcher(self) -> PromptMatcher:
+        embed = embed_texts if is_installed() else None
+        return PromptMatcher(self.vocabulary, self.info.prompts, self.info.held_out_prompts, embed)
+
+    def match(self, prompts: Sequence[str], *, strict: bool) -> dict[str, PromptMatch]:
+        """Find what is drawn for each prompt; see `TextToVideo.match_prompts`."""
+        return {
+            prompt: self._matcher.match(prompt, strict=strict) for prompt in dict.fromkeys(prompts)
+        }
+
+    def encode(self, prompts: Sequence[str], *, allow_unknown: bool, strict: bool) -> Tokens:
+        """Encode prompts, and log as what others than known ones are read.
+
+        Raises:
+            UserError: a prompt has no word that the model knows; with `strict`, it is not one of
+                its prompts.
+        """
+        if not allow_unknown:
+            matches = self.match(prompts, strict=strict)
+            for match in matches.values():
+                if match.note:
+                    logger.warning("%s", escape_control_chars(match.note))
+            prompts = [matches[prompt].read_as for prompt in prompts]
+        # One length for all prompts, because the grouping of a sum over words depends on it.
+        tokens = self.vocabulary.encode(prompts, allow_unknown=True, length=MAX_TOKENS)
+        token_ids, token_mask = map(torch.from_numpy, tokens)
+        return token_ids, token_mask
