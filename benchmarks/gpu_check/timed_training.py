@@ -4,6 +4,7 @@ import shlex
 import shutil
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,48 @@ def run(
     """
     end = time.monotonic() + seconds
     options += f" --evaluate-num-clips {evaluate_num_clips}"
+    plan = plan_steps(preset, data, options, end, num_evaluations, max_steps)
+    name, results = preset.replace("-", "_"), results_folder()
+    content = {"preset": preset, "seed": seed, "seconds": seconds} | asdict(plan)
+
+    def record(result: dict[str, Any]) -> Path:
+        device = "cpu" if result["device"].startswith("cpu") else "cuda"
+        headline = format_headline(result, plan.num_steps)
+        return write_record(
+            name, {"headline": headline} | content | {"training": result}, device=device
+        )
+
+    result = train(
+        preset,
+        seed,
+        data,
+        out,
+        shlex.split(plan.options),
+        max_seconds=end - time.monotonic() - SAVING_SECONDS,
+        copy_metrics_to=results / f"{name}-metrics.jsonl",
+        on_evaluation=record,
+    )
+    print(f"wrote {record(result)}")
+    weights = results / f"{name}.safetensors"
+    shutil.copyfile(find_weights(out), weights)
+    print(f"wrote {weights}")
+    return 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a preset is trained within a time."""
+
+    measured: dict[str, float]
+    """Seconds of a step, and of an evaluation."""
+    num_steps: int
+    options: str
+
+
+def plan_steps(
+    preset: str, data: Path, options: str, end: float, num_evaluations: int, max_steps: int
+) -> Plan:
+    """Measure a step, and choose how many are trained until `end`."""
     cost = measure(preset, data, options, with_evaluation=num_evaluations > 0)
     left = end - time.monotonic() - START_SECONDS - SAVING_SECONDS
     num_steps = fit_steps(left, num_evaluations=num_evaluations, **cost)
@@ -61,38 +104,7 @@ def run(
         f" --sample-every-steps {every} --save-every-steps {every or num_steps}"
         f" --log-every-steps {min(20, num_steps)}"
     )
-    name = preset.replace("-", "_")
-    results = results_folder()
-
-    def record(result: dict[str, Any]) -> Path:
-        device = "cpu" if result["device"].startswith("cpu") else "cuda"
-        content = {
-            "headline": format_headline(result, num_steps),
-            "preset": preset,
-            "seed": seed,
-            "seconds": seconds,
-            "measured": cost,
-            "num_steps": num_steps,
-            "options": options,
-            "training": result,
-        }
-        return write_record(name, content, device=device)
-
-    result = train(
-        preset,
-        seed,
-        data,
-        out,
-        shlex.split(options),
-        max_seconds=end - time.monotonic() - SAVING_SECONDS,
-        copy_metrics_to=results / f"{name}-metrics.jsonl",
-        on_evaluation=record,
-    )
-    print(f"wrote {record(result)}")
-    weights = results / f"{name}.safetensors"
-    shutil.copyfile(find_weights(out), weights)
-    print(f"wrote {weights}")
-    return 0
+    return Plan(cost, num_steps, options)
 
 
 def measure(preset: str, data: Path, options: str, *, with_evaluation: bool) -> dict[str, float]:
