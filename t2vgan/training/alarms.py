@@ -16,7 +16,6 @@ SATURATED_LOSS = 0.01  # of the discriminator: it separates nearly every pair
 INDIFFERENCE = 0.02  # of both losses from those of equal logits
 WEAK_GRADIENT = 0.3  # change of the generator's loss with a step of one std in all pixels: blind
 # runs had 0.07 to 0.26, healthy ones 5
-COLLAPSED_DIVERSITY = 0.1  # of that of real clips
 ALIKE_PROMPTS = 0.05  # difference that prompts make, over that of real clips
 ALIKE_SEEDS = 0.15
 CHANCE_RECOVERY = 0.95  # loss; predicting 0 for normal latents gives 1
@@ -73,13 +72,6 @@ FINDINGS = {
         num_records=5,
         num_held=5,
     ),
-    "collapsed_generator": Finding(
-        f"clips of one prompt are alike: their diversity is below {COLLAPSED_DIVERSITY} of that of"
-        " real clips; the generator has collapsed",
-        "an earlier checkpoint, or a higher --train.gamma-start and --train.gamma-end",
-        num_records=1,
-        num_held=1,
-    ),
 }
 
 
@@ -135,12 +127,6 @@ class AlarmMonitor:
             if value is not None:
                 changes += self._update(name, progress >= since and value < limit)
         return changes
-
-    def check_diversity(self, diversity: float | None) -> list[AlarmChange]:
-        """Check the diversity of an evaluation, relative to real clips."""
-        if diversity is None:
-            return []
-        return self._update("collapsed_generator", diversity < COLLAPSED_DIVERSITY)
 
     @property
     def varied_from(self) -> float:

@@ -14,6 +14,7 @@ from t2vgan.data.mixture import DatasetMixture
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.evaluation.clip_numbers import draw_prompts, measure_clips
+from t2vgan.evaluation.distribution.near_copies import make_thumbnails
 from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.probe.cache import load_or_train_probe
 from t2vgan.evaluation.probe.probe import Probe
@@ -142,7 +143,7 @@ class Evaluator:
         if clips is None:
             return False
         if self.context.is_main:
-            generated = measure_generated(clips[num_prompts:], NUM_SEEDS)
+            generated = measure_generated(make_thumbnails(clips[num_prompts:]), NUM_SEEDS)
             self.logger.log_variety(Variety(generated, self.real_differences))
             if len(self.waiting) == MAX_WAITING:
                 dropped, _ = self.waiting.popleft()

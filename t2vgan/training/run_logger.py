@@ -132,7 +132,6 @@ class RunLogger:
     def log_evaluation(self, scores: Scores, diversity: float | None) -> None:
         """Write a record of an evaluation, and print its accuracy."""
         self.log("evaluation", **scores.model_dump(), diversity=diversity)
-        self.log_alarms(self.alarms.check_diversity(diversity))
         held_out = scores.accuracy_held_out
         self.print(
             f"step {self.clock.step}: accuracy {scores.accuracy or 0:.1%}"

@@ -9,14 +9,15 @@ import numpy as np
 
 from t2vgan.data.dataset import ShardedDataset
 from t2vgan.data.shards import decode_sample
+from t2vgan.evaluation.distribution.near_copies import make_thumbnails
+from t2vgan.evaluation.distribution.variance import group_variances
 
 NUM_REAL_CLIPS = 500
-THUMBNAIL = 16  # pixels per side, about: small, and blind to noise
 
 
 @dataclass(frozen=True)
 class Differences:
-    """RMS differences between clips, in grey levels; None without pairs."""
+    """RMS differences between clips' thumbnails, in grey levels; None without pairs."""
 
     prompts: float | None
     """Between clips of different prompts; of generated clips, with the same seed."""
@@ -51,62 +52,49 @@ def divide(generated: float | None, real: float | None) -> float | None:
     return None if generated is None or not real else generated / real
 
 
-def measure_generated(clips: np.ndarray, num_seeds: int) -> Differences:
-    """Compare clips of P prompts with the same S seeds each.
+def measure_generated(thumbnails: np.ndarray, num_seeds: int) -> Differences:
+    """Compare clips of P prompts with the same S seeds each, by thumbnails (P * S, D).
 
-    Clips (P * S, T, H, W, 3), those of a prompt in a row. The mean square of the difference of two
-    is twice the variance.
+    Those of a prompt are in a row.
     """
-    small = shrink(clips)
-    by_prompt = small.reshape(-1, num_seeds, *small.shape[1:])
+    numbers = range(len(thumbnails))
+    same_seed = group_variances(thumbnails, [str(n % num_seeds) for n in numbers])
+    same_prompt = group_variances(thumbnails, [str(n // num_seeds) for n in numbers])
     return Differences(
-        prompts=rms_difference(by_prompt.var(0, ddof=1)) if len(by_prompt) > 1 else None,
-        seeds=rms_difference(by_prompt.var(1, ddof=1)) if num_seeds > 1 else None,
+        prompts=rms_difference(np.mean(list(same_seed.values()))) if same_seed else None,
+        seeds=rms_difference(np.mean(list(same_prompt.values()))) if same_prompt else None,
     )
 
 
-def measure_real(clips: np.ndarray, prompts: Sequence[str]) -> Differences:
-    """Compare real clips (N, T, H, W, 3) within and between prompts."""
-    groups = defaultdict(list)
-    for clip, prompt in zip(shrink(clips), prompts, strict=True):
-        groups[prompt].append(clip)
-    means = np.stack([np.mean(group, axis=0) for group in groups.values()])
-    num_pairs = sum(len(group) - 1 for group in groups.values())
-    within = None
-    if num_pairs:
-        squares = [len(g) * np.var(g, axis=0) for g in groups.values() if len(g) > 1]
-        within = np.sum(squares, axis=0) / num_pairs
-    if len(means) < 2:
-        between = None
-    else:  # of two clips: that of their prompts' means, and of each within its prompt
-        between = means.var(0, ddof=1)
-        if within is not None:
-            share = np.mean([1 - 1 / len(group) for group in groups.values()])
-            between = between + share * within
+def measure_real(thumbnails: np.ndarray, prompts: Sequence[str]) -> Differences:
+    """Compare real clips within and between prompts, by thumbnails (N, D)."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, prompt in enumerate(prompts):
+        rows[prompt].append(row)
+    counts = {prompt: len(members) for prompt, members in rows.items()}
+    variances = group_variances(thumbnails, prompts)
+    within = between = None
+    if variances:
+        total = sum((counts[prompt] - 1) * variance for prompt, variance in variances.items())
+        within = total / sum(counts[prompt] - 1 for prompt in variances)
+    if len(rows) > 1:  # of two clips: that of their prompts' means, and of each within its prompt
+        means = np.stack([thumbnails[members].mean(0) for members in rows.values()])
+        share = np.mean([1 - 1 / count for count in counts.values()])
+        between = means.var(0, ddof=1).mean() + share * (within or 0.0)
     return Differences(
         prompts=None if between is None else rms_difference(between),
         seeds=None if within is None else rms_difference(within),
     )
 
 
-def rms_difference(variance: np.ndarray) -> float:
-    """Return the RMS difference of two clips, from each value's variance."""
-    return float(np.sqrt(2 * variance.mean()))
-
-
-def shrink(clips: np.ndarray) -> np.ndarray:
-    """Average (N, T, H, W, 3) over squares, to about THUMBNAIL rows."""
-    num_clips, num_frames, height, width, channels = clips.shape
-    side = max(1, min(height, width) // THUMBNAIL)
-    rows, columns = height // side, width // side
-    cut = clips[:, :, : rows * side, : columns * side].astype(np.float32)
-    shape = (num_clips, num_frames, rows, side, columns, side, channels)
-    return cut.reshape(shape).mean((3, 5))
+def rms_difference(variance: float) -> float:
+    """Return the RMS difference of two clips: its square is twice the variance."""
+    return float(np.sqrt(2 * variance))
 
 
 def read_real_differences(datasets: Sequence[ShardedDataset]) -> Differences:
     """Measure the first real clips of every part, without damaged ones."""
-    clips, prompts = [], []
+    thumbnails, prompts = [], []
     share = max(2, NUM_REAL_CLIPS // len(datasets))
     for dataset in datasets:
         samples = dataset.iter_samples(skip_damaged=True)
@@ -115,6 +103,8 @@ def read_real_differences(datasets: Sequence[ShardedDataset]) -> Differences:
                 frames, prompt = decode_sample(sample, dataset.manifest.geometry)
             except ValueError:
                 continue
-            clips.append(shrink(frames[None])[0])
+            thumbnails.append(make_thumbnails(frames[None])[0])
             prompts.append(prompt)
-    return measure_real(np.stack(clips), prompts) if clips else Differences(None, None)
+    if not thumbnails:
+        return Differences(None, None)
+    return measure_real(np.stack(thumbnails), prompts)

@@ -81,13 +81,6 @@ def test_prompts_and_seeds_must_make_a_difference_when_their_time_has_come():
     assert alarms.active == []
 
 
-def test_collapse_is_one_alarm_per_spell():
-    alarms = monitor()
-    found = [alarms.check_diversity(value) for value in (0.4, None, 0.05, 0.04, None, 0.2, 0.05)]
-    states = [[c.is_over for c in part] for part in found]
-    assert states == [[], [], [False], [], [], [True], [False]]
-
-
 def test_a_resumed_run_goes_on_counting_and_does_not_repeat():
     before, after = monitor(), monitor()
     assert changes(before, 0.1, 4, loss_discriminator=0.001) == []
