@@ -7,26 +7,34 @@ from types import ModuleType
 
 from t2vgan.utils.console import print_stderr, print_stdout
 
-COMMANDS = {
-    "build": ("data_tools.build_shards", "render a scene into shards"),
-    "pack": ("data_tools.pack_videos", "pack captioned videos into shards"),
-    "index": ("data_tools.index_shards", "write the manifest of tars that others made"),
-    "merge": ("data_tools.merge_manifests", "join the tasks of a divided packing"),
-    "inspect": ("data_tools.inspect_shards", "show what a folder of shards holds"),
-    "verify": ("data_tools.verify_shards", "check shards: checksums, counts, every sample"),
-    "repair": ("data_tools.repair_shards", "make damaged shards again"),
-    "reshard": ("data_tools.reshard", "write new shards from data sets"),
-    "gallery": ("data_tools.gallery", "draw the documentation's pictures of scenes"),
-    "demo-videos": ("data_tools.demo_videos", "draw captioned videos to try the tools"),
-    "train": ("commands.train", "train a model, or resume a run"),
-    "watch": ("watch.__main__", "show a run's curves in the terminal"),
-    "checkpoint": ("checkpoint.__main__", "list, show and verify a run's checkpoints"),
-    "generate": ("commands.generate", "turn prompts into videos"),
-    "demo": ("commands.demo", "serve a page to draw videos on"),
-    "export": ("commands.export", "write weights as ONNX or for torch.export"),
-    "evaluate": ("evaluation.__main__", "score generated videos"),
-    "report": ("report.__main__", "write the page of a run, or compare several"),
+GROUPS = {
+    "make a data set": {
+        "build": ("data_tools.build_shards", "render a scene into shards"),
+        "pack": ("data_tools.pack_videos", "pack captioned videos into shards"),
+        "index": ("data_tools.index_shards", "write the manifest of tars that others made"),
+        "merge": ("data_tools.merge_manifests", "join the tasks of a divided packing"),
+        "inspect": ("data_tools.inspect_shards", "show what a folder of shards holds"),
+        "verify": ("data_tools.verify_shards", "check shards: checksums, counts, every sample"),
+        "repair": ("data_tools.repair_shards", "make damaged shards again"),
+        "reshard": ("data_tools.reshard", "write new shards from data sets"),
+        "gallery": ("data_tools.gallery", "draw the documentation's pictures of scenes"),
+        "demo-videos": ("data_tools.demo_videos", "draw captioned videos to try the tools"),
+    },
+    "train": {
+        "train": ("commands.train", "train a model, or resume a run"),
+        "watch": ("watch.__main__", "show a run's curves in the terminal"),
+        "checkpoint": ("checkpoint.__main__", "list, show and verify a run's checkpoints"),
+    },
+    "use and judge a model": {
+        "generate": ("commands.generate", "turn prompts into videos"),
+        "demo": ("commands.demo", "serve a page to draw videos on"),
+        "export": ("commands.export", "write weights as ONNX or for torch.export"),
+        "evaluate": ("evaluation.__main__", "score generated videos"),
+        "report": ("report.__main__", "write the page of a run, or compare several"),
+    },
 }
+"""Title -> command -> its module, what it does."""
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 
 
 def main() -> None:
@@ -47,13 +55,15 @@ def main() -> None:
 
 def format_usage(program: str) -> str:
     """Return the list of commands."""
+    lines = [f"usage: {program} COMMAND ...", "", "Train text-to-video GANs and generate videos."]
+    for title, commands in GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {name:12} {text}" for name, (_, text) in commands.items())]
     return "\n".join(
         [
-            f"usage: {program} COMMAND ...",
+            *lines,
             "",
-            *(f"  {name:12} {text}" for name, (_, text) in COMMANDS.items()),
-            "",
-            f"{program} COMMAND --help lists a command's options",
+            f"{program} COMMAND --help lists a command's options. A first film:",
+            f'{program} generate --prompt "circle moving up-right"',
         ]
     )
 
