@@ -28,9 +28,9 @@ FEW_STEPS = (
 )
 SMALLER = {
     "t2vgan build circles": "--num-clips 48 --clips-per-shard 6",
-    "accelerate launch train.py quickstart": FEW_STEPS,
+    "t2vgan train quickstart": FEW_STEPS,
     "t2vgan pack my_videos": "--size 32x32 --num-frames 4",
-    "accelerate launch train.py video": f"{FEW_STEPS} --train.global-batch-size 8",
+    "t2vgan train video": f"{FEW_STEPS} --train.global-batch-size 8",
     "t2vgan evaluate": "--num-clips 32 --probe-steps 5",
 }
 """Beginning of a command -> options added to it."""
