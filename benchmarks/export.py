@@ -15,8 +15,8 @@ import torch
 from benchmarks.measure import Ways, benchmark, print_summary, run_turns, summarise
 from benchmarks.record import write_record
 from t2vgan.checkpoint.weights import find_weights, list_shipped_weights
-from t2vgan.export import trace, write_onnx, write_program
 from t2vgan.pipeline import TextToVideo
+from t2vgan.pipeline.export import trace, write_onnx, write_program
 
 BATCH_SIZES = (1, 8)
 

@@ -22,7 +22,7 @@ GROUPS = {
     },
     "train": {
         "train": ("commands.train", "train a model, or resume a run"),
-        "watch": ("watch.__main__", "show a run's curves in the terminal"),
+        "watch": ("tracking.watch.__main__", "show a run's curves in the terminal"),
         "checkpoint": ("checkpoint.__main__", "list, show and verify a run's checkpoints"),
     },
     "use and judge a model": {

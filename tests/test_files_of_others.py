@@ -32,6 +32,8 @@ from t2vgan.pipeline import TextToVideo
 from t2vgan.report import write_report
 from t2vgan.report.records import read_evaluation
 from t2vgan.tracking.metrics_log import JsonlLogger
+from t2vgan.tracking.watch.follow import Follower
+from t2vgan.tracking.watch.view import draw
 from t2vgan.training.alarms import AlarmMonitor
 from t2vgan.training.bad_samples import BadSamples
 from t2vgan.training.checkpointer import parse_state
@@ -41,8 +43,6 @@ from t2vgan.training.nonfinite import NonFiniteStop
 from t2vgan.training.run_dir import check_same_run, load_config, read_lengths
 from t2vgan.training.state import TrainingClock
 from t2vgan.utils import tables
-from t2vgan.watch.follow import Follower
-from t2vgan.watch.view import draw
 from tests.checkpoint.test_storage import write_sealed
 from tests.support.mutations import damaged, documents, texts
 from tests.support.run_folders import make_evaluation, make_run

@@ -10,11 +10,11 @@ from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.config.presets import PRESETS
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
-from t2vgan.export import trace
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.step_graph import CudaCapture, StepGraphs
 from t2vgan.pipeline import TextToVideo
+from t2vgan.pipeline.export import trace
 from t2vgan.training.cost.step_cost import StepSizes, build_batch, build_training
 
 pytestmark = pytest.mark.gpu

@@ -39,8 +39,7 @@ def main() -> None:
     path = choose_path(options)
     check_writable(path.parent)
     print_stderr(f"loading {options.weights}")
-    from t2vgan import export
-    from t2vgan.pipeline import TextToVideo
+    from t2vgan.pipeline import TextToVideo, export
 
     if options.to == "onnx":
         export.check_packages()

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from t2vgan.checkpoint.weights import list_shipped_weights
-from t2vgan.export import trace, write_onnx, write_program
 from t2vgan.models import build_generator
 from t2vgan.pipeline import TextToVideo
+from t2vgan.pipeline.export import trace, write_onnx, write_program
 from tests.support.exported import largest_differences, make_case
 from tests.support.pipelines import VOCABULARY, describe
 from tests.support.small_networks import KINDS, H, W

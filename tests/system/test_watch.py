@@ -9,7 +9,7 @@ import time
 
 from tests.support.commands import ROOT, environment, python, python_ok, start, train
 
-WATCH = ("-m", "t2vgan.watch")
+WATCH = ("-m", "t2vgan.tracking.watch")
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 50_000)
 
 

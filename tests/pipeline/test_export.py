@@ -13,10 +13,10 @@ from PIL import Image
 from t2vgan.checkpoint.weights import save_weights
 from t2vgan.commands.export import Options, choose_path
 from t2vgan.config import NotebookGanConfig
-from t2vgan.export import check_packages
-from t2vgan.export.files import write_onnx, write_program
-from t2vgan.export.graph import trace
 from t2vgan.pipeline import TextToVideo
+from t2vgan.pipeline.export import check_packages
+from t2vgan.pipeline.export.files import write_onnx, write_program
+from t2vgan.pipeline.export.graph import trace
 from tests.support.exported import largest_differences, make_case, run_without_t2vgan
 from tests.support.pipelines import (
     PROMPTS,
@@ -207,6 +207,6 @@ def test_weights_of_another_version(weights, tmp_path):
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setattr("t2vgan.export.files.find_spec", lambda name: None)
+    monkeypatch.setattr("t2vgan.pipeline.export.files.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"onnx and onnxscript: pip install 't2vgan\[export\]'"):
         check_packages()

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from t2vgan.tracking.metrics_log import JsonlLogger
-from t2vgan.watch.curve import draw_curves, resample
-from t2vgan.watch.follow import Follower
-from t2vgan.watch.view import draw, format_state
+from t2vgan.tracking.watch.curve import draw_curves, resample
+from t2vgan.tracking.watch.follow import Follower
+from t2vgan.tracking.watch.view import draw, format_state
 
 
 def write_steps(log: JsonlLogger, steps, **fields) -> None:

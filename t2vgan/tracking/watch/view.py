@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from t2vgan.tracking.metrics_log import format_count, format_duration
+from t2vgan.tracking.watch.curve import Values, draw_curves
+from t2vgan.tracking.watch.follow import RunSnapshot
 from t2vgan.utils.console import escape_control_chars
 from t2vgan.utils.records import Record, get_number, get_text
-from t2vgan.watch.curve import Values, draw_curves
-from t2vgan.watch.follow import RunSnapshot
 
 CURVES = {
     "loss": {"discriminator": "loss/discriminator", "generator": "loss/generator"},

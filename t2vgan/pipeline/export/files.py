@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from t2vgan.errors import UserError
-from t2vgan.export.graph import Graph
+from t2vgan.pipeline.export.graph import Graph
 from t2vgan.utils.files import atomic_path, atomic_write_bytes
 
 METADATA_KEY = "t2vgan"  # of ONNX metadata, and with ".json" of a .pt2 archive's extra file

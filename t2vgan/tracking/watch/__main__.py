@@ -1,4 +1,4 @@
-"""Show a run in the terminal: `python -m t2vgan.watch RUN_DIR`."""
+"""Show a run in the terminal: `python -m t2vgan.tracking.watch RUN_DIR`."""
 
 import time
 from pathlib import Path
@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.live import Live
 
 from t2vgan.errors import UserError
+from t2vgan.tracking.watch.follow import Follower
+from t2vgan.tracking.watch.view import draw
 from t2vgan.utils import cli
-from t2vgan.watch.follow import Follower
-from t2vgan.watch.view import draw
 
 WIDTH_IN_FILES = 100
 
