@@ -34,7 +34,7 @@ def index_shards(
 ) -> None:
     """Read every sample once and write manifest.json.
 
-    For tars of mp4, webp, jpg or png + txt. All clips must have one size and length; pack_videos
+    For tars of mp4, webp, jpg or png + txt. All clips must have one size and length; t2vgan pack
     makes such clips of raw videos. Samples that cannot be used are named, and the loader replaces
     them.
 
@@ -125,7 +125,7 @@ class Indexer:
         if len(self.faults) > max_fraction * num_samples or not self.prompts:
             raise UserError(
                 f"{len(self.faults)} of {num_samples} samples cannot be used, more than "
-                f"--max-bad-fraction {max_fraction:g}; pack_videos makes clips of raw videos"
+                f"--max-bad-fraction {max_fraction:g}; t2vgan pack makes clips of raw videos"
             )
 
     def _check_sample(self, sample: "EncodedSample", path: Path) -> None:

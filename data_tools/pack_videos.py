@@ -107,7 +107,7 @@ class PackOptions:
     JOB_COMPLETION_INDEX."""
     task_count: int | None = None
     """Number of tasks that share the shards; by default SLURM_ARRAY_TASK_COUNT or
-    JOB_COMPLETION_COUNT. Then join them with merge_manifests."""
+    JOB_COMPLETION_COUNT. Then join them with `t2vgan merge`."""
     retry_failed: bool = False
     """Make the shards in which rows failed again."""
     max_bad_fraction: float = 0.1

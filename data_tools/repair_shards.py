@@ -59,7 +59,7 @@ def repair_shards(
 
     if is_url(location := as_location(folder)):
         raise UserError(
-            f"{location}: repair_shards wants a folder; the command that built it, run again with "
+            f"{location}: repair wants a folder; the command that built it, run again with "
             f"--out {location}, makes exactly its damaged shards again"
         )
     manifest = load_manifest(folder)

@@ -213,7 +213,7 @@ class Chooser:
         except (KeyError, TypeError):
             raise UserError(
                 f"{path}: sample {sample.key} has no `motion` and `perceptual_hash` in its .json; "
-                f"only clips that pack_videos made can be filtered by them"
+                f"only clips that t2vgan pack made can be filtered by them"
             ) from None
 
 

@@ -31,16 +31,16 @@ def evaluation(
     launch to share the work: the numbers stay the same.
 
     Args:
-        data: folder or URL of shards: its prompts, and its real clips for ceiling and controls
+        data: Folder or URL of shards: its prompts, and its real clips for ceiling and controls
         mix: instead, several with their shares, as weights were trained: data/cats=3 data/dogs=1
-        weights: weights file, or a run folder (its best weights), that draws the clips
-        videos: folder of GIF, MP4, AVI, WebP or PNG that any system wrote (docs/evaluation.md)
-        num_clips: clips that weights draw (default 2,000); of too many prompts, half are held out
-        out: file for the record; some of the clips go beside it, into NAME-clips.png
-        seed: seed of the drawn clips and of the controls
+        weights: Weights file, or a run folder (its best weights), that draws the clips
+        videos: Folder of GIF, MP4, AVI, WebP or PNG that any system wrote (docs/evaluation.md)
+        num_clips: Clips that weights draw (default 2,000); of too many prompts, half are held out
+        out: File for the record; some of the clips go beside it, into NAME-clips.png
+        seed: Seed of the drawn clips and of the controls
         device: auto, cpu, cuda, cuda:1, ...
-        features: probe of this data to load (default: trained once, and kept beside the data)
-        probe_steps: most training steps of the probe; fewer are faster and see less
+        features: Probe of this data to load (default: trained once, and kept beside the data)
+        probe_steps: Most training steps of the probe; fewer are faster and see less
         fvd_weights: TorchScript I3D of yours, for FVD; it is a program, so trust it
     """
     if (data is None) != bool(mix):

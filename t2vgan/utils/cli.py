@@ -7,11 +7,13 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
 from pydantic_core import ValidationError
+from tyro import _arguments as tyro_arguments
 from tyro import _errors as tyro_errors
 
 from t2vgan.errors import AlreadyReportedError, RunStoppedError, UserError
@@ -21,6 +23,7 @@ EXIT_USER_ERROR = 2
 EXIT_STOPPED = 3
 EXIT_INTERRUPTED = 130
 ENTRY_POINTS = ("t2vgan ", "python -m t2vgan ")  # t2vgan.__main__ starts argv with one of them
+TYRO_HELP = tyro_arguments.generate_argument_helptext
 
 Parsed = TypeVar("Parsed")
 
@@ -80,6 +83,8 @@ def parse(command: Callable[..., Parsed], *, prog: str | None = None, **options:
     """
 
     prog = prog or program()
+    markers = (tyro.conf.PositionalMetavarFromFieldName, *options.get("config", ()))
+    options["config"] = markers
 
     def refuse(event: tyro_errors.ParseErrorEvent) -> None:
         error = sys.exception()  # of a model: its own, or in a section tyro's in its place
@@ -89,8 +94,16 @@ def parse(command: Callable[..., Parsed], *, prog: str | None = None, **options:
         if message := describe_mistake(event, command, options):
             raise UserError(f"{message} ({prog} --help lists all)") from None
 
+    tyro_arguments.generate_argument_helptext = format_help
     with tyro_errors.on_parse_error(refuse):
         return tyro.cli(command, prog=prog, **options)
+
+
+def format_help(arg: tyro_arguments.ArgumentDefinition, *args: Any, **options: Any) -> Any:
+    """Format an option's help as tyro does, without a docstring's line breaks."""
+    text = arg.field.helptext() if callable(arg.field.helptext) else arg.field.helptext
+    field = replace(arg.field, helptext=text and " ".join(text.split()))
+    return TYRO_HELP(replace(arg, field=field), *args, **options)
 
 
 def describe_mistake(
