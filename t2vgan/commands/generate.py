@@ -55,8 +55,8 @@ class Options:
     num_frames: int | None = None
     """Frames per video; without it, as many as in training. More are the same motion, finer, on a
     smooth curve along the trained frames."""
-    fps: float = 10
-    """Frames per second."""
+    fps: float | None = None
+    """Frames per second; without it, those of the clips that the weights learned."""
     format: str = "gif"
     """Any of gif,mp4,avi,webp,png, with commas between; png is a folder of frames."""
     out: Path = Path("videos")
@@ -93,18 +93,19 @@ def main() -> None:
     formats = parse_formats(options.format)
     check_numbers(options)
     check_writable(options.out)
-    for note in filter(None, (format_rate_note(format, options.fps) for format in formats)):
-        print_stderr(note)
     prompts = read_prompts(options)
     jobs = plan_jobs(prompts, options)
 
     pipeline = load_pipeline(options.weights, options.device)
     read_as = read_with(pipeline, prompts, options)  # before any file
     size = choose_frame_size(pipeline, options)
+    fps = options.fps or pipeline.info.fps
+    for note in filter(None, (format_rate_note(format, fps) for format in formats)):
+        print_stderr(note)
     for job, frames in with_progress(generate(pipeline, jobs, read_as, options), len(jobs)):
         resized = resize_frames(frames, size, resample=options.resample)
         for format in formats:
-            save(job, resized, format=format, fps=options.fps)
+            save(job, resized, format=format, fps=fps)
     print_files(jobs, formats, options.out)
 
 
@@ -279,7 +280,7 @@ def check_numbers(options: Options) -> None:
         as_flags=True,
     )
     check_sides(scale=options.scale, height=options.height, as_flags=True)
-    if not 0.1 <= options.fps <= 1000:
+    if options.fps is not None and not 0.1 <= options.fps <= 1000:
         raise UserError(f"--fps {options.fps:g}: must be between 0.1 and 1000")
 
 
