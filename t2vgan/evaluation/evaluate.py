@@ -20,6 +20,7 @@ from t2vgan.distributed.device import parse_device
 from t2vgan.errors import UserError
 from t2vgan.evaluation.clip_features import ClipAnalyzer, ClipFeatures
 from t2vgan.evaluation.clip_numbers import (
+    ClipNumbers,
     add_held_out,
     compute_clip_numbers,
     draw_prompts,
@@ -156,22 +157,9 @@ def _measure(
     is_usable = is_readable & ~np.isin(np.array(source.prompts), source.held_out)
     comparable = features.select(comparable_clips(source.prompts, is_usable, data.manifest.prompts))
     distribution, missing = _measure_distribution(comparable, real_features, probe, analyzer, seed)
-    usable = np.flatnonzero(is_usable)
-    numbers = None
-    if len(usable):
-        chosen = features.select(usable)
-        numbers = compute_clip_numbers(
-            chosen, [source.prompts[place] for place in usable.tolist()], probe
-        ).with_paths(chosen.track, real_features.track)
-        if isinstance(source, GeneratedClips):
-            numbers = measure_between(numbers, source, usable[:CLIPS_BETWEEN], analyzer)
-    if numbers is not None:
-        names = nameable_prompts(probe, source.held_out)
-        places = np.flatnonzero(is_readable & np.isin(np.array(source.prompts), names))
-        if len(places):
-            prompts = [source.prompts[place] for place in places.tolist()]
-            held_out = measure_agreement(features.select(places).features, prompts, probe)
-            numbers = numbers.model_copy(update={"agreement_held_out": held_out})
+    numbers = _measure_numbers(
+        source, features, real_features.track, analyzer, probe, is_readable, is_usable
+    )
     thumbnails = features.thumbnails[is_readable], real_features.thumbnails
     copies = find_near_copies(*thumbnails, real, analyzer.context)
     sheet, problems = (
@@ -196,6 +184,34 @@ def _measure(
             *missing,
         ],
     )
+
+
+def _measure_numbers(
+    source: GeneratedClips | VideoFolder,
+    features: ClipFeatures,
+    real_track: Track | None,
+    analyzer: ClipAnalyzer,
+    probe: Probe,
+    is_readable: np.ndarray,
+    is_usable: np.ndarray,
+) -> ClipNumbers | None:
+    """Compute what needs no meter; None where no clip is usable (collective)."""
+    usable = np.flatnonzero(is_usable)
+    if not len(usable):
+        return None
+    chosen = features.select(usable)
+    numbers = compute_clip_numbers(
+        chosen, [source.prompts[place] for place in usable.tolist()], probe
+    ).with_paths(chosen.track, real_track)
+    if isinstance(source, GeneratedClips):
+        numbers = measure_between(numbers, source, usable[:CLIPS_BETWEEN], analyzer)
+    names = nameable_prompts(probe, source.held_out)
+    places = np.flatnonzero(is_readable & np.isin(np.array(source.prompts), names))
+    if not len(places):
+        return numbers
+    prompts = [source.prompts[place] for place in places.tolist()]
+    held_out = measure_agreement(features.select(places).features, prompts, probe)
+    return numbers.model_copy(update={"agreement_held_out": held_out})
 
 
 def _measure_distribution(
