@@ -1,4 +1,4 @@
-"""Count bad samples and nonfinite updates over the ranks, and stop after too many."""
+"""Count bad samples and nonfinite updates; stop after too many."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,9 @@ class FaultMonitor:
         """How often --rollback chose another order of the data."""
 
     def exchange(self, stop_requested: bool, bad_samples: Sequence[BadSample]) -> bool:
-        """Return whether any rank was asked to stop, up to the last call (collective).
+        """Exchange what each rank found; return whether one must stop (collective).
+
+        With several ranks the answer is that of the call before.
 
         Raises:
             UserError: too many samples are bad.

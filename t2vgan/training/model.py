@@ -1,4 +1,4 @@
-"""Hold what a run trains: the networks, their vocabulary, and where their weights come from."""
+"""What a run trains: networks, vocabulary, and their initial weights."""
 
 from t2vgan import __version__
 from t2vgan.checkpoint.weights import TextEncoderInfo, WeightsInfo

@@ -1,4 +1,4 @@
-"""Create the parts of a run, and resume them from its newest checkpoint."""
+"""Create the parts of a run, and resume from its checkpoint."""
 
 from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.config import Config
@@ -124,7 +124,7 @@ class RunSetup:
         return self.evaluator.find_pending(step, done)
 
     def describe_data(self) -> list[str]:
-        """Describe what is done to the data before training sees it."""
+        """Describe how the data are prepared and shown, a line each."""
         return describe_data(
             self.config,
             self.data,

@@ -46,7 +46,7 @@ def describe_data(
     pixels: PixelStatistics | None,
     augmented_share: float,
 ) -> list[str]:
-    """Describe what is done to the data before training sees it, a line each."""
+    """Describe how the data are prepared and shown, a line each."""
     lines = [format_pixels(data, pixels)] if pixels else []
     if augmented_share:
         lines.append(

@@ -4,6 +4,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -53,16 +54,16 @@ def divide(generated: float | None, real: float | None) -> float | None:
 
 
 def measure_generated(thumbnails: np.ndarray, num_seeds: int) -> Differences:
-    """Compare clips of P prompts with the same S seeds each, by thumbnails (P * S, D).
+    """Compare clips of P prompts with the same S seeds each.
 
-    Those of a prompt are in a row.
+    Thumbnails (P * S, D), those of a prompt in a row.
     """
     numbers = range(len(thumbnails))
     same_seed = group_variances(thumbnails, [str(n % num_seeds) for n in numbers])
     same_prompt = group_variances(thumbnails, [str(n // num_seeds) for n in numbers])
     return Differences(
-        prompts=rms_difference(np.mean(list(same_seed.values()))) if same_seed else None,
-        seeds=rms_difference(np.mean(list(same_prompt.values()))) if same_prompt else None,
+        prompts=rms_difference(fmean(same_seed.values())) if same_seed else None,
+        seeds=rms_difference(fmean(same_prompt.values())) if same_prompt else None,
     )
 
 
@@ -88,7 +89,7 @@ def measure_real(thumbnails: np.ndarray, prompts: Sequence[str]) -> Differences:
 
 
 def rms_difference(variance: float) -> float:
-    """Return the RMS difference of two clips: its square is twice the variance."""
+    """Return the RMS difference of two clips; the root of twice the variance."""
     return float(np.sqrt(2 * variance))
 
 
