@@ -89,7 +89,7 @@ def measure_real(thumbnails: np.ndarray, prompts: Sequence[str]) -> Differences:
 
 
 def rms_difference(variance: float) -> float:
-    """Return the RMS difference of two clips; the root of twice the variance."""
+    """Return the RMS difference of two clips: √(2 variance)."""
     return float(np.sqrt(2 * variance))
 
 
