@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 COMMON = {"config", "errors", "tokenizer", "utils", "video"}  # any package may import these
 ARROWS = {
-    "data": "media",
+    "data": "media prompts",
     "data_tools": "data media",
     "demo": "checkpoint evaluation media pipeline prompts",
     "evaluation": "checkpoint data distributed media pipeline",

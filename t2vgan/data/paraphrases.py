@@ -1,5 +1,6 @@
 """Other words for what prompts of rendered scenes say.
 
+They are those of the table of synonyms that are marked for captions (`prompts/synonyms.txt`).
 `normalize` replaces them by the scenes' own words, so that a meter reads both; `write_paraphrase`
 draws a phrasing.
 """
@@ -8,57 +9,40 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-WAYS = {
-    "up": ("up", "upwards", "to the top"),
-    "down": ("down", "downwards", "to the bottom"),
-    "left": ("left", "leftwards", "to the left"),
-    "right": ("right", "rightwards", "to the right"),
-    **{
-        f"{y}-{x}": (f"{y}-{x}", f"{y} and {x}", f"{y} and to the {x}", f"to the {corner} {x}")
-        for y, corner in (("up", "upper"), ("down", "lower"))
-        for x in ("left", "right")
-    },
-}
-MOVING = ("moving", "going", "drifting", "gliding", "travelling")
-SAME_WAY = {"up": ("rising", "ascending"), "down": ("falling", "descending", "sinking")}
+from t2vgan.prompts.synonyms import load_synonyms, read_phrases
+
+SHAPES = ("circle", "square", "triangle", "diamond", "star")
+COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan", "orange", "black")
+SIZES = ("small", "large")
+WAYS = ("up", "down", "left", "right", "up-left", "up-right", "down-left", "down-right")
+OTHER_MOTIONS = (
+    *("rotating clockwise", "rotating counter-clockwise", "shrinking", "expanding"),
+    *("bouncing vertically", "bouncing horizontally"),
+    *("zigzagging vertically", "zigzagging horizontally"),
+)
+
+
+def list_synonyms(value: str) -> tuple[str, ...]:
+    """List what captions say for a value, from the table of synonyms."""
+    table = load_synonyms()
+    (usual, *_) = read_phrases(table.split(value))
+    return table.in_captions.get(usual.meanings, ())
+
+
+def list_ways_to_move(way: str) -> tuple[str, ...]:
+    """List what captions say for moving in a way."""
+    verbs, ways = (("moving", *list_synonyms("moving")), (way, *list_synonyms(way)))
+    pairs = (f"{verb} {said}" for verb in verbs for said in ways)
+    return (*pairs, *list_synonyms(f"moving {way}"))
+
+
 SYNONYMS: dict[str, dict[str, tuple[str, ...]]] = {
-    "shape": {
-        "circle": ("disc", "ball", "dot"),
-        "square": ("box", "block"),
-        "triangle": (),
-        "diamond": ("rhombus", "lozenge"),
-        "star": (),
-    },
-    "colour": {
-        "red": ("crimson", "scarlet"),
-        "green": ("emerald", "lime"),
-        "blue": ("azure", "sapphire"),
-        "yellow": ("golden", "lemon"),
-        "magenta": ("pink", "fuchsia"),
-        "cyan": ("turquoise", "aqua"),
-        "orange": ("tangerine", "amber"),
-        "black": ("ebony", "jet-black"),
-    },
-    "size": {"small": ("tiny", "little"), "large": ("big", "huge")},
+    "shape": {value: list_synonyms(value) for value in SHAPES},
+    "colour": {value: list_synonyms(value) for value in COLOURS},
+    "size": {value: list_synonyms(value) for value in SIZES},
     "motion": {
-        **{
-            f"moving {way}": (
-                *(f"{verb} {said}" for verb in MOVING for said in phrases),
-                *SAME_WAY.get(way, ()),
-            )
-            for way, phrases in WAYS.items()
-        },
-        "rotating clockwise": ("circling clockwise", "orbiting clockwise", "revolving clockwise"),
-        "rotating counter-clockwise": (
-            *("circling counter-clockwise", "orbiting counter-clockwise"),
-            *("rotating anticlockwise", "revolving counter-clockwise"),
-        ),
-        "shrinking": ("getting smaller", "becoming smaller", "growing smaller"),
-        "expanding": ("growing", "getting bigger", "getting larger", "becoming bigger"),
-        "bouncing vertically": ("bouncing up and down", "jumping up and down"),
-        "bouncing horizontally": ("bouncing left and right", "bouncing from side to side"),
-        "zigzagging vertically": ("zigzagging up and down", "weaving vertically"),
-        "zigzagging horizontally": ("zigzagging left and right", "weaving horizontally"),
+        **{f"moving {way}": list_ways_to_move(way) for way in WAYS},
+        **{value: list_synonyms(value) for value in OTHER_MOTIONS},
     },
 }
 """Attribute -> value in the scenes' prompts -> other words for it."""

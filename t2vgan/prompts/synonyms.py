@@ -72,13 +72,16 @@ class Synonyms:
         self.meanings: dict[Stems, list[Stems]] = {}
         self.filler: set[Stems] = set()
         self.words: list[str] = []
+        self.in_captions: dict[Stems, tuple[str, ...]] = {}
+        """Meaning -> phrases that captions of rendered scenes use."""
         for line in table.splitlines():
             meaning, _, phrases = line.partition(":")
             if line.strip() and not line.startswith("#"):
-                self._add(meaning.strip(), phrases.split(","))
+                self._add(meaning.strip(), phrases)
         self.longest: dict[str, int] = {}
         for key in self.meanings:
-            self.longest[key[0]] = max(len(key), self.longest.get(key[0], 1))
+            first = stem(key[0].removeprefix("="))
+            self.longest[first] = max(len(key), self.longest.get(first, 1))
         direct = {key: [*found] for key, found in self.meanings.items()}
         for key, found in self.meanings.items():  # "downwards" is "down", which may be "vertically"
             choices = [
@@ -88,11 +91,15 @@ class Synonyms:
             further = (tuple(itertools.chain(*chosen)) for chosen in itertools.product(*choices))
             found += [more for more in dict.fromkeys(further) if more not in found]
 
-    def _add(self, meaning: str, phrases: list[str]) -> None:
+    def _add(self, meaning: str, listed: str) -> None:
         """Add a line; a meaning of one word is its own phrase."""
         says_nothing = meaning in (NO_MEANING, FILLER)
         stems = () if says_nothing else stem_text(meaning)
-        self.words += [text for text in (meaning, *map(str.strip, phrases)) if text.isalpha()]
+        before, bar, after = listed.partition("|")
+        phrases = split_list(before) + split_list(after)
+        if bar:
+            self.in_captions[stems] = tuple(text.removeprefix("=") for text in split_list(before))
+        self.words += [text for text in (meaning, *phrases) if text.isalpha()]
         own = [stems] if len(stems) == 1 else []
         for key in [*own, *map(make_key, phrases)]:
             if meaning == FILLER:
@@ -111,10 +118,10 @@ class Synonyms:
             longest = self.longest.get(stems[start], 1)
             for end in range(min(len(stems), start + longest), start, -1):
                 key = tuple(stems[start:end])
+                exact = (f"={tokens[start]}", *key[1:])
+                key = exact if exact in self.meanings else key
                 if key in self.meanings or end == start + 1:
                     break
-            if end == start + 1 and (f"={tokens[start]}",) in self.meanings:
-                key = (f"={tokens[start]}",)
             phrases.append(
                 Phrase(
                     " ".join(tokens[start:end]),
@@ -139,10 +146,17 @@ def read_phrases(phrases: list[Phrase]) -> list[Reading]:
     return sorted(readings, key=lambda reading: reading.num_unusual)[:MAX_READINGS]
 
 
+def split_list(text: str) -> list[str]:
+    """Split a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def make_key(phrase: str) -> Stems:
-    """Return a phrase's key: its stems, or "=" and a word."""
-    exact = phrase.strip().startswith("=")
-    return (phrase.strip(),) if exact else stem_text(phrase)
+    """Return a phrase's key: its stems; after "=" the first word whole."""
+    if not phrase.startswith("="):
+        return stem_text(phrase)
+    first, *others = split_words(phrase)
+    return (f"={first}", *map(stem, others))
 
 
 def stem_text(text: str) -> Stems:

@@ -1,5 +1,7 @@
 """Phrasings of the scenes' prompts: meters read them, and builds without them are as before."""
 
+import hashlib
+import json
 from collections import Counter
 
 import pytest
@@ -17,6 +19,7 @@ from t2vgan.data.shards import Geometry, load_manifest, parse_metadata, read_sam
 from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_accuracy.prompts import canonical_form, expected_objects
 from t2vgan.gan.mismatched_prompts import HardPrompts
+from t2vgan.prompts.synonyms import load_synonyms, read_phrases
 
 TINY = Geometry(num_frames=3, height=16, width=16)
 draws = st.lists(st.floats(0, 1, exclude_max=True), min_size=6, max_size=6)
@@ -29,6 +32,26 @@ def test_the_scenes_own_prompts_stay_as_they_are():
     known = Counter(phrase for values in SYNONYMS.values() for p in values.values() for phrase in p)
     assert max(known.values()) == 1
     assert not set(VALUE_OF) & set(VALUE_OF.values())
+
+
+def test_the_words_of_captions_are_those_of_built_data():
+    assert SYNONYMS["shape"]["circle"] == ("disc", "ball", "dot")
+    assert SYNONYMS["motion"]["moving up"][2:4] == ("moving to the top", "going up")
+    digest = hashlib.sha256(json.dumps(SYNONYMS).encode()).hexdigest()
+    # Another value changes the shards that --paraphrases builds.
+    assert digest == "30c77f6d10188b7ae2105301c712255fcbecd4895c92df6d299719d59464b524"
+
+
+@pytest.mark.parametrize("attribute", SYNONYMS)
+def test_prompts_are_read_by_the_meanings_of_captions(attribute):
+    table = load_synonyms()
+
+    def read(text):
+        return set(read_phrases(table.split(text))[0].meanings)
+
+    for value, phrases in SYNONYMS[attribute].items():
+        for phrase in phrases:
+            assert read(phrase) == read(value), phrase
 
 
 @given(composition=st.sampled_from(shapes.TRAINING + shapes.HELD_OUT), numbers=draws)

@@ -14,6 +14,8 @@ bouncing: hopping
 bouncing vertical: up and down
 circle: ball
 rotating: =circling
+turning left: =circling left
+small: tiny, =wee | little
 """
 
 
@@ -62,6 +64,17 @@ def test_a_phrase_may_have_several_meanings():
         "circl bounc bounc vertical",
     ]
     assert read("upward") == ["up", "vertical"]  # what "up" may mean, "upward" may
+
+
+def test_phrases_before_the_bar_are_for_captions_too():
+    synonyms = Synonyms(TABLE)
+    assert synonyms.in_captions == {("small",): ("tiny", "wee")}
+    assert [read(text) for text in ("tiny", "wee", "little")] == [["small"]] * 3
+
+
+def test_a_whole_word_may_begin_a_phrase():
+    assert read("circling left")[0] == "turn left"
+    assert read("circle left") == ["circl left"]
 
 
 def test_filler_is_marked():
