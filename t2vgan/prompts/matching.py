@@ -5,6 +5,7 @@ by how rare they are, is the nearest one.
 """
 
 import difflib
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +24,8 @@ NUM_SUGGESTED = 3
 MIN_MENDED = 4  # letters of an unknown word that is read as another
 MIN_COSINE = 0.6  # of words of nearly the same meaning (benchmarks/paraphrases.py)
 MIN_COVERAGE = 0.75  # of the meaning of a prompt that is read as another
+MAX_MISSPELT, MAX_LETTERS = 3, 32  # words of a prompt, and letters of each
+MAX_SPELLINGS = 64  # ways to mend them that are looked up
 SPELLING_CUTOFF = 0.82  # likeness by difflib
 
 
@@ -90,6 +93,11 @@ class PromptMatcher:
         return PromptMatcher(vocabulary, tuple(training), new, self.embed)
 
     @cached_property
+    def letters(self) -> frozenset[str]:
+        """The letters of the model's words."""
+        return frozenset("".join(self.vocabulary.words))
+
+    @cached_property
     def index(self) -> PromptIndex:
         """The known prompts by meaning, or as many as are compared."""
         return PromptIndex(spread(self.known, MAX_COMPARED), load_synonyms())
@@ -131,14 +139,12 @@ class PromptMatcher:
         tokens = self.vocabulary.tokenize(prompt)
         if not tokens:
             raise UserError(f"prompt {quote(prompt)} has no words; {self.suggest()}")
-        if known := self.by_tokens.get(tuple(tokens)) or self.by_tokens.get(
-            without_articles(tokens)
-        ):
+        if known := self.find_worded(tokens):
             return PromptMatch(prompt, known)
         if not self.known:
             self.vocabulary.encode([prompt])  # raises where a word is unknown
             return PromptMatch(prompt, prompt)
-        return self.match_meaning(prompt, tokens)
+        return self.match_misspelt(prompt, tokens) or self.match_meaning(prompt, tokens)
 
     def match_phrases(self, prompt: str, of_phrases: "PromptMatcher") -> PromptMatch:
         """Match each phrase of a prompt by itself; errors as `match`."""
@@ -160,22 +166,57 @@ class PromptMatcher:
             )
         says = [phrase for phrase in phrases if phrase.says_something]
         unknown = [phrase.text for phrase in says if not self.index.knows(phrase)]
-        shown, found = quote(prompt), quote(nearest.prompt)
-        read_as = nearest.prompt
-        if nearest.coverage >= MIN_COVERAGE and 2 * len(unknown) < len(says):
-            is_held_out = nearest.prompt in self.held_out
-            origin = "held out from training" if is_held_out else "nearest training prompt"
-            note = f"prompt {shown} is read as {found} ({origin})"
-        elif all(token in self.vocabulary.ids for token in tokens):
-            note = f"prompt {shown} is unlike any training prompt; nearest: {found}"
+        is_understood = 2 * len(unknown) < len(says)
+        says_the_same = nearest.coverage >= MIN_COVERAGE and not self.index.names_otherwise(nearest)
+        read_as, note = nearest.prompt, f"prompt {quote(prompt)} is "
+        if is_understood and says_the_same:
+            note += self.describe_known(read_as)
+        elif nearest.coverage < 1 and all(token in self.vocabulary.ids for token in tokens):
             read_as = prompt
+            note += f"unlike any training prompt; nearest: {quote(nearest.prompt)}"
         else:
-            note = f"prompt {shown} is unlike any training prompt; drawn as the nearest: {found}"
+            note += f"unlike any training prompt; drawn as the nearest: {quote(read_as)}"
+        if is_understood and read_as != prompt and (added := self.index.list_added(nearest)):
+            note += f"; added: {name_words(added)}"
         if unknown:
             note += f"; unknown: {name_words(unknown)}"
         if guesses := [f"{p.text} as {p.like}" for p in says if p.like]:
             note += f"; read: {name_words(guesses)}"
         return PromptMatch(prompt, read_as, note)
+
+    def describe_known(self, known: str) -> str:
+        """Say that a known prompt is read."""
+        origin = "held out from training" if known in self.held_out else "nearest training prompt"
+        return f"read as {quote(known)} ({origin})"
+
+    def match_misspelt(self, prompt: str, tokens: Sequence[str]) -> PromptMatch | None:
+        """Find the known prompt of which a few words are misspelt."""
+        wrong = [token for token in dict.fromkeys(tokens) if token not in self.vocabulary.ids]
+        if not 0 < len(wrong) <= MAX_MISSPELT or max(map(len, wrong)) > MAX_LETTERS:
+            return None
+        choices = [sorted(self.list_near_words(token)) for token in wrong]
+        for chosen in itertools.islice(itertools.product(*choices), MAX_SPELLINGS):
+            meant = dict(zip(wrong, chosen, strict=True))
+            corrected = [meant.get(token, token) for token in tokens]
+            if known := self.find_worded(corrected):
+                words = name_words([f"{token} as {like}" for token, like in meant.items()])
+                note = f"prompt {quote(prompt)} is {self.describe_known(known)}; read: {words}"
+                return PromptMatch(prompt, known, note)
+        return None
+
+    def list_near_words(self, token: str) -> set[str]:
+        """List the model's words that differ by one letter, or two exchanged.
+
+        All such spellings are made and looked up (Norvig, How to write a spelling corrector, 2007).
+        """
+        cuts = [(token[:place], token[place:]) for place in range(len(token) + 1)]
+        near = {a + b[1:] for a, b in cuts} | {a + b[1:2] + b[:1] + b[2:] for a, b in cuts}
+        near |= {a + c + b[skip:] for a, b in cuts for c in self.letters for skip in (0, 1)}
+        return near & self.vocabulary.ids.keys()
+
+    def find_worded(self, tokens: Sequence[str]) -> str | None:
+        """Return the known prompt of these words, articles aside."""
+        return self.by_tokens.get(tuple(tokens)) or self.by_tokens.get(without_articles(tokens))
 
     def split(self, text: str) -> list[Phrase]:
         """Split a text into phrases of the table of synonyms."""

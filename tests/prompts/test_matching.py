@@ -74,6 +74,84 @@ def test_what_is_not_said_is_added(prompt):
     found = match(prompt)
     assert found.read_as in TRAINING
     assert f'read as "{found.read_as}"' in found.note
+    assert "; added: " in found.note
+
+
+@pytest.mark.parametrize(
+    ("prompt", "read_as", "added"),
+    [
+        ("a red circle moving up", "a small red circle moving up", "small"),
+        ("a large crimson ball growing", "a large red circle expanding", ""),
+        ("blue star", "a large blue star expanding", "large, expanding"),  # small is held out
+        ("a small red star moving", "a small red star moving up", "up"),
+    ],
+)
+def test_what_is_added_is_named(prompt, read_as, added):
+    found = match(prompt)
+    assert found.read_as == read_as
+    assert found.note.partition("; added: ")[2] == added
+
+
+DIAGONALS = tuple(
+    f"circle {motion}"
+    for motion in ("moving down", "moving left", "moving up-left", "moving down-left", "expanding")
+)
+
+
+def test_a_direction_that_is_added_to_another_is_no_reading():
+    for prompt in ("circle moving up", "a ball going up"):
+        found = match(prompt, DIAGONALS, ())
+        assert found.read_as == "circle moving up-left"
+        assert 'unlike any training prompt; drawn as the nearest: "circle mov' in found.note
+        assert found.note.endswith("; added: left")
+        with pytest.raises(UserError, match="drawn as the nearest"):
+            matcher(DIAGONALS, ()).match(prompt, strict=True)
+    found = match("circle moving", DIAGONALS, ())
+    assert found.note.endswith(
+        'read as "circle moving down" (nearest training prompt); added: down'
+    )
+
+
+def test_meanings_in_each_others_place_are_of_one_kind():
+    kinds = matcher().index.kinds
+    assert kinds["red"] == kinds["blu"]
+    assert kinds["circl"] == kinds["squar"] == kinds["star"]
+    assert kinds["up"] == kinds["down"]
+    named = [kinds[meaning] for meaning in ("red", "circl", "up", "small", "mov", "rotat", "right")]
+    assert len(set(named)) == len(named)
+
+
+# --- misspelt -------------------------------------------------------------------------------------
+
+
+def misspell(prompt):
+    """Yield a prompt with each letter left out, doubled, replaced, or exchanged with the next."""
+    for place, letter in enumerate(prompt):
+        before, after = prompt[:place], prompt[place + 1 :]
+        if letter.isalpha():
+            yield before + after
+            yield before + letter + letter + after
+            yield before + "q" + after
+        if prompt[place : place + 2].isalpha() and letter != after[0:1] != "":
+            yield before + after[0] + letter + after[1:]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a small red star moving up-right", "a large blue circle expanding"]
+)
+def test_a_wrong_letter_is_mended_and_said(prompt):
+    for misspelt in misspell(prompt):
+        found = match(misspelt)
+        assert found.read_as == prompt, misspelt
+        if "a " + misspelt.removeprefix("a").lstrip() != prompt:  # not an article
+            assert "read: " in found.note or "unknown: " in found.note
+            with pytest.raises(UserError, match="strict"):
+                matcher().match(misspelt, strict=True)
+
+
+def test_a_wrong_letter_decides_where_little_is_said():
+    assert "moving down" in match("red star moving dwon").read_as
+    assert "star" in match("blue tsar").read_as
 
 
 def test_unknown_words_are_named():
@@ -106,6 +184,7 @@ def test_mostly_unknown_prompts_are_drawn_as_the_nearest():
         ("le chien dort", "no word that the model knows"),
         ("собака бежит", "no word that the model knows"),
         ("zebra " * 10_000, "no word that the model knows"),
+        ("z" * 100_000, "no word that the model knows"),
     ],
 )
 def test_what_says_nothing_is_refused_with_prompts_to_copy(prompt, reason):
