@@ -21,7 +21,8 @@ from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_accuracy.attributes import classify_objects, match_objects
 from t2vgan.evaluation.prompt_accuracy.prompts import canonical_form, expected_objects
 from t2vgan.evaluation.prompt_accuracy.select import select_tracker
-from t2vgan.pipeline.sentence_encoder import embed_texts, is_installed
+from t2vgan.pipeline.sentence_encoder import is_installed
+from t2vgan.pipeline.word_vectors import embed_texts
 from t2vgan.prompts.matching import PromptMatcher, spread
 
 MAX_EMBEDDED = 1088  # known prompts; of shapes, each composition in one of its templates

@@ -8,11 +8,10 @@ import hashlib
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field, ValidationError
@@ -136,17 +135,6 @@ def find_encoder(name: Path | str) -> Path:
 def is_installed() -> bool:
     """Return whether `minilm` can be loaded here."""
     return all(importlib.util.find_spec(name) for name in (MINILM_PACKAGE, "tokenizers"))
-
-
-@lru_cache(maxsize=1)
-def load_minilm() -> SentenceEncoder:
-    """Load `minilm` once."""
-    return SentenceEncoder.load(MINILM)
-
-
-def embed_texts(texts: Sequence[str]) -> np.ndarray:
-    """Embed texts (N) with `minilm`: unit vectors (N, H)."""
-    return load_minilm().embed(texts).numpy()
 
 
 def read_sizes(folder: Path, where: str) -> BertSizes:

@@ -21,6 +21,7 @@ SHIPPED = ("actions", "circles", "shapes", "shapes-two")
 DATA_FILES = {
     "py.typed",
     "prompts/synonyms.txt",
+    "prompts/word_vectors.safetensors",
     *(f"pretrained/{name}.safetensors" for name in SHIPPED),
     *(f"data_tools/scenes/{name}.txt" for name in ("circles", "shapes")),
 }

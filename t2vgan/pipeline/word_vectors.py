@@ -1,0 +1,65 @@
+"""Keep MiniLM's vectors of common words: only others are embedded.
+
+`python -m t2vgan.pipeline.word_vectors` writes those of the words of the table of synonyms.
+A word that the file lacks is embedded when it is asked for; all are where the file is of another
+encoder.
+"""
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import t2vgan
+from t2vgan.checkpoint.tensor_files import read_metadata, read_tensors, write_tensors
+from t2vgan.pipeline.sentence_encoder import MINILM, SentenceEncoder
+from t2vgan.prompts.synonyms import load_synonyms
+from t2vgan.utils import cli
+from t2vgan.utils.console import print_stdout
+from t2vgan.utils.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+FILE = Path(t2vgan.__file__).parent / "prompts" / "word_vectors.safetensors"
+
+
+@lru_cache(maxsize=1)
+def load_minilm() -> SentenceEncoder:
+    """Load `minilm` once."""
+    return SentenceEncoder.load(MINILM)
+
+
+@lru_cache(maxsize=1)
+def load_vectors(path: Path = FILE) -> dict[str, np.ndarray]:
+    """Load the kept vectors by word; none if of another encoder."""
+    metadata = read_metadata(path)
+    if metadata["encoder"] != load_minilm().sha256:
+        logger.warning("%s is of another encoder than is installed: words are embedded anew", path)
+        return {}
+    vectors = read_tensors(path)["vectors"].float().numpy()
+    return dict(zip(metadata["words"].split(), vectors, strict=True))
+
+
+def embed_texts(texts: Sequence[str]) -> np.ndarray:
+    """Embed texts (N) with `minilm`: unit vectors (N, H)."""
+    kept = load_vectors()
+    others = [text for text in dict.fromkeys(texts) if text not in kept]
+    known = kept | dict(zip(others, load_minilm().embed(others).numpy(), strict=True))
+    return np.stack([known[text] for text in texts])
+
+
+def write_vectors(path: Path = FILE) -> None:
+    """Embed the single words of the table of synonyms; write their vectors."""
+    encoder = load_minilm()
+    words = sorted(set(load_synonyms().words))
+    metadata = {"encoder": encoder.sha256, "words": " ".join(words)}
+    with atomic_path(path) as temporary:
+        write_tensors(temporary, {"vectors": encoder.embed(words).to(torch.float16)}, metadata)
+    print_stdout(f"{path}: {len(words)} words")
+
+
+if __name__ == "__main__":
+    cli.run(write_vectors)
