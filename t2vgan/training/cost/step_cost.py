@@ -87,7 +87,7 @@ def estimate_step_costs(
     costs = {}
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         convert_to_fake(gan, mode)
-        create_optimizer_state(gan)
+        gan.train_step([build_batch(gan, sizes, 1)], 1)  # makes the optimizers' state
         for name, step in steps.items():
             batch = build_batch(gan, sizes, step)
             with OpCounter() as counter, PeakMemory() as memory:
@@ -153,15 +153,6 @@ def convert_to_fake(gan: AdversarialTraining, mode: FakeTensorMode) -> None:
     for side in gan.optimizers.values():
         (group,) = side.optimizer.param_groups
         group["params"] = list(side.network.parameters())
-
-
-def create_optimizer_state(gan: AdversarialTraining) -> None:
-    """Make the tensors that the optimizers keep from their first update on."""
-    for side in gan.optimizers.values():
-        for parameter in side.network.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        side.optimizer.step()
-        side.optimizer.zero_grad(set_to_none=True)
 
 
 def list_state(gan: AdversarialTraining) -> list[object]:
