@@ -5,7 +5,8 @@ NeurIPS 2021), in place of DistributedDataParallel: that hides the sums of large
 backward pass, bucket by bucket, and for networks of a few megabytes costs more than it hides.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +14,22 @@ from torch import Tensor, nn
 from t2vgan.distributed.context import DistributedContext
 
 ALIGNMENT = 32  # elements: each gradient begins where vectors of any width may begin
+ROW = 1024  # elements: a buffer is a multiple of it
 
 
 class FlatGradients:
     """Gradients of a network's parameters, side by side in one buffer."""
 
+    buffer: Tensor
+
     def __init__(self, parameters: Iterable[nn.Parameter], context: DistributedContext) -> None:
         self.parameters, self.context = list(parameters), context
-        self.views: list[Tensor] = []
+
+    @cached_property
+    def views(self) -> dict[Tensor, Tensor]:
         """A part of the buffer for each parameter, with its shape and strides."""
+        self.buffer, views = allocate(self.parameters)
+        return dict(zip(self.parameters, views, strict=True))
 
     def average(self) -> None:
         """Replace each gradient by its mean over ranks (collective).
@@ -33,29 +41,68 @@ class FlatGradients:
             self.context.average_(self.collect())
 
     def collect(self) -> Tensor:
-        """Copy gradients from elsewhere into the buffer, and return it."""
-        if not self.views:
-            self.buffer, self.views = allocate(self.parameters)
-        found = [(v, p.grad) for v, p in zip(self.views, self.parameters, strict=True)]
-        if missing := [view for view, gradient in found if gradient is None]:
+        """Copy gradients from elsewhere into the buffer, and return it.
+
+        A parameter without a gradient gets zeros.
+        """
+        missing, targets, sources = [], [], []
+        for parameter, view in self.views.items():
+            if parameter.grad is None:
+                missing.append(view)
+            elif parameter.grad is not view:
+                targets.append(view)
+                sources.append(parameter.grad)
+        if missing:
             torch._foreach_zero_(missing)
-        others = [(view, g) for view, g in found if g is not None and g is not view]
-        if others:
-            torch._foreach_copy_([view for view, _ in others], [g for _, g in others])
+        if targets:
+            torch._foreach_copy_(targets, sources)
         self.attach()
         return self.buffer
 
+    def add(self, gradients: Mapping[Tensor, Tensor]) -> None:
+        """Add gradients, of any type, of some parameters."""
+        fresh = [parameter for parameter in gradients if parameter.grad is None]
+        if fresh:
+            views = [self.views[parameter] for parameter in fresh]
+            torch._foreach_copy_(views, [gradients[parameter] for parameter in fresh])
+        if others := [parameter.grad for parameter in gradients if parameter.grad is not None]:
+            added = [g for parameter, g in gradients.items() if parameter.grad is not None]
+            torch._foreach_add_(others, added)
+        for parameter in fresh:
+            parameter.grad = self.views[parameter]
+
     def attach(self) -> None:
         """Let each parameter's gradient be its part of the buffer."""
-        for parameter, view in zip(self.parameters, self.views, strict=True):
+        for parameter, view in self.views.items():
             parameter.grad = view
 
+    def clear(self) -> None:
+        """Let no parameter have a gradient."""
+        for parameter in self.parameters:
+            parameter.grad = None
 
-def allocate(parameters: list[nn.Parameter]) -> tuple[Tensor, list[Tensor]]:
-    """Return a buffer, and a view of it like each parameter."""
+
+def allocate(parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Return a buffer of zeros, and a view of it like each parameter."""
     sizes = [-(-parameter.numel() // ALIGNMENT) * ALIGNMENT for parameter in parameters]
-    buffer = torch.zeros(sum(sizes), dtype=parameters[0].dtype, device=parameters[0].device)
-    parts = zip(parameters, buffer.split(sizes), strict=True)
+    size = -(-sum(sizes) // ROW) * ROW
+    buffer = torch.zeros(size, dtype=parameters[0].dtype, device=parameters[0].device)
+    parts = zip(parameters, buffer[: sum(sizes)].split(sizes), strict=True)
     return buffer, [
         part.as_strided(parameter.shape, parameter.stride()) for parameter, part in parts
     ]
+
+
+def compute_norm(buffer: Tensor) -> Tensor:
+    """Return a buffer's norm, (): that of its rows' norms, since long sums lose digits."""
+    return torch.linalg.vector_norm(torch.linalg.vector_norm(buffer.view(-1, ROW), dim=1))
+
+
+def flatten(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Move parameters into one buffer, side by side, and return it."""
+    buffer, views = allocate(parameters)
+    with torch.no_grad():
+        torch._foreach_copy_(views, list(parameters))
+    for parameter, view in zip(parameters, views, strict=True):
+        parameter.data = view
+    return buffer

@@ -1,5 +1,6 @@
 """Train a generator against a discriminator: the step."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from t2vgan.gan.augmentation import Augmentation
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.compilation import compile_network
 from t2vgan.gan.ema import Ema
+from t2vgan.gan.flat_adam import FlatAdam
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import Length, Schedule, compute_progress, compute_schedule
@@ -88,20 +90,16 @@ class AdversarialTraining:
         self, name: str, network: nn.Module, learning_rate: float
     ) -> NetworkOptimizer:
         network = network.to(self.context.device)
-        optimizer = torch.optim.Adam(
-            network.parameters(),
-            learning_rate,
-            betas=(self.train.beta1, self.train.beta2_start),
-            fused=True,
-        )
+        gradients = FlatGradients(network.parameters(), self.context)
+        betas = (self.train.beta1, self.train.beta2_start)
         grad_scaler = torch.amp.GradScaler(
             self.context.device.type, enabled=self.precision == torch.float16
         )
         return NetworkOptimizer(
             name=name,
             network=network,
-            gradients=FlatGradients(network.parameters(), self.context),
-            optimizer=optimizer,
+            gradients=gradients,
+            optimizer=FlatAdam(gradients, learning_rate, betas),
             grad_scaler=grad_scaler,
             gradient_clip=self.train.gradient_clip,
         )
@@ -161,8 +159,13 @@ class AdversarialTraining:
         schedule = self.set_schedule(step)
         self.update(self.discriminator, self.losses.discriminator_loss, batch, schedule)
         self.update(self.generator, self.losses.generator_loss, batch, schedule)
-        num_clips = self.train.global_batch_size
-        self.ema.update(self.generator.network, num_clips, clips_seen=step * num_clips)
+        num_clips, generator = self.train.global_batch_size, self.generator
+        self.ema.update(
+            generator.network,
+            num_clips,
+            clips_seen=step * num_clips,
+            weights=generator.optimizer.weights,
+        )
         self.metrics.end_step()
 
     def update(
@@ -186,12 +189,12 @@ class AdversarialTraining:
         batch: Sequence[MicroBatch],
         schedule: Schedule,
     ) -> Tensor:
-        """Compute this rank's gradients of the loss's mean, and return it, ()."""
+        """Compute this rank's gradients of the loss's mean; return a loss, ()."""
         if self.graphs is None:
             return self.backward(side, loss, batch, schedule)
 
         def fill_buffer(batch: Sequence[MicroBatch], schedule: Schedule) -> Computed:
-            side.optimizer.zero_grad(set_to_none=True)
+            side.gradients.clear()
             with self.metrics.set_apart() as added:
                 mean = self.backward(side, loss, batch, schedule)
             side.gradients.collect()
@@ -211,14 +214,18 @@ class AdversarialTraining:
         batch: Sequence[MicroBatch],
         schedule: Schedule,
     ) -> Tensor:
-        """Sum the gradients of all micro-batches; return the loss's mean, ()."""
-        self.discriminator.network.requires_grad_(side is self.discriminator)
+        """Add up the gradients of all micro-batches; return the sum of their losses, ()."""
+        for network in self.optimizers.values():
+            network.copy_weights(self.precision)
+        self.discriminator.requires_grad_(side is self.discriminator)
         means = []
         for micro_batch in batch:
-            mean = nan_unless_finite(loss(micro_batch, schedule).mean()) / len(batch)
-            side.grad_scaler.scale(mean).backward()
+            mean = loss(micro_batch, schedule).mean()
+            share = share_unless_nonfinite(mean, 1 / len(batch))
+            mean.backward(side.grad_scaler.scale(share))
+            side.add_gradients_of_copies()
             means.append(mean.detach())
-        return torch.stack(means).sum()
+        return functools.reduce(torch.add, means)
 
     # --- schedules, updates that were not finite --------------------------------------------------
 
@@ -260,14 +267,13 @@ class AdversarialTraining:
         return found
 
 
-def nan_unless_finite(loss: Tensor) -> Tensor:
-    """Return the loss; where it is not finite, make every gradient NaN.
+def share_unless_nonfinite(loss: Tensor, share: float) -> Tensor:
+    """Return the share as the gradient of a loss, ().
 
-    An infinite loss may well have finite gradients. The all-reduce then propagates the
-    NaN to every rank.
+    NaN where the loss is not finite: an infinite loss may well have finite gradients. All of them
+    become NaN, and the all-reduce propagates it to every rank.
     """
-    value = loss.detach()
-    return loss * (value - value + 1)
+    return loss.detach() * 0 + share
 
 
 def needs_gradient_checkpointing(train: TrainConfig, height: int, width: int) -> bool:

@@ -196,12 +196,16 @@ class AdversarialLosses:
         In units of the data's standard deviation. Logged when the backward pass, of a mean over
         this rank's clips, reaches the video.
         """
-        loss_scale = self.generator.grad_scaler.scale(torch.ones((), device=fake_video.device))
+        scaler, loss_scale = self.generator.grad_scaler, None
+        if scaler.is_enabled():
+            loss_scale = scaler.scale(torch.ones((), device=fake_video.device))
 
         def log(gradient: Tensor) -> None:
             standard = to_float32(gradient) * self.pixel_std
-            norms = torch.linalg.vector_norm(standard.flatten(1), dim=1)
-            self.metrics.add("gradient_norm/video", norms * self.clips_per_rank / loss_scale)
+            norms = torch.linalg.vector_norm(standard.flatten(1), dim=1) * self.clips_per_rank
+            self.metrics.add(
+                "gradient_norm/video", norms if loss_scale is None else norms / loss_scale
+            )
 
         if fake_video.requires_grad:
             fake_video.register_hook(log)

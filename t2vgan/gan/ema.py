@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from t2vgan.distributed.gradients import flatten
+
 
 class Ema:
     """Keep the averaged copy of a network that is sampled and evaluated.
@@ -37,29 +39,33 @@ class Ema:
         return min(self.halflife_clips, self.rampup * clips_seen)
 
     @torch.no_grad()
-    def update(self, model: nn.Module, num_clips: int, clips_seen: int) -> None:
+    def update(
+        self, model: nn.Module, num_clips: int, clips_seen: int, weights: Tensor | None = None
+    ) -> None:
         """Move the average towards `model` after a step of `num_clips` real clips.
 
         `clips_seen` counts the clips before this step: with a ramp, the first step therefore
         copies the network. Buffers that are saved (running statistics, counters) are copied, not
-        averaged; others are constants.
+        averaged; others are constants. `weights` are all parameters of the model, if they lie side
+        by side: then the average's do so too, and one kernel averages all.
         """
         halflife = self.halflife(clips_seen)
         beta = 0.5 ** (num_clips / halflife) if halflife > 0 else 0.0
         if self.source is not model:
-            self._match(model)
+            self._match(model, weights)
         if self.averages:
             torch._foreach_lerp_(self.averages, self.targets, 1.0 - beta)
         if self.copies:
             torch._foreach_copy_(self.copies, self.originals)
 
-    def _match(self, model: nn.Module) -> None:
+    def _match(self, model: nn.Module, weights: Tensor | None) -> None:
         """List both networks' tensors, once: walking through modules takes time."""
         saved = self.model.state_dict(keep_vars=True)
         buffers = {name: saved[name] for name, _ in self.model.named_buffers() if name in saved}
-        self.averages = list(self.model.parameters())
-        self.targets = list(model.parameters())
+        self.averages, self.targets = list(self.model.parameters()), list(model.parameters())
         assert len(self.averages) == len(self.targets), "the network changed its structure"
+        if weights is not None:
+            self.averages, self.targets = [flatten(list(self.model.parameters()))], [weights]
         self.copies = list(buffers.values())
         self.originals = [model.get_buffer(name) for name in buffers]
         self.source = model

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from t2vgan.distributed.gradients import FlatGradients
+from t2vgan.distributed.gradients import FlatGradients, compute_norm
 from t2vgan.errors import UserError
+from t2vgan.gan.flat_adam import FlatAdam
+from t2vgan.models.casting import WeightCopies
 
 
 @dataclass
@@ -19,18 +21,40 @@ class NetworkOptimizer:
     network: nn.Module
     gradients: FlatGradients
     """Of the network, averaged over ranks after the last backward pass of an update."""
-    optimizer: torch.optim.Adam
+    optimizer: FlatAdam
     grad_scaler: torch.amp.GradScaler
     """One per network: in float16 an overflow of one must not change the other's scale."""
     gradient_clip: float
     """Scale gradients down to this multiple of their usual norm; 0 never."""
+    copies: WeightCopies | None = None
+    """Of the weights, for autocast."""
     nonfinite: list[Tensor] = field(default_factory=list)
     """For each update since they were last gathered: was it not finite on this rank? (), bool."""
 
+    def requires_grad_(self, flag: bool) -> None:
+        """Let the network's parameters have gradients, or not."""
+        for parameter in self.gradients.parameters:
+            parameter.requires_grad = flag
+        if self.copies:
+            self.copies.requires_grad_(flag)
+
+    def copy_weights(self, dtype: torch.dtype) -> None:
+        """Copy the weights as they are now for autocast to a type."""
+        if dtype == torch.float32:
+            return
+        if self.copies is None:
+            self.copies = WeightCopies(self.network, dtype)
+        self.copies.update()
+
+    def add_gradients_of_copies(self) -> None:
+        """Add the gradients of copied weights to those of the weights."""
+        if self.copies:
+            self.gradients.add(self.copies.pop_gradients())
+
     def set_schedule(self, *, learning_rate: float, betas: tuple[float, float]) -> None:
         """Set the learning rate and Adam's betas of the next update."""
-        for group in self.optimizer.param_groups:
-            group["lr"], group["betas"] = learning_rate, betas
+        (group,) = self.optimizer.param_groups
+        group["lr"], group["betas"] = learning_rate, betas
 
     def step(self, loss: Tensor) -> Tensor:
         """Apply the gradients if their norm is finite, without a device sync.
@@ -42,20 +66,24 @@ class NetworkOptimizer:
 
         Returns the gradients' norm, (), before it was clipped.
         """
-        is_scaled_up = self.grad_scaler.scale(torch.ones_like(loss)) > 1
-        self.grad_scaler.unscale_(self.optimizer)
-        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        overflows = norm.isfinite().logical_not()
-        self.nonfinite.append(overflows & ~is_scaled_up | ~loss.isfinite())
-        if not self.grad_scaler.is_enabled():  # else it checks by itself, and adapts its scale
-            self.optimizer.found_inf = overflows.float()  # type: ignore[attr-defined]  # Adam's
+        gradients = self.gradients.collect()
+        is_scaled_up: Tensor | None = None
+        if self.grad_scaler.is_enabled():
+            is_scaled_up = self.grad_scaler.scale(torch.ones_like(loss)) > 1
+            self.grad_scaler.unscale_(self.optimizer)
+        norm = compute_norm(gradients)
+        overflows = (norm * 0).isnan()
+        if is_scaled_up is None:
+            self.nonfinite.append(overflows)  # also where the loss is not finite
+            self.optimizer.found_inf = overflows.float()
+        else:  # the scaler checks by itself, and adapts its scale
+            self.nonfinite.append(overflows & ~is_scaled_up | ~loss.isfinite())
         if self.gradient_clip and self.optimizer.state:  # before the first update there is no norm
             limit = self.gradient_clip * self.usual_norm()
-            torch._foreach_mul_(gradients, torch.where(norm > limit, limit / norm, 1.0))
+            gradients.mul_(torch.where(norm > limit, limit / norm, 1.0))
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.gradients.clear()
         return norm
 
     def usual_norm(self) -> Tensor:
@@ -64,13 +92,9 @@ class NetworkOptimizer:
         A running mean over as many updates as Adam averages: its second moments add up to it. The
         correction of their bias applies to the sum as well. NaN before the first applied update.
         """
-        (group,) = self.optimizer.param_groups
-        states = self.optimizer.state
-        seen = [states[parameter] for parameter in group["params"] if parameter in states]
-        squares = torch.nn.utils.get_total_norm(
-            [s["exp_avg_sq"] for s in seen], norm_type=1.0, foreach=True
-        )
-        return (squares / (1 - group["betas"][1] ** seen[0]["step"])).sqrt()
+        moments = self.optimizer.flatten_state()
+        beta2 = self.optimizer.param_groups[0]["betas"][1]
+        return (moments.exp_avg_sq.sum() / (1 - beta2**moments.step)).sqrt()
 
     def load_loss_scale(self, state: Mapping[str, Any]) -> None:
         """Restore the gradient scaler, unless the run had another precision.

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig
+from t2vgan.models.casting import Conv2d, Linear
 from t2vgan.models.coordinates import FixedCoordinates, MovingCoordinates, PlaceEmbedding
 from t2vgan.models.layers import (
     NO_MEAN,
@@ -73,12 +74,12 @@ class Generator(nn.Module):
         self.time_features = TimeFeatures()
         self.time = nn.Linear(self.time_features.size, hidden)
         self.frame = nn.Sequential(
-            nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
+            nn.SiLU(), Linear(hidden, hidden), nn.SiLU(), Linear(hidden, hidden), nn.SiLU()
         )
-        self.layout = nn.Linear(hidden, 2 * channels * (rows // 4) * (columns // 4))
+        self.layout = Linear(hidden, 2 * channels * (rows // 4) * (columns // 4))
         self.coarse = ResidualBlock(2 * channels, code_size=hidden)
         self.middle = ResidualBlock(2 * channels, code_size=hidden)
-        self.to_fine = nn.Conv2d(2 * channels, channels, 1)
+        self.to_fine = Conv2d(2 * channels, channels, 1)
         self.sprites: Sprites | None = None
         self.coordinates: FixedCoordinates | MovingCoordinates
         out_channels = RGB

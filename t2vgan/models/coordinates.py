@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from t2vgan.models.casting import Linear, current_weights
 from t2vgan.models.layers import channels_first
 
 
@@ -45,7 +46,7 @@ class MovingCoordinates(Coordinates):
 
     def __init__(self, *, code_size: int, num_references: int) -> None:
         super().__init__(num_references)
-        self.to_reference = nn.Linear(code_size, 3 * num_references)
+        self.to_reference = Linear(code_size, 3 * num_references)
 
     def forward(self, code: Tensor) -> "Reference":
         """Compute the frames of reference of codes (N, E)."""
@@ -108,7 +109,7 @@ class FixedReference:
         return features
 
 
-class PlaceEmbedding(nn.Linear):
+class PlaceEmbedding(Linear):
     """Map the coordinates of a grid's cells linearly.
 
     Each feature belongs to one axis, so rows and columns are mapped apart and then added: far less
@@ -129,9 +130,10 @@ class PlaceEmbedding(nn.Linear):
         N is 1 where the reference is the same for all.
         """
         num_references = reference.num_references
-        by_axis = rearrange(self.weight, "c (r a f) -> a c (r f)", a=2, r=num_references)
+        weight, bias = current_weights(self)
+        by_axis = rearrange(weight, "c (r a f) -> a c (r f)", a=2, r=num_references)
         weight_down, weight_across = by_axis.unbind()
-        down = F.linear(reference.encode_axis(0, self.down), weight_down, self.bias)  # N h C
+        down = F.linear(reference.encode_axis(0, self.down), weight_down, bias)  # N h C
         across = F.linear(reference.encode_axis(1, self.across), weight_across)  # N w C
         return channels_first(down.unsqueeze(2) + across.unsqueeze(1))
 

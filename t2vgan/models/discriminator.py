@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig
+from t2vgan.models.casting import Conv2d, Linear
 from t2vgan.models.layers import (
     NO_MEAN,
     RGB,
@@ -61,15 +62,15 @@ class Discriminator(nn.Module):
             else None
         )
         self.fine = ResidualBlock(channels)
-        self.to_middle = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
+        self.to_middle = Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
         self.middle = ResidualBlock(2 * channels)
-        self.to_coarse = nn.Conv2d(2 * channels, 4 * channels, 3, stride=2, padding=1)
+        self.to_coarse = Conv2d(2 * channels, 4 * channels, 3, stride=2, padding=1)
         self.coarse = ResidualBlock(4 * channels)
-        self.layout = nn.Linear(4 * channels * (rows // 4) * (columns // 4), hidden)
-        self.anywhere = nn.Conv2d(4 * channels, hidden, 1) if model.pooled_features else None
+        self.layout = Linear(4 * channels * (rows // 4) * (columns // 4), hidden)
+        self.anywhere = Conv2d(4 * channels, hidden, 1) if model.pooled_features else None
         self.frame_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.time_features = TimeFeatures()
-        self.time = nn.Linear(self.time_features.size, hidden)
+        self.time = Linear(self.time_features.size, hidden)
         self.motion: MotionTrunk | None = None
         num_vectors = frames_per_clip
         if model.motion_channels:
@@ -82,9 +83,9 @@ class Discriminator(nn.Module):
             self.pair_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
             num_vectors += frames_per_clip - 1
         self.clip = nn.Sequential(
-            nn.Linear(num_vectors * hidden, 2 * hidden),
+            Linear(num_vectors * hidden, 2 * hidden),
             nn.SiLU(),
-            nn.Linear(2 * hidden, hidden),
+            Linear(2 * hidden, hidden),
             nn.SiLU(),
         )
         self.clip_head = ProjectionHead(model, vocabulary_size=vocabulary_size)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from t2vgan.models.casting import Conv2d, Linear
 from t2vgan.models.checkpointing import CheckpointedModule
 
 RGB = 3
@@ -84,9 +85,9 @@ class ResidualBlock(CheckpointedModule):
 
     def __init__(self, channels: int, *, code_size: int = 0) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        self.modulation = nn.Linear(code_size, 2 * channels) if code_size else None
+        self.first = Conv2d(channels, channels, 3, padding=1)
+        self.second = Conv2d(channels, channels, 3, padding=1)
+        self.modulation = Linear(code_size, 2 * channels) if code_size else None
 
     def forward(self, maps: Tensor, code: Tensor | None = None) -> Tensor:
         """Update maps (N, C, h, w), modulated by code (N, E)."""

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from t2vgan.models.casting import Conv2d, Linear
 from t2vgan.models.layers import ResidualBlock, TimeFeatures
 
 
@@ -25,13 +26,13 @@ class MotionTrunk(nn.Module):
         rows, columns = grid
         self.reach = (max(1, rows // 4), max(1, columns // 4))
         inputs = 2 * channels + sum(2 * reach + 1 for reach in self.reach)
-        self.to_match = nn.Conv2d(channels, match_channels, 1)
-        self.first = nn.Conv2d(inputs, 2 * channels, 3, stride=2, padding=1)
+        self.to_match = Conv2d(channels, match_channels, 1)
+        self.first = Conv2d(inputs, 2 * channels, 3, stride=2, padding=1)
         self.block = ResidualBlock(2 * channels)
-        self.second = nn.Conv2d(2 * channels, 4 * channels, 3, stride=2, padding=1)
-        self.layout = nn.Linear(4 * channels * (rows // 4) * (columns // 4), hidden_size)
+        self.second = Conv2d(2 * channels, 4 * channels, 3, stride=2, padding=1)
+        self.layout = Linear(4 * channels * (rows // 4) * (columns // 4), hidden_size)
         self.time_features = TimeFeatures()
-        self.time = nn.Linear(self.time_features.size, hidden_size)
+        self.time = Linear(self.time_features.size, hidden_size)
 
     def forward(self, maps: Tensor, times: Tensor) -> Tensor:
         """Encode each pair of successive frames.

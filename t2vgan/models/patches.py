@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from t2vgan.errors import UserError
+from t2vgan.models.casting import Conv2d, Linear, current_weights
 from t2vgan.models.checkpointing import CheckpointedModule
 from t2vgan.models.coordinates import (
     Coordinates,
@@ -26,14 +27,15 @@ class FromPatches(nn.Module):
     def __init__(self, patch_size: int, channels: int) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.linear = nn.Linear(RGB * patch_size**2, channels)
+        self.linear = Linear(RGB * patch_size**2, channels)
         self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
 
     def forward(self, video: Tensor) -> Tensor:
         """Embed video (B, 3, T, H, W): maps (B*T, C, H/p, W/p)."""
         patches = split_patches(video, self.patch_size)  # (B T) h w 3pp
-        by_colour = self.linear.weight.unflatten(1, (RGB, len(self.basis)))  # C 3 pp
-        maps = F.linear(patches, (by_colour @ self.basis).flatten(1), self.linear.bias)
+        weight, bias = current_weights(self.linear)
+        by_colour = weight.unflatten(1, (RGB, len(self.basis)))  # C 3 pp
+        maps = F.linear(patches, (by_colour @ self.basis).flatten(1), bias)
         return channels_first(maps)
 
 
@@ -45,14 +47,15 @@ class ToPatches(nn.Module):
     def __init__(self, patch_size: int, channels: int, *, out_channels: int = RGB) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.linear = nn.Linear(channels, out_channels * patch_size**2)
+        self.linear = Linear(channels, out_channels * patch_size**2)
         self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
 
     def forward(self, maps: Tensor, *, num_frames: int) -> Tensor:
         """Draw maps (B*T, C, h, w): video (B, O, T, h*p, w*p)."""
         of_patch = (-1, len(self.basis))  # O pp
-        weight = self.basis.T @ self.linear.weight.unflatten(0, of_patch)
-        bias = self.linear.bias.unflatten(0, of_patch) @ self.basis
+        weight, bias = current_weights(self.linear)
+        weight = self.basis.T @ weight.unflatten(0, of_patch)
+        bias = bias.unflatten(0, of_patch) @ self.basis
         patches = F.linear(channels_last(maps), weight.flatten(0, 1), bias.flatten())
         return join_patches(patches, self.patch_size, num_frames)  # of (B T) h w Opp
 
@@ -65,10 +68,8 @@ class FromPixels(CheckpointedModule):
 
     def __init__(self, patch_size: int, channels: int, *, pixel_channels: int) -> None:
         super().__init__()
-        self.look = nn.Conv2d(RGB, pixel_channels, 3, padding=1)
-        self.gather = nn.Conv2d(
-            pixel_channels, channels, patch_size + 2, stride=patch_size, padding=1
-        )
+        self.look = Conv2d(RGB, pixel_channels, 3, padding=1)
+        self.gather = Conv2d(pixel_channels, channels, patch_size + 2, stride=patch_size, padding=1)
 
     def forward(self, video: Tensor) -> Tensor:
         """Embed video (B, 3, T, H, W): maps (B*T, C, H/p, W/p)."""
@@ -99,11 +100,11 @@ class ToPixels(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.spread = nn.Conv2d(channels, pixel_channels * patch_size**2, 1)
+        self.spread = Conv2d(channels, pixel_channels * patch_size**2, 1)
         rows, columns = (patch_size * cells for cells in grid)
         self.place = PlaceEmbedding(coordinates, pixel_channels, rows=rows, columns=columns)
         self.block = ResidualBlock(pixel_channels, code_size=code_size)
-        self.to_colours = nn.Conv2d(pixel_channels, out_channels, 3, padding=1)
+        self.to_colours = Conv2d(pixel_channels, out_channels, 3, padding=1)
         for parameter in self.to_colours.parameters():
             nn.init.zeros_(parameter)
 

@@ -4,6 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from t2vgan.models.casting import Conv2d, Linear
 from t2vgan.models.coordinates import FixedCoordinates, PlaceEmbedding, cell_centres
 from t2vgan.models.layers import ResidualBlock, to_float32, upsample2x
 from t2vgan.models.resampling import (
@@ -37,10 +38,10 @@ class Scene(nn.Module):
         super().__init__()
         self.scale, self.grid = scale, grid
         self.coarsest = (2 * channels, *(round(cells // 4 * scale) for cells in grid))
-        self.layout = nn.Linear(code_size, 2 * channels * self.coarsest[1] * self.coarsest[2])
+        self.layout = Linear(code_size, 2 * channels * self.coarsest[1] * self.coarsest[2])
         self.coarse = ResidualBlock(2 * channels, code_size=code_size)
         self.middle = ResidualBlock(2 * channels, code_size=code_size)
-        self.to_fine = nn.Conv2d(2 * channels, channels, 1)
+        self.to_fine = Conv2d(2 * channels, channels, 1)
         self.coordinates = FixedCoordinates()
         rows, columns = (4 * cells for cells in self.coarsest[1:])
         self.place = PlaceEmbedding(self.coordinates, channels, rows=rows, columns=columns)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.gradients import FlatGradients
+from t2vgan.gan.flat_adam import FlatAdam
 from t2vgan.gan.optimizer import NetworkOptimizer
 
 BETA2 = 0.8
@@ -18,11 +19,9 @@ USUAL = (3.0, 4.0, 5.0, 3.5)  # norms
 def make_side(*, gradient_clip: float = 4.0, scale: float = 0.0) -> NetworkOptimizer:
     torch.manual_seed(0)
     network = nn.Linear(5, 3, dtype=torch.float64)
-    optimizer = torch.optim.Adam(
-        network.parameters(), LEARNING_RATE, betas=(0.0, BETA2), fused=True
-    )
-    scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=bool(scale))
     gradients = FlatGradients(network.parameters(), DistributedContext())
+    optimizer = FlatAdam(gradients, LEARNING_RATE, (0.0, BETA2))
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=bool(scale))
     return NetworkOptimizer("side", network, gradients, optimizer, scaler, gradient_clip)
 
 

@@ -120,7 +120,7 @@ def gradients(gan: AdversarialTraining, batch: MicroBatch, **weights: float) -> 
     side = gan.generator
     gan.compute_gradients(side, gan.losses.generator_loss, [batch], schedule)
     found = [p.grad.clone() for p in side.network.parameters() if p.grad is not None]
-    side.optimizer.zero_grad(set_to_none=True)
+    side.gradients.clear()
     return found
 
 

@@ -151,8 +151,7 @@ def convert_to_fake(gan: AdversarialTraining, mode: FakeTensorMode) -> None:
             for name, buffer in list(module.named_buffers(recurse=False)):
                 setattr(module, name, mode.from_tensor(buffer))
     for side in gan.optimizers.values():
-        (group,) = side.optimizer.param_groups
-        group["params"] = list(side.network.parameters())
+        side.gradients.parameters[:] = side.network.parameters()
 
 
 def list_state(gan: AdversarialTraining) -> list[object]:

@@ -1,0 +1,116 @@
+"""Measure what a training step costs the main thread besides the networks.
+
+`python -m benchmarks.host_work`: processor milliseconds of the training loop, but for the losses
+with their backward passes. On a GPU that is work of the host, which should be done before the
+device is. On a CPU the arithmetic of optimizers, average and batches is in it, so networks as
+narrow as can be are measured too: they have as many tensors, and leave what launching costs.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.measure import benchmark
+from benchmarks.record import print_table, write_record
+from data_tools.build_shards import BuildOptions, build, make_plan
+from t2vgan.presets import PRESETS
+from t2vgan.training.trainer import Trainer
+
+NARROW = {"latent_size": 8, "text_size": 8, "hidden_size": 8, "channels": 4}
+WARM_UP_STEPS = 10
+
+Interval = tuple[float, float]
+"""Processor seconds of this thread when a call began and when it ended."""
+
+
+def run(preset: str = "quickstart", size: str = "64x64", num_steps: int = 60) -> None:
+    """Train with the preset's networks and with narrow ones; print and record.
+
+    Args:
+        preset: A clip GAN.
+        size: Of its clips, height x width.
+        num_steps: Steps of each, of which medians are taken.
+    """
+    own = PRESETS[preset].model
+    narrow = own.model_copy(update=NARROW)
+    smallest = "x".join(2 * [str(4 * narrow.patch_size)])  # type: ignore[union-attr]
+    rows = {
+        f"{preset}, {size}": measure(preset, own, size, num_steps),
+        f"narrow, {smallest}": measure(preset, narrow, smallest, num_steps),
+    }
+    parts = list(next(iter(rows.values())))
+    print_table(
+        ["ms a step", *parts],
+        [[name, *(f"{row[part]:.3f}" for part in parts)] for name, row in rows.items()],
+    )
+    print(f"wrote {write_record('host_work', {'num_steps': num_steps, 'ms_a_step': rows})}")
+
+
+def measure(preset: str, model: Any, size: str, num_steps: int) -> dict[str, float]:
+    """Train a new run; return processor milliseconds of a step's parts."""
+    config = PRESETS[preset]
+    with tempfile.TemporaryDirectory() as name:
+        options = BuildOptions(
+            scene="circles", size=size, out=name, num_clips=256, clips_per_shard=32
+        )
+        build(make_plan(options), Path(name), num_workers=1)
+        last = WARM_UP_STEPS + num_steps
+        train = config.train.model_copy(update={"num_steps": last + 1})
+        changes = {
+            "run_dir": Path(name, "run"),
+            "data": config.data.model_copy(update={"path": name}),
+            "model": model,
+            "train": train,
+            "sample_every_steps": 0,
+            "evaluate_every_steps": 0,
+            "num_cpu_threads": 1,
+            "compile": "off",
+        }
+        trainer = Trainer(config.model_copy(update=changes))
+        losses = time_calls(trainer.gan, "compute_gradients")
+        whole = time_calls(trainer.gan, "train_step")
+        steps = time_calls(trainer, "train_step")
+        trainer.run()
+    timed = range(WARM_UP_STEPS, last)
+
+    def milliseconds(seconds: Callable[[int], float]) -> float:
+        return 1000 * median(map(seconds, timed))
+
+    parts = {
+        "losses": milliseconds(lambda i: total(losses[2 * i : 2 * i + 2])),
+        "the rest": milliseconds(
+            lambda i: steps[i + 1][0] - steps[i][0] - total(losses[2 * i : 2 * i + 2])
+        ),
+        "of it optimizers, average, metrics": milliseconds(
+            lambda i: total([whole[i]]) - total(losses[2 * i : 2 * i + 2])
+        ),
+        "preparing the batch": milliseconds(lambda i: total([steps[i]]) - total([whole[i]])),
+    }
+    loop = milliseconds(lambda i: steps[i + 1][0] - steps[i][1])
+    return {**parts, "data and status": loop}
+
+
+def total(intervals: Sequence[Interval]) -> float:
+    """Return the seconds of calls."""
+    return sum(end - start for start, end in intervals)
+
+
+def time_calls(owner: Any, name: str) -> list[Interval]:
+    """Return a list to which each call of a method is added."""
+    method, intervals = getattr(owner, name), list[Interval]()
+
+    def timed(*arguments: Any) -> Any:
+        start = time.thread_time()
+        result = method(*arguments)
+        intervals.append((start, time.thread_time()))
+        return result
+
+    setattr(owner, name, timed)
+    return intervals
+
+
+if __name__ == "__main__":
+    benchmark(run)

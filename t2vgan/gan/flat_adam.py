@@ -1,0 +1,88 @@
+"""Adam over all weights of a network at once.
+
+Weights, gradients and moments are one buffer each: an update is one kernel, and costs the host no
+more for a hundred tensors than for one. The tensors themselves are parts of the buffers, and
+checkpoints name them one by one.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+from t2vgan.distributed.gradients import FlatGradients, allocate, flatten
+
+
+class Moments(NamedTuple):
+    """Adam's state of all weights."""
+
+    step: Tensor
+    """Updates that were applied, ()."""
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+
+
+class FlatAdam(torch.optim.Adam):
+    """Adam (Kingma and Ba, ICLR 2015) on `gradients.buffer`.
+
+    Schedules, `found_inf` and `grad_scale` are those of torch's fused Adam. A parameter without a
+    gradient has one of zeros.
+    """
+
+    def __init__(
+        self, gradients: FlatGradients, learning_rate: float, betas: tuple[float, float]
+    ) -> None:
+        super().__init__(gradients.parameters, learning_rate, betas=betas, fused=True)
+        self.gradients = gradients
+        self.weights: Tensor | None = None
+        """All weights; None before the first update."""
+        self.moments: Moments | None = None
+        self.part: object = None
+        """The first parameter's part of the moments, as `state` has it."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update all weights, unless `found_inf` is set."""
+        if self.weights is None:
+            self.weights = flatten(self.gradients.parameters)
+        moments = self.flatten_state()
+        (group,) = self.param_groups
+        beta1, beta2 = group["betas"]
+        adam(
+            [self.weights],
+            [self.gradients.buffer],
+            [moments.exp_avg],
+            [moments.exp_avg_sq],
+            [],
+            [moments.step],
+            fused=True,
+            grad_scale=getattr(self, "grad_scale", None),
+            found_inf=getattr(self, "found_inf", None),
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=0.0,
+            eps=group["eps"],
+            maximize=False,
+        )
+
+    @torch.no_grad()
+    def flatten_state(self) -> Moments:
+        """Return the moments; each parameter's state becomes a part of them.
+
+        Zeros where there is none. What was loaded since the last call is copied.
+        """
+        parameters = self.gradients.parameters
+        if self.moments and self.part is self.state.get(parameters[0]):
+            return self.moments
+        (exp_avg, averages), (exp_avg_sq, squares) = allocate(parameters), allocate(parameters)
+        self.moments = Moments(torch.zeros((), device=exp_avg.device), exp_avg, exp_avg_sq)
+        for parameter, *parts in zip(parameters, averages, squares, strict=True):
+            own = dict(zip(Moments._fields, (self.moments.step, *parts), strict=True))
+            for name, value in self.state.get(parameter, {}).items():
+                own[name].copy_(value)
+            self.state[parameter] = own
+        self.part = self.state[parameters[0]]
+        return self.moments

@@ -1,0 +1,80 @@
+"""Copies of weights in the type of autocast, made all at once.
+
+Autocast converts a weight wherever it is used, and its gradient back: in a small network every
+fifth kernel. The layers here use copies instead, which one call makes for a whole network. Their
+gradients are added to those of the weights, so that all values are the same.
+"""
+
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Weights: TypeAlias = tuple[Tensor, Tensor]
+"""Weight and bias of a layer."""
+
+
+class Linear(nn.Linear):
+    """A linear layer that can use copies of its weights."""
+
+    copies: Weights | None = None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map values (..., in_features): (..., out_features)."""
+        return F.linear(values, *current_weights(self))
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution that can use copies of its weights."""
+
+    copies: Weights | None = None
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Convolve maps (N, in_channels, h, w)."""
+        return self._conv_forward(maps, *current_weights(self))
+
+
+def current_weights(layer: Linear | Conv2d) -> Weights:
+    """Return weight and bias; under autocast their copies, if there are any."""
+    if layer.copies and torch.is_autocast_enabled(layer.weight.device.type):
+        return layer.copies
+    return layer.weight, layer.bias
+
+
+class WeightCopies:
+    """Copies of the weights of a network's layers, in another type."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        layers = [layer for layer in network.modules() if isinstance(layer, Linear | Conv2d)]
+        self.weights: list[Tensor] = []
+        self.copies: list[Tensor] = []
+        for layer in layers:
+            weight, bias = own = current_weights(layer)
+            layer.copies = copies = empty_copy(weight, dtype), empty_copy(bias, dtype)
+            self.weights += own
+            self.copies += copies
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Copy the weights as they are now."""
+        if self.copies:
+            torch._foreach_copy_(self.copies, self.weights)
+
+    def requires_grad_(self, flag: bool) -> None:
+        """Let the copies have gradients, or not."""
+        for copy in self.copies:
+            copy.requires_grad = flag
+
+    def pop_gradients(self) -> dict[Tensor, Tensor]:
+        """Return the copies' gradients by weight, and forget them."""
+        found = {}
+        for weight, copy in zip(self.weights, self.copies, strict=True):
+            if copy.grad is not None:
+                found[weight], copy.grad = copy.grad, None
+        return found
+
+
+def empty_copy(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return memory for a copy that has gradients."""
+    return torch.empty_like(weight, dtype=dtype, requires_grad=True)
