@@ -38,7 +38,7 @@ def shard(
     keep: bool = False,
     contiguous: bool = True,
 ) -> None:
-    """Shard networks in place and give them new optimizers; `keep` them whole once gathered."""
+    """Shard networks in place; `keep` them whole once gathered."""
     for side in sides:
         network = gan.optimizers[side].network
         if contiguous:
@@ -50,7 +50,7 @@ def shard(
             register_fsdp_forward_method(network, "encode_text")
         if keep:
             network.set_reshard_after_backward(False)
-        gan.optimizers[side].optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
+        gan.optimizers[side].gradients.parameters[:] = network.parameters()
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def gradients_of(gan: AdversarialTraining, parts: list[MicroBatch], step: int) -
         for key, parameter in side.network.named_parameters():
             if parameter.grad is not None:
                 found[f"{name}/{key}"] = parameter.grad.clone(memory_format=torch.contiguous_format)
-        side.optimizer.zero_grad(set_to_none=True)
+        side.gradients.clear()
         return torch.zeros(())
 
     for name, side in gan.optimizers.items():
