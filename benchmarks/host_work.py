@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.measure import benchmark
 from benchmarks.record import print_table, write_record
 from data_tools.build_shards import BuildOptions, build, make_plan
-from t2vgan.presets import PRESETS
+from t2vgan.config.presets import PRESETS
 from t2vgan.training.trainer import Trainer
 
 NARROW = {"latent_size": 8, "text_size": 8, "hidden_size": 8, "channels": 4}

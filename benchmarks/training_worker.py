@@ -11,8 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from t2vgan.config.presets import PRESETS
 from t2vgan.training.trainer import Trainer
+
+try:
+    from t2vgan.config.presets import PRESETS
+except ImportError:  # earlier versions
+    from t2vgan.presets import PRESETS
 
 WARM_UP_STEPS = 3
 

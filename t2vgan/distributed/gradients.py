@@ -27,7 +27,7 @@ class FlatGradients:
 
     @cached_property
     def views(self) -> dict[Tensor, Tensor]:
-        """A part of the buffer for each parameter, with its shape and strides."""
+        """Parts of the buffer, with each parameter's shape and strides."""
         self.buffer, views = allocate(self.parameters)
         return dict(zip(self.parameters, views, strict=True))
 
@@ -83,7 +83,7 @@ class FlatGradients:
 
 
 def allocate(parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Return a buffer of zeros, and a view of it like each parameter."""
+    """Return a buffer of zeros, and views of it like the parameters."""
     sizes = [-(-parameter.numel() // ALIGNMENT) * ALIGNMENT for parameter in parameters]
     size = -(-sum(sizes) // ROW) * ROW
     buffer = torch.zeros(size, dtype=parameters[0].dtype, device=parameters[0].device)
@@ -94,7 +94,10 @@ def allocate(parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
 
 
 def compute_norm(buffer: Tensor) -> Tensor:
-    """Return a buffer's norm, (): that of its rows' norms, since long sums lose digits."""
+    """Return a buffer's norm, ().
+
+    It is taken of the rows' norms: long sums lose digits.
+    """
     return torch.linalg.vector_norm(torch.linalg.vector_norm(buffer.view(-1, ROW), dim=1))
 
 

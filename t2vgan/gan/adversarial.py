@@ -214,7 +214,7 @@ class AdversarialTraining:
         batch: Sequence[MicroBatch],
         schedule: Schedule,
     ) -> Tensor:
-        """Add up the gradients of all micro-batches; return the sum of their losses, ()."""
+        """Add up gradients of all micro-batches; return their summed loss, ()."""
         for network in self.optimizers.values():
             network.copy_weights(self.precision)
         self.discriminator.requires_grad_(side is self.discriminator)
