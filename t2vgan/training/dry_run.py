@@ -15,7 +15,9 @@ from t2vgan.utils.console import print_stdout
 from t2vgan.utils.frozen import flatten
 
 BUDGET_SECONDS = 8.0  # of steps that are timed: with imports and data, an answer within 20 s
-ESTIMATED = "cost, ESTIMATED per process by launches, arithmetic and memory (docs/scaling.md):"
+ESTIMATED = (
+    "cost on a GPU, ESTIMATED per process by launches, arithmetic, memory (docs/scaling.md):"
+)
 MAX_STEPS_TIMED = 8
 
 
@@ -47,7 +49,7 @@ def dry_run(config: Config) -> int:
 
 
 def estimate(run: RunSetup) -> list[str]:
-    """Estimate what a step costs, here and on other devices."""
+    """Estimate what a step costs on GPUs."""
     geometry, preparer = run.manifest.geometry, run.preparer
     sizes = StepSizes(
         num_clips=run.plan.micro_size,
@@ -57,7 +59,7 @@ def estimate(run: RunSetup) -> list[str]:
         num_tokens=preparer.num_tokens,
         augments=preparer.augmented_share > 0,
     )
-    return format_estimates(run.config, run.plan, sizes, run.gan.precision, run.context.device)
+    return format_estimates(run.config, run.plan, sizes)
 
 
 def format_plan(run: RunSetup, changes: list[str], origin: list[str]) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Format what a step costs, here and on other devices."""
+"""Format what a step costs on GPUs."""
 
 from collections.abc import Mapping
 
@@ -6,38 +6,26 @@ import torch
 
 from t2vgan.config import Config
 from t2vgan.data.batch_plan import BatchPlan
-from t2vgan.training.cost.roofline import DEVICES, Device, estimate_mean_time, measure_cpu
+from t2vgan.training.cost.roofline import DEVICES, estimate_mean_time
 from t2vgan.training.cost.step_cost import StepCost, StepSizes, estimate_step_costs
 
 
-def format_estimates(
-    config: Config, plan: BatchPlan, sizes: StepSizes, precision: torch.dtype, device: torch.device
-) -> list[str]:
-    """Return lines on operations, memory and estimated times of a process's steps.
+def format_estimates(config: Config, plan: BatchPlan, sizes: StepSizes) -> list[str]:
+    """Return lines on operations, memory and time of a process's steps.
 
-    `precision` and `device` are those of the run as started here. Its estimate of a CPU stands
-    beside the time that was measured there; on GPUs `auto` means bfloat16.
+    Time is estimated for some GPUs, on which precision `auto` means bfloat16.
     """
     train = config.train
-    on_gpu = torch.float32 if train.precision == "no" else torch.bfloat16
-    names = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
-    devices: dict[str, tuple[Device, torch.dtype]] = {}
-    if device.type == "cpu":
-        devices["this CPU"] = measure_cpu(), precision
-    devices |= {name: (device, on_gpu) for name, device in DEVICES.items()}
-    lines = []
-    found: dict[torch.dtype, dict[str, StepCost]] = {}
-    for name, (rates, dtype) in devices.items():
-        if dtype not in found:
-            costs = estimate_step_costs(config.model, train, sizes, dtype)
-            found[dtype] = {
-                kind: cost.repeat(plan.num_micro_batches) for kind, cost in costs.items()
-            }
-            lines += format_costs(found[dtype], names[dtype])
-        costs = found[dtype]
-        estimate = estimate_mean_time(costs, rates, train.penalty_every_steps)
-        peak = max(cost.peak_bytes for cost in costs.values()) / 1e9
-        fits = "" if not rates.memory_gb or peak < rates.memory_gb else "; does NOT fit"
+    precision = torch.float32 if train.precision == "no" else torch.bfloat16
+    costs = {
+        kind: cost.repeat(plan.num_micro_batches)
+        for kind, cost in estimate_step_costs(config.model, train, sizes, precision).items()
+    }
+    lines = format_costs(costs, str(precision).removeprefix("torch."))
+    peak = max(cost.peak_bytes for cost in costs.values()) / 1e9
+    for name, device in DEVICES.items():
+        estimate = estimate_mean_time(costs, device, train.penalty_every_steps)
+        fits = "" if peak < device.memory_gb else "; does NOT fit"
         lines.append(
             f"{name:12} {1000 * estimate.seconds:7.1f} ms a step, bound by {estimate.bound}{fits}"
         )

@@ -6,8 +6,7 @@ Williams et al., CACM 2009, with launches as a third bound). No device reaches i
 estimates are lower bounds.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -75,29 +74,3 @@ def estimate_mean_time(
     shares = {"plain": 1 - share, "penalised": share}
     seconds = sum(shares[kind] * estimate.seconds for kind, estimate in estimates.items())
     return Estimate(seconds, next(iter(estimates.values())).bound)
-
-
-def measure_cpu() -> Device:
-    """Measure this CPU's rates in a quarter of a second."""
-    matrix, vector, number = torch.ones(768, 768), torch.zeros(1 << 23), torch.zeros(())
-    target = torch.empty_like(vector)
-    product = measure(lambda: torch.mm(matrix, matrix))
-    copy = measure(lambda: target.copy_(vector))
-    rate = 2 * len(matrix) ** 3 / product / 1e12
-    return Device(
-        float32_tflops=rate,
-        half_tflops=rate,
-        terabytes_per_second=2 * vector.nbytes / copy / 1e12,
-        memory_gb=0.0,
-        launch_seconds=measure(lambda: number.add_(1), repeats=1000),
-    )
-
-
-def measure(function: Callable[[], object], repeats: int = 5) -> float:
-    """Return the seconds of the fastest call."""
-    durations = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        durations.append(time.perf_counter() - start)
-    return min(durations)
