@@ -5,6 +5,7 @@ import pytest
 from t2vgan.errors import UserError
 from t2vgan.prompts.matching import PromptMatcher, warn_of_length
 from t2vgan.tokenizer import MAX_TOKENS, Vocabulary
+from tests.support.misspellings import misspell
 
 PROMPTS = tuple(
     f"a {size} {colour} {shape} {motion}"
@@ -122,18 +123,6 @@ def test_meanings_in_each_others_place_are_of_one_kind():
 
 
 # --- misspelt -------------------------------------------------------------------------------------
-
-
-def misspell(prompt):
-    """Yield a prompt with each letter left out, doubled, replaced, or exchanged with the next."""
-    for place, letter in enumerate(prompt):
-        before, after = prompt[:place], prompt[place + 1 :]
-        if letter.isalpha():
-            yield before + after
-            yield before + letter + letter + after
-            yield before + "q" + after
-        if prompt[place : place + 2].isalpha() and letter != after[0:1] != "":
-            yield before + after[0] + letter + after[1:]
 
 
 @pytest.mark.parametrize(
