@@ -1,4 +1,4 @@
-"""Time the command to one GIF, with a word that needs the sentence encoder.
+"""Time the command to one GIF, with and without the sentence encoder.
 
 `python -m benchmarks.first_gif`. In turns: a known prompt, a word outside the table of synonyms,
 and the same where the table's words are embedded at the start instead of read from their file.
