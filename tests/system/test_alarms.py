@@ -10,7 +10,7 @@ import pytest
 
 from t2vgan.report import write_report
 from tests.faults.same_run import records
-from tests.support.commands import SAMPLED, faulty, python_ok, train
+from tests.support.commands import SAMPLED, faulty, train
 from tests.support.warm import run_warm_ok
 
 
@@ -28,7 +28,7 @@ def alarms(run_dir: Path) -> list[str]:
 )
 def test_a_generator_that_ignores_its_input(fault, alarm, finding, remedy, circles, tmp_path):
     run_dir = tmp_path / "run"
-    result = python_ok(*faulty(fault, circles, run_dir, *SAMPLED))
+    result = run_warm_ok(*faulty(fault, circles, run_dir, *SAMPLED))
     assert alarm in alarms(run_dir)
     *_, ending = result.stderr.partition("\ncomplete, with ")
     assert finding in ending

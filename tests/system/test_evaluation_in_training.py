@@ -16,8 +16,8 @@ from t2vgan.data.shards import (
 )
 from t2vgan.report import write_report
 from tests.faults.same_run import records
-from tests.support.commands import faulty, run_ok, torchrun, train
-from tests.support.warm import run_warm_ok
+from tests.support.commands import faulty, train
+from tests.support.warm import run_ranks_ok, run_warm_ok
 
 GEOMETRY = Geometry(num_frames=4, height=32, width=32)
 PROMPTS = ("a dark room", "a bright room")
@@ -58,8 +58,8 @@ def agreements(run_dir: Path) -> dict[int, float]:
 
 def test_two_processes_measure_what_one_does_and_the_best_is_kept(rooms, tmp_path):
     both, single = tmp_path / "both", tmp_path / "single"
-    result = run_ok(*torchrun(2), *train(rooms, both, *EVALUATED), ACCELERATE_USE_CPU="true")
-    assert "a probe is loaded, or trained for minutes" in result.stderr
+    stderr = run_ranks_ok(2, *train(rooms, both, *EVALUATED), ACCELERATE_USE_CPU="true")
+    assert "a probe is loaded, or trained for minutes" in stderr
     result = run_warm_ok(*train(rooms, single, *EVALUATED))
     assert "text-video agreement" in result.stderr
     found = agreements(single)

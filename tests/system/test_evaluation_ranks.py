@@ -9,7 +9,7 @@ from data_tools.build_shards import build
 from data_tools.scenes import circles
 from t2vgan.data.shards import Geometry
 from t2vgan.media import save_clip, slug
-from tests.support.commands import python_ok, run, run_ok, torchrun
+from tests.support.warm import run_ranks, run_ranks_ok, run_warm_ok
 
 pytestmark = pytest.mark.system
 
@@ -53,10 +53,10 @@ def test_two_processes_give_the_numbers_of_one(data_folder, videos, tmp_path):
         "--probe-steps",
         3,
     )
-    python_ok(*options, "--out", tmp_path / "one" / "record.json")
+    run_warm_ok(*options, "--out", tmp_path / "one" / "record.json")
     (probe,) = data_folder.glob("probe-*.safetensors")
     probe.unlink()  # two processes train their own, to the same bits
-    run_ok(*torchrun(2), *options, "--out", tmp_path / "two" / "record.json")
+    run_ranks_ok(2, *options, "--out", tmp_path / "two" / "record.json")
     one, two = read(tmp_path / "one" / "record.json"), read(tmp_path / "two" / "record.json")
     assert (one[1], two[1]) == (1, 2)
     assert one[0] == two[0]
@@ -72,7 +72,8 @@ def test_what_goes_wrong_on_another_rank_is_one_line(data_folder, tmp_path):
     )
     options = ("-m", "t2vgan.evaluation", "--videos", tmp_path, "--data", data_folder)
     steps = ("--probe-steps", 3)
-    result = run(*torchrun(2), *options, *steps, "--out", tmp_path / "x.json")
-    assert result.returncode != 0
-    assert "none can be scored, such as lost-0.gif: no such file" in result.stderr
+    results = run_ranks(2, *options, *steps, "--out", tmp_path / "x.json")
+    assert [result.returncode for result in results] == [2, 2]
+    errors = "".join(result.stderr for result in results)
+    assert errors.count("none can be scored, such as lost-0.gif: no such file") == 1
     assert not (tmp_path / "x.json").exists()

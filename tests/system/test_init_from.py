@@ -10,7 +10,7 @@ from t2vgan.checkpoint.weights import load_weights_info
 from t2vgan.data.dataset import open_dataset
 from t2vgan.pipeline import TextToVideo
 from tests.faults.same_run import outcome, records
-from tests.support.commands import faulty, python, python_ok, train
+from tests.support.commands import faulty, train
 from tests.support.shared import make_once
 from tests.support.warm import run_warm, run_warm_ok
 
@@ -23,7 +23,7 @@ def squares(tmp_path_factory) -> Path:
     """Another data set, with other words."""
 
     def build(folder: Path) -> None:
-        python_ok(
+        run_warm_ok(
             "-m", "data_tools.build_shards", "shapes", "--out", folder, "--num-clips", 80,
             "--clips-per-shard", 20, "--num-frames", 6, "--size", "32x48",
         )  # fmt: skip
@@ -64,7 +64,7 @@ def test_a_killed_run_does_not_load_them_again_and_ends_with_the_same_bits(
     options = ("--init-from", finished_run)
     run_warm_ok(*train(squares, expected, *options))
     for place in ("discriminator loss:2", "discriminator loss:6"):  # before a save, and after one
-        assert python(*faulty(f"kill@{place}", squares, killed, *options)).returncode == -9
+        assert run_warm(*faulty(f"kill@{place}", squares, killed, *options)).returncode == -9
     result = run_warm_ok(*train(squares, killed, *options))
     assert lines(result) == []
     assert outcome(killed) == outcome(expected)
@@ -73,7 +73,7 @@ def test_a_killed_run_does_not_load_them_again_and_ends_with_the_same_bits(
 def test_shipped_weights_stay_healthy_at_the_size_of_the_data(tmp_path):
     """A generator that obeys prompts and seeds raises no alarm."""
     data, run_dir = tmp_path / "data", tmp_path / "run"
-    python_ok(
+    run_warm_ok(
         "-m", "data_tools.build_shards", "circles", "--out", data, "--num-clips", 120,
         "--clips-per-shard", 20, "--size", "64x64",
     )  # fmt: skip
@@ -116,7 +116,7 @@ def test_what_cannot_be_used_is_one_line(weights, options, expected, circles, tm
 
 def test_another_kind_of_model_is_refused(finished_run, tmp_path):
     data = tmp_path / "data"
-    python_ok(
+    run_warm_ok(
         "-m", "data_tools.build_shards", "circles", "--out", data, "--num-clips", 16,
         "--clips-per-shard", 2, "--size", "64x64",
     )  # fmt: skip

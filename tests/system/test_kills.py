@@ -1,23 +1,14 @@
 """Killed anywhere and started again, a run ends with the same bits; other ranks, same gradients."""
 
 import signal
-import sys
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from tests.faults.same_run import distance, load_networks, newest_checkpoint, outcome, records
-from tests.support.commands import (
-    SAMPLED,
-    faulty,
-    python_ok,
-    run,
-    run_ok,
-    torchrun,
-    train,
-)
-from tests.support.warm import run_warm, run_warm_ok
+from tests.support.commands import SAMPLED, faulty, python_ok, train
+from tests.support.warm import run_ranks, run_ranks_ok, run_warm, run_warm_ok
 
 
 def last_networks(run_dir):
@@ -65,19 +56,19 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(
     assert len(metrics) == 6 + 4 + 2
     assert metrics == expected_metrics
     assert files == expected_files
-    verified = python_ok("-m", "t2vgan.checkpoint", "verify", run_dir)
+    verified = run_warm_ok("-m", "t2vgan.checkpoint", "verify", run_dir)
     assert "step 12: good" in verified.stdout
 
 
 def test_two_processes_killed_and_resumed_end_with_the_same_bits(circles, tmp_path):
     """Steps 5 and 6 are logged together: what a rank had summed up at the save comes back too."""
     options = ("--log-every-steps", 3)
-    run_ok(*torchrun(2), *train(circles, tmp_path / "whole", *options))
-    killed = faulty("kill@update:14:1", circles, tmp_path / "killed", *options)
-    result = run(*torchrun(2), *killed)
-    assert result.returncode != 0
-    assert "rank 1" in result.stderr
-    run_ok(*torchrun(2), *train(circles, tmp_path / "killed", *options))
+    run_ranks_ok(2, *train(circles, tmp_path / "whole", *options))
+    fault = faulty("kill@update:14:1", circles, tmp_path / "killed", *options)
+    first, killed = run_ranks(2, *fault)
+    assert (first.returncode, killed.returncode) == (3, -signal.SIGKILL)
+    assert "missing or slow: rank 1" in first.stderr
+    run_ranks_ok(2, *train(circles, tmp_path / "killed", *options))
     assert '"world_size": 2' in (tmp_path / "killed" / "run.json").read_text()
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
@@ -86,14 +77,14 @@ def test_from_two_processes_to_one_to_four(circles, tmp_path):
     """In float64, where the order of a sum does not show in the first ten digits."""
     steps = ("--train.num-steps", 50, "--save-every-steps", 10, "--log-every-steps", 10)
     whole, moved = tmp_path / "whole", tmp_path / "moved"
-    python_ok(*faulty("float64", circles, whole, *steps))
+    run_warm_ok(*faulty("float64", circles, whole, *steps))
     lives = [
-        (torchrun(2), ("float64", "kill@update:30:1"), ("--data.num-threads", 3)),
-        ((sys.executable,), ("float64", "kill@update:42"), ("--train.micro-batch-size", 2)),
-        (torchrun(4), ("float64",), ("--train.micro-batch-size", 1)),
+        (2, ("float64", "kill@update:30:1"), ("--data.num-threads", 3)),
+        (1, ("float64", "kill@update:42"), ("--train.micro-batch-size", 2)),
+        (4, ("float64",), ("--train.micro-batch-size", 1)),
     ]
-    for launcher, faults, options in lives:
-        run(*launcher, *faulty(faults, circles, moved, *steps, *options))
+    for world_size, faults, options in lives:
+        run_ranks(world_size, *faulty(faults, circles, moved, *steps, *options))
     messages = [event["message"].split(" of ")[0] for event in records(moved, "event")]
     assert [m for m in messages if m.startswith("resumed")] == [
         "resumed at step 10", "resumed at step 30",
@@ -112,7 +103,7 @@ def gradients(tmp_path_factory) -> dict[int, dict]:
     found = {}
     for world_size in (1, 2, 4):
         file = folder / f"{world_size}.safetensors"
-        run_ok(*torchrun(world_size), "tests/system/gradients.py", file)
+        run_ranks_ok(world_size, "tests/system/gradients.py", file)
         found[world_size] = load_file(file)
     return found
 

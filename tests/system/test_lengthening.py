@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.same_run import outcome, records
-from tests.support.commands import faulty, python, python_ok, train
-from tests.support.warm import run_warm_ok
+from tests.support.commands import faulty, train
+from tests.support.warm import run_warm, run_warm_ok
 
 LONGER = ("--train.num-steps", 24)
 
@@ -36,12 +36,12 @@ def test_by_default_the_rates_stay_at_the_values_of_the_end(copy_of_finished, ci
 def test_a_kill_after_the_lengthening_changes_no_bit(copy_of_finished, circles):
     expected, killed = copy_of_finished("expected"), copy_of_finished("killed")
     options = (*LONGER, "--train.lengthening", "stretch")
-    result = python_ok(*train(circles, expected, *options))
+    result = run_warm_ok(*train(circles, expected, *options))
     assert "schedule: it follows 24 steps after a warm-up" in result.stderr
     assert max(rates(expected)[6:]) > 10 * 2e-3 * 0.05, "the rates rise again"
     assert rates(expected)[-1] < 2e-3 * 0.1
     for place in ("discriminator loss:2", "discriminator loss:6"):  # before a save, and after one
-        assert python(*faulty(f"kill@{place}", circles, killed, *options)).returncode == -9
-    result = python_ok(*train(circles, killed, *options))
+        assert run_warm(*faulty(f"kill@{place}", circles, killed, *options)).returncode == -9
+    result = run_warm_ok(*train(circles, killed, *options))
     assert "schedule" not in result.stderr, "it goes on as it was"
     assert outcome(killed) == outcome(expected)

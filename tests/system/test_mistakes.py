@@ -16,8 +16,8 @@ from t2vgan.data.shards import (
 )
 from t2vgan.utils.files import sha256_of
 from tests.faults.same_run import records
-from tests.support.commands import python, python_ok, run, torchrun, train
-from tests.support.warm import run_warm, run_warm_ok
+from tests.support.commands import python, python_ok, train
+from tests.support.warm import run_ranks, run_warm, run_warm_ok
 
 
 def refuse(result: subprocess.CompletedProcess, *expected: str) -> None:
@@ -167,9 +167,11 @@ def test_sizes_that_do_not_fit_show_the_arithmetic(options, expected, circles, t
 
 
 def test_a_world_size_that_does_not_divide(circles, tmp_path):
-    result = run(*torchrun(3), *train(circles, tmp_path / "run"))
-    assert result.returncode != 0
-    assert "data.num_streams=4 must be a multiple of world_size=3 (4 = 1 * 3 + 1)" in result.stderr
+    results = run_ranks(3, *train(circles, tmp_path / "run"))
+    assert [result.returncode for result in results] == [2, 2, 2]
+    errors = "".join(result.stderr for result in results)
+    expected = "data.num_streams=4 must be a multiple of world_size=3 (4 = 1 * 3 + 1)"
+    assert errors.count(expected) == 1
 
 
 @pytest.mark.parametrize(
@@ -196,7 +198,7 @@ def test_a_world_size_that_does_not_divide(circles, tmp_path):
     ],
 )
 def test_presets_options_and_values_that_do_not_exist(arguments, expected):
-    refuse(python("train.py", *arguments), *expected)
+    refuse(run_warm("train.py", *arguments), *expected)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +248,7 @@ def test_an_output_folder_that_cannot_be_written(circles, small_disk):
     build = ("-m", "data_tools.build_shards", "circles", "--num-clips", 8)
     draw = ("generate.py", "--prompt", "circle moving up-right")
     refuse(run_warm(*train(circles, small_disk / "run")), "Read-only file system")
-    refuse(python(*build, "--out", small_disk / "data"), "Read-only file system")
+    refuse(run_warm(*build, "--out", small_disk / "data"), "Read-only file system")
     refuse(run_warm(*draw, "--out", small_disk), "cannot be written; choose another folder")
 
 

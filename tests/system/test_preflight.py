@@ -17,16 +17,8 @@ from t2vgan.training.preflight.settings import check_run
 from t2vgan.training.preflight.storage import checkpoint_bytes
 from t2vgan.training.run_dir import load_config, write_run_files
 from tests.faults.same_run import newest_checkpoint
-from tests.support.commands import (
-    ROOT,
-    environment,
-    faulty,
-    free_port,
-    python,
-    run,
-    torchrun,
-    train,
-)
+from tests.support.commands import ROOT, environment, faulty, free_port, train
+from tests.support.warm import run_ranks, run_warm, start_ranks
 
 PREFLIGHT = "--preflight"
 CHECKS = (
@@ -35,10 +27,15 @@ CHECKS = (
 )  # fmt: skip
 
 
-def start_ranks(
+def run_as_ranks(*commands: Sequence[object]) -> list[subprocess.CompletedProcess[str]]:
+    """Run commands of train.py, one as each rank, as two nodes do."""
+    return [process.complete() for process in start_ranks(*commands)]
+
+
+def run_cold(
     *commands: Sequence[object], root: Path = ROOT
-) -> list[subprocess.CompletedProcess]:
-    """Run a command as each rank, as two nodes do; the last one in `root`."""
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run any commands so; the last one in `root`."""
     processes, port = [], free_port()
     for rank, command in enumerate(commands):
         folder = root if rank == len(commands) - 1 else ROOT
@@ -74,10 +71,9 @@ def rows(output: str) -> dict[str, tuple[str, str]]:
 def test_all_is_well(world_size, circles, tmp_path):
     run_dir = tmp_path / "run"
     command = train(circles, run_dir, PREFLIGHT)
-    launcher = (sys.executable,) if world_size == 1 else torchrun(2)
-    result = run(*launcher, *command)
-    assert result.returncode == 0, result.stdout + result.stderr
-    table = rows(result.stdout)
+    results = [run_warm(*command)] if world_size == 1 else run_ranks(2, *command)
+    assert [result.returncode for result in results] == [0] * world_size, results
+    table = rows(results[0].stdout)
     assert tuple(table) == CHECKS
     assert {verdict for verdict, _ in table.values()} == {"fit"}
     assert "6 shards" in table["shards"][1]
@@ -90,12 +86,12 @@ def test_all_is_well(world_size, circles, tmp_path):
 
 def test_another_config_on_a_rank(circles, tmp_path):
     """Named by the preflight, and by the run itself, which stops at once on both ranks."""
-    one = (sys.executable, *train(circles, tmp_path / "run"))
-    other = (sys.executable, *train(circles, tmp_path / "run", "--train.generator-lr", 0.1))
-    for result in start_ranks((*one, PREFLIGHT), (*other, PREFLIGHT)):
+    one = train(circles, tmp_path / "run")
+    other = train(circles, tmp_path / "run", "--train.generator-lr", 0.1)
+    for result in run_as_ranks((*one, PREFLIGHT), (*other, PREFLIGHT)):
         assert result.returncode == 2
     expected = "--train.generator_lr is 0.002, but 0.1 on rank 1"
-    first, second = start_ranks(one, other)
+    first, second = run_as_ranks(one, other)
     for result in (first, second):
         assert result.returncode == 2, result.stderr
         assert "Traceback" not in result.stderr
@@ -105,8 +101,8 @@ def test_another_config_on_a_rank(circles, tmp_path):
 
 @pytest.mark.parametrize("option", ["--dry-run", "--preflight", "--rollback"])
 def test_an_option_on_one_rank_only(option, circles, tmp_path):
-    command = (sys.executable, *train(circles, tmp_path / "run"))
-    first, second = start_ranks(command, (*command, option))
+    command = train(circles, tmp_path / "run")
+    first, second = run_as_ranks(command, (*command, option))
     assert (first.returncode, second.returncode) == (2, 2)
     assert f"was started to train {option}, and rank 0 on" in first.stderr
     assert "Traceback" not in first.stderr + second.stderr
@@ -120,7 +116,7 @@ def test_other_code_on_a_rank(circles, tmp_path):
     with open(copy / "t2vgan" / "gan" / "losses.py", "a") as file:
         file.write("# somebody's experiment\n")
     command = (sys.executable, *train(circles, tmp_path / "run", PREFLIGHT))
-    first, _ = start_ranks(command, command, root=copy)
+    first, _ = run_cold(command, command, root=copy)
     assert first.returncode == 2
     verdict, text = rows(first.stdout)["software"]
     assert verdict == "NOT FIT"
@@ -136,7 +132,7 @@ def test_a_folder_that_only_looks_shared(circles, tmp_path):
     command = (sys.executable, *train(circles, run_dir, PREFLIGHT))
     cover = f'mount -t tmpfs tmpfs "{run_dir}" && exec "$@"'
     covered = ("unshare", "--mount", "sh", "-c", cover, "sh", *command)
-    first, second = start_ranks(command, covered)
+    first, second = run_cold(command, covered)
     assert (first.returncode, second.returncode) == (2, 2), first.stderr + second.stderr
     verdict, text = rows(first.stdout)["shared folder"]
     assert verdict == "NOT FIT"
@@ -151,16 +147,16 @@ def test_data_that_one_rank_lacks_or_has_damaged(circles, tmp_path):
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    good = (sys.executable, *train(circles, tmp_path / "run"))
-    bad = (sys.executable, *train(damaged, tmp_path / "run"))
-    first, _ = start_ranks((*good, PREFLIGHT), (*bad, PREFLIGHT))
+    good = train(circles, tmp_path / "run")
+    bad = train(damaged, tmp_path / "run")
+    first, _ = run_as_ranks((*good, PREFLIGHT), (*bad, PREFLIGHT))
     verdict, text = rows(first.stdout)["shards"]
     assert first.returncode == 2
     assert verdict == "NOT FIT"
     assert text.startswith(f"rank 1: {shard}: expected sha256")
 
-    missing = (sys.executable, *train(tmp_path / "nowhere", tmp_path / "run"))
-    results = start_ranks(good, missing)
+    missing = train(tmp_path / "nowhere", tmp_path / "run")
+    results = run_as_ranks(good, missing)
     assert [result.returncode for result in results] == [2, 2]
     errors = "".join(result.stderr for result in results)
     assert errors.count("error: rank 1 on ") == 1, "once on this machine"
@@ -184,17 +180,17 @@ train.main()
 
 
 def test_a_rank_that_reads_a_large_shard_is_waited_for(circles, tmp_path):
-    arguments = train(circles, tmp_path / "run", PREFLIGHT)[1:]
-    command = (sys.executable, "-c", SLOW_READER, *arguments)
-    for result in start_ranks(command, command):
+    (tmp_path / "slow_reader.py").write_text(SLOW_READER)
+    _, *arguments = train(circles, tmp_path / "run", PREFLIGHT)
+    for result in run_ranks(2, tmp_path / "slow_reader.py", *arguments):
         assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_a_clock_that_is_wrong_is_a_warning(circles, tmp_path):
     """Rank 1's clock is an hour off, one way and the other."""
-    good = (sys.executable, *train(circles, tmp_path / "run", PREFLIGHT))
-    bad = (sys.executable, *faulty("jumping clock", circles, tmp_path / "run", PREFLIGHT))
-    first, second = start_ranks(good, bad)
+    good = train(circles, tmp_path / "run", PREFLIGHT)
+    bad = faulty("jumping clock", circles, tmp_path / "run", PREFLIGHT)
+    first, second = run_as_ranks(good, bad)
     assert (first.returncode, second.returncode) == (0, 0), first.stdout + second.stderr
     verdict, text = rows(first.stdout)["clocks"]
     assert verdict == "warning"
@@ -204,7 +200,8 @@ def test_a_clock_that_is_wrong_is_a_warning(circles, tmp_path):
 def test_a_batch_that_does_not_divide_a_disk_without_room_and_no_key(circles, small_disk):
     command = train(circles, small_disk / "run", PREFLIGHT, "--tracking", "wandb")
     wide = ("--model.channels", 64, "--model.hidden-size", 512, "--train.global-batch-size", 10)
-    result = python(*command, *wide, HOME=str(small_disk), NETRC=str(small_disk / "none"))
+    places = environment(HOME=str(small_disk), NETRC=str(small_disk / "none"))
+    result = run_warm(*command, *wide, variables=places)
     assert result.returncode == 2
     table = rows(result.stdout)
     assert table["config"][0] == "NOT FIT"

@@ -12,6 +12,7 @@ from tests.data_tools.test_data_tools import files_in
 from tests.data_tools.test_pack_videos import FAST, SMALL
 from tests.support.commands import python, python_ok
 from tests.support.filming import counting, write_film
+from tests.support.warm import run_warm_ok
 
 pytestmark = pytest.mark.system
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
@@ -58,7 +59,7 @@ def test_the_shards_are_those_of_the_local_pool(tmp_path, address):
     (videos / "broken.mp4").write_bytes(b"\0" * 999)
     (videos / "broken.txt").write_text("a broken film")
     command = ("-m", "data_tools.pack_videos", videos, *SMALL, "--max-bad-fraction", "0.5", "--out")
-    python_ok(*command, tmp_path / "local", "--workers", 2)
+    run_warm_ok(*command, tmp_path / "local", "--workers", 2)
     result = python_ok(
         *command, tmp_path / "ray", "--engine", "ray", "--ray-address", address
     )  # fmt: skip

@@ -1,7 +1,6 @@
 """Training and evaluating from object storage that fails now and then, beside a local folder."""
 
 import itertools
-import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -9,9 +8,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from t2vgan.checkpoint.storage import list_steps
-from tests.support.commands import python_ok, start, train
+from tests.support.commands import train
 from tests.support.object_storage import BUCKET, client, object_storage, put_folder, variables
-from tests.support.warm import run_warm_ok
+from tests.support.warm import run_warm_ok, start_warm
 
 pytestmark = pytest.mark.system
 
@@ -24,9 +23,9 @@ def test_a_run_from_a_url_is_the_run_from_the_folder(tmp_path, finished_run, cir
         url = put_folder(proxy, circles, "circles")
         proxy.fault = lambda method, path: next(kinds)
         cache = ("--data.cache-path", tmp_path / "cache")
-        python_ok(*train(url, tmp_path / "remote", *evaluations, *cache), **variables(proxy))
+        run_warm_ok(*train(url, tmp_path / "remote", *evaluations, *cache), **variables(proxy))
         assert {"busy", "cut", "slow"} <= proxy.faults.keys()
-        python_ok(
+        run_warm_ok(
             "-m", "t2vgan.evaluation", "--weights", tmp_path / "remote", "--data", url,
             "--num-clips", 19, "--out", tmp_path / "evaluation.json",
             HOME=str(tmp_path / "home"), **variables(proxy),
@@ -40,11 +39,11 @@ def test_a_run_from_a_url_is_the_run_from_the_folder(tmp_path, finished_run, cir
 def test_a_mixed_run_resumes_to_the_same_weights(tmp_path, circles):
     other = tmp_path / "other"
     size = ("--num-clips", 80, "--clips-per-shard", 20, "--num-frames", 6, "--size", "32x48")
-    python_ok("-m", "data_tools.build_shards", "circles", "--out", other, *size, "--seed", 1)
+    run_warm_ok("-m", "data_tools.build_shards", "circles", "--out", other, *size, "--seed", 1)
     options = ("--data.mix", f"{circles}=3", f"{other}=1", "--train.num-steps", 60)
-    python_ok(*train(circles, tmp_path / "whole", *options))
+    run_warm_ok(*train(circles, tmp_path / "whole", *options))
     command = train(circles, tmp_path / "stopped", *options)
-    process = start(sys.executable, *command)
+    process = start_warm(*command)
     process.terminate()
     assert process.communicate(timeout=60)[1]
     assert max(list_steps(tmp_path / "stopped")) < 60
@@ -62,7 +61,7 @@ def test_a_password_in_an_address_is_recorded_nowhere(tmp_path, circles):
         printed = ""
         for num_steps in (4, 8):
             command = train(url, run_dir, *cache, "--train.num-steps", num_steps)
-            result = python_ok(*command)
+            result = run_warm_ok(*command)
             printed += result.stdout + result.stderr
         server.shutdown()
     assert max(list_steps(run_dir)) == 8

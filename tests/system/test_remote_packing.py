@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-import sys
 import time
 
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from data_tools.build.journal import JOURNAL_PREFIX
 from tests.data_tools.test_data_tools import files_in
 from tests.data_tools.test_pack_videos import FAST, SMALL
-from tests.support.commands import ROOT, environment, python, python_ok
+from tests.support.commands import environment
 from tests.support.filming import counting, write_film
 from tests.support.object_storage import (
     BUCKET,
@@ -21,6 +19,7 @@ from tests.support.object_storage import (
     put_folder,
     variables,
 )
+from tests.support.warm import WarmProcess, run_warm, run_warm_ok
 
 pytestmark = pytest.mark.system
 
@@ -45,7 +44,7 @@ def storage():
 
 def pack(source: object, out: object, *options: object, **extra: str):
     command = ("-m", "data_tools.pack_videos", source, "--out", out, *SMALL, "--workers", 1)
-    return python_ok(*command, "--max-bad-fraction", "0.5", *options, **extra)
+    return run_warm_ok(*command, "--max-bad-fraction", "0.5", *options, **extra)
 
 
 def test_tasks_pack_from_a_bucket_into_a_bucket(tmp_path, videos, storage):
@@ -58,7 +57,7 @@ def test_tasks_pack_from_a_bucket_into_a_bucket(tmp_path, videos, storage):
         result = pack(source, out, *number, **variables(storage))
         assert f"t2vgan merge {out}" in result.stdout
     assert "manifest.json" not in objects(storage, "packed")
-    merged = python_ok("-m", "data_tools.merge_manifests", out, **variables(storage))
+    merged = run_warm_ok("-m", "data_tools.merge_manifests", out, **variables(storage))
     assert "4 clips" in merged.stdout
     assert {"busy", "cut"} <= storage.faults.keys()
     assert objects(storage, "packed") == files_in(tmp_path / "local")
@@ -71,7 +70,8 @@ def test_a_merge_before_the_last_task_is_refused(videos, storage):
     storage.fault = lambda method, path: None
     out = f"s3://{BUCKET}/half"
     pack(videos, out, "--task-index", 0, "--task-count", 2, **variables(storage))
-    result = python("-m", "data_tools.merge_manifests", out, **variables(storage))
+    places = environment(**variables(storage))
+    result = run_warm("-m", "data_tools.merge_manifests", out, variables=places)
     assert result.returncode == 2
     assert f"{out}: 1 of 3 shards are missing or damaged (numbers 1)" in result.stderr
 
@@ -97,9 +97,7 @@ def test_a_killed_build_continues(tmp_path, storage):
     url = f"s3://{BUCKET}/out"
     size = ("--num-clips", 1000, "--clips-per-shard", 100, "--workers", 1)
     build = ("-m", "data_tools.build_shards", "circles", *size, "--out")
-    process = subprocess.Popen(
-        [sys.executable, *map(str, build), url], cwd=ROOT, env=environment(**variables(storage))
-    )
+    process = WarmProcess((*build, url), environment(**variables(storage)))
     deadline = time.monotonic() + 60
     recorded = f"{JOURNAL_PREFIX}-0"  # of a shard, not of the whole build
     while len(sent(storage, recorded)) < 3:
@@ -107,13 +105,13 @@ def test_a_killed_build_continues(tmp_path, storage):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.kill()
-    process.wait()
+    process.wait(60)
     finished = sent(storage, recorded)
     assert "manifest.json" not in objects(storage, "out")
     storage.requests.clear()
-    python_ok(*build, url, **variables(storage))
+    run_warm_ok(*build, url, **variables(storage))
     assert len(sent(storage, "circles-")) == 10 - len(finished)
-    python_ok(*build, tmp_path)
+    run_warm_ok(*build, tmp_path)
     assert objects(storage, "out") == files_in(tmp_path), "and nothing else is left there"
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from t2vgan.data.manifest import load_manifest
 from tests.faults.same_run import outcome, records
-from tests.support.commands import python_ok, run_ok, torchrun, train
+from tests.support.commands import train
 from tests.support.network import bandwidth
 from tests.support.slurm import Slurm, cluster, is_installed, wait_until
+from tests.support.warm import run_ranks_ok, run_warm_ok
 
 pytestmark = pytest.mark.skipif(
     not (is_installed() or "CI" in os.environ),
@@ -31,7 +32,7 @@ def slurm(tmp_path_factory):
 @pytest.fixture(scope="module")
 def uninterrupted(circles, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("runs") / "uninterrupted"
-    run_ok(*torchrun(2), *train(circles, run_dir, *STEPS))
+    run_ranks_ok(2, *train(circles, run_dir, *STEPS))
     return run_dir
 
 
@@ -101,9 +102,9 @@ def test_exit_codes_are_those_of_the_run(slurm, circles, tmp_path):
 
 def test_an_array_packs_videos_and_a_dependent_job_joins_them(slurm, tmp_path):
     videos, whole, out = tmp_path / "films", tmp_path / "whole", tmp_path / "out"
-    python_ok("-m", "data_tools.demo_videos", "--out", videos, "--num-videos", 12)
+    run_warm_ok("-m", "data_tools.demo_videos", "--out", videos, "--num-videos", 12)
     options = ("--size", "32x32", "--num-frames", 4, "--rows-per-shard", 2, "--max-bad-fraction", 1)
-    python_ok("-m", "data_tools.pack_videos", videos, "--out", whole, *options)
+    run_warm_ok("-m", "data_tools.pack_videos", videos, "--out", whole, *options)
     array = ("--array", "0-2", "--output", tmp_path / "%a.log", "launch/slurm/shards.sbatch")
     job = slurm.submit(*array, videos, "--out", out, *options, PYTHON=sys.executable)
     merge = f"{sys.executable} -m data_tools.merge_manifests {out}"

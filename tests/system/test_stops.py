@@ -18,12 +18,11 @@ from tests.support.commands import (
     accelerate,
     environment,
     faulty,
-    python_ok,
     start,
     torchrun,
     train,
 )
-from tests.support.warm import run_warm, run_warm_ok
+from tests.support.warm import run_warm, run_warm_ok, start_warm
 
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 50_000)
 SEVERAL = {"torchrun": torchrun, "accelerate": accelerate}
@@ -138,7 +137,7 @@ def test_a_pipe_that_closes_loses_nothing(circles, tmp_path):
 )
 def test_two_quick_signals_save(numbers, circles, tmp_path):
     run_dir = tmp_path / "run"
-    process = start(sys.executable, *faulty("slow@data:1-99", circles, run_dir, *LONG))
+    process = start_warm(*faulty("slow@data:1-99", circles, run_dir, *LONG))
     for number in numbers:
         process.send_signal(number)
         time.sleep(0.01)  # else equal ones may become one
@@ -150,7 +149,7 @@ def test_two_quick_signals_save(numbers, circles, tmp_path):
 def test_further_signals_do_not_disturb_the_save(circles, tmp_path):
     """Each of the checkpoint's files takes 0.3 s here: time to send many signals."""
     run_dir = tmp_path / "run"
-    process = start(sys.executable, *faulty("slow@checkpoint files:1-99", circles, run_dir, *LONG))
+    process = start_warm(*faulty("slow@checkpoint files:1-99", circles, run_dir, *LONG))
     process.terminate()
     while not list(run_dir.glob("checkpoints/.tmp-*")):  # before, a Ctrl-C would give up
         assert process.poll() is None
@@ -163,7 +162,7 @@ def test_further_signals_do_not_disturb_the_save(circles, tmp_path):
     assert process.returncode == 0, output
     assert "already saving" in output
     assert_saved(run_dir, "SIGTERM")
-    python_ok("-m", "t2vgan.checkpoint", "verify", run_dir)
+    run_warm_ok("-m", "t2vgan.checkpoint", "verify", run_dir)
 
 
 def test_a_disk_that_refuses_samples_does_not_stop_the_run(circles, tmp_path):
@@ -205,7 +204,7 @@ def test_sampling_and_evaluating_are_cut_short(place, circles, tmp_path):
 
 def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_dead(circles, tmp_path):
     run_dir = tmp_path / "run"
-    first = start(sys.executable, *train(circles, run_dir, *LONG))
+    first = start_warm(*train(circles, run_dir, *LONG))
     result = run_warm(*train(circles, run_dir, *LONG))
     assert result.returncode == 2
     assert f"is in use by process {first.pid} on {os.uname().nodename}" in result.stderr

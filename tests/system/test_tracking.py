@@ -16,13 +16,13 @@ from tests.support.commands import (
     ROOT,
     SAMPLED,
     environment,
-    python_ok,
     run_ok,
     start,
     torchrun,
     train,
 )
 from tests.support.wandb_files import artifacts_of, history_of, offline_runs, run_ids
+from tests.support.warm import run_warm_ok, start_warm
 
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 50_000)
 NO_SERVER = {"WANDB_MODE": "online", "WANDB_API_KEY": "0" * 40, "WANDB_INIT_TIMEOUT": "5"}
@@ -71,10 +71,10 @@ def test_tensorboard_shows_each_step_of_a_resumed_run_once(circles, tmp_path):
 
     run_dir = tmp_path / "run"
     options = ("--tracking", "tensorboard")
-    process = start(sys.executable, *train(circles, run_dir, *LONG, *options))
+    process = start_warm(*train(circles, run_dir, *LONG, *options))
     process.kill()  # without a checkpoint: all of it is done again
     process.communicate(timeout=60)
-    python_ok(*train(circles, run_dir, *options))
+    run_warm_ok(*train(circles, run_dir, *options))
     events = EventAccumulator(str(run_dir / "tensorboard"))
     events.Reload()
     shown = [(event.step, event.value) for event in events.Scalars("loss/generator")]
@@ -85,7 +85,7 @@ def test_tensorboard_shows_each_step_of_a_resumed_run_once(circles, tmp_path):
 
 def test_tracking_changes_nothing_but_what_is_seen(finished_run_with_samples, circles, tmp_path):
     options = (*SAMPLED, "--tracking", "wandb")
-    python_ok(*train(circles, tmp_path / "tracked", *options), WANDB_MODE="offline")
+    run_warm_ok(*train(circles, tmp_path / "tracked", *options), WANDB_MODE="offline")
     assert outcome(tmp_path / "tracked") == outcome(finished_run_with_samples)
 
 
@@ -130,7 +130,7 @@ def test_a_server_that_refuses_or_never_answers(circles, tmp_path):
         for name, url in {"refuses": "http://127.0.0.1:9", "silent": silent}.items():
             run_dir = tmp_path / name
             begin = time.monotonic()
-            result = python_ok(
+            result = run_warm_ok(
                 *train(circles, run_dir, "--tracking", "wandb"), **NO_SERVER, WANDB_BASE_URL=url
             )
             assert time.monotonic() - begin < 90

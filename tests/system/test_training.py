@@ -17,16 +17,8 @@ from t2vgan.media import film_strips
 from t2vgan.pipeline import TextToVideo
 from tests.faults.same_run import distance, load_networks, records
 from tests.golden.outcomes import sha256
-from tests.support.commands import (
-    accelerate,
-    faulty,
-    python_ok,
-    run_ok,
-    start,
-    torchrun,
-    train,
-)
-from tests.support.warm import run_warm, run_warm_ok
+from tests.support.commands import accelerate, faulty, run_ok, torchrun, train
+from tests.support.warm import run_warm, run_warm_ok, start_warm
 
 
 def checkpoint(run_dir: Path, step: int) -> dict[str, dict]:
@@ -81,7 +73,7 @@ def test_two_processes_train_the_model_of_one(launcher, finished_run_in_float64,
 def test_a_signal_saves_and_the_same_command_resumes(number, circles, tmp_path):
     run_dir = tmp_path / "run"
     command = train(circles, run_dir, "--train.num-steps", 100_000, "--save-every-steps", 50_000)
-    process = start(sys.executable, *command)
+    process = start_warm(*command)
     process.send_signal(number)
     _, output = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -104,7 +96,7 @@ def test_an_option_that_makes_it_another_run_is_refused(started_again, circles):
 
 def test_other_data_is_refused_on_resume(started_again, tmp_path):
     other = tmp_path / "other"
-    python_ok(
+    run_warm_ok(
         "-m", "data_tools.build_shards", "circles", "--out", other, "--num-clips", 120,
         "--clips-per-shard", 20, "--num-frames", 6, "--size", "32x48", "--seed", 1,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from tests.support.commands import (
     torchrun,
     train,
 )
-from tests.support.warm import run_warm, run_warm_ok
+from tests.support.warm import run_ranks, run_ranks_ok, run_warm, run_warm_ok, start_warm
 
 EXIT_STOPPED = 3
 QUICK_END = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "2"}  # of a worker that cannot answer SIGTERM
@@ -40,7 +40,7 @@ def test_a_bad_step_on_one_rank_is_left_out_on_all(precision, circles, tmp_path)
     """The comparison of ranks at each step would stop the run if they disagreed."""
     run_dir = tmp_path / "run"
     options = ("--check-ranks-every-steps", 1, "--train.precision", precision)
-    run_ok(*torchrun(2), *faulty("inf@generator loss:3:1", circles, run_dir, *options))
+    run_ranks_ok(2, *faulty("inf@generator loss:3:1", circles, run_dir, *options))
     assert '"world_size": 2' in (run_dir / "run.json").read_text()
     (warning,) = warnings(run_dir)
     assert "step 2 was not applied to the generator: loss or gradient is not finite" in warning
@@ -82,10 +82,11 @@ def test_rollback_is_for_runs_that_stopped_because_of_bad_steps(finished_run, ci
 
 def test_one_flipped_bit_on_one_rank_is_named(circles, tmp_path):
     options = ("--check-ranks-every-steps", 1, "--train.num-steps", 40)
-    result = run(*torchrun(2), *faulty("flipped bit", circles, tmp_path / "run", *options))
-    assert result.returncode != 0
-    assert "stopped: step 5: generator." in result.stderr
-    assert "differs on rank 1" in result.stderr
+    results = run_ranks(2, *faulty("flipped bit", circles, tmp_path / "run", *options))
+    assert [result.returncode for result in results] == [EXIT_STOPPED, EXIT_STOPPED]
+    errors = "".join(result.stderr for result in results)
+    assert "stopped: step 5: generator." in errors
+    assert "differs on rank 1" in errors
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_a_run_that_may_goes_on_without_lost_shards(circles, tmp_path):
     data, run_dir = tmp_path / "data", tmp_path / "run"
     shutil.copytree(circles, data)
     options = ("--train.num-steps", 60, "--data.max-bad-fraction", 0.9)
-    process = start(sys.executable, *faulty("slow@data:5-30", data, run_dir, *options))
+    process = start_warm(*faulty("slow@data:5-30", data, run_dir, *options))
     spoil(data, lambda path: path.write_bytes(path.read_bytes()[::-1]))
     _, output = process.communicate(timeout=90)
     assert process.returncode == 0, output
@@ -171,18 +172,14 @@ def test_records_wait_while_the_disk_is_full_for_the_log(circles, small_disk):
     """A file system of 3 MB that is really full while the run logs, and is freed again."""
     run_dir = small_disk / "run"
     options = ("--train.num-steps", 4000, "--save-every-steps", 4000)
-    process = start(sys.executable, *faulty("slow@metrics:4-12", circles, run_dir, *options))
+    process = start_warm(*faulty("slow@metrics:4-12", circles, run_dir, *options))
     ballast = small_disk / "ballast"
     fill(ballast)
-    messages = []
-    for line in process.stderr:
-        messages.append(line)
-        if "records wait in memory" in line:
-            break
+    process.wait_for("records wait in memory")
     ballast.unlink()
     process.terminate()
-    messages.append(process.communicate(timeout=60)[1])
-    assert process.returncode == 0, "".join(messages)
+    _, output = process.communicate()
+    assert process.returncode == 0, output
     steps = [record["step"] for record in records(run_dir, "train")]
     assert steps == list(range(2, steps[-1] + 1, 2)), "none is lost"
 
@@ -215,8 +212,7 @@ def test_a_read_only_folder_is_refused_before_training(circles, small_disk):
 def test_wandb_killed_in_the_middle_does_not_stop_a_run(circles, tmp_path):
     """Its real service process dies of SIGKILL while the run logs to it."""
     run_dir = tmp_path / "run"
-    process = start(
-        sys.executable,
+    process = start_warm(
         *faulty("slow@data:7-40", circles, run_dir, "--tracking", "wandb", *LONGER),
         WANDB_MODE="offline",
         WANDB_DIR=str(tmp_path),

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 
-from tests.support.commands import ROOT, environment, python, python_ok, start, train
+from tests.support.commands import ROOT, environment, train
+from tests.support.warm import run_warm, run_warm_ok, start_warm
 
 WATCH = ("-m", "t2vgan.tracking.watch")
 LONG = ("--train.num-steps", 100_000, "--save-every-steps", 50_000)
@@ -15,9 +16,9 @@ LONG = ("--train.num-steps", 100_000, "--save-every-steps", 50_000)
 
 def test_a_run_at_work_and_killed(circles, tmp_path):
     run_dir = tmp_path / "run"
-    process = start(sys.executable, *train(circles, run_dir, *LONG))
+    process = start_warm(*train(circles, run_dir, *LONG))
     try:
-        text = python_ok(*WATCH, run_dir, "--once").stdout
+        text = run_warm_ok(*WATCH, run_dir, "--once").stdout
         assert "running" in text
         assert "/100000" in text
         assert "clips/s" in text
@@ -28,7 +29,7 @@ def test_a_run_at_work_and_killed(circles, tmp_path):
         process.communicate()
     for path in (run_dir / "metrics.jsonl", *(run_dir / "heartbeats").iterdir()):
         os.utime(path, (0, 0))
-    text = python_ok(*WATCH, run_dir, "--once").stdout
+    text = run_warm_ok(*WATCH, run_dir, "--once").stdout
     assert "killed, stuck or cut off" in text
 
 
@@ -60,7 +61,7 @@ def test_mistakes_are_one_line(tmp_path):
         ((tmp_path, "--every-seconds", 0), "--every-seconds 0.0 must be greater than 0"),
         ((tmp_path, "--onse"), "--onse"),
     ]:
-        result = python(*WATCH, *arguments)
+        result = run_warm(*WATCH, *arguments)
         assert result.returncode == 2
         assert expected in result.stderr
         assert "Traceback" not in result.stderr
