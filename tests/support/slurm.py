@@ -69,7 +69,7 @@ class Slurm:
         assert found
         return found[1]
 
-    def wait(self, job: str, *states: str, seconds: float = 120) -> str:
+    def wait(self, job: str, *states: str, seconds: float = 300) -> str:
         """Return the state that a job reached."""
         wait_until(lambda: self.ask(job, "JobState") in states, seconds, f"job {job}: {states}")
         return self.ask(job, "JobState")
@@ -100,16 +100,16 @@ def cluster(folder: Path, num_nodes: int) -> Iterator[Slurm]:
         # munge refuses folders that others could write to, as /tmp is
         start = (stack, folder, config)
         daemon(*start, "munged", "--foreground", "--force", f"--socket={munge}/socket", *files)
-        wait_until((munge / "socket").exists, 10, "munge")
+        wait_until((munge / "socket").exists, 60, "munge")
         daemon(*start, "slurmctld", "-D")
         for node in nodes:
             daemon(*start, *on(node, "slurmd", "-D", "-N", node))
         slurm = Slurm(config, nodes)
-        wait_until(lambda: is_idle(config, num_nodes), 60, "the nodes")
+        wait_until(lambda: is_idle(config, num_nodes), 150, "the nodes")
         yield slurm
         slurm("scancel", "--user", "root", "--signal", "KILL", "--full")
         slurm("scancel", "--user", "root")
-        wait_until(lambda: not slurm("squeue", "--noheader"), 60, "the last jobs to end")
+        wait_until(lambda: not slurm("squeue", "--noheader"), 150, "the last jobs to end")
 
 
 def daemon(stack: ExitStack, folder: Path, config: Path, *command: object) -> None:

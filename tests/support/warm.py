@@ -88,7 +88,7 @@ class WarmProcess:
     def kill(self) -> None:
         self._process.kill()
 
-    def wait_for(self, text: str, timeout: float = 120) -> None:
+    def wait_for(self, text: str, timeout: float = 300) -> None:
         """Wait until it has written a text to stderr; it must not end before."""
         deadline = time.monotonic() + timeout
         while text not in (shown := self._streams[1].read_text()):
@@ -96,7 +96,7 @@ class WarmProcess:
             assert time.monotonic() < deadline, f"no {text!r} in {timeout} s: {shown}"
             time.sleep(0.01)
 
-    def communicate(self, timeout: float = 120) -> tuple[str, str]:
+    def communicate(self, timeout: float = 300) -> tuple[str, str]:
         """Wait for its end and return all that it wrote to stdout and stderr; called once."""
         try:
             self.wait(timeout)
@@ -108,7 +108,7 @@ class WarmProcess:
         self._folder.cleanup()
         return stdout, stderr
 
-    def complete(self, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def complete(self, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Wait for its end and return how it ended."""
         output = self.communicate(timeout)
         return subprocess.CompletedProcess(self.args, self.returncode, *output)
@@ -117,7 +117,7 @@ class WarmProcess:
 def run_warm(
     *command: object,
     cwd: Path = ROOT,
-    timeout: float = 120,
+    timeout: float = 300,
     max_file_bytes: int | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:

@@ -85,7 +85,7 @@ def test_a_killed_build_leaves_no_engine_and_continues_to_the_same_bytes(folder,
     assert ENGINE in {child.name() for child in children}
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
     assert not (tmp_path / "data" / "manifest.json").exists()
     assert content(build_clips(tmp_path / "data")) == content(folder)

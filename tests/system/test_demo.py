@@ -235,7 +235,7 @@ def test_draws_wait_in_the_queue_only(demo):
 
 def test_ctrl_c_ends_the_server_which_asked_nothing_of_any_host(demo, served):
     served.send_signal(signal.SIGINT)
-    output, errors = served.communicate(timeout=60)
+    output, errors = served.communicate(timeout=300)
     assert served.returncode == 130
     assert output == ""
     assert errors.splitlines()[-1] == "interrupted"

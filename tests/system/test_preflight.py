@@ -54,7 +54,7 @@ def run_cold(
                 stderr=subprocess.PIPE,
             )
         )
-    outputs = [process.communicate(timeout=120) for process in processes]
+    outputs = [process.communicate(timeout=300) for process in processes]
     return [
         subprocess.CompletedProcess(process.args, process.returncode, *output)
         for process, output in zip(processes, outputs, strict=True)

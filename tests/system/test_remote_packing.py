@@ -98,7 +98,7 @@ def test_a_killed_build_continues(tmp_path, storage):
     size = ("--num-clips", 1000, "--clips-per-shard", 100, "--workers", 1)
     build = ("-m", "data_tools.build_shards", "circles", *size, "--out")
     process = WarmProcess((*build, url), environment(**variables(storage)))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     recorded = f"{JOURNAL_PREFIX}-0"  # of a shard, not of the whole build
     while len(sent(storage, recorded)) < 3:
         assert process.poll() is None

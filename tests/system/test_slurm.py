@@ -67,7 +67,7 @@ def test_a_job_that_is_stopped_in_every_way_ends_with_the_same_bits(
         wait_for_life(log, 2)
         urgent = ("--partition", "urgent", "--nodes", 2, "--output", "/dev/null")
         slurm("sbatch", *urgent, "--wrap", "true")
-        wait_until(lambda: log.read_text().count("stopped at step") == 3, 60, "the last stop")
+        wait_until(lambda: log.read_text().count("stopped at step") == 3, 150, "the last stop")
     wait_for_life(log, 3)
     assert slurm.wait(job, "COMPLETED", "FAILED") == "COMPLETED", log.read_text()
 
@@ -81,10 +81,10 @@ def test_a_job_that_is_stopped_in_every_way_ends_with_the_same_bits(
 def test_a_cancelled_job_saves_and_stays_away(slurm, circles, tmp_path):
     run_dir, log = tmp_path / "run", tmp_path / "log"
     job = submit(slurm, log, *train(circles, run_dir, "--train.num-steps", 100_000))
-    wait_until(lambda: log.exists() and "step 6/" in log.read_text(), 60, "step 6")
+    wait_until(lambda: log.exists() and "step 6/" in log.read_text(), 150, "step 6")
     slurm("scancel", job)
     assert slurm.wait(job, "CANCELLED", "PENDING", "RUNNING") == "CANCELLED"
-    wait_until(lambda: not slurm("squeue", "--noheader", "--jobs", job), 60, "the end of the job")
+    wait_until(lambda: not slurm("squeue", "--noheader", "--jobs", job), 150, "the end of the job")
     assert "the same command resumes" in log.read_text()
     assert slurm.ask(job, "JobState") == "CANCELLED"
 

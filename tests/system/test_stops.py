@@ -69,8 +69,8 @@ def test_several_processes_stop_at_the_same_step(
     workers = workers_of(process)
     assert len(workers) == 2
     stop(process)
-    assert all_gone(workers, seconds=60)
-    process.communicate(timeout=60)
+    assert all_gone(workers, seconds=300)
+    process.communicate(timeout=300)
     reason = records(run_dir, "event")[-1]["message"]
     step = assert_saved(run_dir, "SIGTERM" if "SIGTERM" in reason else "another process stopped")
     result = run_warm_ok(*train(circles, run_dir, "--train.num-steps", step + 2))
@@ -84,7 +84,7 @@ def test_workers_whose_launcher_was_killed_save_and_leave(launcher, circles, tmp
     process = start(*command, *train(circles, run_dir, *LONG), ACCELERATE_USE_CPU="true")
     workers = workers_of(process)
     process.kill()
-    assert all_gone(workers, seconds=60)
+    assert all_gone(workers, seconds=300)
     assert_saved(run_dir, "the launcher died")
 
 
@@ -95,7 +95,7 @@ def test_slurms_signal_to_a_launcher_that_orphans_its_worker(number, circles, tm
     process = start(*launch, *train(circles, run_dir, *LONG))
     workers = workers_of(process)
     process.send_signal(number)
-    assert all_gone(workers, seconds=60)
+    assert all_gone(workers, seconds=300)
     assert_saved(run_dir, "the launcher died")
 
 
@@ -106,7 +106,7 @@ def test_a_run_under_nohup_outlives_its_shell(circles, tmp_path):
         shell = ["sh", "-c", 'nohup "$@" &', "sh", *map(str, command)]
         subprocess.run(shell, cwd=ROOT, env=environment(), stderr=output, stdout=output, check=True)
     finished = run_dir / "checkpoints" / "step_00000012"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not finished.is_dir() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert finished.is_dir(), log.read_text()
@@ -117,7 +117,7 @@ def test_a_terminal_that_closes_saves(circles, tmp_path):
     process = start(sys.executable, *train(circles, tmp_path / "run", *LONG))
     signal.signal(signal.SIGHUP, ours)
     process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert_saved(tmp_path / "run", "SIGHUP")
 
 
@@ -127,7 +127,7 @@ def test_a_pipe_that_closes_loses_nothing(circles, tmp_path):
     process.stderr.close()
     time.sleep(1)  # status lines meet the closed pipe
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
     assert_saved(tmp_path / "run", "SIGINT")
 
 
@@ -141,7 +141,7 @@ def test_two_quick_signals_save(numbers, circles, tmp_path):
     for number in numbers:
         process.send_signal(number)
         time.sleep(0.01)  # else equal ones may become one
-    _, output = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert_saved(run_dir, numbers[0].name)
 
@@ -158,7 +158,7 @@ def test_further_signals_do_not_disturb_the_save(circles, tmp_path):
         time.sleep(0.25)
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)
-    _, output = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert "already saving" in output
     assert_saved(run_dir, "SIGTERM")

@@ -75,7 +75,7 @@ def test_a_signal_saves_and_the_same_command_resumes(number, circles, tmp_path):
     command = train(circles, run_dir, "--train.num-steps", 100_000, "--save-every-steps", 50_000)
     process = start_warm(*command)
     process.send_signal(number)
-    _, output = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=300)
     assert process.returncode == 0
     assert "the same command resumes" in output
     assert "Traceback" not in output

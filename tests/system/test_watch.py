@@ -41,7 +41,7 @@ def live_view(run_dir) -> str:
         arguments, cwd=ROOT, env=environment(TERM="xterm"), stdin=end, stdout=end, stderr=end
     )
     os.close(end)
-    output, deadline = "", time.monotonic() + 60
+    output, deadline = "", time.monotonic() + 300
     while output.count("/100000") < 3:
         assert time.monotonic() < deadline, output
         output += os.read(terminal, 65536).decode(errors="replace")
@@ -51,7 +51,7 @@ def live_view(run_dir) -> str:
             pass
     except OSError:  # its end of the terminal is closed
         pass
-    assert process.wait(timeout=30) == 130
+    assert process.wait(timeout=300) == 130
     return output
 
 

@@ -86,7 +86,7 @@ def wandb_run(tmp_path, monkeypatch) -> Path:
     track(run_dir, "wandb", [TRAIN, write_samples(run_dir), EVALUATION, weights])
     again = [TRAIN, NUMBERS, ALARM, ALARM_OVER, weights | {"step": 40, "is_best": False}]
     track(run_dir, "wandb", again)
-    deadline = time.monotonic() + 60  # wandb's own process writes to the end when it is on turn
+    deadline = time.monotonic() + 300  # wandb's own process writes to the end when it is on turn
     while not all(is_ended(path) for path in offline_runs(run_dir)):
         assert time.monotonic() < deadline, "wandb did not end its records"
         time.sleep(0.1)
