@@ -19,6 +19,7 @@ NUM_CLIPS ?= 10000
 SHOW ?= circle-moving-up-right
 NUM_EVALUATED ?= 1900
 TRAIN_OPTIONS ?=
+EVALUATE_OPTIONS ?=
 PART ?= 1
 # OpenMP pools of several processes fight over the cores: one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
@@ -32,7 +33,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/python generate.py --weights $(RUN_DIR) --prompts-file data_tools/scenes/$(SCENE).txt \
 		--out $(RUN_DIR)/generated
 	$(BIN)/python -m t2vgan.evaluation --weights $(RUN_DIR) --data $(DATA) \
-		--num-clips $(NUM_EVALUATED) --out $(RUN_DIR)/evaluation.json
+		--num-clips $(NUM_EVALUATED) --out $(RUN_DIR)/evaluation.json $(EVALUATE_OPTIONS)
 	$(BIN)/python -m t2vgan.report $(RUN_DIR)
 	@echo
 	@echo "Watch  $(RUN_DIR)/generated/$(SHOW)-0.gif  (a prompt that training never saw)"
@@ -63,8 +64,9 @@ video-demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(PYTEST) -n 2 --dist worksteal -m "not system"
 
+# Three at once on two cores: many of these tests wait, for a timeout or for Slurm.
 test-system: $(VENV)/.installed-dev
-	$(PYTEST) -n 2 --dist loadscope -m system
+	$(PYTEST) -n 3 --dist loadscope -m system
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -32,6 +32,11 @@ GROUPS = {
     "tests/system/test_actions.py": "game engine",
     "tests/system/test_kills.py::test_gradients": "gradients",
     "tests/golden/test_golden.py": "golden",
+    "tests/system/test_packaging.py": "wheel",
+    "tests/system/test_demo.py": "demo",
+    "tests/system/test_site.py": "site",
+    "tests/system/test_remote_packing.py": "bucket",
+    "tests/gan/test_compilation.py": "compiled code",
 }
 
 

@@ -1,6 +1,6 @@
 """A small data set and finished runs that every system test may read, and none may change.
 
-Two workers run these tests (`make test-system`); tests/conftest.py names those that one worker
+Several workers run these tests (`make test-system`); tests/conftest.py names those that one worker
 runs one after the other.
 """
 

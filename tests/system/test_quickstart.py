@@ -39,6 +39,7 @@ def quickstart(clone: Path) -> subprocess.CompletedProcess:
         "BUILD_OPTIONS=--clips-per-shard 50",
         "NUM_EVALUATED=38",
         f"TRAIN_OPTIONS={options}",
+        "EVALUATE_OPTIONS=--probe-steps 5",
         cwd=clone,
         timeout=400,
         PYTHONPATH=str(clone),
