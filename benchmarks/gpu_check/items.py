@@ -95,7 +95,7 @@ class Plan:
         resume = self.command(
             f"gpu_check.resume --data {self.path('few-shapes')} --out {self.path('resume')}",
             f"--options='{NOT_COMPILED}'",
-            f"--num-steps 6 --options='{TINY_PIXELS} --sample-every-steps 0'",
+            f"--num-steps 45 --options='{TINY_PIXELS} --sample-every-steps 0'",
         )
         few = "--num-clips 1000 --clips-per-shard 125"
         return [

@@ -173,7 +173,7 @@ def test_held_out_clips_show_other_levels(tmp_path):
     ("process", "number", "message"),
     [
         ("engine", signal.SIGKILL, "the game engine('s process died| failed)"),
-        ("engine", signal.SIGSTOP, "the game engine gave no clip in 3 seconds"),
+        ("engine", signal.SIGSTOP, "the game engine gave no clip in 8 seconds"),
         ("recorder", signal.SIGKILL, "the game engine's process died"),
     ],
     ids=["engine dies", "engine hangs", "recorder dies"],
@@ -182,7 +182,7 @@ def test_a_failure_is_one_line_and_the_next_recording_works(process, number, mes
     geometry = Geometry(num_frames=2, height=8, width=8)
     ((order, _),) = plan_episodes(range(0, 100, 5), 0, geometry, "test", LEVELS[:1])
     others = engines()
-    recorder = Recorder(clip_seconds=3 if number == signal.SIGSTOP else 60)
+    recorder = Recorder(clip_seconds=8 if number == signal.SIGSTOP else 60)
     try:
         clips = recorder.record(order)
         next(clips)

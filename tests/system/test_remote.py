@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from t2vgan.checkpoint.storage import list_steps
-from tests.support.commands import train
+from tests.support.commands import faulty, train
 from tests.support.object_storage import BUCKET, client, object_storage, put_folder, variables
 from tests.support.warm import run_warm_ok, start_warm
 
@@ -42,12 +42,12 @@ def test_a_mixed_run_resumes_to_the_same_weights(tmp_path, circles):
     run_warm_ok("-m", "data_tools.build_shards", "circles", "--out", other, *size, "--seed", 1)
     options = ("--data.mix", f"{circles}=3", f"{other}=1", "--train.num-steps", 60)
     run_warm_ok(*train(circles, tmp_path / "whole", *options))
-    command = train(circles, tmp_path / "stopped", *options)
-    process = start_warm(*command)
+    run = circles, tmp_path / "stopped", *options
+    process = start_warm(*faulty("slow@data:7-60", *run))  # or it might end before the signal
     process.terminate()
     assert process.communicate(timeout=300)[1]
     assert max(list_steps(tmp_path / "stopped")) < 60
-    run_warm_ok(*command)
+    run_warm_ok(*train(*run))
     runs = (tmp_path / name / "weights.safetensors" for name in ("whole", "stopped"))
     assert next(runs).read_bytes() == next(runs).read_bytes()
 

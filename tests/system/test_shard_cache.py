@@ -40,7 +40,7 @@ def test_processes_share_a_cache(storage, sound, url, tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(300)
         assert process.exitcode == 0
     gets = [n for (method, path), n in storage.requests.items()
             if method == "GET" and path.endswith(".tar")]  # fmt: skip
