@@ -91,7 +91,7 @@ def test_two_builds_of_the_same_at_once_do_no_harm(storage, expected):
 def test_another_build_is_refused_from_the_first_moment(storage, expected):
     outcome = build_once_when(storage, PLAN.shard_name(0), LARGE_PLAN)
     build(PLAN, URL, num_workers=1)
-    assert outcome[0].startswith(f"{URL} holds a build with num_clips=50, not 3000; choose another")
+    assert outcome[0].startswith(f"{URL} holds a build with num_clips=50, not 1500; choose another")
     assert objects(storage, "out") == expected
 
 
