@@ -40,13 +40,13 @@ def test_a_mixed_run_resumes_to_the_same_weights(tmp_path, circles):
     other = tmp_path / "other"
     size = ("--num-clips", 80, "--clips-per-shard", 20, "--num-frames", 6, "--size", "32x48")
     run_warm_ok("-m", "data_tools.build_shards", "circles", "--out", other, *size, "--seed", 1)
-    options = ("--data.mix", f"{circles}=3", f"{other}=1", "--train.num-steps", 60)
+    options = ("--data.mix", f"{circles}=3", f"{other}=1", "--train.num-steps", 24)
     run_warm_ok(*train(circles, tmp_path / "whole", *options))
     run = circles, tmp_path / "stopped", *options
-    process = start_warm(*faulty("slow@data:7-60", *run))  # or it might end before the signal
+    process = start_warm(*faulty("slow@data:7-24", *run))  # or it might end before the signal
     process.terminate()
     assert process.communicate(timeout=300)[1]
-    assert max(list_steps(tmp_path / "stopped")) < 60
+    assert max(list_steps(tmp_path / "stopped")) < 24
     run_warm_ok(*train(*run))
     runs = (tmp_path / name / "weights.safetensors" for name in ("whole", "stopped"))
     assert next(runs).read_bytes() == next(runs).read_bytes()
