@@ -167,11 +167,12 @@ class PromptMatcher:
         says = [phrase for phrase in phrases if phrase.says_something]
         unknown = [phrase.text for phrase in says if not self.index.knows(phrase)]
         is_understood = 2 * len(unknown) < len(says)
+        says_all = nearest.coverage == 1 and not unknown
         says_the_same = nearest.coverage >= MIN_COVERAGE and not self.index.names_otherwise(nearest)
         read_as, note = nearest.prompt, f"prompt {quote(prompt)} is "
         if is_understood and says_the_same:
             note += self.describe_known(read_as)
-        elif nearest.coverage < 1 and all(token in self.vocabulary.ids for token in tokens):
+        elif not says_all and all(token in self.vocabulary.ids for token in tokens):
             read_as = prompt
             note += f"unlike any training prompt; nearest: {quote(nearest.prompt)}"
         else:

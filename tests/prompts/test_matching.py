@@ -156,6 +156,13 @@ def test_known_words_that_no_prompt_combines_are_drawn_as_they_are():
     assert 'is unlike any training prompt; nearest: "a small' in found.note
 
 
+def test_words_of_the_data_in_no_listed_prompt_are_drawn_as_they_are():
+    vocabulary = Vocabulary.from_prompts(PROMPTS)
+    listed = [prompt for prompt in PROMPTS if "circle" in prompt and "rotating" not in prompt]
+    prompt = "a red star rotating clockwise"
+    assert PromptMatcher(vocabulary, listed).match(prompt).read_as == prompt
+
+
 def test_mostly_unknown_prompts_are_drawn_as_the_nearest():
     found = match("dog running on a red carpet in Paris")
     assert found.read_as in TRAINING
