@@ -35,8 +35,8 @@ from t2vgan.tracking.metrics_log import JsonlLogger
 from t2vgan.tracking.watch.follow import Follower
 from t2vgan.tracking.watch.view import draw
 from t2vgan.training.alarms import AlarmMonitor
-from t2vgan.training.bad_samples import BadSamples
 from t2vgan.training.checkpointer import parse_state
+from t2vgan.training.faults import BadSamples
 from t2vgan.training.initial_weights import InitialWeights, find_initial_weights
 from t2vgan.training.lengthening import adapt_lengths
 from t2vgan.training.nonfinite import NonFiniteStop

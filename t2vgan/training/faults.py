@@ -1,18 +1,19 @@
 """Count bad samples and nonfinite updates; stop after too many."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from t2vgan.checkpoint.storage import list_steps
-from t2vgan.config import Config
+from t2vgan.config import Config, DataConfig
 from t2vgan.data.loader import BadSample
 from t2vgan.distributed.context import DelayedAllReduce, DistributedContext
-from t2vgan.errors import RunStoppedError
+from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.gan.adversarial import AdversarialTraining
-from t2vgan.training.bad_samples import BadSamples
 from t2vgan.training.checkpointer import CheckpointManager
 from t2vgan.training.nonfinite import NonFiniteSteps, NonFiniteStop, nonfinite_error
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.state import TrainingClock, TrainState
+
+NAMED_PER_REASON = 5  # bad samples in messages
 
 
 class FaultMonitor:
@@ -88,3 +89,47 @@ class FaultMonitor:
     def roll_back(self, stop: NonFiniteStop) -> None:
         """Choose another order of the data than the run that stopped had."""
         self.rollbacks = stop.rollbacks_after(self.rollbacks)
+
+
+class BadSamples:
+    """Count bad samples over all ranks, by reason."""
+
+    def __init__(self, data: DataConfig) -> None:
+        self.data = data
+        self.counts: dict[str, int] = {}
+
+    @property
+    def total(self) -> int:
+        """All bad samples."""
+        return sum(self.counts.values())
+
+    def update(self, bad_samples: Sequence[BadSample]) -> list[str]:
+        """Count samples; return messages on the first ones of each reason."""
+        messages = []
+        for bad in bad_samples:
+            self.counts[bad.reason] = self.counts.get(bad.reason, 0) + 1
+            if self.counts[bad.reason] <= NAMED_PER_REASON:
+                messages.append(
+                    f"bad sample {bad.key} in {bad.shard}: {bad.reason}: {bad.detail};"
+                    " a neighbour takes its place"
+                )
+        return messages
+
+    def check(self, clips_seen: int, last: BadSample) -> None:
+        """Check the limit; the counts are equal on all ranks.
+
+        Raises:
+            UserError: more than data.max_bad_fraction of the clips shown were bad.
+        """
+        if self.total <= max(1, self.data.max_bad_fraction * clips_seen):
+            return
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self.counts.items())
+        raise UserError(
+            f"{self.total} of {clips_seen} clips could not be used ({reasons}), more than"
+            f" data.max_bad_fraction={self.data.max_bad_fraction}; last: {last.shard} {last.key}:"
+            f" {last.detail} (t2vgan verify checks a whole folder)"
+        )
+
+    def load(self, counts: Mapping[str, int]) -> None:
+        """Go on from a checkpoint's counts."""
+        self.counts = dict(counts)
