@@ -47,29 +47,31 @@ class FlatGradients:
         """
         missing, targets, sources = [], [], []
         for parameter, view in self.views.items():
-            if parameter.grad is None:
+            gradient, parameter.grad = parameter.grad, view
+            if gradient is None:
                 missing.append(view)
-            elif parameter.grad is not view:
+            elif gradient is not view:
                 targets.append(view)
-                sources.append(parameter.grad)
+                sources.append(gradient)
         if missing:
             torch._foreach_zero_(missing)
         if targets:
             torch._foreach_copy_(targets, sources)
-        self.attach()
         return self.buffer
 
     def add(self, gradients: Mapping[Tensor, Tensor]) -> None:
         """Add gradients, of any type, of some parameters."""
-        fresh = [parameter for parameter in gradients if parameter.grad is None]
+        fresh, known = {}, {}
+        for parameter, gradient in gradients.items():
+            if parameter.grad is None:
+                parameter.grad = self.views[parameter]
+                fresh[parameter.grad] = gradient
+            else:
+                known[parameter.grad] = gradient
         if fresh:
-            views = [self.views[parameter] for parameter in fresh]
-            torch._foreach_copy_(views, [gradients[parameter] for parameter in fresh])
-        if others := [parameter.grad for parameter in gradients if parameter.grad is not None]:
-            added = [g for parameter, g in gradients.items() if parameter.grad is not None]
-            torch._foreach_add_(others, added)
-        for parameter in fresh:
-            parameter.grad = self.views[parameter]
+            torch._foreach_copy_(list(fresh), list(fresh.values()))
+        if known:
+            torch._foreach_add_(list(known), list(known.values()))
 
     def attach(self) -> None:
         """Let each parameter's gradient be its part of the buffer."""

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
 from t2vgan.distributed.gradients import FlatGradients, allocate, flatten
 
@@ -49,16 +48,15 @@ class FlatAdam(torch.optim.Adam):
         moments = self.flatten_state()
         (group,) = self.param_groups
         beta1, beta2 = group["betas"]
-        adam(
+        found_inf = getattr(self, "found_inf", None)
+        moments.step.add_(1)
+        torch._fused_adam_(
             [self.weights],
             [self.gradients.buffer],
             [moments.exp_avg],
             [moments.exp_avg_sq],
             [],
             [moments.step],
-            fused=True,
-            grad_scale=getattr(self, "grad_scale", None),
-            found_inf=getattr(self, "found_inf", None),
             amsgrad=False,
             beta1=beta1,
             beta2=beta2,
@@ -66,16 +64,19 @@ class FlatAdam(torch.optim.Adam):
             weight_decay=0.0,
             eps=group["eps"],
             maximize=False,
+            grad_scale=getattr(self, "grad_scale", None),
+            found_inf=found_inf,
         )
+        if found_inf is not None:
+            moments.step.sub_(found_inf)
 
-    @torch.no_grad()
     def flatten_state(self) -> Moments:
         """Return the moments; each parameter's state becomes a part of them.
 
         Zeros where there is none. What was loaded since the last call is copied.
         """
         parameters = self.gradients.parameters
-        if self.moments and self.part is self.state.get(parameters[0]):
+        if self.moments is not None and self.part is self.state.get(parameters[0]):
             return self.moments
         (exp_avg, averages), (exp_avg_sq, squares) = allocate(parameters), allocate(parameters)
         self.moments = Moments(torch.zeros((), device=exp_avg.device), exp_avg, exp_avg_sq)

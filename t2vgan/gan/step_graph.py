@@ -6,7 +6,7 @@ network, of the discriminator one with and one without the penalty, and again fo
 micro-batches.
 
 What a graph reads must stay where it is: inputs are copied into buffers of its own, and weights of
-the losses that change over a run are tensors. What is left outside are some ninety kernels, which
+the losses that change over a run are tensors. What is left outside are some fifty kernels, which
 the device waits for as little as for the graphs: the average over ranks, so that a lost rank is
 found as ever; clipping and Adam, whose fused kernel has no beta2 on the device; and the average of
 the generator.

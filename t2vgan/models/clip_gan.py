@@ -201,7 +201,7 @@ class Generator(nn.Module):
         """Modulate content (B, hidden) by times (B, K): (B, K, hidden)."""
         content = content.unsqueeze(1)  # B 1 hidden
         time = self.time(self.time_features(times))  # B K hidden
-        return self.frame(content + 2 * content.sigmoid() * time)
+        return self.frame(torch.addcmul(content, content.sigmoid(), time, value=2))
 
     def draw_coarse(self, code: Tensor) -> Tensor:
         """Draw maps (N, C, h/2, w/2) of codes (N, hidden)."""

@@ -21,7 +21,7 @@ from t2vgan.models.layers import (
 from t2vgan.models.motion import MotionTrunk
 from t2vgan.models.patches import FromPatches, FromPixels, compute_grid
 from t2vgan.models.phrase_head import PhraseHead
-from t2vgan.models.text_encoders import build_text_encoder
+from t2vgan.models.text_encoders import build_text_encoder, encode_by_all
 
 
 class Discriminator(nn.Module):
@@ -105,7 +105,8 @@ class Discriminator(nn.Module):
     def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> tuple[Tensor, ...]:
         """Encode token_ids and token_mask (M, L) for each head: codes (M, E)."""
         with torch.autocast(token_ids.device.type, enabled=False):
-            return tuple(head.text_encoder(token_ids, token_mask) for head in self.heads)
+            encoders = [head.text_encoder for head in self.heads]
+            return encode_by_all(encoders, token_ids, token_mask)
 
     def forward(
         self,

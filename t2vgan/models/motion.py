@@ -76,7 +76,8 @@ def correlate_rows(first: Tensor, second: Tensor, reach: int) -> Tensor:
     Maps (N, h, w, C) -> (N, h, w, 2*reach + 1).
     """
     width = first.shape[2]
-    products = F.pad(first @ second.transpose(2, 3), (reach, reach))  # N h w (w + 2 reach)
+    products = F.pad(first @ second.transpose(2, 3), (reach, reach, 0, 1))  # N h w+1 w+2reach
     # Cell i's displacements begin at column i: a band of the matrix, read with a longer stride.
-    skewed = F.pad(products.flatten(2), (0, width)).unflatten(2, (width, width + 2 * reach + 1))
+    stride = width + 2 * reach + 1
+    skewed = products.flatten(2)[..., : width * stride].unflatten(2, (width, stride))
     return skewed[..., : 2 * reach + 1]

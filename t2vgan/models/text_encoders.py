@@ -1,5 +1,7 @@
 """Text encoders: from token ids to one embedding per prompt."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -26,13 +28,15 @@ class BagTextEncoder(nn.Module):
 
     def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Embed token_ids (B, L) int64, token_mask (B, L) bool: (B, E)."""
-        return self.embed_bag(self.words(token_ids), token_mask)
+        return self.embed_bag(self.embed_words(token_ids), token_mask)
+
+    def embed_words(self, token_ids: Tensor) -> Tensor:
+        """Embed token_ids (B, L): (B, L, E)."""
+        return self.words(token_ids)
 
     def embed_bag(self, words: Tensor, token_mask: Tensor) -> Tensor:
         """Embed words (B, L, E), token_mask (B, L): (B, E)."""
-        words = words * token_mask.unsqueeze(-1)
-        text = self.mlp(words.sum(1) / token_mask.sum(1, keepdim=True).sqrt())  # B E
-        return F.rms_norm(text, text.shape[1:])
+        return unit_rms(self.mlp(sum_words(words, token_mask)))
 
 
 class SentenceTextEncoder(BagTextEncoder):
@@ -52,10 +56,9 @@ class SentenceTextEncoder(BagTextEncoder):
         self.register_buffer("states", torch.zeros(vocabulary_size, text_size))
         self.project = nn.Linear(text_size, text_size, bias=False)
 
-    def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        """Embed token_ids (B, L) int64, token_mask (B, L) bool: (B, E)."""
-        words = self.words(token_ids) + self.project(self.states[token_ids])  # B L E
-        return self.embed_bag(words, token_mask)
+    def embed_words(self, token_ids: Tensor) -> Tensor:
+        """Embed token_ids (B, L): (B, L, E)."""
+        return self.words(token_ids) + self.project(self.states[token_ids])
 
 
 class TransformerTextEncoder(BagTextEncoder):
@@ -86,8 +89,7 @@ class TransformerTextEncoder(BagTextEncoder):
         for layer in self.layers:
             words = layer(words, token_mask)
         mean = (words * token_mask.unsqueeze(-1)).sum(1) / token_mask.sum(1, keepdim=True)  # B E
-        text = text + self.share * F.rms_norm(mean, mean.shape[1:])
-        return F.rms_norm(text, text.shape[1:])
+        return unit_rms(text + self.share * unit_rms(mean))
 
 
 class TextLayer(nn.Module):
@@ -111,6 +113,33 @@ class TextLayer(nn.Module):
         )  # B h L e
         words = words + self.from_heads(rearrange(attended, "b h l e -> b l (h e)"))
         return words + self.mlp(F.rms_norm(words, words.shape[-1:]))
+
+
+def sum_words(words: Tensor, token_mask: Tensor) -> Tensor:
+    """Sum words (..., B, L, E), over the root of their number: (..., B, E)."""
+    words = words * token_mask.unsqueeze(-1)
+    return words.sum(-2) / token_mask.sum(1, keepdim=True).sqrt()
+
+
+def unit_rms(text: Tensor) -> Tensor:
+    """Scale codes (..., E) to a root mean square of 1."""
+    return F.rms_norm(text, text.shape[-1:])
+
+
+def encode_by_all(
+    encoders: Sequence[BagTextEncoder], token_ids: Tensor, token_mask: Tensor
+) -> tuple[Tensor, ...]:
+    """Encode prompts by several encoders of a kind.
+
+    token_ids and token_mask (B, L) -> a code (B, E) of each. What has no weights is computed once
+    for all bags of words.
+    """
+    if isinstance(encoders[0], TransformerTextEncoder):
+        return tuple(encoder(token_ids, token_mask) for encoder in encoders)
+    words = torch.stack([encoder.embed_words(token_ids) for encoder in encoders])  # H B L E
+    bags = sum_words(words, token_mask)  # H B E
+    texts = [encoder.mlp(bag) for encoder, bag in zip(encoders, bags, strict=True)]
+    return unit_rms(torch.stack(texts)).unbind()
 
 
 TEXT_ENCODERS = {"bag": BagTextEncoder, "transformer": TransformerTextEncoder}

@@ -8,6 +8,7 @@ from t2vgan.models.text_encoders import (
     TEXT_ENCODERS,
     SentenceTextEncoder,
     build_text_encoder,
+    encode_by_all,
     set_word_states,
 )
 from tests.support.small_networks import SMALL, VOCABULARY, small_discriminator, small_generator
@@ -32,6 +33,19 @@ def test_padding_does_not_change_a_prompt(name):
     short = torch.tensor([[3, 5]])
     padded = torch.tensor([[3, 5, 0, 0]])
     torch.testing.assert_close(encoder(short, short > 0), encoder(padded, padded > 0))
+
+
+@pytest.mark.parametrize("name", [*TEXT_ENCODERS, "minilm"])
+def test_encoders_side_by_side_encode_as_each_alone(name):
+    torch.manual_seed(0)
+    model = ClipGanConfig(text_encoder=name, text_size=16)
+    encoders = [build_text_encoder(model, vocabulary_size=VOCABULARY) for _ in range(3)]
+    token_ids = torch.tensor([[3, 5, 0], [2, 6, 4]])
+    codes = encode_by_all(encoders, token_ids, token_ids > 0)
+    assert len(codes) == 3
+    for encoder, code in zip(encoders, codes, strict=True):
+        torch.testing.assert_close(code, encoder(token_ids, token_ids > 0), rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(codes[0], codes[1])
 
 
 def test_words_of_equal_states_are_equal_until_they_are_trained():
