@@ -116,7 +116,10 @@ class TextLayer(nn.Module):
 
 
 def sum_words(words: Tensor, token_mask: Tensor) -> Tensor:
-    """Sum words (..., B, L, E), over the root of their number: (..., B, E)."""
+    """Sum words over the root of their number.
+
+    words (..., B, L, E), token_mask (B, L) -> (..., B, E).
+    """
     words = words * token_mask.unsqueeze(-1)
     return words.sum(-2) / token_mask.sum(1, keepdim=True).sqrt()
 
