@@ -6,6 +6,7 @@ Pure functions of a run's progress, which is 0 at its start and 1 at its end.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -83,7 +84,7 @@ def compute_schedule(
     `penalty_every_steps` steps with a weight that makes up for the steps without.
     """
     decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)
-    rise = cosine(progress, start=0.0, end=1.0, hold=train.lr_hold)
+    rise = partial(cosine, progress, start=0.0, end=1.0, hold=train.lr_hold)
     every, gamma = train.penalty_every_steps, 0.0
     if every:
         gamma = log_linear(
@@ -95,8 +96,8 @@ def compute_schedule(
         betas=(train.beta1, cosine(progress, start=train.beta2_start, end=train.beta2_end)),
         gamma=gamma,
         penalty_weight=every * gamma if has_penalty(step, every) else 0.0,
-        recovery_weight=train.recovery_weight * rise,
-        camera_std=camera_variation * rise if camera_variation else None,
+        recovery_weight=train.recovery_weight * rise(until=train.recovery_until),
+        camera_std=camera_variation * rise() if camera_variation else None,
     )
 
 
@@ -110,12 +111,15 @@ def noise_every_steps(train: TrainConfig) -> int:
     return train.penalty_every_steps if train.penalty == "approximate" else 0
 
 
-def cosine(progress: float, *, start: float, end: float, hold: float = 0.0) -> float:
-    """Return `start` until `hold`, then half a cosine to `end` at 1."""
-    progress = min(progress, 1.0)
+def cosine(
+    progress: float, *, start: float, end: float, hold: float = 0.0, until: float = 1.0
+) -> float:
+    """Return `start` until `hold`, then half a cosine to `end` at `until`."""
     if progress <= hold:
         return start
-    fall = (progress - hold) / (1.0 - hold)
+    if progress >= until:
+        return end
+    fall = (progress - hold) / (until - hold)
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * fall))
 
 
