@@ -52,9 +52,12 @@ class TrainConfig(Versioned):
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
     mismatched_weight: NonNegativeFloat = 1.0
     """Weight of the loss of real clips with other clips' prompts of the batch; 0: no such loss."""
+    mismatched_prompts: PositiveInt = 1
+    """Of how many other prompts of the batch each real clip is told from its own at once; at most
+    all. Many make words learn sooner (InfoNCE), and give the discriminator a lead."""
     hard_mismatched_share: Fraction = 0.0
-    """Share of clips that get a prompt one word away from their own instead, where the data has
-    some; of several phrases, with words exchanged between two of them."""
+    """Share of clips that get a prompt one word away from their own in place of one of these, where
+    the data has some; of several phrases, with words exchanged between two of them."""
     recovered_latents: NonNegativeInt = 8
     """How many of each fake's latents the discriminator learns to predict; 0: none."""
     recovery_weight: NonNegativeFloat = 3.0
@@ -104,6 +107,11 @@ class TrainConfig(Versioned):
     """Compute the activations of residual blocks and of full resolution again in the backward pass
     instead of keeping them: less memory, the same gradients. auto: for frames of 128x128 and more,
     but not with the exact penalty, whose steps it does not make smaller."""
+
+    @property
+    def num_mismatched_prompts(self) -> int:
+        """How many mismatched prompts each real clip gets."""
+        return max(1, min(self.mismatched_prompts, self.global_batch_size - 1))
 
     @model_validator(mode="after")
     def check_augment(self) -> "TrainConfig":

@@ -68,6 +68,7 @@ class AdversarialTraining:
             **sizes,
             frames_per_clip=train.frames_per_clip,
             recovered_latents=train.recovered_latents,
+            mismatched_prompts=train.num_mismatched_prompts,
         )
         if needs_gradient_checkpointing(train, height, width):
             enable_gradient_checkpointing(generator)

@@ -38,7 +38,7 @@ class Scores(NamedTuple):
     fake: Tensor
     """(B,)."""
     mismatched: Tensor | None
-    """(B,), of the real clips with mismatched prompts; None without that term."""
+    """(B, M), of the real clips with mismatched prompts; None without that term."""
     penalty: Tensor | None
     """R1 + R2 of each pair (B,), the approximate one alike for all; None without penalty."""
     recovered: Tensor
@@ -97,9 +97,9 @@ class AdversarialLosses:
         self.metrics.add("logits/real", scores.real)
         self.metrics.add("logits/fake", scores.fake)
         if scores.mismatched is not None:
-            is_mismatched = (batch.token_ids != batch.mismatched_ids).any(1)
+            is_mismatched = (batch.token_ids.unsqueeze(1) != batch.mismatched_ids).any(2)
             mismatched_loss = mismatched(scores.real, scores.mismatched, is_mismatched)
-            self.metrics.add("loss/mismatched", mismatched_loss, counts=is_mismatched)
+            self.metrics.add("loss/mismatched", mismatched_loss, counts=is_mismatched.any(1))
             loss = loss + self.train.mismatched_weight * mismatched_loss
         loss = loss + self.recovery_loss(scores.recovered, batch.discriminator_latents, schedule)
         if scores.penalty is not None:
@@ -129,8 +129,9 @@ class AdversarialLosses:
         )
         has_mismatched = self.train.mismatched_weight > 0
         if has_mismatched:
-            token_ids.append(batch.mismatched_ids)
-            token_mask.append(batch.mismatched_mask)
+            prompts = batch.mismatched_ids, batch.mismatched_mask
+            for own, others in zip((token_ids, token_mask), prompts, strict=True):
+                own.append(others.transpose(0, 1).flatten(0, 1))  # every clip's first one first
         inputs = [*map(torch.cat, (videos, draws, token_ids, token_mask, times))]
         squared_norms = None
         if penalty == "exact":
@@ -139,7 +140,8 @@ class AdversarialLosses:
         else:
             logits, recovered = self.score(*inputs)
         num_clips, num_moved = len(batch.real_video), len(inputs[0]) - len(video)
-        sizes = [num_clips, num_clips, num_moved, num_clips if has_mismatched else 0]
+        num_prompts = batch.mismatched_ids.shape[1] if has_mismatched else 0
+        sizes = [num_clips, num_clips, num_moved, num_prompts * num_clips]
         real, fake, shifted, mismatched_logits = to_float32(logits).split(sizes)
         if penalty == "approximate":
             own = torch.cat([real[::PENALTY_STRIDE], fake[::PENALTY_STRIDE]])
@@ -147,7 +149,7 @@ class AdversarialLosses:
         return Scores(
             real=real,
             fake=fake,
-            mismatched=mismatched_logits if has_mismatched else None,
+            mismatched=mismatched_logits.view(-1, num_clips).T if has_mismatched else None,
             penalty=None if squared_norms is None else squared_norms.view(2, -1).sum(0),
             recovered=recovered[num_clips : 2 * num_clips],
         )

@@ -40,9 +40,9 @@ class MicroBatch:
     token_mask: Tensor
     """(B, L) bool."""
     mismatched_ids: Tensor
-    """(B, L) int64: another clip's prompt, or one a word away; by chance sometimes the same."""
+    """(B, M, L) int64: other clips' prompts, or one a word away; by chance sometimes the same."""
     mismatched_mask: Tensor
-    """(B, L) bool."""
+    """(B, M, L) bool."""
     times: Tensor
     """(B, K): each frame's time, 0 at the clip's first frame and 1 at its last."""
     discriminator_latents: Tensor
@@ -134,6 +134,8 @@ class BatchPreparer:
     """Whether both updates of a step generate from the same latents."""
     num_tokens: int
     """The most words that a prompt of the data has."""
+    mismatched_prompts: int = 1
+    """Of each clip."""
     near_window_share: float = 0.0
     """Share of clips of which successive frames are shown."""
     augmented_share: float = 0.0
@@ -177,7 +179,8 @@ class BatchPreparer:
         tensors = batch.tensors.to(self.device).unpack()
         own_ids, sources = tensors.pop("token_ids"), tensors.pop("mismatched_sources")
         every_id = [self.context.gather_rows(own_ids), tensors.pop("hard_ids")]
-        drawn_ids = torch.cat(every_id).index_select(0, sources)
+        drawn_ids = torch.cat(every_id).index_select(0, sources.flatten())
+        drawn_ids = drawn_ids.unflatten(0, sources.shape)  # B M L
         mismatched_ids = keep_own_of_empty(own_ids, drawn_ids, self.vocabulary.ids.get(EMPTY))
         whole = MicroBatch(
             real_video=to_video(tensors.pop("frames")),
@@ -206,17 +209,18 @@ class BatchPreparer:
     def draw_prompts(self, batch: Batch) -> dict[str, Tensor]:
         """Return token ids, and where mismatched prompts lie.
 
-        Of the clips' own prompts (B, L) and of H hard ones (H, L). A clip's source (B,) is the
-        place of its mismatched prompt in the global batch, or behind it among the hard ones.
+        Of the clips' own prompts (B, L) and of H hard ones (H, L). A clip's sources (B, M) are the
+        places of its mismatched prompts in the global batch, or behind it among the hard ones.
         """
         place: dict[str, Any] = {
             "seed": self.seed,
             "step": batch.step,
             "num_clips": self.plan.global_size,
         }
-        sources = draw_partners(**place)[batch.positions].astype(np.int64)
+        partners = draw_partners(**place, number=self.mismatched_prompts)
+        sources = partners[batch.positions].astype(np.int64)
         hard = self.hard_prompts.draw(batch.prompts, batch.positions, **place)
-        sources[list(hard)] = self.plan.global_size + np.arange(len(hard))
+        sources[list(hard), 0] = self.plan.global_size + np.arange(len(hard))
         token_ids = self.encode([*batch.prompts, *hard.values()])
         return {
             "token_ids": token_ids[: len(batch.prompts)],

@@ -13,6 +13,9 @@ from torch import Tensor
 
 T = TypeVar("T")
 
+NEVER = -1e4
+"""A difference of logits whose exponential is 0."""
+
 PENALTY_SHIFT = 0.01
 """Of the approximate penalty, in standard deviations of each pixel."""
 
@@ -73,12 +76,17 @@ OBJECTIVES = {
 
 
 def mismatched(real_logits: Tensor, mismatched_logits: Tensor, is_mismatched: Tensor) -> Tensor:
-    """Return softplus(-(D(real, its prompt) - D(real, a mismatched prompt))).
+    """Return -log of the share of a real clip's own prompt among K mismatched ones (B,).
 
-    The matching-aware term of Reed et al., ICML 2016, section 4.1, in relativistic form: for the
-    discriminator only. 0 where `is_mismatched` (B,) bool is False: by chance the same prompt.
+    The share is of exp(D(real, prompt)) (InfoNCE, van den Oord et al., 2018, equation 4); with one
+    mismatched prompt softplus(-(D(real, its prompt) - D(real, a mismatched prompt))), GAN-CLS
+    (Reed et al., ICML 2016) in relativistic form. For the discriminator only. Prompts where
+    `is_mismatched` is False, by chance the same, do not count.
+
+    Shapes: real_logits (B,), mismatched_logits and is_mismatched, bool, (B, K).
     """
-    return F.softplus(mismatched_logits - real_logits) * is_mismatched
+    gaps = (mismatched_logits - real_logits.unsqueeze(1)).masked_fill(~is_mismatched, NEVER)
+    return F.softplus(gaps.logsumexp(1))
 
 
 def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:

@@ -33,28 +33,29 @@ Gap = tuple[str | None, ...]
 """A prompt's words with one of them left open."""
 
 
-def draw_partners(*, seed: int, step: int, num_clips: int) -> np.ndarray:
-    """Return another clip of the batch for each clip.
+def draw_partners(*, seed: int, step: int, num_clips: int, number: int = 1) -> np.ndarray:
+    """Return other clips of the batch for each clip.
 
-    All clips of a global batch form one random cycle, and each takes the next one's prompt. A
-    single clip is its own partner. Returns places in the batch, (num_clips,).
+    All clips of a global batch form one random cycle, and each takes the prompts of the next
+    `number`. A single clip is its own partner. Returns places in the batch, (num_clips, number).
     """
     cycle = permutation(num_clips, seed, "mismatched partners", step)
-    partners = np.empty_like(cycle)
-    partners[cycle] = np.roll(cycle, -1)
+    partners = np.empty((num_clips, number), cycle.dtype)
+    partners[cycle] = np.stack([np.roll(cycle, -place) for place in range(1, number + 1)], axis=1)
     return partners
 
 
 def keep_own_of_empty(token_ids: Tensor, mismatched_ids: Tensor, empty_id: int | None) -> Tensor:
     """Replace mismatched prompts by the clip's own beside empty ones.
 
-    An empty prompt matches every clip: nothing is mismatched, and the loss is off. `token_ids` and
-    `mismatched_ids` are (B, L); `empty_id` is None where no prompt is empty.
+    An empty prompt matches every clip: nothing is mismatched, and the loss is off. `token_ids` is
+    (B, L), `mismatched_ids` (B, M, L); `empty_id` is None where no prompt is empty.
     """
     if empty_id is None:
         return mismatched_ids
-    is_empty = (token_ids[:, :1] == empty_id) | (mismatched_ids[:, :1] == empty_id)
-    return torch.where(is_empty, token_ids, mismatched_ids)
+    own_ids = token_ids.unsqueeze(1)
+    is_empty = (own_ids[..., :1] == empty_id) | (mismatched_ids[..., :1] == empty_id)
+    return torch.where(is_empty, own_ids, mismatched_ids)
 
 
 @dataclass(frozen=True)

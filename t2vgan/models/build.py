@@ -49,12 +49,14 @@ def build_discriminator(
     vocabulary_size: int,
     frames_per_clip: int,
     recovered_latents: int,
+    mismatched_prompts: int = 1,
     pixel_mean: Sequence[float] = NO_MEAN,
     pixel_std: Sequence[float] = UNIT_STD,
 ) -> nn.Module:
     """Build the discriminator of a model config, for clips of `frames_per_clip` frames.
 
-    It also predicts the first `recovered_latents` latents of a fake. `pixel_mean` and
+    It also predicts the first `recovered_latents` latents of a fake, and scores real clips with
+    `mismatched_prompts` prompts besides their own. `pixel_mean` and
     `pixel_std` as in `build_generator`.
     """
     discriminator: nn.Module
@@ -66,6 +68,7 @@ def build_discriminator(
             vocabulary_size=vocabulary_size,
             frames_per_clip=frames_per_clip,
             recovered_latents=recovered_latents,
+            mismatched_prompts=mismatched_prompts,
             pixel_mean=pixel_mean,
             pixel_std=pixel_std,
         )

@@ -1,6 +1,7 @@
 """The discriminator of the clip GAN: it scores frames, pairs and clips."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from t2vgan.models.layers import (
     PixelStatistics,
     ResidualBlock,
     TimeFeatures,
+    repeat_clips,
     to_float32,
     upsample2x,
 )
@@ -46,6 +48,7 @@ class Discriminator(nn.Module):
         vocabulary_size: int,
         frames_per_clip: int,
         recovered_latents: int,
+        mismatched_prompts: int = 1,
         pixel_mean: Sequence[float] = NO_MEAN,
         pixel_std: Sequence[float] = UNIT_STD,
     ) -> None:
@@ -54,7 +57,7 @@ class Discriminator(nn.Module):
         rows, columns = compute_grid(model.patch_size, height, width)
         channels, hidden = model.channels, model.hidden_size
         self.frame_size = (height, width)
-        self.frames_per_clip = frames_per_clip
+        self.frames_per_clip, self.mismatched_prompts = frames_per_clip, mismatched_prompts
         self.from_patches = FromPatches(model.patch_size, channels)
         self.from_pixels = (
             FromPixels(model.patch_size, channels, pixel_channels=model.pixel_channels)
@@ -68,7 +71,13 @@ class Discriminator(nn.Module):
         self.coarse = ResidualBlock(4 * channels)
         self.layout = Linear(4 * channels * (rows // 4) * (columns // 4), hidden)
         self.anywhere = Conv2d(4 * channels, hidden, 1) if model.pooled_features else None
-        self.frame_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
+        heads = partial(
+            ProjectionHead,
+            model,
+            vocabulary_size=vocabulary_size,
+            mismatched_prompts=mismatched_prompts,
+        )
+        self.frame_head = heads()
         self.time_features = TimeFeatures()
         self.time = Linear(self.time_features.size, hidden)
         self.motion: MotionTrunk | None = None
@@ -80,7 +89,7 @@ class Discriminator(nn.Module):
                 hidden_size=hidden,
                 grid=(rows, columns),
             )
-            self.pair_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
+            self.pair_head = heads()
             num_vectors += frames_per_clip - 1
         self.clip = nn.Sequential(
             Linear(num_vectors * hidden, 2 * hidden),
@@ -88,7 +97,7 @@ class Discriminator(nn.Module):
             Linear(2 * hidden, hidden),
             nn.SiLU(),
         )
-        self.clip_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
+        self.clip_head = heads()
         self.phrase_head: PhraseHead | None = None
         if model.max_phrases > 1:
             self.phrase_head = PhraseHead(
@@ -98,6 +107,7 @@ class Discriminator(nn.Module):
                 grid=(rows, columns),
                 frames_per_clip=frames_per_clip,
                 recovered_latents=recovered_latents,
+                mismatched_prompts=mismatched_prompts,
             )
             recovered_latents = 0
         self.recover = nn.Linear(hidden, recovered_latents) if recovered_latents else None
@@ -119,8 +129,9 @@ class Discriminator(nn.Module):
         """Score each clip with its prompt, and with further prompts if given.
 
         video (B, 3, K, H, W), times (B, K), token_ids and token_mask (M, L) -> logits (M,) and
-        recovered latents (B, R). Prompt i belongs to clip i mod B: where M is more than B, the
-        trunk still encodes each clip once. `text` is what `encode_text` returned, if it was called.
+        recovered latents (B, R). The first B prompts are the clips' own; further ones are as many
+        for each of the first clips, every clip's first one first. The trunk encodes each clip once.
+        `text` is what `encode_text` returned, if it was called.
         """
         expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
         if tuple(video.shape) != expected:
@@ -188,8 +199,11 @@ class ProjectionHead(nn.Module):
     The text encoder is the head's own.
     """
 
-    def __init__(self, model: ClipGanConfig, *, vocabulary_size: int) -> None:
+    def __init__(
+        self, model: ClipGanConfig, *, vocabulary_size: int, mismatched_prompts: int
+    ) -> None:
         super().__init__()
+        self.mismatched_prompts = mismatched_prompts
         self.text_encoder = build_text_encoder(model, vocabulary_size=vocabulary_size)
         self.unconditional = nn.Linear(model.hidden_size, 1)
         self.projection = nn.Linear(model.hidden_size, model.text_size)
@@ -200,14 +214,7 @@ class ProjectionHead(nn.Module):
 
         Features (B, N, F), text (M, E) -> logits (M, N).
         """
-        logits = repeat_clips(self.unconditional(features), len(text))  # M N 1
-        projected = repeat_clips(self.projection(features), len(text))  # M N E
+        repeats = len(text), self.mismatched_prompts
+        logits = repeat_clips(self.unconditional(features), *repeats)  # M N 1
+        projected = repeat_clips(self.projection(features), *repeats)  # M N E
         return torch.baddbmm(logits, projected, text.unsqueeze(2), alpha=self.scale).squeeze(2)
-
-
-def repeat_clips(values: Tensor, number: int) -> Tensor:
-    """Repeat values (B, ...) of clips from the first on: (number, ...)."""
-    if number == len(values):
-        return values
-    whole, rest = divmod(number, len(values))
-    return torch.cat([values] * whole + [values[:rest]] * (rest > 0))

@@ -123,3 +123,12 @@ def channels_first(maps: Tensor) -> Tensor:
 def channels_last(maps: Tensor) -> Tensor:
     """View (N, C, h, w) as (N, h, w, C)."""
     return maps.permute(0, 2, 3, 1)
+
+
+def repeat_clips(values: Tensor, num_prompts: int, num_repeats: int) -> Tensor:
+    """Repeat values (B, ...) of clips for their prompts: (num_prompts, ...).
+
+    Each clip has one; the first clips have `num_repeats` further ones, block by block.
+    """
+    num_further = (num_prompts - len(values)) // num_repeats
+    return torch.cat([values] + [values[:num_further]] * num_repeats) if num_further else values

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig
 from t2vgan.models.coordinates import cell_centres
-from t2vgan.models.layers import TimeFeatures
+from t2vgan.models.layers import TimeFeatures, repeat_clips
 from t2vgan.models.phrases import encode_phrases
 from t2vgan.models.text_encoders import build_text_encoder
 
@@ -31,8 +31,10 @@ class PhraseHead(nn.Module):
         grid: tuple[int, int],
         frames_per_clip: int,
         recovered_latents: int,
+        mismatched_prompts: int,
     ) -> None:
         super().__init__()
+        self.mismatched_prompts = mismatched_prompts
         self.max_phrases = model.max_phrases
         text, size = model.text_size, model.hidden_size // 2
         self.text_encoder = build_text_encoder(model, vocabulary_size=vocabulary_size)
@@ -56,11 +58,12 @@ class PhraseHead(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Score clips with prompts, and predict latents.
 
-        maps (B, K, C, h, w), times (B, K), token_ids and token_mask (M, L), prompt i of clip i mod
-        B -> logits (M,), recovered latents (B, R).
+        maps (B, K, C, h, w), times (B, K), token_ids and token_mask (M, L), prompts as in
+        `Discriminator` -> logits (M,), recovered latents (B, R).
         """
         text = encode_phrases(self.text_encoder, token_ids, token_mask, self.max_phrases)  # M P E
-        clips = torch.arange(len(text), device=text.device) % len(maps)  # M
+        clips = torch.arange(len(maps), device=text.device)
+        clips = repeat_clips(clips, len(text), self.mismatched_prompts)  # M
         frames = self.attend(maps, text, clips)  # M P K F
         frame_logits = (self.frame_projection(frames) * text.unsqueeze(2)).sum(3).mean(2)  # M P
         time = self.time(self.time_features(times))[clips].unsqueeze(1)  # M 1 K F

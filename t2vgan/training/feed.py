@@ -59,6 +59,7 @@ def create_preparer(
         latent_shape=tuple(latent_shape),
         shares_latents=config.model.shares_latents,
         num_tokens=vocabulary.count_tokens(list_prompts(config, data.manifest)),
+        mismatched_prompts=config.train.num_mismatched_prompts,
         near_window_share=config.train.near_window_share,
         augmented_share=choose_share(config.train, data.manifest.num_samples),
         noise_every_steps=noise_every_steps(config.train),

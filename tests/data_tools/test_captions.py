@@ -322,7 +322,7 @@ def test_captions_may_be_optional(tmp_path, films):
     seen = words_of(trainer, clips.token_ids)
     names = map(name_of, keys)
     assert seen == [f"film {name}" if name in "abcde" else EMPTY for name in names]
-    mismatched = words_of(trainer, clips.mismatched_ids)
+    mismatched = words_of(trainer, clips.mismatched_ids.squeeze(1))
     for own, other in zip(seen, mismatched, strict=True):
         assert other != EMPTY or own == EMPTY, "the empty prompt matches every clip"
         assert own != EMPTY or other == EMPTY

@@ -41,10 +41,11 @@ def make_gan(processes, *, model=MODEL, pixels=None, **options) -> AdversarialTr
     return gan
 
 
-def make_batch(seed: int = 0, *, noise: bool = False) -> MicroBatch:
+def make_batch(seed: int = 0, *, noise: bool = False, num_mismatched: int = 1) -> MicroBatch:
     torch.manual_seed(seed)
-    token_ids, mismatched_ids = torch.randint(1, VOCABULARY, (2, B, 4))
-    mismatched_ids[0] = token_ids[0]
+    token_ids = torch.randint(1, VOCABULARY, (B, 4))
+    mismatched_ids = torch.randint(1, VOCABULARY, (B, num_mismatched, 4))
+    mismatched_ids[0, 0] = token_ids[0]
     return MicroBatch(
         real_video=torch.randn(B, 3, K, H, W, dtype=torch.float64),
         token_ids=token_ids,
@@ -151,10 +152,9 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
         assert torch.equal(drawn, part)  # fake i is drawn for the prompt of real clip i
     token_ids, token_mask, times = judged
     # Fake i is judged with the prompt and the times of real clip i, which is judged twice.
-    assert torch.equal(
-        token_ids, torch.cat([batch.token_ids, batch.token_ids, batch.mismatched_ids])
-    )
-    assert torch.equal(token_mask, torch.cat([*[batch.token_mask] * 2, batch.mismatched_mask]))
+    others, their_mask = batch.mismatched_ids.squeeze(1), batch.mismatched_mask.squeeze(1)
+    assert torch.equal(token_ids, torch.cat([batch.token_ids, batch.token_ids, others]))
+    assert torch.equal(token_mask, torch.cat([*[batch.token_mask] * 2, their_mask]))
     assert torch.equal(times, torch.cat([batch.times, batch.times]))
 
     gan.losses.generator_loss(batch, gan.schedule(0))
@@ -187,19 +187,27 @@ def test_both_updates_augment_a_generated_clip_as_the_real_one_beside_it(process
         torch.testing.assert_close(found, expected)
 
 
-def test_the_mismatched_term_compares_a_real_clip_with_itself_under_another_prompt(processes):
-    gan, batch = make_gan(processes, mismatched_weight=3.0), make_batch()
-    plain = make_gan(processes, mismatched_weight=0.0)
+@pytest.mark.parametrize("number", [1, 3])
+def test_the_mismatched_term_compares_a_real_clip_with_itself_under_other_prompts(
+    number, processes
+):
+    options = {"mismatched_prompts": number, "global_batch_size": 8}
+    gan = make_gan(processes, mismatched_weight=3.0, **options)
+    batch = make_batch(num_mismatched=number)
+    plain = make_gan(processes, mismatched_weight=0.0, **options)
     schedule = gan.schedule(0)
     added = gan.losses.discriminator_loss(batch, schedule) - plain.losses.discriminator_loss(
         batch, schedule
     )
     judge = gan.discriminator.network
     right, _ = judge(batch.real_video, *batch.conditions)
-    wrong, _ = judge(batch.real_video, batch.mismatched_ids, batch.mismatched_mask, batch.times)
-    expected = 3.0 * torch.nn.functional.softplus(wrong - right)
-    expected[0] = 0  # by chance the same prompt
-    torch.testing.assert_close(added, expected)
+    odds = 0.0
+    for place in range(number):
+        prompts = batch.mismatched_ids[:, place], batch.mismatched_mask[:, place]
+        wrong, _ = judge(batch.real_video, *prompts, batch.times)
+        odds = odds + (wrong - right).exp() * (prompts[0] != batch.token_ids).any(1)
+    torch.testing.assert_close(added, 3.0 * (1 + odds).log())
+    assert (added[0] == 0) == (number == 1), "by chance the same prompt"
 
 
 def test_each_side_reads_the_latents_of_its_own_fakes(processes):

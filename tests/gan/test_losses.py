@@ -70,10 +70,23 @@ def test_generator_needs_real_says_the_truth(name):
 
 
 def test_mismatched_is_the_pairing_of_right_and_wrong_prompt_where_they_differ():
-    is_other = torch.tensor([True, True, False])
-    values = mismatched(REAL, FAKE, is_other).tolist()
+    is_other = torch.tensor([[True], [True], [False]])
+    values = mismatched(REAL, FAKE.unsqueeze(1), is_other).tolist()
     assert values[:2] == pytest.approx([-math.log(sigmoid(2.5)), -math.log(sigmoid(-2.5))])
     assert values[2] == 0
+
+
+def test_mismatched_is_the_cross_entropy_of_the_right_prompt_among_several():
+    real = REAL.clone().requires_grad_()
+    others = torch.tensor([[-1.0, 0.5, 9.0], [2.0, -2.0, 9.0], [1.0, 1.0, 1.0]], dtype=real.dtype)
+    is_other = torch.tensor([[True, True, False]] * 2 + [[False] * 3])
+    losses = mismatched(real, others, is_other)
+    for row in range(2):
+        logits = torch.cat([REAL[row : row + 1], others[row, :2]])
+        assert losses[row].item() == pytest.approx(-logits.log_softmax(0)[0].item())
+    losses.sum().backward()
+    assert losses[2] == 0
+    assert real.grad[2] == 0
 
 
 def test_latent_recovery_is_the_mean_squared_error_of_the_first_latents():

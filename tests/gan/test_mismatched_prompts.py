@@ -35,20 +35,29 @@ def num_changed(prompt, other):
 # --- partners -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num_clips", [2, 3, 16])
-def test_partners_are_other_clips_and_each_is_a_partner_once(num_clips):
+@pytest.mark.parametrize(("num_clips", "number"), [(2, 1), (3, 2), (16, 1), (16, 15)])
+def test_partners_are_other_clips_and_each_is_a_partner_equally_often(num_clips, number):
     for step in range(20):
-        partners = draw_partners(seed=0, step=step, num_clips=num_clips)
-        assert sorted(partners) == list(range(num_clips))
-        assert (partners != np.arange(num_clips)).all()
+        partners = draw_partners(seed=0, step=step, num_clips=num_clips, number=number)
+        for place in range(number):
+            assert sorted(partners[:, place]) == list(range(num_clips))
+        for clip, others in enumerate(partners):
+            assert len({clip, *others}) == 1 + number
+
+
+def test_the_first_partner_does_not_depend_on_how_many_there_are():
+    few, many = (draw_partners(seed=0, step=3, num_clips=8, number=n) for n in (1, 5))
+    assert (many[:, :1] == few).all()
 
 
 def test_a_single_clip_is_its_own_partner():
-    assert draw_partners(seed=0, step=0, num_clips=1).tolist() == [0]
+    assert draw_partners(seed=0, step=0, num_clips=1).tolist() == [[0]]
 
 
 def test_any_other_clip_is_a_partner_equally_often():
-    partners = np.array([draw_partners(seed=1, step=step, num_clips=5) for step in range(4000)])
+    partners = np.array(
+        [draw_partners(seed=1, step=step, num_clips=5)[:, 0] for step in range(4000)]
+    )
     counts = np.array([np.bincount(partners[:, clip], minlength=5) for clip in range(5)])
     np.testing.assert_allclose(counts, 1000 * (1 - np.eye(5)), rtol=0.12)
 
@@ -129,7 +138,9 @@ def test_a_scorer_that_sees_no_video_cannot_win_from_frequent_prompts():
     """Within a batch each prompt wins as often as it loses, so that the best scores are equal."""
     random, frequencies = np.random.default_rng(0), skewed(10)
     own = random.choice(10, size=(200, 64), p=frequencies)
-    partners = np.array([draw_partners(seed=0, step=step, num_clips=64) for step in range(200)])
+    partners = np.array(
+        [draw_partners(seed=0, step=step, num_clips=64)[:, 0] for step in range(200)]
+    )
     others = np.take_along_axis(own, partners, axis=1)
     assert lowest_loss(count_pairs(own.ravel(), others.ravel(), 10)) == pytest.approx(np.log(2))
     uniform = random.integers(10, size=own.size)

@@ -122,6 +122,7 @@ def build_batch(gan: AdversarialTraining, sizes: StepSizes, step: int) -> MicroB
     num_frames = gan.train.frames_per_clip
     frames = torch.zeros(num_clips, num_frames, sizes.height, sizes.width, RGB, dtype=torch.uint8)
     token_ids = torch.ones(num_clips, sizes.num_tokens, dtype=torch.int64)
+    mismatched_ids = token_ids.unsqueeze(1).repeat(1, gan.train.num_mismatched_prompts, 1)
     video = to_video(frames)
     latents = torch.zeros(num_clips, *gan.latent_shape)
     has_noise = has_penalty(step, noise_every_steps(gan.train))
@@ -130,8 +131,8 @@ def build_batch(gan: AdversarialTraining, sizes: StepSizes, step: int) -> MicroB
         "real_video": video,
         "token_ids": token_ids,
         "token_mask": token_ids > 0,
-        "mismatched_ids": token_ids.clone(),
-        "mismatched_mask": token_ids > 0,
+        "mismatched_ids": mismatched_ids,
+        "mismatched_mask": mismatched_ids > 0,
         "times": torch.zeros(num_clips, num_frames),
         "discriminator_latents": latents,
         "generator_latents": latents.clone(),
