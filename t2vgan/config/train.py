@@ -63,8 +63,10 @@ class TrainConfig(Versioned):
     recovery_weight: NonNegativeFloat = 3.0
     """Final weight of that loss, for both networks: it keeps clips of one prompt different. It
     rises from 0 as the learning rates fall: first the prompts, then the variety."""
+    recovery_hold: Fraction | None = None
+    """Share of the run before that weight rises; None: `lr_hold`."""
     recovery_until: Fraction = 1.0
-    """Share of the run after which that weight has risen; at most `lr_hold`: at once there."""
+    """Share of the run after which that weight has risen; before its start: all at once there."""
     generator_lr: PositiveFloat = 2e-3
     """Adam's learning rate for the generator at the start."""
     discriminator_lr: PositiveFloat = 1e-3

@@ -84,7 +84,8 @@ def compute_schedule(
     `penalty_every_steps` steps with a weight that makes up for the steps without.
     """
     decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)
-    rise = partial(cosine, progress, start=0.0, end=1.0, hold=train.lr_hold)
+    rise = partial(cosine, progress, start=0.0, end=1.0)
+    hold = train.lr_hold if train.recovery_hold is None else train.recovery_hold
     every, gamma = train.penalty_every_steps, 0.0
     if every:
         gamma = log_linear(
@@ -96,8 +97,8 @@ def compute_schedule(
         betas=(train.beta1, cosine(progress, start=train.beta2_start, end=train.beta2_end)),
         gamma=gamma,
         penalty_weight=every * gamma if has_penalty(step, every) else 0.0,
-        recovery_weight=train.recovery_weight * rise(until=train.recovery_until),
-        camera_std=camera_variation * rise() if camera_variation else None,
+        recovery_weight=train.recovery_weight * rise(hold=hold, until=train.recovery_until),
+        camera_std=camera_variation * rise(hold=train.lr_hold) if camera_variation else None,
     )
 
 
@@ -114,7 +115,10 @@ def noise_every_steps(train: TrainConfig) -> int:
 def cosine(
     progress: float, *, start: float, end: float, hold: float = 0.0, until: float = 1.0
 ) -> float:
-    """Return `start` until `hold`, then half a cosine to `end` at `until`."""
+    """Return `start` until `hold`, then half a cosine to `end` at `until`.
+
+    Where `until` is not behind `hold`, there is a jump at `hold`."""
+    progress = min(progress, 1.0)
     if progress <= hold:
         return start
     if progress >= until:

@@ -11,6 +11,7 @@ from t2vgan.gan.mismatched_prompts import HardPrompts
 from t2vgan.tokenizer import Vocabulary
 
 NUM_FRAMES, HEIGHT, WIDTH, GLOBAL = 7, 4, 6, 8
+NUM_MISMATCHED = 3
 PROMPTS = [
     f"circle {number}"
     for number in ["one", "two", "three", "four", "five", "six", "seven", "eight"]
@@ -63,6 +64,7 @@ def prepare(
         latent_shape=(4,),
         shares_latents=shares_latents,
         num_tokens=2,
+        mismatched_prompts=NUM_MISMATCHED,
         augmented_share=0.5,
         noise_every_steps=noise_every_steps,
     )
@@ -104,6 +106,15 @@ def test_ranks_and_micro_batches_split_the_same_noise(world_size, micro_size):
     assert not len(draw(world_size, micro_size, step=3))
     draws = torch.cat([whole, draw(1, GLOBAL, step=8)]).flatten(0, 1).flatten(1)
     assert (draws @ draws.T / draws.shape[1] - torch.eye(8)).abs().max() < 0.3  # independent
+
+
+def test_mismatched_prompts_are_all_different_and_half_of_the_first_ones_hard():
+    whole = joined(prepare(part(0, 1), micro_size=GLOBAL))
+    assert whole["mismatched_ids"].shape == (GLOBAL, NUM_MISMATCHED, 2)
+    own, others = whole["token_ids"][:, 1], whole["mismatched_ids"][..., 1]
+    for clip, numbers in zip(own.tolist(), others.tolist(), strict=True):
+        assert len({clip, *numbers[1:]}) == NUM_MISMATCHED, "others of the batch"
+        assert numbers[0] != clip
 
 
 def test_frames_are_the_ones_their_times_say_and_belong_to_their_prompt():

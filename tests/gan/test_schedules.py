@@ -2,7 +2,8 @@
 
 import pytest
 
-from t2vgan.gan.schedules import compute_progress, cosine, log_linear
+from t2vgan.config import TrainConfig
+from t2vgan.gan.schedules import compute_progress, compute_schedule, cosine, log_linear
 
 
 def test_cosine_holds_then_falls_by_half_a_cosine():
@@ -13,6 +14,23 @@ def test_cosine_holds_then_falls_by_half_a_cosine():
     assert cosine(0.25, start=1.0, end=0.0) == pytest.approx((1 + 2**-0.5) / 2)
     assert cosine(1.0, start=2.0, end=1.0, hold=0.4) == pytest.approx(1.0)
     assert cosine(1.0, start=2.0, end=1.0, hold=1.0) == 2.0
+
+
+def test_a_cosine_reaches_its_end_where_it_is_told():
+    assert cosine(0.3, start=0.0, end=2.0, hold=0.1, until=0.5) == pytest.approx(1.0)
+    assert cosine(0.5, start=0.0, end=2.0, hold=0.1, until=0.5) == 2.0
+    assert cosine(0.5, start=0.0, end=2.0, hold=0.5, until=0.5) == 0.0
+    assert cosine(0.51, start=0.0, end=2.0, hold=0.5, until=0.2) == 2.0
+
+
+def test_the_weight_of_recovery_rises_with_the_fall_of_the_rates_or_when_it_is_told_to():
+    def weights(**options):
+        train = TrainConfig(recovery_weight=2.0, lr_hold=0.4, **options)
+        return [compute_schedule(train, 0.0, 1, p).recovery_weight for p in (0.1, 0.2, 0.7, 1.0)]
+
+    assert weights() == pytest.approx([0, 0, 1, 2])
+    assert weights(recovery_until=0.7) == pytest.approx([0, 0, 2, 2])
+    assert weights(recovery_hold=0.0, recovery_until=0.2) == pytest.approx([1, 2, 2, 2])
 
 
 def test_after_the_end_a_cosine_stays_as_it_is_there():

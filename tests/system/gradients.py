@@ -19,6 +19,7 @@ from t2vgan.gan.optimizer import NetworkOptimizer
 from tests.gan.test_adversarial import SPRITES, cut, make_batch, make_gan
 
 BATCH_SIZE = 16
+NUM_MISMATCHED = 3
 STEPS = {"penalty": 96, "plain": 97, "approximate": 96}
 """Of 100: late, when what is for variety counts too."""
 
@@ -35,7 +36,8 @@ def main() -> None:
             if is_approximate and share // num_micro_batches % PENALTY_STRIDE:
                 continue
             penalty = "approximate" if is_approximate else "exact"
-            gan = make_gan(processes, model=SPRITES, penalty=penalty)
+            options = {"penalty": penalty, "mismatched_prompts": NUM_MISMATCHED}
+            gan = make_gan(processes, model=SPRITES, **options)
             local = whole_batch(noise=is_approximate).slice(places)
             parts = cut(local, share // num_micro_batches)
             assert len(parts) == num_micro_batches
@@ -56,7 +58,7 @@ def average_of_others(processes: DistributedContext) -> Tensor:
 
 
 def whole_batch(*, noise: bool) -> MicroBatch:
-    parts = [make_batch(seed, noise=noise) for seed in range(2)]
+    parts = [make_batch(seed, noise=noise, num_mismatched=NUM_MISMATCHED) for seed in range(2)]
     names = MicroBatch.__dataclass_fields__
     return MicroBatch(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
