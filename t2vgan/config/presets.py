@@ -30,8 +30,13 @@ PRESETS = {
         train=TrainConfig(
             **PLAIN,
             num_steps=4000,
+            mismatched_prompts=15,
+            recovered_latents=4,
+            recovery_weight=6.0,
+            recovery_hold=0.3,
+            recovery_until=0.5,
             gamma_start=10.0,
-            gamma_end=2.0,
+            gamma_end=0.3,
             precision="no",  # too small for bfloat16 to be faster
         ),
     ),
@@ -128,6 +133,8 @@ PRESETS = {
         train=TrainConfig(
             num_steps=50_000,
             global_batch_size=64,
+            mismatched_prompts=15,
+            recovery_until=0.3,
             near_window_share=0.7,
             ema_halflife_clips=20_000.0,
         ),
@@ -147,7 +154,9 @@ PRESETS = {
             motion_channels=8,
         ),
         train=TrainConfig(
-            num_steps=7_000,
+            num_steps=9_000,
+            mismatched_prompts=15,
+            recovery_until=0.3,
             lr_hold=0.1,
             near_window_share=0.7,
             ema_halflife_clips=10_000.0,

@@ -76,14 +76,14 @@ OBJECTIVES = {
 
 
 def mismatched(real_logits: Tensor, mismatched_logits: Tensor, is_mismatched: Tensor) -> Tensor:
-    """Return -log of the share of a real clip's own prompt among K mismatched ones (B,).
+    """Return the cross-entropy of real clips' own prompts among mismatched ones (B,).
 
-    The share is of exp(D(real, prompt)) (InfoNCE, van den Oord et al., 2018, equation 4); with one
-    mismatched prompt softplus(-(D(real, its prompt) - D(real, a mismatched prompt))), GAN-CLS
-    (Reed et al., ICML 2016) in relativistic form. For the discriminator only. Prompts where
-    `is_mismatched` is False, by chance the same, do not count.
+    InfoNCE (van den Oord et al., 2018, equation 4), for the discriminator only. With one mismatched
+    prompt it is softplus(-(D(real, its prompt) - D(real, a mismatched prompt))), the matching-aware
+    term of Reed et al., ICML 2016, section 4.1, in relativistic form. Prompts where `is_mismatched`
+    is False, by chance the same, do not count.
 
-    Shapes: real_logits (B,), mismatched_logits and is_mismatched, bool, (B, K).
+    Shapes: real_logits (B,), mismatched_logits and is_mismatched, bool, (B, M).
     """
     gaps = (mismatched_logits - real_logits.unsqueeze(1)).masked_fill(~is_mismatched, NEVER)
     return F.softplus(gaps.logsumexp(1))
