@@ -40,8 +40,12 @@ class FlatAdam(torch.optim.Adam):
         self.part: object = None
         """The first parameter's part of the moments, as `state` has it."""
 
-    @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Call `update`, with torch's hooks around it."""
+        self.update()
+
+    @torch.no_grad()
+    def update(self) -> None:
         """Update all weights, unless `found_inf` is set."""
         if self.weights is None:
             self.weights = flatten(self.gradients.parameters)

@@ -81,8 +81,11 @@ class NetworkOptimizer:
         if self.gradient_clip and self.optimizer.state:  # before the first update there is no norm
             limit = self.gradient_clip * self.usual_norm()
             gradients.mul_(torch.where(norm > limit, limit / norm, 1.0))
-        self.grad_scaler.step(self.optimizer)
-        self.grad_scaler.update()
+        if is_scaled_up is None:
+            self.optimizer.update()
+        else:
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
         self.gradients.clear()
         return norm
 
