@@ -9,7 +9,7 @@ from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.compilation import choose_compilation
 from t2vgan.gan.step_graph import CudaCapture, StepGraphs, choose_cuda_graphs
 from t2vgan.models.text_encoders import set_word_states
-from t2vgan.training.feed import create_vocabulary
+from t2vgan.training.data import create_vocabulary, find_pixel_statistics, without_mismatched
 from t2vgan.training.initial_weights import (
     find_initial_weights,
     grow_vocabulary,
@@ -17,7 +17,6 @@ from t2vgan.training.initial_weights import (
     write_initial_weights,
 )
 from t2vgan.training.run_dir import read_tokenizer
-from t2vgan.training.startup import find_pixel_statistics, without_mismatched
 from t2vgan.training.state import TrainingClock
 from t2vgan.training.text_states import load_text_states, read_text_encoder, write_text_encoder
 

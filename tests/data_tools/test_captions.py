@@ -29,7 +29,7 @@ from t2vgan.data.captions import NO_CAPTION, parse_captions
 from t2vgan.data.shards import load_manifest, parse_metadata, read_samples
 from t2vgan.errors import UserError
 from t2vgan.tokenizer import EMPTY
-from t2vgan.training.startup import describe_captions
+from t2vgan.training.data import describe_captions
 from t2vgan.training.trainer import Trainer
 from tests.data_tools.test_pack_videos import FAST
 from tests.data_tools.test_videos import CLIPS
