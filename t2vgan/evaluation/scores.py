@@ -263,6 +263,11 @@ def wilson_interval(num_right: int, num_clips: int) -> Interval:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def may_reach(target: float, share: float, num_clips: int) -> bool:
+    """Return whether a target is within or below a share's 95 % interval."""
+    return target <= wilson_interval(round(share * num_clips), num_clips)[1]
+
+
 def _share(right: np.ndarray) -> tuple[float, Interval] | tuple[None, None]:
     if not len(right):
         return None, None

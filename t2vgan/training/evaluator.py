@@ -21,7 +21,7 @@ from t2vgan.evaluation.probe.probe import Probe
 from t2vgan.evaluation.probe.training import ProbeStoppedError
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts, unknown_prompts
 from t2vgan.evaluation.prompt_accuracy.select import select_tracker
-from t2vgan.evaluation.scores import Scores, compare, score_clips
+from t2vgan.evaluation.scores import Scores, compare, may_reach, score_clips
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.training.run_logger import RunLogger
@@ -89,8 +89,8 @@ class Evaluator:
     ) -> tuple[float | None, bool]:
         """Sample and evaluate, whichever `kinds` lists (collective).
 
-        Returns the accuracy, or the agreement where there is no meter, if it is the best so far,
-        and whether there was time for everything.
+        Returns the accuracy, or the agreement where there is no meter, if none so far was
+        measurably better, and whether there was time for everything.
         """
         if "samples" in kinds and not self.sample(pipeline, step, should_stop):
             return None, False
@@ -100,13 +100,14 @@ class Evaluator:
         accuracy = evaluate(pipeline, should_stop)
         if accuracy is None:
             return None, False
-        # Of equals the later, which is more varied; -1 is no agreement at all.
-        is_best = accuracy >= max(self.best_accuracy, 0.0)
+        # Of those that cannot be told apart the last, which is the most varied; -1: no agreement.
+        num_clips = self.config.evaluate_num_clips
+        is_best = accuracy >= 0 and may_reach(self.best_accuracy, accuracy, num_clips)
         return accuracy if is_best else None, True
 
     def set_best(self, accuracy: float, step: int) -> None:
-        """Remember the best accuracy, and the step whose weights reached it."""
-        self.best_accuracy, self.best_step = accuracy, step
+        """Remember the highest accuracy, and the last step that is not measurably below it."""
+        self.best_accuracy, self.best_step = max(self.best_accuracy, accuracy), step
 
     def log_data(self) -> None:
         """Log what the run is trained on, with some real clips."""

@@ -53,7 +53,9 @@ class TrainState(BaseModel):
     alarms: dict[str, list[bool]] = {}
     """Whether the finding of each alarm held in its last records."""
     best_accuracy: Finite = -1.0
+    """The highest accuracy of an evaluation."""
     best_step: int = -1
+    """The last evaluation that is not measurably below it."""
     compiled: bool = False
     """Whether the networks were compiled: a resumed run goes on alike, to the last bit."""
     loss_scales: dict[str, dict[str, NonNegativeInt | Seconds]] = {}

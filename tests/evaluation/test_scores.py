@@ -13,6 +13,7 @@ from t2vgan.evaluation.prompt_accuracy.controls import measure_controls
 from t2vgan.evaluation.prompt_accuracy.object_paths import track
 from t2vgan.evaluation.scores import (
     compare,
+    may_reach,
     score_clips,
     score_real_track,
     score_track,
@@ -40,6 +41,15 @@ def test_wilson_limits_in_print():
     """Newcombe 1998, table I: 81 of 263."""
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson_interval(0, 0) == (0, 1)
+
+
+def test_a_share_may_reach_what_its_interval_holds():
+    assert may_reach(0.985, 0.98, 380)
+    assert may_reach(0.98, 0.98, 380)
+    assert may_reach(0.5, 0.98, 380)
+    assert not may_reach(0.99, 0.93, 380)
+    assert may_reach(0.99, 0.93, 38), "of few clips an accuracy says little"
+    assert may_reach(-1.0, 0.0, 19), "the first evaluation"
 
 
 def test_accuracy_and_confusion_count_clips():

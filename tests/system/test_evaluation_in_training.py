@@ -14,6 +14,7 @@ from t2vgan.data.shards import (
     write_manifest,
     write_shard,
 )
+from t2vgan.evaluation.scores import may_reach
 from t2vgan.report import write_report
 from tests.faults.same_run import records
 from tests.support.commands import faulty, train
@@ -69,7 +70,7 @@ def test_two_processes_measure_what_one_does_and_the_best_is_kept(rooms, tmp_pat
     assert numbers["agreement"]["real"] > 0.9
     assert numbers["agreement"]["real_prompts_shuffled"] < 0.8
     assert numbers["num_clips"] == 40
-    best = max(found, key=lambda step: (found[step], step))
+    best = max(step for step in found if may_reach(max(found.values()), found[step], 40))
     assert load_weights_info(single / "weights_best.safetensors").step == best
     page = write_report(single).read_text()
     assert "not measured, because the meter does not know these prompts" in page
