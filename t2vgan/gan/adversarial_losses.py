@@ -130,8 +130,8 @@ class AdversarialLosses:
         has_mismatched = self.train.mismatched_weight > 0
         if has_mismatched:
             prompts = batch.mismatched_ids, batch.mismatched_mask
-            for own, others in zip((token_ids, token_mask), prompts, strict=True):
-                own.append(others.transpose(0, 1).flatten(0, 1))  # every clip's first one first
+            for values, others in zip((token_ids, token_mask), prompts, strict=True):
+                values.append(others.transpose(0, 1).flatten(0, 1))  # every clip's first one first
         inputs = [*map(torch.cat, (videos, draws, token_ids, token_mask, times))]
         squared_norms = None
         if penalty == "exact":

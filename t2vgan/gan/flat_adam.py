@@ -29,6 +29,9 @@ class FlatAdam(torch.optim.Adam):
     gradient has one of zeros.
     """
 
+    found_inf: Tensor | None = None
+    grad_scale: Tensor | None = None
+
     def __init__(
         self, gradients: FlatGradients, learning_rate: float, betas: tuple[float, float]
     ) -> None:
@@ -52,7 +55,6 @@ class FlatAdam(torch.optim.Adam):
         moments = self.flatten_state()
         (group,) = self.param_groups
         beta1, beta2 = group["betas"]
-        found_inf = getattr(self, "found_inf", None)
         moments.step.add_(1)
         torch._fused_adam_(
             [self.weights],
@@ -68,11 +70,11 @@ class FlatAdam(torch.optim.Adam):
             weight_decay=0.0,
             eps=group["eps"],
             maximize=False,
-            grad_scale=getattr(self, "grad_scale", None),
-            found_inf=found_inf,
+            grad_scale=self.grad_scale,
+            found_inf=self.found_inf,
         )
-        if found_inf is not None:
-            moments.step.sub_(found_inf)
+        if self.found_inf is not None:
+            moments.step.sub_(self.found_inf)
 
     def flatten_state(self) -> Moments:
         """Return the moments; each parameter's state becomes a part of them.

@@ -28,6 +28,7 @@ class Linear(nn.Linear):
 class Conv2d(nn.Conv2d):
     """A convolution that can use copies of its weights."""
 
+    bias: Tensor
     copies: Weights | None = None
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -40,7 +40,8 @@ def preset_batch(gan: AdversarialTraining, step: int) -> MicroBatch:
     """Return 4 clips of 64x64, in a step with the approximate penalty with its noise."""
     torch.manual_seed(step)
     shape = (3, gan.train.frames_per_clip, 64, 64)
-    token_ids, mismatched_ids = torch.randint(1, 11, (4, 5)), torch.randint(1, 11, (4, 1, 5))
+    token_ids = torch.randint(1, 11, (4, 5))
+    mismatched_ids = torch.randint(1, 11, (4, gan.train.num_mismatched_prompts, 5))
     has_noise = gan.train.penalty == "approximate" and gan.schedule(step).is_penalised
     return MicroBatch(
         real_video=torch.randn(4, *shape).clamp(-1, 1),
