@@ -264,7 +264,7 @@ def wilson_interval(num_right: int, num_clips: int) -> Interval:
 
 
 def may_reach(target: float, share: float, num_clips: int) -> bool:
-    """Return whether a target is within or below a share's 95 % interval."""
+    """Return whether a share's 95 % interval reaches a target."""
     return target <= wilson_interval(round(share * num_clips), num_clips)[1]
 
 
