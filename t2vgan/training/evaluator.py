@@ -106,7 +106,7 @@ class Evaluator:
         return accuracy if is_best else None, True
 
     def set_best(self, accuracy: float, step: int) -> None:
-        """Remember the highest accuracy, and the last step that is not measurably below it."""
+        """Remember the best step, and the highest accuracy."""
         self.best_accuracy, self.best_step = max(self.best_accuracy, accuracy), step
 
     def log_data(self) -> None:
