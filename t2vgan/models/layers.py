@@ -131,4 +131,9 @@ def repeat_clips(values: Tensor, num_prompts: int, num_repeats: int) -> Tensor:
     Each clip has one; the first clips have `num_repeats` further ones, block by block.
     """
     num_further = (num_prompts - len(values)) // num_repeats
-    return torch.cat([values] + [values[:num_further]] * num_repeats) if num_further else values
+    if not num_further:
+        return values
+    further = values[:num_further]
+    if num_repeats > 1:
+        further = further.repeat(num_repeats, *[1] * (values.ndim - 1))
+    return torch.cat([values, further])
