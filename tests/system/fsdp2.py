@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.adversarial import AdversarialTraining
 from tests.gan.test_adversarial import SPRITES, make_gan
-from tests.system.gradients import BATCH_SIZE, STEPS, gradients_of, whole_batch
+from tests.system.gradients import BATCH_SIZE, NUM_MISMATCHED, STEPS, gradients_of, whole_batch
 
 BOTH = ("generator", "discriminator")
 
@@ -60,7 +60,11 @@ def whole(tensor: Tensor) -> Tensor:
 def gradient_error(places: slice, mesh, *sides: str, kind: str, keep: bool = False) -> float:
     """Return the largest error of the sharded networks' gradients over the largest gradient."""
     is_approximate = kind == "approximate"
-    options = {"model": SPRITES, "penalty": "approximate" if is_approximate else "exact"}
+    options = {
+        "model": SPRITES,
+        "penalty": "approximate" if is_approximate else "exact",
+        "mismatched_prompts": NUM_MISMATCHED,
+    }
     batch, step = whole_batch(noise=is_approximate), STEPS[kind]
     local = batch.slice(places)
     expected = gradients_of(make_gan(OneProcess(), **options), [batch], step)
