@@ -14,6 +14,11 @@ SMALL_SHAPES: dict[str, Any] = SHAPES | {
     "ema_halflife_clips": 20_000.0,
     "precision": "no",
 }
+VIDEO: dict[str, Any] = {
+    "mismatched_prompts": 15,
+    "recovery_until": 0.3,
+    "near_window_share": 0.7,
+}
 SPRITES: dict[str, Any] = {
     "patch_size": 2,
     "pooled_features": True,
@@ -133,9 +138,7 @@ PRESETS = {
         train=TrainConfig(
             num_steps=50_000,
             global_batch_size=64,
-            mismatched_prompts=15,
-            recovery_until=0.3,
-            near_window_share=0.7,
+            **VIDEO,
             ema_halflife_clips=20_000.0,
         ),
         sample_every_steps=1000,
@@ -155,10 +158,8 @@ PRESETS = {
         ),
         train=TrainConfig(
             num_steps=9_000,
-            mismatched_prompts=15,
-            recovery_until=0.3,
+            **VIDEO,
             lr_hold=0.1,
-            near_window_share=0.7,
             ema_halflife_clips=10_000.0,
             precision="no",
         ),

@@ -1,7 +1,6 @@
 """The discriminator of the clip GAN: it scores frames, pairs and clips."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -71,13 +70,7 @@ class Discriminator(nn.Module):
         self.coarse = ResidualBlock(4 * channels)
         self.layout = Linear(4 * channels * (rows // 4) * (columns // 4), hidden)
         self.anywhere = Conv2d(4 * channels, hidden, 1) if model.pooled_features else None
-        heads = partial(
-            ProjectionHead,
-            model,
-            vocabulary_size=vocabulary_size,
-            mismatched_prompts=mismatched_prompts,
-        )
-        self.frame_head = heads()
+        self.frame_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.time_features = TimeFeatures()
         self.time = Linear(self.time_features.size, hidden)
         self.motion: MotionTrunk | None = None
@@ -89,7 +82,7 @@ class Discriminator(nn.Module):
                 hidden_size=hidden,
                 grid=(rows, columns),
             )
-            self.pair_head = heads()
+            self.pair_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
             num_vectors += frames_per_clip - 1
         self.clip = nn.Sequential(
             Linear(num_vectors * hidden, 2 * hidden),
@@ -97,7 +90,7 @@ class Discriminator(nn.Module):
             Linear(2 * hidden, hidden),
             nn.SiLU(),
         )
-        self.clip_head = heads()
+        self.clip_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.phrase_head: PhraseHead | None = None
         if model.max_phrases > 1:
             self.phrase_head = PhraseHead(
@@ -107,7 +100,6 @@ class Discriminator(nn.Module):
                 grid=(rows, columns),
                 frames_per_clip=frames_per_clip,
                 recovered_latents=recovered_latents,
-                mismatched_prompts=mismatched_prompts,
             )
             recovered_latents = 0
         self.recover = nn.Linear(hidden, recovered_latents) if recovered_latents else None
@@ -152,7 +144,8 @@ class Discriminator(nn.Module):
                 features.append(to_float32(pairs))  # B K-1 hidden
             text = self.encode_text(token_ids, token_mask) if text is None else text
             frame_logits, clip_logits, *pair_logits = (
-                head(*inputs) for head, *inputs in zip(self.heads, features, text, strict=True)
+                head(*inputs, self.mismatched_prompts)
+                for head, *inputs in zip(self.heads, features, text, strict=True)
             )
             logits = clip_logits.squeeze(1) + frame_logits.mean(1)
             if pair_logits:
@@ -161,7 +154,9 @@ class Discriminator(nn.Module):
             if self.phrase_head is not None:
                 views = torch.cat([F.silu(maps), upsample2x(F.silu(middle))], dim=1)
                 views = to_float32(views).unflatten(0, times.shape)  # B K 3C h w
-                of_phrases, recovered = self.phrase_head(views, times, token_ids, token_mask)
+                of_phrases, recovered = self.phrase_head(
+                    views, times, token_ids, token_mask, self.mismatched_prompts
+                )
                 logits = logits + of_phrases
         return logits, recovered
 
@@ -199,22 +194,19 @@ class ProjectionHead(nn.Module):
     The text encoder is the head's own.
     """
 
-    def __init__(
-        self, model: ClipGanConfig, *, vocabulary_size: int, mismatched_prompts: int
-    ) -> None:
+    def __init__(self, model: ClipGanConfig, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.mismatched_prompts = mismatched_prompts
         self.text_encoder = build_text_encoder(model, vocabulary_size=vocabulary_size)
         self.unconditional = nn.Linear(model.hidden_size, 1)
         self.projection = nn.Linear(model.hidden_size, model.text_size)
         self.scale = model.text_size**-0.5
 
-    def forward(self, features: Tensor, text: Tensor) -> Tensor:
+    def forward(self, features: Tensor, text: Tensor, num_repeats: int) -> Tensor:
         """Score features with the text encoder's codes.
 
-        Features (B, N, F), text (M, E) -> logits (M, N).
+        Features (B, N, F), text (M, E) -> logits (M, N); `num_repeats` as in `repeat_clips`.
         """
-        repeats = len(text), self.mismatched_prompts
+        repeats = len(text), num_repeats
         logits = repeat_clips(self.unconditional(features), *repeats)  # M N 1
         projected = repeat_clips(self.projection(features), *repeats)  # M N E
         return torch.baddbmm(logits, projected, text.unsqueeze(2), alpha=self.scale).squeeze(2)

@@ -31,10 +31,8 @@ class PhraseHead(nn.Module):
         grid: tuple[int, int],
         frames_per_clip: int,
         recovered_latents: int,
-        mismatched_prompts: int,
     ) -> None:
         super().__init__()
-        self.mismatched_prompts = mismatched_prompts
         self.max_phrases = model.max_phrases
         text, size = model.text_size, model.hidden_size // 2
         self.text_encoder = build_text_encoder(model, vocabulary_size=vocabulary_size)
@@ -54,16 +52,21 @@ class PhraseHead(nn.Module):
         self.recover = nn.Linear(size, num_each) if num_each else None
 
     def forward(
-        self, maps: Tensor, times: Tensor, token_ids: Tensor, token_mask: Tensor
+        self,
+        maps: Tensor,
+        times: Tensor,
+        token_ids: Tensor,
+        token_mask: Tensor,
+        num_repeats: int,
     ) -> tuple[Tensor, Tensor]:
         """Score clips with prompts, and predict latents.
 
-        maps (B, K, C, h, w), times (B, K), token_ids and token_mask (M, L), prompts as in
-        `Discriminator` -> logits (M,), recovered latents (B, R).
+        maps (B, K, C, h, w), times (B, K), token_ids and token_mask (M, L), prompts and
+        `num_repeats` as in `repeat_clips` -> logits (M,), recovered latents (B, R).
         """
         text = encode_phrases(self.text_encoder, token_ids, token_mask, self.max_phrases)  # M P E
         clips = torch.arange(len(maps), device=text.device)
-        clips = repeat_clips(clips, len(text), self.mismatched_prompts)  # M
+        clips = repeat_clips(clips, len(text), num_repeats)  # M
         frames = self.attend(maps, text, clips)  # M P K F
         frame_logits = (self.frame_projection(frames) * text.unsqueeze(2)).sum(3).mean(2)  # M P
         time = self.time(self.time_features(times))[clips].unsqueeze(1)  # M 1 K F
