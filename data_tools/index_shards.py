@@ -77,7 +77,7 @@ def index_shards(
 
 def find_tars(folder: Path) -> list[Path]:
     """Return a folder's tars, without hidden ones."""
-    from .videos.file_kinds import find_reason_to_ignore
+    from .videos.input_list.file_kinds import find_reason_to_ignore
 
     tars = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
     reasons = {path: find_reason_to_ignore(path.name) for path in tars}

@@ -50,10 +50,10 @@ def main() -> int:
 def make_plan(options: PackOptions) -> "PackPlan":
     """Read the source and return the build."""
     from .videos.held_out import HoldOut
+    from .videos.input_list.sources import read_source
+    from .videos.input_list.tables import Columns
     from .videos.plan import PackPlan
     from .videos.settings import Access, ClipSettings, Limits, PackSettings
-    from .videos.sources import read_source
-    from .videos.tables import Columns
 
     geometry = parse_size(options.size, options.num_frames, options.storage or "strip-jpg")
     storage = options.storage or usual_storage(geometry)

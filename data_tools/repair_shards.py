@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from t2vgan.data.shards import Manifest
 
     from .build.protocol import Build
-    from .videos.tables import Columns
+    from .videos.input_list.tables import Columns
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def repair_shards(
     from .build.destination import Destination
     from .build.resume import is_intact
     from .build.runner import complete
-    from .videos.tables import Columns
+    from .videos.input_list.tables import Columns
 
     if is_url(location := as_location(folder)):
         raise UserError(
@@ -94,9 +94,9 @@ def _plan_packing(
 ) -> "Build":
     from .build.journal import INPUT_LIST
     from .videos.held_out import HoldOut
+    from .videos.input_list.sources import read_source
     from .videos.plan import PackPlan
     from .videos.settings import Access, ClipSettings, PackSettings
-    from .videos.sources import read_source
 
     if not source:
         raise UserError("--source: name the videos that this data set was packed from")

@@ -252,7 +252,7 @@ def test_text_reaches_the_terminal_through_one_door():
 def test_json_of_others_is_parsed_behind_one_door():
     """There it has limits; what our own processes exchange needs none."""
     own = {
-        "data_tools/videos/parquet.py",
+        "data_tools/videos/input_list/parquet.py",
         "data_tools/videos/sandbox.py",
         "data_tools/videos/spool.py",
         "t2vgan/checkpoint/tensor_files.py",

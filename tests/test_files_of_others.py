@@ -34,12 +34,12 @@ from t2vgan.report.records import read_evaluation
 from t2vgan.tracking.metrics_log import JsonlLogger
 from t2vgan.tracking.watch.follow import Follower
 from t2vgan.tracking.watch.view import draw
-from t2vgan.training.alarms import AlarmMonitor
 from t2vgan.training.checkpointer import parse_state
-from t2vgan.training.faults import BadSamples
+from t2vgan.training.health.alarms import AlarmMonitor
+from t2vgan.training.health.faults import BadSamples
+from t2vgan.training.health.nonfinite import NonFiniteStop
 from t2vgan.training.initial_weights import InitialWeights, find_initial_weights
 from t2vgan.training.lengthening import adapt_lengths
-from t2vgan.training.nonfinite import NonFiniteStop
 from t2vgan.training.run_dir import check_same_run, load_config, read_lengths
 from t2vgan.training.state import TrainingClock
 from t2vgan.utils import tables

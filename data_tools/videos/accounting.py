@@ -10,8 +10,8 @@ from t2vgan.utils.console import escape_control_chars, print_stdout
 
 from ..build.destination import Destination
 from ..build.protocol import BuiltShard, Failure
+from .input_list.rows import PassedOver
 from .plan import FILTERS
-from .rows import PassedOver
 
 MAX_LISTED = 100
 PASSED_OVER_NAME = "passed_over.jsonl"

@@ -15,11 +15,11 @@ from t2vgan.utils.seeds import random_generator
 
 from .decoding import cut_clips, open_video, pixel_aspect_of, shown_frames
 from .fitting import fit_picture
+from .input_list.locations import may_be_private, open_bytes, resolve
+from .input_list.rows import Row
 from .judging import motion_of, perceptual_hash
 from .keys import sample_key
-from .locations import may_be_private, open_bytes, resolve
 from .prompts import choose_captions
-from .rows import Row
 from .settings import ClipSettings, PackSettings, VideoError
 
 if TYPE_CHECKING:

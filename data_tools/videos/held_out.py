@@ -10,8 +10,8 @@ from pydantic import JsonValue
 from t2vgan.errors import UserError
 from t2vgan.tokenizer import split_words
 
+from .input_list.rows import Row, Source
 from .prompts import choose_captions
-from .rows import Row, Source
 from .settings import ClipSettings, VideoError
 
 TRAIN = "train"

@@ -20,9 +20,9 @@ from ..build.protocol import (
 )
 from .clips import RowTask
 from .held_out import ALL_ROWS, HoldOut
+from .input_list.rows import Source
 from .judging import SeenClips
 from .keys import parse_key
-from .rows import Source
 from .sandbox import Sandbox
 from .settings import PackSettings, VideoError
 from .spool import SampleSpool

@@ -7,7 +7,7 @@ from contextlib import suppress
 from t2vgan.tokenizer import JOINERS, find_words
 from t2vgan.utils.untrusted import MAX_CAPTION_BYTES
 
-from .rows import Row
+from .input_list.rows import Row
 from .settings import ClipSettings, VideoError
 
 ZERO_WIDTH_SPACE = "\u200b"  # between words of Thai, Khmer and others

@@ -24,6 +24,12 @@ from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.evaluation.scores import Scores, compare, may_reach, score_clips
 from t2vgan.pipeline import TextToVideo
 from t2vgan.tokenizer import Vocabulary
+from t2vgan.training.health.variety import (
+    Differences,
+    Variety,
+    measure_generated,
+    read_real_differences,
+)
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.sample_grids import (
     NUM_SEEDS,
@@ -33,7 +39,6 @@ from t2vgan.training.sample_grids import (
     save_strips,
     varied_prompts_of,
 )
-from t2vgan.training.variety import Differences, Variety, measure_generated, read_real_differences
 from t2vgan.utils.console import format_error
 
 BATCH_SIZE = 20

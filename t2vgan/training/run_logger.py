@@ -13,10 +13,10 @@ from t2vgan.evaluation.scores import Scores
 from t2vgan.gan.schedules import Length
 from t2vgan.tracking import BackgroundTracker, start_tracking
 from t2vgan.tracking.metrics_log import JsonlLogger
-from t2vgan.training.alarms import FINDINGS, AlarmChange, AlarmMonitor
+from t2vgan.training.health.alarms import FINDINGS, AlarmChange, AlarmMonitor
+from t2vgan.training.health.variety import Variety
 from t2vgan.training.run_dir import write_run_files
 from t2vgan.training.state import TrainingClock, TrainState
-from t2vgan.training.variety import Variety
 from t2vgan.utils.console import escape_control_chars, print_stderr
 from t2vgan.utils.environment import describe_environment
 

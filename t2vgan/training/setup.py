@@ -6,14 +6,14 @@ from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
 from t2vgan.data.loader import ClipLoader
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.models.layers import RGB
-from t2vgan.training.alarms import AlarmMonitor
 from t2vgan.training.checkpointer import CheckpointManager
 from t2vgan.training.data import create_loader, create_preparer, describe_data, open_data_on_all
 from t2vgan.training.evaluator import Evaluator
-from t2vgan.training.faults import FaultMonitor
+from t2vgan.training.health.alarms import AlarmMonitor
+from t2vgan.training.health.faults import FaultMonitor
+from t2vgan.training.health.nonfinite import NonFiniteStop
 from t2vgan.training.lengthening import adapt_lengths
 from t2vgan.training.model import TrainedModel
-from t2vgan.training.nonfinite import NonFiniteStop
 from t2vgan.training.run_dir import check_same_run, read_lengths
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.state import TrainingClock, TrainState

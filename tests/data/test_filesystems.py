@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from data_tools.videos.locations import may_be_private, open_bytes, resolve
+from data_tools.videos.input_list.locations import may_be_private, open_bytes, resolve
 from data_tools.videos.settings import Access, VideoError
 from t2vgan.data import filesystems, remote
 from t2vgan.data.dataset import open_dataset

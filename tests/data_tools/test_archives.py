@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data_tools.videos.sources import read_source
-from data_tools.videos.tables import Columns
+from data_tools.videos.input_list.sources import read_source
+from data_tools.videos.input_list.tables import Columns
 from tests.support.sources import (
     NUM_EACH,
     captions_of,
@@ -175,7 +175,7 @@ def test_a_claim_of_endless_samples_fills_no_memory(tmp_path):
 
 
 def test_a_tar_of_very_many_members_is_read_in_part(tmp_path, monkeypatch):
-    monkeypatch.setattr("data_tools.videos.archives.MAX_MEMBERS", 20)
+    monkeypatch.setattr("data_tools.videos.input_list.archives.MAX_MEMBERS", 20)
     source = read(write_tar(tmp_path / "a.tar", samples(0)))
     assert len(captions_of(source)) == 10
     assert "a.tar: more than 20 members or 1000 damages; divide" in problems_of(source)[0]

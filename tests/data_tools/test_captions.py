@@ -19,9 +19,9 @@ from data_tools.build.protocol import WHOLE
 from data_tools.pack_videos import PackOptions, make_plan
 from data_tools.repair_shards import repair_shards
 from data_tools.verify_shards import Verifier
-from data_tools.videos.classes import MAX_CLASSES, name_classes
+from data_tools.videos.input_list.classes import MAX_CLASSES, name_classes
+from data_tools.videos.input_list.rows import Row
 from data_tools.videos.prompts import choose_captions
-from data_tools.videos.rows import Row
 from data_tools.videos.settings import ClipSettings, VideoError
 from t2vgan.checkpoint.weights import save_weights
 from t2vgan.config import ClipGanConfig, Config, DataConfig, TrainConfig

@@ -7,9 +7,9 @@ import numpy as np
 from data_tools.build.protocol import Failure
 from data_tools.videos import spool
 from data_tools.videos.clips import RowTask
+from data_tools.videos.input_list.rows import Row
 from data_tools.videos.keys import parse_key
 from data_tools.videos.plan import PackedShard
-from data_tools.videos.rows import Row
 from data_tools.videos.sandbox import Sandbox
 from data_tools.videos.settings import Access, ClipSettings, Limits, PackSettings
 from data_tools.videos.spool import SampleSpool

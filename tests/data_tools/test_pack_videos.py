@@ -25,12 +25,12 @@ from pyarrow import parquet
 
 from data_tools.build.journal import read_failures
 from data_tools.videos.clips import RowTask
+from data_tools.videos.input_list.rows import Row
+from data_tools.videos.input_list.sources import read_source
+from data_tools.videos.input_list.tables import Columns
 from data_tools.videos.keys import parse_key
-from data_tools.videos.rows import Row
 from data_tools.videos.sandbox import Sandbox
 from data_tools.videos.settings import Access, ClipSettings, Limits, PackSettings, VideoError
-from data_tools.videos.sources import read_source
-from data_tools.videos.tables import Columns
 from t2vgan.data.shards import Geometry, decode_sample, load_manifest, read_samples
 from t2vgan.errors import UserError
 from tests.data_tools.test_data_tools import ROOT, command, files_in, run

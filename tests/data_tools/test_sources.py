@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from data_tools.videos.file_kinds import HEAD_BYTES, is_video
+from data_tools.videos.input_list.file_kinds import HEAD_BYTES, is_video
 from t2vgan.errors import UserError
 from tests.support.filming import Film, counting, write_film
 from tests.support.sources import (

@@ -7,9 +7,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from data_tools.videos import parquet as parquet_reader
-from data_tools.videos.sources import read_source
-from data_tools.videos.tables import Columns
+from data_tools.videos.input_list import parquet as parquet_reader
+from data_tools.videos.input_list.sources import read_source
+from data_tools.videos.input_list.tables import Columns
 from t2vgan.errors import UserError
 from t2vgan.utils.untrusted import MAX_CAPTION_BYTES
 from tests.support.sources import captions_of, problems_of, read

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from data_tools.videos.clips import RowTask, make_clips
 from data_tools.videos.fitting import fit_picture
+from data_tools.videos.input_list.locations import open_bytes, resolve
+from data_tools.videos.input_list.rows import Row
 from data_tools.videos.judging import SeenClips, motion_of, perceptual_hash
-from data_tools.videos.locations import open_bytes, resolve
 from data_tools.videos.prompts import clean_prompt
-from data_tools.videos.rows import Row
 from data_tools.videos.settings import Access, ClipSettings, Limits, PackSettings, VideoError
 from t2vgan.data.shards import Geometry, decode_sample
 from t2vgan.media.hdr import to_standard_range

@@ -4,9 +4,9 @@ import io
 import tarfile
 from pathlib import Path
 
-from data_tools.videos.rows import Source
-from data_tools.videos.sources import read_source
-from data_tools.videos.tables import Columns
+from data_tools.videos.input_list.rows import Source
+from data_tools.videos.input_list.sources import read_source
+from data_tools.videos.input_list.tables import Columns
 from t2vgan.data.shards import ShardEntry
 from tests.support.shards import make_manifest
 

@@ -25,7 +25,12 @@ SERVER = multiprocessing.get_context("forkserver")
 # Not the commands themselves: they run as `__main__`, each time from its file.
 PRELOADED = [
     *("t2vgan.pipeline", "data_tools.build.runner", "data_tools.build.worker_pool"),
-    *("data_tools.videos.plan", "data_tools.videos.sources", "data_tools.videos.sandbox", "av"),
+    *(
+        "data_tools.videos.plan",
+        "data_tools.videos.input_list.sources",
+        "data_tools.videos.sandbox",
+        "av",
+    ),
 ]
 SERVER.set_forkserver_preload(PRELOADED)
 

@@ -1,6 +1,6 @@
 """Runs that are made to fail raise the alarm of their fault, in the log, the report and at the end.
 
-Which records raise an alarm: tests/training/test_alarms.py. A healthy run: test_init_from.py.
+Which records raise one: tests/training/health/test_alarms.py. A healthy run: test_init_from.py.
 """
 
 import json

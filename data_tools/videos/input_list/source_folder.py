@@ -11,10 +11,10 @@ from t2vgan.errors import UserError
 from t2vgan.utils.untrusted import open_file
 from t2vgan.utils.urls import is_url
 
+from ..settings import Access, VideoError
 from .file_kinds import find_reason_to_ignore
 from .locations import locate
 from .rows import PassedOver
-from .settings import Access, VideoError
 
 
 class SourceFolder:

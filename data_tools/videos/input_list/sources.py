@@ -9,14 +9,14 @@ from t2vgan.errors import UserError
 from t2vgan.utils.tables import read_table
 from t2vgan.utils.untrusted import MAX_CAPTION_BYTES, MAX_JSON_BYTES
 
-from ..build.journal import JOURNAL_PREFIX
-from .accounting import format_passed_over
+from ...build.journal import JOURNAL_PREFIX
+from ..accounting import format_passed_over
+from ..settings import VideoError
 from .archives import COMPRESSED_SUFFIXES, is_tar, read_archives
 from .classes import name_classes, read_class_names
 from .file_kinds import HEAD_BYTES, extension_of, has_video_extension, is_video, may_be_video
 from .parquet import read_parquet
 from .rows import PassedOver, Row, Source
-from .settings import VideoError
 from .source_folder import SourceFolder
 from .tables import Columns, table_rows, text_rows
 

@@ -9,7 +9,7 @@ from t2vgan.distributed.context import DelayedAllReduce, DistributedContext
 from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.training.checkpointer import CheckpointManager
-from t2vgan.training.nonfinite import NonFiniteSteps, NonFiniteStop, nonfinite_error
+from t2vgan.training.health.nonfinite import NonFiniteSteps, NonFiniteStop, nonfinite_error
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.state import TrainingClock, TrainState
 

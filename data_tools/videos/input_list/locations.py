@@ -19,7 +19,7 @@ from t2vgan.utils.file_parts import FileOfParts
 from t2vgan.utils.untrusted import open_file
 from t2vgan.utils.urls import REMOTE_SCHEMES, host_of, is_url, redact, redact_url, scheme_of
 
-from .settings import Access, VideoError
+from ..settings import Access, VideoError
 
 LOCAL_SCHEMES = ("file", "local")
 ATTEMPTS = 3

@@ -16,8 +16,8 @@ from t2vgan.errors import UserError
 from t2vgan.utils.tables import MAX_TABLE_BYTES, MAX_TABLE_ROWS, Record
 from t2vgan.utils.untrusted import MAX_CAPTION_BYTES
 
-from ..build.worker_pool import serving_parent
-from .sandbox import MAX_ANSWER_BYTES, format_exit_code, limit_resources
+from ...build.worker_pool import serving_parent
+from ..sandbox import MAX_ANSWER_BYTES, format_exit_code, limit_resources
 from .source_folder import SourceFolder
 from .tables import LIST_COLUMN, MAX_CAPTIONS, Columns
 

@@ -14,6 +14,7 @@ from t2vgan.data.tar_scanner import BadMember, LostPart
 from t2vgan.errors import UserError
 from t2vgan.utils.untrusted import MAX_JSON_BYTES, MAX_JSON_LINE_BYTES, parse_json
 
+from ..settings import VideoError
 from .file_kinds import (
     HEAD_BYTES,
     extension_of,
@@ -23,7 +24,6 @@ from .file_kinds import (
     may_be_video,
 )
 from .rows import PassedOver, Row
-from .settings import VideoError
 from .source_folder import SourceFolder
 from .tar_members import CAPTION_EXTENSIONS, Member, pair_members, read_caption
 

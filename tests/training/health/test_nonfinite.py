@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from t2vgan.errors import UserError
-from t2vgan.training.nonfinite import NonFiniteSteps, NonFiniteStop
+from t2vgan.training.health.nonfinite import NonFiniteSteps, NonFiniteStop
 
 
 class Flags:

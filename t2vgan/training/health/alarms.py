@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from t2vgan.config import TrainConfig
-from t2vgan.training.variety import Variety
+from t2vgan.training.health.variety import Variety
 
 SATURATED_LOSS = 0.01  # of the discriminator: it separates nearly every pair
 INDIFFERENCE = 0.02  # of both losses from those of equal logits

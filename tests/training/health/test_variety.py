@@ -5,7 +5,7 @@ import pytest
 
 from t2vgan.data.dataset import open_dataset
 from t2vgan.evaluation.distribution.near_copies import make_thumbnails
-from t2vgan.training.variety import (
+from t2vgan.training.health.variety import (
     Differences,
     Variety,
     measure_generated,

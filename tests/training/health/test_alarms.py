@@ -5,8 +5,8 @@ import math
 import pytest
 
 from t2vgan.config import TrainConfig
-from t2vgan.training.alarms import FINDINGS, AlarmMonitor
-from t2vgan.training.variety import Differences, Variety
+from t2vgan.training.health.alarms import FINDINGS, AlarmMonitor
+from t2vgan.training.health.variety import Differences, Variety
 
 LOG2 = math.log(2)
 HEALTHY = {

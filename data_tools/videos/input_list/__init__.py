@@ -1,0 +1,1 @@
+"""Read the list of source videos and captions, whatever form it has."""

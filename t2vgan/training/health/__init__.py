@@ -1,0 +1,1 @@
+"""Find what goes wrong in a run: samples, steps, clips."""
