@@ -212,8 +212,8 @@ def check_compatible(manifests: Mapping[str, Manifest]) -> None:
         if format_clips(manifest) != format_clips(first):
             raise UserError(
                 f"{first_path} has clips of {format_clips(first)}, {path} of"
-                f" {format_clips(manifest)}; data sets to mix need the same: pack one of them"
-                " again in the other's size and fps"
+                f" {format_clips(manifest)}; data sets that are used together need the"
+                " same: pack one of them again in the other's size and fps"
             )
 
 

@@ -22,6 +22,7 @@ def evaluation(
     seed: int = 0,
     device: str = "auto",
     features: Path | None = None,
+    probe_data: Path | None = None,
     probe_steps: int = 1250,
     fvd_weights: Path | None = None,
 ) -> None:
@@ -39,7 +40,8 @@ def evaluation(
         out: File for the record; some of the clips go beside it, into NAME-clips.png
         seed: Seed of the drawn clips and of the controls
         device: auto, cpu, cuda, cuda:1, ...
-        features: Probe of this data to load (default: trained once, and kept beside the data)
+        features: Probe to load (default: trained once on `data`, and kept beside it)
+        probe_data: Other data that the probe is trained on; all real clips of `data` are new to it
         probe_steps: Most training steps of the probe; fewer are faster and see less
         fvd_weights: TorchScript I3D of yours, for FVD; it is a program, so trust it
     """
@@ -67,6 +69,7 @@ def evaluation(
         seed=seed,
         device=device,
         features=features,
+        probe_data=probe_data,
         probe_steps=probe_steps,
         fvd_weights=fvd_weights,
         sheet_file=out.with_name(f"{out.name.removesuffix('.json')}-clips.png"),

@@ -39,6 +39,7 @@ from t2vgan.evaluation.distribution.near_copies import find_near_copies
 from t2vgan.evaluation.generated_clips import GeneratedClips
 from t2vgan.evaluation.notes import list_notes
 from t2vgan.evaluation.probe.cache import load_or_train_probe
+from t2vgan.evaluation.probe.other_data import apply_probe, open_probe_data
 from t2vgan.evaluation.probe.probe import Probe, ProbeSettings
 from t2vgan.evaluation.prompt_accuracy.controls import measure_controls
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track, concat_tracks
@@ -65,6 +66,7 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     features: Path | str | None = None,
+    probe_data: Path | str | None = None,
     probe_steps: int = ProbeSettings().num_steps,
     fvd_weights: Path | str | None = None,
     sheet_file: Path | None = None,
@@ -83,7 +85,8 @@ def evaluate(
     The clips are drawn by weights or read from a folder of videos. `num_clips` belongs to weights
     (2,000 without it): a folder is scored whole. Clips are split over the ranks, and all return the
     same (collective). Some of the generated clips go into `sheet_file`, a PNG. Without `features`,
-    a probe of the data is trained once. Where the grammar does not know prompts of the data, the
+    a probe is trained once, on one half of the data's clips, or on `probe_data` instead: then all
+    real clips of the data are held back. Where the grammar does not know prompts of the data, the
     meter measures nothing, and all other numbers are given.
 
     Raises:
@@ -96,6 +99,10 @@ def evaluate(
         raise UserError(f"probe_steps={probe_steps} must be at least 1")
     mixture = context.run_on_all(lambda: open_data(parse_data(data)))
     manifest = mixture.manifest
+    other = None if probe_data is None else parse_data(probe_data)
+    probe_source = (
+        mixture if other is None else context.run_on_all(lambda: open_probe_data(other, mixture))
+    )
     accuracy_missing = describe_unknown([*manifest.prompts, *manifest.held_out_prompts])
 
     source = context.run_on_all(
@@ -105,12 +112,14 @@ def evaluate(
     )
     video_network = None if fvd_weights is None else open_video_network(fvd_weights, target)
     probe = load_or_train_probe(
-        mixture,
+        probe_source,
         settings=ProbeSettings(num_steps=probe_steps),
         context=context,
         device=target,
         path=features,
     )
+    if other is not None:
+        probe = apply_probe(probe, mixture, name=other.name, context=context, device=target)
     if accuracy_missing and isinstance(source, GeneratedClips):
         # As they occur: distances from real clips must not measure the choice of prompts.
         drawn = draw_prompts(probe, len(source.prompts), seed=seed)
@@ -168,7 +177,7 @@ def _measure(
         else analyzer.context.run_on_main(lambda: save_clip_sheet(sheet_file, source, is_readable))
     )
     return Evaluation(
-        protocol=_make_protocol(source, data.manifest, analyzer, seed, real.num_clips),
+        protocol=_make_protocol(source, data.manifest, probe, analyzer, seed, real.num_clips),
         videos=videos,
         generated=generated,
         relative_to_real=relative,
@@ -180,7 +189,9 @@ def _measure(
         shown=sheet,
         notes=[
             *problems,
-            *list_notes(generated, relative, numbers, probe, real.num_clips),
+            *list_notes(
+                generated, relative, numbers, probe, data.manifest.fingerprint, real.num_clips
+            ),
             *missing,
         ],
     )
@@ -239,6 +250,7 @@ def _measure_distribution(
 def _make_protocol(
     source: GeneratedClips | VideoFolder,
     manifest: Manifest,
+    probe: Probe,
     analyzer: ClipAnalyzer,
     seed: int,
     num_real_clips: int,
@@ -257,6 +269,7 @@ def _make_protocol(
         **weights,
         dataset_builder=manifest.builder,
         dataset_fingerprint=manifest.fingerprint,
+        probe_dataset_fingerprint=probe.info.dataset_fingerprint,
         num_clips=len(source.prompts),
         num_held_out_clips=sum(prompt in held_out for prompt in source.prompts),
         num_real_clips=num_real_clips,

@@ -15,12 +15,13 @@ def list_notes(
     relative: RelativeToReal | None,
     numbers: ClipNumbers | None,
     probe: Probe,
+    fingerprint: str,
     num_real_clips: int,
 ) -> list[str]:
-    """List what is missing, a line each."""
+    """List what is missing, a line each; `fingerprint` is the data's."""
     return [
         *_meter_notes(scores, relative),
-        *_probe_notes(numbers, probe),
+        *_probe_notes(numbers, probe, fingerprint),
         *(
             [f"near copies: needs {MIN_REAL_CLIPS} real clips, found {num_real_clips}"]
             if num_real_clips < MIN_REAL_CLIPS
@@ -42,7 +43,9 @@ def _meter_notes(scores: Scores | None, relative: RelativeToReal | None) -> Iter
         )
 
 
-def _probe_notes(numbers: ClipNumbers | None, probe: Probe) -> Iterator[str]:
+def _probe_notes(numbers: ClipNumbers | None, probe: Probe, fingerprint: str) -> Iterator[str]:
+    if (trained_on := probe.info.dataset_fingerprint) != fingerprint:
+        yield f"the probe was trained on other data ({trained_on[:12]}): no real clip trained it"
     reasons = "; ".join(probe.info.notes)
     if probe.targets.kind is None:
         yield (

@@ -27,6 +27,8 @@ class Protocol(Frozen):
     weights_clips_seen: int | None = None
     dataset_builder: str
     dataset_fingerprint: str
+    probe_dataset_fingerprint: str | None = None
+    """Of the data that the probe was trained on; earlier versions kept none."""
     num_clips: int
     """Generated clips, dealt to the prompts in turn; or the videos of a folder."""
     num_held_out_clips: int

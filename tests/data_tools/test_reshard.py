@@ -154,7 +154,7 @@ def test_mixes_that_make_no_sense_are_one_line(tmp_path, circles):
     other = BuildPlan("circles", 4, 2, Geometry(num_frames=3, height=24, width=32), seed=0)
     build(other, tmp_path / "other", num_workers=1)
     for arguments, message in (
-        ([circles, tmp_path / "other"], "data sets to mix need the same"),
+        ([circles, tmp_path / "other"], "data sets that are used together"),
         ([circles, "--weights", 1, 2], "give one above 0 for each of the 1 data sets"),
         ([circles, "--match", "("], "--match '('"),
         ([circles, "--match", "zebra"], "no clip is left"),

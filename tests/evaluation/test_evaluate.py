@@ -299,6 +299,39 @@ def test_prompts_that_the_grammar_does_not_know_leave_the_other_numbers(tmp_path
     assert result.clip_numbers.speed_variation_between is None
 
 
+def test_a_probe_of_other_data_judges_held_out_clips(tmp_path):
+    """The whole command; the probe is trained, then loaded from its file."""
+    training = write_textures(tmp_path / "training", 200, with_labels=True)
+    held_out = write_textures(tmp_path / "held_out", 136, with_labels=True, seed=1)
+    weights = write_weights(
+        tmp_path / "weights.safetensors",
+        prompts=tuple(PROMPTS_OF_TEXTURES.values()), num_frames=6, geometry=TEXTURES,
+    )  # fmt: skip
+    options = ("--weights", weights, "--num-clips", 100, "--data", held_out, "--device", "cpu")
+    first, second = tmp_path / "trained.json", tmp_path / "loaded.json"
+    done = run_command(*options, "--probe-data", training, "--out", first)
+    assert done.returncode == 0, done.stderr
+    (probe,) = training.glob("probe-*.safetensors")
+    assert not list(held_out.glob("probe-*"))
+    fingerprint = load_manifest(training).fingerprint
+    assert f"note: the probe was trained on other data ({fingerprint[:12]})" in done.stdout
+    run = ("--features", probe, "--probe-data", training, "--out", second)
+    assert run_command(*options, *run).returncode == 0
+    result, other = (Evaluation.model_validate_json(out.read_text()) for out in (first, second))
+    assert result.protocol.dataset_fingerprint == load_manifest(held_out).fingerprint
+    assert result.protocol.probe_dataset_fingerprint == fingerprint
+    assert (result.clip_numbers.num_real_clips, result.clip_numbers.agreement.num_clips) == (
+        136,
+        100,
+    )
+    assert result.clip_numbers == other.clip_numbers
+    assert result.distribution == other.distribution
+    refused = run_command(*options, "--features", probe, "--out", second)
+    assert refused.returncode == 2
+    assert "trained on other data" in refused.stderr
+    assert "give that data as probe_data" in refused.stderr
+
+
 def test_held_out_prompts_of_own_data_have_an_agreement_of_their_own(tmp_path):
     folder = write_textures(tmp_path / "data", 200, captions=True)
     held_out = ("a wall slides to the left, twice", "the right wall slides", "unknown words")

@@ -34,13 +34,18 @@ def draw_textures(num_clips: int, seed: int = 0) -> tuple[np.ndarray, list[str]]
 
 
 def write_textures(
-    folder: Path, num_clips: int, *, captions: bool = False, with_labels: bool = False
+    folder: Path,
+    num_clips: int,
+    *,
+    captions: bool = False,
+    with_labels: bool = False,
+    seed: int = 0,
 ) -> Path:
     """Write a dataset of moving textures.
 
     Each clip has a caption of its own with `captions`, and a `label` with `with_labels`.
     """
-    frames, sides = draw_textures(num_clips)
+    frames, sides = draw_textures(num_clips, seed)
     prompts = [
         f"{PROMPTS[side]}, number {number}" if captions else PROMPTS[side]
         for number, side in enumerate(sides)

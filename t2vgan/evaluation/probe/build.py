@@ -63,8 +63,7 @@ def build_probe(
     is_training = in_training_half(len(loaded.prompts))
     training = np.flatnonzero(is_training)
     held_back = np.flatnonzero(~is_training) if targets.kind else np.arange(len(indices))
-    # Shuffled, because the parts of a mixture follow each other.
-    held_back = held_back[permutation(len(held_back), settings.seed, "held-back clips")]
+    held_back = shuffle_clips(held_back, settings)
     vocabulary = Vocabulary.from_prompts(
         Counter(loaded.prompts) if targets.kind == "caption" else (), MAX_WORDS
     )
@@ -84,9 +83,6 @@ def build_probe(
     network.eval()
     head.eval()
     features = standardise(network, loaded.frames[held_back])
-    texts, _ = read_labels(loaded.labels)
-    chosen_labels = tuple(texts[place] for place in held_back) if texts else ()
-    prompts = tuple(loaded.prompts[place] for place in held_back)
     info = ProbeInfo(
         dataset_fingerprint=clips.data.manifest.fingerprint,
         settings=settings,
@@ -96,17 +92,13 @@ def build_probe(
         words=vocabulary.words,
         tokenizer=vocabulary.tokenizer,
         notes=targets.notes,
-        prompts=prompts,
-        labels=chosen_labels,
         num_steps=num_steps,
-        real=measure_real(loaded, held_back, prompts, chosen_labels),
+        **describe_clips(loaded, held_back),
     )
     probe = Probe(network, head, info, features)
     if targets.kind is None:
         return probe
-    accuracy = measure_accuracy(probe, loaded.frames[held_back], indices[held_back])
-    real = info.real.model_copy(update=accuracy)
-    return replace(probe, info=info.model_copy(update={"real": real}))
+    return add_accuracy(probe, loaded.frames[held_back], indices[held_back])
 
 
 def load_clips(clips: RealClips, should_stop: ShouldStop = never) -> LoadedClips:
@@ -132,6 +124,11 @@ def load_clips(clips: RealClips, should_stop: ShouldStop = never) -> LoadedClips
     return LoadedClips(resized, prompts, labels, thumbnails, motion)
 
 
+def shuffle_clips(clips: Sequence[int] | np.ndarray, settings: ProbeSettings) -> np.ndarray:
+    """Shuffle indices of real clips (K,): the parts of a mixture follow each other."""
+    return np.asarray(clips)[permutation(len(clips), settings.seed, "held-back clips")]
+
+
 def standardise(network: ProbeNetwork, frames: np.ndarray) -> np.ndarray:
     """Standardise features over real clips, and return them (N, 64).
 
@@ -145,21 +142,23 @@ def standardise(network: ProbeNetwork, frames: np.ndarray) -> np.ndarray:
     return ((features - mean) / std).numpy()
 
 
-def measure_real(
-    loaded: LoadedClips, clips: np.ndarray, prompts: Sequence[str], labels: Sequence[str]
-) -> RealNumbers:
-    """Measure the pixels of real clips (K,)."""
+def describe_clips(loaded: LoadedClips, clips: np.ndarray) -> dict[str, Any]:
+    """Return prompts, labels and measures of pixels of real clips (K,), as in `ProbeInfo`."""
+    texts, _ = read_labels(loaded.labels)
+    labels = tuple(texts[place] for place in clips) if texts else ()
+    prompts = tuple(loaded.prompts[place] for place in clips)
     _, groups = group_clips(prompts, labels)
     motion = loaded.motion[clips]
-    return RealNumbers(
+    real = RealNumbers(
         motion_energy=float(motion[:, 0].mean()),
         speed_variation=mean_if_any(motion[:, 1]),
         pixel_variance=group_variances(loaded.thumbnails[clips], groups),
     )
+    return {"prompts": prompts, "labels": labels, "real": real}
 
 
-def measure_accuracy(probe: Probe, frames: np.ndarray, wanted: np.ndarray) -> dict[str, Any]:
-    """Measure how real clips are named, with both floors.
+def add_accuracy(probe: Probe, frames: np.ndarray, wanted: np.ndarray) -> Probe:
+    """Return the probe with how it names its real clips, and both floors.
 
     frames (K, T, 32, 32, 3), and the index (K,) of what each shows.
     """
@@ -169,9 +168,11 @@ def measure_accuracy(probe: Probe, frames: np.ndarray, wanted: np.ndarray) -> di
     dealt_named = probe.name_clips(probe.features, [prompts[place] for place in dealt])
     order = random_generator(seed, "shuffled frames").random(frames.shape[:2]).argsort(axis=1)
     shuffled = extract_features(probe.network, frames[np.arange(len(frames))[:, None], order])
-    return {
+    accuracy = {
         "accuracy": float(np.mean(named == wanted)),
         "accuracy_prompts_shuffled": float(np.mean(dealt_named == wanted[dealt])),
         "accuracy_frames_shuffled": float(np.mean(probe.name_clips(shuffled, prompts) == wanted)),
         "confusion": {} if probe.targets.kind == "caption" else probe.count_named(wanted, named),
     }
+    real = probe.info.real.model_copy(update=accuracy)
+    return replace(probe, info=probe.info.model_copy(update={"real": real}))

@@ -1,6 +1,7 @@
 """Load the probe of some data from its cache, or train it."""
 
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,17 +57,31 @@ def load_or_train_probe(
             raise UserError(
                 f"features={path}: trained on other data"
                 f" ({probe.info.dataset_fingerprint[:12]}, not {fingerprint[:12]});"
-                " leave it out, or train one: python -m t2vgan.evaluation.probe"
+                " leave it out, train one (python -m t2vgan.evaluation.probe), or give that data"
+                " as probe_data"
             )
         return probe
+    return share_probe(
+        lambda: _find_or_train(data, settings, torch.device(device), should_stop), context, device
+    )
+
+
+def share_probe(
+    make: Callable[[], Probe], context: DistributedContext, device: torch.device | str
+) -> Probe:
+    """Make a probe on the main process, and send it to all (collective).
+
+    Raises:
+        ProbeStoppedError: on every rank, if `make` raised it.
+    """
     found: list[tuple[ProbeInfo, dict[str, Tensor]]] = []
 
-    def find_or_train() -> None:
+    def make_parts() -> None:
         with suppress(ProbeStoppedError):
-            probe = _find_or_train(data, settings, torch.device(device), should_stop)
+            probe = make()
             found.append((probe.info, to_host(probe.tensors())))
 
-    context.wait_for_main(find_or_train)
+    context.wait_for_main(make_parts)
     if (parts := context.broadcast(found[0] if found else None)) is None:
         raise ProbeStoppedError
     info, tensors = parts
