@@ -125,7 +125,10 @@ def load_clips(clips: RealClips, should_stop: ShouldStop = never) -> LoadedClips
 
 
 def shuffle_clips(clips: Sequence[int] | np.ndarray, settings: ProbeSettings) -> np.ndarray:
-    """Shuffle indices of real clips (K,): the parts of a mixture follow each other."""
+    """Shuffle indices of real clips (K,).
+
+    Unshuffled, the parts of a mixture follow each other.
+    """
     return np.asarray(clips)[permutation(len(clips), settings.seed, "held-back clips")]
 
 

@@ -47,7 +47,7 @@ def apply_probe(
     context: DistributedContext,
     device: torch.device | str,
 ) -> Probe:
-    """Return the probe with the real clips and numbers of other data (collective).
+    """Return the probe with real clips of other data (collective).
 
     Network, head and standardisation stay as they were trained, on the data called `name`. All
     clips that are read (at most as many as the probe has seen of its own) count as held back.
