@@ -146,7 +146,7 @@ def standardise(network: ProbeNetwork, frames: np.ndarray) -> np.ndarray:
 
 
 def describe_clips(loaded: LoadedClips, clips: np.ndarray) -> dict[str, Any]:
-    """Return prompts, labels and measures of pixels of real clips (K,), as in `ProbeInfo`."""
+    """Return what `ProbeInfo` says of real clips (K,)."""
     texts, _ = read_labels(loaded.labels)
     labels = tuple(texts[place] for place in clips) if texts else ()
     prompts = tuple(loaded.prompts[place] for place in clips)
@@ -161,7 +161,7 @@ def describe_clips(loaded: LoadedClips, clips: np.ndarray) -> dict[str, Any]:
 
 
 def add_accuracy(probe: Probe, frames: np.ndarray, wanted: np.ndarray) -> Probe:
-    """Return the probe with how it names its real clips, and both floors.
+    """Measure how a probe names its real clips, with both floors.
 
     frames (K, T, 32, 32, 3), and the index (K,) of what each shows.
     """

@@ -69,7 +69,7 @@ def load_or_train_probe(
 def share_probe(
     make: Callable[[], Probe], context: DistributedContext, device: torch.device | str
 ) -> Probe:
-    """Make a probe on the main process, and send it to all (collective).
+    """Make a probe on the main process and broadcast it (collective).
 
     Raises:
         ProbeStoppedError: on every rank, if `make` raised it.
