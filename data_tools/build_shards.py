@@ -82,6 +82,7 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
     options = replace(options, num_frames=num_frames)
     check_at_least(1, options, "num_clips", "clips_per_shard", "num_frames", "workers")
     check_at_least(0, options, "paraphrases")
+    check_total(options.num_clips)
     if options.paraphrases and options.scene not in PARAPHRASED:
         raise UserError(
             f"--paraphrases {options.paraphrases}: scene {options.scene} has no other words;"
@@ -99,6 +100,17 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
         seed=options.seed,
         paraphrases=options.paraphrases,
     )
+
+
+def check_total(num_clips: int) -> None:
+    """Raise UserError for more clips than a manifest may list."""
+    from t2vgan.data.manifest import MAX_SAMPLES
+
+    if num_clips > MAX_SAMPLES:
+        raise UserError(
+            f"--num-clips {num_clips}: must be at most {MAX_SAMPLES:,}; several data sets can be"
+            " mixed in training, by --data.mix"
+        )
 
 
 def check_installed(scene: str) -> None:

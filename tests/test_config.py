@@ -121,7 +121,7 @@ def test_runs_of_earlier_versions_go_on_if_what_is_retired_was_off(tmp_path):
     path.write_text(f'{{"model": {model}, "train": {train}}}')
     assert load_config(path) == Config(train=TrainConfig(seed=3, standardize=False, augment=0.0))
     path.write_text('{"train": {"look_latents": 2}}')
-    with pytest.raises(UserError, match=r"train.look_latents=2: Extra inputs .* new --run-dir"):
+    with pytest.raises(UserError, match=r"look_latents=2: this version has no .* new --run-dir"):
         load_config(path)
 
 
@@ -139,7 +139,7 @@ def test_fresh_latents_are_read_where_they_say_what_the_model_does(kind, fresh, 
     assert load_config(path) == preset
     old["train"]["fresh_latents"] = not fresh
     path.write_text(json.dumps(old))
-    with pytest.raises(UserError, match=rf"train.fresh_latents={not fresh}: Extra inputs"):
+    with pytest.raises(UserError, match=rf"train.fresh_latents={not fresh}: this version has no"):
         load_config(path)
 
 

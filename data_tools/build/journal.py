@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from t2vgan.data.manifest import Manifest
 from t2vgan.errors import UserError
-from t2vgan.utils.files import atomic_write_bytes, remove_temporary_files
+from t2vgan.utils.files import atomic_write_bytes, naming_file, remove_temporary_files
 from t2vgan.utils.untrusted import read_bytes
 
 from .protocol import WHOLE, BuildHeader, BuiltShard, Failure, Task, identity_of
@@ -83,8 +83,9 @@ class Journal:
         return whole.splitlines()
 
     def _append(self, line: str) -> None:
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
+        with naming_file(self.path):
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
 
 
 def journal_name(task: Task) -> str:

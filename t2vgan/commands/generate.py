@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from t2vgan.pipeline import TextToVideo
 
 MAX_NOTES = 20  # about prompts
+MAX_VIDEOS = 1_000_000  # of a call: all are planned before the first is drawn
 PRETRAINED = Path("circles")  # shipped with the package
 
 
@@ -206,7 +207,12 @@ def print_files(jobs: Sequence[Job], formats: Sequence[str], out: Path) -> None:
 
 
 def plan_jobs(prompts: Sequence[str], options: Options) -> list[Job]:
-    """List the videos to make; UserError if two would share a name."""
+    """List the videos; UserError for too many, or two of one name."""
+    if (total := len(prompts) * options.num_videos) > MAX_VIDEOS:
+        raise UserError(
+            f"--num-videos {options.num_videos}: {total:,} videos at once; at most {MAX_VIDEOS:,}:"
+            " divide them over several calls, with another --seed each"
+        )
     prompt_of: dict[str, str] = {}
     for prompt in prompts:
         if slug(prompt) in prompt_of:

@@ -18,6 +18,7 @@ from t2vgan.utils.untrusted import MAX_JSON_BYTES, JsonError, parse_json, read_b
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+DAMAGE_REMEDY = "t2vgan verify lists all damage, t2vgan repair mends it"
 
 PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -146,6 +147,8 @@ def load_manifest(folder: Path | str) -> Manifest:
     Raises UserError when it is missing, damaged or of another version.
     """
     path = Path(folder) / MANIFEST_NAME
+    if Path(folder).is_file():
+        raise UserError(f"data folder {folder} is a file; name the folder of a {MANIFEST_NAME}")
     if not Path(folder).is_dir():
         out = f"--out {shlex.quote(str(folder))}"
         raise UserError(
@@ -197,11 +200,12 @@ def check_sizes(where: str, sizes: Mapping[str, int], manifest: Manifest) -> Non
         if entry.name not in sizes:
             raise UserError(
                 f"{where}/{entry.name} is missing; the manifest lists it with"
-                f" {entry.num_bytes} bytes"
+                f" {entry.num_bytes} bytes; {DAMAGE_REMEDY}"
             )
         if (found := sizes[entry.name]) != entry.num_bytes:
             raise UserError(
-                f"{where}/{entry.name}: expected {entry.num_bytes} bytes, found {found}"
+                f"{where}/{entry.name}: expected {entry.num_bytes} bytes, found {found};"
+                f" {DAMAGE_REMEDY}"
             )
 
 

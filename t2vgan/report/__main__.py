@@ -13,24 +13,22 @@ from t2vgan.utils import cli, console
 from t2vgan.utils.console import print_stdout
 
 
-def report(
-    runs: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("comparison.html")
-) -> None:
+def report(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path | None = None) -> None:
     """Write a run's page, RUN/report.html, or a comparison of several.
 
     The comparison is printed as well.
 
     Args:
         runs: folders of training runs, or records that python -m t2vgan.evaluation wrote
-        out: where the comparison goes
+        out: where the page goes; without it, a comparison goes to comparison.html
     """
     if not runs:
         raise UserError("runs: none is named; name the folder of a run, such as runs/quickstart")
     if len(runs) == 1 and not runs[0].is_file():
-        path = write_report(runs[0])
+        path = write_report(runs[0], out)
     else:
         comparison = open_comparison(runs)
-        path = write_comparison(comparison, out)
+        path = write_comparison(comparison, out or Path("comparison.html"))
         for line in comparison.format_lines():
             print_stdout(console.escape_control_chars(line))
     print_stdout(f"{path} ({path.stat().st_size / 1e6:.2g} MB): open it in any browser")

@@ -25,14 +25,16 @@ MAX_EVENTS = 200
 MAX_WARNINGS = 5
 
 
-def write_report(run_dir: Path | str) -> Path:
-    """Write `run_dir/report.html` from the run's files and return its path.
+def write_report(run_dir: Path | str, out: Path | str | None = None) -> Path:
+    """Write the page of a run's files, `run_dir/report.html`; return its path.
+
+    `out` is where it goes instead.
 
     Raises UserError when `run_dir` holds no metrics. Everything else may be missing (samples,
     evaluations, config): the page then names what is absent.
     """
     run_dir = Path(run_dir)
-    report = run_dir / "report.html"
+    report = run_dir / "report.html" if out is None else Path(out)
     atomic_write_bytes(report, render_page(read_run(run_dir)).encode(errors="replace"))
     return report
 

@@ -51,10 +51,15 @@ def locked(run_dir: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[
     """Hold a run_dir's lock on the main rank; yield its owner.
 
     Raises:
-        UserError: another process holds it, and did not release it in time.
+        UserError: another process holds it, and did not release it in time, or it is a file.
         OSError: the lock is a link, or cannot be written.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(
+            f"run_dir={run_dir}: a file is in the folder's place; choose another --run-dir"
+        ) from None
     descriptor = open_plain(run_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     with open(descriptor, "a+") as file:  # closing it releases the lock
         deadline = time.monotonic() + timeout_seconds

@@ -17,7 +17,7 @@ from tyro import _arguments as tyro_arguments
 from tyro import _errors as tyro_errors
 
 from t2vgan.errors import AlreadyReportedError, RunStoppedError, UserError
-from t2vgan.utils.console import StderrHandler, format_error, print_stderr
+from t2vgan.utils.console import StderrHandler, accept_any_text, format_error, print_stderr
 
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 3
@@ -35,6 +35,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     folder) become one line on stderr and exit code 2; a run that had to stop and may be started
     again (`RunStoppedError`), one line and 3. Anything else is our defect and keeps its traceback.
     """
+    accept_any_text()
     logging.lastResort = StderrHandler(logging.WARNING)
     try:
         sys.exit(main() or 0)

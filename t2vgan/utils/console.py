@@ -1,5 +1,6 @@
 """Print to the terminal, safely and in one line."""
 
+import io
 import logging
 import os
 import sys
@@ -9,6 +10,12 @@ from t2vgan.utils.urls import redact
 
 MAX_SHOWN = 20
 MAX_MESSAGE = 3000  # characters: of a longer one the middle is left out
+
+
+def accept_any_text() -> None:
+    """Let a terminal that cannot show a character show a question mark."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def print_stdout(text: object) -> None:
@@ -83,4 +90,4 @@ class StderrHandler(logging.Handler):
     """Print warnings of the log as lines for the user."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print_stderr(self.format(record))
+        print_stderr(f"{record.levelname.lower()}: {self.format(record)}")

@@ -16,6 +16,18 @@ from pathlib import Path
 from t2vgan.utils.untrusted import open_file
 
 TEMPORARY_PREFIX = ".tmp-"
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # of a write: they name no file
+
+
+@contextmanager
+def naming_file(path: Path | str) -> Iterator[None]:
+    """Name `path` in what the disk refuses inside the context."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -26,17 +38,18 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     work. On an exception it is removed and whatever `path` held before is untouched.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = create_temporary(path)
-    mode = file_mode(temporary)
-    try:
-        yield temporary
-        os.chmod(temporary, mode)  # some writers put a file of their own mode in its place
-        fsync_path(temporary)
-        os.replace(temporary, path)
-        fsync_path(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with naming_file(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = create_temporary(path)
+        try:
+            mode = file_mode(temporary)
+            yield temporary
+            os.chmod(temporary, mode)  # some writers put a file of their own mode in its place
+            fsync_path(temporary)
+            os.replace(temporary, path)
+            fsync_path(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def create_temporary(path: Path) -> Path:
@@ -117,10 +130,11 @@ def fsync_path(path: Path) -> None:
 
 def replace_file(path: Path, text: str) -> None:
     """Write a small file atomically, without fsync."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = create_temporary(path)
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with naming_file(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = create_temporary(path)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)

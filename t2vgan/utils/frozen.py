@@ -57,6 +57,8 @@ def format_faults(error: ValidationError, section: str = "") -> str:
         names = [section, *fault["loc"]] if section and fault["loc"] else fault["loc"]
         field = ".".join(map(str, names))
         message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        if fault["type"] == "extra_forbidden":
+            message = "this version has no such field"
         given = (
             ""
             if isinstance(fault["input"], dict) or not field

@@ -46,10 +46,10 @@ def test_shards_that_disagree_with_the_manifest_are_named(tmp_path):
     (problem,) = (p for p in Verifier(Destination(tmp_path), manifest).problems() if "sha256" in p)
     assert re.search(rf"s\.tar: expected sha256 {entry.sha256}, found [0-9a-f]+", problem)
     (tmp_path / "s.tar").write_bytes(data[:1000])
-    with pytest.raises(UserError, match=rf"s\.tar: expected {entry.num_bytes} bytes, found 1000"):
+    with pytest.raises(UserError, match=rf"expected {entry.num_bytes} bytes, found 1000; .*repair"):
         shards.check_shards(tmp_path, manifest)
     (tmp_path / "s.tar").unlink()
-    with pytest.raises(UserError, match=r"s\.tar is missing"):
+    with pytest.raises(UserError, match=r"s\.tar is missing.*repair"):
         shards.check_shards(tmp_path, manifest)
 
 
@@ -118,6 +118,12 @@ def test_shards_together_have_a_limit_of_samples(tmp_path):
 def test_missing_folder_names_the_remedy(tmp_path):
     with pytest.raises(UserError, match="does not exist; make it of your own videos by `t2vgan"):
         shards.load_manifest(tmp_path / "nowhere")
+
+
+def test_a_shard_in_the_place_of_the_folder_is_named(tmp_path):
+    write_shard(tmp_path / "s.tar", small_samples())
+    with pytest.raises(UserError, match=r"s\.tar is a file; name the folder of a manifest"):
+        shards.load_manifest(tmp_path / "s.tar")
 
 
 def test_a_manifest_of_no_libraries_loads_and_libraries_do_not_change_the_fingerprint(tmp_path):

@@ -346,6 +346,7 @@ def test_a_full_disk_is_one_line_and_the_build_continues(small_disk):
         ),
         (["zebra"], "unknown scene 'zebra', known: circles, notebook"),
         (["circles", "--num-clips", "0"], "--num-clips 0: must be at least 1"),
+        (["circles", "--num-clips", "1000000000000"], "must be at most 100,000,000"),
         (["circles", "--num-clips", "-5"], "--num-clips -5: must be at least 1"),
         (["circles", "--clips-per-shard", "0"], "--clips-per-shard 0"),
         (["circles", "--num-frames", "-1"], "--num-frames -1"),

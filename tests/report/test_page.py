@@ -251,6 +251,13 @@ def test_numbers_at_the_ends_of_floats_are_tolerated(run_dir, tmp_path, value):
     assert list(comparison.format_lines())
 
 
+def test_command_writes_the_page_where_it_is_asked_to(run_dir, tmp_path):
+    done = run_warm("-m", "t2vgan.report", run_dir, "--out", tmp_path / "a" / "page.html")
+    assert done.stdout.startswith(f"{tmp_path / 'a' / 'page.html'} (")
+    assert (tmp_path / "a" / "page.html").read_bytes().startswith(b"<!doctype html>")
+    assert not (run_dir / "report.html").exists()
+
+
 def test_a_report_that_fails_leaves_the_old_one(run_dir, monkeypatch):
     report = write_report(run_dir)
     old = report.read_bytes()

@@ -240,7 +240,7 @@ def test_cuda_graphs_without_a_gpu(circles, tmp_path):
 def test_an_output_folder_that_is_a_file(circles, tmp_path):
     (tmp_path / "file").write_text("")
     result = run_warm(*train(circles, tmp_path / "file" / "run"))
-    refuse(result, "Not a directory")
+    refuse(result, "a file is in the folder's place; choose another --run-dir")
 
 
 def test_an_output_folder_that_cannot_be_written(circles, small_disk):

@@ -52,6 +52,14 @@ def test_a_holder_that_is_just_leaving_is_waited_for(holder, tmp_path):
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
 
 
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_a_file_in_the_place_of_the_folder_is_the_users_mistake(name, tmp_path):
+    (tmp_path / "file").touch()
+    refused = pytest.raises(UserError, match=rf"run_dir=.*{name}: a file .* another --run-dir")
+    with refused, locked(tmp_path / name):
+        pass
+
+
 def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, capsys):
     def refuse(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))

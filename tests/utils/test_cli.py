@@ -139,7 +139,19 @@ def test_text_of_others_does_not_move_the_terminal(capsys):
     StderrHandler().handle(record)  # not by a logger, whose text pytest could not send on
     out, err = capsys.readouterr()
     assert out == "a?[2J?b??c\nd\n"
-    assert err == 2 * out
+    assert err == f"{out}warning: {out}"
+
+
+def test_a_terminal_of_few_characters_shows_question_marks():
+    code = (
+        "from t2vgan.utils import cli, console\n"
+        "cli.run(lambda: console.print_stdout('carr\u00e9 \u28ff'))\n"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert (done.stdout, done.stderr) == ("carr? ?\n", "")
 
 
 def test_a_message_is_one_line_of_bounded_length():

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import resource
+import signal
 import stat
 import threading
 from pathlib import Path
@@ -88,6 +90,25 @@ def test_a_cached_shard_obeys_the_umask(umask, folder):
     with cache.open(entry(), download):
         pass
     assert {mode(path) for path in folder.iterdir()} == {0o666 & ~umask}
+
+
+# --- full disks ---
+
+
+@pytest.mark.parametrize("write", [atomic_write_bytes, replace_file])
+def test_a_full_disk_is_reported_with_the_files_name(write, folder):
+    path, limits = folder / "a.txt", resource.getrlimit(resource.RLIMIT_FSIZE)
+    data = "x" * 4096 if write is replace_file else b"x" * 4096
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails with EFBIG
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            write(path, data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert caught.value.filename == str(path)
+    assert list(folder.iterdir()) == []
 
 
 # --- links ----------------------------------------------------------------------------------------
