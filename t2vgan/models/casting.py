@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, is_autocast_enabled, nn
 
 Weights: TypeAlias = tuple[Tensor, Tensor]
 """Weight and bias of a layer."""
@@ -38,9 +38,15 @@ class Conv2d(nn.Conv2d):
 
 def current_weights(layer: Linear | Conv2d) -> Weights:
     """Return weight and bias; under autocast their copies, if there are any."""
-    if layer.copies and torch.is_autocast_enabled(layer.weight.device.type):
+    if layer.copies and is_autocast_enabled(layer.weight.device.type):
         return layer.copies
     return layer.weight, layer.bias
+
+
+def to_autocast(values: Tensor) -> Tensor:
+    """Convert values to the type of autocast; without it return them as they are."""
+    kind = values.device.type
+    return values.to(torch.get_autocast_dtype(kind)) if is_autocast_enabled(kind) else values
 
 
 class WeightCopies:

@@ -12,19 +12,19 @@ a scene, it draws what the camera passes once per clip, and adds to each frame's
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig
-from t2vgan.models.casting import Conv2d, Linear
-from t2vgan.models.coordinates import FixedCoordinates, MovingCoordinates, PlaceEmbedding
+from t2vgan.models.casting import Conv2d
+from t2vgan.models.coordinates import MovingCoordinates, PlaceEmbedding
 from t2vgan.models.layers import (
     NO_MEAN,
     RGB,
     UNIT_STD,
+    CodeLayers,
     PixelStatistics,
     ResidualBlock,
     TimeFeatures,
@@ -35,7 +35,7 @@ from t2vgan.models.phrases import PhraseCameras, encode_phrases
 from t2vgan.models.scene import Scene
 from t2vgan.models.sprites import Sprites
 from t2vgan.models.text_encoders import build_text_encoder
-from t2vgan.models.time_spline import encode_times
+from t2vgan.models.time_spline import choose_encoded_times, interpolate_codes
 
 NUM_REFERENCES = 2  # for two objects, where there are no sprites
 
@@ -74,29 +74,31 @@ class Generator(nn.Module):
         self.time_features = TimeFeatures()
         self.time = nn.Linear(self.time_features.size, hidden)
         self.frame = nn.Sequential(
-            nn.SiLU(), Linear(hidden, hidden), nn.SiLU(), Linear(hidden, hidden), nn.SiLU()
+            nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()
         )
-        self.layout = Linear(hidden, 2 * channels * (rows // 4) * (columns // 4))
+        self.layout = nn.Linear(hidden, 2 * channels * (rows // 4) * (columns // 4))
         self.coarse = ResidualBlock(2 * channels, code_size=hidden)
         self.middle = ResidualBlock(2 * channels, code_size=hidden)
         self.to_fine = Conv2d(2 * channels, channels, 1)
         self.sprites: Sprites | None = None
-        self.coordinates: FixedCoordinates | MovingCoordinates
-        out_channels = RGB
+        self.coordinates: MovingCoordinates | None = None
+        num_references, out_channels = 1, RGB
         if model.num_sprites:
             self.sprites = Sprites(
                 code_size=hidden, num_sprites=model.num_sprites, height=height, width=width
             )
-            self.coordinates = FixedCoordinates()
             out_channels = self.sprites.num_channels
         else:
-            self.coordinates = MovingCoordinates(code_size=hidden, num_references=NUM_REFERENCES)
+            num_references = NUM_REFERENCES
+            self.coordinates = MovingCoordinates(code_size=hidden, num_references=num_references)
         self.scene: Scene | None = None
         if model.scene_scale:
             self.scene = Scene(
                 code_size=hidden, channels=channels, grid=(rows, columns), scale=model.scene_scale
             )
-        self.place = PlaceEmbedding(self.coordinates, channels, rows=rows, columns=columns)
+        self.place = PlaceEmbedding(
+            channels, rows=rows, columns=columns, num_references=num_references
+        )
         self.fine = ResidualBlock(channels, code_size=hidden)
         self.finest = ResidualBlock(channels, code_size=hidden)
         self.to_patches = ToPatches(model.patch_size, channels, out_channels=out_channels)
@@ -105,7 +107,7 @@ class Generator(nn.Module):
                 model.patch_size,
                 channels,
                 pixel_channels=model.pixel_channels,
-                coordinates=self.coordinates,
+                num_references=num_references,
                 grid=(rows, columns),
                 code_size=hidden,
                 out_channels=out_channels,
@@ -113,6 +115,19 @@ class Generator(nn.Module):
             if model.pixel_channels
             else None
         )
+        self.by_code = CodeLayers(*self._list_code_layers())
+
+    def _list_code_layers(self) -> tuple[list[nn.Linear], list[nn.Linear]]:
+        """List layers of a frame's code: what draws, what places."""
+        blocks = [self.coarse, self.middle, self.fine, self.finest]
+        placing = []
+        if self.to_pixels is not None:
+            blocks.append(self.to_pixels.block)
+        if self.coordinates is not None:
+            placing.append(self.coordinates.to_reference)
+        if self.scene is not None:
+            placing += [self.scene.to_camera, self.scene.to_warp]
+        return [self.layout, *(block.modulation for block in blocks)], placing
 
     def latent_shape(self, num_frames: int) -> tuple[int, ...]:
         """Return the shape of one clip's latents.
@@ -156,7 +171,6 @@ class Generator(nn.Module):
 
         latents (B, Z), text (B, E), times (B, K) -> video (B, 3, K, H, W); see `forward`.
         """
-        num_frames = times.shape[1]
         is_present: Tensor | None = None
         if self.max_phrases > 1:  # from here on B is clips times phrases
             text = text.unflatten(1, (self.max_phrases, -1))  # B P E
@@ -165,13 +179,12 @@ class Generator(nn.Module):
             text, times = text.flatten(0, 1), times.repeat_interleave(self.max_phrases, dim=0)
         with torch.autocast(latents.device.type, enabled=False):  # bfloat16: jitter
             content = self.content(torch.cat([latents, text], dim=1))  # B hidden
-            encode = partial(self.encode_frames, content)
-            code = encode_times(encode, times, trained_frames).flatten(0, 1)  # (B K) hidden
+            encoded = choose_encoded_times(times, trained_frames)
+            codes, appearance = self.encode_frames(content, encoded)  # B T hidden, B hidden
+            code = interpolate_codes(codes, times, trained_frames).flatten(0, 1)  # (B K) hidden
         if self.sprites is None:
-            scene = None if self.scene is None else self.scene(self.frame(content), code, times)
-            return self.pixels.restore(self.draw(code, num_frames=num_frames, scene=scene))
-        appearance = self.frame(content)  # B hidden
-        drawing = self.draw(appearance, num_frames=1).squeeze(2)  # B 4R H W
+            return self.pixels.restore(self.draw(code, appearance, times))
+        drawing = self.draw(appearance, appearance, times[:, :1]).squeeze(2)  # B 4R H W
         camera = None if self.camera_std is None else self.camera_std * latents[:, :3]  # B 3
         if self.phrase_cameras is not None and is_present is not None:
             with torch.autocast(latents.device.type, enabled=False):
@@ -181,30 +194,39 @@ class Generator(nn.Module):
             self.sprites(drawing, code, appearance, times, camera, is_present=is_present)
         )
 
-    def draw(self, code: Tensor, *, num_frames: int, scene: Tensor | None = None) -> Tensor:
-        """Draw codes over views of a scene, if there is one.
+    def encode_frames(self, content: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode times (B, K), and the clip as such.
 
-        code (B*K, hidden), scene (B*K, C, h, w) -> video (B, C, K, H, W).
+        content (B, hidden) -> codes (B, K, hidden), appearance (B, hidden): it is only content
+        where nothing is drawn once per clip.
         """
-        reference = self.coordinates(code)
-        maps = upsample2x(self.draw_coarse(code))  # (B K) C h w
-        if scene is not None:
-            maps = maps + scene
-        maps = maps + self.place(reference)
-        maps = F.silu(self.finest(self.fine(maps, code), code))  # (B K) C h w
+        time = self.time(self.time_features(times))  # B K hidden
+        own, gate = content.unsqueeze(1), content.sigmoid().unsqueeze(1)  # B 1 hidden
+        frames = torch.addcmul(own, gate, time, value=2).flatten(0, 1)
+        if self.sprites is None and self.scene is None:
+            return self.frame(frames).unflatten(0, times.shape), content
+        sizes = (len(frames), len(content))
+        codes, appearance = self.frame(torch.cat([frames, content])).split(sizes)
+        return codes.unflatten(0, times.shape), appearance
+
+    def draw(self, code: Tensor, appearance: Tensor, times: Tensor) -> Tensor:
+        """Draw K frames, over views of a scene if there is one.
+
+        code (B*K, hidden), appearance (B, hidden), times (B, K) -> video (B, C, K, H, W).
+        """
+        (layout, coarse, middle, fine, finest, *of_pixels), placed = self.by_code(code)
+        references: Tensor | None = None
+        maps = layout.view(-1, *self.coarsest).contiguous(memory_format=torch.channels_last)
+        maps = self.middle(upsample2x(self.coarse(maps, coarse)), middle)
+        maps = upsample2x(self.to_fine(maps))  # (B K) C h w
+        if self.coordinates is not None:
+            references = self.coordinates(placed[0])
+        if self.scene is not None:
+            maps = maps + self.scene(appearance, *placed[1:], times)
+        maps = self.fine(maps + self.place(references), fine)
+        maps = F.silu(self.finest(maps, finest))  # (B K) C h w
+        num_frames = times.shape[1]
         drawing = self.to_patches(maps, num_frames=num_frames)  # B C K H W
         if self.to_pixels is not None:
-            drawing = drawing + self.to_pixels(maps, reference, code, num_frames=num_frames)
+            drawing = drawing + self.to_pixels(maps, references, *of_pixels, num_frames=num_frames)
         return drawing
-
-    def encode_frames(self, content: Tensor, times: Tensor) -> Tensor:
-        """Modulate content (B, hidden) by times (B, K): (B, K, hidden)."""
-        content = content.unsqueeze(1)  # B 1 hidden
-        time = self.time(self.time_features(times))  # B K hidden
-        return self.frame(torch.addcmul(content, content.sigmoid(), time, value=2))
-
-    def draw_coarse(self, code: Tensor) -> Tensor:
-        """Draw maps (N, C, h/2, w/2) of codes (N, hidden)."""
-        maps = self.layout(code).view(-1, *self.coarsest)  # N 2C h/4 w/4
-        maps = self.coarse(maps.contiguous(memory_format=torch.channels_last), code)
-        return self.to_fine(self.middle(upsample2x(maps), code))

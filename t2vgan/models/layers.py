@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2vgan.models.casting import Conv2d, Linear
+from t2vgan.models.casting import Conv2d, to_autocast
 from t2vgan.models.checkpointing import CheckpointedModule
 
 RGB = 3
@@ -61,11 +61,13 @@ class TimeFeatures(nn.Module):
 
     FREQUENCIES = (0.5, 1.0, 2.0, 3.0, 4.5, 9.0)
     frequencies: Tensor
+    phases: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        frequencies = torch.tensor(self.FREQUENCIES) * math.pi
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        frequencies, phases = make_waves(self.FREQUENCIES)
+        self.register_buffer("frequencies", frequencies * math.pi, persistent=False)
+        self.register_buffer("phases", phases, persistent=False)
 
     @property
     def size(self) -> int:
@@ -73,32 +75,75 @@ class TimeFeatures(nn.Module):
 
     def forward(self, times: Tensor) -> Tensor:
         """Encode times (B, K) in [0, 1]: (B, K, 12)."""
-        angles = times.unsqueeze(-1) * self.frequencies  # B K 6
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+        return torch.addcmul(self.phases, times.unsqueeze(-1), self.frequencies).sin()
+
+
+def make_waves(frequencies: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Return the frequencies and phases, (2F,), of sines and then cosines as sines."""
+    phases = torch.zeros(len(frequencies))
+    return torch.tensor(frequencies).repeat(2), torch.cat([phases, phases + math.pi / 2])
+
+
+class Modulation(nn.Linear):
+    """Map a code to scales and shifts of C channels; the scales lack their 1."""
+
+
+class CodeLayers(nn.Module):
+    """Apply several layers of a code as one matrix product.
+
+    The layers stay where they are in a network, with their names.
+    """
+
+    offset: Tensor
+    """1 for scales, 0 for all else, (sum of all features,)."""
+
+    def __init__(self, drawing: Sequence[nn.Linear], placing: Sequence[nn.Linear] = ()) -> None:
+        super().__init__()
+        self.layers = (*drawing, *placing)
+        self.sizes = [[layer.out_features for layer in part] for part in (drawing, placing)]
+        offsets = [torch.zeros(layer.out_features) for layer in self.layers]
+        for layer, offset in zip(self.layers, offsets, strict=True):
+            if isinstance(layer, Modulation):
+                offset[: len(offset) // 2] = 1
+        self.register_buffer("offset", torch.cat(offsets), persistent=False)
+
+    def forward(self, code: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Map codes (N, E) in float32: (N, out_features) of each layer.
+
+        What drawing layers give is returned in the type of autocast, and what placing ones give in
+        float32: rounded places jitter.
+        """
+        with torch.autocast(code.device.type, enabled=False):
+            weight = torch.cat([layer.weight for layer in self.layers])
+            bias = torch.cat([layer.bias for layer in self.layers])
+            values = F.linear(code, weight, bias + self.offset)
+        drawn, placed = values.split([sum(sizes) for sizes in self.sizes], dim=1)
+        return to_autocast(drawn).split(self.sizes[0], dim=1), placed.split(self.sizes[1], dim=1)
 
 
 class ResidualBlock(CheckpointedModule):
     """Add two 3x3 convolutions to a skip connection.
 
-    A code per image, if there is one, scales and shifts the maps between them.
+    Of an image with a code, the maps between them are scaled and shifted.
     """
 
     def __init__(self, channels: int, *, code_size: int = 0) -> None:
         super().__init__()
         self.first = Conv2d(channels, channels, 3, padding=1)
         self.second = Conv2d(channels, channels, 3, padding=1)
-        self.modulation = Linear(code_size, 2 * channels) if code_size else None
+        if code_size:
+            self.modulation = Modulation(code_size, 2 * channels)
 
-    def forward(self, maps: Tensor, code: Tensor | None = None) -> Tensor:
-        """Update maps (N, C, h, w), modulated by code (N, E)."""
-        return self.recompute(self.update, maps, code)
+    def forward(self, maps: Tensor, scale_and_shift: Tensor | None = None) -> Tensor:
+        """Update maps (N, C, h, w), modulated by (N, 2C) of `modulation`."""
+        return self.recompute(self.update, maps, scale_and_shift)
 
-    def update(self, maps: Tensor, code: Tensor | None) -> Tensor:
+    def update(self, maps: Tensor, scale_and_shift: Tensor | None) -> Tensor:
         """Compute what `forward` returns."""
         inner = F.silu(self.first(maps))
-        if self.modulation is not None:
-            scale, shift = self.modulation(code)[:, :, None, None].chunk(2, dim=1)  # N C 1 1
-            inner = torch.addcmul(shift, inner, 1 + scale)
+        if scale_and_shift is not None:
+            scale, shift = scale_and_shift[:, :, None, None].chunk(2, dim=1)  # N C 1 1
+            inner = torch.addcmul(shift, inner, scale)
         return torch.add(maps, self.second(inner), alpha=0.5)
 
 

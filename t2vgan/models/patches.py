@@ -10,12 +10,7 @@ from torch import Tensor, nn
 from t2vgan.errors import UserError
 from t2vgan.models.casting import Conv2d, Linear, current_weights
 from t2vgan.models.checkpointing import CheckpointedModule
-from t2vgan.models.coordinates import (
-    Coordinates,
-    FixedReference,
-    PlaceEmbedding,
-    Reference,
-)
+from t2vgan.models.coordinates import PlaceEmbedding
 from t2vgan.models.layers import RGB, ResidualBlock, channels_first, channels_last
 
 
@@ -93,7 +88,7 @@ class ToPixels(nn.Module):
         channels: int,
         *,
         pixel_channels: int,
-        coordinates: Coordinates,
+        num_references: int,
         grid: tuple[int, int],
         code_size: int,
         out_channels: int = RGB,
@@ -102,7 +97,9 @@ class ToPixels(nn.Module):
         self.patch_size = patch_size
         self.spread = Conv2d(channels, pixel_channels * patch_size**2, 1)
         rows, columns = (patch_size * cells for cells in grid)
-        self.place = PlaceEmbedding(coordinates, pixel_channels, rows=rows, columns=columns)
+        self.place = PlaceEmbedding(
+            pixel_channels, rows=rows, columns=columns, num_references=num_references
+        )
         self.block = ResidualBlock(pixel_channels, code_size=code_size)
         self.to_colours = Conv2d(pixel_channels, out_channels, 3, padding=1)
         for parameter in self.to_colours.parameters():
@@ -111,18 +108,19 @@ class ToPixels(nn.Module):
     def forward(
         self,
         maps: Tensor,
-        reference: Reference | FixedReference,
-        code: Tensor,
+        references: Tensor | None,
+        scale_and_shift: Tensor,
         *,
         num_frames: int,
     ) -> Tensor:
         """Draw full-resolution detail.
 
-        maps (B*T, C, h, w), code (B*T, E) -> video (B, O, T, h*p, w*p).
+        maps (B*T, C, h, w), references as in `PlaceEmbedding`, scale_and_shift (B*T, 2P) of the
+        block's modulation -> video (B, O, T, h*p, w*p).
         """
         pixels = F.pixel_shuffle(self.spread(maps), self.patch_size)  # (B T) P H W
-        pixels = pixels + self.place(reference)
-        pixels = self.block(pixels.contiguous(memory_format=torch.channels_last), code)
+        pixels = pixels + self.place(references)
+        pixels = self.block(pixels.contiguous(memory_format=torch.channels_last), scale_and_shift)
         return rearrange(self.to_colours(F.silu(pixels)), "(b t) c h w -> b c t h w", t=num_frames)
 
 

@@ -4,9 +4,15 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from t2vgan.models.casting import Conv2d, Linear
-from t2vgan.models.coordinates import FixedCoordinates, PlaceEmbedding, cell_centres
-from t2vgan.models.layers import ResidualBlock, to_float32, upsample2x
+from t2vgan.models.casting import Conv2d, to_autocast
+from t2vgan.models.coordinates import PlaceEmbedding, cell_centres
+from t2vgan.models.layers import (
+    CodeLayers,
+    ResidualBlock,
+    channels_first,
+    to_float32,
+    upsample2x,
+)
 from t2vgan.models.resampling import (
     sample_reflected,
     sample_reflected_by_products,
@@ -38,57 +44,66 @@ class Scene(nn.Module):
         super().__init__()
         self.scale, self.grid = scale, grid
         self.coarsest = (2 * channels, *(round(cells // 4 * scale) for cells in grid))
-        self.layout = Linear(code_size, 2 * channels * self.coarsest[1] * self.coarsest[2])
+        self.layout = nn.Linear(code_size, 2 * channels * self.coarsest[1] * self.coarsest[2])
         self.coarse = ResidualBlock(2 * channels, code_size=code_size)
         self.middle = ResidualBlock(2 * channels, code_size=code_size)
         self.to_fine = Conv2d(2 * channels, channels, 1)
-        self.coordinates = FixedCoordinates()
         rows, columns = (4 * cells for cells in self.coarsest[1:])
-        self.place = PlaceEmbedding(self.coordinates, channels, rows=rows, columns=columns)
+        self.place = PlaceEmbedding(channels, rows=rows, columns=columns)
         self.fine = ResidualBlock(channels, code_size=code_size)
         self.to_speed = nn.Linear(code_size, 3)
         self.to_camera = nn.Linear(code_size, 3)
         self.to_warp = nn.Linear(code_size, 2 * self.WARP_CELLS**2)
+        blocks = (self.coarse, self.middle, self.fine)
+        self.by_appearance = CodeLayers(
+            [self.layout, *(block.modulation for block in blocks)], [self.to_speed]
+        )
         y, x = (cell_centres(length) for length in grid)
         cells = torch.stack(torch.meshgrid(x, y, indexing="xy"))  # 2 h w
         self.register_buffer("cells", cells, persistent=False)
 
-    def forward(self, appearance: Tensor, code: Tensor, times: Tensor) -> Tensor:
+    def forward(self, appearance: Tensor, camera: Tensor, warp: Tensor, times: Tensor) -> Tensor:
         """Draw the scenes of B clips as seen in K frames each.
 
-        appearance (B, E), code (B*K, E), times (B, K) -> maps (B*K, C, h, w).
+        appearance (B, E), times (B, K), and of each frame's code camera (B*K, 3) and warp
+        (B*K, 32), by `to_camera` and `to_warp` -> maps (B*K, C, h, w).
         """
-        maps = self.draw(appearance)  # B C sh sw
+        drawn, (speed,) = self.by_appearance(appearance)
+        maps = self.draw(*drawn)  # B C sh sw
         with torch.autocast(maps.device.type, enabled=False):  # bfloat16: places jitter
-            places = self.compute_places(to_float32(appearance), to_float32(code), times)
+            places = self.compute_places(speed, camera, warp, times)
             places = rearrange(places, "(b k) h w two -> b (k h) w two", b=maps.shape[0])
             sample = sample_reflected_by_products if maps.is_cuda else sample_reflected
             views = sample(to_float32(maps), places)
-        views = rearrange(views, "b c (k h) w -> (b k) c h w", h=self.grid[0])
-        return views.contiguous(memory_format=torch.channels_last)
+        views = rearrange(to_autocast(views), "b c (k h) w -> (b k) h w c", h=self.grid[0])
+        return channels_first(views)
 
-    def draw(self, appearance: Tensor) -> Tensor:
-        """Draw the scenes of codes (B, E): maps (B, C, scale*h, scale*w)."""
-        maps = self.layout(appearance).view(-1, *self.coarsest)
-        maps = self.coarse(maps.contiguous(memory_format=torch.channels_last), appearance)
-        maps = upsample2x(self.to_fine(self.middle(upsample2x(maps), appearance)))
-        maps = maps + self.place(self.coordinates(appearance))
-        return self.fine(maps, appearance)
+    def draw(self, layout: Tensor, *scales_and_shifts: Tensor) -> Tensor:
+        """Draw scenes of what the drawing layers of `by_appearance` give.
 
-    def compute_places(self, appearance: Tensor, code: Tensor, times: Tensor) -> Tensor:
+        (B, ...) -> maps (B, C, scale*h, scale*w).
+        """
+        coarse, middle, fine = scales_and_shifts
+        maps = layout.view(-1, *self.coarsest).contiguous(memory_format=torch.channels_last)
+        maps = self.middle(upsample2x(self.coarse(maps, coarse)), middle)
+        maps = upsample2x(self.to_fine(maps)) + self.place()
+        return self.fine(maps, fine)
+
+    def compute_places(self, speed: Tensor, camera: Tensor, warp: Tensor, times: Tensor) -> Tensor:
         """Compute which place of the scene each cell of a frame shows.
 
-        appearance (B, E), code (B*K, E), times (B, K) -> (B*K, h, w, 2), x before y, from -1 to 1
-        over the scene.
+        speed (B, 3), camera (B*K, 3), warp (B*K, 32), times (B, K) -> (B*K, h, w, 2), x before y,
+        from -1 to 1 over the scene.
         """
         since_middle = (2 * times - 1).unsqueeze(2)  # B K 1
-        steady = self.to_speed(appearance).unsqueeze(1) * since_middle  # B K 3
-        camera = torch.add(steady.flatten(0, 1), self.to_camera(code), alpha=0.5)  # (B K) 3
+        steady = speed.unsqueeze(1) * since_middle  # B K 3
+        camera = torch.add(steady.flatten(0, 1), camera, alpha=0.5)  # (B K) 3
         zoom, shift = camera.split((1, 2), dim=1)
-        zoom = self.MAX_ZOOM ** zoom.tanh()
+        breadth = (1 / self.MAX_ZOOM) ** zoom.tanh()
         shift = self.MAX_SHIFT * (shift / 2).tanh()
-        warp = self.to_warp(code).tanh().view(-1, 2, self.WARP_CELLS, self.WARP_CELLS)
+        warp = warp.tanh().unflatten(1, (2, self.WARP_CELLS, self.WARP_CELLS))
         stretch_warp = stretch_by_products if warp.is_cuda else stretch
-        warp = self.MAX_WARP * stretch_warp(warp, self.grid)  # (B K) 2 h w
-        places = self.cells / zoom[:, :, None, None] + shift[:, :, None, None] + warp
+        warp = stretch_warp(warp, self.grid)  # (B K) 2 h w
+        places = torch.addcmul(shift[:, :, None, None], self.cells, breadth[:, :, None, None])
+        places = torch.add(places, warp, alpha=self.MAX_WARP)
         return places.permute(0, 2, 3, 1) / self.scale

@@ -4,25 +4,29 @@ Training shows a network the times of T frames only. Between them, features of t
 anywhere: drawn there, objects stop at every trained time and leap to the next (dev/LOG.md).
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 
-def encode_times(
-    encode: Callable[[Tensor], Tensor], times: Tensor, trained_frames: int | None
-) -> Tensor:
-    """Encode times (B, K) as codes (B, K, E).
+def choose_encoded_times(times: Tensor, trained_frames: int | None) -> Tensor:
+    """Return of which times (B, T) codes are needed to draw times (B, K).
 
-    `encode` maps trained times (B, T) to codes (B, T, E). With None for `trained_frames`, `times`
-    are such times; else there are that many, evenly from 0 to 1, and a curve gives the codes, but
+    With None for `trained_frames`, `times` themselves; else that many, evenly from 0 to 1.
+    """
+    if trained_frames is None:
+        return times
+    trained = torch.linspace(0, 1, trained_frames, dtype=times.dtype, device=times.device)
+    return trained.expand(times.shape[0], -1)
+
+
+def interpolate_codes(codes: Tensor, times: Tensor, trained_frames: int | None) -> Tensor:
+    """Return the codes of times (B, K), (B, K, E).
+
+    `codes` (B, T, E) are those of `choose_encoded_times`. A curve along them gives the codes, but
     for a clip at exactly these times. There is no branch on K: exported networks take any.
     """
     if trained_frames is None:
-        return encode(times)
-    trained = torch.linspace(0, 1, trained_frames, dtype=times.dtype, device=times.device)
-    codes = encode(trained.expand(times.shape[0], -1))  # B T E
+        return codes
     places = times * (trained_frames - 1)  # B K
     nearest = places.round().clamp(0, trained_frames - 1)
     num_times = torch.ones_like(times).sum(1)  # B

@@ -29,13 +29,14 @@ def test_the_cosine_basis_is_orthogonal_and_damped():
 def test_layers_at_full_resolution_start_at_zero_and_can_learn():
     torch.manual_seed(0)
     coordinates = MovingCoordinates(code_size=3, num_references=1)
-    layer = ToPixels(4, 5, pixel_channels=2, coordinates=coordinates, grid=(2, 3), code_size=3)
+    layer = ToPixels(4, 5, pixel_channels=2, num_references=1, grid=(2, 3), code_size=3)
     code, maps = torch.randn(6, 3), torch.randn(6, 5, 2, 3)
-    video = layer(maps, coordinates(code), code, num_frames=3)
+    inputs = maps, coordinates(code), layer.block.modulation(code)
+    video = layer(*inputs, num_frames=3)
     assert video.shape == (2, 3, 3, 8, 12)
     assert video.abs().max() == 0
     nn.init.normal_(layer.to_colours.weight)
-    assert layer(maps, coordinates(code), code, num_frames=3).flatten(3).std(-1).min() > 0
+    assert layer(*inputs, num_frames=3).flatten(3).std(-1).min() > 0
 
 
 @pytest.mark.parametrize("patch_size", [2, 4])

@@ -18,9 +18,9 @@ def scene(monkeypatch) -> Scene:
     for parameter in scene.parameters():
         nn.init.zeros_(parameter)
 
-    def draw(appearance: Tensor) -> Tensor:
+    def draw(layout: Tensor, *_: Tensor) -> Tensor:
         y, x = (SCALE * cell_centres(round(SCALE * length)) for length in GRID)
-        return torch.stack(torch.meshgrid(y, x, indexing="ij")).expand(len(appearance), -1, -1, -1)
+        return torch.stack(torch.meshgrid(y, x, indexing="ij")).expand(len(layout), -1, -1, -1)
 
     monkeypatch.setattr(scene, "draw", draw)
     return scene
@@ -28,7 +28,10 @@ def scene(monkeypatch) -> Scene:
 
 def show(scene: Scene, times: list[float]) -> Tensor:
     """Return what a clip's frames show, (K, 2, h, w): y and x in half frames."""
-    return scene(torch.zeros(1, 1), torch.zeros(len(times), 1), torch.tensor([times]))
+    code = torch.zeros(len(times), 1)
+    return scene(
+        torch.zeros(1, 1), scene.to_camera(code), scene.to_warp(code), torch.tensor([times])
+    )
 
 
 def frame() -> Tensor:
@@ -75,7 +78,7 @@ def test_every_parameter_of_a_scene_learns():
     torch.manual_seed(0)
     scene = Scene(code_size=6, channels=4, grid=GRID, scale=1.5)
     appearance, code = torch.randn(2, 6), torch.randn(6, 6)
-    maps = scene(appearance, code, torch.rand(2, 3))
+    maps = scene(appearance, scene.to_camera(code), scene.to_warp(code), torch.rand(2, 3))
     assert maps.shape == (6, 4, *GRID)
     maps.square().sum().backward()
     for name, parameter in scene.named_parameters():

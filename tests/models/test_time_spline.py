@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-from t2vgan.models.time_spline import encode_times, evaluate_curve
+from t2vgan.models.time_spline import (
+    choose_encoded_times,
+    evaluate_curve,
+    interpolate_codes,
+)
 
 
 def even_times(num: int) -> torch.Tensor:
@@ -60,28 +64,21 @@ def test_clips_have_their_own_times():
 
 
 def test_between_trained_times_only_trained_times_are_encoded():
-    asked = []
-
-    def encode(times: torch.Tensor) -> torch.Tensor:
-        asked.append(times)
-        return times.unsqueeze(2) ** 2
-
     times = torch.rand(3, 8)
-    assert torch.equal(encode_times(encode, times, None), times.unsqueeze(2) ** 2)
-    assert encode_times(encode, times, 5).shape == (3, 8, 1)
-    assert torch.equal(asked[0], times)
-    assert torch.equal(asked[1], torch.tensor([0, 0.25, 0.5, 0.75, 1]).expand(3, -1))
+    assert torch.equal(choose_encoded_times(times, None), times)
+    trained = torch.tensor([0, 0.25, 0.5, 0.75, 1]).expand(3, -1)
+    assert torch.equal(choose_encoded_times(times, 5), trained)
+    codes = trained.unsqueeze(2) ** 2
+    assert torch.equal(interpolate_codes(codes, trained, None), codes)
+    assert interpolate_codes(codes, times, 5).shape == (3, 8, 1)
 
 
 def test_trained_times_have_their_own_codes():
-    def encode(times: torch.Tensor) -> torch.Tensor:
-        return torch.stack([times.sin(), 3 * times], dim=2)
-
     trained = even_times(5)
     times = torch.stack([trained, trained + 0.02])
-    codes = encode_times(encode, times, 5)
-    expected = encode(trained.unsqueeze(0))
-    assert torch.equal(codes[:1], expected)
-    torch.testing.assert_close(codes[1:], evaluate_curve(expected, times[1:]))
-    shorter = encode_times(encode, times[:1, ::4], 5)
-    torch.testing.assert_close(shorter, expected[:, ::4])
+    codes = torch.stack([trained.sin(), 3 * trained], dim=1).expand(2, -1, -1)
+    found = interpolate_codes(codes, times, 5)
+    assert torch.equal(found[0], codes[0])
+    torch.testing.assert_close(found[1:], evaluate_curve(codes[1:], times[1:]))
+    shorter = interpolate_codes(codes[:1], times[:1, ::4], 5)
+    torch.testing.assert_close(shorter, codes[:1, ::4])

@@ -48,11 +48,17 @@ class MetaAutocast(torch.autocast):
         super().__init__("cpu" if device_type == "meta" else device_type, *args, **kwargs)
 
 
+def is_autocast_enabled(device_type: str) -> bool:
+    """Return it of a device; autocast changes no types on the meta device."""
+    return device_type != "meta" and torch.is_autocast_enabled(device_type)
+
+
 @contextlib.contextmanager
 def meta_supported() -> Iterator[None]:
     """Let autocast, Adam and the norm of gradients take meta tensors for those of a GPU."""
     with (
         mock.patch("torch.autocast", MetaAutocast),
+        mock.patch("t2vgan.models.casting.is_autocast_enabled", is_autocast_enabled),
         mock.patch("torch.optim.adam._device_dtype_check_for_fused", return_value=None),
         mock.patch("torch.nn.utils.clip_grad._device_has_foreach_support", return_value=True),
     ):
