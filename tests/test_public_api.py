@@ -53,6 +53,7 @@ def test_a_preset_with_changes_is_validated():
     ("config", "changes", "message"),
     [
         ("quickstrat", {}, "config='quickstrat': no such preset; known: quickstart"),
+        (None, {}, "config=None: must be the name of a preset, or a Config"),
         ("quickstart", {"train": {"num_steps": -1}}, "train.num_steps"),
         ("quickstart", {"train": {"nmu_steps": 1}}, "train.nmu_steps"),
         ("quickstart", {"model": {"kind": "diffusion"}}, "model"),

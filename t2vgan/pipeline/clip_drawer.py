@@ -77,6 +77,8 @@ class ClipDrawer:
     ) -> Generator[np.ndarray, None, None]:
         """Yield the frames of each pass; see `draw_in_passes`."""
         size = self.choose_batch_size(num_frames) if batch_size is None else batch_size
+        if size < 1:
+            raise UserError(f"batch_size={size}: must be at least 1")
         return draw_in_passes(draw, num_clips=num_clips, batch_size=size, device=self.device)
 
     def draw_between(

@@ -1,13 +1,14 @@
 """Turn prompts into tokens, each read as one that training showed."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
 from t2vgan.checkpoint.weights import WeightsInfo
+from t2vgan.errors import UserError
 from t2vgan.pipeline.clip_drawer import Tokens
 from t2vgan.pipeline.sentence_encoder import is_installed
 from t2vgan.prompts.matching import PromptMatch, PromptMatcher
@@ -15,6 +16,18 @@ from t2vgan.tokenizer import MAX_TOKENS, Vocabulary
 from t2vgan.utils.console import escape_control_chars
 
 logger = logging.getLogger(__name__)
+
+
+def list_prompts(prompts: str | Iterable[str]) -> list[str]:
+    """Return one prompt or several as a list; UserError for none, or no text."""
+    one = isinstance(prompts, str) or not isinstance(prompts, Iterable)
+    listed: list[str] = [prompts] if one else list(prompts)  # type: ignore[list-item, arg-type]
+    for prompt in listed:
+        if not isinstance(prompt, str):
+            raise UserError(f"prompt={prompt!r}: must be text")
+    if not listed:
+        raise UserError("prompt=[]: must hold at least one prompt")
+    return listed
 
 
 @dataclass(eq=False)

@@ -16,11 +16,11 @@ from t2vgan.pipeline.clip_drawer import ClipDrawer
 from t2vgan.pipeline.hub import find_pretrained, upload_model
 from t2vgan.pipeline.loading import load_generator
 from t2vgan.pipeline.model_folder import write_model_folder
-from t2vgan.pipeline.prompt_reader import PromptReader
-from t2vgan.pipeline.videos import Output, Videos, check_output, check_total
+from t2vgan.pipeline.prompt_reader import PromptReader, list_prompts
+from t2vgan.pipeline.videos import Output, Videos, check_call
 from t2vgan.prompts.matching import PromptMatch
 from t2vgan.tokenizer import Vocabulary
-from t2vgan.utils.drawing_limits import check_drawing
+from t2vgan.utils.drawing_limits import check_drawing, check_seeds
 
 
 @dataclass(eq=False)
@@ -150,10 +150,8 @@ class TextToVideo:
         Raises:
             UserError: a prompt has no word that the model knows, or a number is out of range.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        if not prompts:
-            raise UserError("prompt=[]: must hold at least one prompt")
-        self._check(num_videos, len(prompts), seed, num_frames, truncation, output)
+        prompts = list_prompts(prompt)
+        check_call(self.info, len(prompts), num_videos, seed, num_frames, truncation, output)
         repeated = [text for text in prompts for _ in range(num_videos)]
         frames = self.generate(
             repeated,
@@ -190,13 +188,13 @@ class TextToVideo:
         Raises:
             UserError: as a call does, and for fewer than two videos.
         """
+        for seed in (seed_a, seed_b):
+            check_call(self.info, 1, num_videos, seed, num_frames, truncation, output)
         if num_videos < 2:
             raise UserError(f"num_videos={num_videos}: must be at least 2, the two ends")
-        for seed in (seed_a, seed_b):
-            self._check(num_videos, 1, seed, num_frames, truncation, output)
         weights = torch.linspace(0, 1, num_videos)
         ends = [
-            (self._reader.encode([prompt], allow_unknown=allow_unknown, strict=strict), seed)
+            (self._reader.encode([prompt], allow_unknown=allow_unknown, strict=strict), int(seed))
             for prompt, seed in ((prompt_a, seed_a), (prompt_b, seed_b))
         ]
         frames = self._drawer.draw_between(
@@ -227,7 +225,8 @@ class TextToVideo:
         pass; once it returns true, the clips made so far are returned.
 
         Raises:
-            UserError: a prompt has no word that the model knows; before any work.
+            UserError: a prompt has no word that the model knows, or a number is out of range;
+                before any work.
         """
         clips = []
         passes = self._generate_passes(
@@ -270,22 +269,16 @@ class TextToVideo:
         """
         return self._drawer.choose_batch_size(num_frames)
 
-    def _check(
-        self,
-        num_videos: int,
-        num_prompts: int,
-        seed: int,
-        num_frames: int | None,
-        truncation: float,
-        output: str,
-    ) -> None:
-        """Raise UserError for numbers out of range and too many videos."""
-        check_output(output)
-        check_drawing(
-            num_videos=num_videos, seed=seed, num_frames=num_frames, truncation=truncation
-        )
-        num_pixels = self._num_frames(num_frames) * self.info.height * self.info.width
-        check_total(num_prompts * num_videos, num_pixels)
+    def match_prompts(
+        self, prompts: Sequence[str], *, strict: bool = False
+    ) -> dict[str, PromptMatch]:
+        """Find what a call draws for each prompt, without drawing it.
+
+        Raises:
+            UserError: a prompt has no word that the model knows; with `strict`, it is not one of
+                its prompts.
+        """
+        return self._reader.match(list_prompts(prompts), strict=strict)
 
     def _generate_passes(
         self,
@@ -299,6 +292,8 @@ class TextToVideo:
     ) -> Generator[np.ndarray, None, None]:
         if isinstance(prompts, str) or not 0 < len(prompts) == len(seeds):
             raise ValueError("prompts and seeds must be lists of equal length, at least 1")
+        check_drawing(num_videos=1, seed=0, num_frames=num_frames, truncation=truncation)
+        seeds = check_seeds(seeds)
         drawer = self._drawer
         tokens = self._reader.encode(prompts, allow_unknown=allow_unknown, strict=strict)
         length = self._num_frames(num_frames)
@@ -310,15 +305,4 @@ class TextToVideo:
         return drawer.draw_passes(draw, len(prompts), length, batch_size)
 
     def _num_frames(self, num_frames: int | None) -> int:
-        return self.info.num_frames if num_frames is None else num_frames
-
-    def match_prompts(
-        self, prompts: Sequence[str], *, strict: bool = False
-    ) -> dict[str, PromptMatch]:
-        """Find what a call draws for each prompt, without drawing it.
-
-        Raises:
-            UserError: a prompt has no word that the model knows; with `strict`, it is not one of
-                its prompts.
-        """
-        return self._reader.match(prompts, strict=strict)
+        return self.info.num_frames if num_frames is None else int(num_frames)

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.errors import UserError
 from t2vgan.media import save_clip
 from t2vgan.media.resize import Resample, choose_size, resize_frames
+from t2vgan.utils.drawing_limits import check_drawing
 from t2vgan.video import to_video
 
 if TYPE_CHECKING:
@@ -97,6 +99,22 @@ class Videos:
         for file, clip in zip(paths, self.frames, strict=True):
             save_clip(file, clip, fps=self.fps if fps is None else fps)
         return paths
+
+
+def check_call(
+    info: WeightsInfo,
+    num_prompts: int,
+    num_videos: int,
+    seed: int,
+    num_frames: int | None,
+    truncation: float,
+    output: str,
+) -> None:
+    """Raise UserError for numbers out of range and too many videos."""
+    check_output(output)
+    check_drawing(num_videos=num_videos, seed=seed, num_frames=num_frames, truncation=truncation)
+    num_pixels = (num_frames or info.num_frames) * info.height * info.width
+    check_total(num_prompts * num_videos, num_pixels)
 
 
 def check_total(num_videos: int, num_pixels: int) -> None:

@@ -37,6 +37,8 @@ def build_config(config: Config | str, changes: Mapping[str, Any]) -> Config:
         if config not in PRESETS:
             raise UserError(f"config={config!r}: no such preset; known: {', '.join(PRESETS)}")
         config = PRESETS[config]
+    if not isinstance(config, Config):
+        raise UserError(f"config={config!r}: must be the name of a preset, or a Config")
     try:
         return Config.model_validate(merge(config.model_dump(), changes))
     except ValidationError as error:

@@ -209,6 +209,12 @@ def test_interpolation_between_equal_ends_stands_still(generator):
         ({"truncation": float("nan")}, "truncation=nan: must be between 0"),
         ({"output": "gif"}, "output='gif' must be one of numpy, pil, torch"),
         ({"num_videos": 10**9}, "1,000,000,000 videos at once: at most"),
+        ({"prompt": None}, "prompt=None: must be text"),
+        ({"prompt": [b"circle"]}, "prompt=b'circle': must be text"),
+        ({"seed": "7"}, "seed='7': must be an integer"),
+        ({"num_videos": 2.5}, "num_videos=2.5: must be an integer"),
+        ({"num_frames": 4.0}, "num_frames=4.0: must be an integer"),
+        ({"truncation": "x"}, "truncation=x: must be between 0"),
     ],
 )
 def test_bad_calls_are_refused_before_any_work(arguments, message):
@@ -216,6 +222,37 @@ def test_bad_calls_are_refused_before_any_work(arguments, message):
     pipe.generator.draw_video = None
     with pytest.raises(UserError, match=message):
         pipe(**{"prompt": PROMPTS[0]} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seeds": [-1]}, "seed=-1: must be between 0 and"),
+        ({"seeds": [2**63]}, "seed=9223372036854775808: must be between 0 and"),
+        ({"seeds": [1.5]}, "seed=1.5: must be an integer"),
+        ({"num_frames": 0}, "num_frames=0: must be between 1 and 2048"),
+        ({"truncation": 7}, "truncation=7: must be between 0"),
+        ({"batch_size": 0}, "batch_size=0: must be at least 1"),
+    ],
+)
+def test_lists_of_clips_are_checked_as_calls_are(arguments, message):
+    pipe = load("clip_gan")
+    with pytest.raises(UserError, match=message):
+        pipe.generate(**{"prompts": PROMPTS[:1], "seeds": [1]} | arguments)
+
+
+def test_numbers_may_be_of_numpy():
+    pipe = load("clip_gan")
+    numbers = {"num_videos": np.int64(2), "seed": np.int32(3), "num_frames": np.int64(4)}
+    found = pipe(PROMPTS[0], **numbers, truncation=np.float32(0.5)).videos
+    expected = pipe(PROMPTS[0], num_videos=2, seed=3, num_frames=4, truncation=0.5).videos
+    np.testing.assert_array_equal(found, expected)
+    ends = pipe.interpolate(*PROMPTS[:2], num_videos=2, seed_a=np.int64(3), num_frames=4).videos
+    np.testing.assert_array_equal(ends[0], pipe(PROMPTS[0], seed=3, num_frames=4).videos[0])
+
+
+def test_one_prompt_is_matched_whole():
+    assert list(load("clip_gan").match_prompts(PROMPTS[0])) == [PROMPTS[0]]
 
 
 def test_an_interpolation_has_two_ends():
