@@ -19,14 +19,12 @@ logger = logging.getLogger(__name__)
 
 
 def list_prompts(prompts: str | Iterable[str]) -> list[str]:
-    """Return one prompt or several as a list; UserError for none, or no text."""
+    """List one prompt or several; UserError for what is no text."""
     one = isinstance(prompts, str) or not isinstance(prompts, Iterable)
     listed: list[str] = [prompts] if one else list(prompts)  # type: ignore[list-item, arg-type]
     for prompt in listed:
         if not isinstance(prompt, str):
             raise UserError(f"prompt={prompt!r}: must be text")
-    if not listed:
-        raise UserError("prompt=[]: must hold at least one prompt")
     return listed
 
 

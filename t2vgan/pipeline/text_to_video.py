@@ -151,6 +151,8 @@ class TextToVideo:
             UserError: a prompt has no word that the model knows, or a number is out of range.
         """
         prompts = list_prompts(prompt)
+        if not prompts:
+            raise UserError("prompt=[]: must hold at least one prompt")
         check_call(self.info, len(prompts), num_videos, seed, num_frames, truncation, output)
         repeated = [text for text in prompts for _ in range(num_videos)]
         frames = self.generate(
