@@ -5,7 +5,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-from t2vgan.utils.console import print_stderr, print_stdout
+from t2vgan.errors import UserError
+from t2vgan.utils import cli
+from t2vgan.utils.console import print_stdout
 
 GROUPS = {
     "make a data set": {
@@ -39,18 +41,20 @@ COMMANDS = {name: command for group in GROUPS.values() for name, command in grou
 
 def main() -> None:
     """Run the command that the first argument names."""
+    cli.run(run_command)
+
+
+def run_command() -> int | None:
+    """Run the command that the first argument names; return its exit code."""
     program = "python -m t2vgan" if sys.argv[0].endswith(".py") else "t2vgan"
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print_stdout(format_usage(program))
-        return
-    from t2vgan.utils import cli
-
+        return 0
     if name not in COMMANDS:
-        print_stderr(f"error: no command named {name!r}; {cli.nearest(name, COMMANDS)}")
-        sys.exit(cli.EXIT_USER_ERROR)
+        raise UserError(f"no command named {name!r}; {cli.nearest(name, COMMANDS)}")
     sys.argv = [f"{program} {name}", *arguments]
-    cli.run(import_command(name).main)
+    return import_command(name).main()
 
 
 def format_usage(program: str) -> str:

@@ -3,6 +3,8 @@
 import difflib
 import functools
 import logging
+import os
+import select
 import shlex
 import sys
 import warnings
@@ -17,11 +19,12 @@ from tyro import _arguments as tyro_arguments
 from tyro import _errors as tyro_errors
 
 from t2vgan.errors import AlreadyReportedError, RunStoppedError, UserError
-from t2vgan.utils.console import StderrHandler, accept_any_text, format_error, print_stderr
+from t2vgan.utils.console import StderrHandler, format_error, open_standard_streams, print_stderr
 
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 3
 EXIT_INTERRUPTED = 130
+EXIT_CLOSED_PIPE = 141  # as of programs that SIGPIPE ends
 ENTRY_POINTS = ("t2vgan ", "python -m t2vgan ")  # t2vgan.__main__ starts argv with one of them
 TYRO_HELP = tyro_arguments.generate_argument_helptext
 
@@ -33,13 +36,16 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
     A user's mistake (`UserError`) and what the system refuses (`OSError`: a full disk, a read-only
     folder) become one line on stderr and exit code 2; a run that had to stop and may be started
-    again (`RunStoppedError`), one line and 3. Anything else is our defect and keeps its traceback.
+    again (`RunStoppedError`), one line and 3. Output whose reader is gone is no mistake. Anything
+    else is our defect and keeps its traceback.
     """
-    accept_any_text()
+    open_standard_streams()
     logging.lastResort = StderrHandler(logging.WARNING)
     try:
         sys.exit(main() or 0)
     except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and close_output_without_reader():
+            sys.exit(EXIT_CLOSED_PIPE)
         if not isinstance(error, AlreadyReportedError):
             print_stderr(f"error: {format_error(error)}")
         if barrier := getattr(error, "barrier", None):
@@ -54,6 +60,18 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         print_stderr("interrupted")
         sys.exit(EXIT_INTERRUPTED)
+
+
+def close_output_without_reader() -> bool:
+    """Send stdout nowhere if its reader, such as `head`, is gone; return whether it is."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    if not any(events & select.POLLERR for _, events in poll.poll(0)):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())  # Python flushes what is left when it ends
+    os.close(nowhere)
+    return True
 
 
 def program() -> str:

@@ -12,8 +12,14 @@ MAX_SHOWN = 20
 MAX_MESSAGE = 3000  # characters: of a longer one the middle is left out
 
 
-def accept_any_text() -> None:
-    """Let a terminal that cannot show a character show a question mark."""
+def open_standard_streams() -> None:
+    """Send closed streams nowhere; show what a terminal cannot as question marks."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # the number of a closed stream, which the next file would get
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (for the whole process)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 

@@ -1,5 +1,6 @@
 """Wrong command lines give one line, right ones their values."""
 
+import errno
 import logging
 import os
 import subprocess
@@ -13,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 from t2vgan.utils.console import StderrHandler, format_error, print_stderr, print_stdout
+from tests.support.commands import ROOT
 
 
 @dataclass
@@ -140,6 +142,34 @@ def test_text_of_others_does_not_move_the_terminal(capsys):
     out, err = capsys.readouterr()
     assert out == "a?[2J?b??c\nd\n"
     assert err == f"{out}warning: {out}"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["build", "--help"]])
+def test_output_that_nobody_reads_on_is_no_mistake(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "t2vgan", *arguments]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (cli.EXIT_CLOSED_PIPE, "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_mistake(closed, tmp_path):
+    command = f"{sys.executable} -m t2vgan demo-videos --num-videos 1 --out {tmp_path / 'videos'}"
+    done = subprocess.run(f"{command} {closed}", shell=True, cwd=ROOT, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert (tmp_path / "videos" / "0000.mp4").stat().st_size > 1000
+
+
+def test_a_broken_pipe_elsewhere_is_reported(capfd):
+    def send() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe", "worker")
+
+    with pytest.raises(SystemExit, match=str(cli.EXIT_USER_ERROR)):
+        cli.run(send)
+    assert capfd.readouterr().err == "error: worker: Broken pipe\n"
 
 
 def test_a_terminal_of_few_characters_shows_question_marks():
