@@ -63,7 +63,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 
 def close_output_without_reader() -> bool:
-    """Send stdout nowhere if its reader, such as `head`, is gone; return whether it is."""
+    """Send stdout nowhere if its reader is gone; return whether it is."""
     poll = select.poll()
     poll.register(sys.stdout, 0)
     if not any(events & select.POLLERR for _, events in poll.poll(0)):
