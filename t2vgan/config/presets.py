@@ -53,8 +53,7 @@ PRESETS = {
             num_steps=81_250,  # 13 epochs of 100,000 frames
             global_batch_size=16,
             frames_per_clip=1,
-            standardize=False,
-            augment=0.0,
+            **PLAIN,
             loss="bce",
             mismatched_weight=0.0,
             recovered_latents=0,

@@ -9,15 +9,8 @@ from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.models.casting import Conv2d, Linear, WeightCopies
-from t2vgan.training.cost.step_cost import StepSizes, build_batch, build_training
-
-SIZES = StepSizes(num_clips=4, height=32, width=32, vocabulary_size=11, num_tokens=5)
-PLAIN = ClipGanConfig(latent_size=8, text_size=16, hidden_size=32, channels=8, pixel_channels=8)
-MODELS = {
-    "plain": PLAIN,
-    "sprites": PLAIN.model_copy(update={"num_sprites": 1, "pooled_features": True}),
-    "scene": PLAIN.model_copy(update={"scene_scale": 2.0, "motion_channels": 4}),
-}
+from t2vgan.training.cost.step_cost import build_batch, build_training
+from tests.support.tiny_training import MODELS, SIZES, assert_same_weights
 
 
 def train(model: ClipGanConfig, num_micro_batches: int, **options) -> AdversarialTraining:
@@ -49,10 +42,7 @@ def test_a_step_with_copies_has_the_bits_of_autocast(monkeypatch, model, num_mic
     monkeypatch.setattr(NetworkOptimizer, "copy_weights", lambda self, dtype: None)
     plain = train(MODELS[model], num_micro_batches)
     assert plain.generator.copies is None
-    for name, network in copied.networks.items():
-        others = plain.networks[name].state_dict()
-        for key, value in network.state_dict().items():
-            assert torch.equal(value, others[key]), f"{name}.{key}"
+    assert_same_weights(copied, plain)
 
 
 class TwiceUsed(nn.Module):

@@ -6,15 +6,8 @@ import torch
 from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.gan.adversarial import AdversarialTraining, needs_gradient_checkpointing
 from t2vgan.training.cost.peak_memory import PeakMemory
-from t2vgan.training.cost.step_cost import StepSizes, build_batch, build_training
-
-SIZES = StepSizes(num_clips=4, height=32, width=32, vocabulary_size=11, num_tokens=5)
-PLAIN = ClipGanConfig(latent_size=8, text_size=16, hidden_size=32, channels=8, pixel_channels=8)
-MODELS = {
-    "plain": PLAIN,
-    "sprites": PLAIN.model_copy(update={"num_sprites": 1, "pooled_features": True}),
-    "scene": PLAIN.model_copy(update={"scene_scale": 2.0, "motion_channels": 4}),
-}
+from t2vgan.training.cost.step_cost import build_batch, build_training
+from tests.support.tiny_training import MODELS, PLAIN, SIZES, assert_same_weights
 
 
 def train_two_steps(model: ClipGanConfig, mode: str, **changes) -> tuple[AdversarialTraining, int]:
@@ -45,10 +38,7 @@ def train_two_steps(model: ClipGanConfig, mode: str, **changes) -> tuple[Adversa
 )
 def test_it_changes_no_bit_of_the_weights(model, changes):
     (off, _), (on, _) = (train_two_steps(model, mode, **changes) for mode in ("off", "on"))
-    for name, network in off.networks.items():
-        other = on.networks[name].state_dict()
-        for key, value in network.state_dict().items():
-            assert torch.equal(value, other[key]), f"{name}.{key}"
+    assert_same_weights(off, on)
     initial = build_training(model, off.train, SIZES, torch.device("cpu"))
     assert not torch.equal(
         off.discriminator.network.fine.first.weight, initial.discriminator.network.fine.first.weight
