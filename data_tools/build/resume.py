@@ -1,14 +1,12 @@
 """Find what is already finished of a build at its destination."""
 
-from collections import Counter, defaultdict
-from pathlib import Path
+from collections import defaultdict
 
 from t2vgan.data.shards import (
     MANIFEST_NAME,
     Manifest,
     ShardEntry,
     load_manifest,
-    parse_captions,
     read_samples,
 )
 from t2vgan.errors import UserError
@@ -64,12 +62,6 @@ def recover(build: Build, out: Destination, manifest: Manifest) -> dict[int, Bui
                 index=index, entry=entry, failures=tuple(failures[index]), **counts.result()
             )
     return built
-
-
-def count_prompts(shard: Path) -> dict[str, int]:
-    """Count how often each prompt occurs in a shard."""
-    samples = read_samples(shard)
-    return dict(Counter(c for sample in samples for c in parse_captions(sample.members)))
 
 
 def is_intact(out: Destination, entry: ShardEntry | None) -> bool:

@@ -50,11 +50,6 @@ def print_loading(what: object) -> None:
         print_stderr(f"loading {what}")
 
 
-def print_error(error: BaseException) -> None:
-    """Print an exception as a user's one line."""
-    print_stderr(f"error: {format_error(error)}")
-
-
 def format_error(error: BaseException) -> str:
     """Format an exception as one printable line, an OSError's file first.
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from PIL import Image
 
 from data_tools.build.journal import JOURNAL_NAME, Journal
 from data_tools.build.protocol import BuildStopped, BuiltShard, Task
-from data_tools.build.resume import count_prompts
 from data_tools.build.scene_build import BuildPlan
 from data_tools.build.worker_pool import run_jobs
 from data_tools.build_shards import build
@@ -27,6 +27,7 @@ from t2vgan.data.shards import (
     Geometry,
     decode_sample,
     load_manifest,
+    parse_captions,
     read_samples,
     write_manifest,
     write_shard,
@@ -195,7 +196,8 @@ def test_a_shard_is_finished_by_its_checksum_not_by_its_name(tmp_path, data):
     (data / "manifest.json").unlink()
     with Journal(data, PLAN.header) as journal:
         for index in (0, 1):
-            prompts = count_prompts(data / entries[index].name)
+            samples = read_samples(data / entries[index].name)
+            prompts = Counter(c for sample in samples for c in parse_captions(sample.members))
             journal.record(BuiltShard(index=index, entry=entries[index], prompts=prompts))
     with (data / JOURNAL_NAME).open("ab") as file:
         file.write(b'{"name": "circles-00002.tar", "num_sam')
