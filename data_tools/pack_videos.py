@@ -22,10 +22,12 @@ SIZE_UNIT = 16  # four patches of four pixels, the multiple that the default net
 SMALL_FRAME = 64 * 64  # pixels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from t2vgan.data.shards import Geometry, Storage
 
     from .build.destination import Destination
-    from .build.protocol import Task
+    from .build.protocol import BuiltShard, Task
     from .build.runner import RunJobs
     from .videos.plan import PackPlan
 
@@ -178,13 +180,9 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
         )
     except accounting.TooManyBadRows as error:
         accounting.write_passed_over(out, passed_over)
-        made = bad_rows.shards
-        print_stdout(
-            "\n".join(accounting.format_counts(made, sum(plan.size_of(b.index) for b in made)))
-        )
-        print_stdout("\n".join(accounting.format_failures(made)))
+        _print_account(plan, bad_rows.shards)
         print_stderr(
-            f"error: {error}; mend the input and pack it into another --out, or raise it to go on",
+            f"error: {error}; mend the input and pack it into another --out, or raise it to go on"
         )
         return 1
     accounting.write_passed_over(out, passed_over)
@@ -197,6 +195,13 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
     else:
         print_stdout(f"{out}: {format_summary(load_manifest(out.folder))}")
     return 0
+
+
+def _print_account(plan: "PackPlan", shards: "Sequence[BuiltShard]") -> None:
+    from .videos.accounting import format_counts, format_failures
+
+    num_rows = sum(plan.size_of(shard.index) for shard in shards)
+    print_stdout("\n".join([*format_counts(shards, num_rows), *format_failures(shards)]))
 
 
 def select_engine(options: PackOptions) -> "RunJobs":

@@ -13,7 +13,9 @@ from t2vgan.utils.console import print_stdout
 from t2vgan.utils.urls import as_location, is_url
 
 if TYPE_CHECKING:
-    from t2vgan.data.shards import Manifest
+    from collections.abc import Sequence
+
+    from t2vgan.data.shards import Manifest, ShardEntry
 
     from .build.protocol import Build
     from .videos.input_list.tables import Columns
@@ -75,7 +77,12 @@ def repair_shards(
     else:
         build = _plan_rendering(manifest)
     complete(build, out, num_workers=workers)
-    made = {entry.name: entry.sha256 for entry in load_manifest(folder).shards}
+    return report_repairs(damaged, load_manifest(folder))
+
+
+def report_repairs(damaged: "Sequence[ShardEntry]", manifest: "Manifest") -> int:
+    """Print what became of damaged shards; return 1 if some have other bytes now."""
+    made = {entry.name: entry.sha256 for entry in manifest.shards}
     changed = [entry.name for entry in damaged if made.get(entry.name) != entry.sha256]
     for entry in damaged:
         print_stdout(

@@ -15,6 +15,7 @@ from t2vgan.tokenizer import (
     PADDING_ID,
     PHRASE_START,
     UNKNOWN,
+    Vocabulary,
     build_pattern,
 )
 
@@ -96,28 +97,11 @@ def without_origin(program: ExportedProgram) -> ExportedProgram:
 
 def build_description(pipeline: TextToVideo) -> dict[str, Any]:
     """Return what a program needs to draw clips, as JSON values."""
-    info, vocabulary = pipeline.info, pipeline.vocabulary
-    frames = SIZES["frames"]
-    latent_shape = pipeline.generator.latent_shape(frames)  # type: ignore[operator]
-    latents: Shape = ["batch", *("frames" if size == frames else size for size in latent_shape)]
-    tokens: Shape = ["batch", "tokens"]
+    info = pipeline.info
     return {
         "format": "t2vgan-export",
         "format_version": FORMAT_VERSION,
-        "inputs": {
-            "token_ids": {"shape": tokens, "type": "int64", "holds": "ids, then padding_id"},
-            "token_mask": {"shape": tokens, "type": "bool", "holds": "true where there is a token"},
-            "latents": {
-                "shape": latents,
-                "type": "float32",
-                "holds": "independent draws from the standard normal distribution",
-            },
-            "times": {
-                "shape": ["batch", "frames"],
-                "type": "float32",
-                "holds": "evenly from 0, a clip's first frame, to 1, its last",
-            },
-        },
+        "inputs": describe_inputs(pipeline.generator),
         "outputs": {
             "video": {
                 "shape": ["batch", 3, "frames", info.height, info.width],
@@ -125,19 +109,7 @@ def build_description(pipeline: TextToVideo) -> dict[str, Any]:
                 "holds": "red, green and blue from -1 to 1, to be clamped to that range",
             }
         },
-        "tokenizer": {
-            "holds": "lower case, then normalization if any, then phrases if any, then the"
-            " pattern's first matches, with padding between phrases",
-            "normalization": None if vocabulary.tokenizer == 1 else "NFC",
-            "phrase_start": PHRASE_START.pattern if vocabulary.max_phrases > 1 else None,
-            "max_phrases": vocabulary.max_phrases,
-            "pattern": build_pattern(vocabulary.tokenizer),
-            "max_tokens": MAX_TOKENS,
-            "padding_id": PADDING_ID,
-            "unknown_id": vocabulary.ids.get(UNKNOWN),
-            "empty_id": vocabulary.ids.get(EMPTY),
-            "ids": vocabulary.ids,
-        },
+        "tokenizer": describe_tokenizer(pipeline.vocabulary),
         "num_frames": info.num_frames,
         "fps": info.fps,
         "height": info.height,
@@ -149,4 +121,43 @@ def build_description(pipeline: TextToVideo) -> dict[str, Any]:
             "t2vgan_version": info.t2vgan_version,
         },
         "t2vgan_version": __version__,
+    }
+
+
+def describe_inputs(generator: nn.Module) -> dict[str, Any]:
+    """Return the shape, type and meaning of each input of a program."""
+    frames = SIZES["frames"]
+    latent_shape = generator.latent_shape(frames)  # type: ignore[operator]
+    latents: Shape = ["batch", *("frames" if size == frames else size for size in latent_shape)]
+    tokens: Shape = ["batch", "tokens"]
+    return {
+        "token_ids": {"shape": tokens, "type": "int64", "holds": "ids, then padding_id"},
+        "token_mask": {"shape": tokens, "type": "bool", "holds": "true where there is a token"},
+        "latents": {
+            "shape": latents,
+            "type": "float32",
+            "holds": "independent draws from the standard normal distribution",
+        },
+        "times": {
+            "shape": ["batch", "frames"],
+            "type": "float32",
+            "holds": "evenly from 0, a clip's first frame, to 1, its last",
+        },
+    }
+
+
+def describe_tokenizer(vocabulary: Vocabulary) -> dict[str, Any]:
+    """Return how prompts become the ids that a program reads."""
+    return {
+        "holds": "lower case, then normalization if any, then phrases if any, then the"
+        " pattern's first matches, with padding between phrases",
+        "normalization": None if vocabulary.tokenizer == 1 else "NFC",
+        "phrase_start": PHRASE_START.pattern if vocabulary.max_phrases > 1 else None,
+        "max_phrases": vocabulary.max_phrases,
+        "pattern": build_pattern(vocabulary.tokenizer),
+        "max_tokens": MAX_TOKENS,
+        "padding_id": PADDING_ID,
+        "unknown_id": vocabulary.ids.get(UNKNOWN),
+        "empty_id": vocabulary.ids.get(EMPTY),
+        "ids": vocabulary.ids,
     }
