@@ -81,7 +81,7 @@ def test_a_constant_copied_from_the_cpu_is_found(monkeypatch):
     correlate = motion.correlate
 
     def scaled(first, second, reach):
-        return torch.tensor(1.0).to(first.device) * correlate(first, second, reach)
+        return correlate(torch.tensor(1.0).to(first.device) * first, second, reach)
 
     monkeypatch.setattr(motion, "correlate", scaled)
     with pytest.raises(OtherDeviceError, match="CPU"):

@@ -192,7 +192,9 @@ class AdversarialTraining:
     ) -> Tensor:
         """Compute this rank's gradients of the loss's mean; return a loss, ()."""
         if self.graphs is None:
-            return self.backward(side, loss, batch, schedule)
+            mean = self.backward(side, loss, batch, schedule)
+            side.gradients.collect()
+            return mean
 
         def fill_buffer(batch: Sequence[MicroBatch], schedule: Schedule) -> Computed:
             side.gradients.clear()

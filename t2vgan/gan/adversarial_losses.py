@@ -132,7 +132,7 @@ class AdversarialLosses:
             prompts = batch.mismatched_ids, batch.mismatched_mask
             for values, others in zip((token_ids, token_mask), prompts, strict=True):
                 values.append(others.transpose(0, 1).flatten(0, 1))  # every clip's first one first
-        inputs = [*map(torch.cat, (videos, draws, token_ids, token_mask, times))]
+        inputs = [*map(concatenate, (videos, draws, token_ids, token_mask, times))]
         squared_norms = None
         if penalty == "exact":
             with keep_activations(self.discriminator.network):
@@ -203,8 +203,8 @@ class AdversarialLosses:
             loss_scale = scaler.scale(torch.ones((), device=fake_video.device))
 
         def log(gradient: Tensor) -> None:
-            standard = to_float32(gradient) * self.pixel_std
-            norms = torch.linalg.vector_norm(standard.flatten(1), dim=1) * self.clips_per_rank
+            standard = gradient * self.pixel_std  # in float32
+            norms = torch.linalg.vector_norm(standard, dim=(1, 2, 3, 4)) * self.clips_per_rank
             self.metrics.add(
                 "gradient_norm/video", norms if loss_scale is None else norms / loss_scale
             )
@@ -221,7 +221,7 @@ class AdversarialLosses:
         return schedule.recovery_weight * loss
 
     @torch.no_grad()
-    def real_logits(self, batch: MicroBatch, text: tuple[Tensor, ...] | None) -> Tensor:
+    def real_logits(self, batch: MicroBatch, text: Tensor | None) -> Tensor:
         """Return the real clips' logits (B,); zeros where the objective ignores them.
 
         `text` holds the codes of their prompts, where they are known already.
@@ -237,3 +237,8 @@ class AdversarialLosses:
         if self.precision == torch.float32:
             return nullcontext()
         return torch.autocast(self.pixel_std.device.type, self.precision)
+
+
+def concatenate(parts: list[Tensor]) -> Tensor:
+    """Concatenate tensors; a single one is not copied."""
+    return torch.cat(parts) if len(parts) > 1 else parts[0]

@@ -79,8 +79,8 @@ class NetworkOptimizer:
         else:  # the scaler checks by itself, and adapts its scale
             self.nonfinite.append(overflows & ~is_scaled_up | ~loss.isfinite())
         if self.gradient_clip and self.optimizer.state:  # before the first update there is no norm
-            limit = self.gradient_clip * self.usual_norm()
-            gradients.mul_(torch.where(norm > limit, limit / norm, 1.0))
+            share = self.gradient_clip * self.usual_norm() / norm
+            gradients.mul_(share.nan_to_num(nan=1.0).clamp(max=1.0))  # NaN: nothing was applied yet
         if is_scaled_up is None:
             self.optimizer.update()
         else:

@@ -44,7 +44,7 @@ def current_weights(layer: Linear | Conv2d) -> Weights:
 
 
 def to_autocast(values: Tensor) -> Tensor:
-    """Convert values to the type of autocast; without it return them as they are."""
+    """Convert values to the type of autocast, if it is enabled."""
     kind = values.device.type
     return values.to(torch.get_autocast_dtype(kind)) if is_autocast_enabled(kind) else values
 

@@ -115,10 +115,10 @@ class Generator(nn.Module):
             if model.pixel_channels
             else None
         )
-        self.by_code = CodeLayers(*self._list_code_layers())
+        self.by_code = CodeLayers(self.layout, *self._list_code_layers())
 
     def _list_code_layers(self) -> tuple[list[nn.Linear], list[nn.Linear]]:
-        """List layers of a frame's code: what draws, what places."""
+        """List layers of a frame's code: what modulates, what places."""
         blocks = [self.coarse, self.middle, self.fine, self.finest]
         placing = []
         if self.to_pixels is not None:
@@ -127,7 +127,7 @@ class Generator(nn.Module):
             placing.append(self.coordinates.to_reference)
         if self.scene is not None:
             placing += [self.scene.to_camera, self.scene.to_warp]
-        return [self.layout, *(block.modulation for block in blocks)], placing
+        return [block.modulation for block in blocks], placing
 
     def latent_shape(self, num_frames: int) -> tuple[int, ...]:
         """Return the shape of one clip's latents.
@@ -214,7 +214,7 @@ class Generator(nn.Module):
 
         code (B*K, hidden), appearance (B, hidden), times (B, K) -> video (B, C, K, H, W).
         """
-        (layout, coarse, middle, fine, finest, *of_pixels), placed = self.by_code(code)
+        layout, (coarse, middle, fine, finest, *of_pixels), placed = self.by_code(code)
         references: Tensor | None = None
         maps = layout.view(-1, *self.coarsest).contiguous(memory_format=torch.channels_last)
         maps = self.middle(upsample2x(self.coarse(maps, coarse)), middle)
@@ -225,8 +225,7 @@ class Generator(nn.Module):
             maps = maps + self.scene(appearance, *placed[1:], times)
         maps = self.fine(maps + self.place(references), fine)
         maps = F.silu(self.finest(maps, finest))  # (B K) C h w
-        num_frames = times.shape[1]
-        drawing = self.to_patches(maps, num_frames=num_frames)  # B C K H W
+        frames = self.to_patches(maps)  # (B K) C H W
         if self.to_pixels is not None:
-            drawing = drawing + self.to_pixels(maps, references, *of_pixels, num_frames=num_frames)
-        return drawing
+            frames = frames + self.to_pixels(maps, references, *of_pixels)
+        return frames.unflatten(0, times.shape).transpose(1, 2)

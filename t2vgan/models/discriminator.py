@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig
-from t2vgan.models.casting import Conv2d, Linear
+from t2vgan.models.casting import Conv2d, Linear, to_autocast
 from t2vgan.models.layers import (
     NO_MEAN,
     RGB,
@@ -15,6 +16,7 @@ from t2vgan.models.layers import (
     PixelStatistics,
     ResidualBlock,
     TimeFeatures,
+    channels_first,
     repeat_clips,
     to_float32,
     upsample2x,
@@ -104,8 +106,8 @@ class Discriminator(nn.Module):
             recovered_latents = 0
         self.recover = nn.Linear(hidden, recovered_latents) if recovered_latents else None
 
-    def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> tuple[Tensor, ...]:
-        """Encode token_ids and token_mask (M, L) for each head: codes (M, E)."""
+    def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """Encode token_ids, token_mask (M, L) for H heads: (H, M, E)."""
         with torch.autocast(token_ids.device.type, enabled=False):
             encoders = [head.text_encoder for head in self.heads]
             return encode_by_all(encoders, token_ids, token_mask)
@@ -116,7 +118,7 @@ class Discriminator(nn.Module):
         token_ids: Tensor,
         token_mask: Tensor,
         times: Tensor,
-        text: tuple[Tensor, ...] | None = None,
+        text: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Score each clip with its prompt, and with further prompts if given.
 
@@ -138,18 +140,14 @@ class Discriminator(nn.Module):
             vectors = torch.cat([vectors, pairs], dim=1)
         clip = self.clip(vectors.flatten(1))  # B hidden
         with torch.autocast(video.device.type, enabled=False):
-            frames, clip = to_float32(frames), to_float32(clip)
-            features = [frames, clip.unsqueeze(1)]  # B K hidden, B 1 hidden
+            clip = to_float32(clip)
+            features = [frames.mean(1, dtype=clip.dtype), clip]  # B hidden each
             if pairs is not None:
-                features.append(to_float32(pairs))  # B K-1 hidden
+                features.append(pairs.mean(1, dtype=clip.dtype))
             text = self.encode_text(token_ids, token_mask) if text is None else text
-            frame_logits, clip_logits, *pair_logits = (
-                head(*inputs, self.mismatched_prompts)
-                for head, *inputs in zip(self.heads, features, text, strict=True)
+            logits = score_by_projection(
+                self.heads, torch.stack(features), text, self.mismatched_prompts
             )
-            logits = clip_logits.squeeze(1) + frame_logits.mean(1)
-            if pair_logits:
-                logits = logits + pair_logits[0].mean(1)
             recovered = clip[:, :0] if self.recover is None else self.recover(clip)  # B R
             if self.phrase_head is not None:
                 views = torch.cat([F.silu(maps), upsample2x(F.silu(middle))], dim=1)
@@ -170,9 +168,10 @@ class Discriminator(nn.Module):
 
         video (B, 3, K, H, W) -> (B*K, C, h, w).
         """
-        maps = self.from_patches(video)
+        frames = channels_first(rearrange(to_autocast(video), "b c k h w -> (b k) h w c"))
+        maps = self.from_patches(frames)
         if self.from_pixels is not None:
-            maps = maps + self.from_pixels(video)
+            maps = maps + self.from_pixels(frames)
         return self.fine(maps)
 
     def encode_middle(self, maps: Tensor) -> Tensor:
@@ -189,24 +188,30 @@ class Discriminator(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """Add features' inner product with the prompt's embedding to a linear logit.
-
-    The text encoder is the head's own.
-    """
+    """Hold a head's weights, and a text encoder of its own."""
 
     def __init__(self, model: ClipGanConfig, *, vocabulary_size: int) -> None:
         super().__init__()
         self.text_encoder = build_text_encoder(model, vocabulary_size=vocabulary_size)
         self.unconditional = nn.Linear(model.hidden_size, 1)
         self.projection = nn.Linear(model.hidden_size, model.text_size)
-        self.scale = model.text_size**-0.5
 
-    def forward(self, features: Tensor, text: Tensor, num_repeats: int) -> Tensor:
-        """Score features with the text encoder's codes.
 
-        Features (B, N, F), text (M, E) -> logits (M, N); `num_repeats` as in `repeat_clips`.
-        """
-        repeats = len(text), num_repeats
-        logits = repeat_clips(self.unconditional(features), *repeats)  # M N 1
-        projected = repeat_clips(self.projection(features), *repeats)  # M N E
-        return torch.baddbmm(logits, projected, text.unsqueeze(2), alpha=self.scale).squeeze(2)
+def score_by_projection(
+    heads: Sequence[ProjectionHead], features: Tensor, text: Tensor, num_repeats: int
+) -> Tensor:
+    """Sum the heads' logits.
+
+    A head adds the inner product of its projected features with the prompt's embedding to a linear
+    logit. All of it is linear in the features: those of a clip's frames are averaged before.
+
+    features (H, B, F), text (H, M, E) -> logits (M,); `num_repeats` as in `repeat_clips`.
+    """
+    layers = [layer for head in heads for layer in (head.unconditional, head.projection)]
+    weight = torch.cat([layer.weight for layer in layers]).unflatten(0, (len(heads), -1))
+    bias = torch.cat([layer.bias for layer in layers]).view(len(heads), 1, -1)
+    scores = torch.baddbmm(bias, features, weight.transpose(1, 2))  # H B 1+E
+    scores = repeat_clips(scores.transpose(0, 1), text.shape[1], num_repeats)  # M H 1+E
+    logits, projected = scores.split((1, text.shape[2]), dim=2)
+    products = (projected * text.transpose(0, 1)).sum(2, keepdim=True)
+    return torch.add(logits, products, alpha=text.shape[2] ** -0.5).sum((1, 2))

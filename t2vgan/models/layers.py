@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,8 @@ from t2vgan.models.casting import Conv2d, to_autocast
 from t2vgan.models.checkpointing import CheckpointedModule
 
 RGB = 3
+ScaleAndShift: TypeAlias = tuple[Tensor, Tensor]
+"""Of maps (N, C, h, w), (N, C) each."""
 NO_MEAN, UNIT_STD = (0.0,) * RGB, (1.0,) * RGB  # videos as they are
 
 
@@ -79,13 +82,12 @@ class TimeFeatures(nn.Module):
 
 
 def make_waves(frequencies: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Return the frequencies and phases, (2F,), of sines and then cosines as sines."""
+    """Return frequencies and phases, (2F,), of sines and then cosines.
+
+    A cosine is a sine with a phase.
+    """
     phases = torch.zeros(len(frequencies))
     return torch.tensor(frequencies).repeat(2), torch.cat([phases, phases + math.pi / 2])
-
-
-class Modulation(nn.Linear):
-    """Map a code to scales and shifts of C channels; the scales lack their 1."""
 
 
 class CodeLayers(nn.Module):
@@ -97,28 +99,37 @@ class CodeLayers(nn.Module):
     offset: Tensor
     """1 for scales, 0 for all else, (sum of all features,)."""
 
-    def __init__(self, drawing: Sequence[nn.Linear], placing: Sequence[nn.Linear] = ()) -> None:
+    def __init__(
+        self,
+        layout: nn.Linear,
+        modulations: Sequence[nn.Linear],
+        placing: Sequence[nn.Linear] = (),
+    ) -> None:
         super().__init__()
-        self.layers = (*drawing, *placing)
-        self.sizes = [[layer.out_features for layer in part] for part in (drawing, placing)]
-        offsets = [torch.zeros(layer.out_features) for layer in self.layers]
-        for layer, offset in zip(self.layers, offsets, strict=True):
-            if isinstance(layer, Modulation):
-                offset[: len(offset) // 2] = 1
+        self.layers = (layout, *modulations, *placing)
+        drawn = [layout.out_features]
+        for layer in modulations:
+            drawn += 2 * [layer.out_features // 2]
+        self.sizes = drawn, [layer.out_features for layer in placing]
+        offsets = [torch.zeros(size) for sizes in self.sizes for size in sizes]
+        for of_scale in offsets[1 : len(drawn) : 2]:
+            of_scale.fill_(1)
         self.register_buffer("offset", torch.cat(offsets), persistent=False)
 
-    def forward(self, code: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Map codes (N, E) in float32: (N, out_features) of each layer.
+    def forward(self, code: Tensor) -> tuple[Tensor, list[ScaleAndShift], Sequence[Tensor]]:
+        """Map codes (N, E) by all layers.
 
-        What drawing layers give is returned in the type of autocast, and what placing ones give in
-        float32: rounded places jitter.
+        Returned are the layout, scale and shift of each modulation, in the type of autocast, and
+        what each placing layer gives, in float32: rounded places jitter.
         """
         with torch.autocast(code.device.type, enabled=False):
             weight = torch.cat([layer.weight for layer in self.layers])
             bias = torch.cat([layer.bias for layer in self.layers])
             values = F.linear(code, weight, bias + self.offset)
         drawn, placed = values.split([sum(sizes) for sizes in self.sizes], dim=1)
-        return to_autocast(drawn).split(self.sizes[0], dim=1), placed.split(self.sizes[1], dim=1)
+        layout, *pairs = to_autocast(drawn).split(self.sizes[0], dim=1)
+        modulations = list(zip(pairs[::2], pairs[1::2], strict=True))
+        return layout, modulations, placed.split(self.sizes[1], dim=1)
 
 
 class ResidualBlock(CheckpointedModule):
@@ -132,18 +143,19 @@ class ResidualBlock(CheckpointedModule):
         self.first = Conv2d(channels, channels, 3, padding=1)
         self.second = Conv2d(channels, channels, 3, padding=1)
         if code_size:
-            self.modulation = Modulation(code_size, 2 * channels)
+            self.modulation = nn.Linear(code_size, 2 * channels)  # its scales lack their 1
 
-    def forward(self, maps: Tensor, scale_and_shift: Tensor | None = None) -> Tensor:
-        """Update maps (N, C, h, w), modulated by (N, 2C) of `modulation`."""
-        return self.recompute(self.update, maps, scale_and_shift)
+    def forward(self, maps: Tensor, modulation: ScaleAndShift | None = None) -> Tensor:
+        """Update maps (N, C, h, w), modulated as `CodeLayers` says."""
+        return self.recompute(self.update, maps, *(modulation or ()))
 
-    def update(self, maps: Tensor, scale_and_shift: Tensor | None) -> Tensor:
+    def update(
+        self, maps: Tensor, scale: Tensor | None = None, shift: Tensor | None = None
+    ) -> Tensor:
         """Compute what `forward` returns."""
         inner = F.silu(self.first(maps))
-        if scale_and_shift is not None:
-            scale, shift = scale_and_shift[:, :, None, None].chunk(2, dim=1)  # N C 1 1
-            inner = torch.addcmul(shift, inner, scale)
+        if scale is not None and shift is not None:
+            inner = torch.addcmul(shift[:, :, None, None], inner, scale[:, :, None, None])
         return torch.add(maps, self.second(inner), alpha=0.5)
 
 

@@ -5,7 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2vgan.models.casting import Conv2d, Linear
-from t2vgan.models.layers import ResidualBlock, TimeFeatures
+from t2vgan.models.layers import ResidualBlock, TimeFeatures, channels_first
+
+TINY = 1e-12
+"""Added to a length by which is divided."""
 
 
 class MotionTrunk(nn.Module):
@@ -39,45 +42,44 @@ class MotionTrunk(nn.Module):
 
         maps (B, K, C, h, w), times (B, K) -> (B, K-1, hidden).
         """
-        here, there = maps[:, :-1].flatten(0, 1), maps[:, 1:].flatten(0, 1)  # (B P) C h w
-        inputs = torch.cat([here, there - here, self.correlate_frames(maps)], dim=1)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        cells = maps.movedim(2, 4)  # B K h w C: in the order of memory, so that nothing is copied
+        here, there = cells[:, :-1], cells[:, 1:]
+        inputs = torch.cat([here, there - here, *self.correlate_frames(maps)], dim=4)
+        inputs = channels_first(inputs.flatten(0, 1))  # (B P) D h w
         features = self.block(F.silu(self.first(inputs)))
         features = F.silu(self.second(F.silu(features)))
         features = F.silu(self.layout(features.flatten(1)))  # (B P) hidden
         gap = self.time_features(times[:, 1:] - times[:, :-1])
         return features.unflatten(0, gap.shape[:2]) * (1 + self.time(gap))
 
-    def correlate_frames(self, maps: Tensor) -> Tensor:
-        """Correlate successive frames.
+    def correlate_frames(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Correlate successive frames along both axes.
 
-        maps (B, K, C, h, w) -> (B*(K-1), D, h, w).
+        maps (B, K, C, h, w) -> (B, K-1, h, w, 2*reach + 1) of each.
         """
-        cells = self.to_match(maps.flatten(0, 1)).permute(0, 2, 3, 1)  # (B K) h w M
-        cells = F.normalize(cells, dim=3).unflatten(0, maps.shape[:2])
-        first, second = cells[:, :-1].flatten(0, 1), cells[:, 1:].flatten(0, 1)
-        return self.GAIN * correlate(first, second, self.reach)
+        cells = self.to_match(maps.flatten(0, 1)).movedim(1, 3)  # (B K) h w M
+        lengths = torch.linalg.vector_norm(cells, dim=3, keepdim=True)
+        cells = (cells / (lengths + TINY)).unflatten(0, maps.shape[:2])
+        first, second = self.GAIN * cells[:, :-1], cells[:, 1:]
+        return correlate(first, second, self.reach)
 
 
-def correlate(first: Tensor, second: Tensor, reach: tuple[int, int]) -> Tensor:
+def correlate(first: Tensor, second: Tensor, reach: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Match the cells of two maps along both axes.
 
-    Maps (N, h, w, C) -> (N, D, h, w): inner products of a cell with the other map's cells,
-    displaced by -reach to reach rows, then columns; zero outside.
+    Maps (..., h, w, C) -> (..., h, w, 2*reach + 1) of each axis: inner products of a cell with the
+    other map's cells, displaced by -reach to reach rows, or columns; zero outside.
     """
-    rows = correlate_rows(first.transpose(1, 2), second.transpose(1, 2), reach[0])  # N w h D
-    columns = correlate_rows(first, second, reach[1])  # N h w D
-    return torch.cat([rows.permute(0, 3, 2, 1), columns.permute(0, 3, 1, 2)], dim=1)
+    down = correlate_rows(first.transpose(-3, -2), second.transpose(-3, -2), reach[0])
+    return down.transpose(-3, -2), correlate_rows(first, second, reach[1])
 
 
 def correlate_rows(first: Tensor, second: Tensor, reach: int) -> Tensor:
     """Match each cell of a row with the other row's cells.
 
-    Maps (N, h, w, C) -> (N, h, w, 2*reach + 1).
+    Maps (..., h, w, C) -> (..., h, w, 2*reach + 1).
     """
-    width = first.shape[2]
-    products = F.pad(first @ second.transpose(2, 3), (reach, reach, 0, 1))  # N h w+1 w+2reach
+    products = F.pad(first @ second.transpose(-2, -1), (reach, reach))  # ... h w w+2reach
     # Cell i's displacements begin at column i: a band of the matrix, read with a longer stride.
-    stride = width + 2 * reach + 1
-    skewed = products.flatten(2)[..., : width * stride].unflatten(2, (width, stride))
-    return skewed[..., : 2 * reach + 1]
+    stride = products.shape[-1] + 1
+    return products.flatten(-2).unfold(-1, 2 * reach + 1, stride)

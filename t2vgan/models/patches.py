@@ -11,7 +11,7 @@ from t2vgan.errors import UserError
 from t2vgan.models.casting import Conv2d, Linear, current_weights
 from t2vgan.models.checkpointing import CheckpointedModule
 from t2vgan.models.coordinates import PlaceEmbedding
-from t2vgan.models.layers import RGB, ResidualBlock, channels_first, channels_last
+from t2vgan.models.layers import RGB, ResidualBlock, ScaleAndShift
 
 
 class FromPatches(nn.Module):
@@ -25,13 +25,12 @@ class FromPatches(nn.Module):
         self.linear = Linear(RGB * patch_size**2, channels)
         self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
 
-    def forward(self, video: Tensor) -> Tensor:
-        """Embed video (B, 3, T, H, W): maps (B*T, C, H/p, W/p)."""
-        patches = split_patches(video, self.patch_size)  # (B T) h w 3pp
+    def forward(self, frames: Tensor) -> Tensor:
+        """Embed frames (N, 3, H, W): maps (N, C, H/p, W/p)."""
         weight, bias = current_weights(self.linear)
-        by_colour = weight.unflatten(1, (RGB, len(self.basis)))  # C 3 pp
-        maps = F.linear(patches, (by_colour @ self.basis).flatten(1), bias)
-        return channels_first(maps)
+        by_colour = weight.unflatten(1, (RGB, len(self.basis))) @ self.basis  # C 3 pp
+        weight = by_colour.unflatten(2, (self.patch_size, -1))
+        return F.conv2d(frames, weight, bias, stride=self.patch_size)
 
 
 class ToPatches(nn.Module):
@@ -45,14 +44,14 @@ class ToPatches(nn.Module):
         self.linear = Linear(channels, out_channels * patch_size**2)
         self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
 
-    def forward(self, maps: Tensor, *, num_frames: int) -> Tensor:
-        """Draw maps (B*T, C, h, w): video (B, O, T, h*p, w*p)."""
+    def forward(self, maps: Tensor) -> Tensor:
+        """Draw maps (N, C, h, w): frames (N, O, h*p, w*p)."""
         of_patch = (-1, len(self.basis))  # O pp
         weight, bias = current_weights(self.linear)
-        weight = self.basis.T @ weight.unflatten(0, of_patch)
-        bias = bias.unflatten(0, of_patch) @ self.basis
-        patches = F.linear(channels_last(maps), weight.flatten(0, 1), bias.flatten())
-        return join_patches(patches, self.patch_size, num_frames)  # of (B T) h w Opp
+        weight = (self.basis.T @ weight.unflatten(0, of_patch)).flatten(0, 1)
+        bias = (bias.unflatten(0, of_patch) @ self.basis).flatten()
+        patches = F.conv2d(maps, weight[:, :, None, None], bias)  # N Opp h w
+        return F.pixel_shuffle(patches, self.patch_size)
 
 
 class FromPixels(CheckpointedModule):
@@ -66,13 +65,12 @@ class FromPixels(CheckpointedModule):
         self.look = Conv2d(RGB, pixel_channels, 3, padding=1)
         self.gather = Conv2d(pixel_channels, channels, patch_size + 2, stride=patch_size, padding=1)
 
-    def forward(self, video: Tensor) -> Tensor:
-        """Embed video (B, 3, T, H, W): maps (B*T, C, H/p, W/p)."""
-        frames = rearrange(video, "b c t h w -> (b t) c h w")
-        return self.recompute(self.embed, frames.contiguous(memory_format=torch.channels_last))
+    def forward(self, frames: Tensor) -> Tensor:
+        """Embed frames (N, 3, H, W): maps (N, C, H/p, W/p)."""
+        return self.recompute(self.embed, frames)
 
     def embed(self, frames: Tensor) -> Tensor:
-        """Embed frames (N, 3, H, W): maps (N, C, H/p, W/p)."""
+        """Compute what `forward` returns."""
         return self.gather(F.silu(self.look(frames)))
 
 
@@ -105,42 +103,16 @@ class ToPixels(nn.Module):
         for parameter in self.to_colours.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(
-        self,
-        maps: Tensor,
-        references: Tensor | None,
-        scale_and_shift: Tensor,
-        *,
-        num_frames: int,
-    ) -> Tensor:
+    def forward(self, maps: Tensor, references: Tensor | None, modulation: ScaleAndShift) -> Tensor:
         """Draw full-resolution detail.
 
-        maps (B*T, C, h, w), references as in `PlaceEmbedding`, scale_and_shift (B*T, 2P) of the
-        block's modulation -> video (B, O, T, h*p, w*p).
+        maps (N, C, h, w), references as in `PlaceEmbedding`, modulation of the block -> frames
+        (N, O, h*p, w*p).
         """
-        pixels = F.pixel_shuffle(self.spread(maps), self.patch_size)  # (B T) P H W
+        pixels = F.pixel_shuffle(self.spread(maps), self.patch_size)  # N P H W
         pixels = pixels + self.place(references)
-        pixels = self.block(pixels.contiguous(memory_format=torch.channels_last), scale_and_shift)
-        return rearrange(self.to_colours(F.silu(pixels)), "(b t) c h w -> b c t h w", t=num_frames)
-
-
-def split_patches(video: Tensor, patch_size: int) -> Tensor:
-    """Split every frame into patches.
-
-    video (B, C, T, H, W) -> (B*T, H/p, W/p, C*p*p).
-    """
-    return rearrange(video, "b c t (h p) (w q) -> (b t) h w (c p q)", p=patch_size, q=patch_size)
-
-
-def join_patches(patches: Tensor, patch_size: int, num_frames: int) -> Tensor:
-    """Undo `split_patches`: (B*T, h, w, C*p*p) -> (B, C, T, H, W)."""
-    return rearrange(
-        patches,
-        "(b t) h w (c p q) -> b c t (h p) (w q)",
-        t=num_frames,
-        p=patch_size,
-        q=patch_size,
-    )
+        pixels = self.block(pixels.contiguous(memory_format=torch.channels_last), modulation)
+        return self.to_colours(F.silu(pixels))
 
 
 def cosine_basis(patch_size: int) -> Tensor:

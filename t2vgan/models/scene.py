@@ -9,6 +9,7 @@ from t2vgan.models.coordinates import PlaceEmbedding, cell_centres
 from t2vgan.models.layers import (
     CodeLayers,
     ResidualBlock,
+    ScaleAndShift,
     channels_first,
     to_float32,
     upsample2x,
@@ -36,7 +37,7 @@ class Scene(nn.Module):
     WARP_CELLS = 4  # per side: a smooth field, for what is near or far
     MAX_WARP = 0.5  # half frames
     cells: Tensor
-    """Centres of a frame's cells, (2, h, w), x before y, from -1 to 1."""
+    """Centres of a frame's cells, (2, h, w), x before y, from -1 to 1 over the scene."""
 
     def __init__(
         self, *, code_size: int, channels: int, grid: tuple[int, int], scale: float
@@ -56,10 +57,10 @@ class Scene(nn.Module):
         self.to_warp = nn.Linear(code_size, 2 * self.WARP_CELLS**2)
         blocks = (self.coarse, self.middle, self.fine)
         self.by_appearance = CodeLayers(
-            [self.layout, *(block.modulation for block in blocks)], [self.to_speed]
+            self.layout, [block.modulation for block in blocks], [self.to_speed]
         )
         y, x = (cell_centres(length) for length in grid)
-        cells = torch.stack(torch.meshgrid(x, y, indexing="xy"))  # 2 h w
+        cells = torch.stack(torch.meshgrid(x, y, indexing="xy")) / scale  # 2 h w
         self.register_buffer("cells", cells, persistent=False)
 
     def forward(self, appearance: Tensor, camera: Tensor, warp: Tensor, times: Tensor) -> Tensor:
@@ -68,8 +69,8 @@ class Scene(nn.Module):
         appearance (B, E), times (B, K), and of each frame's code camera (B*K, 3) and warp
         (B*K, 32), by `to_camera` and `to_warp` -> maps (B*K, C, h, w).
         """
-        drawn, (speed,) = self.by_appearance(appearance)
-        maps = self.draw(*drawn)  # B C sh sw
+        layout, modulations, (speed,) = self.by_appearance(appearance)
+        maps = self.draw(layout, *modulations)  # B C sh sw
         with torch.autocast(maps.device.type, enabled=False):  # bfloat16: places jitter
             places = self.compute_places(speed, camera, warp, times)
             places = rearrange(places, "(b k) h w two -> b (k h) w two", b=maps.shape[0])
@@ -78,12 +79,10 @@ class Scene(nn.Module):
         views = rearrange(to_autocast(views), "b c (k h) w -> (b k) h w c", h=self.grid[0])
         return channels_first(views)
 
-    def draw(self, layout: Tensor, *scales_and_shifts: Tensor) -> Tensor:
-        """Draw scenes of what the drawing layers of `by_appearance` give.
-
-        (B, ...) -> maps (B, C, scale*h, scale*w).
-        """
-        coarse, middle, fine = scales_and_shifts
+    def draw(
+        self, layout: Tensor, coarse: ScaleAndShift, middle: ScaleAndShift, fine: ScaleAndShift
+    ) -> Tensor:
+        """Draw scenes of layouts (B, ...): maps (B, C, scale*h, scale*w)."""
         maps = layout.view(-1, *self.coarsest).contiguous(memory_format=torch.channels_last)
         maps = self.middle(upsample2x(self.coarse(maps, coarse)), middle)
         maps = upsample2x(self.to_fine(maps)) + self.place()
@@ -100,10 +99,9 @@ class Scene(nn.Module):
         camera = torch.add(steady.flatten(0, 1), camera, alpha=0.5)  # (B K) 3
         zoom, shift = camera.split((1, 2), dim=1)
         breadth = (1 / self.MAX_ZOOM) ** zoom.tanh()
-        shift = self.MAX_SHIFT * (shift / 2).tanh()
+        shift = self.MAX_SHIFT / self.scale * (shift / 2).tanh()
         warp = warp.tanh().unflatten(1, (2, self.WARP_CELLS, self.WARP_CELLS))
         stretch_warp = stretch_by_products if warp.is_cuda else stretch
         warp = stretch_warp(warp, self.grid)  # (B K) 2 h w
         places = torch.addcmul(shift[:, :, None, None], self.cells, breadth[:, :, None, None])
-        places = torch.add(places, warp, alpha=self.MAX_WARP)
-        return places.permute(0, 2, 3, 1) / self.scale
+        return torch.add(places, warp, alpha=self.MAX_WARP / self.scale).permute(0, 2, 3, 1)

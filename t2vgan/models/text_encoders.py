@@ -131,18 +131,24 @@ def unit_rms(text: Tensor) -> Tensor:
 
 def encode_by_all(
     encoders: Sequence[BagTextEncoder], token_ids: Tensor, token_mask: Tensor
-) -> tuple[Tensor, ...]:
-    """Encode prompts by several encoders of a kind.
+) -> Tensor:
+    """Encode prompts by H encoders of a kind.
 
-    token_ids and token_mask (B, L) -> a code (B, E) of each. What has no weights is computed once
-    for all bags of words.
+    token_ids and token_mask (B, L) -> codes (H, B, E). Bags of words are encoded side by side.
     """
     if isinstance(encoders[0], TransformerTextEncoder):
-        return tuple(encoder(token_ids, token_mask) for encoder in encoders)
+        return torch.stack([encoder(token_ids, token_mask) for encoder in encoders])
     words = torch.stack([encoder.embed_words(token_ids) for encoder in encoders])  # H B L E
-    bags = sum_words(words, token_mask)  # H B E
-    texts = [encoder.mlp(bag) for encoder, bag in zip(encoders, bags, strict=True)]
-    return unit_rms(torch.stack(texts)).unbind()
+    bags = sum_words(words, token_mask).transpose(1, 2)  # H E B
+    first, _, last = zip(*(encoder.mlp for encoder in encoders), strict=True)
+    return unit_rms(map_by_each(last, F.silu(map_by_each(first, bags))).transpose(1, 2))
+
+
+def map_by_each(layers: Sequence[nn.Linear], values: Tensor) -> Tensor:
+    """Map columns (H, in, B), each by its layer: (H, out, B)."""
+    weight = torch.stack([layer.weight for layer in layers])
+    bias = torch.stack([layer.bias for layer in layers])
+    return torch.baddbmm(bias.unsqueeze(2), weight, values)
 
 
 TEXT_ENCODERS = {"bag": BagTextEncoder, "transformer": TransformerTextEncoder}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def choose_encoded_times(times: Tensor, trained_frames: int | None) -> Tensor:
-    """Return of which times (B, T) codes are needed to draw times (B, K).
+    """Return the times (B, T) to encode for drawing times (B, K).
 
     With None for `trained_frames`, `times` themselves; else that many, evenly from 0 to 1.
     """

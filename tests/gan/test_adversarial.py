@@ -128,9 +128,8 @@ class Spy(nn.Module):
         self.calls: list[tuple[Tensor, ...]] = []
         self.texts: list[tuple[Tensor, ...]] = []
 
-    def forward(self, *inputs: Tensor | tuple[Tensor, ...]):
-        parts = (part for part in inputs if isinstance(part, Tensor))
-        self.calls.append(tuple(part.detach().clone() for part in parts))
+    def forward(self, *inputs: Tensor | None):
+        self.calls.append(tuple(part.detach().clone() for part in inputs[:4]))
         return self.network(*inputs)
 
     def encode_text(self, *prompts: Tensor):
