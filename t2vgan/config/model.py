@@ -36,6 +36,9 @@ class ClipGanConfig(Versioned):
     drawn by itself, with latents of its own. 1: the prompt as a whole."""
     pooled_features: bool = False
     """Features averaged over a frame, for what may be anywhere in it, in the discriminator."""
+    moments: bool = False
+    """Show the discriminator, much enlarged, how the areas and centres of its finest feature maps
+    change within a clip: what trembles, and what does not move evenly."""
     hidden_size: PositiveInt = 192
     """Width of the code that describes one frame."""
     channels: PositiveInt = 16

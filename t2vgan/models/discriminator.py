@@ -21,6 +21,7 @@ from t2vgan.models.layers import (
     to_float32,
     upsample2x,
 )
+from t2vgan.models.moments import MomentChanges
 from t2vgan.models.motion import MotionTrunk
 from t2vgan.models.patches import FromPatches, FromPixels, compute_grid
 from t2vgan.models.phrase_head import PhraseHead
@@ -34,7 +35,7 @@ class Discriminator(nn.Module):
     successive frames. Heads score each frame, each pair, and all frames in order with their times.
     All take the prompt by projection (Miyato and Koyama, ICLR 2018): a prompt that reaches only the
     clip's head leaves what a single frame shows (its colour, say) or a pair (a pan) unlearned
-    (dev/LOG.md). A last head predicts the first latents from all frames (InfoGAN, Chen et al.,
+    (dev/LOG.md). The clip's head may see moments too. A last head predicts the first latents from all frames (InfoGAN, Chen et al.,
     NeurIPS 2016). Where prompts have phrases, a further head looks for each phrase's object.
 
     Heads are in float32: losses depend on small differences, and bfloat16 keeps 8 bits.
@@ -92,6 +93,16 @@ class Discriminator(nn.Module):
             Linear(2 * hidden, hidden),
             nn.SiLU(),
         )
+        self.moments = (
+            MomentChanges(
+                channels=channels,
+                frames_per_clip=frames_per_clip,
+                hidden_size=hidden,
+                grid=(rows, columns),
+            )
+            if model.moments
+            else None
+        )
         self.clip_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.phrase_head: PhraseHead | None = None
         if model.max_phrases > 1:
@@ -141,7 +152,8 @@ class Discriminator(nn.Module):
         clip = self.clip(vectors.flatten(1))  # B hidden
         with torch.autocast(video.device.type, enabled=False):
             clip = to_float32(clip)
-            features = [frames.mean(1, dtype=clip.dtype), clip]  # B hidden each
+            judged = clip if self.moments is None else clip + self.moments(maps, times)
+            features = [frames.mean(1, dtype=clip.dtype), judged]  # B hidden each
             if pairs is not None:
                 features.append(pairs.mean(1, dtype=clip.dtype))
             text = self.encode_text(token_ids, token_mask) if text is None else text

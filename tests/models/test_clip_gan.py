@@ -230,3 +230,15 @@ def test_prompts_that_were_encoded_before_are_judged_alike(model):
     text = discriminator.encode_text(*conditions)
     expected, _ = discriminator(video, *conditions, moments)
     assert torch.equal(discriminator(video, *conditions, moments, text)[0], expected)
+
+
+def test_latents_are_not_recovered_from_moments():
+    discriminator = small_discriminator(RICH)
+    inputs = torch.randn(B, 3, K, H, W), *prompts(), times()
+    logits, recovered = discriminator(*inputs)
+
+    nn.init.zeros_(discriminator.moments.linear.weight)
+    other_logits, other_recovered = discriminator(*inputs)
+
+    assert torch.equal(recovered, other_recovered)
+    assert not torch.allclose(logits, other_logits)

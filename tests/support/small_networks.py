@@ -13,6 +13,7 @@ RICH = SMALL.model_copy(
     update={
         "pixel_channels": 3,
         "pooled_features": True,
+        "moments": True,
         "text_encoder": "transformer",
         "text_size": 16,
     }
