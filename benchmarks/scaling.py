@@ -34,35 +34,39 @@ NETWORKS = {  # assumed, not measured: what a rank gets of its node's network
 class Group:
     """Start processes that train together, turn by turn."""
 
-    def __init__(self, data: Path, world_size: int, port: int) -> None:
+    def __init__(
+        self, data: Path, world_size: int, port: int, batch_size: int = BATCH_SIZE
+    ) -> None:
         launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node",
                   str(world_size), "--master_port", str(port)]  # fmt: skip
-        worker = ["benchmarks/scaling_worker.py", str(data), str(BATCH_SIZE)]
+        worker = ["benchmarks/scaling_worker.py", str(data), str(batch_size)]
         self.process = subprocess.Popen(
             [*own_network(), *launch, *worker], cwd=ROOT, text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
-        self.description = self._receive()
+        self.description = self.receive()
         assert self.description["world_size"] == world_size
 
     def turn(self, num_steps: int) -> dict[str, Any]:
         """Train `num_steps` steps; return what they cost."""
-        self._send(num_steps)
-        return self._receive()
+        self.send(num_steps)
+        return self.receive()
 
     def __enter__(self) -> "Group":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._send(0)
+        self.send(0)
         self.process.communicate(timeout=60)
 
-    def _send(self, num_steps: int) -> None:
+    def send(self, num_steps: int) -> None:
+        """Start a turn; 0 ends the group."""
         assert self.process.stdin
         print(num_steps, file=self.process.stdin, flush=True)
 
-    def _receive(self) -> dict[str, Any]:
+    def receive(self) -> dict[str, Any]:
+        """Wait for what the group reports."""
         assert self.process.stdout
         return json.loads(self.process.stdout.readline())
 
@@ -87,8 +91,9 @@ def run(
     with tempfile.TemporaryDirectory() as name:
         options = BuildOptions(scene="circles", out=Path(name), num_clips=1024, clips_per_shard=64)
         build(make_plan(options), Path(name), num_workers=1)
-        measured = measure(Path(name), turns, steps_per_turn)
+        measured, unconnected = measure(Path(name), turns, steps_per_turn)
     show(measured)
+    print(f"two processes that share nothing, half a batch each: {unconnected:.2f} of one")
     predicted = predict(measured[0]["gradient_bytes"], gpu_step_ms)
     print_table(
         ["predicted efficiency", *(f"{n} GPUs" for n in NUM_GPUS)],
@@ -100,19 +105,35 @@ def run(
         "clips_per_step": BATCH_SIZE,
         "steps_per_turn": steps_per_turn,
         "measured": measured,
+        "two_unconnected": unconnected,
         "predicted": predicted,
     }
     print(f"wrote {write_record('scaling', record)}")
 
 
-def measure(data: Path, turns: int, steps_per_turn: int) -> list[dict[str, Any]]:
-    """Return a row per number of processes, measured in turns."""
+def measure(data: Path, turns: int, steps_per_turn: int) -> tuple[list[dict[str, Any]], float]:
+    """Return a row per number of processes, measured in turns, and what two could reach.
+
+    The latter are two processes that share nothing but the machine, with half of the clips each.
+    """
     with ExitStack() as stack:
         groups = [
             stack.enter_context(Group(data, world_size, port=29601 + world_size))
             for world_size in WORLD_SIZES
         ]
-        results = [[group.turn(steps_per_turn) for group in groups] for _ in range(turns)]
+        pair = [
+            stack.enter_context(Group(data, 1, port=29611 + place, batch_size=BATCH_SIZE // 2))
+            for place in range(2)
+        ]
+        results, of_pair = [], []
+        for _ in range(turns):
+            results.append([group.turn(steps_per_turn) for group in groups])
+            for group in pair:
+                group.send(steps_per_turn)
+            of_pair.append(max(group.receive()["seconds"] for group in pair))
+    unconnected = median(
+        row[0]["seconds"] / other for row, other in zip(results, of_pair, strict=True)
+    )
     rows = []
     for place, group in enumerate(groups):
         own = [row[place] for row in results]
@@ -132,7 +153,7 @@ def measure(data: Path, turns: int, steps_per_turn: int) -> list[dict[str, Any]]
                 "predicted_communication_ms": 1e3 * communication,
             }
         )
-    return rows
+    return rows, unconnected
 
 
 def predict_here(description: dict[str, Any]) -> float:
