@@ -112,9 +112,10 @@ def run(
 
 
 def measure(data: Path, turns: int, steps_per_turn: int) -> tuple[list[dict[str, Any]], float]:
-    """Return a row per number of processes, measured in turns, and what two could reach.
+    """Return a row per number of processes, and what two could reach.
 
-    The latter are two processes that share nothing but the machine, with half of the clips each.
+    All take turns. The latter are two processes that share nothing but the machine, with half of
+    the clips each.
     """
     with ExitStack() as stack:
         groups = [

@@ -81,7 +81,7 @@ def repair_shards(
 
 
 def report_repairs(damaged: "Sequence[ShardEntry]", manifest: "Manifest") -> int:
-    """Print what became of damaged shards; return 1 if some have other bytes now."""
+    """Print what became of damaged shards; 1: some have other bytes."""
     made = {entry.name: entry.sha256 for entry in manifest.shards}
     changed = [entry.name for entry in damaged if made.get(entry.name) != entry.sha256]
     for entry in damaged:

@@ -35,8 +35,9 @@ class Discriminator(nn.Module):
     successive frames. Heads score each frame, each pair, and all frames in order with their times.
     All take the prompt by projection (Miyato and Koyama, ICLR 2018): a prompt that reaches only the
     clip's head leaves what a single frame shows (its colour, say) or a pair (a pan) unlearned
-    (dev/LOG.md). The clip's head may see moments too. A last head predicts the first latents from all frames (InfoGAN, Chen et al.,
-    NeurIPS 2016). Where prompts have phrases, a further head looks for each phrase's object.
+    (dev/LOG.md). With `moments` the clip's head also sees how areas and centres change. A last head
+    predicts the first latents from all frames (InfoGAN, Chen et al., NeurIPS 2016). Where prompts
+    have phrases, a further head looks for each phrase's object.
 
     Heads are in float32: losses depend on small differences, and bfloat16 keeps 8 bits.
     """

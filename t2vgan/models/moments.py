@@ -1,4 +1,4 @@
-"""Moments of feature maps: how much is where in a frame, and how it changes within a clip."""
+"""Moments of feature maps: how much is where in a frame."""
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ class MomentChanges(nn.Module):
         self.linear = nn.Linear(num_inputs, hidden_size)
 
     def forward(self, maps: Tensor, times: Tensor) -> Tensor:
-        """Encode maps (B*K, C, h, w) at times (B, K): (B, hidden), in float32."""
+        """Encode maps (B*K, C, h, w) at times (B, K): (B, hidden)."""
         moments = (to_float32(maps).flatten(2) @ self.weights).flatten(1)  # (B K) 3C
         changes = subtract_mean(moments.unflatten(0, times.shape))
         changes = torch.cat([changes, subtract_line(changes, times)], dim=1)  # B 2K 3C

@@ -54,7 +54,11 @@ def test_a_small_part_of_a_cell_beside_the_line_shows(shift):
     maps = torch.cat([draw_square(x, 4) for x in places]).unsqueeze(1).repeat(1, C, 1, 1)
     _, beside_line = read_changes(maps)
 
-    assert beside_line[..., 1].abs().amax() > shift / 2
+    aside = torch.tensor([0, shift, 0, 0]) - shift / K
+    aside = subtract_line(aside[None, :, None], TIMES).flatten()
+    expected = (100 * 4 / (H * W) * 2 / W * aside).asinh()
+    assert torch.allclose(beside_line[:, 0, 1], expected, atol=1e-3)
+    assert expected.abs().max() > shift / 4
     assert beside_line[..., [0, 2]].abs().max() < 1e-3
 
 
