@@ -31,15 +31,15 @@ PRESETS = {
     "quickstart": Config(
         run_dir=Path("runs/quickstart"),
         data=DataConfig(path="data/circles"),
-        model=ClipGanConfig(),
+        model=ClipGanConfig(moments=True),
         train=TrainConfig(
             **PLAIN,
             num_steps=4000,
             mismatched_prompts=15,
             recovered_latents=4,
             recovery_weight=6.0,
-            recovery_hold=0.3,
-            recovery_until=0.5,
+            recovery_hold=0.2,
+            recovery_until=0.3,
             gamma_start=10.0,
             gamma_end=0.3,
             precision="no",  # too small for bfloat16 to be faster

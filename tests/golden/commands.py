@@ -46,7 +46,7 @@ TINY_RUN = (
 )  # fmt: skip
 RECIPE = (  # of the preset `quickstart` when the goldens were recorded
     "--train.gamma-end", 2, "--train.mismatched-prompts", 1, "--train.recovery-weight", 3,
-    "--train.recovery-hold", None, "--train.recovery-until", 1,
+    "--train.recovery-hold", None, "--model.no-moments", "--train.recovery-until", 1,
 )  # fmt: skip
 CASES: dict[str, tuple[str, Path | None, Arguments]] = {
     "sprites": (  # relativistic, penalties, hard mismatched prompts, a camera, the motion meter
