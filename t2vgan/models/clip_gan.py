@@ -205,7 +205,7 @@ class Generator(nn.Module):
         frames = torch.addcmul(own, gate, time, value=2).flatten(0, 1)
         if self.sprites is None and self.scene is None:
             return self.frame(frames).unflatten(0, times.shape), content
-        sizes = (len(frames), len(content))
+        sizes = (frames.shape[0], content.shape[0])  # len() of an exported batch is a constant
         codes, appearance = self.frame(torch.cat([frames, content])).split(sizes)
         return codes.unflatten(0, times.shape), appearance
 
