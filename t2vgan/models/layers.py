@@ -129,7 +129,9 @@ class CodeLayers(nn.Module):
         drawn, placed = values.split([sum(sizes) for sizes in self.sizes], dim=1)
         layout, *pairs = to_autocast(drawn).split(self.sizes[0], dim=1)
         modulations = list(zip(pairs[::2], pairs[1::2], strict=True))
-        return layout, modulations, placed.split(self.sizes[1], dim=1)
+        # None of no layers: torch.export writes an operator without results, and cannot read it.
+        places = placed.split(self.sizes[1], dim=1) if self.sizes[1] else ()
+        return layout, modulations, places
 
 
 class ResidualBlock(CheckpointedModule):
