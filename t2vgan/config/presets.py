@@ -16,6 +16,8 @@ SMALL_SHAPES: dict[str, Any] = SHAPES | {
 }
 VIDEO: dict[str, Any] = {
     "mismatched_prompts": 15,
+    "recovered_latents": 16,
+    "recovery_weight": 6.0,
     "recovery_until": 0.3,
     "near_window_share": 0.7,
 }
@@ -171,7 +173,7 @@ PRESETS = {
 """Preset name -> config. Every field is an option of the command line."""
 
 DESCRIPTIONS = {
-    "quickstart": "a moving circle, 18 prompts, 64x64; two CPU cores, 20 minutes",
+    "quickstart": "a moving circle, 18 prompts, 64x64; a CPU, 10 minutes",
     "shapes": "Moving Shapes (shape, colour, size and motion), 64x64; one GPU",
     "shapes-cpu": "Moving Shapes, 32x32; two CPU cores, one hour",
     "shapes-two": "two of these in one prompt, from the weights shapes; two CPU cores, 20 minutes",
