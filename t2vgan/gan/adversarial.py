@@ -192,9 +192,7 @@ class AdversarialTraining:
     ) -> Tensor:
         """Compute this rank's gradients of the loss's mean; return a loss, ()."""
         if self.graphs is None:
-            mean = self.backward(side, loss, batch, schedule)
-            side.gradients.collect()
-            return mean
+            return self.backward(side, loss, batch, schedule)
 
         def fill_buffer(batch: Sequence[MicroBatch], schedule: Schedule) -> Computed:
             side.gradients.clear()
