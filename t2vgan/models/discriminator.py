@@ -1,6 +1,7 @@
 """The discriminator of the clip GAN: it scores frames, pairs and clips."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -77,15 +78,13 @@ class Discriminator(nn.Module):
         self.frame_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.time_features = TimeFeatures()
         self.time = Linear(self.time_features.size, hidden)
+        of_maps: dict[str, Any] = {
+            "channels": channels, "hidden_size": hidden, "grid": (rows, columns)
+        }  # fmt: skip
         self.motion: MotionTrunk | None = None
         num_vectors = frames_per_clip
         if model.motion_channels:
-            self.motion = MotionTrunk(
-                channels=channels,
-                match_channels=model.motion_channels,
-                hidden_size=hidden,
-                grid=(rows, columns),
-            )
+            self.motion = MotionTrunk(match_channels=model.motion_channels, **of_maps)
             self.pair_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
             num_vectors += frames_per_clip - 1
         self.clip = nn.Sequential(
@@ -95,14 +94,7 @@ class Discriminator(nn.Module):
             nn.SiLU(),
         )
         self.moments = (
-            MomentChanges(
-                channels=channels,
-                frames_per_clip=frames_per_clip,
-                hidden_size=hidden,
-                grid=(rows, columns),
-            )
-            if model.moments
-            else None
+            MomentChanges(frames_per_clip=frames_per_clip, **of_maps) if model.moments else None
         )
         self.clip_head = ProjectionHead(model, vocabulary_size=vocabulary_size)
         self.phrase_head: PhraseHead | None = None
