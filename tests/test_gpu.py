@@ -16,6 +16,7 @@ from t2vgan.gan.step_graph import CudaCapture, StepGraphs
 from t2vgan.pipeline import TextToVideo
 from t2vgan.pipeline.export import trace
 from t2vgan.training.cost.step_cost import StepSizes, build_batch, build_training
+from tests.gan.test_adversarial import changed
 
 pytestmark = pytest.mark.gpu
 
@@ -54,8 +55,7 @@ def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
         "mismatched_ids": token_ids.roll(1, 0).unsqueeze(1),
         "mismatched_mask": token_ids.roll(1, 0).unsqueeze(1) > 0,
         "times": torch.rand(B, K, generator=generator).sort(1).values,
-        "discriminator_latents": torch.randn(B, 5, generator=generator),
-        "generator_latents": torch.randn(B, 5, generator=generator),
+        "latents": torch.randn(B, 5, generator=generator),
         "augmentation": torch.zeros(B, 0),
         "penalty_noise": torch.zeros(0),
     }
@@ -102,7 +102,7 @@ def test_an_overflow_of_one_network_leaves_the_others_scale_alone():
     gan.train_step([make_batch(processes.device)], 1)
     scales = {name: side.grad_scaler.get_scale() for name, side in gan.optimizers.items()}
     gan.discriminator.network.requires_grad_(True)
-    overflow = lambda *args: gan.losses.discriminator_loss(*args) * float("inf")  # noqa: E731
+    overflow = changed(gan.losses.discriminator_loss, lambda values: values * float("inf"))
     gan.update(gan.discriminator, overflow, [make_batch(processes.device)], gan.schedule(1))
     assert gan.discriminator.grad_scaler.get_scale() < scales["discriminator"]
     assert gan.generator.grad_scaler.get_scale() == scales["generator"]
@@ -115,10 +115,10 @@ def test_float32_equals_the_cpu(model):
     batch = make_batch(torch.device("cpu"))
     with torch.no_grad():
         on_gpu = gan.ema.model(
-            batch.generator_latents.to(processes.device),
+            batch.latents.to(processes.device),
             *(part.to(processes.device) for part in batch.conditions),
         )
-        on_cpu = gan.ema.model.cpu()(batch.generator_latents, *batch.conditions)
+        on_cpu = gan.ema.model.cpu()(batch.latents, *batch.conditions)
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=1e-4, rtol=1e-4)
 
 

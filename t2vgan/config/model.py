@@ -18,8 +18,6 @@ class ClipGanConfig(Versioned):
         "discriminator_reads_prompts": True,
         "num_references": 2,
     }
-    shares_latents: ClassVar[bool] = False
-    """Whether both updates of a step use the same latents."""
 
     kind: Literal["clip_gan"] = "clip_gan"
     """Kind of network."""
@@ -111,7 +109,6 @@ class ClipGanConfig(Versioned):
 class NotebookGanConfig(Versioned):
     """The published notebook's networks: 64x64, single frames, unconditional discriminator."""
 
-    shares_latents: ClassVar[bool] = True
     max_phrases: ClassVar[int] = 1
 
     kind: Literal["notebook_gan"] = "notebook_gan"

@@ -61,7 +61,7 @@ class Config(Versioned):
     @model_validator(mode="before")
     @classmethod
     def drop_fresh_latents(cls, fields: Any) -> Any:
-        """Ignore a retired option that says what the model's kind implies."""
+        """Ignore a retired option that said what the model's kind implied."""
         match fields:
             case {"model": {"kind": kind}, "train": {"fresh_latents": fresh, **train}}:
                 if fresh == (kind == "clip_gan"):

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
 from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.distributed.stragglers import ComputeTimer
-from t2vgan.gan.adversarial_losses import AdversarialLosses
+from t2vgan.gan.adversarial_losses import AdversarialLosses, Loss
 from t2vgan.gan.augmentation import Augmentation
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.compilation import compile_network
@@ -33,7 +34,7 @@ REFERENCE_PIXELS = 4 * 64 * 64
 CHECKPOINTED_PIXELS = 128 * 128
 """Of a frame from which on activations are computed again instead of kept."""
 
-Loss = Callable[[MicroBatch, Schedule], Tensor]
+LossFunction = Callable[[MicroBatch, Schedule], Loss]
 
 
 class AdversarialTraining:
@@ -156,9 +157,19 @@ class AdversarialTraining:
     # --- the step --------------------------------------------------------------------------------
 
     def train_step(self, batch: Sequence[MicroBatch], step: int) -> None:
-        """Update the discriminator, the generator and its average, once each."""
+        """Update the discriminator, the generator and its average, once each.
+
+        Both updates see the same generated clips.
+        """
         schedule = self.set_schedule(step)
-        self.update(self.discriminator, self.losses.discriminator_loss, batch, schedule)
+        batch = self.add_fakes(batch)
+        real_logits = self.update(
+            self.discriminator, self.losses.discriminator_loss, batch, schedule
+        )
+        batch = [
+            replace(micro_batch, real_logits=logits)
+            for micro_batch, logits in zip(batch, real_logits, strict=True)
+        ]
         self.update(self.generator, self.losses.generator_loss, batch, schedule)
         num_clips, generator = self.train.global_batch_size, self.generator
         self.ema.update(
@@ -169,64 +180,81 @@ class AdversarialTraining:
         )
         self.metrics.end_step()
 
+    def add_fakes(self, batch: Sequence[MicroBatch]) -> Sequence[MicroBatch]:
+        """Generate the clips that both updates see.
+
+        Not of several micro-batches, since to keep the activations of all would undo what they
+        save; nor where updates are captured, each by itself. There each update generates them.
+        """
+        self.generator.copy_weights(self.precision)
+        if len(batch) > 1 or self.graphs is not None:
+            return batch
+        with self.compute_timer.measure():
+            return [replace(part, fake_video=self.losses.generate(part)) for part in batch]
+
     def update(
         self,
         side: NetworkOptimizer,
-        loss: Loss,
+        loss: LossFunction,
         batch: Sequence[MicroBatch],
         schedule: Schedule,
-    ) -> None:
-        """Take one optimizer step on the loss's mean over the global batch."""
+    ) -> list[Tensor]:
+        """Take one optimizer step on the loss's mean over the global batch.
+
+        Returns the real clips' logits (B,) of each micro-batch.
+        """
         with self.compute_timer.measure():
-            mean = self.compute_gradients(side, loss, batch, schedule)
+            computed = self.compute_gradients(side, loss, batch, schedule)
         side.gradients.average()
-        norm = side.step(mean)
+        norm = side.step(computed.loss)
         self.metrics.add(f"gradient_norm/{side.name}", norm)
+        return computed.real_logits
 
     def compute_gradients(
         self,
         side: NetworkOptimizer,
-        loss: Loss,
+        loss: LossFunction,
         batch: Sequence[MicroBatch],
         schedule: Schedule,
-    ) -> Tensor:
-        """Compute this rank's gradients of the loss's mean; return a loss, ()."""
+    ) -> Computed:
+        """Compute this rank's gradients of the loss's mean."""
         if self.graphs is None:
             return self.backward(side, loss, batch, schedule)
 
         def fill_buffer(batch: Sequence[MicroBatch], schedule: Schedule) -> Computed:
             side.gradients.clear()
             with self.metrics.set_apart() as added:
-                mean = self.backward(side, loss, batch, schedule)
+                computed = self.backward(side, loss, batch, schedule)
             side.gradients.collect()
-            return Computed(mean, added)
+            return computed._replace(added=added)
 
         has_penalty = side is self.discriminator and schedule.is_penalised
         kind = f"{side.name} with penalty" if has_penalty else side.name
-        mean, added = self.graphs.run(kind, fill_buffer, batch, schedule)
-        self.metrics.added += added
+        computed = self.graphs.run(kind, fill_buffer, batch, schedule)
+        self.metrics.added += computed.added
         side.gradients.attach()
-        return mean
+        return computed
 
     def backward(
         self,
         side: NetworkOptimizer,
-        loss: Loss,
+        loss: LossFunction,
         batch: Sequence[MicroBatch],
         schedule: Schedule,
-    ) -> Tensor:
-        """Add up gradients of all micro-batches; return their summed loss, ()."""
-        for network in self.optimizers.values():
-            network.copy_weights(self.precision)
+    ) -> Computed:
+        """Add up gradients and losses of all micro-batches."""
+        self.discriminator.copy_weights(self.precision)
         self.discriminator.requires_grad_(side is self.discriminator)
-        means = []
+        means, real_logits = [], []
         for micro_batch in batch:
-            mean = loss(micro_batch, schedule).mean()
+            values, logits = loss(micro_batch, schedule)
+            mean = values.mean()
             share = share_unless_nonfinite(mean, 1 / len(batch))
             mean.backward(side.grad_scaler.scale(share))
             side.add_gradients_of_copies()
             means.append(mean.detach())
-        return functools.reduce(torch.add, means)
+            real_logits.append(logits)
+        return Computed(functools.reduce(torch.add, means), real_logits)
 
     # --- schedules, updates that were not finite --------------------------------------------------
 

@@ -30,6 +30,15 @@ from t2vgan.models.checkpointing import keep_activations
 from t2vgan.models.layers import to_float32
 
 
+class Loss(NamedTuple):
+    """A network's loss, and what the discriminator found meanwhile."""
+
+    values: Tensor
+    """(B,)."""
+    real_logits: Tensor
+    """(B,), without gradient."""
+
+
 class Scores(NamedTuple):
     """Logits of B pairs of a real and a generated clip."""
 
@@ -79,17 +88,23 @@ class AdversarialLosses:
         self.score_with_gradients = compiled  # type: ignore[method-assign]
         self.is_compiled = True
 
-    def discriminator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
-        """Return the discriminator's loss (B,).
+    def generate(self, batch: MicroBatch) -> Tensor:
+        """Generate a clip beside each real one (B, 3, K, H, W)."""
+        with self.autocast():
+            video: Tensor = self.generator.network(batch.latents, *batch.conditions)
+        return video
+
+    def discriminator_loss(self, batch: MicroBatch, schedule: Schedule) -> Loss:
+        """Return the discriminator's loss.
 
         The objective, the mismatched term, latent recovery and, in some steps, R1 + R2.
 
         In a step with the penalty the discriminator is in float32, where second derivatives live.
         """
         penalty = self.train.penalty if schedule.is_penalised else None
-        with torch.no_grad(), self.autocast():
-            fake_video = self.generator.network(batch.discriminator_latents, *batch.conditions)
-        video = torch.cat([batch.real_video, to_float32(fake_video)])
+        with torch.no_grad():
+            fake_video = self.generate(batch) if batch.fake_video is None else batch.fake_video
+        video = torch.cat([batch.real_video, to_float32(fake_video.detach())])
         with nullcontext() if penalty else self.autocast():
             scores = self.discriminate(video, batch, penalty)
         loss = self.objective.discriminator(scores.real, scores.fake)
@@ -101,12 +116,12 @@ class AdversarialLosses:
             mismatched_loss = mismatched(scores.real, scores.mismatched, is_mismatched)
             self.metrics.add("loss/mismatched", mismatched_loss, counts=is_mismatched.any(1))
             loss = loss + self.train.mismatched_weight * mismatched_loss
-        loss = loss + self.recovery_loss(scores.recovered, batch.discriminator_latents, schedule)
+        loss = loss + self.recovery_loss(scores.recovered, batch.latents, schedule)
         if scores.penalty is not None:
             self.metrics.add("penalty", scores.penalty)
             weight = self.penalty_scale * schedule.penalty_weight
             loss = loss + weight / 2 * scores.penalty
-        return loss
+        return Loss(loss, scores.real.detach())
 
     def discriminate(self, video: Tensor, batch: MicroBatch, penalty: str | None = None) -> Scores:
         """Score real and generated clips, and what losses need, in one pass.
@@ -178,19 +193,22 @@ class AdversarialLosses:
 
         return gradient_penalty(score, video, self.pixel_std)
 
-    def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Tensor:
-        """Return the generator's loss (B,), against real clips of the same prompts."""
-        discriminator = self.discriminator.network
-        prompts = (batch.token_ids, batch.token_mask)
-        text = discriminator.encode_text(*prompts)  # type: ignore[operator]  # once for both videos
+    def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Loss:
+        """Return the generator's loss, against real clips of the same prompts.
+
+        Their logits are those of the discriminator's update: to score them once more would cost a
+        tenth of a step, and make no difference that was found (dev/LOG.md).
+        """
+        assert batch.real_logits is not None, "the discriminator's update comes first"
+        fake_video = self.generate(batch) if batch.fake_video is None else batch.fake_video
         with self.autocast():
-            fake_video = self.generator.network(batch.generator_latents, *batch.conditions)
             fake_video = self.augment(fake_video, batch.augmentation)
-            fake_logits, recovered = discriminator(fake_video, *batch.conditions, text)
+            logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
         self.log_video_gradient(fake_video)
-        loss = self.objective.generator(self.real_logits(batch, text), to_float32(fake_logits))
+        loss = self.objective.generator(batch.real_logits, to_float32(logits))
         self.metrics.add("loss/generator", loss)
-        return loss + self.recovery_loss(recovered, batch.generator_latents, schedule)
+        loss = loss + self.recovery_loss(recovered, batch.latents, schedule)
+        return Loss(loss, batch.real_logits)
 
     def log_video_gradient(self, fake_video: Tensor) -> None:
         """Log the gradient norm of each clip's loss to its pixels.
@@ -219,18 +237,6 @@ class AdversarialLosses:
         loss = latent_recovery(recovered, latents)
         self.metrics.add("recovery/loss", loss)
         return schedule.recovery_weight * loss
-
-    @torch.no_grad()
-    def real_logits(self, batch: MicroBatch, text: Tensor | None) -> Tensor:
-        """Return the real clips' logits (B,); zeros where the objective ignores them.
-
-        `text` holds the codes of their prompts, where they are known already.
-        """
-        if not self.objective.generator_needs_real:
-            return torch.zeros(len(batch.real_video), device=batch.real_video.device)
-        with self.autocast():
-            real_video = self.augment(batch.real_video, batch.augmentation)
-            return to_float32(self.discriminator.network(real_video, *batch.conditions, text)[0])
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of mixed precision; a null context in float32."""

@@ -8,7 +8,7 @@ step itself begins with one copy to the device (`BatchPreparer.prepare`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -45,15 +45,23 @@ class MicroBatch:
     """(B, M, L) bool."""
     times: Tensor
     """(B, K): each frame's time, 0 at the clip's first frame and 1 at its last."""
-    discriminator_latents: Tensor
-    """(B, *latent_shape): of the clips generated in the discriminator's update."""
-    generator_latents: Tensor
-    """(B, *latent_shape): of the clips generated in the generator's update."""
+    latents: Tensor
+    """(B, *latent_shape): of the generated clips."""
     augmentation: Tensor
     """(B, 6): how each clip, real and generated, is augmented in both updates; (B, 0): not."""
     penalty_noise: Tensor
     """(B / 4, 2, 3, K, H, W), normal: by what the approximate penalty moves every fourth clip, real
     and generated. (0,) in a step without."""
+    fake_video: Tensor | None = None
+    """(B, 3, K, H, W), generated, with its autograd graph; None: each update generates it again."""
+    real_logits: Tensor | None = None
+    """(B,), of the real clips: what the discriminator's update found. None: before it."""
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by their names."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
     def conditions(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,13 +70,12 @@ class MicroBatch:
 
     def slice(self, rows: slice) -> "MicroBatch":
         """Return some clips; with noise, from a multiple of four on."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        noise = fields.pop("penalty_noise")
-        if len(noise):
-            noise = noise[slice(*(-(-row // PENALTY_STRIDE) for row in (rows.start, rows.stop)))]
-        return MicroBatch(
-            **{name: value[rows] for name, value in fields.items()}, penalty_noise=noise
-        )
+        every_fourth = slice(*(-(-row // PENALTY_STRIDE) for row in (rows.start, rows.stop)))
+        parts = {
+            name: values[every_fourth if name == "penalty_noise" else rows]
+            for name, values in self.tensors.items()
+        }
+        return replace(self, **parts)
 
 
 @dataclass(frozen=True)
@@ -130,8 +137,6 @@ class BatchPreparer:
     seed: int
     frames_per_clip: int
     latent_shape: tuple[int, ...]
-    shares_latents: bool
-    """Whether both updates of a step generate from the same latents."""
     num_tokens: int
     """The most words that a prompt of the data has."""
     mismatched_prompts: int = 1
@@ -156,14 +161,10 @@ class BatchPreparer:
         frame_ids = self.choose_frames(batch)  # B K
         frames = batch.frames[np.arange(len(frame_ids))[:, None], frame_ids]
         num_frames = batch.frames.shape[1]
-        discriminator_latents = self.draw_latents(batch, "discriminator")
         tensors = {
             "frames": torch.from_numpy(frames),
             "times": (torch.from_numpy(frame_ids) / max(1, num_frames - 1)).float(),
-            "discriminator_latents": discriminator_latents,
-            "generator_latents": discriminator_latents
-            if self.shares_latents
-            else self.draw_latents(batch, "generator"),
+            "latents": self.draw_latents(batch),
             "augmentation": self.draw_augmentation(batch),
             "penalty_noise": self.draw_penalty_noise(batch),
             **self.draw_prompts(batch),
@@ -250,12 +251,11 @@ class BatchPreparer:
             shape=(num_channels, self.frames_per_clip, height, width),
         )
 
-    def draw_latents(self, batch: Batch, purpose: str) -> Tensor:
+    def draw_latents(self, batch: Batch) -> Tensor:
         """Return each clip's latents (B, *latent_shape)."""
         latents = draw_latents(
             seed=self.seed,
             step=batch.step,
-            purpose=purpose,
             num_clips=self.plan.global_size,
             shape=self.latent_shape,
         )
@@ -294,11 +294,9 @@ def choose_frames(
     return np.where(is_near[:, None], near, spread)
 
 
-def draw_latents(
-    *, seed: int, step: int, purpose: str, num_clips: int, shape: Sequence[int]
-) -> Tensor:
+def draw_latents(*, seed: int, step: int, num_clips: int, shape: Sequence[int]) -> Tensor:
     """Return normal latents (num_clips, *shape); the same on every device."""
-    generator = torch.Generator().manual_seed(derive_seed(seed, "latents", purpose, step))
+    generator = torch.Generator().manual_seed(derive_seed(seed, "latents", step))
     return torch.randn((num_clips, *shape), generator=generator)
 
 

@@ -28,8 +28,6 @@ class Objective:
     """(real_logits, fake_logits) -> (B,)."""
     generator: Callable[[Tensor, Tensor], Tensor]
     """(real_logits, fake_logits) -> (B,)."""
-    generator_needs_real: bool
-    """Whether the generator's side depends on the real logits."""
 
 
 def relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -69,9 +67,9 @@ def bce_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 OBJECTIVES = {
-    "relativistic": Objective(relativistic_discriminator, relativistic_generator, True),
-    "non_saturating": Objective(non_saturating_discriminator, non_saturating_generator, False),
-    "bce": Objective(bce_discriminator, bce_generator, False),
+    "relativistic": Objective(relativistic_discriminator, relativistic_generator),
+    "non_saturating": Objective(non_saturating_discriminator, non_saturating_generator),
+    "bce": Objective(bce_discriminator, bce_generator),
 }
 
 

@@ -16,7 +16,7 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import torch
@@ -37,9 +37,11 @@ class Computed(NamedTuple):
     """What is read after a replay, besides the gradients."""
 
     loss: Tensor
-    """()."""
-    added: list[AddedValues]
-    """Values for the metrics."""
+    """(), the sum of the micro-batches' means."""
+    real_logits: list[Tensor]
+    """(B,) of each micro-batch."""
+    added: Sequence[AddedValues] = ()
+    """Values for the metrics that are not among them yet."""
 
 
 Gradients = Callable[[Sequence[MicroBatch], Schedule], Computed]
@@ -73,7 +75,8 @@ class StepGraph:
     def __call__(self, batch: Sequence[MicroBatch]) -> Computed:
         """Copy micro-batches of the captured layout into the buffers, and replay."""
         for own, given in zip(self.inputs, batch, strict=True):
-            torch._foreach_copy_(tensors_of(own), tensors_of(given), non_blocking=True)
+            targets, sources = (list(part.tensors.values()) for part in (own, given))
+            torch._foreach_copy_(targets, sources, non_blocking=True)
         return self.replay()
 
 
@@ -139,17 +142,12 @@ class StepGraphs:
 
 def clone(batch: MicroBatch) -> MicroBatch:
     """Return a micro-batch of the same layout, in memory of its own."""
-    return MicroBatch(*(tensor.clone() for tensor in tensors_of(batch)))
-
-
-def tensors_of(batch: MicroBatch) -> list[Tensor]:
-    """Return a micro-batch's tensors in the order of its fields."""
-    return [getattr(batch, field.name) for field in fields(batch)]
+    return replace(batch, **{name: tensor.clone() for name, tensor in batch.tensors.items()})
 
 
 def layout(batch: MicroBatch) -> tuple[object, ...]:
     """Return the shapes, types and strides of a micro-batch's tensors."""
-    return tuple((t.shape, t.dtype, t.stride()) for t in tensors_of(batch))
+    return tuple((t.shape, t.dtype, t.stride()) for t in batch.tensors.values())
 
 
 # --- CUDA -----------------------------------------------------------------------------------------

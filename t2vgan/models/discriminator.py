@@ -110,26 +110,18 @@ class Discriminator(nn.Module):
             recovered_latents = 0
         self.recover = nn.Linear(hidden, recovered_latents) if recovered_latents else None
 
-    def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        """Encode token_ids, token_mask (M, L) for H heads: (H, M, E)."""
-        with torch.autocast(token_ids.device.type, enabled=False):
-            encoders = [head.text_encoder for head in self.heads]
-            return encode_by_all(encoders, token_ids, token_mask)
-
     def forward(
         self,
         video: Tensor,
         token_ids: Tensor,
         token_mask: Tensor,
         times: Tensor,
-        text: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Score each clip with its prompt, and with further prompts if given.
 
         video (B, 3, K, H, W), times (B, K), token_ids and token_mask (M, L) -> logits (M,) and
         recovered latents (B, R). The first B prompts are the clips' own; further ones are as many
         for each of the first clips, every clip's first one first. The trunk encodes each clip once.
-        `text` is what `encode_text` returned, if it was called.
         """
         expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
         if tuple(video.shape) != expected:
@@ -149,7 +141,8 @@ class Discriminator(nn.Module):
             features = [frames.mean(1, dtype=clip.dtype), judged]  # B hidden each
             if pairs is not None:
                 features.append(pairs.mean(1, dtype=clip.dtype))
-            text = self.encode_text(token_ids, token_mask) if text is None else text
+            encoders = [head.text_encoder for head in self.heads]
+            text = encode_by_all(encoders, token_ids, token_mask)  # H M E
             logits = score_by_projection(
                 self.heads, torch.stack(features), text, self.mismatched_prompts
             )

@@ -81,16 +81,12 @@ class NotebookDiscriminator(nn.Module):
         self.to_8 = nn.Conv2d(128, 256, 4, stride=2, padding=1)
         self.head = nn.Linear(256 * 8 * 8, 1)
 
-    def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> None:
-        """Return no codes: the prompt is ignored."""
-
     def forward(
         self,
         video: Tensor,
         token_ids: Tensor,
         token_mask: Tensor,
         times: Tensor,
-        text: None = None,
     ) -> tuple[Tensor, Tensor]:
         """Score each clip's one frame; prompt and times are ignored, as published.
 

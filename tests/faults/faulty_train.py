@@ -102,11 +102,17 @@ def slow(call: Call) -> Any:
 
 
 def nan(call: Call) -> Any:
-    return call() * float("nan")
+    return add(call(), float("nan"))
 
 
 def inf(call: Call) -> Any:
-    return call() + float("inf")
+    return add(call(), float("inf"))
+
+
+def add(result: Any, number: float) -> Any:
+    if isinstance(result, adversarial_losses.Loss):
+        return result._replace(values=result.values + number)
+    return result + number
 
 
 def fail(call: Call) -> Any:
@@ -159,8 +165,8 @@ def double_precision() -> None:
         return [
             type(micro_batch)(
                 **{
-                    field: value.double() if value.is_floating_point() else value
-                    for field, value in vars(micro_batch).items()
+                    name: value.double() if value.is_floating_point() else value
+                    for name, value in micro_batch.tensors.items()
                 }
             )
             for micro_batch in prepare(self, *args)

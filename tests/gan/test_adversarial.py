@@ -1,6 +1,7 @@
 """The step: who is updated by what, which prompt belongs to which clip, and gradient truth."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.data.pixel_sums import PixelStatistics
 from t2vgan.distributed.context import DistributedContext
-from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.adversarial import AdversarialTraining, LossFunction
+from t2vgan.gan.adversarial_losses import Loss
 from t2vgan.gan.augmentation import draw_augmentation
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.losses import gradient_penalty
@@ -53,16 +55,15 @@ def make_batch(seed: int = 0, *, noise: bool = False, num_mismatched: int = 1) -
         mismatched_ids=mismatched_ids,
         mismatched_mask=mismatched_ids > 0,
         times=torch.rand(B, K, dtype=torch.float64).sort(1).values,
-        discriminator_latents=torch.randn(B, 5, dtype=torch.float64),
-        generator_latents=torch.randn(B, 5, dtype=torch.float64),
+        latents=torch.randn(B, 5, dtype=torch.float64),
         augmentation=torch.zeros(B, 0),
         penalty_noise=torch.randn(B // 4 * noise, 2, 3, K, H, W, dtype=torch.float64),
     )
 
 
 def to_single(batch: MicroBatch) -> MicroBatch:
-    fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
-    return MicroBatch(**{n: v.float() if v.is_floating_point() else v for n, v in fields.items()})
+    tensors = batch.tensors.items()
+    return MicroBatch(**{n: v.float() if v.is_floating_point() else v for n, v in tensors})
 
 
 def cut(batch: MicroBatch, size: int) -> list[MicroBatch]:
@@ -107,12 +108,13 @@ def test_each_update_moves_its_own_network_only(processes):
     before = {name: weights(network) for name, network in gan.networks.items()}
 
     gan.discriminator.network.requires_grad_(True)
-    gan.update(gan.discriminator, gan.losses.discriminator_loss, batch, schedule)
+    (real_logits,) = gan.update(gan.discriminator, gan.losses.discriminator_loss, batch, schedule)
     assert not torch.equal(weights(gan.discriminator.network), before["discriminator"])
     assert torch.equal(weights(gan.generator.network), before["generator"])
 
     moved = weights(gan.discriminator.network)
     gan.discriminator.network.requires_grad_(False)
+    batch = [dataclasses.replace(batch[0], real_logits=real_logits)]
     gan.update(gan.generator, gan.losses.generator_loss, batch, schedule)
     assert torch.equal(weights(gan.discriminator.network), moved)
     assert not torch.equal(weights(gan.generator.network), before["generator"])
@@ -126,15 +128,10 @@ class Spy(nn.Module):
         super().__init__()
         self.network = network
         self.calls: list[tuple[Tensor, ...]] = []
-        self.texts: list[tuple[Tensor, ...]] = []
 
-    def forward(self, *inputs: Tensor | None):
-        self.calls.append(tuple(part.detach().clone() for part in inputs[:4]))
+    def forward(self, *inputs: Tensor):
+        self.calls.append(tuple(part.detach().clone() for part in inputs))
         return self.network(*inputs)
-
-    def encode_text(self, *prompts: Tensor):
-        self.texts.append(prompts)
-        return self.network.encode_text(*prompts)
 
 
 def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
@@ -143,9 +140,9 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
     gan.losses.discriminator = dataclasses.replace(gan.discriminator, network=judge)
     gan.losses.generator = dataclasses.replace(gan.generator, network=draw)
 
-    gan.losses.discriminator_loss(batch, gan.schedule(0))
+    _, real_logits = gan.losses.discriminator_loss(batch, gan.schedule(0))
     (latents, *conditions), (video, *judged) = draw.calls[0], judge.calls[0]
-    assert torch.equal(latents, batch.discriminator_latents)
+    assert torch.equal(latents, batch.latents)
     assert torch.equal(video[:B], batch.real_video)
     for drawn, part in zip(conditions, batch.conditions, strict=True):
         assert torch.equal(drawn, part)  # fake i is drawn for the prompt of real clip i
@@ -156,14 +153,11 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
     assert torch.equal(token_mask, torch.cat([*[batch.token_mask] * 2, their_mask]))
     assert torch.equal(times, torch.cat([batch.times, batch.times]))
 
+    batch = dataclasses.replace(batch, real_logits=real_logits)
     gan.losses.generator_loss(batch, gan.schedule(0))
-    assert torch.equal(draw.calls[1][0], batch.generator_latents)
-    for call in judge.calls[1:]:
-        for given, part in zip(call[1:], batch.conditions, strict=True):
-            assert torch.equal(given, part)
-    ((token_ids, token_mask),) = judge.texts  # once for both
-    assert torch.equal(token_ids, batch.token_ids)
-    assert torch.equal(token_mask, batch.token_mask)
+    assert torch.equal(draw.calls[1][0], batch.latents)
+    for given, part in zip(judge.calls[1], (video[B:], *batch.conditions), strict=True):
+        assert torch.equal(given, part)
 
 
 def test_both_updates_augment_a_generated_clip_as_the_real_one_beside_it(processes):
@@ -172,18 +166,24 @@ def test_both_updates_augment_a_generated_clip_as_the_real_one_beside_it(process
     batch = dataclasses.replace(batch, augmentation=draws)
     judge, draw = Spy(gan.discriminator.network), gan.generator.network
     gan.losses.discriminator = dataclasses.replace(gan.discriminator, network=judge)
-    gan.losses.discriminator_loss(batch, gan.schedule(0))
+    _, real_logits = gan.losses.discriminator_loss(batch, gan.schedule(0))
+    batch = dataclasses.replace(batch, real_logits=real_logits)
     gan.losses.generator_loss(batch, gan.schedule(0))
     real = gan.losses.augment(batch.real_video, draws)
     assert not torch.equal(real, batch.real_video)
-    fakes = [
-        gan.losses.augment(draw(latents, *batch.conditions), draws)
-        for latents in (batch.discriminator_latents, batch.generator_latents)
-    ]
-    for (found, *_), expected in zip(
-        judge.calls, (torch.cat([real, fakes[0]]), fakes[1], real), strict=True
-    ):
+    fake = gan.losses.augment(draw(batch.latents, *batch.conditions), draws)
+    for (found, *_), expected in zip(judge.calls, (torch.cat([real, fake]), fake), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(("size", "num_passes"), [(B, 1), (4, 4)])
+def test_clips_of_a_whole_batch_are_generated_once(processes, size, num_passes):
+    """Not those of its parts: their activations are not kept."""
+    gan = make_gan(processes)
+    draw = Spy(gan.generator.network)
+    gan.losses.generator = dataclasses.replace(gan.generator, network=draw)
+    gan.train_step(cut(make_batch(), size), 1)
+    assert len(draw.calls) == num_passes
 
 
 @pytest.mark.parametrize("number", [1, 3])
@@ -195,9 +195,8 @@ def test_the_mismatched_term_compares_a_real_clip_with_itself_under_other_prompt
     batch = make_batch(num_mismatched=number)
     plain = make_gan(processes, mismatched_weight=0.0, **options)
     schedule = gan.schedule(0)
-    added = gan.losses.discriminator_loss(batch, schedule) - plain.losses.discriminator_loss(
-        batch, schedule
-    )
+    loss, without = (g.losses.discriminator_loss(batch, schedule).values for g in (gan, plain))
+    added = loss - without
     judge = gan.discriminator.network
     right, _ = judge(batch.real_video, *batch.conditions)
     odds = 0.0
@@ -209,19 +208,16 @@ def test_the_mismatched_term_compares_a_real_clip_with_itself_under_other_prompt
     assert (added[0] == 0) == (number == 1), "by chance the same prompt"
 
 
-def test_each_side_reads_the_latents_of_its_own_fakes(processes):
+def test_both_updates_recover_the_latents_of_the_fakes(processes):
     gan, batch = make_gan(processes), make_batch()
+    batch = dataclasses.replace(batch, real_logits=torch.zeros(B, dtype=torch.float64))
     plain = dataclasses.replace(gan.schedule(0), recovery_weight=0.0)
     recovering = dataclasses.replace(plain, recovery_weight=3.0)
     judge, draw = gan.discriminator.network, gan.generator.network
-    for name, latents in (
-        ("discriminator_loss", batch.discriminator_latents),
-        ("generator_loss", batch.generator_latents),
-    ):
-        loss = getattr(gan.losses, name)
-        added = loss(batch, recovering) - loss(batch, plain)
-        _, recovered = judge(draw(latents, *batch.conditions), *batch.conditions)
-        expected = 3.0 * (recovered - latents[:, :R]).square().mean(1)
+    _, recovered = judge(draw(batch.latents, *batch.conditions), *batch.conditions)
+    expected = 3.0 * (recovered - batch.latents[:, :R]).square().mean(1)
+    for loss in (gan.losses.discriminator_loss, gan.losses.generator_loss):
+        added = loss(batch, recovering).values - loss(batch, plain).values
         torch.testing.assert_close(added, expected)
 
 
@@ -276,7 +272,7 @@ def test_the_penalty_adds_gamma_over_two_times_r1_plus_r2(processes):
     )
     r1_plus_r2 = gan.metrics.reduce()["penalty"]
     assert r1_plus_r2 > 0
-    added = (penalised - plain).mean().item()
+    added = (penalised.values - plain.values).mean().item()
     share_of_pixels = K * H * W / (4 * 64 * 64)
     assert added == pytest.approx(share_of_pixels * 6.0 / 2 * r1_plus_r2, rel=1e-9)
 
@@ -287,7 +283,7 @@ def test_the_approximate_penalty_and_its_gradient_are_exact_in_the_mean(processe
     gan = make_gan(processes, pixels=pixels, penalty="approximate")
     network, losses, batch = gan.discriminator.network, gan.losses, make_batch()
     with torch.no_grad():
-        fake_video = gan.generator.network(batch.discriminator_latents, *batch.conditions)
+        fake_video = gan.losses.generate(batch)
     clips = torch.cat([batch.real_video[::4], fake_video[::4]])
     conditions = [torch.cat([part[::4], part[::4]]) for part in batch.conditions]
     score = lambda video: network(video, *conditions)  # noqa: E731
@@ -326,7 +322,7 @@ def test_the_approximate_penalty_adds_gamma_over_two_times_it(processes):
     )
     r1_plus_r2 = gan.metrics.reduce()["penalty"]
     share_of_pixels = K * H * W / (4 * 64 * 64)
-    added = (penalised - plain).mean().item()
+    added = (penalised.values - plain.values).mean().item()
     assert added == pytest.approx(share_of_pixels * 6.0 / 2 * r1_plus_r2, rel=1e-9)
 
 
@@ -339,7 +335,7 @@ def test_with_the_approximate_penalty_the_discriminator_is_in_float32(processes)
     gan.discriminator.network.fine.register_forward_hook(lambda *call: found.append(call[2].dtype))
     for step, dtype in ((0, torch.float32), (1, torch.bfloat16)):
         batch = to_single(make_batch(noise=step == 0))
-        gan.losses.discriminator_loss(batch, gan.schedule(step)).mean().backward()
+        gan.losses.discriminator_loss(batch, gan.schedule(step)).values.mean().backward()
         assert found.pop() == dtype
 
 
@@ -351,7 +347,7 @@ def test_the_penalty_does_not_depend_on_contrast(processes):
         gan = make_gan(processes, pixels=PixelStatistics((mean,) * 3, std))
         batch = make_batch()
         batch = dataclasses.replace(batch, real_video=mean + std * batch.real_video)
-        losses.append(gan.losses.discriminator_loss(batch, schedule).detach())
+        losses.append(gan.losses.discriminator_loss(batch, schedule).values.detach())
         losses.append(torch.tensor(gan.metrics.reduce()["penalty"]))
     torch.testing.assert_close(losses[2], losses[0])
     torch.testing.assert_close(losses[3], losses[1])
@@ -364,7 +360,7 @@ def test_without_standardizing_gamma_is_that_of_the_video_as_it_is(processes):
     penalised = gan.losses.discriminator_loss(
         batch, dataclasses.replace(schedule, penalty_weight=6.0)
     )
-    added = (penalised - plain).mean().item()
+    added = (penalised.values - plain.values).mean().item()
     assert added == pytest.approx(6.0 / 2 * gan.metrics.reduce()["penalty"], rel=1e-9)
 
 
@@ -402,9 +398,10 @@ def test_the_gradients_norms_are_logged(processes, monkeypatch):
 def test_the_gradient_to_the_pixels_is_logged_per_clip_and_in_units_of_the_data(processes, size):
     gan, batch = make_gan(processes), make_batch()
     gan.losses.pixel_std = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64).view(3, 1, 1, 1)
-    fake_video = gan.generator.network(batch.generator_latents, *batch.conditions)
+    batch = dataclasses.replace(batch, real_logits=torch.randn(B, dtype=torch.float64))
+    fake_video = gan.losses.generate(batch)
     fake_logits, _ = gan.discriminator.network(fake_video, *batch.conditions)
-    losses = nn.functional.softplus(gan.losses.real_logits(batch, None) - fake_logits)
+    losses = nn.functional.softplus(batch.real_logits - fake_logits)
     (gradient,) = torch.autograd.grad(losses.sum(), fake_video)
     expected = (gradient * gan.losses.pixel_std).flatten(1).norm(dim=1).mean()
     gan.update(gan.generator, gan.losses.generator_loss, cut(batch, size), gan.schedule(0))
@@ -432,8 +429,19 @@ def test_the_seed_decides_the_first_weights(processes):
 
 def spoil(gan: AdversarialTraining, side: str, spoiled: float, monkeypatch) -> None:
     """Add a number to one side's loss whose gradient is 0."""
-    loss = getattr(gan.losses, f"{side}_loss")
-    monkeypatch.setattr(gan.losses, f"{side}_loss", lambda *args: loss(*args) + spoiled)
+    name = f"{side}_loss"
+    spoiled_loss = changed(getattr(gan.losses, name), lambda values: values + spoiled)
+    monkeypatch.setattr(gan.losses, name, spoiled_loss)
+
+
+def changed(loss: LossFunction, change: Callable[[Tensor], Tensor]) -> LossFunction:
+    """Return a loss function with other values."""
+
+    def changed_loss(*args) -> Loss:
+        result = loss(*args)
+        return result._replace(values=change(result.values))
+
+    return changed_loss
 
 
 def optimizer_state(side) -> list[Tensor]:
@@ -505,7 +513,7 @@ def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(pro
     before = weights(gan.discriminator.network)
     scale = gan.generator.grad_scaler.get_scale()
     gan.discriminator.network.requires_grad_(True)
-    overflow = lambda *args: gan.losses.discriminator_loss(*args) * float("inf")  # noqa: E731
+    overflow = changed(gan.losses.discriminator_loss, lambda values: values * float("inf"))
     gan.update(gan.discriminator, overflow, *inputs)
     assert gan.discriminator.grad_scaler.get_scale() == scale / 2
     assert gan.generator.grad_scaler.get_scale() == scale

@@ -14,7 +14,7 @@ from t2vgan.gan import step_graph
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.step_graph import StepGraphs, choose_cuda_graphs
-from tests.gan.test_adversarial import SPRITES, cut, make_batch, make_gan
+from tests.gan.test_adversarial import SPRITES, B, changed, cut, make_batch, make_gan
 from tests.support.recorded_ops import RecordedOps
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -50,8 +50,7 @@ def preset_batch(gan: AdversarialTraining, step: int) -> MicroBatch:
         mismatched_ids=mismatched_ids,
         mismatched_mask=mismatched_ids > 0,
         times=torch.rand(4, gan.train.frames_per_clip).sort(1).values,
-        discriminator_latents=torch.randn(4, *gan.latent_shape),
-        generator_latents=torch.randn(4, *gan.latent_shape),
+        latents=torch.randn(4, *gan.latent_shape),
         augmentation=torch.zeros(4, 0),
         penalty_noise=torch.randn(1, 2, *shape) if has_noise else torch.zeros(0),
     )
@@ -126,8 +125,9 @@ def gradients(gan: AdversarialTraining, batch: MicroBatch, **weights: float) -> 
 
 
 def test_a_replay_reads_the_weights_of_its_own_step(processes):
-    plain, graphed, batch = make_gan(processes), make_gan(processes), make_batch()
+    plain, graphed = make_gan(processes), make_gan(processes)
     capture = recorded(graphed)
+    batch = dataclasses.replace(make_batch(), real_logits=torch.zeros(B, dtype=torch.float64))
     for weight in (0.5, 0.5, 0.5, 3.0, 0.0, 7.0):
         found = gradients(graphed, batch, recovery_weight=weight)
         expected = gradients(plain, batch, recovery_weight=weight)
@@ -149,8 +149,9 @@ def test_a_number_of_the_host_that_changes_would_be_found(processes):
 def test_a_wait_for_the_device_would_be_found(processes):
     gan = make_gan(processes)
     recorded(gan)
-    loss = gan.losses.generator_loss
-    gan.losses.generator_loss = lambda *args: loss(*args) * loss(*args).mean().item()
+    gan.losses.generator_loss = changed(
+        gan.losses.generator_loss, lambda values: values * values.mean().item()
+    )
     for step in (1, 2):
         gan.train_step([make_batch(step)], step)
     with pytest.raises(AssertionError, match="waits for the device"):

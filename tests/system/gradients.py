@@ -59,8 +59,8 @@ def average_of_others(processes: DistributedContext) -> Tensor:
 
 def whole_batch(*, noise: bool) -> MicroBatch:
     parts = [make_batch(seed, noise=noise, num_mismatched=NUM_MISMATCHED) for seed in range(2)]
-    names = MicroBatch.__dataclass_fields__
-    return MicroBatch(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    names = parts[0].tensors
+    return MicroBatch(**{name: torch.cat([p.tensors[name] for p in parts]) for name in names})
 
 
 def gradients_of(gan: AdversarialTraining, parts: list[MicroBatch], step: int) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from t2vgan.training import checkpointer
 from t2vgan.training.checkpointer import CheckpointManager
 from t2vgan.training.state import TrainState
 from tests.checkpoint.test_storage import seal
-from tests.gan.test_adversarial import MODEL, B, K, R, make_batch
+from tests.gan.test_adversarial import MODEL, B, K, R, make_batch, to_single
 
 INFO = WeightsInfo(
     model=MODEL, num_frames=6, height=16, width=32, fps=8.0, words=tuple("abcdefghi"),
@@ -60,10 +60,7 @@ class Run:
 
     def train(self, num_steps: int = 1) -> None:
         for _ in range(num_steps):
-            batch = make_batch(self.step)
-            fields = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
-            single = {n: v.float() if v.is_floating_point() else v for n, v in fields.items()}
-            self.gan.train_step([type(batch)(**single)], self.step)
+            self.gan.train_step([to_single(make_batch(self.step))], self.step)
             self.step += 1
 
     def weights(self) -> torch.Tensor:

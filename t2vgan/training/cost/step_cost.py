@@ -97,7 +97,7 @@ def estimate_step_costs(
                 launches=counter.launches,
                 flops=counter.flops_by_dtype,
                 bytes_moved=counter.bytes_moved,
-                peak_bytes=count_bytes([list_state(gan), vars(batch)]) + memory.peak,
+                peak_bytes=count_bytes([list_state(gan), batch.tensors]) + memory.peak,
             )
     return costs
 
@@ -124,7 +124,6 @@ def build_batch(gan: AdversarialTraining, sizes: StepSizes, step: int) -> MicroB
     token_ids = torch.ones(num_clips, sizes.num_tokens, dtype=torch.int64)
     mismatched_ids = token_ids.unsqueeze(1).repeat(1, gan.train.num_mismatched_prompts, 1)
     video = to_video(frames)
-    latents = torch.zeros(num_clips, *gan.latent_shape)
     has_noise = has_penalty(step, noise_every_steps(gan.train))
     num_moved = len(range(0, num_clips, PENALTY_STRIDE)) if has_noise else 0
     tensors = {
@@ -134,8 +133,7 @@ def build_batch(gan: AdversarialTraining, sizes: StepSizes, step: int) -> MicroB
         "mismatched_ids": mismatched_ids,
         "mismatched_mask": mismatched_ids > 0,
         "times": torch.zeros(num_clips, num_frames),
-        "discriminator_latents": latents,
-        "generator_latents": latents.clone(),
+        "latents": torch.zeros(num_clips, *gan.latent_shape),
         "augmentation": torch.zeros(num_clips, 6 if sizes.augments else 0),
         "penalty_noise": torch.zeros(num_moved, 2, *video.shape[1:]),
     }

@@ -46,7 +46,7 @@ def test_fake_steps_cost_what_real_ones_do(model, precision, penalty):
         assert cost.ops == counter.ops
         assert cost.flops == counter.flops_by_dtype
         assert cost.bytes_moved == counter.bytes_moved
-        state = count_bytes([list_state(gan), vars(batch)])
+        state = count_bytes([list_state(gan), batch.tensors])
         assert cost.peak_bytes == state + memory.peak
         assert memory.peak > 2 * count_bytes(batch.real_video)
 
