@@ -26,6 +26,7 @@ from t2vgan.distributed.rendezvous import (
 )
 from t2vgan.errors import AlreadyReportedError, UserError
 from t2vgan.utils.arithmetic import set_arithmetic
+from t2vgan.utils.memory import keep_freed_memory
 from t2vgan.utils.console import format_error
 
 # Until the first step is done: one rank may still read data, compile, or wait for a tracker.
@@ -72,6 +73,8 @@ class DistributedContext:
             self.set_timeout(STARTUP_TIMEOUT.total_seconds())
         torch.set_num_threads(num_cpu_threads or num_cores)  # beside a GPU, of the meters
         set_arithmetic()
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
     def new_cpu_group(self, timeout_seconds: float) -> Any:
         """Create a gloo group for the use of one thread (collective)."""

@@ -36,7 +36,22 @@ class Conv2d(nn.Conv2d):
         return self._conv_forward(maps, *current_weights(self))
 
 
-def current_weights(layer: Linear | Conv2d) -> Weights:
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution that can use copies of its weights."""
+
+    bias: Tensor
+    copies: Weights | None = None
+
+    def forward(self, maps: Tensor) -> Tensor:  # type: ignore[override]
+        """Convolve maps (N, in_channels, h, w)."""
+        weight, bias = current_weights(self)
+        return F.conv_transpose2d(maps, weight, bias, self.stride, self.padding)  # type: ignore[arg-type]
+
+
+CastLayer: TypeAlias = Linear | Conv2d | ConvTranspose2d
+
+
+def current_weights(layer: CastLayer) -> Weights:
     """Return weight and bias; under autocast their copies, if there are any."""
     if layer.copies and is_autocast_enabled(layer.weight.device.type):
         return layer.copies
@@ -53,7 +68,7 @@ class WeightCopies:
     """Copies of the weights of a network's layers, in another type."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
-        layers = [layer for layer in network.modules() if isinstance(layer, Linear | Conv2d)]
+        layers = [layer for layer in network.modules() if isinstance(layer, CastLayer)]
         self.weights: list[Tensor] = []
         self.copies: list[Tensor] = []
         for layer in layers:

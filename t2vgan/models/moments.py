@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2vgan.models.coordinates import cell_centres
-from t2vgan.models.layers import to_float32
+from t2vgan.models.layers import channels_last, to_float32
 
 
 class MomentChanges(nn.Module):
@@ -35,7 +35,8 @@ class MomentChanges(nn.Module):
 
     def forward(self, maps: Tensor, times: Tensor) -> Tensor:
         """Encode maps (B*K, C, h, w) at times (B, K): (B, hidden)."""
-        moments = (to_float32(maps).flatten(2) @ self.weights).flatten(1)  # (B K) 3C
+        cells = channels_last(to_float32(maps)).flatten(1, 2)  # (B K) h*w C
+        moments = (self.weights.T @ cells).transpose(1, 2).flatten(1)  # (B K) C*3
         changes = subtract_mean(moments.unflatten(0, times.shape))
         changes = torch.cat([changes, subtract_line(changes, times)], dim=1)  # B 2K 3C
         return F.silu(self.linear((self.GAIN * changes).asinh().flatten(1)))

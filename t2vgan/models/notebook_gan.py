@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from t2vgan.errors import UserError
+from t2vgan.models.casting import Conv2d, ConvTranspose2d, Linear
 
 LATENT_SIZE = 100
 TEXT_SIZE = 10
@@ -26,10 +27,10 @@ class NotebookGenerator(nn.Module):
         check_frame_size(height, width)
         # In no optimizer, as published: words are represented by fixed random vectors.
         self.register_buffer("word_vectors", torch.randn(vocabulary_size, TEXT_SIZE))
-        self.layout = nn.Linear(LATENT_SIZE + TEXT_SIZE, 256 * 8 * 8)
-        self.to_16 = nn.ConvTranspose2d(256, 128, 4, stride=2, padding=1)
-        self.to_32 = nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1)
-        self.to_64 = nn.ConvTranspose2d(64, 3, 4, stride=2, padding=1)
+        self.layout = Linear(LATENT_SIZE + TEXT_SIZE, 256 * 8 * 8)
+        self.to_16 = ConvTranspose2d(256, 128, 4, stride=2, padding=1)
+        self.to_32 = ConvTranspose2d(128, 64, 4, stride=2, padding=1)
+        self.to_64 = ConvTranspose2d(64, 3, 4, stride=2, padding=1)
 
     def latent_shape(self, num_frames: int) -> tuple[int, ...]:
         """Return the shape of one clip's latents: every frame has its own."""
@@ -76,10 +77,10 @@ class NotebookDiscriminator(nn.Module):
     def __init__(self, *, height: int, width: int) -> None:
         super().__init__()
         check_frame_size(height, width)
-        self.to_32 = nn.Conv2d(3, 64, 4, stride=2, padding=1)
-        self.to_16 = nn.Conv2d(64, 128, 4, stride=2, padding=1)
-        self.to_8 = nn.Conv2d(128, 256, 4, stride=2, padding=1)
-        self.head = nn.Linear(256 * 8 * 8, 1)
+        self.to_32 = Conv2d(3, 64, 4, stride=2, padding=1)
+        self.to_16 = Conv2d(64, 128, 4, stride=2, padding=1)
+        self.to_8 = Conv2d(128, 256, 4, stride=2, padding=1)
+        self.head = Linear(256 * 8 * 8, 1)
 
     def forward(
         self,

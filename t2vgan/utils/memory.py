@@ -1,8 +1,11 @@
-"""Find how much memory a process may use."""
+"""Memory: how much a process may use, and how it is kept."""
 
+import ctypes
 import os
 from pathlib import Path
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+KEPT_BYTES = 2**30
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -15,3 +18,14 @@ def read_memory_size() -> int:
         except (OSError, ValueError):  # another version, or "max"
             continue
     return min(sizes)
+
+
+def keep_freed_memory() -> None:
+    """Have malloc keep what is freed for what comes next.
+
+    glibc gives large blocks back to the system, so that each training step on a CPU would ask for
+    the same pages again, a tenth of its time. Other C libraries stay as they are.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
