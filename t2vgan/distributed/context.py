@@ -26,8 +26,8 @@ from t2vgan.distributed.rendezvous import (
 )
 from t2vgan.errors import AlreadyReportedError, UserError
 from t2vgan.utils.arithmetic import set_arithmetic
-from t2vgan.utils.memory import keep_freed_memory
 from t2vgan.utils.console import format_error
+from t2vgan.utils.memory import keep_freed_memory
 
 # Until the first step is done: one rank may still read data, compile, or wait for a tracker.
 STARTUP_TIMEOUT = timedelta(minutes=30)

@@ -8,7 +8,7 @@ from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.optimizer import NetworkOptimizer
-from t2vgan.models.casting import Conv2d, Linear, WeightCopies
+from t2vgan.models.casting import Conv2d, ConvTranspose2d, Linear, WeightCopies
 from t2vgan.training.cost.step_cost import build_batch, build_training
 from tests.support.tiny_training import MODELS, SIZES, assert_same_weights
 
@@ -51,12 +51,14 @@ class TwiceUsed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.linear, self.convolve = Linear(4, 4), Conv2d(2, 2, 1)
+        self.spread = ConvTranspose2d(2, 3, 4, stride=2, padding=1)
 
     def forward(self, values: Tensor) -> Tensor:
         exact = self.linear(values)
         with torch.autocast("cpu", torch.bfloat16):
             rounded = self.linear(exact).view(-1, 2, 2, 1)
-            return exact.sum() + self.convolve(rounded).square().sum()
+            spread = self.spread(self.convolve(rounded))
+            return exact.sum() + spread.square().sum()
 
 
 def gradients_of(network: TwiceUsed, values: Tensor) -> list[Tensor]:
@@ -73,7 +75,7 @@ def test_gradients_of_both_uses_add_up():
     copies.update()
     gradients_of(network, values)
     found = copies.pop_gradients()
-    assert len(found) == 4
+    assert len(found) == 6
     for parameter, gradient in zip(network.parameters(), expected, strict=True):
         own = 0 if parameter.grad is None else parameter.grad
         assert torch.equal(own + found[parameter].float(), gradient)

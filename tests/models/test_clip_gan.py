@@ -223,15 +223,6 @@ def test_further_prompts_are_judged_as_if_each_had_its_clip_again(model):
     torch.testing.assert_close(logits, torch.cat(apart)[:-1])
 
 
-@pytest.mark.parametrize("model", KINDS.values(), ids=KINDS)
-def test_prompts_that_were_encoded_before_are_judged_alike(model):
-    discriminator = small_discriminator(model)
-    video, moments, conditions = torch.randn(B, 3, K, H, W), times(), prompts()
-    text = discriminator.encode_text(*conditions)
-    expected, _ = discriminator(video, *conditions, moments)
-    assert torch.equal(discriminator(video, *conditions, moments, text)[0], expected)
-
-
 def test_latents_are_not_recovered_from_moments():
     discriminator = small_discriminator(RICH)
     inputs = torch.randn(B, 3, K, H, W), *prompts(), times()

@@ -2,10 +2,18 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from t2vgan.models.coordinates import MovingCoordinates
-from t2vgan.models.patches import FromPatches, FromPixels, ToPatches, ToPixels, cosine_basis
+from t2vgan.models.patches import (
+    FromPatches,
+    FromPixels,
+    ToPatches,
+    ToPixels,
+    cosine_basis,
+    draw_patches,
+)
 
 
 def test_patches_keep_their_place():
@@ -20,6 +28,26 @@ def test_patches_keep_their_place():
     assert maps.shape == (2, 48, 2, 3)
     torch.testing.assert_close(maps[1, :, 1, 2], frames[1, :, 4:8, 8:12].flatten())
     torch.testing.assert_close(draw(maps), frames)
+
+
+def test_patches_of_pixels_with_gradients_are_the_same():
+    """Of such pixels they are a product instead of a convolution."""
+    torch.manual_seed(0)
+    embed = FromPatches(4, 5).double()
+    frames = torch.randn(2, 3, 8, 12, dtype=torch.float64)
+    convolved = embed(frames)
+    multiplied = embed(frames.requires_grad_())
+    torch.testing.assert_close(multiplied, convolved)
+    assert torch.autograd.gradcheck(embed, frames)
+
+
+def test_drawing_is_a_convolution_and_a_pixel_shuffle():
+    torch.manual_seed(0)
+    maps, weight, bias = torch.randn(2, 7, 3, 5), torch.randn(6, 4, 7), torch.randn(6, 4)
+    patches = F.conv2d(maps, weight.flatten(0, 1)[..., None, None], bias.flatten())
+    frames = draw_patches(maps, weight, bias, 2)
+    torch.testing.assert_close(frames, F.pixel_shuffle(patches, 2))
+    assert frames.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_the_cosine_basis_is_orthogonal_and_damped():

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from t2vgan.distributed.context import DistributedContext
@@ -43,11 +43,7 @@ def shard(
         network = gan.optimizers[side].network
         if contiguous:
             network.to(memory_format=torch.contiguous_format)
-        # The discriminator's prompts are encoded once for several passes: weights stay gathered.
-        is_discriminator = side == "discriminator"
-        fully_shard(network, mesh=mesh, reshard_after_forward=not (keep or is_discriminator))
-        if is_discriminator:
-            register_fsdp_forward_method(network, "encode_text")
+        fully_shard(network, mesh=mesh, reshard_after_forward=not keep)
         if keep:
             network.set_reshard_after_backward(False)
         gan.optimizers[side].gradients.parameters[:] = network.parameters()

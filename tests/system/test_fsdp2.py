@@ -25,7 +25,7 @@ def test_sharded_networks_have_the_right_gradients_without_second_derivatives(tm
         assert report[name] < 1e-12
     assert "non-contiguous" in report["channels last"], NEWS
     assert "mixed torch.Tensor and DTensor" in report["average"], NEWS
-    assert "no gradient for discriminator/" in report["penalty, kept"], NEWS
+    assert report["penalty, kept"] > 0.01, NEWS
 
 
 def test_the_double_backward_of_the_penalty_does_not_work(tmp_path):
