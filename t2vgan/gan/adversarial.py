@@ -308,7 +308,7 @@ def share_unless_nonfinite(loss: Tensor, share: float) -> Tensor:
 def needs_gradient_checkpointing(train: TrainConfig, height: int, width: int) -> bool:
     """Return whether both networks compute activations again instead of keeping them.
 
-    `auto` does not with the exact penalty, whose steps need the most memory either way.
+    `auto` does not with the exact penalty, whose steps need most memory, and hardly less so.
     """
     if train.gradient_checkpointing != "auto":
         return train.gradient_checkpointing == "on"
