@@ -296,7 +296,8 @@ def choose_frames(
 
 def draw_latents(*, seed: int, step: int, num_clips: int, shape: Sequence[int]) -> Tensor:
     """Return normal latents (num_clips, *shape); the same on every device."""
-    generator = torch.Generator().manual_seed(derive_seed(seed, "latents", step))
+    stream = derive_seed(seed, "latents", "discriminator", step)  # as when each update had its own
+    generator = torch.Generator().manual_seed(stream)
     return torch.randn((num_clips, *shape), generator=generator)
 
 
