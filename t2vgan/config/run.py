@@ -61,11 +61,10 @@ class Config(Versioned):
     @model_validator(mode="before")
     @classmethod
     def drop_fresh_latents(cls, fields: Any) -> Any:
-        """Ignore a retired option that said what the model's kind implied."""
+        """Ignore a retired option: both updates of a step share their latents now."""
         match fields:
-            case {"model": {"kind": kind}, "train": {"fresh_latents": fresh, **train}}:
-                if fresh == (kind == "clip_gan"):
-                    return fields | {"train": train}
+            case {"train": {"fresh_latents": _, **train}}:
+                return fields | {"train": train}
         return fields
 
     @model_validator(mode="after")

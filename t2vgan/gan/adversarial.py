@@ -85,6 +85,8 @@ class AdversarialTraining:
         self.compute_timer = ComputeTimer(context.device)
         self.graphs: StepGraphs | None = None
         """Captured gradients, once a step of each kind has run; None: every step is run."""
+        self.keeps_fakes = True
+        """Whether a step of one micro-batch generates its clips once, and keeps their graph."""
         self.lengths: list[Length] = [(0, train.num_steps)]
         """Lengths that the schedules follow; a checkpoint holds them."""
 
@@ -184,10 +186,11 @@ class AdversarialTraining:
         """Generate the clips that both updates see.
 
         Not of several micro-batches, since to keep the activations of all would undo what they
-        save; nor where updates are captured, each by itself. There each update generates them.
+        save; nor where updates are captured, each by itself. There each update generates them,
+        with the weights copied here.
         """
         self.generator.copy_weights(self.precision)
-        if len(batch) > 1 or self.graphs is not None:
+        if len(batch) > 1 or self.graphs is not None or not self.keeps_fakes:
             return batch
         with self.compute_timer.measure():
             return [replace(part, fake_video=self.losses.generate(part)) for part in batch]

@@ -146,8 +146,8 @@ def clone(batch: MicroBatch) -> MicroBatch:
 
 
 def layout(batch: MicroBatch) -> tuple[object, ...]:
-    """Return the shapes, types and strides of a micro-batch's tensors."""
-    return tuple((t.shape, t.dtype, t.stride()) for t in batch.tensors.values())
+    """Return the names, shapes, types and strides of a micro-batch's tensors."""
+    return tuple((name, t.shape, t.dtype, t.stride()) for name, t in batch.tensors.items())
 
 
 # --- CUDA -----------------------------------------------------------------------------------------

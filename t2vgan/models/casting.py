@@ -5,7 +5,7 @@ fifth kernel. The layers here use copies instead, which one call makes for a who
 gradients are added to those of the weights, so that all values are the same.
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -44,8 +44,8 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, maps: Tensor) -> Tensor:  # type: ignore[override]
         """Convolve maps (N, in_channels, h, w)."""
-        weight, bias = current_weights(self)
-        return F.conv_transpose2d(maps, weight, bias, self.stride, self.padding)  # type: ignore[arg-type]
+        sizes: Any = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+        return F.conv_transpose2d(maps, *current_weights(self), *sizes)
 
 
 CastLayer: TypeAlias = Linear | Conv2d | ConvTranspose2d

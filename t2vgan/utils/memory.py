@@ -6,6 +6,9 @@ from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEPT_BYTES = 2**30
+"""Freed blocks up to this size are kept."""
+OLD_LIMIT = 2**25
+"""Largest size that glibc before 2.35 takes."""
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -26,6 +29,6 @@ def keep_freed_memory() -> None:
     glibc gives large blocks back to the system, so that each training step on a CPU would ask for
     the same pages again, a tenth of its time. Other C libraries stay as they are.
     """
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt and (mallopt(M_MMAP_THRESHOLD, KEPT_BYTES) or mallopt(M_MMAP_THRESHOLD, OLD_LIMIT)):
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)

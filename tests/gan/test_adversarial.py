@@ -16,6 +16,7 @@ from t2vgan.gan.augmentation import draw_augmentation
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.losses import gradient_penalty
 from t2vgan.gan.optimizer import NetworkOptimizer
+from t2vgan.gan.schedules import Schedule
 
 MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
 SPRITES = MODEL.model_copy(update={"num_sprites": 2, "camera_variation": 0.1})
@@ -174,6 +175,26 @@ def test_both_updates_augment_a_generated_clip_as_the_real_one_beside_it(process
     fake = gan.losses.augment(draw(batch.latents, *batch.conditions), draws)
     for (found, *_), expected in zip(judge.calls, (torch.cat([real, fake]), fake), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def test_the_generators_loss_has_the_real_logits_of_the_discriminators_update(processes):
+    """Of its own micro-batch, and from before the discriminator moved."""
+    gan, parts = make_gan(processes), cut(make_batch(), 4)
+    network, given = gan.discriminator.network, []
+    with torch.no_grad():
+        expected = [network(part.real_video, *part.conditions)[0] for part in parts]
+    loss = gan.losses.generator_loss
+
+    def spy(batch: MicroBatch, schedule: Schedule) -> Loss:
+        given.append(batch.real_logits)
+        return loss(batch, schedule)
+
+    gan.losses.generator_loss = spy
+    gan.train_step(parts, 1)
+    torch.testing.assert_close(given, expected)
+    with torch.no_grad():
+        moved = network(parts[0].real_video, *parts[0].conditions)[0]
+    assert (moved - given[0]).abs().min() > 1e-4
 
 
 @pytest.mark.parametrize(("size", "num_passes"), [(B, 1), (4, 4)])

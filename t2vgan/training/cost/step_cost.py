@@ -70,10 +70,16 @@ class LocalContext(DistributedContext):
 
 
 def estimate_step_costs(
-    model: ModelConfig, train: TrainConfig, sizes: StepSizes, precision: torch.dtype
+    model: ModelConfig,
+    train: TrainConfig,
+    sizes: StepSizes,
+    precision: torch.dtype,
+    *,
+    keeps_fakes: bool = True,
 ) -> dict[str, StepCost]:
     """Count the cost of steps of one micro-batch, "plain" and "penalised".
 
+    Without `keeps_fakes`, of one of several. Such steps generate their clips twice.
     A run without the penalty has no penalised step, one with it in every step no plain one.
     Networks are built as they are, on the CPU; tensors of the steps have shapes and types, and no
     values.
@@ -84,6 +90,7 @@ def estimate_step_costs(
     device = torch.device("cpu")
     gan = build_training(model, train, sizes, device)
     gan.precision = gan.losses.precision = precision
+    gan.keeps_fakes = keeps_fakes
     costs = {}
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         convert_to_fake(gan, mode)

@@ -51,6 +51,21 @@ def test_fake_steps_cost_what_real_ones_do(model, precision, penalty):
         assert memory.peak > 2 * count_bytes(batch.real_video)
 
 
+def test_steps_of_several_micro_batches_multiply_as_often_as_estimated():
+    train = TrainConfig(global_batch_size=8, frames_per_clip=3)
+    gan = build_training(PLAIN, train, SIZES, torch.device("cpu"))
+    gan.train_step([build_batch(gan, SIZES, 1)], 1)
+    with OpCounter() as counter:
+        gan.train_step([build_batch(gan, SIZES, 1) for _ in range(2)], 2)
+    costs = {
+        keeps: estimate_step_costs(PLAIN, train, SIZES, gan.precision, keeps_fakes=keeps)["plain"]
+        for keeps in (True, False)
+    }
+    assert costs[False].repeat(2).flops == counter.flops_by_dtype
+    assert costs[True].repeat(2).flops.total() < counter.flops_by_dtype.total()
+    assert costs[True].peak_bytes > costs[False].peak_bytes
+
+
 def test_more_clips_cost_more_work_but_no_more_operations():
     train = TrainConfig(global_batch_size=8, frames_per_clip=3)
     four = estimate_step_costs(PLAIN, train, SIZES, torch.float32)["plain"]
