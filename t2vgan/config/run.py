@@ -61,7 +61,7 @@ class Config(Versioned):
     @model_validator(mode="before")
     @classmethod
     def drop_fresh_latents(cls, fields: Any) -> Any:
-        """Ignore a retired option: both updates of a step share their latents now."""
+        """Ignore a retired option: both updates share their latents now."""
         match fields:
             case {"train": {"fresh_latents": _, **train}}:
                 return fields | {"train": train}
