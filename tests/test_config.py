@@ -125,15 +125,22 @@ def test_runs_of_earlier_versions_go_on_if_what_is_retired_was_off(tmp_path):
         load_config(path)
 
 
-@pytest.mark.parametrize("fresh", [True, False])
-@pytest.mark.parametrize("name", ["quickstart", "notebook"])
-def test_fresh_latents_are_read_and_ignored(name, fresh, tmp_path):
-    """The option is retired."""
-    preset, path = PRESETS[name], tmp_path / "config.json"
+@pytest.mark.parametrize(
+    ("kind", "fresh"), [("clip_gan", True), ("notebook_gan", False)], ids=["clip", "notebook"]
+)
+def test_fresh_latents_are_read_where_they_say_what_the_model_does(kind, fresh, tmp_path):
+    """The option is retired: the model's kind decides."""
+    preset = PRESETS["notebook" if kind == "notebook_gan" else "quickstart"]
+    assert preset.model.shares_latents is not fresh
+    path = tmp_path / "config.json"
     old = preset.model_dump(mode="json")
     old["train"]["fresh_latents"] = fresh
     path.write_text(json.dumps(old))
     assert load_config(path) == preset
+    old["train"]["fresh_latents"] = not fresh
+    path.write_text(json.dumps(old))
+    with pytest.raises(UserError, match=rf"train.fresh_latents={not fresh}: this version has no"):
+        load_config(path)
 
 
 def test_a_damaged_config_file_is_one_line(tmp_path):

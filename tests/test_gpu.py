@@ -55,7 +55,8 @@ def make_batch(device: torch.device, seed: int = 0) -> MicroBatch:
         "mismatched_ids": token_ids.roll(1, 0).unsqueeze(1),
         "mismatched_mask": token_ids.roll(1, 0).unsqueeze(1) > 0,
         "times": torch.rand(B, K, generator=generator).sort(1).values,
-        "latents": torch.randn(B, 5, generator=generator),
+        "discriminator_latents": torch.randn(B, 5, generator=generator),
+        "generator_latents": torch.randn(B, 5, generator=generator),
         "augmentation": torch.zeros(B, 0),
         "penalty_noise": torch.zeros(0),
     }
@@ -115,10 +116,10 @@ def test_float32_equals_the_cpu(model):
     batch = make_batch(torch.device("cpu"))
     with torch.no_grad():
         on_gpu = gan.ema.model(
-            batch.latents.to(processes.device),
+            batch.generator_latents.to(processes.device),
             *(part.to(processes.device) for part in batch.conditions),
         )
-        on_cpu = gan.ema.model.cpu()(batch.latents, *batch.conditions)
+        on_cpu = gan.ema.model.cpu()(batch.generator_latents, *batch.conditions)
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=1e-4, rtol=1e-4)
 
 

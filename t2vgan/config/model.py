@@ -19,6 +19,9 @@ class ClipGanConfig(Versioned):
         "num_references": 2,
     }
 
+    shares_latents: ClassVar[bool] = False
+    """Whether both updates of a step use the same latents, and so the same generated clips."""
+
     kind: Literal["clip_gan"] = "clip_gan"
     """Kind of network."""
     latent_size: PositiveInt = 32
@@ -109,6 +112,7 @@ class ClipGanConfig(Versioned):
 class NotebookGanConfig(Versioned):
     """The published notebook's networks: 64x64, single frames, unconditional discriminator."""
 
+    shares_latents: ClassVar[bool] = True
     max_phrases: ClassVar[int] = 1
 
     kind: Literal["notebook_gan"] = "notebook_gan"

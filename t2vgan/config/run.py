@@ -61,10 +61,11 @@ class Config(Versioned):
     @model_validator(mode="before")
     @classmethod
     def drop_fresh_latents(cls, fields: Any) -> Any:
-        """Ignore a retired option: both updates share their latents now."""
+        """Ignore a retired option that says what the model's kind implies."""
         match fields:
-            case {"train": {"fresh_latents": _, **train}}:
-                return fields | {"train": train}
+            case {"model": {"kind": kind}, "train": {"fresh_latents": fresh, **train}}:
+                if fresh == (kind == "clip_gan"):
+                    return fields | {"train": train}
         return fields
 
     @model_validator(mode="after")

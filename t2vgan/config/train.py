@@ -108,7 +108,7 @@ class TrainConfig(Versioned):
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Compute the activations of residual blocks and of full resolution again in the backward pass
     instead of keeping them: less memory, the same gradients. auto: for frames of 128x128 and more,
-    but not with the exact penalty, whose steps it hardly makes smaller."""
+    but not with the exact penalty, whose steps it does not make smaller."""
 
     @property
     def num_mismatched_prompts(self) -> int:

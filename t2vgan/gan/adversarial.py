@@ -85,7 +85,7 @@ class AdversarialTraining:
         self.compute_timer = ComputeTimer(context.device)
         self.graphs: StepGraphs | None = None
         """Captured gradients, once a step of each kind has run; None: every step is run."""
-        self.keeps_fakes = True
+        self.keeps_fakes = model.shares_latents
         """Whether a step of one micro-batch generates its clips once, and keeps their graph."""
         self.lengths: list[Length] = [(0, train.num_steps)]
         """Lengths that the schedules follow; a checkpoint holds them."""
@@ -159,10 +159,7 @@ class AdversarialTraining:
     # --- the step --------------------------------------------------------------------------------
 
     def train_step(self, batch: Sequence[MicroBatch], step: int) -> None:
-        """Update the discriminator, the generator and its average, once each.
-
-        Both updates see the same generated clips.
-        """
+        """Update the discriminator, the generator and its average, once each."""
         schedule = self.set_schedule(step)
         batch = self.add_fakes(batch)
         real_logits = self.update(
@@ -183,17 +180,20 @@ class AdversarialTraining:
         self.metrics.end_step()
 
     def add_fakes(self, batch: Sequence[MicroBatch]) -> Sequence[MicroBatch]:
-        """Generate the clips that both updates see.
+        """Generate the clips once where both updates see the same.
 
         Not of several micro-batches, since to keep the activations of all would undo what they
-        save; nor where updates are captured, each by itself. There each update generates them,
-        with the weights copied here.
+        save; nor where updates are captured, each by itself. There, and where latents differ, each
+        update generates its own, with the weights copied here.
         """
         self.generator.copy_weights(self.precision)
         if len(batch) > 1 or self.graphs is not None or not self.keeps_fakes:
             return batch
         with self.compute_timer.measure():
-            return [replace(part, fake_video=self.losses.generate(part)) for part in batch]
+            return [
+                replace(part, fake_video=self.losses.generate(part, part.generator_latents))
+                for part in batch
+            ]
 
     def update(
         self,
@@ -311,7 +311,7 @@ def share_unless_nonfinite(loss: Tensor, share: float) -> Tensor:
 def needs_gradient_checkpointing(train: TrainConfig, height: int, width: int) -> bool:
     """Return whether both networks compute activations again instead of keeping them.
 
-    `auto` does not with the exact penalty, whose steps need most memory, and hardly less so.
+    `auto` does not with the exact penalty, whose steps need the most memory either way.
     """
     if train.gradient_checkpointing != "auto":
         return train.gradient_checkpointing == "on"

@@ -88,10 +88,12 @@ class AdversarialLosses:
         self.score_with_gradients = compiled  # type: ignore[method-assign]
         self.is_compiled = True
 
-    def generate(self, batch: MicroBatch) -> Tensor:
+    def generate(self, batch: MicroBatch, latents: Tensor) -> Tensor:
         """Generate a clip beside each real one (B, 3, K, H, W)."""
+        if batch.fake_video is not None:
+            return batch.fake_video
         with self.autocast():
-            video: Tensor = self.generator.network(batch.latents, *batch.conditions)
+            video: Tensor = self.generator.network(latents, *batch.conditions)
         return video
 
     def discriminator_loss(self, batch: MicroBatch, schedule: Schedule) -> Loss:
@@ -103,7 +105,7 @@ class AdversarialLosses:
         """
         penalty = self.train.penalty if schedule.is_penalised else None
         with torch.no_grad():
-            fake_video = self.generate(batch) if batch.fake_video is None else batch.fake_video
+            fake_video = self.generate(batch, batch.discriminator_latents)
         video = torch.cat([batch.real_video, to_float32(fake_video.detach())])
         with nullcontext() if penalty else self.autocast():
             scores = self.discriminate(video, batch, penalty)
@@ -116,7 +118,7 @@ class AdversarialLosses:
             mismatched_loss = mismatched(scores.real, scores.mismatched, is_mismatched)
             self.metrics.add("loss/mismatched", mismatched_loss, counts=is_mismatched.any(1))
             loss = loss + self.train.mismatched_weight * mismatched_loss
-        loss = loss + self.recovery_loss(scores.recovered, batch.latents, schedule)
+        loss = loss + self.recovery_loss(scores.recovered, batch.discriminator_latents, schedule)
         if scores.penalty is not None:
             self.metrics.add("penalty", scores.penalty)
             weight = self.penalty_scale * schedule.penalty_weight
@@ -196,18 +198,18 @@ class AdversarialLosses:
     def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Loss:
         """Return the generator's loss, against real clips of the same prompts.
 
-        Their logits are those of the discriminator's update: to score them once more would cost a
-        tenth of a step, and make no difference that was found (dev/LOG.md).
+        Their logits are those of the discriminator's update: to score them once more would cost 7 %
+        of a step (dev/LOG.md).
         """
         assert batch.real_logits is not None, "the discriminator's update comes first"
-        fake_video = self.generate(batch) if batch.fake_video is None else batch.fake_video
+        fake_video = self.generate(batch, batch.generator_latents)
         with self.autocast():
             fake_video = self.augment(fake_video, batch.augmentation)
             logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
         self.log_video_gradient(fake_video)
         loss = self.objective.generator(batch.real_logits, to_float32(logits))
         self.metrics.add("loss/generator", loss)
-        loss = loss + self.recovery_loss(recovered, batch.latents, schedule)
+        loss = loss + self.recovery_loss(recovered, batch.generator_latents, schedule)
         return Loss(loss, batch.real_logits)
 
     def log_video_gradient(self, fake_video: Tensor) -> None:

@@ -45,15 +45,17 @@ class MicroBatch:
     """(B, M, L) bool."""
     times: Tensor
     """(B, K): each frame's time, 0 at the clip's first frame and 1 at its last."""
-    latents: Tensor
-    """(B, *latent_shape): of the generated clips."""
+    discriminator_latents: Tensor
+    """(B, *latent_shape): of the clips generated for the discriminator's update."""
+    generator_latents: Tensor
+    """(B, *latent_shape): of the clips generated for the generator's update."""
     augmentation: Tensor
     """(B, 6): how each clip, real and generated, is augmented in both updates; (B, 0): not."""
     penalty_noise: Tensor
     """(B / 4, 2, 3, K, H, W), normal: by what the approximate penalty moves every fourth clip, real
     and generated. (0,) in a step without."""
     fake_video: Tensor | None = None
-    """(B, 3, K, H, W), generated, with its autograd graph; None: each update generates it again."""
+    """(B, 3, K, H, W), generated for both updates, with its graph; None: each generates its own."""
     real_logits: Tensor | None = None
     """(B,), of the real clips: what the discriminator's update found. None: before it."""
 
@@ -137,6 +139,8 @@ class BatchPreparer:
     seed: int
     frames_per_clip: int
     latent_shape: tuple[int, ...]
+    shares_latents: bool
+    """Whether both updates of a step generate from the same latents."""
     num_tokens: int
     """The most words that a prompt of the data has."""
     mismatched_prompts: int = 1
@@ -161,10 +165,14 @@ class BatchPreparer:
         frame_ids = self.choose_frames(batch)  # B K
         frames = batch.frames[np.arange(len(frame_ids))[:, None], frame_ids]
         num_frames = batch.frames.shape[1]
+        discriminator_latents = self.draw_latents(batch, "discriminator")
         tensors = {
             "frames": torch.from_numpy(frames),
             "times": (torch.from_numpy(frame_ids) / max(1, num_frames - 1)).float(),
-            "latents": self.draw_latents(batch),
+            "discriminator_latents": discriminator_latents,
+            "generator_latents": discriminator_latents
+            if self.shares_latents
+            else self.draw_latents(batch, "generator"),
             "augmentation": self.draw_augmentation(batch),
             "penalty_noise": self.draw_penalty_noise(batch),
             **self.draw_prompts(batch),
@@ -251,11 +259,12 @@ class BatchPreparer:
             shape=(num_channels, self.frames_per_clip, height, width),
         )
 
-    def draw_latents(self, batch: Batch) -> Tensor:
+    def draw_latents(self, batch: Batch, purpose: str) -> Tensor:
         """Return each clip's latents (B, *latent_shape)."""
         latents = draw_latents(
             seed=self.seed,
             step=batch.step,
+            purpose=purpose,
             num_clips=self.plan.global_size,
             shape=self.latent_shape,
         )
@@ -294,10 +303,11 @@ def choose_frames(
     return np.where(is_near[:, None], near, spread)
 
 
-def draw_latents(*, seed: int, step: int, num_clips: int, shape: Sequence[int]) -> Tensor:
+def draw_latents(
+    *, seed: int, step: int, purpose: str, num_clips: int, shape: Sequence[int]
+) -> Tensor:
     """Return normal latents (num_clips, *shape); the same on every device."""
-    stream = derive_seed(seed, "latents", "discriminator", step)  # as when each update had its own
-    generator = torch.Generator().manual_seed(stream)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "latents", purpose, step))
     return torch.randn((num_clips, *shape), generator=generator)
 
 

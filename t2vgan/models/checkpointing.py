@@ -13,8 +13,7 @@ class CheckpointedModule(nn.Module):
 
     The backward pass then computes it again (Chen et al., 2016, https://arxiv.org/abs/1604.06174):
     the same gradients, bit for bit. A backward pass that is itself differentiated would keep what
-    it computed again: with an exact gradient penalty the discriminator saves nothing
-    (`keep_activations`).
+    it computed again: with an exact gradient penalty nothing is saved (`keep_activations`).
     """
 
     gradient_checkpointing = False

@@ -155,6 +155,7 @@ def create_preparer(
         seed=config.train.seed,
         frames_per_clip=config.train.frames_per_clip,
         latent_shape=tuple(latent_shape),
+        shares_latents=config.model.shares_latents,
         num_tokens=vocabulary.count_tokens(list_prompts(config, data.manifest)),
         mismatched_prompts=config.train.num_mismatched_prompts,
         near_window_share=config.train.near_window_share,

@@ -56,7 +56,8 @@ def make_batch(seed: int = 0, *, noise: bool = False, num_mismatched: int = 1) -
         mismatched_ids=mismatched_ids,
         mismatched_mask=mismatched_ids > 0,
         times=torch.rand(B, K, dtype=torch.float64).sort(1).values,
-        latents=torch.randn(B, 5, dtype=torch.float64),
+        discriminator_latents=torch.randn(B, 5, dtype=torch.float64),
+        generator_latents=torch.randn(B, 5, dtype=torch.float64),
         augmentation=torch.zeros(B, 0),
         penalty_noise=torch.randn(B // 4 * noise, 2, 3, K, H, W, dtype=torch.float64),
     )
@@ -143,7 +144,7 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
 
     _, real_logits = gan.losses.discriminator_loss(batch, gan.schedule(0))
     (latents, *conditions), (video, *judged) = draw.calls[0], judge.calls[0]
-    assert torch.equal(latents, batch.latents)
+    assert torch.equal(latents, batch.discriminator_latents)
     assert torch.equal(video[:B], batch.real_video)
     for drawn, part in zip(conditions, batch.conditions, strict=True):
         assert torch.equal(drawn, part)  # fake i is drawn for the prompt of real clip i
@@ -156,8 +157,8 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
 
     batch = dataclasses.replace(batch, real_logits=real_logits)
     gan.losses.generator_loss(batch, gan.schedule(0))
-    assert torch.equal(draw.calls[1][0], batch.latents)
-    for given, part in zip(judge.calls[1], (video[B:], *batch.conditions), strict=True):
+    assert torch.equal(draw.calls[1][0], batch.generator_latents)
+    for given, part in zip(judge.calls[1][1:], batch.conditions, strict=True):
         assert torch.equal(given, part)
 
 
@@ -172,8 +173,12 @@ def test_both_updates_augment_a_generated_clip_as_the_real_one_beside_it(process
     gan.losses.generator_loss(batch, gan.schedule(0))
     real = gan.losses.augment(batch.real_video, draws)
     assert not torch.equal(real, batch.real_video)
-    fake = gan.losses.augment(draw(batch.latents, *batch.conditions), draws)
-    for (found, *_), expected in zip(judge.calls, (torch.cat([real, fake]), fake), strict=True):
+    fakes = [
+        gan.losses.augment(draw(latents, *batch.conditions), draws)
+        for latents in (batch.discriminator_latents, batch.generator_latents)
+    ]
+    expected_calls = torch.cat([real, fakes[0]]), fakes[1]
+    for (found, *_), expected in zip(judge.calls, expected_calls, strict=True):
         torch.testing.assert_close(found, expected)
 
 
@@ -197,14 +202,23 @@ def test_the_generators_loss_has_the_real_logits_of_the_discriminators_update(pr
     assert (moved - given[0]).abs().min() > 1e-4
 
 
+def share_latents(gan: AdversarialTraining, batch: MicroBatch) -> MicroBatch:
+    """Train a gan as one whose model shares latents, on such a batch."""
+    gan.keeps_fakes = True
+    return dataclasses.replace(batch, generator_latents=batch.discriminator_latents)
+
+
 @pytest.mark.parametrize(("size", "num_passes"), [(B, 1), (4, 4)])
-def test_clips_of_a_whole_batch_are_generated_once(processes, size, num_passes):
-    """Not those of its parts: their activations are not kept."""
-    gan = make_gan(processes)
+def test_clips_of_shared_latents_are_generated_once(processes, size, num_passes):
+    """Not those of a batch's parts: their activations are not kept."""
+    gan, plain, batch = make_gan(processes), make_gan(processes), make_batch()
+    batch = share_latents(gan, batch)
     draw = Spy(gan.generator.network)
     gan.losses.generator = dataclasses.replace(gan.generator, network=draw)
-    gan.train_step(cut(make_batch(), size), 1)
+    gan.train_step(cut(batch, size), 1)
     assert len(draw.calls) == num_passes
+    plain.train_step([batch], 1)
+    assert_same(plain, gan, 1e-11)
 
 
 @pytest.mark.parametrize("number", [1, 3])
@@ -229,16 +243,19 @@ def test_the_mismatched_term_compares_a_real_clip_with_itself_under_other_prompt
     assert (added[0] == 0) == (number == 1), "by chance the same prompt"
 
 
-def test_both_updates_recover_the_latents_of_the_fakes(processes):
+def test_each_side_reads_the_latents_of_its_own_fakes(processes):
     gan, batch = make_gan(processes), make_batch()
     batch = dataclasses.replace(batch, real_logits=torch.zeros(B, dtype=torch.float64))
     plain = dataclasses.replace(gan.schedule(0), recovery_weight=0.0)
     recovering = dataclasses.replace(plain, recovery_weight=3.0)
     judge, draw = gan.discriminator.network, gan.generator.network
-    _, recovered = judge(draw(batch.latents, *batch.conditions), *batch.conditions)
-    expected = 3.0 * (recovered - batch.latents[:, :R]).square().mean(1)
-    for loss in (gan.losses.discriminator_loss, gan.losses.generator_loss):
+    for loss, latents in (
+        (gan.losses.discriminator_loss, batch.discriminator_latents),
+        (gan.losses.generator_loss, batch.generator_latents),
+    ):
         added = loss(batch, recovering).values - loss(batch, plain).values
+        _, recovered = judge(draw(latents, *batch.conditions), *batch.conditions)
+        expected = 3.0 * (recovered - latents[:, :R]).square().mean(1)
         torch.testing.assert_close(added, expected)
 
 
@@ -304,7 +321,7 @@ def test_the_approximate_penalty_and_its_gradient_are_exact_in_the_mean(processe
     gan = make_gan(processes, pixels=pixels, penalty="approximate")
     network, losses, batch = gan.discriminator.network, gan.losses, make_batch()
     with torch.no_grad():
-        fake_video = gan.losses.generate(batch)
+        fake_video = gan.losses.generate(batch, batch.discriminator_latents)
     clips = torch.cat([batch.real_video[::4], fake_video[::4]])
     conditions = [torch.cat([part[::4], part[::4]]) for part in batch.conditions]
     score = lambda video: network(video, *conditions)  # noqa: E731
@@ -420,7 +437,7 @@ def test_the_gradient_to_the_pixels_is_logged_per_clip_and_in_units_of_the_data(
     gan, batch = make_gan(processes), make_batch()
     gan.losses.pixel_std = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64).view(3, 1, 1, 1)
     batch = dataclasses.replace(batch, real_logits=torch.randn(B, dtype=torch.float64))
-    fake_video = gan.losses.generate(batch)
+    fake_video = gan.losses.generate(batch, batch.generator_latents)
     fake_logits, _ = gan.discriminator.network(fake_video, *batch.conditions)
     losses = nn.functional.softplus(batch.real_logits - fake_logits)
     (gradient,) = torch.autograd.grad(losses.sum(), fake_video)

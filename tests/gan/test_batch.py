@@ -50,6 +50,7 @@ def prepare(
     batch: Batch,
     *,
     micro_size: int = 2,
+    shares_latents: bool = False,
     noise_every_steps: int = 0,
 ) -> list[MicroBatch]:
     plan = BatchPlan(GLOBAL, len(batch.positions), micro_size, stream_size=1)
@@ -61,6 +62,7 @@ def prepare(
         seed=5,
         frames_per_clip=3,
         latent_shape=(4,),
+        shares_latents=shares_latents,
         num_tokens=2,
         mismatched_prompts=NUM_MISMATCHED,
         augmented_share=0.5,
@@ -126,15 +128,23 @@ def test_frames_are_the_ones_their_times_say_and_belong_to_their_prompt():
         assert micro_batch.token_ids.tolist() == expected.tolist()
 
 
-def test_steps_and_seeds_draw_differently():
+def test_steps_seeds_and_purposes_draw_differently():
     def draw(**changes):
-        return draw_latents(num_clips=4, shape=(3,), **{"seed": 0, "step": 0, **changes})
+        names = {"seed": 0, "step": 0, "purpose": "generator"} | changes
+        return draw_latents(num_clips=4, shape=(3,), **names)
 
-    draws = [draw(), draw(seed=1), draw(step=1)]
+    draws = [draw(), draw(seed=1), draw(step=1), draw(purpose="discriminator")]
     for i, a in enumerate(draws):
         for b in draws[:i]:
             assert not torch.equal(a, b)
     assert torch.equal(draw(), draw())
+
+
+def test_latents_can_be_shared_by_both_updates():
+    shared = joined(prepare(part(0, 1), shares_latents=True))
+    assert torch.equal(shared["discriminator_latents"], shared["generator_latents"])
+    fresh = joined(prepare(part(0, 1)))
+    assert not torch.equal(fresh["discriminator_latents"], fresh["generator_latents"])
 
 
 def choose(num_frames: int, near_window_share: float, num_clips: int = 6000) -> np.ndarray:

@@ -97,7 +97,8 @@ def test_compiled_arithmetic_is_that_of_pytorch(penalty, processes):
     batch = dataclasses.replace(
         to_single(make_batch()),
         real_video=torch.randn(B, 3, 1, 64, 64, generator=generator),
-        latents=torch.randn(B, 1, 100, generator=generator),
+        discriminator_latents=torch.randn(B, 1, 100, generator=generator),
+        generator_latents=torch.randn(B, 1, 100, generator=generator),
         times=torch.zeros(B, 1),
         penalty_noise=torch.randn(B // 4, 2, 3, 1, 64, 64, generator=generator),
     )

@@ -42,6 +42,7 @@ def preset_batch(gan: AdversarialTraining, step: int) -> MicroBatch:
     shape = (3, gan.train.frames_per_clip, 64, 64)
     token_ids = torch.randint(1, 11, (4, 5))
     mismatched_ids = torch.randint(1, 11, (4, gan.train.num_mismatched_prompts, 5))
+    latents = torch.randn(4, *gan.latent_shape)
     has_noise = gan.train.penalty == "approximate" and gan.schedule(step).is_penalised
     return MicroBatch(
         real_video=torch.randn(4, *shape).clamp(-1, 1),
@@ -50,7 +51,8 @@ def preset_batch(gan: AdversarialTraining, step: int) -> MicroBatch:
         mismatched_ids=mismatched_ids,
         mismatched_mask=mismatched_ids > 0,
         times=torch.rand(4, gan.train.frames_per_clip).sort(1).values,
-        latents=torch.randn(4, *gan.latent_shape),
+        discriminator_latents=latents,
+        generator_latents=latents if gan.keeps_fakes else torch.randn(4, *gan.latent_shape),
         augmentation=torch.zeros(4, 0),
         penalty_noise=torch.randn(1, 2, *shape) if has_noise else torch.zeros(0),
     )

@@ -22,7 +22,7 @@ def train(model: ClipGanConfig, num_micro_batches: int, **options) -> Adversaria
     size = SIZES.num_clips // num_micro_batches
     for step in (1, 2, 3):
         batch = build_batch(gan, SIZES, step)
-        for values in (batch.real_video, batch.latents):
+        for values in (batch.real_video, batch.discriminator_latents, batch.generator_latents):
             values.normal_()
         gan.train_step([part(batch, start, size) for start in range(0, 4, size)], step)
     return gan

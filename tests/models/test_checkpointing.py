@@ -23,7 +23,7 @@ def train_two_steps(model: ClipGanConfig, mode: str, **changes) -> tuple[Adversa
     torch.manual_seed(0)
     for step in (1, 2):
         batch = build_batch(gan, SIZES, step)
-        for latents in (batch.latents, batch.penalty_noise):
+        for latents in (batch.discriminator_latents, batch.generator_latents, batch.penalty_noise):
             latents.normal_()
         with PeakMemory() as memory:
             gan.train_step([batch], step)
@@ -50,7 +50,7 @@ def test_it_saves_memory_but_with_the_exact_penalty():
         return train_two_steps(PLAIN, mode, penalty=penalty, precision="no")[1]
 
     assert peak("on", "approximate") < 0.9 * peak("off", "approximate")
-    assert peak("on", "exact") > 0.85 * peak("off", "exact"), "less now: change `auto` and docs"
+    assert peak("on", "exact") > 0.95 * peak("off", "exact"), "less now: change `auto` and docs"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def format_estimates(config: Config, plan: BatchPlan, sizes: StepSizes) -> list[
     train = config.train
     precision = torch.float32 if train.precision == "no" else torch.bfloat16
     number = plan.num_micro_batches
-    of_one = estimate_step_costs(config.model, train, sizes, precision, keeps_fakes=number == 1)
+    of_one = estimate_step_costs(config.model, train, sizes, precision, is_whole=number == 1)
     costs = {kind: cost.repeat(number) for kind, cost in of_one.items()}
     lines = format_costs(costs, str(precision).removeprefix("torch."))
     peak = max(cost.peak_bytes for cost in costs.values()) / 1e9

@@ -75,11 +75,11 @@ def estimate_step_costs(
     sizes: StepSizes,
     precision: torch.dtype,
     *,
-    keeps_fakes: bool = True,
+    is_whole: bool = True,
 ) -> dict[str, StepCost]:
     """Count the cost of steps of one micro-batch, "plain" and "penalised".
 
-    Without `keeps_fakes`, of one of several. Such steps generate their clips twice.
+    Not `is_whole`: of one of several.
     A run without the penalty has no penalised step, one with it in every step no plain one.
     Networks are built as they are, on the CPU; tensors of the steps have shapes and types, and no
     values.
@@ -90,7 +90,7 @@ def estimate_step_costs(
     device = torch.device("cpu")
     gan = build_training(model, train, sizes, device)
     gan.precision = gan.losses.precision = precision
-    gan.keeps_fakes = keeps_fakes
+    gan.keeps_fakes &= is_whole
     costs = {}
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         convert_to_fake(gan, mode)
@@ -131,6 +131,7 @@ def build_batch(gan: AdversarialTraining, sizes: StepSizes, step: int) -> MicroB
     token_ids = torch.ones(num_clips, sizes.num_tokens, dtype=torch.int64)
     mismatched_ids = token_ids.unsqueeze(1).repeat(1, gan.train.num_mismatched_prompts, 1)
     video = to_video(frames)
+    latents = torch.zeros(num_clips, *gan.latent_shape)
     has_noise = has_penalty(step, noise_every_steps(gan.train))
     num_moved = len(range(0, num_clips, PENALTY_STRIDE)) if has_noise else 0
     tensors = {
@@ -140,7 +141,8 @@ def build_batch(gan: AdversarialTraining, sizes: StepSizes, step: int) -> MicroB
         "mismatched_ids": mismatched_ids,
         "mismatched_mask": mismatched_ids > 0,
         "times": torch.zeros(num_clips, num_frames),
-        "latents": torch.zeros(num_clips, *gan.latent_shape),
+        "discriminator_latents": latents,
+        "generator_latents": latents.clone(),
         "augmentation": torch.zeros(num_clips, 6 if sizes.augments else 0),
         "penalty_noise": torch.zeros(num_moved, 2, *video.shape[1:]),
     }

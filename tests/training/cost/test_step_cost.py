@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from t2vgan.config import ClipGanConfig, TrainConfig
+from t2vgan.config.presets import PRESETS
 from t2vgan.training.cost.op_counter import OpCounter
 from t2vgan.training.cost.peak_memory import PeakMemory, count_bytes
 from t2vgan.training.cost.step_cost import (
@@ -52,14 +53,20 @@ def test_fake_steps_cost_what_real_ones_do(model, precision, penalty):
 
 
 def test_steps_of_several_micro_batches_multiply_as_often_as_estimated():
-    train = TrainConfig(global_batch_size=8, frames_per_clip=3)
-    gan = build_training(PLAIN, train, SIZES, torch.device("cpu"))
-    gan.train_step([build_batch(gan, SIZES, 1)], 1)
+    """Of a model that shares latents: a whole batch's clips are generated once."""
+    model, train = PRESETS["notebook"].model, PRESETS["notebook"].train
+    sizes = StepSizes(
+        num_clips=4, height=64, width=64, vocabulary_size=11, num_tokens=5, augments=False
+    )
+    gan = build_training(model, train, sizes, torch.device("cpu"))
+    gan.train_step([build_batch(gan, sizes, 1)], 1)
     with OpCounter() as counter:
-        gan.train_step([build_batch(gan, SIZES, 1) for _ in range(2)], 2)
+        gan.train_step([build_batch(gan, sizes, 1) for _ in range(2)], 2)
     costs = {
-        keeps: estimate_step_costs(PLAIN, train, SIZES, gan.precision, keeps_fakes=keeps)["plain"]
-        for keeps in (True, False)
+        is_whole: estimate_step_costs(model, train, sizes, gan.precision, is_whole=is_whole)[
+            "plain"
+        ]
+        for is_whole in (True, False)
     }
     assert costs[False].repeat(2).flops == counter.flops_by_dtype
     assert costs[True].repeat(2).flops.total() < counter.flops_by_dtype.total()
