@@ -20,6 +20,7 @@ from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.compilation import compile_network
 from t2vgan.gan.ema import Ema
 from t2vgan.gan.flat_adam import FlatAdam
+from t2vgan.gan.losses import OBJECTIVES
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import Length, Schedule, compute_progress, compute_schedule
@@ -70,6 +71,7 @@ class AdversarialTraining:
             frames_per_clip=train.frames_per_clip,
             recovered_latents=train.recovered_latents,
             mismatched_prompts=train.num_mismatched_prompts,
+            trains_offset=not OBJECTIVES[train.loss].is_relative,
         )
         if needs_gradient_checkpointing(train, height, width):
             enable_gradient_checkpointing(generator)

@@ -28,6 +28,9 @@ class Objective:
     """(real_logits, fake_logits) -> (B,)."""
     generator: Callable[[Tensor, Tensor], Tensor]
     """(real_logits, fake_logits) -> (B,)."""
+    is_relative: bool
+    """Whether only differences of logits count. Their common part then has a gradient of rounding
+    errors, which Adam would turn into whole steps."""
 
 
 def relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -67,9 +70,9 @@ def bce_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 OBJECTIVES = {
-    "relativistic": Objective(relativistic_discriminator, relativistic_generator),
-    "non_saturating": Objective(non_saturating_discriminator, non_saturating_generator),
-    "bce": Objective(bce_discriminator, bce_generator),
+    "relativistic": Objective(relativistic_discriminator, relativistic_generator, True),
+    "non_saturating": Objective(non_saturating_discriminator, non_saturating_generator, False),
+    "bce": Objective(bce_discriminator, bce_generator, False),
 }
 
 

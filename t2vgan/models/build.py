@@ -50,14 +50,15 @@ def build_discriminator(
     frames_per_clip: int,
     recovered_latents: int,
     mismatched_prompts: int = 1,
+    trains_offset: bool = True,
     pixel_mean: Sequence[float] = NO_MEAN,
     pixel_std: Sequence[float] = UNIT_STD,
 ) -> nn.Module:
     """Build the discriminator of a model config, for clips of `frames_per_clip` frames.
 
     It also predicts the first `recovered_latents` latents of a fake, and scores real clips with
-    `mismatched_prompts` prompts besides their own. `pixel_mean` and
-    `pixel_std` as in `build_generator`.
+    `mismatched_prompts` prompts besides their own; what all logits have in common is trained or
+    not. `pixel_mean` and `pixel_std` as in `build_generator`.
     """
     discriminator: nn.Module
     if isinstance(model, ClipGanConfig):
@@ -69,6 +70,7 @@ def build_discriminator(
             frames_per_clip=frames_per_clip,
             recovered_latents=recovered_latents,
             mismatched_prompts=mismatched_prompts,
+            trains_offset=trains_offset,
             pixel_mean=pixel_mean,
             pixel_std=pixel_std,
         )

@@ -53,6 +53,7 @@ class Discriminator(nn.Module):
         frames_per_clip: int,
         recovered_latents: int,
         mismatched_prompts: int = 1,
+        trains_offset: bool = True,
         pixel_mean: Sequence[float] = NO_MEAN,
         pixel_std: Sequence[float] = UNIT_STD,
     ) -> None:
@@ -62,6 +63,7 @@ class Discriminator(nn.Module):
         channels, hidden = model.channels, model.hidden_size
         self.frame_size = (height, width)
         self.frames_per_clip, self.mismatched_prompts = frames_per_clip, mismatched_prompts
+        self.trains_offset = trains_offset
         self.from_patches = FromPatches(model.patch_size, channels)
         self.from_pixels = (
             FromPixels(model.patch_size, channels, pixel_channels=model.pixel_channels)
@@ -144,7 +146,11 @@ class Discriminator(nn.Module):
             encoders = [head.text_encoder for head in self.heads]
             text = encode_by_all(encoders, token_ids, token_mask)  # H M E
             logits = score_by_projection(
-                self.heads, torch.stack(features), text, self.mismatched_prompts
+                self.heads,
+                torch.stack(features),
+                text,
+                self.mismatched_prompts,
+                trains_offset=self.trains_offset,
             )
             recovered = clip[:, :0] if self.recover is None else self.recover(clip)  # B R
             if self.phrase_head is not None:
@@ -196,18 +202,27 @@ class ProjectionHead(nn.Module):
 
 
 def score_by_projection(
-    heads: Sequence[ProjectionHead], features: Tensor, text: Tensor, num_repeats: int
+    heads: Sequence[ProjectionHead],
+    features: Tensor,
+    text: Tensor,
+    num_repeats: int,
+    *,
+    trains_offset: bool = True,
 ) -> Tensor:
     """Sum the heads' logits.
 
     A head adds the inner product of its projected features with the prompt's embedding to a linear
     logit. All of it is linear in the features: those of a clip's frames are averaged before.
 
-    features (H, B, F), text (H, M, E) -> logits (M,); `num_repeats` as in `repeat_clips`.
+    features (H, B, F), text (H, M, E) -> logits (M,); `num_repeats` as in `repeat_clips`. Without
+    `trains_offset` the bias of the linear logits, which all clips have in common, has no gradient.
     """
     layers = [layer for head in heads for layer in (head.unconditional, head.projection)]
     weight = torch.cat([layer.weight for layer in layers]).unflatten(0, (len(heads), -1))
-    bias = torch.cat([layer.bias for layer in layers]).view(len(heads), 1, -1)
+    biases = [layer.bias for layer in layers]
+    if not trains_offset:
+        biases[::2] = [bias.detach() for bias in biases[::2]]
+    bias = torch.cat(biases).view(len(heads), 1, -1)
     scores = torch.baddbmm(bias, features, weight.transpose(1, 2))  # H B 1+E
     scores = repeat_clips(scores.transpose(0, 1), text.shape[1], num_repeats)  # M H 1+E
     logits, projected = scores.split((1, text.shape[2]), dim=2)

@@ -182,6 +182,16 @@ def test_both_updates_augment_a_generated_clip_as_the_real_one_beside_it(process
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("loss", ["relativistic", "non_saturating"])
+def test_what_all_logits_have_in_common_moves_only_where_it_counts(processes, loss):
+    gan = make_gan(processes, loss=loss)
+    heads = gan.discriminator.network.heads
+    before = [head.unconditional.bias.item() for head in heads]
+    gan.train_step([make_batch()], 1)
+    moved = [head.unconditional.bias.item() != old for head, old in zip(heads, before, strict=True)]
+    assert moved == [loss != "relativistic"] * len(heads)
+
+
 def test_the_generators_loss_has_the_real_logits_of_the_discriminators_update(processes):
     """Of its own micro-batch, and from before the discriminator moved."""
     gan, parts = make_gan(processes), cut(make_batch(), 4)

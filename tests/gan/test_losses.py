@@ -62,6 +62,16 @@ def test_each_side_wants_what_it_should(name):
     assert (fake.grad < 0).all()
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_is_relative_says_the_truth(name):
+    objective = OBJECTIVES[name]
+    depends = [
+        not torch.allclose(side(REAL, FAKE), side(REAL + 1, FAKE + 1))
+        for side in (objective.discriminator, objective.generator)
+    ]
+    assert depends == [not objective.is_relative] * 2
+
+
 def test_mismatched_is_the_pairing_of_right_and_wrong_prompt_where_they_differ():
     is_other = torch.tensor([[True], [True], [False]])
     values = mismatched(REAL, FAKE.unsqueeze(1), is_other).tolist()
