@@ -219,7 +219,7 @@ def score_by_projection(
     """
     layers = [layer for head in heads for layer in (head.unconditional, head.projection)]
     weight = torch.cat([layer.weight for layer in layers]).unflatten(0, (len(heads), -1))
-    biases = [layer.bias for layer in layers]
+    biases: list[Tensor] = [layer.bias for layer in layers]
     if not trains_offset:
         biases[::2] = [bias.detach() for bias in biases[::2]]
     bias = torch.cat(biases).view(len(heads), 1, -1)
