@@ -29,10 +29,6 @@ MAX_MEAN_LEVELS = 1.0
 SHOWN = 12
 SCHEDULED = re.compile(r"train/\d+/(lr/.*|beta2|gamma|recovery/weight|ema/halflife|camera/std)")
 
-# A relativistic loss knows only differences of logits: their common part, the last bias of each
-# head, has a gradient of nothing but rounding, which Adam turns into whole steps.
-ADRIFT = re.compile(r"(discriminator\.)?(frame|clip)_head\.unconditional\.bias(/.*)?")
-
 
 class NotComparedExactlyWarning(UserWarning):
     """Bits could not be asked for here; the text says why and what was asked for instead."""
@@ -95,10 +91,6 @@ def meant(case: str, outcome: Json) -> Json:
         for record in kinds["train"]:
             real, fake = record.pop("logits/real"), record.pop("logits/fake")
             record["logits/difference"] = real - fake
-        result["tensors"] = {
-            file: {k: "adrift" if ADRIFT.fullmatch(k) else v for k, v in tensors.items()}
-            for file, tensors in outcome["tensors"].items()
-        }
     return result
 
 
