@@ -18,6 +18,7 @@ VIDEO: dict[str, Any] = {
     "mismatched_prompts": 15,
     "recovered_latents": 16,
     "recovery_weight": 6.0,
+    "lr_hold": 0.1,  # with it, the weight of recovery rises early: variety takes longest
     "recovery_until": 0.3,
     "near_window_share": 0.7,
 }
@@ -160,7 +161,6 @@ PRESETS = {
         train=TrainConfig(
             num_steps=9_000,
             **VIDEO,
-            lr_hold=0.1,
             ema_halflife_clips=10_000.0,
             precision="no",
         ),

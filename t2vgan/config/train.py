@@ -111,6 +111,12 @@ class TrainConfig(Versioned):
     but not with the exact penalty, whose steps it does not make smaller."""
 
     @property
+    def recovery_rise(self) -> tuple[float, float]:
+        """Shares of the run between which the weight of the recovered latents rises."""
+        start = self.lr_hold if self.recovery_hold is None else self.recovery_hold
+        return start, max(start, self.recovery_until)
+
+    @property
     def num_mismatched_prompts(self) -> int:
         """How many mismatched prompts each real clip gets."""
         return max(1, min(self.mismatched_prompts, self.global_batch_size - 1))

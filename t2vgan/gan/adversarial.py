@@ -164,21 +164,10 @@ class AdversarialTraining:
         """Update the discriminator, the generator and its average, once each."""
         schedule = self.set_schedule(step)
         batch = self.add_fakes(batch)
-        real_logits = self.update(
-            self.discriminator, self.losses.discriminator_loss, batch, schedule
-        )
-        batch = [
-            replace(micro_batch, real_logits=logits)
-            for micro_batch, logits in zip(batch, real_logits, strict=True)
-        ]
+        batch = self.update(self.discriminator, self.losses.discriminator_loss, batch, schedule)
         self.update(self.generator, self.losses.generator_loss, batch, schedule)
-        num_clips, generator = self.train.global_batch_size, self.generator
-        self.ema.update(
-            generator.network,
-            num_clips,
-            clips_seen=step * num_clips,
-            weights=generator.optimizer.weights,
-        )
+        num_clips, weights = self.train.global_batch_size, self.generator.optimizer.weights
+        self.ema.update(self.generator.network, num_clips, step * num_clips, weights)
         self.metrics.end_step()
 
     def add_fakes(self, batch: Sequence[MicroBatch]) -> Sequence[MicroBatch]:
@@ -203,17 +192,20 @@ class AdversarialTraining:
         loss: LossFunction,
         batch: Sequence[MicroBatch],
         schedule: Schedule,
-    ) -> list[Tensor]:
+    ) -> list[MicroBatch]:
         """Take one optimizer step on the loss's mean over the global batch.
 
-        Returns the real clips' logits (B,) of each micro-batch.
+        Returns the batch with the real clips' logits.
         """
         with self.compute_timer.measure():
             computed = self.compute_gradients(side, loss, batch, schedule)
         side.gradients.average()
         norm = side.step(computed.loss)
         self.metrics.add(f"gradient_norm/{side.name}", norm)
-        return computed.real_logits
+        return [
+            replace(micro_batch, real_logits=logits)
+            for micro_batch, logits in zip(batch, computed.real_logits, strict=True)
+        ]
 
     def compute_gradients(
         self,

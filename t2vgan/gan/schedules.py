@@ -85,7 +85,7 @@ def compute_schedule(
     """
     decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)
     rise = partial(cosine, progress, start=0.0, end=1.0)
-    hold = train.lr_hold if train.recovery_hold is None else train.recovery_hold
+    hold, until = train.recovery_rise
     every, gamma = train.penalty_every_steps, 0.0
     if every:
         gamma = log_linear(
@@ -97,7 +97,7 @@ def compute_schedule(
         betas=(train.beta1, cosine(progress, start=train.beta2_start, end=train.beta2_end)),
         gamma=gamma,
         penalty_weight=every * gamma if has_penalty(step, every) else 0.0,
-        recovery_weight=train.recovery_weight * rise(hold=hold, until=train.recovery_until),
+        recovery_weight=train.recovery_weight * rise(hold=hold, until=until),
         camera_std=camera_variation * rise(hold=train.lr_hold) if camera_variation else None,
     )
 

@@ -1,8 +1,11 @@
 """Schedules at the points where their formulas are plain."""
 
+from operator import sub
+
 import pytest
 
 from t2vgan.config import TrainConfig
+from t2vgan.config.presets import PRESETS
 from t2vgan.gan.schedules import compute_progress, compute_schedule, cosine, log_linear
 
 
@@ -31,6 +34,16 @@ def test_the_weight_of_recovery_rises_with_the_fall_of_the_rates_or_when_it_is_t
     assert weights() == pytest.approx([0, 0, 1, 2])
     assert weights(recovery_until=0.7) == pytest.approx([0, 0, 2, 2])
     assert weights(recovery_hold=0.0, recovery_until=0.2) == pytest.approx([1, 2, 2, 2])
+
+
+@pytest.mark.parametrize("preset", [n for n, c in PRESETS.items() if c.train.recovered_latents])
+def test_no_preset_makes_the_weight_of_recovery_jump(preset):
+    train = PRESETS[preset].train
+    steps = [
+        compute_schedule(train, 0.0, 1, progress / 100).recovery_weight for progress in range(101)
+    ]
+    assert max(map(sub, steps[1:], steps)) <= 0.2 * train.recovery_weight
+    assert steps[-1] == train.recovery_weight
 
 
 def test_after_the_end_a_cosine_stays_as_it_is_there():

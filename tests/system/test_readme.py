@@ -6,6 +6,7 @@ Each runs as it is printed; `SMALLER` only adds what makes it small.
 import re
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ NOT_RUN = {
     "pip install .": "test_packaging.py builds the wheel and installs it, without a network",
 }
 """Command -> why it is not run here."""
-EXCERPTS = ("schedule, num_clips = ",)
-"""Beginnings of Python that is shown, not meant to run."""
+EXCERPTS = {"schedule = ": "t2vgan/gan/adversarial.py"}
+"""Beginning of Python that is shown, not meant to run -> the file it is from."""
 
 FEW_STEPS = (
     "--train.num-steps 2 --sample-every-steps 0 --evaluate-every-steps 0 --model.channels 4"
@@ -89,8 +90,14 @@ def test_every_exception_is_in_the_readme():
         assert any(command.startswith(f"{start} ") for command in commands()), start
 
 
+def test_excerpts_are_what_the_file_says():
+    for start, path in EXCERPTS.items():
+        (excerpt,) = [text for text in fenced("python") if text.startswith(start)]
+        assert textwrap.indent(excerpt, " " * 8) in (ROOT / path).read_text()
+
+
 def test_the_python_runs(checkout):
-    programs = [text for text in fenced("python") if not text.startswith(EXCERPTS)]
+    programs = [text for text in fenced("python") if not text.startswith(tuple(EXCERPTS))]
     assert programs
     for text in programs:
         result = run(sys.executable, "-c", text, cwd=checkout)

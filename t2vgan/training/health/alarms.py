@@ -20,6 +20,7 @@ ALIKE_PROMPTS = 0.05  # difference that prompts make, over that of real clips
 ALIKE_SEEDS = 0.15
 CHANCE_RECOVERY = 0.95  # loss; predicting 0 for normal latents gives 1
 PROMPTS_FROM = 0.25  # share of the run after which prompts must make a difference
+SEEDS_FROM = 0.5  # the same of seeds; later where the weight of recovery rises later
 
 
 class Finding(NamedTuple):
@@ -62,13 +63,15 @@ FINDINGS = {
     "seeds_ignored": Finding(
         "seeds make no difference: clips of one prompt differ by less than"
         f" {ALIKE_SEEDS:.0%} of what real ones do",
-        "a higher --train.recovery-weight or --train.recovered-latents, or a lower --train.lr-hold",
+        "a higher --train.recovery-weight or --train.recovered-latents, or a lower"
+        " --train.recovery-hold and --train.recovery-until",
         num_records=1,
         num_held=1,
     ),
     "latents_not_recovered": Finding(
         "nothing is read back: the discriminator recovers latents no better than chance",
-        "a higher --train.recovery-weight, or a lower --train.lr-hold, from which on it counts",
+        "a higher --train.recovery-weight, or a lower --train.recovery-hold and"
+        " --train.recovery-until, between which it rises",
         num_records=5,
         num_held=5,
     ),
@@ -113,7 +116,7 @@ class AlarmMonitor:
         changes = self._update("saturated_discriminator", loss < SATURATED_LOSS)
         changes += self._update("blind_discriminator", self._is_blind(metrics))
         if (recovery := metrics.get("recovery/loss")) is not None:
-            is_late = progress >= self.varied_from
+            is_late = progress >= self.varied_from and self.train.recovery_weight > 0
             changes += self._update("latents_not_recovered", is_late and recovery > CHANCE_RECOVERY)
         return changes
 
@@ -130,8 +133,8 @@ class AlarmMonitor:
 
     @property
     def varied_from(self) -> float:
-        """Progress at which seeds must matter: half of the terms' rise."""
-        return (1 + self.train.lr_hold) / 2
+        """Progress from which on seeds must make a difference."""
+        return max(SEEDS_FROM, sum(self.train.recovery_rise) / 2)
 
     def _is_blind(self, metrics: Mapping[str, float]) -> bool:
         equal_logits = math.log(2)

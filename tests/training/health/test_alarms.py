@@ -66,6 +66,29 @@ def test_latents_must_be_recovered_once_the_loss_counts():
     assert alarms.check_metrics(without, 1.0) == []
 
 
+@pytest.mark.parametrize(
+    ("train", "late"),
+    [
+        ({"recovery_hold": 0.1, "recovery_until": 0.3}, 0.5),  # not in a run's first half
+        ({"recovery_hold": 0.9, "lr_hold": 0.1}, 0.95),
+        ({"recovery_hold": 0.6, "recovery_until": 0.8}, 0.7),
+        ({"recovery_hold": 0.6, "recovery_until": 0.3}, 0.6),  # all at once
+    ],
+)
+def test_variety_is_asked_for_when_the_weight_of_recovery_has_risen(train, late):
+    alarms = monitor(**train)
+    assert changes(alarms, late - 0.01, 9, recovery_loss=0.99) == []
+    assert alarms.check_variety(variety(1.0, 0.01), late - 0.01) == []
+    assert changes(alarms, late, 9, recovery_loss=0.99) == ["5: latents_not_recovered"]
+    (seeds,) = alarms.check_variety(variety(1.0, 0.01), late)
+    assert seeds.name == "seeds_ignored"
+
+
+def test_latents_need_not_be_recovered_without_a_weight():
+    alarms = monitor(recovery_weight=0.0)
+    assert changes(alarms, 1.0, 9, recovery_loss=1.0) == []
+
+
 def test_prompts_and_seeds_must_make_a_difference_when_their_time_has_come():
     alarms = monitor(lr_hold=0.4)
     assert alarms.check_variety(variety(0.01, 0.01), 0.2) == []
