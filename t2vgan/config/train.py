@@ -112,7 +112,7 @@ class TrainConfig(Versioned):
 
     @property
     def recovery_rise(self) -> tuple[float, float]:
-        """Shares of the run between which the weight of the recovered latents rises."""
+        """Shares of the run between which `recovery_weight` is reached."""
         start = self.lr_hold if self.recovery_hold is None else self.recovery_hold
         return start, max(start, self.recovery_until)
 
