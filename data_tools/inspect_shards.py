@@ -81,7 +81,7 @@ def format_report(folder: str, manifest: "Manifest") -> list[str]:
     truncated = len(shown) > MAX_PROMPTS
     if truncated:
         shown = sorted(shown, key=lambda item: -item[1])[:MAX_PROMPTS]
-    most = max(manifest.prompts.values(), default=1)
+    most = max(manifest.prompts.values())
     column = min(60, max(len(prompt or NO_PROMPT) for prompt, _ in shown))
     return [
         f"{folder}: {manifest.num_samples} clips in {len(manifest.shards)} shards",

@@ -70,10 +70,12 @@ def shorten(prompt: str, length: int = 70) -> str:
 
 
 PHRASE_START = re.compile(
-    r"(?:\s*[,;.]\s*(?:(?:and|while)\s+)?|\s+(?:and|while)\s+)(?=(?:an?|the|one|another)\s)",
-    re.IGNORECASE,
+    r"(?: ?[,;.] ?(?:(?:and|while) )?| (?:and|while) )(?=(?:an?|the|one|another) )", re.IGNORECASE
 )
-"""What separates two phrases of a prompt: a comma, "and" or the like, before an article."""
+"""What separates two phrases of a prompt: a comma, "and" or the like, before an article.
+
+For texts with single spaces only: with `\\s*`, a long run of spaces would take quadratic time.
+"""
 
 
 def split_phrases(prompt: str, max_phrases: int) -> list[str]:
@@ -81,11 +83,11 @@ def split_phrases(prompt: str, max_phrases: int) -> list[str]:
 
     A phrase begins at an article after a comma, a semicolon, a full stop, "and" or "while": "a red
     circle and a blue square moving up" has two, "the square is small, blue and moving up" one. The
-    last of `max_phrases` keeps whatever follows.
+    last of `max_phrases` keeps whatever follows. Of several phrases, each has single spaces.
     """
     if max_phrases == 1:
         return [prompt]
-    return PHRASE_START.split(prompt, maxsplit=max_phrases - 1)
+    return PHRASE_START.split(" ".join(prompt.split()), maxsplit=max_phrases - 1)
 
 
 def is_cut(prompt: str, version: int = VERSION) -> bool:

@@ -19,6 +19,7 @@ from t2vgan.tokenizer import (
     split_words,
     tokenize,
 )
+from t2vgan.utils.untrusted import MAX_CAPTION_BYTES
 
 PROMPTS = ("circle moving up-left", "circle moving diagonally up-right", "circle shrinking")
 PATTERNS = {version: build_pattern(version) for version in (1, 2)}
@@ -214,6 +215,13 @@ def test_any_text_has_phrases_and_no_word_is_lost_but_conjunctions(prompt, max_p
 )
 def test_prompts_of_one_object_are_one_phrase(prompt):
     assert split_phrases(prompt, 4) == [prompt]
+
+
+def test_phrases_are_found_whatever_the_white_space():
+    longest = " \t\n\u00a0" * (MAX_CAPTION_BYTES // 5)
+    prompt = f"a red circle{longest},{longest}and the{longest}blue square{longest}"
+    assert split_phrases(prompt, 3) == ["a red circle", "the blue square"]
+    assert split_phrases(f"a{' ' * MAX_CAPTION_BYTES}b", 2) == ["a b"]
 
 
 def test_padding_stands_between_phrases():

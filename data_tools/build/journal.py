@@ -8,6 +8,7 @@ failures.jsonl hold the same.
 
 import fcntl
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -16,7 +17,12 @@ from pydantic import ValidationError
 
 from t2vgan.data.manifest import Manifest
 from t2vgan.errors import UserError
-from t2vgan.utils.files import atomic_write_bytes, naming_file, remove_temporary_files
+from t2vgan.utils.files import (
+    atomic_write_bytes,
+    naming_file,
+    open_plain,
+    remove_temporary_files,
+)
 from t2vgan.utils.untrusted import read_bytes
 
 from .protocol import WHOLE, BuildHeader, BuiltShard, Failure, Task, identity_of
@@ -43,20 +49,14 @@ class Journal:
         """Open and lock the journal; `where` names the folder in messages."""
         self.path = folder / journal_name(task)
         self._file = _open_locked(self.path)
-        for other in folder.glob(JOURNAL_PATTERN):  # checked after locking our own
-            if other != self.path and JOURNAL_NAME in (self.path.name, other.name):
-                try:
+        try:
+            for other in folder.glob(JOURNAL_PATTERN):  # checked after locking our own
+                if other != self.path and JOURNAL_NAME in (self.path.name, other.name):
                     _open_locked(other).close()
-                except UserError:
-                    self.close()
-                    raise
-        lines = self._whole_lines()
-        if lines:
-            found = parse_header(lines[0], self.path)
-            check_same_arguments(where or folder, found, header)
-        else:
-            self._append(header.model_dump_json())
-        self.built = parse_built(lines[1:])
+            self.built = self._continue(header, where or folder)
+        except BaseException:
+            self.close()
+            raise
         if task.count == 1:  # of a build that was killed; the lock is ours
             remove_temporary_files(folder)
 
@@ -74,13 +74,22 @@ class Journal:
         """Close the journal and release the lock."""
         self._file.close()
 
-    def _whole_lines(self) -> list[bytes]:
-        """Return the complete lines; truncate a torn last one."""
+    def _continue(self, header: BuildHeader, where: object) -> dict[int, BuiltShard]:
+        """Return the recorded shards of this build; begin a new journal.
+
+        A torn last line is cut off, once the file has proved to be a journal.
+        """
         self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
+        first, *lines = whole.splitlines() or [content]
+        text = header.model_dump_json()
+        if whole or not text.encode().startswith(first):  # else the first line may be torn
+            check_same_arguments(where, parse_header(first, self.path), header)
         self._file.truncate(len(whole))
-        return whole.splitlines()
+        if not whole:
+            self._append(text)
+        return parse_built(lines)
 
     def _append(self, line: str) -> None:
         with naming_file(self.path):
@@ -182,7 +191,8 @@ def check_same_arguments(
 
 
 def _open_locked(path: Path) -> BinaryIO:
-    file = open(path, "a+b")  # noqa: SIM115 (held for the whole build)
+    descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    file = open(descriptor, "a+b")  # noqa: SIM115 (held for the whole build)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

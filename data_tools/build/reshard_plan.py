@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from t2vgan.data.manifest import check_compatible, merge_held_out_prompts
@@ -63,7 +64,7 @@ class ReshardPlan:
     """Samples that cannot be used, and why."""
     unit = "clips"
 
-    @property
+    @cached_property
     def header(self) -> BuildHeader:
         """The header of the build."""
         first = self.manifests[0]

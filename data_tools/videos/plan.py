@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class PackPlan:
     """What `source` was divided by."""
     unit = "videos"
 
-    @property
+    @cached_property
     def header(self) -> BuildHeader:
         """The header; settings have their names on the command line."""
         return BuildHeader(

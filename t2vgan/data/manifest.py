@@ -88,7 +88,7 @@ class Manifest(BaseModel):
     geometry: Geometry
     fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1)]
-    prompts: dict[str, Count]
+    prompts: Annotated[dict[str, Count], Field(min_length=1)]
     """Caption -> number of clips that have it; "" counts clips without any."""
     held_out_prompts: tuple[str, ...] = ()
     input: InputCounts | None = None

@@ -144,9 +144,7 @@ def open_data(data: DataConfig) -> DatasetMixture:
 
 
 def check_prompts(manifest: Manifest, name: str) -> None:
-    """Raise UserError unless there are prompts of words and of bounded length."""
-    if not manifest.prompts:
-        raise UserError(f"{name}: the manifest counts no prompts; {INDEX_ANEW}")
+    """Raise UserError unless prompts have words and a bounded length."""
     captions = (prompt for prompt in manifest.prompts if prompt != NO_CAPTION)
     for prompt in (*captions, *manifest.held_out_prompts):
         if not has_words(prompt):

@@ -50,6 +50,7 @@ CHANGEABLE = frozenset(
         "tracking",
         "num_cpu_threads",
         "compile",
+        "cuda_graphs",
     }
 )
 

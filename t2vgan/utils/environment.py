@@ -49,15 +49,19 @@ def command_line() -> str:
 
 
 def git_commit() -> str | None:
-    """Return the checkout's commit, with "+" if tracked files differ from it."""
-    root = Path(__file__).resolve().parent.parent
+    """Return the checkout's commit, with "+" if tracked files differ from it.
+
+    None for an installed package, also where its folder lies in another repository.
+    """
+    file = Path(__file__).resolve()
 
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", str(file.parent), *arguments], capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", file.name)
         commit = git("rev-parse", "HEAD")
         return commit + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):

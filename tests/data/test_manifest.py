@@ -90,6 +90,7 @@ def test_bad_manifests_are_refused_with_the_reason(tmp_path, text, reason):
         ("geometry", {"num_frames": 10**6, "height": 10**4, "width": 10**4}),
         ("fps", float("nan")),
         ("prompts", {"a": 10**20}),
+        ("prompts", {}),
         ("builder", "\ud800"),
         ("name", "s" * 5000),
     ],

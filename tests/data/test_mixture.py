@@ -215,7 +215,6 @@ def test_wrong_entries_are_explained(entries, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"prompts": {}}, "the manifest counts no prompts; remove manifest.json"),
         ({"prompts": {"a cat": 3, "... -- !": 1}}, r"prompt '\.\.\. -- !' has no words; remove"),
         ({"held_out_prompts": ("!",)}, "prompt '!' has no words"),
         ({"prompts": {"a cat " * 400_000: 1}}, r"a ca'\.\.\. has 2400000 characters, more than"),

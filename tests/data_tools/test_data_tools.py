@@ -33,6 +33,7 @@ from t2vgan.data.shards import (
     write_shard,
 )
 from t2vgan.errors import UserError
+from t2vgan.utils.files import NotPlainFileError
 from tests.support.warm import run_warm
 
 ROOT = Path(__file__).parents[2]
@@ -187,6 +188,34 @@ def test_tasks_run_together_but_a_whole_build_excludes_others(tmp_path):
         Journal(tmp_path, PLAN.header, second),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", [JOURNAL_NAME, ".build_journal-0-of-2.jsonl"])
+def test_a_journal_that_is_a_link_is_refused(tmp_path, name):
+    precious, folder = tmp_path / "precious", tmp_path / "data"
+    precious.write_bytes(b"a line\nand a half")
+    folder.mkdir()
+    (folder / name).symlink_to(precious)
+    with pytest.raises(NotPlainFileError, match=name):
+        Journal(folder, PLAN.header)
+    assert precious.read_bytes() == b"a line\nand a half"
+
+
+@pytest.mark.parametrize("content", [b"a line\nand a half", b"half a line"])
+def test_a_file_that_is_no_journal_is_not_changed(tmp_path, content):
+    (tmp_path / JOURNAL_NAME).write_bytes(content)
+    with pytest.raises(UserError, match="was written by another version; remove it"):
+        Journal(tmp_path, PLAN.header)
+    assert (tmp_path / JOURNAL_NAME).read_bytes() == content
+
+
+def test_a_torn_header_is_written_again(tmp_path):
+    Journal(tmp_path, PLAN.header).close()
+    whole = (tmp_path / JOURNAL_NAME).read_bytes()
+    (tmp_path / JOURNAL_NAME).write_bytes(whole[:-20])
+    with Journal(tmp_path, PLAN.header) as journal:
+        assert journal.built == {}
+    assert (tmp_path / JOURNAL_NAME).read_bytes() == whole
 
 
 def test_a_shard_is_finished_by_its_checksum_not_by_its_name(tmp_path, data):

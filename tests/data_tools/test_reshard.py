@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from data_tools.build.reshard_plan import Selection, choose
 from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from data_tools.index_shards import index_shards
+from data_tools.pack_videos import make_plan
 from data_tools.reshard import ReshardOptions, reshard
+from data_tools.videos.options import PackOptions
 from t2vgan.data.shards import (
     EncodedSample,
     Geometry,
@@ -47,6 +50,16 @@ def test_other_shard_sizes_keep_every_clip(tmp_path, circles):
     assert "already complete" in again.stdout
     result = run("reshard", circles, "--out", tmp_path / "new", "--clips-per-shard", 8)
     assert "clips_per_shard=7, not 8" in result.stderr
+
+
+def test_headers_are_made_once(circles, tmp_path):
+    """Every shard asks for the header, which counts all clips."""
+    plan = choose([circles], Selection((1.0,), "", 0.0, False, 0), 7)
+    assert plan.header is plan.header
+    (tmp_path / "films.csv").write_text("video,prompt\na.mp4,a cat\n")
+    options = PackOptions(str(tmp_path / "films.csv"), str(tmp_path / "out"))
+    packing = make_plan(options)
+    assert packing.header is packing.header
 
 
 def test_mixes_follow_their_weights_in_every_shard(tmp_path):

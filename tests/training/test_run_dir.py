@@ -51,6 +51,12 @@ def test_runs_of_versions_that_did_not_standardise_go_on(name, tmp_path):
         check_same_run(other)
 
 
+def test_what_makes_steps_faster_may_change(tmp_path):
+    write_run_files(Config(run_dir=tmp_path, cuda_graphs="on"), {})
+    changed = check_same_run(Config(run_dir=tmp_path, cuda_graphs="auto", compile="on"))
+    assert changed == ["compile: auto -> on", "cuda_graphs: on -> auto"]
+
+
 def test_a_config_is_read_as_it_was_written(tmp_path):
     config = Config(run_dir=tmp_path, train=TrainConfig(gamma_start=7.0))
     write_run_files(config, {})

@@ -149,8 +149,8 @@ def describe_inputs(generator: nn.Module) -> dict[str, Any]:
 def describe_tokenizer(vocabulary: Vocabulary) -> dict[str, Any]:
     """Return how prompts become the ids that a program reads."""
     return {
-        "holds": "lower case, then normalization if any, then phrases if any, then the"
-        " pattern's first matches, with padding between phrases",
+        "holds": "lower case with single spaces, then normalization if any, then phrases if any,"
+        " then the pattern's first matches, with padding between phrases",
         "normalization": None if vocabulary.tokenizer == 1 else "NFC",
         "phrase_start": PHRASE_START.pattern if vocabulary.max_phrases > 1 else None,
         "max_phrases": vocabulary.max_phrases,
