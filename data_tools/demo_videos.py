@@ -37,37 +37,41 @@ CONTAINERS = (
 
 
 @dataclass(frozen=True)
-class Scene:
+class DemoVideo:
     """A caption and the filters that draw it, with per-video values."""
 
     caption: str
     filters: tuple[tuple[str, str], ...]
 
 
-def scenes() -> list[Scene]:
-    """Return all 25 scenes."""
+def list_videos() -> list[DemoVideo]:
+    """Return all 25 kinds of video."""
     found = [
-        Scene("a test card with a moving rainbow square", (("testsrc2", "{canvas}"),)),
-        Scene("a fractal zooming in", (("mandelbrot", "{canvas}:start_scale={scale}"),)),
-        Scene(
+        DemoVideo("a test card with a moving rainbow square", (("testsrc2", "{canvas}"),)),
+        DemoVideo("a fractal zooming in", (("mandelbrot", "{canvas}:start_scale={scale}"),)),
+        DemoVideo(
             "a carpet of triangles drifting",
             (("sierpinski", "{canvas}:type=triangle:seed={seed}"),),
         ),
-        Scene(
+        DemoVideo(
             "a carpet of squares drifting", (("sierpinski", "{canvas}:type=carpet:seed={seed}"),)
         ),
     ]
     for name, colour in COLOURS.items():
         life = f"{{canvas}}:life_color={colour}:mold_color=black:random_seed={{seed}}:ratio=0.3"
-        found.append(Scene(f"{name} cells living and dying", (("life", life), ("format", "rgb24"))))
+        found.append(
+            DemoVideo(f"{name} cells living and dying", (("life", life), ("format", "rgb24")))
+        )
         for speed, value in (("slowly", 0.005), ("fast", 0.05)):
             gradient = f"{{canvas}}:c0={colour}:c1=black:nb_colors=2:speed={value}:seed={{seed}}"
-            found.append(Scene(f"a {name} gradient turning {speed}", (("gradients", gradient),)))
+            found.append(
+                DemoVideo(f"a {name} gradient turning {speed}", (("gradients", gradient),))
+            )
         rings = f"{{canvas}}:c0={colour}:c1=black:type=radial:nb_colors=2:seed={{seed}}"
-        found.append(Scene(f"a {name} glow in the dark", (("gradients", rings),)))
+        found.append(DemoVideo(f"a {name} glow in the dark", (("gradients", rings),)))
     rule = "{canvas}:rule={rule}:random_seed={seed}:scroll=1"
     found += [
-        Scene(f"a cell automaton of {kind} scrolling up", (("cellauto", rule.format(
+        DemoVideo(f"a cell automaton of {kind} scrolling up", (("cellauto", rule.format(
             canvas="{canvas}", rule=number, seed="{seed}")), ("format", "gray")))
         for kind, number in (("triangles", 18), ("chaos", 30), ("stripes", 184), ("fans", 110),
                              ("lace", 90))
@@ -94,12 +98,12 @@ def demo_videos(out: Path, num_videos: int = 300) -> None:
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{out} is not empty; choose another --out, or remove it")
     out.mkdir(parents=True, exist_ok=True)
-    endless = itertools.cycle(scenes())
-    for number, scene in tqdm(
+    endless = itertools.cycle(list_videos())
+    for number, video in tqdm(
         zip(range(num_videos), endless, strict=False), "drawing", num_videos, unit=" videos"
     ):
-        draw(out, number, scene)
-        (out / f"{number:04d}.txt").write_text(f"{scene.caption}\n")
+        draw(out, number, video)
+        (out / f"{number:04d}.txt").write_text(f"{video.caption}\n")
     (out / "cut-off.mp4").write_bytes((out / "0000.mp4").read_bytes()[:2000])
     (out / "cut-off.txt").write_text("a video cut off\n")
     (out / "no-video.mp4").write_text("this is no video\n")
@@ -108,7 +112,7 @@ def demo_videos(out: Path, num_videos: int = 300) -> None:
     print_stdout(f"{out}: {num_videos} captioned videos, and three files that cannot be used")
 
 
-def draw(folder: Path, number: int, scene: Scene) -> Path:
+def draw(folder: Path, number: int, video: DemoVideo) -> Path:
     """Write one video; its number decides container, size and rate."""
     import av
 
@@ -121,7 +125,7 @@ def draw(folder: Path, number: int, scene: Scene) -> Path:
         stream.codec_context.thread_count = 1
         if number % 11 == 0:
             stream.set_display_rotation(90)
-        for index, frame in enumerate(_pictures(scene, number, rate)):
+        for index, frame in enumerate(_pictures(video, number, rate)):
             if index == 0:
                 stream.height, stream.width = frame.height, frame.width
             picture = frame.reformat(format=pix_fmt, threads=1)
@@ -131,8 +135,8 @@ def draw(folder: Path, number: int, scene: Scene) -> Path:
     return path
 
 
-def _pictures(scene: Scene, number: int, rate: int) -> "Iterator[av.VideoFrame]":
-    """Yield the frames that the scene's filters draw."""
+def _pictures(video: DemoVideo, number: int, rate: int) -> "Iterator[av.VideoFrame]":
+    """Yield the frames that the filters draw."""
     import av.filter
 
     size = SIZES[number // 2 % len(SIZES)]
@@ -142,7 +146,7 @@ def _pictures(scene: Scene, number: int, rate: int) -> "Iterator[av.VideoFrame]"
         "scale": 3.0 / (1 + number % 7),
     }
     graph = av.filter.Graph()
-    nodes = [graph.add(name, text.format(**values)) for name, text in scene.filters]
+    nodes = [graph.add(name, text.format(**values)) for name, text in video.filters]
     nodes.append(graph.add("buffersink"))
     for node, following in itertools.pairwise(nodes):
         node.link_to(following)

@@ -64,7 +64,7 @@ def build_pattern(version: int) -> str:
     return rf"\w(?:[\w{marks}{JOINERS}]*[\w{marks}])?"
 
 
-def shorten(prompt: str, length: int = 70) -> str:
+def shorten_prompt(prompt: str, length: int = 70) -> str:
     """Return a prompt's beginning, for a message."""
     return prompt if len(prompt) <= length else f"{prompt[:length]}..."
 
@@ -181,14 +181,16 @@ class Vocabulary:
         words = self.tokenize(prompt)
         if not words:
             raise UserError(
-                f"prompt {shorten(prompt)!r} has no words; give one such as {self._example()!r}"
+                f"prompt {shorten_prompt(prompt)!r} has no words; "
+                f"give one such as {self._example()!r}"
             )
         unknown = [token for token in words if token not in self.ids]
         if unknown and not allow_unknown:
             listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
             use = "reads them as rare words" if UNKNOWN in self.ids else "ignores them"
             raise UserError(
-                f"prompt {shorten(prompt)!r} has unknown words: {listed} (--allow-unknown {use})"
+                f"prompt {shorten_prompt(prompt)!r} has unknown words: {listed} "
+                f"(--allow-unknown {use})"
             )
         row: list[int] = []
         for phrase in split_phrases(prompt, self.max_phrases):
@@ -196,7 +198,7 @@ class Vocabulary:
             if known := [number for number in ids if number is not None]:
                 row += [PADDING_ID, *known] if row else known
         if not row:
-            raise UserError(f"prompt {shorten(prompt)!r} has no word that the model knows")
+            raise UserError(f"prompt {shorten_prompt(prompt)!r} has no word that the model knows")
         return row[:MAX_TOKENS]
 
     def _example(self, num_words: int = 3) -> str:

@@ -224,6 +224,15 @@ def test_no_name_makes_a_person_of_a_program():
     assert not wrong
 
 
+def test_no_two_classes_share_a_name():
+    classes: dict[str, list[str]] = {}
+    for path, tree in sources("*.py", "t2vgan/**/*.py", "data_tools/**/*.py"):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes.setdefault(node.name, []).append(path)
+    assert {name: paths for name, paths in classes.items() if len(paths) > 1} == {}
+
+
 def test_docstrings_begin_with_one_short_line():
     wrong = []
     for path, tree in sources("*.py", "t2vgan/**/*.py", "data_tools/**/*.py", "benchmarks/**/*.py"):

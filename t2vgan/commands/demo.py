@@ -12,7 +12,7 @@ from t2vgan.utils import cli
 
 
 @dataclass(frozen=True)
-class Options:
+class DemoOptions:
     """Serve a page on which visitors draw films from prompts.
 
     Nothing is saved: films travel in the page, and everybody who reaches the address may draw.
@@ -30,7 +30,7 @@ class Options:
 
 def main() -> None:
     """Load the weights, then serve the page until Ctrl-C."""
-    options = cli.parse(Options)
+    options = cli.parse(DemoOptions)
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the demo needs Gradio: pip install 't2vgan[demo]'")
     with bind(options.host, options.port) as bound:

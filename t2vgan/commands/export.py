@@ -18,7 +18,7 @@ SUFFIXES = {"onnx": ".onnx", "torch.export": ".pt2"}
 
 
 @dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """Write a generator as a file that runs without t2vgan.
 
     The text encoder is part of it.
@@ -35,7 +35,7 @@ class Options:
 
 def main() -> None:
     """Export the weights that the command line names."""
-    options = cli.parse(Options)
+    options = cli.parse(ExportOptions)
     path = choose_path(options)
     check_writable(path.parent)
     print_stderr(f"loading {options.weights}")
@@ -53,7 +53,7 @@ def main() -> None:
     print_stdout(str(name_description(path)))
 
 
-def choose_path(options: Options) -> Path:
+def choose_path(options: ExportOptions) -> Path:
     """Return the file to write.
 
     Raises:

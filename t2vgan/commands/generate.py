@@ -34,7 +34,7 @@ PRETRAINED = Path("circles")  # shipped with the package
 
 
 @dataclass(frozen=True)
-class Options:
+class GenerateOptions:
     """Turn prompts into videos.
 
     Files are called <prompt>-<seed>.<format> and replace older ones of that name. The same seed
@@ -90,7 +90,7 @@ class Job(NamedTuple):
 
 def main() -> None:
     """Make the videos that the command line asks for."""
-    options = cli.parse(Options)
+    options = cli.parse(GenerateOptions)
     formats = parse_formats(options.format)
     check_numbers(options)
     check_writable(options.out)
@@ -110,7 +110,7 @@ def main() -> None:
     print_files(jobs, formats, options.out)
 
 
-def choose_frame_size(pipeline: "TextToVideo", options: Options) -> tuple[int, int]:
+def choose_frame_size(pipeline: "TextToVideo", options: GenerateOptions) -> tuple[int, int]:
     """Return the height and width to save; print them where they change."""
     info = pipeline.info
     num_frames = options.num_frames or info.num_frames
@@ -125,7 +125,9 @@ def choose_frame_size(pipeline: "TextToVideo", options: Options) -> tuple[int, i
     return size
 
 
-def read_with(pipeline: "TextToVideo", prompts: Sequence[str], options: Options) -> dict[str, str]:
+def read_with(
+    pipeline: "TextToVideo", prompts: Sequence[str], options: GenerateOptions
+) -> dict[str, str]:
     """Return what is drawn for each prompt; print where it differs."""
     from t2vgan.prompts.matching import warn_of_length
 
@@ -164,7 +166,7 @@ def load_pipeline(weights: Path | None, device: str) -> "TextToVideo":
 
 
 def generate(
-    pipeline: "TextToVideo", jobs: Sequence[Job], read_as: dict[str, str], options: Options
+    pipeline: "TextToVideo", jobs: Sequence[Job], read_as: dict[str, str], options: GenerateOptions
 ) -> Iterator[tuple[Job, "np.ndarray"]]:
     """Yield each job with its frames as they are drawn."""
     clips = pipeline.iter_clips(
@@ -206,7 +208,7 @@ def print_files(jobs: Sequence[Job], formats: Sequence[str], out: Path) -> None:
         print_stdout(f"... and {len(files) - num_shown} more in {out}")
 
 
-def plan_jobs(prompts: Sequence[str], options: Options) -> list[Job]:
+def plan_jobs(prompts: Sequence[str], options: GenerateOptions) -> list[Job]:
     """List the videos; UserError for too many, or two of one name."""
     if (total := len(prompts) * options.num_videos) > MAX_VIDEOS:
         raise UserError(
@@ -228,7 +230,7 @@ def plan_jobs(prompts: Sequence[str], options: Options) -> list[Job]:
     ]
 
 
-def read_prompts(options: Options) -> list[str]:
+def read_prompts(options: GenerateOptions) -> list[str]:
     """Return the distinct prompts asked for; UserError if there are none."""
     prompts = list(options.prompt)
     if options.prompts_file is not None:
@@ -245,12 +247,12 @@ def read_prompts(options: Options) -> list[str]:
     return unique
 
 
-def is_unconditional(options: Options) -> bool:
+def is_unconditional(options: GenerateOptions) -> bool:
     """Return whether the weights were trained without captions."""
     return read_info(options).prompts == ("",)
 
 
-def read_info(options: Options) -> "WeightsInfo":
+def read_info(options: GenerateOptions) -> "WeightsInfo":
     """Read the weights' description."""
     from t2vgan.checkpoint.weights import load_weights_info
     from t2vgan.pipeline import find_pretrained
@@ -258,7 +260,7 @@ def read_info(options: Options) -> "WeightsInfo":
     return load_weights_info(find_pretrained(options.weights or PRETRAINED))
 
 
-def list_known(options: Options) -> str:
+def list_known(options: GenerateOptions) -> str:
     """Return a text that names some prompts of the weights' training."""
     info = read_info(options)
     some = ", ".join(map(repr, info.prompts[:4]))
@@ -276,7 +278,7 @@ def parse_formats(text: str) -> list[str]:
     return list(dict.fromkeys(formats))
 
 
-def check_numbers(options: Options) -> None:
+def check_numbers(options: GenerateOptions) -> None:
     """Raise UserError for numbers out of range."""
     check_drawing(
         num_videos=options.num_videos,

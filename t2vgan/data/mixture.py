@@ -139,11 +139,11 @@ def open_data(data: DataConfig) -> DatasetMixture:
     mixture = mix_datasets(
         {redact_url(path): (open_dataset(path, cache), weight) for path, weight in weights.items()}
     )
-    check_prompts(mixture.manifest, data.name)
+    check_manifest_prompts(mixture.manifest, data.name)
     return mixture
 
 
-def check_prompts(manifest: Manifest, name: str) -> None:
+def check_manifest_prompts(manifest: Manifest, name: str) -> None:
     """Raise UserError unless prompts have words and a bounded length."""
     captions = (prompt for prompt in manifest.prompts if prompt != NO_CAPTION)
     for prompt in (*captions, *manifest.held_out_prompts):

@@ -7,7 +7,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from t2vgan.demo.films import Film, FilmRow, Reading
+from t2vgan.demo.films import Film, FilmRow, MeasuredAttribute
 from t2vgan.demo.prompt_notes import Note
 
 STYLE = """
@@ -62,7 +62,7 @@ def format_film(film: Film) -> str:
     )
 
 
-def format_reading(reading: Reading) -> str:
+def format_reading(reading: MeasuredAttribute) -> str:
     """Format what the meter sees beside what was asked."""
     kind, mark = ("hit", "✓") if reading.seen == reading.asked else ("miss", "✗")
     asked = "" if kind == "hit" else f" (asked: {reading.asked})"

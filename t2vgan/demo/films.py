@@ -51,7 +51,7 @@ class DrawRequest(Frozen):
 
 
 @dataclass(frozen=True)
-class Reading:
+class MeasuredAttribute:
     """What the meter sees of one attribute of one object."""
 
     attribute: str
@@ -68,7 +68,7 @@ class Film:
     """Of its files, without a suffix."""
     gif: bytes
     mp4: bytes
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[MeasuredAttribute, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,19 +166,19 @@ def draw_walk(pipe: TextToVideo, known: KnownPrompts, request: DrawRequest) -> l
 
 def read_walk(
     videos: Videos, start: str, end: str, scored: Sequence[str]
-) -> tuple[list[tuple[Reading, ...]], list[Note]]:
+) -> tuple[list[tuple[MeasuredAttribute, ...]], list[Note]]:
     """Read the steps of a walk that show one prompt."""
     if start == end:
         return read_clips(videos.frames, start, scored)
     (first,), notes = read_clips(videos.frames[:1], start, scored)
     (last,), more_notes = read_clips(videos.frames[-1:], end, scored)
-    between: list[tuple[Reading, ...]] = [()] * (len(videos) - 2)
+    between: list[tuple[MeasuredAttribute, ...]] = [()] * (len(videos) - 2)
     return [first, *between, last], list(dict.fromkeys([*notes, *more_notes]))
 
 
 def read_clips(
     frames: np.ndarray, prompt: str, scored: Sequence[str]
-) -> tuple[list[tuple[Reading, ...]], list[Note]]:
+) -> tuple[list[tuple[MeasuredAttribute, ...]], list[Note]]:
     """Read the scored attributes that the prompt names from clips.
 
     They are (N, T, H, W, 3) uint8. Returns the readings of each, or a note where the meter cannot
@@ -194,7 +194,7 @@ def read_clips(
         return [()] * len(frames), [Note(f"Nothing is measured: {error}")]
     return [
         tuple(
-            Reading(name, value, seen.get(name, "none"))
+            MeasuredAttribute(name, value, seen.get(name, "none"))
             for asked, seen in zip(expected, match_objects(expected, objects), strict=True)
             for name, value in asked.items()
             if name in scored
@@ -209,7 +209,7 @@ def encode_film(
     frames: np.ndarray,
     label: str,
     name: str,
-    readings: tuple[Reading, ...],
+    readings: tuple[MeasuredAttribute, ...],
 ) -> Film:
     """Enlarge and encode one clip, (T, H, W, 3) uint8."""
     clip = Videos(frames[np.newaxis], (name,), pipe.info.fps)

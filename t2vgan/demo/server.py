@@ -46,13 +46,13 @@ class LimitedApp:
 
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
-        elif status := find_refusal(scope):
+        elif status := find_error_status(scope):
             await PlainTextResponse("refused", status)(scope, receive, send)
         else:
             await self.app(scope, receive, send_with_policy)
 
 
-def find_refusal(scope: Scope) -> int | None:
+def find_error_status(scope: Scope) -> int | None:
     """Return the HTTP status that refuses a request, or None."""
     if scope["type"] != "http":
         return 403

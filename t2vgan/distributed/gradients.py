@@ -103,7 +103,7 @@ def compute_norm(buffer: Tensor) -> Tensor:
     return torch.linalg.vector_norm(torch.linalg.vector_norm(buffer.view(-1, ROW), dim=1))
 
 
-def flatten(parameters: Sequence[nn.Parameter]) -> Tensor:
+def flatten_parameters(parameters: Sequence[nn.Parameter]) -> Tensor:
     """Move parameters into one buffer, side by side, and return it."""
     buffer, views = allocate(parameters)
     with torch.no_grad():

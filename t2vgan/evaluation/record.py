@@ -10,7 +10,7 @@ from t2vgan.evaluation.distribution.compare import Distribution
 from t2vgan.evaluation.distribution.near_copies import NearCopies
 from t2vgan.evaluation.prompt_accuracy.controls import Controls
 from t2vgan.evaluation.scores import RelativeToReal, Scores
-from t2vgan.evaluation.video_folder import Videos
+from t2vgan.evaluation.video_folder import FolderSummary
 from t2vgan.utils.environment import git_commit
 from t2vgan.utils.frozen import Frozen
 
@@ -53,7 +53,7 @@ class Evaluation(Frozen):
     """The whole record that `python -m t2vgan.evaluation` writes."""
 
     protocol: Protocol
-    videos: Videos | None
+    videos: FolderSummary | None
     """What a folder of videos held; None where weights drew the clips."""
     generated: Scores | None
     """What the meter reads; None, as the next three, where the grammar knows not all prompts."""

@@ -21,7 +21,7 @@ from t2vgan.evaluation.prompt_accuracy.motion import NONE
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track
 from t2vgan.evaluation.prompt_accuracy.prompts import (
     Expected,
-    check_prompts,
+    check_grammar,
     expected_objects,
     merge_paraphrases,
     scored_attributes,
@@ -116,7 +116,7 @@ def score_track(
     """
     if len(prompts) != len(track.x):
         raise ValueError(f"{len(track.x)} clips but {len(prompts)} prompts")
-    check_prompts(prompts)
+    check_grammar(prompts)
     expected = [expected_objects(prompt) or () for prompt in prompts]
     predicted = [
         match_objects(*both) for both in zip(expected, classify_objects(track), strict=True)

@@ -10,7 +10,7 @@ from t2vgan.evaluation.prompt_accuracy.controls import Control, Controls
 from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
 from t2vgan.evaluation.record import Evaluation
 from t2vgan.evaluation.scores import Interval, Scores, motions_of, wilson_interval
-from t2vgan.evaluation.video_folder import Videos
+from t2vgan.evaluation.video_folder import FolderSummary
 
 NAME_WIDTH = 36
 MAX_WIDTH = 100
@@ -186,7 +186,7 @@ def _distribution_lines(evaluation: Evaluation) -> Iterator[str]:
         yield _row(name, *values)
 
 
-def _video_lines(videos: Videos | None) -> Iterator[str]:
+def _video_lines(videos: FolderSummary | None) -> Iterator[str]:
     if videos is None:
         return
     num_bad = videos.num_listed - videos.num_readable

@@ -26,7 +26,7 @@ from t2vgan.utils.console import escape_control_chars, format_error
 from t2vgan.utils.frozen import Frozen
 
 
-class Videos(Frozen):
+class FolderSummary(Frozen):
     """The videos of a folder, every file and prompt counted."""
 
     num_listed: int
@@ -56,7 +56,7 @@ class VideoReport:
     resized: bool = False
 
 
-class VideoError(Exception):
+class UnusableVideoError(Exception):
     """One video cannot be scored; arguments are kind and reason."""
 
 
@@ -101,12 +101,12 @@ class VideoFolder:
                 clip[...], resampled, resized = fit_geometry(loaded, size)
                 digest = hashlib.sha256(clip.tobytes()).hexdigest()
                 reports.append(VideoReport(digest, None, resampled, resized))
-            except VideoError as problem:
+            except UnusableVideoError as problem:
                 kind, reason = problem.args
                 reports.append(VideoReport(kind, (kind, f"{escape_control_chars(name)}: {reason}")))
         return frames, reports
 
-    def summarise(self, reports: Sequence[VideoReport]) -> Videos:
+    def summarise(self, reports: Sequence[VideoReport]) -> FolderSummary:
         """Summarise the reports of all videos; UserError if none could be read."""
         problems = {kind: list(texts) for kind, texts in self.problems.items()}
         for report in reports:
@@ -120,7 +120,7 @@ class VideoFolder:
             f"{prompt}\0{report.digest}"
             for prompt, report in zip(self.prompts, reports, strict=True)
         )
-        return Videos(
+        return FolderSummary(
             num_listed=len(reports),
             num_readable=num_readable,
             num_resampled=sum(report.resampled for report in reports),
@@ -150,10 +150,10 @@ def load_video(path: Path, geometry: Geometry) -> np.ndarray:
     """Load a video's frames (T, H, W, 3).
 
     Raises:
-        VideoError: it is missing or damaged.
+        UnusableVideoError: it is missing or damaged.
     """
     if not path.exists():
-        raise VideoError("missing", "no such file")
+        raise UnusableVideoError("missing", "no such file")
     try:
         if path.is_dir():
             return load_frame_folder(path)
@@ -162,7 +162,7 @@ def load_video(path: Path, geometry: Geometry) -> np.ndarray:
         return load_clip(path)
     except (UserError, OSError) as error:
         reason = format_error(error).removeprefix(f"{path}: ")
-        raise VideoError("undecodable", escape_control_chars(reason)) from None
+        raise UnusableVideoError("undecodable", escape_control_chars(reason)) from None
 
 
 def fit_geometry(frames: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, bool, bool]:
@@ -173,11 +173,11 @@ def fit_geometry(frames: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, bo
     proportions are averaged by area. The row or column that films add to an odd side is cut off.
 
     Raises:
-        VideoError: fewer frames or other proportions; what is missing cannot be made up.
+        UnusableVideoError: fewer frames or other proportions; what is missing cannot be made up.
     """
     found, height, width = frames.shape[:3]
     if found < geometry.num_frames:
-        raise VideoError("too_short", f"{found} frames, the data has {geometry.num_frames}")
+        raise UnusableVideoError("too_short", f"{found} frames, the data has {geometry.num_frames}")
     resampled = found > geometry.num_frames
     if resampled:
         frames = frames[even_frame_indices(found, geometry.num_frames)]
@@ -185,7 +185,7 @@ def fit_geometry(frames: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, bo
     if (height, width) in (wanted, tuple(side + side % 2 for side in wanted)):
         return frames[:, : wanted[0], : wanted[1]], resampled, False
     if height * wanted[1] != width * wanted[0] or height < wanted[0]:
-        raise VideoError(
+        raise UnusableVideoError(
             "wrong_size",
             f"{width}x{height} pixels, the data has {wanted[1]}x{wanted[0]}: only larger videos of"
             " these proportions are resized",

@@ -39,7 +39,7 @@ class Loss(NamedTuple):
     """(B,), without gradient."""
 
 
-class Scores(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """Logits of B pairs of a real and a generated clip."""
 
     real: Tensor
@@ -125,7 +125,9 @@ class AdversarialLosses:
             loss = loss + weight / 2 * scores.penalty
         return Loss(loss, scores.real.detach())
 
-    def discriminate(self, video: Tensor, batch: MicroBatch, penalty: str | None = None) -> Scores:
+    def discriminate(
+        self, video: Tensor, batch: MicroBatch, penalty: str | None = None
+    ) -> DiscriminatorOutput:
         """Score real and generated clips, and what losses need, in one pass.
 
         video (2B, C, T, H, W), B real clips first. Where the mismatched term is on, real clips are
@@ -163,7 +165,7 @@ class AdversarialLosses:
         if penalty == "approximate":
             own = torch.cat([real[::PENALTY_STRIDE], fake[::PENALTY_STRIDE]])
             squared_norms = approximate_gradient_penalty(own, shifted).mean().expand(len(video))
-        return Scores(
+        return DiscriminatorOutput(
             real=real,
             fake=fake,
             mismatched=mismatched_logits.view(-1, num_clips).T if has_mismatched else None,

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from t2vgan.distributed.gradients import flatten
+from t2vgan.distributed.gradients import flatten_parameters
 
 
 class Ema:
@@ -65,7 +65,10 @@ class Ema:
         self.averages, self.targets = list(self.model.parameters()), list(model.parameters())
         assert len(self.averages) == len(self.targets), "the network changed its structure"
         if weights is not None:
-            self.averages, self.targets = [flatten(list(self.model.parameters()))], [weights]
+            self.averages, self.targets = (
+                [flatten_parameters(list(self.model.parameters()))],
+                [weights],
+            )
         self.copies = list(buffers.values())
         self.originals = [model.get_buffer(name) for name in buffers]
         self.source = model

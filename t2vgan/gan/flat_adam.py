@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from t2vgan.distributed.gradients import FlatGradients, allocate, flatten
+from t2vgan.distributed.gradients import FlatGradients, allocate, flatten_parameters
 
 
 class Moments(NamedTuple):
@@ -51,7 +51,7 @@ class FlatAdam(torch.optim.Adam):
     def update(self) -> None:
         """Update all weights, unless `found_inf` is set."""
         if self.weights is None:
-            self.weights = flatten(self.gradients.parameters)
+            self.weights = flatten_parameters(self.gradients.parameters)
         moments = self.flatten_state()
         (group,) = self.param_groups
         beta1, beta2 = group["betas"]

@@ -114,7 +114,7 @@ class SheetLayout:
         height = self.head + self.rows * (self.cell_height + self.gap)
         page = Image.new("RGB", (width + width % 2, height + height % 2), PAPER)
         draw = ImageDraw.Draw(page)
-        title = shorten(self.title, width - 2 * self.gap, self.title_font.getlength)
+        title = cut_to_width(self.title, width - 2 * self.gap, self.title_font.getlength)
         self.title_font.draw(draw, (self.gap, self.gap), title, INK)
         for index, lines in enumerate(self.labels):
             left, top = self.corner(index)
@@ -142,7 +142,7 @@ def wrap(text: str, width: int, length: Callable[[str], float]) -> list[str]:
                 lines.append(part)
     last = MAX_LABEL_LINES - 1
     lines[last:] = [" ".join(lines[last:])] if lines[last:] else []
-    return [shorten(line, width, length) for line in lines]
+    return [cut_to_width(line, width, length) for line in lines]
 
 
 def split_at_hyphen(text: str, width: int, length: Callable[[str], float]) -> list[tuple[str, str]]:
@@ -159,7 +159,7 @@ def split_at_hyphen(text: str, width: int, length: Callable[[str], float]) -> li
     return [(first + hyphen, " "), *([(rest, "")] if hyphen else [])]
 
 
-def shorten(text: str, width: int, length: Callable[[str], float]) -> str:
+def cut_to_width(text: str, width: int, length: Callable[[str], float]) -> str:
     """Return text cut to `width` pixels, an ellipsis marking the cut."""
     if length(text) <= width:
         return text

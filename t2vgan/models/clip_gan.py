@@ -25,8 +25,8 @@ from t2vgan.models.layers import (
     RGB,
     UNIT_STD,
     CodeLayers,
-    PixelStatistics,
     ResidualBlock,
+    Standardizer,
     TimeFeatures,
     upsample2x,
 )
@@ -57,7 +57,7 @@ class Generator(nn.Module):
         pixel_std: Sequence[float] = UNIT_STD,
     ) -> None:
         super().__init__()
-        self.pixels = PixelStatistics(pixel_mean, pixel_std)
+        self.pixels = Standardizer(pixel_mean, pixel_std)
         rows, columns = compute_grid(model.patch_size, height, width)
         channels, hidden = model.channels, model.hidden_size
         self.latent_size, self.max_phrases = model.latent_size, model.max_phrases

@@ -14,8 +14,8 @@ from t2vgan.models.layers import (
     NO_MEAN,
     RGB,
     UNIT_STD,
-    PixelStatistics,
     ResidualBlock,
+    Standardizer,
     TimeFeatures,
     channels_first,
     repeat_clips,
@@ -58,7 +58,7 @@ class Discriminator(nn.Module):
         pixel_std: Sequence[float] = UNIT_STD,
     ) -> None:
         super().__init__()
-        self.pixels = PixelStatistics(pixel_mean, pixel_std)
+        self.pixels = Standardizer(pixel_mean, pixel_std)
         rows, columns = compute_grid(model.patch_size, height, width)
         channels, hidden = model.channels, model.hidden_size
         self.frame_size = (height, width)

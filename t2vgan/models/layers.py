@@ -17,7 +17,7 @@ ScaleAndShift: TypeAlias = tuple[Tensor, Tensor]
 NO_MEAN, UNIT_STD = (0.0,) * RGB, (1.0,) * RGB  # videos as they are
 
 
-class PixelStatistics(nn.Module):
+class Standardizer(nn.Module):
     """Standardize video by the mean and std of each channel.
 
     Buffers, saved with the network: what it was trained on belongs to it. Files of versions that

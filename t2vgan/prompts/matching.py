@@ -15,7 +15,7 @@ import numpy as np
 from t2vgan.errors import UserError
 from t2vgan.prompts.index import PromptIndex
 from t2vgan.prompts.synonyms import Phrase, load_synonyms
-from t2vgan.tokenizer import MAX_TOKENS, Vocabulary, shorten, split_phrases, split_words
+from t2vgan.tokenizer import MAX_TOKENS, Vocabulary, shorten_prompt, split_phrases, split_words
 
 ARTICLES = frozenset({"a", "an", "the"})
 MAX_COMPARED = 20_000  # known prompts
@@ -260,7 +260,7 @@ def without_articles(tokens: Iterable[str]) -> tuple[str, ...]:
 
 def quote(prompt: str) -> str:
     """Quote a prompt for a message, shortened."""
-    return f'"{" ".join(shorten(prompt).split())}"'
+    return f'"{" ".join(shorten_prompt(prompt).split())}"'
 
 
 def name_words(words: Sequence[str]) -> str:

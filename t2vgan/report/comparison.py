@@ -21,7 +21,7 @@ from t2vgan.report.formatting import (
 )
 from t2vgan.report.page import TARGET_ACCURACY, first_on_target
 from t2vgan.report.records import EVALUATION_NAME, Run, get_scores, read_evaluation, read_run
-from t2vgan.report.reproduce import flatten
+from t2vgan.report.reproduce import flatten_record
 from t2vgan.report.scores import Cell
 from t2vgan.report.templating import render
 from t2vgan.utils.files import atomic_write_bytes
@@ -136,7 +136,10 @@ def _compute_costs(run: Run) -> dict[str, str]:
 
 def _build_setting_rows(runs: Sequence[Run]) -> Rows:
     """Return rows of the settings and the hardware that differ."""
-    columns = [{**dict(flatten(run.config)), **dict(flatten(run.environment))} for run in runs]
+    columns = [
+        {**dict(flatten_record(run.config)), **dict(flatten_record(run.environment))}
+        for run in runs
+    ]
     trained = [column for run, column in zip(runs, columns, strict=True) if run.is_trained]
     names = dict.fromkeys(name for column in trained for name in column)
     return {

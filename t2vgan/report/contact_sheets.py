@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from t2vgan.report.formatting import format_clock, format_count, format_number
-from t2vgan.report.pictures import Clip, FilmStrips, Row, picture_path, read_strips
+from t2vgan.report.pictures import Clip, FilmStrips, StripRow, picture_path, read_strips
 from t2vgan.report.records import Run
 from t2vgan.utils.records import Record, get_texts
 
@@ -92,8 +92,8 @@ def build_seeds_sheet(run: Run, problems: list[str]) -> ContactSheet | None:
     columns = [Column(f"seed {seed}") for seed in seeds]
     lines = []
     for prompt in dict.fromkeys(row.prompt for row in generated.rows):
-        clips = [generated.clip(Row(prompt, seed), f"seed {seed}") for seed in seeds]
-        first = [real.clip(Row(prompt), "real")] if real else []
+        clips = [generated.clip(StripRow(prompt, seed), f"seed {seed}") for seed in seeds]
+        first = [real.clip(StripRow(prompt), "real")] if real else []
         lines.append((prompt, [*first, *clips]))
     step = format_count(generated.record["step"])
     about_real = (
@@ -147,7 +147,7 @@ def choose_evenly(items: Sequence[T], most: int) -> list[T]:
 
 
 def _build_lines(
-    rows: Iterable[Row], strips: Sequence[FilmStrips], remarks: Sequence[str]
+    rows: Iterable[StripRow], strips: Sequence[FilmStrips], remarks: Sequence[str]
 ) -> list[Line]:
     """Return a line for each row, with a clip of each strip."""
     pairs = list(zip(strips, remarks, strict=True))

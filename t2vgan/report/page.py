@@ -68,7 +68,7 @@ def render_page(run: Run) -> str:
         events=_format_events(run.events[-MAX_EVENTS:]),
         num_hidden_events=max(len(run.events) - MAX_EVENTS, 0),
         hardware=reproduce.list_hardware(run),
-        settings=list(reproduce.flatten(run.config)),
+        settings=list(reproduce.flatten_record(run.config)),
         commands=reproduce.format_commands(run),
     )
 

@@ -30,7 +30,7 @@ DEFAULT_FPS = 10
 
 
 @dataclass(frozen=True)
-class Row:
+class StripRow:
     """One clip of a picture: its prompt and its number."""
 
     prompt: str
@@ -52,14 +52,14 @@ class FilmStrips:
 
     name: str  # the CSS class of its cells
     record: Record
-    rows: Sequence[Row]  # top to bottom
+    rows: Sequence[StripRow]  # top to bottom
     num_frames: int
     height: int
     width: int
     seconds: float  # of a loop
     picture: str  # WebP in base64
 
-    def clip(self, row: Row, remark: str) -> Clip | None:
+    def clip(self, row: StripRow, remark: str) -> Clip | None:
         """Return the cell of a row, None where the picture lacks it."""
         if row not in self.rows:
             return None
@@ -145,12 +145,12 @@ def _unlimited_size() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def number_rows(prompts: Sequence[str]) -> list[Row]:
+def number_rows(prompts: Sequence[str]) -> list[StripRow]:
     """Return a row for each prompt, equal prompts numbered from 0."""
     seen = Counter[str]()
     rows = []
     for prompt in prompts:
-        rows.append(Row(prompt, seen[prompt]))
+        rows.append(StripRow(prompt, seen[prompt]))
         seen[prompt] += 1
     return rows
 

@@ -120,15 +120,19 @@ def _find_training_command(value: Any) -> Sequence[str] | None:
 
 def list_hardware(run: Run) -> list[tuple[str, str]]:
     """Return device, processes, versions and the data, by name."""
-    environment = [(name, value) for name, value in flatten(run.environment) if name != "command"]
-    data = [(f"data {name}", value) for name, value in flatten(run.data) if name in DATA_KEYS]
+    environment = [
+        (name, value) for name, value in flatten_record(run.environment) if name != "command"
+    ]
+    data = [
+        (f"data {name}", value) for name, value in flatten_record(run.data) if name in DATA_KEYS
+    ]
     return environment + data
 
 
-def flatten(node: Record, prefix: str = "") -> Iterator[tuple[str, str]]:
+def flatten_record(node: Record, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield a record's values by their dotted names, as texts."""
     for key, value in node.items():
         if isinstance(value, dict) and value:
-            yield from flatten(value, f"{prefix}{key}.")
+            yield from flatten_record(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)

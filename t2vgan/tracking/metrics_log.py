@@ -164,15 +164,15 @@ def format_status(
     return "  ".join(
         [
             f"step {step}/{num_steps}",
-            f"clips {format_count(clips_seen)}",
-            *([f"{format_count(clips_per_second)} clips/s"] if clips_per_second else []),
+            f"clips {abbreviate_count(clips_seen)}",
+            *([f"{abbreviate_count(clips_per_second)} clips/s"] if clips_per_second else []),
             f"loss D {loss_discriminator:.2f} G {loss_generator:.2f}",
             *([f"left {format_duration(seconds_left)}"] if clips_per_second else []),
         ]
     )
 
 
-def format_count(count: float) -> str:
+def abbreviate_count(count: float) -> str:
     """Format a count in three significant digits: 0.31, 412, 19.2k, 1.25M."""
     for unit in ("", "k", "M"):
         if float(f"{count:.3g}") < 1000:

@@ -12,7 +12,7 @@ from t2vgan.data.captions import NO_CAPTION, draw_captions, parse_captions
 from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.loader import ClipLoader
 from t2vgan.data.manifest import Manifest, fingerprint
-from t2vgan.data.mixture import check_prompts, single_dataset
+from t2vgan.data.mixture import check_manifest_prompts, single_dataset
 from t2vgan.data.shards import EncodedSample, Geometry, encode_sample, write_shard
 from t2vgan.errors import UserError
 
@@ -171,7 +171,7 @@ def test_ranks_and_resumes_see_the_captions_of_one_process(tmp_path, dropout):
 
 def test_an_empty_caption_is_damage_where_the_manifest_counts_none(tmp_path):
     data = write_data(tmp_path, lambda index: [] if index % 2 else [f"clip {index}"])
-    check_prompts(data.manifest, "data")
+    check_manifest_prompts(data.manifest, "data")
     (batch,) = read(data, count=1)
     assert not batch.bad_samples
     assert NO_CAPTION in batch.prompts
@@ -186,7 +186,7 @@ def test_an_empty_prompt_is_held_out_of_no_data(tmp_path):
     data = write_data(tmp_path, lambda index: ["a cat"])
     held_out = data.manifest.model_copy(update={"held_out_prompts": ("",)})
     with pytest.raises(UserError, match="has no words"):
-        check_prompts(held_out, "data")
+        check_manifest_prompts(held_out, "data")
 
 
 def test_captions_of_json_are_read_by_the_loader(tmp_path):

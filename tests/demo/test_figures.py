@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from t2vgan.demo.figures import format_error, format_film, format_note, format_reading, format_rows
-from t2vgan.demo.films import Film, FilmRow, Reading
+from t2vgan.demo.films import Film, FilmRow, MeasuredAttribute
 from t2vgan.demo.prompt_notes import Note
 from tests.support.html_page import Page
 
@@ -36,7 +36,12 @@ def test_hostile_texts_make_no_element_and_no_attribute(text):
     plain, hostile = (
         page_of(
             format_rows(
-                [FilmRow(t, (Note(t), Note(t, True)), (make_film(t, (Reading(t, t, t),)),))], t
+                [
+                    FilmRow(
+                        t, (Note(t), Note(t, True)), (make_film(t, (MeasuredAttribute(t, t, t),)),)
+                    )
+                ],
+                t,
             )
             + format_error(t)
         )
@@ -65,9 +70,9 @@ def test_the_files_to_save_are_the_films():
 @pytest.mark.parametrize(
     ("reading", "text"),
     [
-        (Reading("motion", "up", "up"), "✓ motion: up<"),
-        (Reading("motion", "up", "down"), "✗ motion: down (asked: up)<"),
-        (Reading("shape", "star", "none"), "✗ shape: not recognised (asked: star)<"),
+        (MeasuredAttribute("motion", "up", "up"), "✓ motion: up<"),
+        (MeasuredAttribute("motion", "up", "down"), "✗ motion: down (asked: up)<"),
+        (MeasuredAttribute("shape", "star", "none"), "✗ shape: not recognised (asked: star)<"),
     ],
 )
 def test_readings_show_what_was_seen_and_asked(reading, text):

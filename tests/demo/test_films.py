@@ -9,7 +9,7 @@ from t2vgan.demo.films import (
     MAX_SEED,
     MAX_VIDEOS,
     DrawRequest,
-    Reading,
+    MeasuredAttribute,
     choose_examples,
     choose_scale,
     draw_rows,
@@ -92,8 +92,8 @@ def test_a_clip_of_another_motion_is_read_as_what_it_shows():
     readings, notes = read_clips(clips, "circle moving left", ["motion"])
     assert notes == []
     assert [reading for (reading,) in readings] == [
-        Reading("motion", "left", "down"),
-        Reading("motion", "left", "shrinking"),
+        MeasuredAttribute("motion", "left", "down"),
+        MeasuredAttribute("motion", "left", "shrinking"),
     ]
 
 

@@ -1,11 +1,11 @@
 import pytest
 
-from t2vgan.demo.server import MAX_BODY, find_refusal
+from t2vgan.demo.server import MAX_BODY, find_error_status
 
 
 def refusal(path, method="GET", kind="http", **headers):
     pairs = [(k.replace("_", "-").encode(), str(v).encode()) for k, v in headers.items()]
-    return find_refusal({"type": kind, "path": path, "method": method, "headers": pairs})
+    return find_error_status({"type": kind, "path": path, "method": method, "headers": pairs})
 
 
 @pytest.mark.parametrize("path", ["/", "/assets/index.js", "/static/fonts/a.woff2", "/theme.css"])

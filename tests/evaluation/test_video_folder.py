@@ -9,7 +9,12 @@ import pytest
 from t2vgan.data.shards import Geometry, Manifest
 from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_list import find_prompts
-from t2vgan.evaluation.video_folder import VideoError, VideoFolder, fit_geometry, held_out_prompts
+from t2vgan.evaluation.video_folder import (
+    UnusableVideoError,
+    VideoFolder,
+    fit_geometry,
+    held_out_prompts,
+)
 from t2vgan.media import save_clip, save_frame_folder
 from tests.support.painting import TIME, paint
 
@@ -99,7 +104,7 @@ def test_frames_are_taken_evenly_from_first_to_last():
     assert (resampled, resized) == (True, False)
     odd = Geometry(num_frames=10, height=63, width=64)
     assert fit_geometry(CLIP, odd)[0].shape == (10, 63, 64, 3), "a film's added row is cut off"
-    with pytest.raises(VideoError):
+    with pytest.raises(UnusableVideoError):
         fit_geometry(CLIP, Geometry(num_frames=10, height=65, width=65))
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from t2vgan.errors import UserError
 from t2vgan.models import build_generator
-from t2vgan.models.layers import PixelStatistics
+from t2vgan.models.layers import Standardizer
 from tests.support.small_networks import (
     FULL,
     KINDS,
@@ -151,7 +151,7 @@ def test_networks_work_on_standardized_video(model):
 
 def test_no_statistics_change_no_bit_and_no_layout():
     video = torch.randn(B, K, H, W, 3).movedim(4, 1)
-    for same in (PixelStatistics().standardize(video), PixelStatistics().restore(video)):
+    for same in (Standardizer().standardize(video), Standardizer().restore(video)):
         assert torch.equal(same, video)
         assert same.stride() == video.stride()
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from t2vgan.checkpoint.weights import save_weights
-from t2vgan.commands.export import Options, choose_path
+from t2vgan.commands.export import ExportOptions, choose_path
 from t2vgan.config import NotebookGanConfig
 from t2vgan.pipeline import TextToVideo
 from t2vgan.pipeline.export import check_packages
@@ -169,7 +169,7 @@ def test_the_program_of_the_documentation_draws_a_gif(onnx_file, tmp_path):
     ],
 )
 def test_out_is_a_file_or_a_folder(tmp_path, to, out, name):
-    assert choose_path(Options(Path("circles"), tmp_path / out, to)) == tmp_path / name
+    assert choose_path(ExportOptions(Path("circles"), tmp_path / out, to)) == tmp_path / name
 
 
 @pytest.mark.parametrize(

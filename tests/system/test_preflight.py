@@ -12,7 +12,7 @@ import pytest
 from t2vgan.commands.train import read
 from t2vgan.config import Config
 from t2vgan.data.manifest import load_manifest, write_manifest
-from t2vgan.training.preflight.finding import FIT, UNFIT
+from t2vgan.training.preflight.check_result import FIT, UNFIT
 from t2vgan.training.preflight.settings import check_run
 from t2vgan.training.preflight.storage import checkpoint_bytes
 from t2vgan.training.run_dir import load_config, write_run_files

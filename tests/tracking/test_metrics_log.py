@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from t2vgan.tracking.metrics_log import JsonlLogger, format_count, format_status, read_records
+from t2vgan.tracking.metrics_log import JsonlLogger, abbreviate_count, format_status, read_records
 
 
 def write_steps(log: JsonlLogger, steps, kind="train") -> None:
@@ -188,4 +188,4 @@ def test_status_line_of_a_run_in_trouble():
      (19_200, "19.2k"), (999_499, "999k"), (999_600, "1M"), (1_254_000, "1.25M"), (3e9, "3G")],
 )  # fmt: skip
 def test_counts_have_three_digits(count, text):
-    assert format_count(count) == text
+    assert abbreviate_count(count) == text

@@ -87,7 +87,7 @@ def unknown_prompts(prompts: Iterable[str]) -> list[str]:
     return [prompt for prompt in dict.fromkeys(prompts) if expected_objects(prompt) is None]
 
 
-def check_prompts(prompts: Sequence[str]) -> None:
+def check_grammar(prompts: Sequence[str]) -> None:
     """Raise UserError if the grammar does not know some prompts."""
     if problem := describe_unknown(prompts):
         raise UserError(problem)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from rich.text import Text
 
-from t2vgan.tracking.metrics_log import format_count
+from t2vgan.tracking.metrics_log import abbreviate_count
 
 COLOURS = ("cyan", "magenta", "yellow")
 BLANK = 0x2800  # Unicode's braille patterns begin here
@@ -92,4 +92,4 @@ def format_number(value: float | None) -> str:
     """Format a number in at most seven characters."""
     if value is None:
         return "?"
-    return format_count(value) if abs(value) >= 1000 else f"{value:.3g}"
+    return abbreviate_count(value) if abs(value) >= 1000 else f"{value:.3g}"

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from t2vgan.tracking.metrics_log import format_count, format_duration
+from t2vgan.tracking.metrics_log import abbreviate_count, format_duration
 from t2vgan.tracking.watch.curve import Values, draw_curves
 from t2vgan.tracking.watch.follow import RunSnapshot
 from t2vgan.utils.console import escape_control_chars
@@ -77,8 +77,8 @@ def draw_progress(run: RunSnapshot) -> Text:
     text = f"step {run.step}/{run.num_steps or '?'}"
     if run.train:
         last, left = run.train[-1], run.seconds_left
-        text += f"  clips {format_count(last['clips_seen'])}"
-        text += f"  {format_count(get_number(last, 'clips_per_second') or 0)} clips/s"
+        text += f"  clips {abbreviate_count(last['clips_seen'])}"
+        text += f"  {abbreviate_count(get_number(last, 'clips_per_second') or 0)} clips/s"
         if run.is_alive:
             text += f"  left {format_duration(float('nan') if left is None else left)}"
         skew, slowest = get_number(last, "rank_skew"), get_number(last, "slowest_rank")

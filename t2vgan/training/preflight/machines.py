@@ -8,14 +8,14 @@ import torch
 
 from t2vgan.config import Config
 from t2vgan.distributed.context import DistributedContext
-from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
+from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult, count_of
 from t2vgan.training.preflight.link import measure_clocks, measure_link
 
 LARGEST_CLOCK_SKEW_SECONDS = 1.0
 DRIVER = Path("/proc/driver/nvidia/version")
 
 
-def check_devices(context: DistributedContext, config: Config) -> Finding:
+def check_devices(context: DistributedContext, config: Config) -> CheckResult:
     """Compare devices and drivers; no two processes may share a GPU."""
     ranks = context.gather_objects(describe_own_device(context.device))
     kinds = Counter((rank["name"], rank["driver"]) for rank in ranks)
@@ -23,12 +23,12 @@ def check_devices(context: DistributedContext, config: Config) -> Finding:
     text += f", on {count_of(len({rank['host'] for rank in ranks}), 'host')}"
     gpus = [rank["uuid"] for rank in ranks if rank["uuid"]]
     if len(set(gpus)) < len(gpus):
-        return Finding("devices", UNFIT, f"{text}; two processes share a GPU")
+        return CheckResult("devices", UNFIT, f"{text}; two processes share a GPU")
     if len({bool(rank["uuid"]) for rank in ranks}) > 1:
-        return Finding("devices", UNFIT, f"{text}; some ranks have a GPU and some have none")
+        return CheckResult("devices", UNFIT, f"{text}; some ranks have a GPU and some have none")
     if any(not rank["uuid"] and rank["driver"] != NO_DRIVER for rank in ranks):
-        return Finding("devices", WARNING, f"{text}; torch sees no GPU beside a GPU's driver")
-    return Finding("devices", FIT if len(kinds) == 1 else WARNING, text)
+        return CheckResult("devices", WARNING, f"{text}; torch sees no GPU beside a GPU's driver")
+    return CheckResult("devices", FIT if len(kinds) == 1 else WARNING, text)
 
 
 NO_DRIVER = "no GPU driver"
@@ -47,25 +47,25 @@ def describe_own_device(device: torch.device) -> dict[str, str]:
     return {"host": os.uname().nodename, "name": name, "uuid": uuid, "driver": driver}
 
 
-def check_link(context: DistributedContext, config: Config) -> Finding:
+def check_link(context: DistributedContext, config: Config) -> CheckResult:
     """Sum a tensor over ranks, and time it."""
     if not context.is_distributed:
-        return Finding("all-reduce", FIT, "one process: nothing to sum")
+        return CheckResult("all-reduce", FIT, "one process: nothing to sum")
     link = measure_link(context)
     text = (
         f"{link.backend}: {link.bytes_per_second / 1e9:.2f} GB/s, latency"
         f" {link.latency_seconds * 1e6:.0f} us"
     )
     if not link.is_right:
-        return Finding("all-reduce", UNFIT, f"{text}, but the sum is wrong")
-    return Finding("all-reduce", FIT, text)
+        return CheckResult("all-reduce", UNFIT, f"{text}, but the sum is wrong")
+    return CheckResult("all-reduce", FIT, text)
 
 
-def check_clocks(context: DistributedContext, config: Config) -> Finding:
+def check_clocks(context: DistributedContext, config: Config) -> CheckResult:
     """Compare wall clocks, by which people compare logs."""
     skews = measure_clocks(context)
     worst = max(range(len(skews)), key=lambda rank: abs(skews[rank]))
     text = f"at most {abs(skews[worst]):.3f} s from rank 0's"
     if abs(skews[worst]) > LARGEST_CLOCK_SKEW_SECONDS:
-        return Finding("clocks", WARNING, f"rank {worst} is {skews[worst]:+.1f} s from rank 0")
-    return Finding("clocks", FIT, text)
+        return CheckResult("clocks", WARNING, f"rank {worst} is {skews[worst]:+.1f} s from rank 0")
+    return CheckResult("clocks", FIT, text)

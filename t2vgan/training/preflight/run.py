@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from t2vgan.config import Config
 from t2vgan.distributed.context import STARTUP_TIMEOUT, DistributedContext, is_lost_connection
 from t2vgan.errors import UserError
-from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
+from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult, count_of
 from t2vgan.training.preflight.machines import check_clocks, check_devices, check_link
 from t2vgan.training.preflight.settings import (
     check_config,
@@ -60,7 +60,7 @@ def preflight(config: Config) -> int:
     return EXIT_USER_ERROR if any(finding.verdict == UNFIT for finding in findings) else 0
 
 
-def print_table(findings: Sequence[Finding], world_size: int, seconds: float) -> None:
+def print_table(findings: Sequence[CheckResult], world_size: int, seconds: float) -> None:
     """Print a table of the findings, and the verdict below it."""
     from rich.console import Console
     from rich.table import Table

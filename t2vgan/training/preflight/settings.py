@@ -17,46 +17,46 @@ from t2vgan.distributed.device import choose_precision
 from t2vgan.errors import UserError
 from t2vgan.tracking import check_tracking, has_wandb_key
 from t2vgan.training.initial_weights import find_initial_weights
-from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
+from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult, count_of
 from t2vgan.training.preflight.storage import build_networks
 from t2vgan.training.run_dir import check_same_data, check_same_run
 from t2vgan.utils.console import format_error
 
 
-def check_software(context: DistributedContext, config: Config) -> Finding:
+def check_software(context: DistributedContext, config: Config) -> CheckResult:
     """Compare versions and our own source files."""
     facts = describe_software()
     different = find_differences(context.gather_objects(facts))
     if different:
-        return Finding("software", UNFIT, join_first(different))
+        return CheckResult("software", UNFIT, join_first(different))
     num_sources = sum(name.startswith("code ") for name in facts)
-    return Finding(
+    return CheckResult(
         "software", FIT, f"python {facts['python']}, torch {facts['torch']}, {num_sources} sources"
         " the same on all ranks",
     )  # fmt: skip
 
 
-def check_config(context: DistributedContext, config: Config) -> Finding:
+def check_config(context: DistributedContext, config: Config) -> CheckResult:
     """Compare the config, and check that its batch divides over the ranks."""
     different = find_differences(context.gather_objects(describe_config(config)))
     if different:
-        return Finding("config", UNFIT, join_first(different))
+        return CheckResult("config", UNFIT, join_first(different))
     try:
         choose_precision(config.train.precision, context.device)
         micro = plan_batches(config, context.world_size).micro_size
     except UserError as error:
-        return Finding("config", UNFIT, format_error(error))
+        return CheckResult("config", UNFIT, format_error(error))
     text = f"{count_of(context.world_size, 'process', 'processes')}, {micro} clips each a pass"
-    return Finding("config", FIT, text)
+    return CheckResult("config", FIT, text)
 
 
-def check_run(context: DistributedContext, config: Config) -> Finding:
+def check_run(context: DistributedContext, config: Config) -> CheckResult:
     """Check that options, data, networks and run_dir fit together."""
     try:
         changes = context.run_on_main(lambda: fit_together(config, context.world_size))
     except (UserError, OSError) as error:
-        return Finding("run", UNFIT, format_error(error))
-    return Finding("run", FIT, "; ".join(changes) or "options, data, networks and run_dir fit")
+        return CheckResult("run", UNFIT, format_error(error))
+    return CheckResult("run", FIT, "; ".join(changes) or "options, data, networks and run_dir fit")
 
 
 def fit_together(config: Config, world_size: int) -> list[str]:
@@ -77,13 +77,13 @@ def fit_together(config: Config, world_size: int) -> list[str]:
     return changes
 
 
-def check_tracker(context: DistributedContext, config: Config) -> Finding:
+def check_tracker(context: DistributedContext, config: Config) -> CheckResult:
     """Say whether the tracker is installed and may send."""
     try:
         context.run_on_main(lambda: check_tracking(config))
     except UserError as error:
-        return Finding("tracking", UNFIT, format_error(error))
+        return CheckResult("tracking", UNFIT, format_error(error))
     online = os.environ.get("WANDB_MODE", "online") == "online"
     if config.tracking == "wandb" and online and not context.broadcast(has_wandb_key()):
-        return Finding("tracking", WARNING, "wandb has no key: it would be recorded offline")
-    return Finding("tracking", FIT, config.tracking)
+        return CheckResult("tracking", WARNING, "wandb has no key: it would be recorded offline")
+    return CheckResult("tracking", FIT, config.tracking)

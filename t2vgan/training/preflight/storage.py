@@ -19,14 +19,14 @@ from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.tokenizer import Vocabulary
-from t2vgan.training.preflight.finding import FIT, UNFIT, WARNING, Finding, count_of
+from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult, count_of
 from t2vgan.utils.console import format_error
 
 FOLDER_TIMEOUT_SECONDS = 10.0  # network folders show other nodes' files late
 CHECKSUM_SECONDS = 5.0
 
 
-def check_folder(context: DistributedContext, config: Config) -> Finding:
+def check_folder(context: DistributedContext, config: Config) -> CheckResult:
     """Check that all ranks see one another's files in run_dir."""
     folder = config.run_dir
     token = context.broadcast(secrets.token_hex(8))
@@ -48,7 +48,7 @@ def check_folder(context: DistributedContext, config: Config) -> Finding:
     context.gather_objects(None)  # every rank has looked
     if context.is_main and not was_there and folder.exists() and not any(folder.iterdir()):
         folder.rmdir()
-    return Finding("shared folder", *judge_folder(folder, written, blind))
+    return CheckResult("shared folder", *judge_folder(folder, written, blind))
 
 
 def judge_folder(folder: Path, written: list[str], blind: list[list[int]]) -> tuple[str, str]:
@@ -78,7 +78,7 @@ def sees(folder: Path, token: str, rank: int) -> bool:
         time.sleep(0.1)
 
 
-def check_shard_files(context: DistributedContext, config: Config) -> Finding:
+def check_shard_files(context: DistributedContext, config: Config) -> CheckResult:
     """Check every shard's size and, of some on each rank, checksums."""
     manifest, problem, checked = None, "", 0
     try:
@@ -95,23 +95,23 @@ def check_shard_files(context: DistributedContext, config: Config) -> Finding:
     ranks = context.gather_objects((problem, checked, manifest and manifest.fingerprint))
     for rank, (problem, _, _) in enumerate(ranks):
         if problem:
-            return Finding("shards", UNFIT, f"rank {rank}: {problem}")
+            return CheckResult("shards", UNFIT, f"rank {rank}: {problem}")
     different = find_differences([{"the data": str(mark)[:12]} for _, _, mark in ranks])
     if different:
-        return Finding("shards", UNFIT, join_first(different))
+        return CheckResult("shards", UNFIT, join_first(different))
     assert manifest is not None
     text = f"{count_of(len(manifest.shards), 'shard')} in {config.data.name} on each rank"
-    return Finding("shards", FIT, f"{text}, {sum(n for _, n, _ in ranks)} checksums compared")
+    return CheckResult("shards", FIT, f"{text}, {sum(n for _, n, _ in ranks)} checksums compared")
 
 
-def check_space(context: DistributedContext, config: Config) -> Finding:
+def check_space(context: DistributedContext, config: Config) -> CheckResult:
     """Compare the free space with what a run's checkpoints will take."""
     try:
         free, needed = context.run_on_main(lambda: measure_space(config))
     except UserError as error:
-        return Finding("free space", WARNING, f"not known: {format_error(error)}")
+        return CheckResult("free space", WARNING, f"not known: {format_error(error)}")
     text = f"{free / 1e9:.1f} GB, of which the checkpoints take {needed / 1e9:.3g} GB"
-    return Finding("free space", FIT if free > needed else UNFIT, text)
+    return CheckResult("free space", FIT if free > needed else UNFIT, text)
 
 
 def measure_space(config: Config) -> tuple[int, int]:

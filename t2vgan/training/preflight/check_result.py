@@ -6,7 +6,7 @@ FIT, WARNING, UNFIT = "fit", "warning", "NOT FIT"
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """Hold what one check found on all ranks."""
 
     name: str
