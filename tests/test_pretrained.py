@@ -8,9 +8,9 @@ import pytest
 from t2vgan.checkpoint.weights import find_weights, list_shipped_weights
 from t2vgan.evaluation.prompt_accuracy.object_paths import track
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts
-from t2vgan.evaluation.prompt_accuracy.smoothness import measure_speed_variation
 from t2vgan.evaluation.scores import score_clips
 from t2vgan.pipeline import TextToVideo
+from tests.support.smoothness import measure_speed_variation
 
 NUM_CLIPS = 64
 NUM_PATHS = 24

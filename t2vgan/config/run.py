@@ -10,6 +10,8 @@ from t2vgan.config.model import ClipGanConfig, ModelConfig
 from t2vgan.config.train import TrainConfig
 from t2vgan.utils.frozen import Versioned
 
+PUBLISHED_CLIPS = 2000  # of an evaluation; fewer give intervals too wide to publish
+
 
 class Config(Versioned):
     """A whole run."""

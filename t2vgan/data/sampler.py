@@ -95,16 +95,6 @@ class StreamSampler:
             yield self.segments(epoch, stream, start, stop), shuffled[already:]
             position += len(shuffled) - already
 
-    def locate(self, stream: int, position: int) -> tuple[int, int]:
-        """Return (shard, index in the shard) of one sample."""
-        segments, order = next(self.windows(stream, position))
-        offset = int(order[0])
-        for segment in segments:
-            if offset < segment.count:
-                return segment.shard, segment.first + offset
-            offset -= segment.count
-        raise AssertionError("an offset lies inside its window")
-
 
 @lru_cache(maxsize=4)
 def _shard_line(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[list[int], list[int]]:

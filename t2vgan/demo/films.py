@@ -16,6 +16,7 @@ from t2vgan.media import encode_clip, slug
 from t2vgan.pipeline import TextToVideo, Videos
 from t2vgan.prompts.matching import PromptMatch
 from t2vgan.utils.frozen import Frozen
+from t2vgan.utils.sequences import choose_evenly
 
 MAX_PROMPT_LENGTH = 300
 MAX_VIDEOS = 8
@@ -226,10 +227,4 @@ def choose_scale(height: int) -> int:
 def choose_examples(prompts: Sequence[str], held_out: Sequence[str], number: int) -> list[str]:
     """Choose prompts to try: some of training, then some held out."""
     num_held_out = min(len(held_out), number // 4)
-    return [*spread(prompts, number - num_held_out), *spread(held_out, num_held_out)]
-
-
-def spread(items: Sequence[str], number: int) -> list[str]:
-    """Choose items at equal distances."""
-    number = min(number, len(items))
-    return [items[index * len(items) // number] for index in range(number)]
+    return [*choose_evenly(prompts, number - num_held_out), *choose_evenly(held_out, num_held_out)]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import t2vgan
 from t2vgan.config import Config
 from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.peers import format_ranks
 from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.utils.files import sha256_of
 from t2vgan.utils.frozen import flatten
@@ -25,7 +26,6 @@ OPTIONS_OF_A_NODE = {
     "data.cache_gigabytes",
     "num_cpu_threads",
 }
-MAX_RANKS_SHOWN = 8
 MAX_SHOWN = 3
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -62,9 +62,8 @@ def find_differences(facts_by_rank: Sequence[Mapping[str, str]]) -> list[str]:
     for name, mismatched in find_mismatched_ranks(names, values):
         index = names.index(name)
         usual = next(row[index] for rank, row in enumerate(values) if rank not in mismatched)
-        ranks = ", ".join(map(str, mismatched[:MAX_RANKS_SHOWN]))
-        ranks += " ..." if len(mismatched) > MAX_RANKS_SHOWN else ""
-        texts.append(f"{name} is {usual}, but {values[mismatched[0]][index]} on rank {ranks}")
+        other, ranks = values[mismatched[0]][index], format_ranks(mismatched)
+        texts.append(f"{name} is {usual}, but {other} on rank {ranks}")
     return texts
 
 

@@ -10,7 +10,6 @@ this process watched: a system clock that jumps affects neither.
 import json
 import logging
 import os
-import re
 import socket
 import threading
 import time
@@ -20,9 +19,9 @@ from typing import Any
 from t2vgan.errors import UserError
 from t2vgan.utils.console import escape_control_chars
 from t2vgan.utils.files import replace_file
+from t2vgan.utils.records import find_heartbeats
 from t2vgan.utils.untrusted import parse_json, read_bytes
 
-NAME = re.compile(r"rank_(\d{1,9})\.json", re.ASCII)
 MAX_BYTES = 64_000
 WRITE_EVERY_SECONDS = 1.0
 SILENT_AFTER_SECONDS = 5 * WRITE_EVERY_SECONDS
@@ -139,9 +138,8 @@ class Heartbeat:
         """Return the files to remove; rank 0's include those of former ranks."""
         if self.rank:
             return [heartbeat_path(self.run_dir, self.rank)]
-        paths = (self.run_dir / "heartbeats").glob("rank_*.json")
-        ranks = {path: int(match[1]) for path in paths if (match := NAME.fullmatch(path.name))}
-        return [path for path, rank in ranks.items() if rank == 0 or rank >= self.world_size]
+        files = find_heartbeats(self.run_dir)
+        return [path for rank, path in files.items() if rank == 0 or rank >= self.world_size]
 
 
 def parse_status(data: bytes) -> dict[str, Any]:

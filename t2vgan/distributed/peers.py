@@ -151,13 +151,17 @@ def wait_for_keys(store: Any, keys: Sequence[str], seconds: float) -> bool:
 def format_missing(store: Any, env: LauncherEnv, deadline: Deadline) -> str:
     """Return the line that names the ranks that did not come."""
     missing = [rank for rank in range(env.world_size) if not store.check([f"peer/{rank}"])]
-    ranks = ", ".join(map(str, missing[:MAX_RANKS_SHOWN]))
-    ranks += " ..." if len(missing) > MAX_RANKS_SHOWN else ""
     return (
         f"MASTER_ADDR:MASTER_PORT={env.master}: not all of {env.world_size} processes came within"
-        f" {deadline.seconds:.0f} s (--timeout-seconds); missing: rank {ranks or '?'}; does every"
-        " machine run its part?"
+        f" {deadline.seconds:.0f} s (--timeout-seconds); missing: rank"
+        f" {format_ranks(missing) or '?'}; does every machine run its part?"
     )
+
+
+def format_ranks(ranks: Sequence[int]) -> str:
+    """List ranks for a message, not too many."""
+    more = " ..." if len(ranks) > MAX_RANKS_SHOWN else ""
+    return ", ".join(map(str, ranks[:MAX_RANKS_SHOWN])) + more
 
 
 def leave_together(store: Any, env: LauncherEnv, deadline: Deadline) -> None:

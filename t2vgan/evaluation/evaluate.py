@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from t2vgan.config import DataConfig
+from t2vgan.config.run import PUBLISHED_CLIPS
 from t2vgan.data.mixture import DatasetMixture, open_data
 from t2vgan.data.shards import Manifest
 from t2vgan.distributed.context import DistributedContext
@@ -52,7 +53,6 @@ from t2vgan.evaluation.video_folder import VideoFolder
 from t2vgan.utils.frozen import format_faults
 from t2vgan.utils.seeds import permutation
 
-NUM_CLIPS = 2000  # fewer give intervals too wide to publish
 CLIPS_AT_ONCE = 128
 CLIPS_BETWEEN = 128  # drawn with more frames, to see the motion between trained times
 
@@ -294,7 +294,7 @@ def open_source(
         raise UserError("give either weights (a file or a run folder) or videos (a folder)")
     if videos is None:
         assert weights is not None
-        num_clips = NUM_CLIPS if num_clips is None else num_clips
+        num_clips = PUBLISHED_CLIPS if num_clips is None else num_clips
         return GeneratedClips(weights, manifest, num_clips=num_clips, seed=seed, device=device)
     if num_clips is not None:
         raise UserError(f"num_clips={num_clips}: a folder of videos is scored whole; leave it out")

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
+from t2vgan.config.run import PUBLISHED_CLIPS
 from t2vgan.evaluation.clip_numbers import ClipNumbers
 from t2vgan.evaluation.distribution.near_copies import MIN_REAL_CLIPS
 from t2vgan.evaluation.probe.probe import Probe
 from t2vgan.evaluation.scores import RelativeToReal, Scores
-
-PUBLISHED_CLIPS = 2000  # fewer give intervals too wide to publish
 
 
 def list_notes(

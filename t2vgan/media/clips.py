@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FORMATS = ("gif", "mp4", "avi", "webp", "png")
 LOADABLE_FORMATS = ("gif", "mp4", "avi", "webp")
 MIN_FPS, MAX_FPS = 0.1, 1000.0
-MAX_CLIP_PIXELS = 2**28  # of all frames: 0.8 GB of RGB, which a file of a few kB can claim to hold
+MAX_CLIP_PIXELS = 2**28  # of all frames: 0.8 GB of RGB, 3 GB in float32; a file of kB can claim it
 MAX_CLIP_BYTES = 2**30
 MAX_SIDE = 2**14 - 1  # what WebP can hold, and more than players show
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from t2vgan.errors import UserError
 from t2vgan.media import contact_sheet, save_clip
 from t2vgan.utils.files import atomic_write_bytes
 from t2vgan.utils.frozen import format_faults
+from t2vgan.utils.sequences import choose_evenly
 from t2vgan.utils.untrusted import JsonError, read_json
 
 if TYPE_CHECKING:
@@ -113,9 +113,10 @@ def read_evaluation(path: Path | str, info: WeightsInfo) -> EvaluationSummary:
 def save_sample_film(path: Path, pipe: "TextToVideo") -> None:
     """Save a film of some prompts, the held-out ones last."""
     info = pipe.info
+    num_held_out = min(NUM_SHOWN_HELD_OUT, len(info.held_out_prompts))
     prompts = [
-        *spread(info.prompts, NUM_SHOWN - min(NUM_SHOWN_HELD_OUT, len(info.held_out_prompts))),
-        *spread(info.held_out_prompts, NUM_SHOWN_HELD_OUT),
+        *choose_evenly(info.prompts, NUM_SHOWN - num_held_out),
+        *choose_evenly(info.held_out_prompts, num_held_out),
     ]
     num_frames = min(info.num_frames, MAX_FILM_FRAMES)
     videos = pipe(prompts, num_frames=num_frames, allow_unknown=True)
@@ -123,18 +124,12 @@ def save_sample_film(path: Path, pipe: "TextToVideo") -> None:
     save_clip(path, contact_sheet(videos.frames, prompts, columns=3, scale=scale), fps=info.fps)
 
 
-def spread(items: Sequence[str], most: int) -> list[str]:
-    """Return at most so many items, evenly over all."""
-    count = min(most, len(items))
-    return [items[index * len(items) // count] for index in range(count)]
-
-
 def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: str | None) -> str:
     """Format the model card: tags of the Hub, use, training, numbers, prompts."""
     clips = f"{info.num_frames} frames of {info.height}x{info.width}, {info.fps:g} per second"
     tags = ["text-to-video", "gan", "t2vgan", info.model.kind.replace("_", "-")]
     example = json.dumps(plain(info.prompts[0]), ensure_ascii=False)
-    listed = spread(info.prompts, MAX_LISTED_PROMPTS)
+    listed = choose_evenly(info.prompts, MAX_LISTED_PROMPTS)
     lines = [
         "---",
         "library_name: t2vgan",

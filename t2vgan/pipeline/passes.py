@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from t2vgan.errors import UserError
+from t2vgan.media.clips import MAX_CLIP_PIXELS
 from t2vgan.video import to_frames
 
 # (clips, pixels) of a pass, at most. Larger passes of small clips save a third of a CPU's work; a
 # video alone costs a whole pass, so that large clips do not share one.
 CPU_PASS = (8, 2**19)
 ACCELERATOR_PASS = (64, 2**22)
-MAX_CLIP_PIXELS = 2**28  # 3 GB as a video in float32; one pass draws a whole clip
 NUM_PROBES = 4
 PASSES_AHEAD = 2  # of each worker, that wait to be read
 

@@ -16,6 +16,7 @@ from t2vgan.errors import UserError
 from t2vgan.prompts.index import PromptIndex
 from t2vgan.prompts.synonyms import Phrase, load_synonyms
 from t2vgan.tokenizer import MAX_TOKENS, Vocabulary, shorten_prompt, split_phrases, split_words
+from t2vgan.utils.sequences import choose_evenly
 
 ARTICLES = frozenset({"a", "an", "the"})
 MAX_COMPARED = 20_000  # known prompts
@@ -100,7 +101,7 @@ class PromptMatcher:
     @cached_property
     def index(self) -> PromptIndex:
         """The known prompts by meaning, or as many as are compared."""
-        return PromptIndex(spread(self.known, MAX_COMPARED), load_synonyms())
+        return PromptIndex(choose_evenly(self.known, MAX_COMPARED), load_synonyms())
 
     @cached_property
     def readable_words(self) -> list[str]:
@@ -249,7 +250,7 @@ class PromptMatcher:
 
     def suggest(self) -> str:
         """Return some known prompts to copy."""
-        some = ", ".join(quote(prompt) for prompt in spread(self.prompts, NUM_SUGGESTED))
+        some = ", ".join(quote(prompt) for prompt in choose_evenly(self.prompts, NUM_SUGGESTED))
         return f"prompts to copy: {some}" if some else "give words of the training prompts"
 
 
@@ -268,12 +269,6 @@ def name_words(words: Sequence[str]) -> str:
     unique = list(dict.fromkeys(words))
     more = f" and {len(unique) - MAX_NAMED} more" if len(unique) > MAX_NAMED else ""
     return ", ".join(token[:40] for token in unique[:MAX_NAMED]) + more
-
-
-def spread(items: Sequence[str], most: int) -> list[str]:
-    """Return at most so many items, evenly over all."""
-    count = min(most, len(items))
-    return [items[index * len(items) // count] for index in range(count)]
 
 
 def warn_of_length(prompt: str) -> str:

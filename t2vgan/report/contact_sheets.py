@@ -2,18 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from t2vgan.report.formatting import format_clock, format_count, format_number
 from t2vgan.report.pictures import Clip, FilmStrips, StripRow, picture_path, read_strips
 from t2vgan.report.records import Run
 from t2vgan.utils.records import Record, get_texts
+from t2vgan.utils.sequences import choose_evenly
 
 MAX_MOMENTS = 6
 MAX_SEEDS = 5
 ROOM, ROOM_OF_MANY = (24, 6), (8, 4)  # prompts of a sheet: trained, held out
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -137,13 +135,6 @@ def build_runs_sheet(
         lines=_build_lines(rows, strips, [column.title for column in columns]),
         held_out_prompts=frozenset().union(*(run.held_out_prompts for run in runs)),
     )
-
-
-def choose_evenly(items: Sequence[T], most: int) -> list[T]:
-    """Return at most `most` items, evenly spaced, with both ends."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
 def _build_lines(

@@ -8,7 +8,6 @@ share the page's one clock, so they move in step, which separate animated pictur
 import base64
 import hashlib
 import io
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from t2vgan.report.formatting import shorten
 from t2vgan.report.records import Run
 from t2vgan.utils.records import Record, get_number, get_text, get_texts
+from t2vgan.utils.sequences import number_repeats
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -124,7 +124,8 @@ def _read(record: Record, path: Path, name: str, prompts: Collection[str]) -> Fi
         if not chosen:
             raise ValueError("shows none of the prompts of the last samples")
         picture = _encode(_crop_rows(image, chosen, height))
-    rows = number_rows([listed[index] for index in chosen])
+    shown = [listed[index] for index in chosen]
+    rows = list(map(StripRow, shown, number_repeats(shown)))
     seconds = num_frames / (get_number(record, "fps") or DEFAULT_FPS)
     encoded = base64.b64encode(picture).decode("ascii")
     return FilmStrips(name, record, rows, num_frames, height, width, seconds, encoded)
@@ -143,16 +144,6 @@ def _unlimited_size() -> Iterator[None]:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = limit
-
-
-def number_rows(prompts: Sequence[str]) -> list[StripRow]:
-    """Return a row for each prompt, equal prompts numbered from 0."""
-    seen = Counter[str]()
-    rows = []
-    for prompt in prompts:
-        rows.append(StripRow(prompt, seen[prompt]))
-        seen[prompt] += 1
-    return rows
 
 
 def _crop_rows(image: "Image.Image", chosen: Sequence[int], height: int) -> "Image.Image":

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from t2vgan.config.run import PUBLISHED_CLIPS
 from t2vgan.report.records import Run
 from t2vgan.utils.console import escape_control_chars
 from t2vgan.utils.records import Record, get_number, get_record, get_text, get_texts
 
-NUM_EVALUATED = 2000  # clips, as published numbers ask for
 RENDERED = {"num_clips", "size", "seed"}  # options of build_shards, which scenes keep
 DATA_KEYS = {"builder", "fingerprint", "num_clips", "num_prompts", "num_held_out_prompts"}
 SCENE, OPTION = re.compile(r"[a-z][a-z0-9_-]*"), re.compile(r"[a-z][a-z0-9_]*")
@@ -44,7 +44,7 @@ def format_commands(run: Run) -> str:
     evaluate = [
         *weights,
         *(["--mix", *mix] if mix else _option("--data", data or "DATA")),
-        *_option("--num-clips", f"{get_number(protocol, 'num_clips') or NUM_EVALUATED:.0f}"),
+        *_option("--num-clips", f"{get_number(protocol, 'num_clips') or PUBLISHED_CLIPS:.0f}"),
         *_option("--seed", f"{get_number(protocol, 'seed') or 0:.0f}"),
         *_option("--out", str(run.run_dir / "evaluation.json")),
     ]

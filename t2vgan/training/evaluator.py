@@ -1,7 +1,7 @@
 """Sample and evaluate the averaged generator during training."""
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any
@@ -40,6 +40,7 @@ from t2vgan.training.sample_grids import (
     varied_prompts_of,
 )
 from t2vgan.utils.console import format_error
+from t2vgan.utils.sequences import number_repeats
 
 BATCH_SIZE = 20
 MAX_WAITING = 4  # moments whose samples wait in memory for space on the disk
@@ -144,7 +145,7 @@ class Evaluator:
         there was time.
         """
         num_prompts, varied = len(self.prompts), self.varied_prompts
-        seeds = [0] * num_prompts + _number_repeats(varied)
+        seeds = [0] * num_prompts + number_repeats(varied)
         clips = self.generate(pipeline, [*self.prompts, *varied], seeds, should_stop)
         if clips is None:
             return False
@@ -292,13 +293,3 @@ class Evaluator:
         if self.context.any(should_stop()):
             return None
         return self.context.gather_slices(torch.from_numpy(clips)).numpy()[: len(prompts)]
-
-
-def _number_repeats(prompts: Sequence[str]) -> list[int]:
-    """Return for each clip how many clips before it have its prompt."""
-    seen = Counter[str]()
-    numbers = []
-    for prompt in prompts:
-        numbers.append(seen[prompt])
-        seen[prompt] += 1
-    return numbers

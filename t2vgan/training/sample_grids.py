@@ -12,6 +12,7 @@ from t2vgan.data.shards import EncodedSample, decode_sample, parse_captions
 from t2vgan.errors import UserError
 from t2vgan.media import contact_sheet, film_strips, load_picture, save_clip, split_film_strips
 from t2vgan.tracking.metrics_log import METRICS_NAME, read_records
+from t2vgan.utils.sequences import choose_evenly
 
 SHEET_PAIRS = 3  # real and generated clips beside each other in a row
 MAX_PROMPTS, MAX_HELD_OUT_PROMPTS = 40, 10  # captions of real videos are as many as the clips
@@ -24,8 +25,8 @@ MAX_BYTES_SEARCHED = 2**28  # for real clips of the prompts: seconds, even on a 
 def prompts_of(manifest: Manifest) -> list[str]:
     """Return some prompts of the data, the held-out ones last."""
     return [
-        *_some_of(list(manifest.prompts), MAX_PROMPTS),
-        *_some_of(manifest.held_out_prompts, MAX_HELD_OUT_PROMPTS),
+        *choose_evenly(list(manifest.prompts), MAX_PROMPTS),
+        *choose_evenly(manifest.held_out_prompts, MAX_HELD_OUT_PROMPTS),
     ]
 
 
@@ -35,16 +36,10 @@ def varied_prompts_of(manifest: Manifest) -> list[str]:
     held_out = [prompt for prompt in shown if prompt in manifest.held_out_prompts]
     trained = shown[: len(shown) - len(held_out)]
     varied = [
-        *_some_of(trained, MAX_VARIED_PROMPTS),
-        *_some_of(held_out, MAX_VARIED_HELD_OUT_PROMPTS),
+        *choose_evenly(trained, MAX_VARIED_PROMPTS),
+        *choose_evenly(held_out, MAX_VARIED_HELD_OUT_PROMPTS),
     ]
     return [prompt for prompt in varied for _ in range(NUM_SEEDS)]
-
-
-def _some_of(prompts: Sequence[str], most: int) -> Sequence[str]:
-    if len(prompts) <= most:
-        return prompts
-    return [prompts[round(index * (len(prompts) - 1) / (most - 1))] for index in range(most)]
 
 
 def save_samples(run_dir: Path, step: int, clips: np.ndarray, manifest: Manifest) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Read records that others wrote: fields of JSON of any shape."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,15 @@ from t2vgan.utils.untrusted import MAX_JSON_BYTES, open_file, parse_json, read_b
 
 Record = Mapping[str, Any]
 
+HEARTBEAT_NAME = re.compile(r"rank_(\d{1,9})\.json", re.ASCII)
 CLOCKS = ("step", "clips_seen", "seconds")  # every record of a run has them
 LARGEST = 1e300  # beyond it sums and the ranges of axes overflow
+
+
+def find_heartbeats(run_dir: Path) -> dict[int, Path]:
+    """Return the file of each rank's status, by rank."""
+    paths = sorted((run_dir / "heartbeats").glob("rank_*.json"))
+    return {int(match[1]): path for path in paths if (match := HEARTBEAT_NAME.fullmatch(path.name))}
 
 
 def iter_records(path: Path | str) -> Iterator[dict[str, Any] | None]:

@@ -25,6 +25,7 @@ from t2vgan.data.shards import (
     write_shard,
 )
 from t2vgan.errors import UserError
+from tests.support.shards import locate
 
 GEOMETRY = Geometry(num_frames=2, height=4, width=6)
 
@@ -32,7 +33,7 @@ GEOMETRY = Geometry(num_frames=2, height=4, width=6)
 def positions_of_epoch(sampler: StreamSampler, epoch: int) -> list[list[tuple[int, int]]]:
     length = sampler.stream_length
     return [
-        [sampler.locate(stream, epoch * length + offset) for offset in range(length)]
+        [locate(sampler, stream, epoch * length + offset) for offset in range(length)]
         for stream in range(sampler.num_streams)
     ]
 

@@ -20,6 +20,7 @@ from t2vgan.data.sampler import MixtureSampler, StreamSampler, compute_slots
 from t2vgan.data.shards import EncodedSample, encode_sample, write_manifest, write_shard
 from t2vgan.errors import UserError
 from tests.data.test_loader import make_manifest
+from tests.support.shards import locate
 
 NUM_STREAMS = 2
 
@@ -47,7 +48,7 @@ def places(sampler: MixtureSampler, stream: int, position: int, count: int) -> l
     """Return (part, shard, index) of a stream's samples from `position` on."""
     found, at = [], sampler.part_positions(stream, position)
     for part in islice(sampler.iter_parts(stream, position), count):
-        found.append((part, *sampler.parts[part].locate(stream, at[part])))
+        found.append((part, *locate(sampler.parts[part], stream, at[part])))
         at[part] += 1
     return found
 

@@ -188,6 +188,6 @@ def test_scales_make_films_about_as_large_as_the_page_shows_them():
 def test_examples_are_spread_over_training_and_end_with_held_out_ones():
     training, held_out = [f"t{n}" for n in range(100)], ["h0", "h1", "h2", "h3"]
     examples = choose_examples(training, held_out, 8)
-    assert examples == ["t0", "t16", "t33", "t50", "t66", "t83", "h0", "h2"]
+    assert examples == ["t0", "t20", "t40", "t59", "t79", "t99", "h0", "h3"]
     assert choose_examples(training[:2], [], 8) == ["t0", "t1"]
     assert choose_examples([], [], 8) == []

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from t2vgan.report.comparison import MAX_RUNS
-from t2vgan.report.contact_sheets import MAX_MOMENTS, ROOM, choose_evenly
+from t2vgan.report.contact_sheets import MAX_MOMENTS, ROOM
 from t2vgan.report.pictures import MAX_PICTURE_BYTES
 from tests.support.html_page import pictures_of, report_of, sheet_of
 from tests.support.run_folders import (
@@ -182,9 +182,3 @@ def test_a_picture_that_cannot_be_light_is_named(run_dir, monkeypatch):
     html, page = report_of(run_dir)
     assert "too heavy for the page" in html
     assert not page.with_class("clip")
-
-
-def test_choose_evenly_keeps_the_ends():
-    assert choose_evenly(range(3), 6) == [0, 1, 2]
-    assert choose_evenly(range(11), 6) == [0, 2, 4, 6, 8, 10]
-    assert choose_evenly(range(100), 6)[::5] == [0, 99]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from t2vgan.data.sampler import StreamSampler
 from t2vgan.data.shards import (
     EncodedSample,
     Geometry,
@@ -82,3 +83,10 @@ def clips_in(folder: Path) -> list[tuple[str, bytes]]:
     """Return (prompt, picture) of every clip, in order."""
     samples = (s for e in load_manifest(folder).shards for s in read_samples(folder / e.name))
     return [(s.members["txt"].decode(), s.members["webp"]) for s in samples]
+
+
+def locate(sampler: StreamSampler, stream: int, position: int) -> tuple[int, int]:
+    """Return (shard, index in the shard) of one sample."""
+    segments, order = next(sampler.windows(stream, position))
+    places = [(s.shard, s.first + index) for s in segments for index in range(s.count)]
+    return places[order[0]]

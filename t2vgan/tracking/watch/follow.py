@@ -1,16 +1,13 @@
 """Follow a run's files as they grow, also missing or half-written ones."""
 
 import os
-import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from t2vgan.tracking.metrics_log import METRICS_NAME
-from t2vgan.utils.records import Record, get_number, parse_records, read_object
+from t2vgan.utils.records import Record, find_heartbeats, get_number, parse_records, read_object
 from t2vgan.utils.untrusted import MAX_JSON_BYTES, open_file
-
-HEARTBEAT_NAME = re.compile(r"rank_(\d{1,9})\.json", re.ASCII)
 
 SILENT_AFTER_SECONDS = 30.0  # network folders show changes late
 
@@ -81,8 +78,7 @@ class Follower:
         by_kind: dict[str, list[Record]] = {"train": [], "evaluation": [], "event": []}
         for record in self.records:
             by_kind.get(record["kind"], []).append(record)
-        paths = sorted((self.run_dir / "heartbeats").glob("rank_*.json"))
-        beats = {int(m[1]): path for path in paths if (m := HEARTBEAT_NAME.fullmatch(path.name))}
+        beats = find_heartbeats(self.run_dir)
         return RunSnapshot(
             run_dir=self.run_dir,
             config=read_object(self.run_dir / "config.json") or {},

@@ -6,7 +6,7 @@ import pytest
 from data_tools.scenes import circles
 from t2vgan.data.shards import Geometry
 from t2vgan.evaluation.prompt_accuracy.object_paths import track
-from t2vgan.evaluation.prompt_accuracy.smoothness import measure_speed_variation
+from tests.support.smoothness import measure_speed_variation
 
 
 def render(prompt: str, num_frames: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Measure how evenly objects move."""
+"""Measure how evenly objects move, finer than whole pixels."""
 
 import numpy as np
 

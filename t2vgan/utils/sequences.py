@@ -1,0 +1,24 @@
+"""Choose from sequences, and number what repeats in them."""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def choose_evenly(items: Sequence[T], most: int) -> list[T]:
+    """Return at most `most` items, evenly spaced, with both ends."""
+    if len(items) <= most or most < 2:
+        return list(items[:most])
+    return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
+
+
+def number_repeats(items: Sequence[Hashable]) -> list[int]:
+    """Return how many items before each one are equal to it."""
+    seen = Counter[Hashable]()
+    numbers = []
+    for item in items:
+        numbers.append(seen[item])
+        seen[item] += 1
+    return numbers

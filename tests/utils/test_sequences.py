@@ -1,0 +1,19 @@
+"""Evenly chosen items, and numbers of what repeats."""
+
+from t2vgan.utils.sequences import choose_evenly, number_repeats
+
+
+def test_choose_evenly_keeps_the_ends():
+    assert choose_evenly(range(3), 6) == [0, 1, 2]
+    assert choose_evenly(range(11), 6) == [0, 2, 4, 6, 8, 10]
+    assert choose_evenly(range(100), 6)[::5] == [0, 99]
+
+
+def test_choose_evenly_chooses_one_or_none():
+    assert choose_evenly(range(5), 1) == [0]
+    assert choose_evenly(range(5), 0) == []
+    assert choose_evenly([], 3) == []
+
+
+def test_repeats_are_numbered_from_0():
+    assert number_repeats(["a", "b", "a", "a"]) == [0, 0, 1, 2]
