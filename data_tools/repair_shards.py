@@ -43,14 +43,14 @@ def repair_shards(
 
     Args:
         folder: The folder with manifest.json and its shards.
-        source: What pack_videos packed; rendered scenes need none.
-        video_column: As it was given to pack_videos.
-        prompt_column: As it was given to pack_videos.
-        label_column: As it was given to pack_videos.
-        classes: As it was given to pack_videos.
-        allow_local: As it was given to pack_videos.
-        allow_private_hosts: As it was given to pack_videos.
-        workers: Processes.
+        source: Videos that t2vgan pack read; rendered scenes need none.
+        video_column: Column of the videos, if t2vgan pack was given one.
+        prompt_column: Column of the captions, if t2vgan pack was given one.
+        label_column: Column of the classes, if t2vgan pack was given one.
+        classes: File with the names of the classes, if t2vgan pack was given one.
+        allow_local: Let a list or a link name videos outside the source.
+        allow_private_hosts: Let a list name addresses of this machine and of private networks.
+        workers: Processes that decode or render.
     """
     from t2vgan.data.shards import load_manifest
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from t2vgan.commands.train import read
 from t2vgan.config import (
     ClipGanConfig,
     Config,
@@ -16,6 +17,7 @@ from t2vgan.data.batch_plan import advise_streams, check_num_shards, plan_batche
 from t2vgan.errors import UserError
 from t2vgan.training.run_dir import load_config
 from t2vgan.utils.frozen import flatten
+from tests.support.commands import ROOT
 
 
 def config(*, streams=8, batch=32, micro=0, penalty="exact") -> Config:
@@ -33,6 +35,21 @@ def test_presets_survive_a_round_trip_and_divide_on_one_process(name, tmp_path):
     assert load_config(path) == preset
     assert plan_batches(preset, world_size=1).micro_size == preset.train.global_batch_size
     assert name in DESCRIPTIONS
+
+
+@pytest.mark.parametrize("preset", ["quickstart", "video"])
+def test_a_switch_is_turned_on_and_off_whatever_the_preset_says(preset):
+    for flag, expected in (("--train.standardize", True), ("--train.no-standardize", False)):
+        assert read([preset, flag]).config.train.standardize is expected
+
+
+def test_the_table_of_presets_has_all_with_their_steps():
+    lines = (ROOT / "docs" / "options.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "| `" in line]
+    assert {row[0]: row[4] for row in rows} == {
+        f"`{name}`": f"{preset.train.num_steps:,} x {preset.train.global_batch_size}"
+        for name, preset in PRESETS.items()
+    }
 
 
 def test_a_config_cannot_change():

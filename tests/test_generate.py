@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from t2vgan.checkpoint.weights import WeightsInfo, load_weights, save_weights
+from t2vgan.checkpoint.weights import WeightsInfo, list_shipped_weights, load_weights, save_weights
 from t2vgan.config import ClipGanConfig
 from t2vgan.media import load_clip
 from t2vgan.models import build_generator
@@ -21,6 +21,7 @@ from t2vgan.tokenizer import Vocabulary
 from tests.support.warm import run_warm
 
 ROOT = Path(__file__).parents[1]
+PRETRAINED = ("circles", "shapes", "shapes-two", "actions")
 MODEL = ClipGanConfig(latent_size=4, text_size=8, hidden_size=16, channels=4, patch_size=2)
 PROMPTS = ("circle moving up-right", "circle moving down", "circle shrinking")
 HEIGHT, WIDTH, NUM_FRAMES = 16, 24, 5
@@ -49,6 +50,14 @@ def run_dir(tmp_path_factory):
     )
     save_weights(folder / "weights.safetensors", generator.state_dict(), info)
     return folder
+
+
+@pytest.mark.parametrize("name", ["generate", "demo", "export", "evaluate"])
+def test_help_lists_the_shipped_weights(name):
+    assert set(PRETRAINED) == set(list_shipped_weights())
+    help_text = run_warm("-m", "t2vgan", name, "--help").stdout
+    words = " ".join(help_text.replace("\u2502", " ").split())
+    assert f"({', '.join(PRETRAINED)})" in words
 
 
 def command(*arguments):

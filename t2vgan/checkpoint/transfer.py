@@ -15,8 +15,6 @@ Grid = tuple[int, int]
 
 WORDS = "text_encoder.words.weight", "word_vectors"
 """Names, or their ends, of tensors with one row a token id."""
-LAYOUTS = {"layout.weight", "layout.bias"}
-"""Tensors between a code and a grid of feature maps."""
 
 
 @dataclass
@@ -45,12 +43,13 @@ def transfer(
     target: Mapping[str, Tensor],
     *,
     rows: Mapping[int, int],
-    grids: tuple[Grid, Grid] | None = None,
+    grids: Mapping[str, tuple[Grid, Grid]] | None = None,
 ) -> Transfer:
     """Fit a source's tensors to a target's names and shapes.
 
-    `rows` are token ids, of the target -> of the source; `grids` the coarsest grid of the source
-    and of the target. Tensors of the target are not changed.
+    `rows` are token ids, of the target -> of the source; `grids` those of the source and of the
+    target, by the name of the layer between a code and the maps on them. Tensors of the target are
+    not changed.
     """
     result = Transfer({name: tensor.clone() for name, tensor in target.items()})
     for name, wanted in result.tensors.items():
@@ -63,13 +62,20 @@ def transfer(
         elif found.shape == wanted.shape:
             wanted.copy_(found)
             result.copied.append(name)
-        elif name in LAYOUTS and (fitted := resize_layout(found, wanted, grids)) is not None:
+        elif (fitted := resize_layout(found, wanted, find_grids(name, grids))) is not None:
             wanted.copy_(fitted)
             result.resized.append(name)
         else:
             result.fresh.append(name)
     result.unused = [name for name in source if name not in target]
     return result
+
+
+def find_grids(
+    name: str, grids: Mapping[str, tuple[Grid, Grid]] | None
+) -> tuple[Grid, Grid] | None:
+    """Return the grids of a layer's weight or bias."""
+    return (grids or {}).get(name.rpartition(".")[0])
 
 
 def resize_layout(found: Tensor, wanted: Tensor, grids: tuple[Grid, Grid] | None) -> Tensor | None:

@@ -19,7 +19,8 @@ class DemoOptions:
     """
 
     weights: Path | None = None
-    """Shipped weights, a run folder, a file or a Hub id; without it, circles."""
+    """Shipped weights (circles, shapes, shapes-two, actions), a run folder, weights file, model
+    folder or Hugging Face id (owner/name); without it, circles."""
     host: str = "127.0.0.1"
     """Address to serve on; 0.0.0.0 lets other machines in."""
     port: int = 7860

@@ -26,7 +26,8 @@ class ExportOptions:
     """
 
     weights: Positional[Path]
-    """Run folder, weights file, shipped weights or an id of the Hugging Face Hub."""
+    """Shipped weights (circles, shapes, shapes-two, actions), a run folder, weights file, model
+    folder or Hugging Face id (owner/name)."""
     out: Path
     """File that ends in .onnx or .pt2, or a folder, for generator.onnx or generator.pt2 in it."""
     to: Literal["onnx", "torch.export"] = "onnx"

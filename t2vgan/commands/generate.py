@@ -47,8 +47,8 @@ class GenerateOptions:
     prompts_file: Path | None = None
     """Text file (UTF-8) with one prompt per line."""
     weights: Path | None = None
-    """Run folder, weights file, model folder or Hugging Face id (owner/name); without it, the
-    circles that come with t2vgan."""
+    """Shipped weights (circles, shapes, shapes-two, actions), a run folder, weights file, model
+    folder or Hugging Face id (owner/name); without it, circles."""
     num_videos: int = 1
     """Videos per prompt; video i is drawn from seed + i."""
     seed: int = 0
@@ -146,6 +146,7 @@ def read_with(
     return read_as
 
 
+@cli.naming_flags("weights")
 def load_pipeline(weights: Path | None, device: str) -> "TextToVideo":
     """Load the weights, by default those of circles, onto the device.
 
@@ -252,6 +253,7 @@ def is_unconditional(options: GenerateOptions) -> bool:
     return read_info(options).prompts == ("",)
 
 
+@cli.naming_flags("weights")
 def read_info(options: GenerateOptions) -> "WeightsInfo":
     """Read the weights' description."""
     from t2vgan.checkpoint.weights import load_weights_info

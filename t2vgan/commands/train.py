@@ -58,7 +58,7 @@ def read(arguments: list[str]) -> Command:
             prog=f"{cli.program()} {preset}",
             default=Command(config=PRESETS[preset]),
             args=options,
-            config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff),
+            config=(tyro.conf.AvoidSubcommands,),
         )
     except ValidationError as error:
         raise UserError(format_faults(error, sections.get(error.title, ""))) from None

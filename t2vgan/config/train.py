@@ -88,8 +88,9 @@ class TrainConfig(Versioned):
     `penalty_every_steps`, or it weakens a penalty that comes only in some steps."""
     penalty: Literal["exact", "approximate"] = "exact"
     """How R1 and R2 are computed. exact: by second derivatives; approximate: by finite differences
-    in a random direction, of every fourth clip, which takes no second derivatives. In a step with
-    either, the discriminator is in float32, whatever `precision`."""
+    in a random direction, of every fourth clip, which takes no second derivatives, but learns
+    later: three runs of the quickstart ended at 98.9, 80 and 15.6 % (exact: 98.9 and more). In a
+    step with either, the discriminator is in float32, whatever `precision`."""
     penalty_every_steps: NonNegativeInt = 8
     """Apply R1 and R2 every so many steps, weighted by that number; 0: never."""
     gamma_start: NonNegativeFloat = 40.0

@@ -1,5 +1,6 @@
-"""Score weights or a folder of videos: `python -m t2vgan.evaluation`."""
+"""Score weights or a folder of videos: `t2vgan evaluate`."""
 
+import inspect
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -33,20 +34,22 @@ def evaluation(
 
     Args:
         data: Folder or URL of shards: its prompts, and its real clips for ceiling and controls
-        mix: instead, several with their shares, as weights were trained: data/cats=3 data/dogs=1
-        weights: Weights file, or a run folder (its best weights), that draws the clips
+        mix: Instead of --data: several with their shares, as weights were trained, such as
+            data/cats=3 data/dogs=1
+        weights: What draws the clips: a run folder (its best weights), a weights file, a model
+            folder, shipped weights (circles, shapes, shapes-two, actions) or a Hugging Face id
         videos: Folder of GIF, MP4, AVI, WebP or PNG that any system wrote (docs/evaluation.md)
         num_clips: Clips that weights draw (default 2,000); of too many prompts, half are held out
         out: File for the record; some of the clips go beside it, into NAME-clips.png
         seed: Seed of the drawn clips and of the controls
         device: auto, cpu, cuda, cuda:1, ...
-        features: Probe to load (default: trained once on `data`, and kept beside it)
-        probe_data: Other data that the probe is trained on; all real clips of `data` are new to it
+        features: Probe to load (default: trained once on --data, and kept beside it)
+        probe_data: Other data that the probe is trained on; all real clips of --data are new to it
         probe_steps: Most training steps of the probe; fewer are faster and see less
         fvd_weights: TorchScript I3D of yours, for FVD; it is a program, so trust it
     """
     if (data is None) != bool(mix):
-        raise UserError("give either data (a folder or URL) or mix (several, each =WEIGHT)")
+        raise UserError("give either --data (a folder or URL) or --mix (several, each PATH=WEIGHT)")
     try:
         read = DataConfig(mix=mix) if data is None else DataConfig(path=str(data))
     except ValidationError as error:
@@ -83,7 +86,8 @@ def evaluation(
 
 
 def main() -> None:
-    cli.call(evaluation)
+    with cli.naming_flags(*inspect.signature(evaluation).parameters):
+        cli.call(evaluation)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Protocol(Frozen):
 
 
 class Evaluation(Frozen):
-    """The whole record that `python -m t2vgan.evaluation` writes."""
+    """The whole record that `t2vgan evaluate` writes."""
 
     protocol: Protocol
     videos: FolderSummary | None

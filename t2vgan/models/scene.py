@@ -44,7 +44,7 @@ class Scene(nn.Module):
     ) -> None:
         super().__init__()
         self.scale, self.grid = scale, grid
-        self.coarsest = (2 * channels, *(round(cells // 4 * scale) for cells in grid))
+        self.coarsest = (2 * channels, *coarsest_scene_grid(grid, scale))
         self.layout = nn.Linear(code_size, 2 * channels * self.coarsest[1] * self.coarsest[2])
         self.coarse = ResidualBlock(2 * channels, code_size=code_size)
         self.middle = ResidualBlock(2 * channels, code_size=code_size)
@@ -105,3 +105,9 @@ class Scene(nn.Module):
         warp = stretch_warp(warp, self.grid)  # (B K) 2 h w
         places = torch.addcmul(shift[:, :, None, None], self.cells, breadth[:, :, None, None])
         return torch.add(places, warp, alpha=self.MAX_WARP / self.scale).permute(0, 2, 3, 1)
+
+
+def coarsest_scene_grid(grid: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Return the rows and columns of a scene's first maps."""
+    rows, columns = grid
+    return round(rows // 4 * scale), round(columns // 4 * scale)

@@ -1,7 +1,4 @@
-"""Write the page of a run, or compare several.
-
-`python -m t2vgan.report RUN [RUN ...]`
-"""
+"""Write the page of a run, or compare several: `t2vgan report RUN`."""
 
 from pathlib import Path
 
@@ -19,8 +16,8 @@ def report(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path | None = None
     The comparison is printed as well.
 
     Args:
-        runs: folders of training runs, or records that python -m t2vgan.evaluation wrote
-        out: where the page goes; without it, a comparison goes to comparison.html
+        runs: Folders of training runs, or records that t2vgan evaluate wrote
+        out: Where the page goes; without it, a comparison goes to comparison.html
     """
     if not runs:
         raise UserError("runs: none is named; name the folder of a run, such as runs/quickstart")

@@ -124,7 +124,7 @@ def read_run(run_dir: Path) -> Run:
 
 
 def read_evaluation(file: Path) -> Run:
-    """Read a record of `python -m t2vgan.evaluation` as a run.
+    """Read a record of `t2vgan evaluate` as a run.
 
     Raises:
         UserError: the file is no such record.
@@ -132,7 +132,7 @@ def read_evaluation(file: Path) -> Run:
     record = _read_json(file, [])
     if not has_accuracy(record) and not get_record(record, "clip_numbers"):
         raise UserError(
-            f"{file} is no evaluation; python -m t2vgan.evaluation --videos DIR --data DATA"
+            f"{file} is no evaluation; t2vgan evaluate --videos DIR --data DATA"
             " --out FILE writes one"
         )
     protocol, shown = get_record(record, "protocol"), get_record(record, "shown")

@@ -13,6 +13,7 @@ from t2vgan.checkpoint.weights import WeightsInfo, find_weights, load_weights, l
 from t2vgan.config import ClipGanConfig, Config, ModelConfig
 from t2vgan.errors import UserError
 from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.models.scene import coarsest_scene_grid
 from t2vgan.tokenizer import UNKNOWN, Vocabulary
 from t2vgan.utils.files import atomic_write_bytes, sha256_of
 from t2vgan.utils.frozen import Frozen, flatten, format_faults
@@ -93,10 +94,9 @@ def load_initial_weights(
         )
     tensors, info = load_weights(file)
     rows = match_rows(info.words, vocabulary.words)
-    grids = (
-        coarsest_grid(info.model, info.height, info.width),
-        coarsest_grid(config.model, *frame_size),
-    )
+    before = list_grids(info.model, info.height, info.width)
+    after = list_grids(config.model, *frame_size)
+    grids = {name: (before[name], after[name]) for name in before.keys() & after.keys()}
     generator = gan.generator.network
     expected = generator.state_dict()
     fitted = transfer(add_missing(tensors, expected), expected, rows=rows, grids=grids)
@@ -123,7 +123,10 @@ def is_layer(name: str) -> bool:
 
 
 def load_discriminator(
-    gan: AdversarialTraining, folder: Path, rows: dict[int, int], grids: tuple[Grid, Grid] | None
+    gan: AdversarialTraining,
+    folder: Path,
+    rows: dict[int, int],
+    grids: dict[str, tuple[Grid, Grid]],
 ) -> str:
     """Load the discriminator of a run folder's newest checkpoint; return its account."""
     network = gan.discriminator.network
@@ -149,10 +152,15 @@ def find_good_step(run_dir: Path) -> int | None:
     return None
 
 
-def coarsest_grid(model: ModelConfig, height: int, width: int) -> Grid:
-    """Return the grid that layouts draw; one cell for the notebook's."""
-    unit = 4 * model.patch_size if isinstance(model, ClipGanConfig) else height
-    return height // unit, width // unit
+def list_grids(model: ModelConfig, height: int, width: int) -> dict[str, Grid]:
+    """Return the grids of the layers between a code and maps."""
+    if not isinstance(model, ClipGanConfig):
+        return {}
+    rows, columns = height // model.patch_size, width // model.patch_size
+    grids = {"layout": (rows // 4, columns // 4)}
+    if model.scene_scale:
+        grids["scene.layout"] = coarsest_scene_grid((rows, columns), model.scene_scale)
+    return grids
 
 
 def format_differences(info: WeightsInfo, config: Config) -> str:

@@ -8,7 +8,8 @@ import select
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -123,6 +124,18 @@ def format_help(arg: tyro_arguments.ArgumentDefinition, *args: Any, **options: A
     text = arg.field.helptext() if callable(arg.field.helptext) else arg.field.helptext
     field = replace(arg.field, helptext=text and " ".join(text.split()))
     return TYRO_HELP(replace(arg, field=field), *args, **options)
+
+
+@contextmanager
+def naming_flags(*names: str) -> Iterator[None]:
+    """Name arguments as flags in errors: `--num-clips 3`, not `num_clips=3`."""
+    try:
+        yield
+    except UserError as error:
+        name, equals, rest = str(error).partition("=")
+        if equals and name in names:
+            error.args = (f"--{name.replace('_', '-')} {rest}",)
+        raise
 
 
 def describe_mistake(

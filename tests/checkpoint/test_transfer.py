@@ -4,8 +4,10 @@ import torch
 
 from t2vgan.checkpoint.transfer import match_rows, transfer
 from t2vgan.models import build_discriminator, build_generator
-from tests.support.small_networks import SMALL
+from t2vgan.training.initial_weights import list_grids
+from tests.support.small_networks import SCENE, SMALL
 
+PARTS = ("weight", "bias")
 ROWS = {0: 0}
 SQUARE = (2, 2)
 
@@ -27,8 +29,8 @@ def test_rows_follow_the_words():
 
 def test_prompts_of_known_words_draw_the_same_bits_with_a_larger_vocabulary():
     before, after = generator(words=3), generator(words=5)
-    rows = {0: 0, 2: 1, 4: 2, 5: 3}
-    fitted = transfer(before.state_dict(), after.state_dict(), rows=rows, grids=((2, 3), (2, 3)))
+    rows, grids = {0: 0, 2: 1, 4: 2, 5: 3}, {"layout": ((2, 3), (2, 3))}
+    fitted = transfer(before.state_dict(), after.state_dict(), rows=rows, grids=grids)
     after.load_state_dict(fitted.tensors)
     assert (fitted.resized, fitted.fresh, fitted.unused) == ([], [], [])
     latents, times = torch.randn(2, 5), torch.rand(2, 4)
@@ -46,7 +48,7 @@ def test_a_layout_is_resized_on_its_grid():
     weight = torch.tensor([1.0, 2.0]).repeat_interleave(4)  # two maps on a grid of 2x2
     wanted = {"layout.bias": torch.zeros(2 * 4 * 6), "layout.weight": torch.zeros(1, 2 * 4 * 6)}
     source = {"layout.bias": weight, "layout.weight": weight[None]}
-    fitted = transfer(source, wanted, rows=ROWS, grids=(SQUARE, (4, 6)))
+    fitted = transfer(source, wanted, rows=ROWS, grids={"layout": (SQUARE, (4, 6))})
     assert fitted.resized == ["layout.bias", "layout.weight"]
     assert torch.allclose(fitted.tensors["layout.bias"].view(2, 24), torch.tensor([[1.0], [2.0]]))
     sums = fitted.tensors["layout.weight"].view(2, 24).sum(1)
@@ -55,7 +57,7 @@ def test_a_layout_is_resized_on_its_grid():
 
 def test_another_frame_size_resizes_only_the_layouts():
     small, large = generator(32, 32), generator(64, 64)
-    grids = (SQUARE, (4, 4))
+    grids = {"layout": (SQUARE, (4, 4))}
     fitted = transfer(small.state_dict(), large.state_dict(), rows={0: 0, 1: 1, 2: 2, 3: 3},
                       grids=grids)  # fmt: skip
     assert fitted.resized == ["layout.weight", "layout.bias"]
@@ -66,6 +68,22 @@ def test_another_frame_size_resizes_only_the_layouts():
                       grids=grids)  # fmt: skip
     assert fitted.resized == ["layout.weight"]
     assert fitted.fresh == []
+
+
+def test_a_scene_is_resized_too():
+    """Every layer of a generator comes along to another frame size, also of another shape."""
+    for height, width in ((64, 64), (64, 96)):
+        small, large = (
+            build_generator(SCENE, height=rows, width=columns, vocabulary_size=4)
+            for rows, columns in ((32, 32), (height, width))
+        )
+        before, after = list_grids(SCENE, 32, 32), list_grids(SCENE, height, width)
+        grids = {name: (before[name], after[name]) for name in before}
+        fitted = transfer(small.state_dict(), large.state_dict(), rows={0: 0, 1: 1, 2: 2, 3: 3},
+                          grids=grids)  # fmt: skip
+        layers = ("layout", "scene.layout")
+        assert set(fitted.resized) == {f"{name}.{part}" for name in layers for part in PARTS}
+        assert fitted.fresh == []
 
 
 def test_what_does_not_fit_is_fresh_and_named():

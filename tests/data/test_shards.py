@@ -1,6 +1,7 @@
 """Test that samples are read back as written, reproducibly, by any reader."""
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -10,6 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from t2vgan.config import Config, DataConfig
+from t2vgan.data.batch_plan import check_num_shards
+from t2vgan.data.mixture import open_data
 from t2vgan.data.shards import (
     EncodedSample,
     decode_sample,
@@ -17,7 +21,18 @@ from t2vgan.data.shards import (
     read_samples,
     write_shard,
 )
+from tests.support.commands import ROOT
 from tests.support.shards import GEOMETRY, noise, small_samples
+
+
+def test_the_documented_example_makes_a_dataset_to_train_on(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "data.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(program, {})
+    data = open_data(DataConfig(path="data/mine"))
+    check_num_shards(Config(), 1, len(data.manifest.shards))
+    assert data.manifest.num_samples == sum(data.manifest.prompts.values()) == 200
 
 
 def test_sample_round_trip():

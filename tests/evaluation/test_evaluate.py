@@ -257,7 +257,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(data, weights, tmp_path):
     out = tmp_path / "evaluation.json"
     done = run_command("--weights", weights, "--data", data, "--num-clips", 18, "--out", out)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: num_clips=18")
+    assert done.stderr.startswith("error: --num-clips 18 must be at least 19")
     assert done.stderr.count("\n") == 1
     assert not out.exists()
 
@@ -444,8 +444,8 @@ def test_the_floor_of_a_mixture_lies_between_sets_of_all_parts(monkeypatch, data
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "give either data (a folder or URL) or mix"),
-        (["--data", "a", "--mix", "b=1"], "give either data (a folder or URL) or mix"),
+        ([], "give either --data (a folder or URL) or --mix"),
+        (["--data", "a", "--mix", "b=1"], "give either --data (a folder or URL) or --mix"),
         (["--mix", "data/cats"], "data.mix 'data/cats' must be PATH=WEIGHT"),
     ],
 )

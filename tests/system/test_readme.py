@@ -30,8 +30,8 @@ FEW_STEPS = (
 SMALLER = {
     "t2vgan build circles": "--num-clips 48 --clips-per-shard 6",
     "t2vgan train quickstart": FEW_STEPS,
-    "t2vgan pack my_videos": "--size 32x32 --num-frames 4",
-    "t2vgan train video": f"{FEW_STEPS} --train.global-batch-size 8",
+    "t2vgan pack my_videos": "--num-frames 4",
+    "t2vgan train video-small": f"{FEW_STEPS} --train.global-batch-size 8",
     "t2vgan evaluate": "--num-clips 32 --probe-steps 5",
 }
 """Beginning of a command -> options added to it."""

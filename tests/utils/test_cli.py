@@ -67,6 +67,17 @@ def test_a_wrong_one_is_one_line_without_the_options_own_help(arguments, line, c
     assert capsys.readouterr() == ("", "")
 
 
+def test_errors_name_arguments_as_they_are_typed():
+    for message, typed in (
+        ("num_clips=3: too few", "--num-clips 3: too few"),
+        ("seed=3: too small", "seed=3: too small"),
+        ("the data has num_clips=3", "the data has num_clips=3"),
+    ):
+        with pytest.raises(UserError) as refusal, cli.naming_flags("num_clips"):
+            raise UserError(message)
+        assert str(refusal.value) == typed
+
+
 def test_models_refuse_their_values_themselves():
     with pytest.raises(ValidationError, match="greater than 0"):
         parse("--section.rate", "-1", command=Command)

@@ -18,7 +18,7 @@ def train_probe(
 ) -> None:
     """Train a small network to name what real clips show.
 
-    `python -m t2vgan.evaluation` trains one by itself; this is for one file that several share.
+    `t2vgan evaluate` trains one by itself; this is for one file that several share.
 
     Args:
         data: folder or URL of shards; samples with a `label` in their json have that named,
