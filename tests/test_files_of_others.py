@@ -101,7 +101,7 @@ def test_states_of_checkpoints(folder, text):
         state = parse_state(folder, 6, storage.read_state(folder))
         MetricAccumulator(DistributedContext(num_cpu_threads=1)).load_state_dict(state.unread_notes)
         alarms = AlarmMonitor(TrainConfig(), 10)
-        alarms.held = state.alarms
+        alarms.load_state_dict(state.alarms)
         assert alarms.active is not None
         adapt_lengths(state.schedule_lengths or [(0, 9)], TrainConfig(num_steps=48), state.step)
         TrainingClock(8).load(state)

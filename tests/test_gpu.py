@@ -85,7 +85,7 @@ def test_graphs_repeat_the_bits_of_the_step(precision, model):
     plain, graphed = make_gan(processes, precision, model), make_gan(processes, precision, model)
     graphed.graphs = StepGraphs(processes.device, CudaCapture(), required=True)
     for gan in (plain, graphed):
-        gan.lengths = [(0, 12)]
+        gan.set_lengths([(0, 12)])
         for step in range(10):
             gan.train_step([make_batch(processes.device, step)], step)
     assert len(graphed.graphs.graphs) == 3, "generator, discriminator with and without penalty"

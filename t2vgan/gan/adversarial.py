@@ -51,11 +51,14 @@ class AdversarialTraining:
         width: int,
         vocabulary_size: int,
         pixels: PixelStatistics | None = None,
+        precision: torch.dtype | None = None,
+        graphs: StepGraphs | None = None,
     ) -> None:
+        """Build the networks; `precision` is that of the recipe if not given."""
         self.train = train
         self.camera_variation = model.camera_variation if isinstance(model, ClipGanConfig) else 0.0
         self.context = context
-        self.precision = choose_precision(train.precision, context.device)
+        self.precision = precision or choose_precision(train.precision, context.device)
         sizes: dict[str, Any] = {
             "height": height,
             "width": width,
@@ -85,7 +88,7 @@ class AdversarialTraining:
         self.losses = self._create_losses(height, width)
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
         self.compute_timer = ComputeTimer(context.device)
-        self.graphs: StepGraphs | None = None
+        self.graphs = graphs
         """Captured gradients, once a step of each kind has run; None: every step is run."""
         self.keeps_fakes = model.shares_latents
         """Whether a step of one micro-batch generates its clips once, and keeps their graph."""
@@ -148,6 +151,14 @@ class AdversarialTraining:
     def loss_scales(self) -> dict[str, dict[str, int | float]]:
         """State of each network's gradient scaler; empty dicts outside float16."""
         return {name: side.grad_scaler.state_dict() for name, side in self.optimizers.items()}
+
+    def set_lengths(self, lengths: Sequence[Length]) -> None:
+        """Let the schedules follow these lengths."""
+        self.lengths = list(lengths)
+
+    def generate_for_each_update(self) -> None:
+        """Keep no generated clips for the second update, as with micro-batches."""
+        self.keeps_fakes = False
 
     def compile_networks(self, *, is_optional: bool = False) -> None:
         """Compile both trained networks; the averaged one stays as it is.

@@ -40,9 +40,13 @@ class JsonlLogger:
     def __init__(self, run_dir: Path | str, is_main: bool = True):
         self.path = Path(run_dir) / METRICS_NAME
         self.is_main = is_main
-        self.on_record: Callable[[Record], None] | None = None  # gets each record; must not raise
+        self.on_record: Callable[[Record], None] | None = None
         self.file: FileIO | None = None
         self.unwritten: deque[bytes] = deque()  # lines that wait for space on the disk
+
+    def forward_to(self, on_record: Callable[[Record], None]) -> None:
+        """Pass each further record on too; `on_record` must not raise."""
+        self.on_record = on_record
 
     def write(
         self, kind: str, *, step: int, clips_seen: int, seconds: float, **fields: Any

@@ -111,7 +111,8 @@ def time_steps(run: RunSetup) -> Cost:
     penalty cost more and come every `penalty_every_steps`.
     """
     plan = run.plan
-    run.gan.keeps_fakes &= plan.num_micro_batches == 1
+    if plan.num_micro_batches > 1:
+        run.gan.generate_for_each_update()
     with run.loader() as loader:
         clips, *_ = run.preparer.prepare(next(loader))
     every = run.config.train.penalty_every_steps

@@ -5,6 +5,7 @@ from t2vgan.checkpoint.weights import TextEncoderInfo, WeightsInfo
 from t2vgan.config import ClipGanConfig, Config
 from t2vgan.data.mixture import DatasetMixture
 from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.device import choose_precision
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.compilation import choose_compilation
 from t2vgan.gan.step_graph import CudaCapture, StepGraphs, choose_cuda_graphs
@@ -40,7 +41,12 @@ class TrainedModel:
 
     def _create_gan(self) -> AdversarialTraining:
         config, context, geometry = self.config, self.context, self.manifest.geometry
-        gan = AdversarialTraining(
+        device, requested = context.device, config.cuda_graphs
+        precision = choose_precision(config.train.precision, device)
+        graphs: StepGraphs | None = None
+        if context.run_on_all(lambda: choose_cuda_graphs(requested, device, precision)):
+            graphs = StepGraphs(device, CudaCapture(), required=requested == "on")
+        return AdversarialTraining(
             config.model,
             without_mismatched(config.train, self.manifest),
             context,
@@ -48,11 +54,9 @@ class TrainedModel:
             width=geometry.width,
             vocabulary_size=len(self.vocabulary),
             pixels=self.pixels,
+            precision=precision,
+            graphs=graphs,
         )
-        requested = config.cuda_graphs
-        if context.run_on_all(lambda: choose_cuda_graphs(requested, context.device, gan.precision)):
-            gan.graphs = StepGraphs(context.device, CudaCapture(), required=requested == "on")
-        return gan
 
     def initialize(self, *, keep_states: bool = True) -> list[str]:
         """Load the weights and words' states of a new run (collective).

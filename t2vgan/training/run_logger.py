@@ -77,7 +77,7 @@ class RunLogger:
         if self.context.is_main:
             self.tracker = start_tracking(self.config, environment, step)
         if self.tracker:
-            self.log_file.on_record = self.tracker.put
+            self.log_file.forward_to(self.tracker.put)
 
     def close(self, reason: str) -> None:
         """Log how this process ended, and close metrics.jsonl (collective)."""

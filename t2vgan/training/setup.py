@@ -74,7 +74,7 @@ class RunSetup:
             bad_steps_in_a_row=self.faults.nonfinite.in_a_row,
             rollbacks=self.faults.rollbacks,
             schedule_lengths=list(self.gan.lengths),
-            alarms=self.alarms.held.copy(),
+            alarms=self.alarms.state_dict(),
             best_accuracy=self.evaluator.best_accuracy,
             best_step=self.evaluator.best_step,
             compiled=self.gan.losses.is_compiled,
@@ -91,7 +91,7 @@ class RunSetup:
         """Restore everything but tensors and what belongs to them."""
         self.clock.load(state)
         self.faults.load(state)
-        self.alarms.held = state.alarms.copy()
+        self.alarms.load_state_dict(state.alarms)
         self.evaluator.set_best(state.best_accuracy, state.best_step)
         self.gan.metrics.load_state_dict(state.unread_notes)
         self.was_compiled = state.compiled
@@ -111,7 +111,8 @@ class RunSetup:
             state = self.checkpoints.load(step)
             self.load_state_dict(state)
             lengths = state.schedule_lengths or context.run_on_main(lambda: read_lengths(run_dir))
-            self.gan.lengths, message = adapt_lengths(lengths, self.config.train, step)
+            adapted, message = adapt_lengths(lengths, self.config.train, step)
+            self.gan.set_lengths(adapted)
             self.changes += [message] if message else []
         if stop is not None:
             self.faults.roll_back(stop)

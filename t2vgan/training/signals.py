@@ -38,6 +38,10 @@ class StopFlag:
         self.interrupted_at: float | None = None
         """When the first Ctrl-C came."""
 
+    def start_saving(self) -> None:
+        """Let signals say that this process is already saving."""
+        self.is_saving = True
+
     def is_set(self) -> bool:
         """Return whether this process was asked to stop."""
         if not self.reason and self.launcher not in (None, os.getppid()):

@@ -169,7 +169,7 @@ class Trainer(RunSetup):
 
     def finish(self) -> None:
         """Save, wait for the disk, and log how the run ended."""
-        self.stop.is_saving = True
+        self.stop.start_saving()
         self.save(is_final=True)
         with self.timed("finishing"):
             self.context.wait_for_main(self.checkpoints.finish)

@@ -88,9 +88,9 @@ def estimate_step_costs(
     steps = {"plain": 1} if every != 1 else {}
     steps |= {"penalised": every} if every else {}
     device = torch.device("cpu")
-    gan = build_training(model, train, sizes, device)
-    gan.precision = gan.losses.precision = precision
-    gan.keeps_fakes &= is_whole
+    gan = build_training(model, train, sizes, device, precision)
+    if not is_whole:
+        gan.generate_for_each_update()
     costs = {}
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         convert_to_fake(gan, mode)
@@ -110,7 +110,11 @@ def estimate_step_costs(
 
 
 def build_training(
-    model: ModelConfig, train: TrainConfig, sizes: StepSizes, device: torch.device
+    model: ModelConfig,
+    train: TrainConfig,
+    sizes: StepSizes,
+    device: torch.device,
+    precision: torch.dtype | None = None,
 ) -> AdversarialTraining:
     """Build both networks and their optimizers for one process."""
     return AdversarialTraining(
@@ -120,6 +124,7 @@ def build_training(
         height=sizes.height,
         width=sizes.width,
         vocabulary_size=sizes.vocabulary_size,
+        precision=precision,
     )
 
 

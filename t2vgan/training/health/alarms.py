@@ -5,7 +5,7 @@ longer does.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -101,6 +101,14 @@ class AlarmMonitor:
         self.train, self.num_values = train, num_values
         self.held: dict[str, list[bool]] = {}
         """Whether each finding held in its last records."""
+
+    def state_dict(self) -> dict[str, list[bool]]:
+        """Return what a checkpoint holds of the last records."""
+        return {name: list(held) for name, held in self.held.items()}
+
+    def load_state_dict(self, state: Mapping[str, Sequence[bool]]) -> None:
+        """Go on from a checkpoint's records."""
+        self.held = {name: list(held) for name, held in state.items()}
 
     @property
     def active(self) -> list[str]:

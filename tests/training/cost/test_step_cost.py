@@ -52,6 +52,14 @@ def test_fake_steps_cost_what_real_ones_do(model, precision, penalty):
         assert memory.peak > 2 * count_bytes(batch.real_video)
 
 
+def test_steps_are_estimated_in_another_precision_than_the_recipes():
+    """Without its gradient scaler, which would read values of fake tensors."""
+    train = TrainConfig(global_batch_size=4, frames_per_clip=3, precision="fp16")
+    costs = estimate_step_costs(PLAIN, train, SIZES, torch.bfloat16)
+    same = train.model_copy(update={"precision": "bf16"})
+    assert costs == estimate_step_costs(PLAIN, same, SIZES, torch.bfloat16)
+
+
 def test_steps_of_several_micro_batches_multiply_as_often_as_estimated():
     """Of a model that shares latents: a whole batch's clips are generated once."""
     model, train = PRESETS["notebook"].model, PRESETS["notebook"].train

@@ -107,7 +107,7 @@ def test_prompts_and_seeds_must_make_a_difference_when_their_time_has_come():
 def test_a_resumed_run_goes_on_counting_and_does_not_repeat():
     before, after = monitor(), monitor()
     assert changes(before, 0.1, 4, loss_discriminator=0.001) == []
-    after.held = before.held.copy()
+    after.load_state_dict(before.state_dict())
     assert changes(after, 0.1, 3, loss_discriminator=0.001) == ["1: saturated_discriminator"]
 
 
