@@ -351,7 +351,7 @@ def test_weights_that_claim_endless_clips(run_dir, tmp_path):
     save_weights(path, tensors, info.model_copy(update={"num_frames": 10**15}))
     for options in (), ("--num-frames", 3):
         result = run("--prompt", PROMPTS[0], "--weights", path, *options, cwd=tmp_path)
-        assert_one_line(result, f"clips of {10**15} frames are too long*train on shorter clips")
+        assert_one_line(result, f"clips of {10**15} frames of 16x24 are too large*train on smaller")
     assert not (tmp_path / "videos").exists()
 
 

@@ -78,7 +78,7 @@ def profile(
                 torch.cuda.reset_peak_memory_stats()
             content |= {
                 "step_ms": 1000 * steps.time_steps(num_steps),
-                "peak_memory_gb": peak_memory_gb(),
+                "peak_memory_gb": peak_memory_gb(steps.device),
                 "precision": str(steps.trainer.gan.precision).removeprefix("torch."),
                 "global_batch_size": config.train.global_batch_size,
                 "penalty_every_steps": steps.every,

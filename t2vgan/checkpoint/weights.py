@@ -99,14 +99,17 @@ def load_weights_info(path: Path | str) -> WeightsInfo:
 
 
 def find_weights(path: Path | str) -> Path:
-    """Find the weights of a path, run folder or shipped name."""
+    """Find the weights of a path, run folder or shipped name.
+
+    A folder of such a name that holds no weights does not hide the shipped ones.
+    """
     path = Path(path)
-    if not path.exists() and (shipped := list_shipped_weights().get(str(path))):
-        return shipped
     candidates = [path / name for name in WEIGHTS_NAMES] if path.is_dir() else [path]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    if shipped := list_shipped_weights().get(str(path)):
+        return shipped
     if path.is_dir():
         raise UserError(
             f"weights={path}: the folder holds neither {' nor '.join(WEIGHTS_NAMES)}; "

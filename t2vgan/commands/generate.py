@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MAX_NOTES = 20  # about prompts
 MAX_VIDEOS = 1_000_000  # of a call: all are planned before the first is drawn
-PRETRAINED = Path("circles")  # shipped with the package
+PRETRAINED = "circles"  # shipped with the package
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,7 @@ def load_pipeline(weights: Path | None, device: str) -> "TextToVideo":
 
     The first function here that imports PyTorch, which takes seconds.
     """
-    weights = weights or PRETRAINED
-    print_stderr(f"loading {weights}")
+    print_stderr(f"loading {weights or PRETRAINED}")
     import torch
 
     from t2vgan.pipeline import TextToVideo
@@ -163,7 +162,7 @@ def load_pipeline(weights: Path | None, device: str) -> "TextToVideo":
         raise UserError("--device cuda: PyTorch finds no CUDA device here; try --device cpu")
     on_gpu = device != "cpu" and torch.cuda.is_available()
     set_arithmetic()
-    return TextToVideo.from_pretrained(weights, device="cuda" if on_gpu else "cpu")
+    return TextToVideo.from_pretrained(find_file(weights), device="cuda" if on_gpu else "cpu")
 
 
 def generate(
@@ -257,9 +256,16 @@ def is_unconditional(options: GenerateOptions) -> bool:
 def read_info(options: GenerateOptions) -> "WeightsInfo":
     """Read the weights' description."""
     from t2vgan.checkpoint.weights import load_weights_info
+
+    return load_weights_info(find_file(options.weights))
+
+
+def find_file(weights: Path | None) -> Path:
+    """Find the weights; without a name, those shipped as PRETRAINED."""
+    from t2vgan.checkpoint.weights import list_shipped_weights
     from t2vgan.pipeline import find_pretrained
 
-    return load_weights_info(find_pretrained(options.weights or PRETRAINED))
+    return list_shipped_weights()[PRETRAINED] if weights is None else find_pretrained(weights)
 
 
 def list_known(options: GenerateOptions) -> str:

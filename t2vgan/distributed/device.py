@@ -87,8 +87,8 @@ def describe_processes(context: DistributedContext, precision: str) -> str:
     return text
 
 
-def peak_memory_gb() -> float:
-    """Return the peak memory: the GPU's, or on a CPU the process's."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e9
+def peak_memory_gb(device: torch.device) -> float:
+    """Return the peak memory: a GPU's, or on a CPU the process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -210,9 +210,8 @@ def nameable_prompts(probe: Probe, prompts: Sequence[str]) -> list[str]:
     return [prompt for prompt in prompts if known & set(probe.vocabulary.tokenize(prompt))]
 
 
-def draw_prompts(probe: Probe, num_clips: int, *, seed: int = 0) -> list[str]:
-    """Draw prompts for generated clips as they occur in the real ones."""
-    prompts = probe.info.prompts
+def draw_prompts(prompts: Sequence[str], num_clips: int, *, seed: int = 0) -> list[str]:
+    """Draw prompts for generated clips as they occur in real ones, `prompts`."""
     order = permutation(len(prompts), seed, "drawn prompts")
     return [prompts[order[index % len(prompts)]] for index in range(num_clips)]
 

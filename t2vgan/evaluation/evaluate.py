@@ -87,7 +87,8 @@ def evaluate(
     same (collective). Some of the generated clips go into `sheet_file`, a PNG. Without `features`,
     a probe is trained once, on one half of the data's clips, or on `probe_data` instead: then all
     real clips of the data are held back. Where the grammar does not know prompts of the data, the
-    meter measures nothing, and all other numbers are given.
+    meter measures nothing, and all other numbers are given. Prompts with words that the weights do
+    not know are left out, and counted in the record.
 
     Raises:
         UserError: weights, videos and data do not fit each other, or clips are too few.
@@ -110,7 +111,9 @@ def evaluate(
             weights, videos, manifest, num_clips=num_clips, seed=seed, device=target
         )
     )
-    video_network = None if fvd_weights is None else open_video_network(fvd_weights, target)
+    video_network = context.run_on_all(
+        lambda: None if fvd_weights is None else open_video_network(fvd_weights, target)
+    )
     probe = load_or_train_probe(
         probe_source,
         settings=ProbeSettings(num_steps=probe_steps),
@@ -122,7 +125,8 @@ def evaluate(
         probe = apply_probe(probe, mixture, name=other.name, context=context, device=target)
     if accuracy_missing and isinstance(source, GeneratedClips):
         # As they occur: distances from real clips must not measure the choice of prompts.
-        drawn = draw_prompts(probe, len(source.prompts), seed=seed)
+        known = [prompt for prompt in probe.info.prompts if prompt not in source.left_out]
+        drawn = draw_prompts(known or source.prompts, len(source.prompts), seed=seed)
         source = source.with_prompts(add_held_out(drawn, nameable_prompts(probe, source.held_out)))
     tracker = None if accuracy_missing else select_tracker([*manifest.prompts, *source.prompts])
     analyzer = ClipAnalyzer(tracker, context, target, probe.network, video_network)
@@ -189,6 +193,7 @@ def _measure(
         shown=sheet,
         notes=[
             *problems,
+            *(source.notes if isinstance(source, GeneratedClips) else []),
             *list_notes(
                 generated, relative, numbers, probe, data.manifest.fingerprint, real.num_clips
             ),
@@ -262,6 +267,7 @@ def _make_protocol(
             "weights_sha256": source.sha256,
             "weights_step": info.step,
             "weights_clips_seen": info.clips_seen,
+            "num_left_out_prompts": len(source.left_out),
         }
     held_out = set(source.held_out)
     is_gpu = analyzer.device.type == "cuda"

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +13,21 @@ from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts
 from t2vgan.evaluation.video_folder import VideoReport
 from t2vgan.pipeline import TextToVideo, find_pretrained
-from t2vgan.tokenizer import UNKNOWN
+from t2vgan.tokenizer import UNKNOWN, Vocabulary
 from t2vgan.utils.files import sha256_of
 from t2vgan.utils.seeds import derive_seed
 
 MIN_CLIPS = 100  # or one a prompt, where prompts are fewer
 BATCH_SIZE = 16
+MAX_NAMED = 10  # words
 FINENESS = 4  # steps between two trained times, where smoothness is measured
 
 
 class GeneratedClips:
     """Clips of the data's prompts, drawn by weights; see `assign_prompts`.
 
-    Held out means that the weights were not trained on the prompt.
+    Prompts with words that the weights do not know are left out. Held out means that the weights
+    were not trained on the prompt.
 
     Raises:
         UserError: weights and data do not fit each other, or clips are too few.
@@ -43,15 +45,43 @@ class GeneratedClips:
         file = find_pretrained(weights)
         self.sha256 = sha256_of(file)  # now: a running training may replace the file
         self.pipeline = TextToVideo.from_pretrained(file, device=device)
-        prompts = [*manifest.prompts, *manifest.held_out_prompts]
-        check_fit(self.pipeline, manifest, prompts)
+        check_fit(self.pipeline, manifest)
+        self.left_out = find_unknown_words(
+            self.pipeline.vocabulary, [*manifest.prompts, *manifest.held_out_prompts]
+        )
+        training, held_out = (
+            [prompt for prompt in prompts if prompt not in self.left_out]
+            for prompts in (manifest.prompts, manifest.held_out_prompts)
+        )
+        prompts = [*training, *held_out]
+        if not prompts:
+            raise UserError(
+                f"{self.describe_unknown_words()} of the data's prompts: evaluate on data of the"
+                " scene they were trained on"
+            )
         if num_clips < (fewest := min(len(prompts), MIN_CLIPS)):
             raise UserError(f"num_clips={num_clips} must be at least {fewest}")
-        training = list(manifest.prompts)
-        self.prompts = assign_prompts(training, manifest.held_out_prompts, num_clips, seed=seed)
+        self.num_known_prompts = len(prompts)
+        self.prompts = assign_prompts(training, held_out, num_clips, seed=seed)
         trained_on = set(self.pipeline.info.prompts)
         self.held_out = [prompt for prompt in prompts if prompt not in trained_on]
         self.seeds = [derive_seed(seed, "evaluation", index) for index in range(num_clips)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not drawn, and why."""
+        if not (number := len(self.left_out)):
+            return []
+        total = number + self.num_known_prompts
+        return [
+            f"{number} of {total} prompts of the data are left out: {self.describe_unknown_words()}"
+        ]
+
+    def describe_unknown_words(self) -> str:
+        """Name some words that the weights do not know."""
+        words = sorted(set(itertools.chain.from_iterable(self.left_out.values())))
+        more = [f"and {len(words) - MAX_NAMED} more"] if len(words) > MAX_NAMED else []
+        return f"the weights do not know the words {', '.join([*words[:MAX_NAMED], *more])}"
 
     def with_prompts(self, prompts: Sequence[str]) -> "GeneratedClips":
         """Return the same clips of other prompts."""
@@ -74,12 +104,12 @@ class GeneratedClips:
             [self.seeds[index] for index in indices],
             num_frames=num_frames,
             batch_size=BATCH_SIZE,
-            allow_unknown=True,  # rare words of the data's own prompts; others were checked
+            allow_unknown=True,  # rare words; prompts with others are left out
         )
 
 
-def check_fit(pipeline: TextToVideo, manifest: Manifest, prompts: Sequence[str]) -> None:
-    """Raise UserError unless weights and data share geometry and words."""
+def check_fit(pipeline: TextToVideo, manifest: Manifest) -> None:
+    """Raise UserError unless weights can draw clips like those of the data."""
     ours = {name: getattr(pipeline.info, name) for name in ("num_frames", "height", "width")}
     theirs = manifest.geometry.model_dump()
     if ours != theirs:
@@ -87,19 +117,22 @@ def check_fit(pipeline: TextToVideo, manifest: Manifest, prompts: Sequence[str])
             f"the weights make clips of {_geometry(ours)}, the data has {_geometry(theirs)} "
             "(frames x height x width): evaluate on data of the weights' geometry"
         )
-    if "" in prompts and not pipeline.vocabulary.is_empty(""):
+    if "" in manifest.prompts and not pipeline.vocabulary.is_empty(""):
         raise UserError(
             "the data has clips without captions, and the weights draw nothing without a prompt:"
             " evaluate on captioned data"
         )
-    if UNKNOWN in pipeline.vocabulary.ids:  # rare words were trained as one
-        return
-    words = set(itertools.chain.from_iterable(map(pipeline.vocabulary.tokenize, prompts)))
-    if unknown := sorted(words - set(pipeline.vocabulary.words)):
-        raise UserError(
-            f"the weights do not know the words {', '.join(unknown)} of the data's prompts: "
-            "evaluate on data of the scene they were trained on"
-        )
+
+
+def find_unknown_words(vocabulary: Vocabulary, prompts: Iterable[str]) -> dict[str, list[str]]:
+    """Return prompt -> unknown words, for prompts that have any.
+
+    None where rare words were trained as one.
+    """
+    if UNKNOWN in vocabulary.ids:
+        return {}
+    words = {p: [w for w in vocabulary.tokenize(p) if w not in vocabulary.ids] for p in prompts}
+    return {prompt: unknown for prompt, unknown in words.items() if unknown}
 
 
 def _geometry(sizes: dict[str, int]) -> str:

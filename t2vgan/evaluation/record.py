@@ -34,6 +34,8 @@ class Protocol(Frozen):
     num_held_out_clips: int
     """Those of them whose prompt the weights were not trained on; of a folder's videos, those whose
     prompt asks for what no training prompt of the data asks for."""
+    num_left_out_prompts: int = 0
+    """Prompts of the data that no clip shows: the weights do not know all their words."""
     num_real_clips: int
     """Real clips: as many as generated ones if the data has them, the first of each part of it."""
     num_frames: int

@@ -52,7 +52,7 @@ def download_weights(repo_id: str) -> Path:
                 f"weights={repo_id}: {MODEL_NAME} has {remote.size:,} bytes; at most "
                 f"{MAX_DOWNLOAD_BYTES:,} are downloaded"
             )
-        return Path(hf_hub_download(repo_id, MODEL_NAME, revision=remote.commit_hash))
+        return Path(hf_hub_download(repo_id, MODEL_NAME))
 
 
 def upload_model(folder: Path, repo_id: str, *, private: bool, token: str | None) -> str:

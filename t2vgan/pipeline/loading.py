@@ -11,9 +11,11 @@ from t2vgan.checkpoint.tensor_files import add_missing, format_tensor
 from t2vgan.checkpoint.weights import WeightsInfo, load_weights
 from t2vgan.errors import UserError
 from t2vgan.models import build_generator
+from t2vgan.pipeline.passes import MAX_CLIP_PIXELS
 from t2vgan.tokenizer import Vocabulary
 
 MAX_TRAINED_FRAMES = 2**16  # codes of all of them are computed to draw between them
+MAX_TRAINED_SIDE = 2**13  # tables of coordinates grow with it, which no tensor of a file fills
 
 
 def load_generator(weights: Path | str) -> tuple[nn.Module, Vocabulary, WeightsInfo]:
@@ -23,11 +25,7 @@ def load_generator(weights: Path | str) -> tuple[nn.Module, Vocabulary, WeightsI
         UserError: the weights are missing, damaged or do not fit their own description.
     """
     tensors, info = load_weights(weights)
-    if info.num_frames > MAX_TRAINED_FRAMES:
-        raise UserError(
-            f"weights {weights}: clips of {info.num_frames} frames are too long: at most "
-            f"{MAX_TRAINED_FRAMES:,}; train on shorter clips"
-        )
+    check_claimed_size(weights, info)
     vocabulary = build_vocabulary(info)
     with AllocationLimit(sum(tensor.numel() for tensor in tensors.values()), weights):
         generator = build_generator(
@@ -37,6 +35,21 @@ def load_generator(weights: Path | str) -> tuple[nn.Module, Vocabulary, WeightsI
     check_tensors(weights, tensors, expected=generator.state_dict())
     generator.load_state_dict(tensors)
     return generator.eval(), vocabulary, info
+
+
+def check_claimed_size(weights: Path | str, info: WeightsInfo) -> None:
+    """Raise UserError for clips of a size that no data set has."""
+    num_frames, height, width = info.num_frames, info.height, info.width
+    if (
+        num_frames > MAX_TRAINED_FRAMES
+        or max(height, width) > MAX_TRAINED_SIDE
+        or num_frames * height * width > MAX_CLIP_PIXELS
+    ):
+        raise UserError(
+            f"weights {weights}: clips of {num_frames} frames of {height}x{width} are too large:"
+            f" at most {MAX_TRAINED_FRAMES:,} frames, {MAX_TRAINED_SIDE:,} pixels a side and"
+            f" {MAX_CLIP_PIXELS:,} in all; train on smaller clips"
+        )
 
 
 def build_vocabulary(info: WeightsInfo) -> Vocabulary:

@@ -31,7 +31,8 @@ from t2vgan.utils.frozen import format_faults
 
 logger = logging.getLogger(__name__)
 
-OnPublished = Callable[[TrainState, bool], None]
+OnPublished = Callable[[WeightsInfo, bool], None]
+"""Called with what describes the written weights, and whether they are the best."""
 
 
 class CheckpointManager:
@@ -46,7 +47,7 @@ class CheckpointManager:
         config: Config,
         gan: AdversarialTraining,
         data_fingerprint: str,
-        on_published: OnPublished = lambda state, is_best: None,
+        on_published: OnPublished = lambda info, is_best: None,
     ) -> None:
         self.config, self.gan, self.on_published = config, gan, on_published
         self.data_fingerprint = data_fingerprint
@@ -55,7 +56,7 @@ class CheckpointManager:
         self.pool = ThreadPoolExecutor(1, "checkpoint-writer")
         self.job: Future[float] | None = None
         self.refused: OSError | None = None
-        self.best: tuple[dict[str, Tensor], WeightsInfo] | None = None  # not on disk yet
+        self.best: tuple[dict[str, Tensor], WeightsInfo] | None = None  # not published yet
 
     def save(self, state: TrainState, info: WeightsInfo, *, is_best: bool = False) -> None:
         """Copy everything to host memory, and write it in the thread.
@@ -88,8 +89,11 @@ class CheckpointManager:
         start = time.thread_time()
         try:
             self._publish(snapshot, state, info, is_best)
-            self.on_published(state, is_best)
-            self.refused = None
+            if self.best:  # of this save, or of one that the disk refused
+                self.on_published(self.best[1], True)
+            if not is_best:
+                self.on_published(info, False)
+            self.best, self.refused = None, None
         except OSError as error:
             self.refused = error
             message = "step %d was not saved (%s); training goes on and tries at the next save"
@@ -107,7 +111,6 @@ class CheckpointManager:
         save_weights(run_dir / "weights.safetensors", weights, info)
         if self.best:
             save_weights(run_dir / "weights_best.safetensors", *self.best)
-            self.best = None
         if (metrics := run_dir / METRICS_NAME).exists():
             fsync_path(metrics)
         save_checkpoint(

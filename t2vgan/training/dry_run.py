@@ -36,7 +36,8 @@ def dry_run(config: Config) -> int:
         print_stdout(
             f"  time      {1000 * cost.seconds:.0f} ms a step, {left} of training for the run"
         )
-        print_stdout(f"  memory    {peak_memory_gb():.2f} GB at the peak, per process")
+        memory = peak_memory_gb(run.context.device)
+        print_stdout(f"  memory    {memory:.2f} GB at the peak, per process")
         if cost.num_clips < run.plan.micro_size:
             sizes = f"{cost.num_clips} instead of {run.plan.micro_size} clips"
             print_stdout(

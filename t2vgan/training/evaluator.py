@@ -241,7 +241,7 @@ class Evaluator:
         """
         probe = self.probe
         assert probe is not None, "load_probe comes first"
-        prompts = draw_prompts(probe, self.config.evaluate_num_clips)
+        prompts = draw_prompts(probe.info.prompts, self.config.evaluate_num_clips)
         clips = self.generate(pipeline, prompts, range(len(prompts)), should_stop)
         if clips is None:
             return None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.config import Config
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import describe_device, describe_processes, peak_memory_gb
@@ -16,7 +17,7 @@ from t2vgan.tracking.metrics_log import JsonlLogger
 from t2vgan.training.health.alarms import FINDINGS, AlarmChange, AlarmMonitor
 from t2vgan.training.health.variety import Variety
 from t2vgan.training.run_dir import write_run_files
-from t2vgan.training.state import TrainingClock, TrainState
+from t2vgan.training.state import TrainingClock
 from t2vgan.utils.console import escape_control_chars, print_stderr
 from t2vgan.utils.environment import describe_environment
 
@@ -109,7 +110,7 @@ class RunLogger:
             **metrics,
             safety_seconds=self.clock.safety.seconds,
             waiting_seconds=self.clock.waiting.seconds,
-            memory_gb=peak_memory_gb(),
+            memory_gb=peak_memory_gb(self.context.device),
             **({"untracked_records": self.tracker.num_dropped} if self.tracker else {}),
         )
         self.log_alarms(self.alarms.check_metrics(metrics, self.progress))
@@ -166,10 +167,10 @@ class RunLogger:
         """Progress of the schedules, 0 to 1."""
         return self.compute_progress(self.clock.step)
 
-    def track_weights(self, state: TrainState, is_best: bool) -> None:
+    def track_weights(self, info: WeightsInfo, is_best: bool) -> None:
         """Send new weights to the tracker; called from the writing thread."""
         if self.tracker:
-            fields = {"step": state.step, "clips_seen": state.clips_seen, "is_best": is_best}
+            fields = {"step": info.step, "clips_seen": info.clips_seen, "is_best": is_best}
             self.tracker.put({"kind": "weights", **fields})
 
     @property

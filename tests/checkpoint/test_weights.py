@@ -14,9 +14,18 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from t2vgan.checkpoint.weights import WeightsInfo, load_weights, load_weights_info, save_weights
+from t2vgan.checkpoint.weights import (
+    WeightsInfo,
+    find_weights,
+    list_shipped_weights,
+    load_weights,
+    load_weights_info,
+    save_weights,
+)
+from t2vgan.commands.generate import find_file
 from t2vgan.config import ClipGanConfig, NotebookGanConfig
 from t2vgan.errors import UserError
+from t2vgan.pipeline import find_pretrained
 from t2vgan.utils.memory import read_memory_size
 
 INFO = WeightsInfo(
@@ -118,6 +127,16 @@ def test_a_run_folder_stands_for_its_best_weights(weights):
     save_weights(run_dir / "weights_best.safetensors", {}, INFO.model_copy(update={"step": 3000}))
     assert load_weights(run_dir)[1].step == 3000
     assert load_weights_info(run_dir).step == 3000
+
+
+def test_a_folder_without_weights_does_not_hide_shipped_ones(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circles").mkdir()
+    shipped = list_shipped_weights()["circles"]
+    assert find_weights("circles") == find_pretrained("circles") == shipped
+    weights.rename(tmp_path / "circles" / weights.name)
+    assert find_weights("circles") == Path("circles", weights.name)
+    assert find_file(None) == shipped, "the default of generate"
 
 
 def test_the_description_is_read_without_the_tensors(weights):

@@ -5,7 +5,7 @@ import torch
 
 from t2vgan.distributed import context as distributed
 from t2vgan.distributed.context import DistributedContext, is_lost_connection
-from t2vgan.distributed.device import choose_precision
+from t2vgan.distributed.device import choose_precision, peak_memory_gb
 from t2vgan.errors import UserError
 
 
@@ -40,6 +40,13 @@ def test_auto_takes_the_precision_of_accelerates_launch_file(monkeypatch):
         choose_precision("auto", cpu)
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
     assert choose_precision("auto", cpu) == by_hardware, "the launcher's default asks for nothing"
+
+
+def test_the_memory_is_that_of_the_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7e9 + device.index)
+    assert 0.01 < peak_memory_gb(torch.device("cpu")) < 7, "the process's, beside an unused GPU"
+    assert peak_memory_gb(torch.device("cuda", 1)) == pytest.approx(7)
 
 
 def test_one_process_answers_for_all():

@@ -24,6 +24,7 @@ from t2vgan.data.shards import (
     write_manifest,
     write_shard,
 )
+from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.evaluation import evaluate as evaluate_module
 from t2vgan.evaluation.clip_sheet import choose_prompts, save_clip_sheet
@@ -227,6 +228,16 @@ def test_help_does_not_wait_for_torch(call):
     assert "--num-clips" in done.stdout
 
 
+class OfSeveral(DistributedContext):
+    """One process that says where all ranks would learn of a mistake."""
+
+    def run_on_all(self, function):
+        try:
+            return super().run_on_all(function)
+        except UserError as error:
+            raise UserError(f"on some rank: {error}") from None
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -237,9 +248,10 @@ def test_help_does_not_wait_for_torch(call):
         ({"device": "toaster"}, "device=toaster: not usable here"),
         ({"weights": {"num_frames": 12}}, "make clips of 12x32x48, the data has 10x32x48"),
         (
-            {"weights": {"prompts": ("circle moving up", "circle shrinking")}},
-            "do not know the words bouncing, clockwise, counter,",
+            {"weights": {"prompts": ("a dog",)}},
+            "do not know the words bouncing, circle, clockwise, counter, diagonally, down,",
         ),
+        ({"fvd_weights": "nowhere.pt"}, "on some rank: fvd_weights=nowhere.pt: no such file"),
     ],
 )
 def test_what_does_not_fit_is_said_before_any_work(wrong, message, data, weights, tmp_path):
@@ -248,7 +260,7 @@ def test_what_does_not_fit_is_said_before_any_work(wrong, message, data, weights
     if isinstance(options["weights"], dict):
         options["weights"] = write_weights(tmp_path / "other.safetensors", **options["weights"])
     with pytest.raises(UserError) as caught:
-        evaluate(**options)
+        evaluate(**options, context=OfSeveral())
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -352,6 +364,31 @@ def test_held_out_prompts_of_own_data_have_an_agreement_of_their_own(tmp_path):
     lines = format_evaluation(result).splitlines()
     (line,) = [line for line in lines if line.startswith("held-out prompts")]
     assert line.split()[2] == "16"
+
+
+def test_prompts_of_unknown_words_are_left_out(data, tmp_path):
+    weights = write_weights(
+        tmp_path / "weights.safetensors", prompts=("circle moving down", "expanding")
+    )
+    result = evaluate(weights, data, num_clips=20)
+    assert set(result.generated.clips_per_prompt) == {"circle moving down", "circle expanding"}
+    assert result.protocol.num_left_out_prompts == len(PROMPTS) - 2
+    assert result.ceiling.num_clips == 20
+    (note,) = [note for note in result.notes if "left out" in note]
+    assert note.startswith("17 of 19 prompts of the data are left out: the weights do not know the")
+    assert f"note: {note[:60]}" in format_evaluation(result)
+
+
+def test_prompts_of_unknown_words_are_left_out_where_the_meter_knows_none(tmp_path):
+    folder = write_textures(tmp_path / "data", 150, with_labels=True)
+    known = PROMPTS_OF_TEXTURES["left"]
+    weights = write_weights(
+        tmp_path / "weights.safetensors", prompts=(known,), num_frames=6, geometry=TEXTURES
+    )
+    result = evaluate(weights, folder, num_clips=40)
+    assert result.protocol.num_left_out_prompts == 1
+    assert set(result.clip_numbers.agreement.confusion) >= {"left"}
+    assert sum(result.clip_numbers.agreement.confusion["left"].values()) == 40
 
 
 def test_clips_without_captions_are_compared_without_prompts(tmp_path):

@@ -135,6 +135,18 @@ def test_weights_that_claim_to_be_huge_are_not_downloaded(monkeypatch):
             find_pretrained("me/circles")
 
 
+def test_downloaded_weights_are_used_without_a_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    hub = Hub()
+    hub.files["model.safetensors"] = b"weights"
+    with hub_server(hub) as server:
+        use_hub(monkeypatch, server.url)
+        path = find_pretrained("me/circles")
+    assert path.read_bytes() == b"weights"
+    use_hub(monkeypatch, "http://127.0.0.1:1")
+    assert find_pretrained("me/circles") == path
+
+
 def test_without_a_network_there_is_one_line(monkeypatch):
     use_hub(monkeypatch, "http://127.0.0.1:1")
     with pytest.raises(UserError, match=r"weights=me/circles: not possible .*the network") as error:

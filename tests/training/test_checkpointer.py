@@ -38,7 +38,13 @@ class Run:
         context = DistributedContext(num_cpu_threads=1)
         sizes = {"height": 16, "width": 32, "vocabulary_size": 11}
         self.gan = AdversarialTraining(MODEL, train, context, **sizes)
-        self.checkpoints = CheckpointManager(self.config, self.gan, "data")
+        self.published: list[tuple[int, bool]] = []
+        self.checkpoints = CheckpointManager(
+            self.config,
+            self.gan,
+            "data",
+            lambda info, best: self.published.append((info.step, best)),
+        )
         self.step = 0
 
     def save(self, *, is_best: bool = False, **fields) -> None:
@@ -159,12 +165,33 @@ def test_the_best_weights_are_not_lost_with_a_refused_save(tmp_path, monkeypatch
     run.train()
     run.save(is_best=True)
     run.checkpoints.wait()
+    assert run.published == []
     monkeypatch.setattr(checkpointer, "save_weights", save_weights)
     run.train()
     run.save()
+    run.train()
+    run.save()
     run.checkpoints.finish()
+    assert run.published == [(1, True), (2, False), (3, False)]
     assert load_weights(tmp_path / "weights_best.safetensors")[1].step == 1
-    assert load_weights(tmp_path / "weights.safetensors")[1].step == 2
+    assert load_weights(tmp_path / "weights.safetensors")[1].step == 3
+
+
+def test_the_best_weights_are_published_with_the_checkpoint_that_names_them(tmp_path, monkeypatch):
+    run, save_checkpoint = Run(tmp_path), checkpointer.save_checkpoint
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "checkpoints")
+
+    monkeypatch.setattr(checkpointer, "save_checkpoint", full)
+    run.train()
+    run.save(is_best=True)
+    run.checkpoints.wait()
+    monkeypatch.setattr(checkpointer, "save_checkpoint", save_checkpoint)
+    run.train()
+    run.save(is_best=True)
+    run.checkpoints.finish()
+    assert run.published == [(2, True)]
 
 
 def test_a_checkpoint_is_replaced_once_it_is_the_best(tmp_path):

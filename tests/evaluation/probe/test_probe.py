@@ -1,6 +1,7 @@
 """A probe learns which way a texture moves, and its file keeps it."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,10 +147,21 @@ def test_captions_are_retrieved(tmp_path):
     assert new.agreement.num_clips == 4, "captions that real clips do not have are judged too"
 
 
+def test_the_lines_of_the_documentation_measure_clips(clips, tmp_path, monkeypatch):
+    write_textures(tmp_path / "data" / "mine", NUM_CLIPS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cache, "ProbeSettings", lambda: QUICK)
+    page = (Path(__file__).parents[3] / "docs" / "evaluating.md").read_text()
+    _, lines = page.split("```python\n")
+    names = {"frames": clips[0], "prompts": clips[1]}
+    exec(lines.split("```")[0], names)
+    assert names["numbers"].num_clips == 200
+
+
 def test_prompts_are_drawn_as_they_occur(probe):
-    drawn = draw_prompts(probe, 128)
+    drawn = draw_prompts(probe.info.prompts, 128)
     assert sorted(drawn) == sorted(probe.info.prompts)
-    assert draw_prompts(probe, 300)[:128] == drawn
+    assert draw_prompts(probe.info.prompts, 300)[:128] == drawn
 
 
 def test_features_do_not_depend_on_the_other_clips(probe, clips):
