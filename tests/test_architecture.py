@@ -10,11 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 COMMON = {"config", "errors", "tokenizer", "utils", "video"}  # any package may import these
 ARROWS = {
-    "data": "media prompts",
-    "data_tools": "data media",
+    "data": "media",
+    "data_tools": "data media prompts",
     "demo": "checkpoint evaluation media pipeline prompts",
-    "evaluation": "checkpoint data distributed media pipeline",
-    "gan": "data distributed models",
+    "evaluation": "checkpoint data distributed media pipeline prompts",
+    "gan": "data distributed models prompts",
     "pipeline": "checkpoint media models prompts",
     "t2vgan": "evaluation pipeline training",
     "training": "checkpoint data distributed evaluation gan media models pipeline prompts tracking",

@@ -8,8 +8,8 @@ from types import ModuleType
 
 from pydantic import JsonValue
 
-from t2vgan.data.paraphrases import write_paraphrase
 from t2vgan.data.shards import EncodedSample, Geometry, encode_sample
+from t2vgan.prompts.paraphrases import write_paraphrase
 from t2vgan.utils.seeds import random_generator
 
 from ..scenes.base import FPS

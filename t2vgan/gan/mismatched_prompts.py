@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t2vgan.data.paraphrases import say_the_same
+from t2vgan.prompts.paraphrases import say_the_same
 from t2vgan.tokenizer import split_phrases, tokenize
 from t2vgan.utils.seeds import permutation, random_generator
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from t2vgan.data.paraphrases import FILLERS, normalize
 from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_accuracy.attributes import (
     COLOURS,
@@ -17,6 +16,7 @@ from t2vgan.evaluation.prompt_accuracy.attributes import (
     SIZES,
 )
 from t2vgan.evaluation.prompt_accuracy.motion import expected_motion
+from t2vgan.prompts.paraphrases import FILLERS, normalize
 from t2vgan.utils.seeds import permutation
 
 CLIPS_PER_CHOSEN = 4

@@ -14,11 +14,11 @@ from data_tools.build_shards import BuildOptions, build, make_plan
 from data_tools.scenes import circles, notebook, shapes, shapes_two
 from data_tools.verify_shards import Verifier
 from t2vgan.data.captions import parse_captions
-from t2vgan.data.paraphrases import SYNONYMS, VALUE_OF, normalize, say_the_same, write_paraphrase
 from t2vgan.data.shards import Geometry, load_manifest, parse_metadata, read_samples
 from t2vgan.errors import UserError
 from t2vgan.evaluation.prompt_accuracy.prompts import canonical_form, expected_objects
 from t2vgan.gan.mismatched_prompts import HardPrompts
+from t2vgan.prompts.paraphrases import SYNONYMS, VALUE_OF, normalize, say_the_same, write_paraphrase
 from t2vgan.prompts.synonyms import load_synonyms, read_phrases
 
 TINY = Geometry(num_frames=3, height=16, width=16)
