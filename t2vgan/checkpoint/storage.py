@@ -205,7 +205,7 @@ def verify(folder: Path) -> None:
             if sha256_of(path) != entry.sha256:
                 raise DamagedError(f"{name} has another checksum than when it was written")
         read_state(folder)
-    except FileNotFoundError as error:  # another rank has just set it aside
+    except FileNotFoundError as error:  # the state, or removed by the run that goes on
         raise DamagedError(f"{error.filename} is missing") from None
 
 
@@ -277,8 +277,7 @@ def verify_or_set_aside(folder: Path) -> bool:
 def set_aside(folder: Path, reason: str) -> Path:
     """Rename a checkpoint out of the way; return the new name."""
     aside = find_free_name(folder.with_name(f"{reason}-{folder.name}"))
-    with suppress(FileNotFoundError):  # another rank was faster
-        folder.rename(aside)
+    folder.rename(aside)
     return aside
 
 

@@ -74,7 +74,7 @@ class DatasetMixture:
     def create_sampler(self, *, num_streams: int, shuffle_window: int, seed: int) -> MixtureSampler:
         """Return the sample order; of a single dataset, its own.
 
-        Raises UserError when a dataset has too few shards for the streams.
+        Raises UserError when a dataset has fewer samples than there are streams.
         """
         is_single = len(self.parts) == 1
         samplers = (

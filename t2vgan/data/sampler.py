@@ -47,13 +47,6 @@ class StreamSampler:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.num_streams > len(self.counts):
-            raise UserError(
-                f"data.num_streams={self.num_streams} must be at most the number of shards ="
-                f" {len(self.counts)}; build smaller shards (--clips-per-shard,"
-                " --rows-per-shard) or use --data.num-streams"
-                f" {len(self.counts)}"
-            )
         if self.stream_length == 0:
             raise UserError(
                 f"data.num_streams={self.num_streams} is more than the {sum(self.counts)} samples"

@@ -27,7 +27,9 @@ from t2vgan.gan.schedules import Length, Schedule, compute_progress, compute_sch
 from t2vgan.gan.step_graph import Computed, StepGraphs
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.checkpointing import enable_gradient_checkpointing
+from t2vgan.models.clip_gan import Generator
 from t2vgan.models.layers import RGB
+from t2vgan.models.notebook_gan import NotebookGenerator
 from t2vgan.utils.seeds import derive_seed
 
 REFERENCE_PIXELS = 4 * 64 * 64
@@ -59,22 +61,13 @@ class AdversarialTraining:
         self.camera_variation = model.camera_variation if isinstance(model, ClipGanConfig) else 0.0
         self.context = context
         self.precision = precision or choose_precision(train.precision, context.device)
-        sizes: dict[str, Any] = {
-            "height": height,
-            "width": width,
-            "vocabulary_size": vocabulary_size,
-        }
-        if pixels:
-            sizes |= {"pixel_mean": pixels.mean, "pixel_std": (pixels.std,) * RGB}
-        torch.manual_seed(derive_seed(train.seed, "weights"))  # the same weights on every rank
-        generator = build_generator(model, **sizes)
-        discriminator = build_discriminator(
+        generator, discriminator = build_networks(
             model,
-            **sizes,
-            frames_per_clip=train.frames_per_clip,
-            recovered_latents=train.recovered_latents,
-            mismatched_prompts=train.num_mismatched_prompts,
-            trains_offset=not OBJECTIVES[train.loss].is_relative,
+            train,
+            height=height,
+            width=width,
+            vocabulary_size=vocabulary_size,
+            pixels=pixels,
         )
         if needs_gradient_checkpointing(train, height, width):
             enable_gradient_checkpointing(generator)
@@ -302,6 +295,36 @@ class AdversarialTraining:
             shares = self.context.mean(torch.stack(flags).float()) if flags else torch.empty(0)
             found[name] = (shares > 0).tolist()
         return found
+
+
+def build_networks(
+    model: ModelConfig,
+    train: TrainConfig,
+    *,
+    height: int,
+    width: int,
+    vocabulary_size: int,
+    pixels: PixelStatistics | None = None,
+) -> tuple[Generator | NotebookGenerator, nn.Module]:
+    """Build generator and discriminator, with the same weights on every rank.
+
+    Raises:
+        UserError: their sizes do not fit.
+    """
+    sizes: dict[str, Any] = {"height": height, "width": width, "vocabulary_size": vocabulary_size}
+    if pixels:
+        sizes |= {"pixel_mean": pixels.mean, "pixel_std": (pixels.std,) * RGB}
+    torch.manual_seed(derive_seed(train.seed, "weights"))
+    generator = build_generator(model, **sizes)
+    discriminator = build_discriminator(
+        model,
+        **sizes,
+        frames_per_clip=train.frames_per_clip,
+        recovered_latents=train.recovered_latents,
+        mismatched_prompts=train.num_mismatched_prompts,
+        trains_offset=not OBJECTIVES[train.loss].is_relative,
+    )
+    return generator, discriminator
 
 
 def share_unless_nonfinite(loss: Tensor, share: float) -> Tensor:

@@ -94,6 +94,19 @@ def describe_captions(config: Config, manifest: Manifest, tokenizer: int) -> lis
     return lines
 
 
+def open_checked_data(config: Config, world_size: int) -> DatasetMixture:
+    """Open the data; check that there are enough shards and samples.
+
+    Raises:
+        UserError: there are too few for the streams.
+    """
+    data = open_data(config.data)
+    check_num_shards(config, world_size, data.fewest_shards)
+    streams, window = config.data.num_streams, config.data.shuffle_window
+    data.create_sampler(num_streams=streams, shuffle_window=window, seed=0)
+    return data
+
+
 def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixture:
     """Open the data; compare data, config and software over ranks (collective).
 
@@ -104,11 +117,7 @@ def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixt
     def open_here() -> DatasetMixture:
         choose_precision(config.train.precision, context.device)
         check_tracking(config)
-        data = open_data(config.data)
-        check_num_shards(config, context.world_size, data.fewest_shards)
-        streams, window = config.data.num_streams, config.data.shuffle_window
-        data.create_sampler(num_streams=streams, shuffle_window=window, seed=0)
-        return data
+        return open_checked_data(config, context.world_size)
 
     data = context.run_on_all(open_here)
     facts = describe_software() | describe_config(config)

@@ -1,17 +1,22 @@
 """What a run trains: networks, vocabulary, and their initial weights."""
 
+from torch import nn
+
 from t2vgan import __version__
 from t2vgan.checkpoint.weights import TextEncoderInfo, WeightsInfo
 from t2vgan.config import ClipGanConfig, Config
+from t2vgan.data.manifest import Manifest
 from t2vgan.data.mixture import DatasetMixture
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
-from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.adversarial import AdversarialTraining, build_networks
 from t2vgan.gan.compilation import choose_compilation
 from t2vgan.gan.step_graph import CudaCapture, StepGraphs, choose_cuda_graphs
 from t2vgan.models.text_encoders import set_word_states
+from t2vgan.tokenizer import Vocabulary
 from t2vgan.training.data import create_vocabulary, find_pixel_statistics, without_mismatched
 from t2vgan.training.initial_weights import (
+    InitialWeights,
     find_initial_weights,
     grow_vocabulary,
     load_initial_weights,
@@ -22,6 +27,33 @@ from t2vgan.training.state import TrainingClock
 from t2vgan.training.text_states import load_text_states, read_text_encoder, write_text_encoder
 
 
+def find_vocabulary(config: Config, manifest: Manifest) -> tuple[Vocabulary, InitialWeights | None]:
+    """Return a run's vocabulary, and the weights whose words it has too.
+
+    Raises:
+        UserError: the weights are missing, damaged or of another kind of model.
+    """
+    vocabulary = create_vocabulary(config, manifest, read_tokenizer(config.run_dir))
+    weights = find_initial_weights(config)
+    return grow_vocabulary(vocabulary, weights.words) if weights else vocabulary, weights
+
+
+def build_run_networks(config: Config, manifest: Manifest) -> tuple[nn.Module, nn.Module]:
+    """Build a run's generator and discriminator, without their trained weights.
+
+    Raises:
+        UserError: their sizes do not fit, or the weights that they start from.
+    """
+    vocabulary, _ = find_vocabulary(config, manifest)
+    return build_networks(
+        config.model,
+        without_mismatched(config.train, manifest),
+        height=manifest.geometry.height,
+        width=manifest.geometry.width,
+        vocabulary_size=len(vocabulary),
+    )
+
+
 class TrainedModel:
     """The networks of a run and the vocabulary that they read.
 
@@ -30,11 +62,9 @@ class TrainedModel:
 
     def __init__(self, config: Config, context: DistributedContext, data: DatasetMixture) -> None:
         self.config, self.context, self.manifest = config, context, data.manifest
-        tokenizer = context.run_on_main(lambda: read_tokenizer(config.run_dir))
-        self.vocabulary = create_vocabulary(config, self.manifest, tokenizer)
-        self.initial_weights = context.run_on_main(lambda: find_initial_weights(config))
-        if self.initial_weights:
-            self.vocabulary = grow_vocabulary(self.vocabulary, self.initial_weights.words)
+        self.vocabulary, self.initial_weights = context.run_on_main(
+            lambda: find_vocabulary(config, self.manifest)
+        )
         self.text_encoder: TextEncoderInfo | None = None
         self.pixels = find_pixel_statistics(context, data) if config.train.standardize else None
         self.gan = self._create_gan()

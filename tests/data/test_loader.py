@@ -93,13 +93,6 @@ def test_reading_is_sequential_within_a_span():
         assert after.first == 0
 
 
-def test_more_streams_than_shards_is_refused_with_the_remedy():
-    with pytest.raises(
-        UserError, match=r"num_streams=3 must be at most.* = 2; .*--data.num-streams 2"
-    ):
-        StreamSampler(counts=(5, 5), num_streams=3, shuffle_window=4, seed=0)
-
-
 # --- the loader, from real tars ------------------------------------------------------------------
 
 

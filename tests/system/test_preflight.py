@@ -265,3 +265,10 @@ def test_the_expected_size_of_a_checkpoint(finished_run, circles):
     found = sum(path.stat().st_size for path in newest_checkpoint(finished_run).iterdir())
     expected = checkpoint_bytes(load_config(finished_run / "config.json"), load_manifest(circles))
     assert 0.6 * found < expected < found, "the rest is names and headers: the model is tiny"
+
+
+def test_a_checkpoint_counts_the_words_of_the_weights_that_training_starts_from(circles, tmp_path):
+    arguments = [str(part) for part in train(circles, tmp_path)[1:]]
+    config, manifest = read(arguments).config, load_manifest(circles)
+    grown = config.model_copy(update={"init_from": "shapes"})
+    assert checkpoint_bytes(grown, manifest) > checkpoint_bytes(config, manifest)

@@ -4,8 +4,7 @@ import os
 
 from t2vgan.checkpoint.storage import read_latest_state
 from t2vgan.config import Config
-from t2vgan.data.batch_plan import check_frames_per_clip, check_num_shards, plan_batches
-from t2vgan.data.mixture import open_data
+from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
 from t2vgan.distributed.consistency import (
     describe_config,
     describe_software,
@@ -16,9 +15,9 @@ from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
 from t2vgan.errors import UserError
 from t2vgan.tracking import check_tracking, has_wandb_key
-from t2vgan.training.initial_weights import find_initial_weights
+from t2vgan.training.data import open_checked_data
+from t2vgan.training.model import build_run_networks
 from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult, count_of
-from t2vgan.training.preflight.storage import build_networks
 from t2vgan.training.run_dir import check_same_data, check_same_run
 from t2vgan.utils.console import format_error
 
@@ -65,13 +64,9 @@ def fit_together(config: Config, world_size: int) -> list[str]:
     Raises:
         UserError: train.py would refuse them."""
     changes = check_same_run(config)
-    data = open_data(config.data)
-    check_num_shards(config, world_size, data.fewest_shards)
-    streams, window = config.data.num_streams, config.data.shuffle_window
-    data.create_sampler(num_streams=streams, shuffle_window=window, seed=config.train.seed)
+    data = open_checked_data(config, world_size)
     check_frames_per_clip(config, data.manifest.geometry.num_frames)
-    build_networks(config, data.manifest)
-    find_initial_weights(config)
+    build_run_networks(config, data.manifest)
     if state := read_latest_state(config.run_dir):
         check_same_data(config, data.manifest.fingerprint, state.get("data_fingerprint"))
     return changes

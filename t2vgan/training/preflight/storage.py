@@ -6,19 +6,14 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from torch import nn
 
 from t2vgan.config import Config
-from t2vgan.data.captions import NO_CAPTION
 from t2vgan.data.manifest import Manifest
 from t2vgan.data.mixture import open_data
 from t2vgan.distributed.consistency import find_differences, join_first
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
-from t2vgan.models import build_discriminator, build_generator
-from t2vgan.tokenizer import Vocabulary
+from t2vgan.training.model import build_run_networks
 from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult, count_of
 from t2vgan.utils.console import format_error
 
@@ -108,7 +103,7 @@ def check_space(context: DistributedContext, config: Config) -> CheckResult:
     """Compare the free space with what a run's checkpoints will take."""
     try:
         free, needed = context.run_on_main(lambda: measure_space(config))
-    except UserError as error:
+    except (UserError, OSError) as error:
         return CheckResult("free space", WARNING, f"not known: {format_error(error)}")
     text = f"{free / 1e9:.1f} GB, of which the checkpoints take {needed / 1e9:.3g} GB"
     return CheckResult("free space", FIT if free > needed else UNFIT, text)
@@ -127,28 +122,7 @@ def measure_space(config: Config) -> tuple[int, int]:
 def checkpoint_bytes(config: Config, manifest: Manifest) -> int:
     """Return the bytes of a checkpoint: networks, their average, Adam's moments."""
     generator, discriminator = (
-        sum(p.numel() for p in network.parameters()) for network in build_networks(config, manifest)
+        sum(p.numel() for p in network.parameters())
+        for network in build_run_networks(config, manifest)
     )
     return 4 * (4 * generator + 3 * discriminator)
-
-
-def build_networks(config: Config, manifest: Manifest) -> tuple[nn.Module, nn.Module]:
-    """Build a run's generator and discriminator.
-
-    Raises:
-        UserError: their sizes do not fit."""
-    geometry = manifest.geometry
-    prompts = [*manifest.prompts, *([NO_CAPTION] if config.data.caption_dropout else [])]
-    sizes: dict[str, Any] = {
-        "height": geometry.height,
-        "width": geometry.width,
-        "vocabulary_size": len(Vocabulary.from_prompts(prompts, config.data.max_words)),
-    }
-    generator = build_generator(config.model, **sizes)
-    discriminator = build_discriminator(
-        config.model,
-        **sizes,
-        frames_per_clip=config.train.frames_per_clip,
-        recovered_latents=config.train.recovered_latents,
-    )
-    return generator, discriminator
