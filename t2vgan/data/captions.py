@@ -61,12 +61,12 @@ def read_fields(record: Mapping[str, Any]) -> list[str]:
     captions = record.get("captions")
     if captions is not None:
         if isinstance(captions, list) and all(isinstance(caption, str) for caption in captions):
-            return [" ".join(caption.split()) for caption in captions]
+            return [join_words(caption) for caption in captions]
         raise ValueError("`captions` must be a list of strings")
     caption = record.get("caption")
     if caption is not None:
         if isinstance(caption, str):
-            return [" ".join(caption.split())]
+            return [join_words(caption)]
         raise ValueError("`caption` must be a string")
     label = read_label(record)
     return [] if label is None else [label]
@@ -82,9 +82,14 @@ def read_label(record: Mapping[str, Any]) -> str | None:
         if (label := record.get(name)) is None:
             continue
         if isinstance(label, str) or type(label) is int:
-            return str(label).strip()
+            return join_words(str(label))
         raise ValueError(f"`{name}` must be a string or an integer")
     return None
+
+
+def join_words(text: str) -> str:
+    """Return a text as one line, a space between words."""
+    return " ".join(text.split())
 
 
 def draw_captions(
@@ -120,7 +125,7 @@ def _find_captions(members: Mapping[str, bytes]) -> list[str]:
         if isinstance(record, dict):
             found = read_fields(record)
     if not found and "cls" in members:
-        found = [_decode(members["cls"]).strip()]
+        found = [join_words(_decode(members["cls"]))]
     if not found:
         raise ValueError("no prompt (a .txt member, or `caption` in .json)")
     return found

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 PERMANENT_STATUSES = (400, 401, 403, 405, 410)  # of HTTP, where a retry changes nothing
 ATTEMPTS = 7
+ATTEMPTS_FOR_VIDEOS = 3  # of lists of many, some of which are nowhere
 FIRST_WAIT_SECONDS = 0.5  # doubles with every attempt: about half a minute in all
 LAST_ATTEMPT_SECONDS = 30  # none begins later, except a second one
 CHUNK_BYTES = 8 << 20  # of a large file, so that a cut connection costs little
@@ -141,47 +142,55 @@ class RemoteFolder:
         return f"{self._root}/{name}" if name else self._root
 
     def _retry(self, name: str, request: Callable[[], Result]) -> Result:
-        """Return a request's result, repeating it at growing intervals.
+        return retry(f"{self.url}/{name}".rstrip("/"), request)
 
-        Raises FileNotFoundError and PermissionError at once, OSError after the last attempt.
-        """
-        where = f"{self.url}/{name}".rstrip("/")
-        started = time.monotonic()
-        for attempt in range(ATTEMPTS):
-            try:
-                return request()
-            except PermissionError as error:
-                raise PermissionError(errno.EACCES, f"refused ({_format(error)})", where) from None
-            except UserError:
+
+def retry(where: str, request: Callable[[], Result], attempts: int = ATTEMPTS) -> Result:
+    """Return a request's result, repeating it at growing intervals.
+
+    `where` is named in messages.
+
+    Raises:
+        FileNotFoundError, PermissionError: at once.
+        OSError: after the last attempt; at once (EFBIG) for a file that is too large.
+        UserError: no URL, no client, no credentials, or a server that cannot send parts.
+    """
+    started = time.monotonic()
+    for attempt in range(attempts):
+        try:
+            return request()
+        except PermissionError as error:
+            raise PermissionError(errno.EACCES, f"refused ({_format(error)})", where) from None
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # each client has its own types
+            if find_refusal(error):
+                reason = "refused (a redirect into a private network)"
+                raise PermissionError(errno.EACCES, reason, where) from None
+            if isinstance(error, FileNotFoundError) and not isinstance(
+                error.__cause__,
+                OSError,  # fsspec's, where a web server does not answer
+            ):
+                raise FileNotFoundError(errno.ENOENT, "No such file", where) from None
+            if getattr(error, "errno", None) == errno.EFBIG:
                 raise
-            except Exception as error:  # each client has its own types
-                if find_refusal(error):
-                    reason = "refused (a redirect into a private network)"
-                    raise PermissionError(errno.EACCES, reason, where) from None
-                if isinstance(error, FileNotFoundError) and not isinstance(
-                    error.__cause__,
-                    OSError,  # fsspec's, where a web server does not answer
-                ):
-                    raise FileNotFoundError(errno.ENOENT, "No such file", where) from None
-                if getattr(error, "errno", None) == errno.EFBIG:
-                    raise
-                if (status := getattr(error, "status", None)) in PERMANENT_STATUSES:  # aiohttp's
-                    refusal = f"refused ({status} {getattr(error, 'message', '')})"
-                    raise PermissionError(errno.EACCES, refusal, where) from None
-                if "locate credentials" in str(error):  # botocore
-                    raise UserError(
-                        f"{where}: {_format(error)}; set them for this storage"
-                    ) from None
-                late = attempt > 0 and time.monotonic() - started > LAST_ATTEMPT_SECONDS
-                if late or attempt == ATTEMPTS - 1:
-                    raise OSError(
-                        f"{where}: {attempt + 1} attempts failed; last: {_format(error)}"
-                    ) from None
-                wait = FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.75, 1.25)
-                if attempt:  # a first failure is common
-                    logger.warning("%s: %s; trying again in %.1f s", where, _format(error), wait)
-                time.sleep(wait)
-        raise AssertionError("the last attempt returns or raises")
+            if (status := getattr(error, "status", None)) in PERMANENT_STATUSES:  # aiohttp's
+                refusal = f"refused ({status} {getattr(error, 'message', '')})"
+                raise PermissionError(errno.EACCES, refusal, where) from None
+            if "locate credentials" in str(error):  # botocore
+                raise UserError(f"{where}: {_format(error)}; set them for this storage") from None
+            if isinstance(error, ValueError):  # no URL
+                raise UserError(f"{where}: {_format(error)}") from None
+            late = attempt > 0 and time.monotonic() - started > LAST_ATTEMPT_SECONDS
+            if late or attempt == attempts - 1:
+                raise OSError(
+                    f"{where}: {attempt + 1} attempts failed; last: {_format(error)}"
+                ) from None
+            wait = FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.75, 1.25)
+            if attempt:  # a first failure is common
+                logger.warning("%s: %s; trying again in %.1f s", where, _format(error), wait)
+            time.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _format(error: BaseException) -> str:

@@ -90,6 +90,23 @@ def test_what_the_server_refuses_is_asked_once():
         assert len(server.requests) == len(other.requests) == 1
 
 
+@pytest.mark.parametrize("status", [401, 403, 410])
+def test_a_video_that_the_server_refuses_is_asked_for_once(status):
+    with web_server(lambda request: send(request, status)) as server:
+        with pytest.raises(VideoError, match=str(status)) as error:
+            read(f"{server.url}/a.mp4", allow_private_hosts=True)
+        assert error.value.reason == "refused"
+        assert len(server.requests) == 1
+
+
+def test_a_video_of_a_failing_server_is_asked_for_three_times():
+    with web_server(lambda request: send(request, 503)) as server:
+        with pytest.raises(VideoError, match=r"a\.mp4: 3 attempts failed; last: 503") as error:
+            read(f"{server.url}/a.mp4", allow_private_hosts=True)
+        assert error.value.reason == "unreachable"
+        assert len(server.requests) == 3
+
+
 # ---- addresses ---------------------------------------------------------------------------------
 
 PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]

@@ -137,3 +137,15 @@ def test_compressed_tars_are_refused_by_name(tmp_path, name):
     with pytest.raises(UserError, match="compressed; unpack it to a plain"):
         read(tmp_path / name)
     assert [p for p in problems_of(read(tmp_path)) if "compressed with gzip" in p]
+
+
+def test_classes_of_a_tar_are_read_as_in_training(tmp_path):
+    members = [
+        ("0.mp4", FILM), ("0.json", b'{"label": " a  cat "}'),
+        ("1.mp4", FILM), ("1.json", b'{"label": 1.5, "cls": 3}'),
+        ("2.mp4", FILM), ("2.json", b'{"label": 1.5, "caption": "a dog"}'),
+    ]  # fmt: skip
+    first, second, third = read(write_tar(tmp_path / "a.tar", members)).rows
+    assert first.label == "a cat"
+    assert second.problem == "no caption: 1.json: `label` must be a string or an integer"
+    assert (third.prompt, third.label, third.problem) == ("a dog", "", "")

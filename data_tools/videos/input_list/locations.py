@@ -4,7 +4,6 @@ import errno
 import io
 import os
 import re
-import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +14,8 @@ from t2vgan.data.filesystems import (
     read_file,
     read_part,
 )
+from t2vgan.data.remote import ATTEMPTS_FOR_VIDEOS, retry
+from t2vgan.errors import UserError
 from t2vgan.utils.file_parts import FileOfParts
 from t2vgan.utils.untrusted import open_file
 from t2vgan.utils.urls import REMOTE_SCHEMES, host_of, is_url, redact, redact_url, scheme_of
@@ -22,7 +23,6 @@ from t2vgan.utils.urls import REMOTE_SCHEMES, host_of, is_url, redact, redact_ur
 from ..settings import Access, VideoError
 
 LOCAL_SCHEMES = ("file", "local")
-ATTEMPTS = 3
 NOT_REGULAR = (errno.EINVAL, errno.EISDIR, errno.ENXIO)  # a pipe or device, a folder, a socket
 
 
@@ -109,31 +109,30 @@ def _open_part(file: BinaryIO, offset: int, size: int) -> BinaryIO:
 
 def _fetch(url: str, offset: int, size: int | None, max_bytes: int, private_hosts: bool) -> bytes:
     """Read a remote file, retrying transient errors."""
+    if size is not None:
+        _check_size(size, max_bytes)
     shown = redact_url(url)
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            system, path = open_filesystem(url, private_hosts=private_hosts)
-            if size is None:
-                return read_file(system, path, max_bytes)
-            _check_size(size, max_bytes)
-            return read_part(system, path, offset, offset + size)
-        except (VideoError, MemoryError):
-            raise
-        except ValueError as error:  # no URL, no client, or a server that cannot send parts
-            raise VideoError("refused", redact(f"{shown}: {error}")) from None
-        except Exception as error:  # each storage has its own kinds
-            if refusal := find_refusal(error):
-                remedy = f"{refusal.strerror}; --allow-private-hosts permits it"
-                raise VideoError("refused", f"{shown}: {remedy}") from None
-            if getattr(error, "errno", None) == errno.EFBIG:
-                raise VideoError("limit", str(getattr(error, "strerror", error))) from None
-            if isinstance(error, FileNotFoundError) and not isinstance(error.__cause__, OSError):
-                raise VideoError("missing", f"{shown}: no such object") from None
-            cause = error.__cause__ or error
-            reason = redact(str(cause)) or type(cause).__name__
-        if attempt < ATTEMPTS:
-            time.sleep(attempt)
-    raise VideoError("unreachable", f"{shown}: {reason}")
+
+    def read() -> bytes:
+        system, path = open_filesystem(url, private_hosts=private_hosts)
+        if size is None:
+            return read_file(system, path, max_bytes)
+        return read_part(system, path, offset, offset + size)
+
+    try:
+        return retry(shown, read, ATTEMPTS_FOR_VIDEOS)
+    except UserError as error:  # no URL, no client, or a server that cannot send parts
+        raise VideoError("refused", redact(f"{shown}: {error}")) from None
+    except PermissionError as error:
+        refusal = find_refusal(error)
+        remedy = f"{refusal.strerror}; --allow-private-hosts permits it" if refusal else ""
+        raise VideoError("refused", f"{shown}: {remedy or error.strerror}") from None
+    except FileNotFoundError:
+        raise VideoError("missing", f"{shown}: no such object") from None
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise VideoError("limit", str(error.strerror)) from None
+        raise VideoError("unreachable", str(error)) from None
 
 
 def may_be_private(url: str, access: Access) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from t2vgan.data.captions import LABEL_FIELDS, join_words
 from t2vgan.errors import UserError
 from t2vgan.utils.tables import Record, read_text_lines
 from t2vgan.utils.untrusted import MAX_CAPTION_BYTES, format_json_type
@@ -12,7 +13,6 @@ from .rows import Row
 
 VIDEO_COLUMNS = ("video", "video_path", "path", "file_name", "filename", "file", "url")
 PROMPT_COLUMNS = ("prompt", "caption", "text", "description", "captions")
-LABEL_COLUMNS = ("label", "cls")
 SPLIT_COLUMNS = ("split",)
 LIST_COLUMN = "captions"
 """A column of lists, or of texts with a caption a line."""
@@ -71,7 +71,7 @@ class Columns:
 
     def pick_label(self, names: Iterable[str]) -> str | None:
         """Return the column of classes, if there is one."""
-        return _find((self.label,) if self.label else LABEL_COLUMNS, names)
+        return _find((self.label,) if self.label else LABEL_FIELDS, names)
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def format_label(label: object) -> str:
     """
     if not isinstance(label, str) and type(label) is not int:
         raise ValueError(f"is {format_json_type(label)}, must be a string or an integer")
-    text = " ".join(str(label).split())[:MAX_LABEL_CHARACTERS]
+    text = join_words(str(label))[:MAX_LABEL_CHARACTERS]
     return "".join(character for character in text if character.isprintable())
 
 

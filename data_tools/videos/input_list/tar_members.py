@@ -7,11 +7,11 @@ are not in order it is searched in the whole tar, as long as one member only has
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, BinaryIO
 
+from t2vgan.data.captions import read_label
 from t2vgan.utils.untrusted import (
     MAX_CAPTION_BYTES,
     MAX_JSON_LINE_BYTES,
@@ -22,7 +22,7 @@ from t2vgan.utils.untrusted import (
 
 from .file_kinds import extension_of
 from .rows import Row
-from .tables import LABEL_COLUMNS, LIST_COLUMN, format_label, with_captions
+from .tables import LIST_COLUMN, format_label, with_captions
 
 CAPTION_EXTENSIONS = ("txt", "json", "cls")
 NO_CAPTION = Row("", problem="no caption: neither .txt nor `caption` in .json")
@@ -81,12 +81,10 @@ def read_caption(file: BinaryIO, member: Member) -> Row:
 
 def _read_record(record: dict[str, Any], name: str) -> Row:
     """Return a row with the captions and the class of a .json."""
-    row = NO_CAPTION
-    for field in LABEL_COLUMNS:
-        if (label := record.get(field)) is not None:
-            with suppress(ValueError):  # what is no class may be anything else
-                row = replace(row, label=format_label(label))
-                break
+    try:
+        row = replace(NO_CAPTION, label=format_label(read_label(record) or ""))
+    except ValueError as error:  # beside a caption it does no harm: it may be anything else
+        row = Row("", problem=f"no caption: {name}: {error}")
     if (captions := record.get(LIST_COLUMN)) is not None:
         return with_captions(replace(row, problem=""), captions, f"`{LIST_COLUMN}` in {name}")
     caption = record.get("caption")
