@@ -93,6 +93,7 @@ class Config(Versioned):
         for name, required, reason in (
             ("mismatched_weight", 0, "reads no prompts"),
             ("recovered_latents", 0, "reads no latents"),
+            ("mode_seeking_weight", 0, "sees one clip of each prompt"),
             ("frames_per_clip", 1, "sees single frames"),
             ("standardize", False, "is as published"),
             ("augment", 0, "is as published"),

@@ -199,7 +199,7 @@ class AdversarialTraining:
     ) -> list[MicroBatch]:
         """Take one optimizer step on the loss's mean over the global batch.
 
-        Returns the batch with the real clips' logits.
+        Returns the batch with what the next update needs of this one.
         """
         with self.compute_timer.measure():
             computed = self.compute_gradients(side, loss, batch, schedule)
@@ -207,8 +207,8 @@ class AdversarialTraining:
         norm = side.step(computed.loss)
         self.metrics.add(f"gradient_norm/{side.name}", norm)
         return [
-            replace(micro_batch, real_logits=logits)
-            for micro_batch, logits in zip(batch, computed.real_logits, strict=True)
+            replace(micro_batch, **kept)
+            for micro_batch, kept in zip(batch, computed.kept, strict=True)
         ]
 
     def compute_gradients(
@@ -246,16 +246,16 @@ class AdversarialTraining:
         """Add up gradients and losses of all micro-batches."""
         self.discriminator.copy_weights(self.precision)
         self.discriminator.requires_grad_(side is self.discriminator)
-        means, real_logits = [], []
+        means, all_kept = [], []
         for micro_batch in batch:
-            values, logits = loss(micro_batch, schedule)
+            values, kept = loss(micro_batch, schedule)
             mean = values.mean()
             share = share_unless_nonfinite(mean, 1 / len(batch))
             mean.backward(side.grad_scaler.scale(share))
             side.add_gradients_of_copies()
             means.append(mean.detach())
-            real_logits.append(logits)
-        return Computed(functools.reduce(torch.add, means), real_logits)
+            all_kept.append(kept)
+        return Computed(functools.reduce(torch.add, means), all_kept)
 
     # --- schedules, updates that were not finite --------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Compute both networks' losses on a micro-batch, and log their parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from t2vgan.gan.losses import (
     gradient_penalty,
     latent_recovery,
     mismatched,
+    mode_seeking,
 )
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
@@ -31,12 +32,12 @@ from t2vgan.models.layers import to_float32
 
 
 class Loss(NamedTuple):
-    """A network's loss, and what the discriminator found meanwhile."""
+    """A network's loss, and what the next update needs."""
 
     values: Tensor
     """(B,)."""
-    real_logits: Tensor
-    """(B,), without gradient."""
+    kept: Mapping[str, Tensor]
+    """Fields of the `MicroBatch`, without gradient."""
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -105,8 +106,8 @@ class AdversarialLosses:
         """
         penalty = self.train.penalty if schedule.is_penalised else None
         with torch.no_grad():
-            fake_video = self.generate(batch, batch.discriminator_latents)
-        video = torch.cat([batch.real_video, to_float32(fake_video.detach())])
+            fake_video = to_float32(self.generate(batch, batch.discriminator_latents)).detach()
+        video = torch.cat([batch.real_video, fake_video])
         with nullcontext() if penalty else self.autocast():
             scores = self.discriminate(video, batch, penalty)
         loss = self.objective.discriminator(scores.real, scores.fake)
@@ -123,7 +124,10 @@ class AdversarialLosses:
             self.metrics.add("penalty", scores.penalty)
             weight = self.penalty_scale * schedule.penalty_weight
             loss = loss + weight / 2 * scores.penalty
-        return Loss(loss, scores.real.detach())
+        kept = {"real_logits": scores.real.detach()}
+        if self.train.mode_seeking_weight:
+            kept["other_fakes"] = fake_video
+        return Loss(loss, kept)
 
     def discriminate(
         self, video: Tensor, batch: MicroBatch, penalty: str | None = None
@@ -206,13 +210,15 @@ class AdversarialLosses:
         assert batch.real_logits is not None, "the discriminator's update comes first"
         fake_video = self.generate(batch, batch.generator_latents)
         with self.autocast():
-            fake_video = self.augment(fake_video, batch.augmentation)
-            logits, recovered = self.discriminator.network(fake_video, *batch.conditions)
-        self.log_video_gradient(fake_video)
+            shown = self.augment(fake_video, batch.augmentation)
+            logits, recovered = self.discriminator.network(shown, *batch.conditions)
+        self.log_video_gradient(shown)
         loss = self.objective.generator(batch.real_logits, to_float32(logits))
         self.metrics.add("loss/generator", loss)
         loss = loss + self.recovery_loss(recovered, batch.generator_latents, schedule)
-        return Loss(loss, batch.real_logits)
+        if batch.other_fakes is not None:
+            loss = loss + self.mode_seeking_loss(fake_video, batch.other_fakes, batch)
+        return Loss(loss, {})
 
     def log_video_gradient(self, fake_video: Tensor) -> None:
         """Log the gradient norm of each clip's loss to its pixels.
@@ -241,6 +247,15 @@ class AdversarialLosses:
         loss = latent_recovery(recovered, latents)
         self.metrics.add("recovery/loss", loss)
         return schedule.recovery_weight * loss
+
+    def mode_seeking_loss(
+        self, fake_video: Tensor, other_fakes: Tensor, batch: MicroBatch
+    ) -> Tensor:
+        """Return the weighted mode-seeking loss (B,), of clips of the same prompts."""
+        differences = (to_float32(fake_video) - other_fakes) / self.pixel_std
+        loss = mode_seeking(differences, batch.generator_latents - batch.discriminator_latents)
+        self.metrics.add("loss/mode_seeking", loss)
+        return self.train.mode_seeking_weight * loss
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of mixed precision; a null context in float32."""

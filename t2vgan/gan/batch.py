@@ -58,6 +58,9 @@ class MicroBatch:
     """(B, 3, K, H, W), generated for both updates, with its graph; None: each generates its own."""
     real_logits: Tensor | None = None
     """(B,), of the real clips: what the discriminator's update found. None: before it."""
+    other_fakes: Tensor | None = None
+    """(B, 3, K, H, W), generated for the discriminator's update, without gradient. None: before it,
+    and where no loss compares them."""
 
     @property
     def tensors(self) -> dict[str, Tensor]:

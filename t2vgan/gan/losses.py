@@ -16,6 +16,9 @@ T = TypeVar("T")
 NEVER = -1e4
 """A difference of logits whose exponential is 0."""
 
+MODE_SEEKING_CONSTANT = 0.01
+"""Added to the ratio of differences, in units of the data's standard deviation."""
+
 PENALTY_SHIFT = 0.01
 """Of the approximate penalty, in standard deviations of each pixel."""
 
@@ -100,6 +103,19 @@ def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
     Shapes: recovered (B, R), latents (B, Z) with Z >= R -> (B,).
     """
     return (recovered - latents[:, : recovered.shape[1]]).square().mean(1)
+
+
+def mode_seeking(differences: Tensor, latent_differences: Tensor) -> Tensor:
+    """Return how little clips of one prompt differ for their latents.
+
+    Both in mean absolute values: MSGAN, Mao et al., CVPR 2019, equation 3, as the reciprocal that its authors' code minimises,
+    with a larger constant beside the ratio: it is 1 / CONSTANT for clips that are all alike, and
+    presses the less the more they differ.
+
+    Shapes: differences (B, C, T, H, W), latent_differences (B, *Z) -> (B,).
+    """
+    ratio = differences.abs().flatten(1).mean(1) / latent_differences.abs().flatten(1).mean(1)
+    return 1 / (ratio + MODE_SEEKING_CONSTANT)
 
 
 def gradient_penalty(

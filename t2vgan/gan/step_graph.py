@@ -15,7 +15,7 @@ the generator.
 import gc
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -38,8 +38,8 @@ class Computed(NamedTuple):
 
     loss: Tensor
     """(), the sum of the micro-batches' means."""
-    real_logits: list[Tensor]
-    """(B,) of each micro-batch."""
+    kept: Sequence[Mapping[str, Tensor]]
+    """What the next update needs, of each micro-batch."""
     added: Sequence[AddedValues] = ()
     """Values for the metrics that are not among them yet."""
 

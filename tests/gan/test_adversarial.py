@@ -36,6 +36,7 @@ def make_gan(processes, *, model=MODEL, pixels=None, **options) -> AdversarialTr
         "precision": "no",
         "num_steps": 100,
         "recovered_latents": R,
+        "mode_seeking_weight": 0.1,
     }
     train = TrainConfig(**(defaults | options))
     gan = AdversarialTraining(model, train, processes, **SIZES, pixels=pixels)
@@ -139,7 +140,7 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
     gan.losses.discriminator = dataclasses.replace(gan.discriminator, network=judge)
     gan.losses.generator = dataclasses.replace(gan.generator, network=draw)
 
-    _, real_logits = gan.losses.discriminator_loss(batch, gan.schedule(0))
+    _, kept = gan.losses.discriminator_loss(batch, gan.schedule(0))
     (latents, *conditions), (video, *judged) = draw.calls[0], judge.calls[0]
     assert torch.equal(latents, batch.discriminator_latents)
     assert torch.equal(video[:B], batch.real_video)
@@ -152,7 +153,7 @@ def test_every_logit_judges_a_clip_with_its_own_prompt_and_times(processes):
     assert torch.equal(token_mask, torch.cat([*[batch.token_mask] * 2, their_mask]))
     assert torch.equal(times, torch.cat([batch.times, batch.times]))
 
-    batch = dataclasses.replace(batch, real_logits=real_logits)
+    batch = dataclasses.replace(batch, **kept)
     gan.losses.generator_loss(batch, gan.schedule(0))
     assert torch.equal(draw.calls[1][0], batch.generator_latents)
     for given, part in zip(judge.calls[1][1:], batch.conditions, strict=True):
@@ -165,8 +166,8 @@ def test_both_updates_augment_a_generated_clip_as_the_real_one_beside_it(process
     batch = dataclasses.replace(batch, augmentation=draws)
     judge, draw = Spy(gan.discriminator.network), gan.generator.network
     gan.losses.discriminator = dataclasses.replace(gan.discriminator, network=judge)
-    _, real_logits = gan.losses.discriminator_loss(batch, gan.schedule(0))
-    batch = dataclasses.replace(batch, real_logits=real_logits)
+    _, kept = gan.losses.discriminator_loss(batch, gan.schedule(0))
+    batch = dataclasses.replace(batch, **kept)
     gan.losses.generator_loss(batch, gan.schedule(0))
     real = gan.losses.augment(batch.real_video, draws)
     assert not torch.equal(real, batch.real_video)
@@ -213,6 +214,29 @@ def share_latents(gan: AdversarialTraining, batch: MicroBatch) -> MicroBatch:
     """Train a gan as one whose model shares latents, on such a batch."""
     gan.keeps_fakes = True
     return dataclasses.replace(batch, generator_latents=batch.discriminator_latents)
+
+
+def test_the_mode_seeking_loss_compares_both_updates_clips_of_a_prompt(processes):
+    """In units of the data, and for the generator alone."""
+    gan, plain = (make_gan(processes, mode_seeking_weight=weight) for weight in (2.0, 0.0))
+    batch, schedule = make_batch(), gan.schedule(0)
+    gan.losses.pixel_std = plain.losses.pixel_std = torch.full((3, 1, 1, 1), 0.5).double()
+    values, kept = gan.losses.discriminator_loss(batch, schedule)
+    torch.testing.assert_close(values, plain.losses.discriminator_loss(batch, schedule).values)
+    with torch.no_grad():
+        draw = gan.generator.network
+        other, own = (
+            draw(latents, *batch.conditions)
+            for latents in (batch.discriminator_latents, batch.generator_latents)
+        )
+    assert torch.equal(kept["other_fakes"], other)
+    batch = dataclasses.replace(batch, **kept)
+    loss = gan.losses.generator_loss(batch, schedule).values
+    batch = dataclasses.replace(batch, other_fakes=None)
+    added = loss - plain.losses.generator_loss(batch, schedule).values
+    differences = (own - other).abs().mean((1, 2, 3, 4)) / 0.5
+    latents = (batch.generator_latents - batch.discriminator_latents).abs().mean(1)
+    torch.testing.assert_close(added, 2.0 / (differences / latents + 0.01))
 
 
 @pytest.mark.parametrize(("size", "num_passes"), [(B, 1), (4, 4)])

@@ -12,6 +12,7 @@ from t2vgan.gan.losses import (
     gradient_penalty,
     latent_recovery,
     mismatched,
+    mode_seeking,
 )
 
 REAL = torch.tensor([1.5, -0.5, 0.0], dtype=torch.float64)
@@ -96,6 +97,14 @@ def test_latent_recovery_is_the_mean_squared_error_of_the_first_latents():
     recovered = torch.tensor([[1.0, 2.0], [0.0, -1.0]])
     latents = torch.tensor([[1.0, 0.0, 9.0], [3.0, -1.0, 9.0]])
     assert latent_recovery(recovered, latents).tolist() == [2.0, 4.5]
+
+
+def test_mode_seeking_is_the_reciprocal_of_how_much_clips_differ_for_their_latents():
+    differences = torch.zeros(3, 2, 2, 1, 1)
+    differences[1], differences[2, 0] = -0.5, 2.0  # mean absolute values 0, 0.5 and 1
+    latents = torch.tensor([[1.0, -3.0], [0.5, 0.5], [-4.0, 0.0]])  # 2, 0.5 and 2
+    found = mode_seeking(differences, latents)
+    assert found.tolist() == pytest.approx([100, 1 / 1.01, 1 / 0.51])
 
 
 def test_gradient_penalty_of_a_linear_discriminator_is_its_squared_weight():

@@ -86,6 +86,7 @@ def different(gan: AdversarialTraining, other: AdversarialTraining) -> list[str]
     ("preset", "options", "num_recordings"),
     [
         ("quickstart", {"penalty_every_steps": 4}, 3),
+        ("quickstart", {"penalty_every_steps": 4, "mode_seeking_weight": 0.1}, 3),
         ("quickstart", {"penalty_every_steps": 4, "penalty": "approximate"}, 4),
         ("notebook", {}, 2),
     ],

@@ -67,6 +67,7 @@ def start(*command: object, **extra: str) -> subprocess.Popen[str]:
 TINY_MODEL = (
     "--model.channels", 4, "--model.hidden-size", 16, "--model.text-size", 8,
     "--model.latent-size", 4, "--train.recovered-latents", 2,
+    "--train.mode-seeking-weight", 0.1,
 )  # fmt: skip
 
 

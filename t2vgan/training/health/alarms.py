@@ -63,8 +63,8 @@ FINDINGS = {
     "seeds_ignored": Finding(
         "seeds make no difference: clips of one prompt differ by less than"
         f" {ALIKE_SEEDS:.0%} of what real ones do",
-        "a higher --train.recovery-weight or --train.recovered-latents, or a lower"
-        " --train.recovery-hold and --train.recovery-until",
+        "a higher --train.mode-seeking-weight, --train.recovery-weight or"
+        " --train.recovered-latents, or a lower --train.recovery-hold and --train.recovery-until",
         num_records=1,
         num_held=1,
     ),
