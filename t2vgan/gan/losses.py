@@ -108,8 +108,8 @@ def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
 def mode_seeking(differences: Tensor, latent_differences: Tensor) -> Tensor:
     """Return how little clips of one prompt differ for their latents.
 
-    Both in mean absolute values: MSGAN, Mao et al., CVPR 2019, equation 3, as the reciprocal that its authors' code minimises,
-    with a larger constant beside the ratio: it is 1 / CONSTANT for clips that are all alike, and
+    Both in mean absolute values: MSGAN, Mao et al., CVPR 2019, equation 3, as the reciprocal that
+    its authors' code minimises, with a larger constant. It is 100 for clips that are all alike, and
     presses the less the more they differ.
 
     Shapes: differences (B, C, T, H, W), latent_differences (B, *Z) -> (B,).
