@@ -24,8 +24,8 @@ COLOURS = {"red": "0xe02020", "green": "0x20c040", "blue": "0x3060f0", "yellow":
 SIZES = ("160x120", "128x128", "120x160", "192x108", "162x90")
 RATES = (10, 15, 24, 25, 30)
 CONTAINERS = (
-    ("mp4", "libx264", "yuv420p", {"crf": "18", "preset": "veryfast"}),
-    ("mkv", "libx264", "yuv420p10le", {"crf": "18", "preset": "veryfast"}),
+    ("mp4", "libx264", "yuv420p", {"crf": "18", "preset": "veryfast", "mbtree": "0"}),
+    ("mkv", "libx264", "yuv420p10le", {"crf": "18", "preset": "veryfast", "mbtree": "0"}),
     ("mov", "mpeg4", "yuv420p", {"qmin": "2", "qmax": "4"}),
     (
         "webm",
