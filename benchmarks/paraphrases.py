@@ -23,7 +23,8 @@ from t2vgan.evaluation.prompt_accuracy.prompts import canonical_form, expected_o
 from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.pipeline.sentence_encoder import is_installed
 from t2vgan.pipeline.word_vectors import embed_texts
-from t2vgan.prompts.matching import PromptMatcher, spread
+from t2vgan.prompts.matching import PromptMatcher
+from t2vgan.utils.sequences import choose_evenly
 
 MAX_EMBEDDED = 1088  # known prompts; of shapes, each composition in one of its templates
 FOLDER = Path(__file__).parent
@@ -71,7 +72,7 @@ def score_scene(scene: str, pairs: list[Paraphrase], num_videos: int) -> dict[st
     }
     if is_installed():
         both = PromptMatcher(pipe.vocabulary, *known, embed_texts)
-        some = spread(info.prompts, MAX_EMBEDDED)
+        some = choose_evenly(info.prompts, MAX_EMBEDDED)
         vectors = embed_texts(some)
         ways["nearest sentence"] = lambda text: some[
             int((vectors @ embed_texts([text])[0]).argmax())

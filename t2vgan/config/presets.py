@@ -16,6 +16,7 @@ SMALL_SHAPES: dict[str, Any] = SHAPES | {
 }
 VIDEO: dict[str, Any] = {
     "mismatched_prompts": 15,
+    "mode_seeking_weight": 0.1,
     "recovered_latents": 16,
     "recovery_weight": 6.0,
     "lr_hold": 0.1,  # with it, the weight of recovery rises early: variety takes longest

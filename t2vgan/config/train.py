@@ -62,7 +62,8 @@ class TrainConfig(Versioned):
     """How many of each fake's latents the discriminator learns to predict; 0: none."""
     recovery_weight: NonNegativeFloat = 3.0
     """Final weight of that loss, for both networks: it keeps clips of one prompt different. It
-    rises from 0 as the learning rates fall: first the prompts, then the variety."""
+    rises from 0 between `recovery_hold` and `recovery_until`: first the prompts, then the variety.
+    """
     recovery_hold: Fraction | None = None
     """Share of the run before that weight rises; None: `lr_hold`."""
     recovery_until: Fraction = 1.0

@@ -5,6 +5,7 @@ How often and how long to retry is decided here, for all kinds of storage alike.
 
 import errno
 import io
+import json
 import logging
 import random
 import time
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 PERMANENT_STATUSES = (400, 401, 403, 405, 410)  # of HTTP, where a retry changes nothing
 ATTEMPTS = 7
+TRANSIENT_VALUE_ERRORS = (OSError, UnicodeError, json.JSONDecodeError)
+"""ValueErrors of connections and answers, not of URLs and clients."""
 ATTEMPTS_FOR_VIDEOS = 3  # of lists of many, some of which are nowhere
 FIRST_WAIT_SECONDS = 0.5  # doubles with every attempt: about half a minute in all
 LAST_ATTEMPT_SECONDS = 30  # none begins later, except a second one
@@ -179,7 +182,7 @@ def retry(where: str, request: Callable[[], Result], attempts: int = ATTEMPTS) -
                 raise PermissionError(errno.EACCES, refusal, where) from None
             if "locate credentials" in str(error):  # botocore
                 raise UserError(f"{where}: {_format(error)}; set them for this storage") from None
-            if isinstance(error, ValueError):  # no URL
+            if isinstance(error, ValueError) and not isinstance(error, TRANSIENT_VALUE_ERRORS):
                 raise UserError(f"{where}: {_format(error)}") from None
             late = attempt > 0 and time.monotonic() - started > LAST_ATTEMPT_SECONDS
             if late or attempt == attempts - 1:

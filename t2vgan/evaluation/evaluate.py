@@ -168,7 +168,9 @@ def _measure(
         relative = compare(generated, ceiling)
         controls = measure_controls(real_features.track, real_prompts, seed)
     is_usable = is_readable & ~np.isin(np.array(source.prompts), source.held_out)
-    comparable = features.select(comparable_clips(source.prompts, is_usable, data.manifest.prompts))
+    left_out = source.left_out if isinstance(source, GeneratedClips) else {}
+    wanted = [prompt for prompt in data.manifest.prompts if prompt not in left_out]
+    comparable = features.select(comparable_clips(source.prompts, is_usable, wanted))
     distribution, missing = _measure_distribution(comparable, real_features, probe, analyzer, seed)
     numbers = _measure_numbers(
         source, features, real_features.track, analyzer, probe, is_readable, is_usable

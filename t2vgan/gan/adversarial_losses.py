@@ -210,7 +210,7 @@ class AdversarialLosses:
         assert batch.real_logits is not None, "the discriminator's update comes first"
         fake_video = self.generate(batch, batch.generator_latents)
         with self.autocast():
-            shown = self.augment(fake_video, batch.augmentation)
+            shown = self.augment(fake_video.view_as(fake_video), batch.augmentation)
             logits, recovered = self.discriminator.network(shown, *batch.conditions)
         self.log_video_gradient(shown)
         loss = self.objective.generator(batch.real_logits, to_float32(logits))

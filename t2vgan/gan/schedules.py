@@ -80,7 +80,8 @@ def compute_schedule(
 ) -> Schedule:
     """Return the schedule of a step.
 
-    Learning rates fall, and the terms for variety rise, from `lr_hold` on. The penalty comes every
+    From `lr_hold` on learning rates fall and the camera moves; the weight of recovered latents
+    rises between `recovery_hold` and `recovery_until`. The penalty comes every
     `penalty_every_steps` steps with a weight that makes up for the steps without.
     """
     decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)

@@ -4,6 +4,8 @@ Whatever goes wrong.
 """
 
 import fcntl
+import json
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -219,3 +221,25 @@ def test_a_read_that_takes_too_long_costs_its_shard_only(storage, sound, url, ca
     assert "s-0.tar: a read took longer than 0.5 s" in bad.detail
     storage.fault = lambda method, path: None
     assert not isinstance(reader.read(Segment(1, 0, 1))[0][1], BadSample)
+
+
+@pytest.mark.parametrize(
+    ("error", "num_calls", "raised"),
+    [
+        (ValueError("no such scheme"), 1, UserError),
+        (json.JSONDecodeError("half an answer", "{", 1), 3, OSError),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "cut off"), 3, OSError),
+        (ssl.SSLCertVerificationError("clock is wrong"), 3, OSError),
+    ],
+)
+def test_what_a_connection_gets_wrong_is_tried_again(error, num_calls, raised, monkeypatch):
+    monkeypatch.setattr(remote, "FIRST_WAIT_SECONDS", 0.0)
+    calls = []
+
+    def request():
+        calls.append(1)
+        raise error
+
+    with pytest.raises(raised):
+        remote.retry("s3://bucket/name", request, attempts=3)
+    assert len(calls) == num_calls

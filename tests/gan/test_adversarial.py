@@ -467,7 +467,8 @@ def test_the_gradients_norms_are_logged(processes, monkeypatch):
 def test_the_gradient_to_the_pixels_is_logged_per_clip_and_in_units_of_the_data(processes, size):
     gan, batch = make_gan(processes), make_batch()
     gan.losses.pixel_std = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64).view(3, 1, 1, 1)
-    batch = dataclasses.replace(batch, real_logits=torch.randn(B, dtype=torch.float64))
+    logits, other = torch.randn(B, dtype=torch.float64), torch.zeros_like(batch.real_video)
+    batch = dataclasses.replace(batch, real_logits=logits, other_fakes=other)  # not compared here
     fake_video = gan.losses.generate(batch, batch.generator_latents)
     fake_logits, _ = gan.discriminator.network(fake_video, *batch.conditions)
     losses = nn.functional.softplus(batch.real_logits - fake_logits)

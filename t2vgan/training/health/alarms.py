@@ -124,8 +124,8 @@ class AlarmMonitor:
         changes = self._update("saturated_discriminator", loss < SATURATED_LOSS)
         changes += self._update("blind_discriminator", self._is_blind(metrics))
         if (recovery := metrics.get("recovery/loss")) is not None:
-            is_late = progress >= self.varied_from and self.train.recovery_weight > 0
-            changes += self._update("latents_not_recovered", is_late and recovery > CHANCE_RECOVERY)
+            holds = self.needs_recovery(progress) and recovery > CHANCE_RECOVERY
+            changes += self._update("latents_not_recovered", holds)
         return changes
 
     def check_variety(self, variety: Variety, progress: float) -> list[AlarmChange]:
@@ -143,6 +143,12 @@ class AlarmMonitor:
     def varied_from(self) -> float:
         """Progress from which on seeds must make a difference."""
         return max(SEEDS_FROM, sum(self.train.recovery_rise) / 2)
+
+    def needs_recovery(self, progress: float) -> bool:
+        """Return whether latents must be recovered by now."""
+        train = self.train
+        is_only_loss = train.recovery_weight > 0 and not train.mode_seeking_weight
+        return is_only_loss and progress >= self.varied_from
 
     def _is_blind(self, metrics: Mapping[str, float]) -> bool:
         equal_logits = math.log(2)

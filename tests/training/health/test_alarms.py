@@ -84,8 +84,9 @@ def test_variety_is_asked_for_when_the_weight_of_recovery_has_risen(train, late)
     assert seeds.name == "seeds_ignored"
 
 
-def test_latents_need_not_be_recovered_without_a_weight():
-    alarms = monitor(recovery_weight=0.0)
+@pytest.mark.parametrize("train", [{"recovery_weight": 0.0}, {"mode_seeking_weight": 0.1}])
+def test_latents_need_not_be_recovered_where_nothing_or_another_loss_varies_clips(train):
+    alarms = monitor(**train)
     assert changes(alarms, 1.0, 9, recovery_loss=1.0) == []
 
 
