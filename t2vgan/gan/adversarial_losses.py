@@ -125,7 +125,7 @@ class AdversarialLosses:
             weight = self.penalty_scale * schedule.penalty_weight
             loss = loss + weight / 2 * scores.penalty
         kept = {"real_logits": scores.real.detach()}
-        if self.train.mode_seeking_weight:
+        if schedule.mode_seeking_weight is not None:
             kept["other_fakes"] = fake_video
         return Loss(loss, kept)
 
@@ -216,8 +216,12 @@ class AdversarialLosses:
         loss = self.objective.generator(batch.real_logits, to_float32(logits))
         self.metrics.add("loss/generator", loss)
         loss = loss + self.recovery_loss(recovered, batch.generator_latents, schedule)
-        if batch.other_fakes is not None:
-            loss = loss + self.mode_seeking_loss(fake_video, batch.other_fakes, batch)
+        if batch.other_fakes is not None and schedule.mode_seeking_weight is not None:
+            differences = (to_float32(fake_video) - batch.other_fakes) / self.pixel_std
+            latents = batch.generator_latents - batch.discriminator_latents
+            seeking = mode_seeking(differences, latents)
+            self.metrics.add("mode_seeking/loss", seeking)
+            loss = loss + schedule.mode_seeking_weight * seeking
         return Loss(loss, {})
 
     def log_video_gradient(self, fake_video: Tensor) -> None:
@@ -247,15 +251,6 @@ class AdversarialLosses:
         loss = latent_recovery(recovered, latents)
         self.metrics.add("recovery/loss", loss)
         return schedule.recovery_weight * loss
-
-    def mode_seeking_loss(
-        self, fake_video: Tensor, other_fakes: Tensor, batch: MicroBatch
-    ) -> Tensor:
-        """Return the weighted mode-seeking loss (B,), of clips of the same prompts."""
-        differences = (to_float32(fake_video) - other_fakes) / self.pixel_std
-        loss = mode_seeking(differences, batch.generator_latents - batch.discriminator_latents)
-        self.metrics.add("loss/mode_seeking", loss)
-        return self.train.mode_seeking_weight * loss
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of mixed precision; a null context in float32."""

@@ -34,6 +34,8 @@ class Schedule:
     penalty_weight: float | Tensor
     """Weight of R1 and R2 in this step; 0 in steps without the penalty."""
     recovery_weight: float | Tensor
+    mode_seeking_weight: float | Tensor | None
+    """None without that loss."""
     camera_std: float | None
     """None without a camera."""
 
@@ -44,15 +46,16 @@ class Schedule:
 
     def metrics(self) -> dict[str, float]:
         """Return the values by their names in metrics.jsonl."""
-        values = {
+        values: dict[str, float | Tensor | None] = {
             "lr/generator": self.generator_lr,
             "lr/discriminator": self.discriminator_lr,
             "beta2": self.betas[1],
             "gamma": self.gamma,
-            "recovery/weight": float(self.recovery_weight),
+            "recovery/weight": self.recovery_weight,
+            "mode_seeking/weight": self.mode_seeking_weight,
             "camera/std": self.camera_std,
         }
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def compute_progress(lengths: Sequence[Length], step: int) -> float:
@@ -80,13 +83,14 @@ def compute_schedule(
 ) -> Schedule:
     """Return the schedule of a step.
 
-    From `lr_hold` on learning rates fall and the camera moves; the weight of recovered latents
-    rises between `recovery_hold` and `recovery_until`. The penalty comes every
-    `penalty_every_steps` steps with a weight that makes up for the steps without.
+    From `lr_hold` on learning rates and the weight of mode seeking fall, and the camera moves; the
+    weight of recovered latents rises between `recovery_hold` and `recovery_until`. The penalty
+    comes every `penalty_every_steps` steps with a weight that makes up for the steps without.
     """
     decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)
     rise = partial(cosine, progress, start=0.0, end=1.0)
     hold, until = train.recovery_rise
+    fall = cosine(progress, start=1.0, end=0.0, hold=train.lr_hold)
     every, gamma = train.penalty_every_steps, 0.0
     if every:
         gamma = log_linear(
@@ -99,6 +103,7 @@ def compute_schedule(
         gamma=gamma,
         penalty_weight=every * gamma if has_penalty(step, every) else 0.0,
         recovery_weight=train.recovery_weight * rise(hold=hold, until=until),
+        mode_seeking_weight=train.mode_seeking_weight * fall if train.mode_seeking_weight else None,
         camera_std=camera_variation * rise(hold=train.lr_hold) if camera_variation else None,
     )
 

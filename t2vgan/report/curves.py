@@ -98,7 +98,7 @@ TRAIN_CHARTS = (
     Chart("Half-life of averaged weights", {"ema/halflife": "half-life"}, unit="clips", low=0),
     Chart("Adam's beta2", {"beta2": "beta2"}),
     Chart("Loss of recovered latents", {"recovery/loss": "loss"}),
-    Chart("Loss of mode seeking", {"loss/mode_seeking": "loss"}, log=True),
+    Chart("Loss of mode seeking", {"mode_seeking/loss": "loss"}, log=True),
     Chart("Weight of recovered latents", {"recovery/weight": "weight"}, low=0),
     Chart("Variation of the camera", {"camera/std": "std"}, low=0),
     Chart("Throughput", {"clips_per_second": "throughput"}, unit="clips/s", low=0),
