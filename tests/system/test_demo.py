@@ -158,9 +158,9 @@ def test_words_and_examples_go_into_the_prompt_in_use(demo):
 
 def test_hostile_prompts_and_weights_are_text(demo):
     demo.open()
-    offered = demo.chromium.evaluate(
-        "[...document.querySelectorAll('.gallery-item')].map(item => item.textContent.trim())"
-    )
+    items = "[...document.querySelectorAll('.gallery-item')].map(item => item.textContent.trim())"
+    demo.wait(f"{items}.some(text => text)")  # a moment after the form
+    offered = demo.chromium.evaluate(items)
     assert "<b>zig</b>" in offered
     assert any(text.startswith(HOSTILE[:40]) for text in offered)
     num_elements = "document.querySelectorAll('img[src=x], #films b, #films strong').length"
