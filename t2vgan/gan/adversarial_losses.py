@@ -204,12 +204,13 @@ class AdversarialLosses:
     def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Loss:
         """Return the generator's loss, against real clips of the same prompts.
 
-        Their logits are those of the discriminator's update: to score them once more would cost 7 %
-        of a step (dev/LOG.md).
+        The objective, latent recovery and mode seeking. The real clips' logits are those of the
+        discriminator's update: to score them once more would cost 7 % of a step (dev/LOG.md).
         """
         assert batch.real_logits is not None, "the discriminator's update comes first"
         fake_video = self.generate(batch, batch.generator_latents)
         with self.autocast():
+            # A view, whose gradient is the discriminator's alone.
             shown = self.augment(fake_video.view_as(fake_video), batch.augmentation)
             logits, recovered = self.discriminator.network(shown, *batch.conditions)
         self.log_video_gradient(shown)
