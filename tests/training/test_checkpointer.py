@@ -135,14 +135,16 @@ def test_precision_may_change_on_resuming(before, after, tmp_path):
     assert not torch.equal(resumed.weights(), run.weights())
 
 
+def full_disk(*_, **__):
+    """Stands in for what saves on a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "checkpoints")
+
+
 def test_a_refused_save_is_logged_and_the_next_one_is_good(tmp_path, monkeypatch, caplog):
     run = Run(tmp_path)
     save_checkpoint = checkpointer.save_checkpoint
 
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "checkpoints")
-
-    monkeypatch.setattr(checkpointer, "save_checkpoint", full)
+    monkeypatch.setattr(checkpointer, "save_checkpoint", full_disk)
     run.train()
     run.save()
     with pytest.raises(OSError, match="No space left"):
@@ -158,10 +160,7 @@ def test_a_refused_save_is_logged_and_the_next_one_is_good(tmp_path, monkeypatch
 def test_the_best_weights_are_not_lost_with_a_refused_save(tmp_path, monkeypatch):
     run, save_weights = Run(tmp_path), checkpointer.save_weights
 
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "weights")
-
-    monkeypatch.setattr(checkpointer, "save_weights", full)
+    monkeypatch.setattr(checkpointer, "save_weights", full_disk)
     run.train()
     run.save(is_best=True)
     run.checkpoints.wait()
@@ -180,10 +179,7 @@ def test_the_best_weights_are_not_lost_with_a_refused_save(tmp_path, monkeypatch
 def test_the_best_weights_are_published_with_the_checkpoint_that_names_them(tmp_path, monkeypatch):
     run, save_checkpoint = Run(tmp_path), checkpointer.save_checkpoint
 
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "checkpoints")
-
-    monkeypatch.setattr(checkpointer, "save_checkpoint", full)
+    monkeypatch.setattr(checkpointer, "save_checkpoint", full_disk)
     run.train()
     run.save(is_best=True)
     run.checkpoints.wait()
