@@ -17,6 +17,7 @@ MAX_TOKENS = 64
 UNKNOWN = "<unknown>"  # the token of every rare word; no prompt contains it
 EMPTY = "<empty>"  # the token of the empty prompt, of clips without caption
 VERSION = 2
+MAX_SHOWN = 70  # characters of a prompt in a message
 """Of the rules that make words of prompts, saved with every vocabulary. Version 1 left out the
 combining marks with which Indic vowels, Thai tones and vocalised Arabic are written."""
 JOINERS = "\u200c\u200d"  # zero width; inside words of Persian, Sinhala and others
@@ -64,9 +65,9 @@ def build_pattern(version: int) -> str:
     return rf"\w(?:[\w{marks}{JOINERS}]*[\w{marks}])?"
 
 
-def shorten_prompt(prompt: str, length: int = 70) -> str:
+def shorten_prompt(prompt: str) -> str:
     """Return a prompt's beginning, for a message."""
-    return prompt if len(prompt) <= length else f"{prompt[:length]}..."
+    return prompt if len(prompt) <= MAX_SHOWN else f"{prompt[:MAX_SHOWN]}..."
 
 
 PHRASE_START = re.compile(
@@ -182,7 +183,7 @@ class Vocabulary:
         if not words:
             raise UserError(
                 f"prompt {shorten_prompt(prompt)!r} has no words; "
-                f"give one such as {self._example()!r}"
+                f"give one such as {' '.join(self.words[:3])!r}"
             )
         unknown = [token for token in words if token not in self.ids]
         if unknown and not allow_unknown:
@@ -200,6 +201,3 @@ class Vocabulary:
         if not row:
             raise UserError(f"prompt {shorten_prompt(prompt)!r} has no word that the model knows")
         return row[:MAX_TOKENS]
-
-    def _example(self, num_words: int = 3) -> str:
-        return " ".join(self.words[:num_words])

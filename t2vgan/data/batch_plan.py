@@ -19,8 +19,6 @@ class BatchPlan:
     """Clips of a step on one rank."""
     micro_size: int
     """Clips of one backward pass on one rank."""
-    stream_size: int
-    """Clips of a step from one stream of the data."""
 
     @property
     def num_micro_batches(self) -> int:
@@ -61,9 +59,7 @@ def plan_batches(config: Config, world_size: int) -> BatchPlan:
             f" backward pass must be a multiple of {PENALTY_STRIDE}; use --train.penalty exact, or"
             " another --train.micro-batch-size or --train.global-batch-size"
         )
-    return BatchPlan(
-        global_size=batch, rank_size=local, micro_size=micro, stream_size=batch // streams
-    )
+    return BatchPlan(global_size=batch, rank_size=local, micro_size=micro)
 
 
 def check_num_shards(config: Config, world_size: int, num_shards: int) -> None:

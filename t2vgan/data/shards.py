@@ -66,7 +66,6 @@ __all__ = [
     "load_manifest",
     "parse_captions",
     "parse_metadata",
-    "parse_prompt",
     "read_samples",
     "write_manifest",
     "write_shard",
@@ -172,14 +171,6 @@ def _decode_movie(data: bytes, geometry: Geometry) -> np.ndarray:
 
     shape = (geometry.num_frames, geometry.height, geometry.width, 3)
     return decode_clip(data, "mp4", shape)
-
-
-def parse_prompt(sample: EncodedSample) -> str:
-    """Return a sample's first caption, empty where it has none.
-
-    Raises ValueError as `parse_captions`.
-    """
-    return parse_captions(sample.members)[0]
 
 
 def parse_metadata(sample: EncodedSample) -> dict[str, Any]:

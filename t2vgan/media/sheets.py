@@ -13,6 +13,7 @@ from t2vgan.media.fonts import LabelFont
 PAPER = (246, 247, 249)
 LINE = (205, 209, 216)
 INK = (38, 42, 51)
+FONT_SIZE = 12
 MAX_LABEL_LINES = 3
 MAX_LABEL_LENGTH = 500  # characters; more than three lines show
 
@@ -39,13 +40,7 @@ def split_film_strips(image: np.ndarray, *, num_frames: int, height: int, width:
 
 
 def contact_sheet(
-    clips: np.ndarray,
-    labels: Sequence[str],
-    *,
-    columns: int,
-    scale: int = 1,
-    title: str = "",
-    font_size: int = 12,
+    clips: np.ndarray, labels: Sequence[str], *, columns: int, scale: int = 1
 ) -> np.ndarray:
     """Return labelled clips side by side as the frames of one animation.
 
@@ -59,7 +54,7 @@ def contact_sheet(
     if len(labels) != num_clips:
         raise ValueError(f"{len(labels)} labels for {num_clips} clips")
 
-    layout = SheetLayout(labels, height * scale, width * scale, columns, title, font_size)
+    layout = SheetLayout(labels, height * scale, width * scale, columns)
     frames = np.repeat(layout.draw()[np.newaxis], num_frames, axis=0)
     for index, clip in enumerate(clips):
         left, top = layout.corner(index)
@@ -72,26 +67,17 @@ class SheetLayout:
     """The still part of a contact sheet: texts, and places of clips."""
 
     def __init__(
-        self,
-        labels: Sequence[str],
-        clip_height: int,
-        clip_width: int,
-        columns: int,
-        title: str,
-        font_size: int,
+        self, labels: Sequence[str], clip_height: int, clip_width: int, columns: int
     ) -> None:
-        self.font = LabelFont(font_size)
-        self.title_font = LabelFont(round(1.4 * font_size))
+        self.font = LabelFont(FONT_SIZE)
         self.clip_height, self.clip_width = clip_height, clip_width
         self.columns = min(columns, len(labels))
         self.rows = -(-len(labels) // self.columns)
-        self.title = self.title_font.spell(title[:MAX_LABEL_LENGTH])
 
-        self.gap = round(1.25 * font_size)  # around the sheet and between its cells
-        self.head = self.gap + (round(2.5 * font_size) if title else 0)
-        self.pad = font_size // 2  # from a clip down to its label
-        self.line_height = round(1.25 * font_size)
-        self.cell_width = max(clip_width, 7 * font_size)  # narrower cells cut most words
+        self.gap = round(1.25 * FONT_SIZE)  # around the sheet and between its cells
+        self.pad = FONT_SIZE // 2  # from a clip down to its label
+        self.line_height = round(1.25 * FONT_SIZE)
+        self.cell_width = max(clip_width, 7 * FONT_SIZE)  # narrower cells cut most words
         self.labels = [
             wrap(self.font.spell(label[:MAX_LABEL_LENGTH]), self.cell_width, self.font.getlength)
             for label in labels
@@ -103,7 +89,7 @@ class SheetLayout:
         """Return the left and top of a clip."""
         row, column = divmod(index, self.columns)
         left = self.gap + column * (self.cell_width + self.gap)
-        top = self.head + row * (self.cell_height + self.gap)
+        top = self.gap + row * (self.cell_height + self.gap)
         return left + (self.cell_width - self.clip_width) // 2, top
 
     def draw(self) -> np.ndarray:
@@ -111,11 +97,9 @@ class SheetLayout:
         from PIL import Image, ImageDraw
 
         width = self.gap + self.columns * (self.cell_width + self.gap)
-        height = self.head + self.rows * (self.cell_height + self.gap)
+        height = self.gap + self.rows * (self.cell_height + self.gap)
         page = Image.new("RGB", (width + width % 2, height + height % 2), PAPER)
         draw = ImageDraw.Draw(page)
-        title = cut_to_width(self.title, width - 2 * self.gap, self.title_font.getlength)
-        self.title_font.draw(draw, (self.gap, self.gap), title, INK)
         for index, lines in enumerate(self.labels):
             left, top = self.corner(index)
             right, bottom = left + self.clip_width, top + self.clip_height

@@ -18,7 +18,7 @@ from t2vgan.report.scores import (
 )
 from t2vgan.report.templating import render
 from t2vgan.utils.files import atomic_write_bytes
-from t2vgan.utils.records import Record, get_number, get_record, get_text
+from t2vgan.utils.records import Record, get_number, get_text
 
 TARGET_ACCURACY = 0.95
 MAX_EVENTS = 200
@@ -48,7 +48,6 @@ def render_page(run: Run) -> str:
         "run.html",
         run=run,
         problems=problems,  # the sheets add to them
-        preset=get_text(run.config, "preset", "name"),
         accuracy=accuracy,
         held_out=held_out,
         agreement=get_number(agreement, "accuracy"),
@@ -97,14 +96,13 @@ def _time_to_target(run: Run) -> str:
 
 def _device(environment: Record) -> tuple[str, str]:
     """Return the device's name and its processes, cores and precision."""
-    known = {**environment, **get_record(environment, "hardware")}
-    device = get_text(known, "device_name", "device", "gpu", "cpu") or "unknown"
+    device = get_text(environment, "device") or "unknown"
     remarks = [
         f"{format_count(value)} {name}{'' if value == 1 else plural}"
         for key, name, plural in (("world_size", "process", "es"), ("cpu_cores", "core", "s"))
-        if (value := get_number(known, key)) is not None
+        if (value := get_number(environment, key)) is not None
     ]
-    remarks += filter(None, [get_text(known, "precision", "mixed_precision")])
+    remarks += filter(None, [get_text(environment, "precision")])
     return device, ", ".join(remarks)
 
 

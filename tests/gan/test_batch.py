@@ -53,7 +53,7 @@ def prepare(
     shares_latents: bool = False,
     noise_every_steps: int = 0,
 ) -> list[MicroBatch]:
-    plan = BatchPlan(GLOBAL, len(batch.positions), micro_size, stream_size=1)
+    plan = BatchPlan(GLOBAL, len(batch.positions), micro_size)
     preparer = BatchPreparer(
         OneOfSeveral(),
         VOCABULARY,

@@ -44,7 +44,7 @@ def find(sheet, clip):
 @pytest.mark.parametrize("scale", [1, 2])
 def test_contact_sheet_places_clips_in_reading_order_on_an_even_grid(scale):
     clips = np.stack([noise(3, 8, 6, seed) for seed in range(5)])
-    sheet = contact_sheet(clips, list("abcde"), columns=3, scale=scale, title="five clips")
+    sheet = contact_sheet(clips, list("abcde"), columns=3, scale=scale)
     assert sheet.dtype == np.uint8
     assert sheet.shape[0] == 3
     assert sheet.shape[1] % 2 == sheet.shape[2] % 2 == 0
@@ -73,7 +73,7 @@ def test_contact_sheet_writes_each_label_under_its_clip():
 def test_a_long_label_stays_in_its_cell():
     clips = np.full((3, 1, 40, 40, 3), 255, np.uint8)
     long = "word " * 40 + "supercalifragilisticexpialidocious" * 4
-    sheet = contact_sheet(clips, ["", long, ""], columns=3, font_size=10)
+    sheet = contact_sheet(clips, ["", long, ""], columns=3)
     columns = np.flatnonzero((sheet[0] < 120).all(axis=-1).any(axis=0))
     third = sheet.shape[2] / 3
     assert third - 6 < columns.min() < columns.max() < 2 * third + 6

@@ -33,7 +33,7 @@ def two_runs(run_dir) -> list[Path]:
             evaluation_record(600, 0.2, 0.6),
         ],
     )
-    config = {"train": {"seed": 4, "betas": [0.0, 0.99]}, "preset": "quickstart"}
+    config = {"train": {"seed": 4, "betas": [0.0, 0.99]}}
     (other / "config.json").write_text(json.dumps(config))
     return [run_dir, other]
 

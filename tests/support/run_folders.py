@@ -113,7 +113,7 @@ def make_run(folder: Path) -> Path:
     records += [evaluation_record(500, 1.0, 0.95), evaluation_record(1000, 0.9, 0.5)]
     records += [{"kind": "event", **clock(400), "message": "resumed from <step_400>"}]
     write_metrics(folder, sorted(records, key=lambda record: record["step"]))
-    config = {"preset": "quickstart", "train": {"seed": 3, "betas": [0.0, 0.99]}}
+    config = {"train": {"seed": 3, "betas": [0.0, 0.99]}}
     (folder / "config.json").write_text(json.dumps(config))
     command = ["accelerate", "launch", "train.py", "quickstart", "--run-dir", "a b"]
     environment = {"command": command, "device": "cpu", "git_commit": "c0ffee"}

@@ -18,6 +18,7 @@ from t2vgan.evaluation.probe.probe import Probe
 from t2vgan.evaluation.probe.targets import NUM_CANDIDATES, Targets, label_prompts, read_labels
 from t2vgan.evaluation.real_clips import RealClips
 
+MAX_LISTED = 5  # names in a message
 REMEDY = "give data whose clips are named alike, or leave probe_data out"
 
 
@@ -133,7 +134,7 @@ def _check_words(probe: Probe, captions: Sequence[str], field: str) -> None:
         )
 
 
-def _list(names: Sequence[str], most: int = 5) -> str:
+def _list(names: Sequence[str]) -> str:
     """Format the first names."""
-    more = [f"and {len(names) - most} more"] if len(names) > most else []
-    return ", ".join([*(repr(name)[:60] for name in names[:most]), *more])
+    more = [f"and {len(names) - MAX_LISTED} more"] if len(names) > MAX_LISTED else []
+    return ", ".join([*(repr(name)[:60] for name in names[:MAX_LISTED]), *more])
