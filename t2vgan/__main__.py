@@ -19,7 +19,6 @@ GROUPS = {
         "verify": ("data_tools.verify_shards", "check shards: checksums, counts, every sample"),
         "repair": ("data_tools.repair_shards", "make damaged shards again"),
         "reshard": ("data_tools.reshard", "write new shards from data sets"),
-        "gallery": ("data_tools.gallery", "draw the documentation's pictures of scenes"),
         "demo-videos": ("data_tools.demo_videos", "draw captioned videos to try the tools"),
     },
     "train": {

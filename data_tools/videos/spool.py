@@ -4,7 +4,6 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 from t2vgan.data.pixel_sums import PixelSums
 from t2vgan.data.shards import EncodedSample
@@ -21,12 +20,7 @@ class SampleSpool:
     def __enter__(self) -> "SampleSpool":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
     def append(self, sample: EncodedSample) -> None:

@@ -67,35 +67,23 @@ class ClipGanConfig(Versioned):
         return self.text_encoder not in ("bag", "transformer")
 
     @model_validator(mode="after")
-    def check_text_size(self) -> "ClipGanConfig":
+    def check_parts_fit(self) -> "ClipGanConfig":
         if self.text_encoder == "transformer" and self.text_size % TEXT_HEAD_SIZE:
             raise ValueError(
                 f"model.text_size={self.text_size} must be a multiple of {TEXT_HEAD_SIZE} with"
                 " --model.text-encoder transformer"
             )
-        return self
-
-    @model_validator(mode="after")
-    def check_scene(self) -> "ClipGanConfig":
         if self.scene_scale and self.num_sprites:
             raise ValueError(
                 f"model.scene_scale={self.scene_scale} is the ground of what is drawn anew in every"
                 f" frame, but model.num_sprites={self.num_sprites} draws over a plain ground; use"
                 " --model.num-sprites 0, or --model.scene-scale 0"
             )
-        return self
-
-    @model_validator(mode="after")
-    def check_phrases(self) -> "ClipGanConfig":
         if self.max_phrases > 1 and not self.num_sprites:
             raise ValueError(
                 f"model.max_phrases={self.max_phrases} draws sprites for each phrase, but"
                 " model.num_sprites=0; use --model.num-sprites 1, or --model.max-phrases 1"
             )
-        return self
-
-    @model_validator(mode="after")
-    def check_camera(self) -> "ClipGanConfig":
         if self.camera_variation and not self.num_sprites:
             raise ValueError(
                 f"model.camera_variation={self.camera_variation} moves sprites, but"

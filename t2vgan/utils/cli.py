@@ -84,14 +84,14 @@ def program() -> str:
     return f"python {Path(sys.argv[0]).name}"
 
 
-def call(function: Callable[..., Parsed], *, prog: str | None = None) -> Parsed:
+def call(function: Callable[..., Parsed]) -> Parsed:
     """Call a function with the command line's arguments; UserError as in `parse`."""
 
     @functools.wraps(function)
     def bind(*arguments: Any, **named: Any) -> Callable[[], Parsed]:
         return functools.partial(function, *arguments, **named)
 
-    return parse(bind, prog=prog)()
+    return parse(bind)()
 
 
 def parse(command: Callable[..., Parsed], *, prog: str | None = None, **options: Any) -> Parsed:

@@ -65,16 +65,14 @@ def read_bytes(path: Path | str, max_bytes: int) -> bytes:
     return data
 
 
-def read_json(
-    path: Path | str, *, max_bytes: int = MAX_JSON_BYTES, errors: Errors = "strict"
-) -> Any:
+def read_json(path: Path | str, *, errors: Errors = "strict") -> Any:
     """Read a JSON file.
 
     Raises:
         OSError: as `read_bytes`.
         JsonError: as `parse_json`; the message begins with the path.
     """
-    data = read_bytes(path, max_bytes)
+    data = read_bytes(path, MAX_JSON_BYTES)
     try:
         return parse_json(data, errors=errors)
     except JsonError as error:

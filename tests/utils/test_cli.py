@@ -102,11 +102,11 @@ def test_a_function_is_called_with_what_the_command_line_says(monkeypatch, capsy
         return 2 * number if twice else number
 
     monkeypatch.setattr(sys, "argv", ["command", "--number", "4", "--twice"])
-    assert cli.call(function, prog="command") == 8
+    assert cli.call(function) == 8
     assert capsys.readouterr().err == "progress\n"
     monkeypatch.setattr(sys, "argv", ["command", "--number", "four"])
     with pytest.raises(UserError, match="--number"):
-        cli.call(function, prog="command")
+        cli.call(function)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_terminal_without_utf8_gets_the_same_line():
     code = (
         "from t2vgan.utils import cli\n"
         "def function(number: int = 0): ...\n"
-        "cli.run(lambda: cli.call(function, prog='command'))\n"
+        "cli.run(lambda: cli.call(function))\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, "--numbr", "3"],
@@ -140,7 +140,7 @@ def test_a_terminal_without_utf8_gets_the_same_line():
         check=False,
     )
     assert result.returncode == 2
-    message = "Unrecognized options: --numbr, 3; nearest: --number (command --help lists all)"
+    message = "Unrecognized options: --numbr, 3; nearest: --number (python -c --help lists all)"
     assert result.stderr == f"error: {message}\n"
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from t2vgan.utils import untrusted
-from t2vgan.utils.untrusted import JsonError, parse_json, read_json, read_lines
+from t2vgan.utils.untrusted import JsonError, parse_json, read_bytes, read_json, read_lines
 
 
 @pytest.mark.parametrize("value", [None, 1, [1.5, "é"], {"a": [{"b": "\N{GRINNING FACE}"}]}])
@@ -89,7 +89,7 @@ def test_a_file_above_the_limit_is_not_read(tmp_path):
     path.touch()
     os.truncate(path, 1 << 40)
     with pytest.raises(OSError, match="larger than the limit of 1000 bytes"):
-        read_json(path, max_bytes=1000)
+        read_bytes(path, 1000)
 
 
 def test_long_lines_are_passed_over():

@@ -1,7 +1,12 @@
-"""Draw the documentation's pictures of scenes: `python -m data_tools.gallery`."""
+"""Draw the documentation's pictures of scenes: `python -m dev.gallery`."""
 
 from pathlib import Path
 
+from data_tools.build.scene_build import BuildPlan
+from data_tools.scenes import shapes
+from data_tools.scenes.base import FPS
+from t2vgan.data.shards import Geometry
+from t2vgan.media import contact_sheet, save_clip
 from t2vgan.utils import cli
 from t2vgan.utils.console import print_stdout
 
@@ -10,24 +15,12 @@ COLUMNS = 4
 PLAIN = {"size": "large", "colour": "blue", "shape": "circle", "motion": "moving right"}
 
 
-def main() -> None:
-    """Run the command."""
-    cli.call(gallery)
-
-
 def gallery(out: Path = Path("docs/gallery")) -> None:
     """Draw all attribute values and clips of further scenes as GIFs.
 
     Args:
         out: The folder for the GIFs.
     """
-    from t2vgan.data.shards import Geometry
-    from t2vgan.media import contact_sheet, save_clip
-
-    from .build.scene_build import BuildPlan
-    from .scenes import shapes
-    from .scenes.base import FPS
-
     geometry = Geometry(num_frames=NUM_FRAMES, height=SIDE, width=SIDE)
     known_values = {
         "shape": list(shapes.SHAPES),
@@ -52,12 +45,10 @@ def gallery(out: Path = Path("docs/gallery")) -> None:
 
 def example_prompt(**changes: str) -> str:
     """Return the prompt of a large blue circle moving right, changed."""
-    from .scenes import shapes
-
     values = PLAIN | changes
     shape, colour, size, motion = (values[name] for name in shapes.ATTRIBUTES)
     return shapes.write((shape, colour, size, motion), shapes.TEMPLATES[0])
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(lambda: cli.call(gallery))
