@@ -272,6 +272,8 @@ def test_the_mismatched_term_compares_a_real_clip_with_itself_under_other_prompt
         odds = odds + (wrong - right).exp() * (prompts[0] != batch.token_ids).any(1)
     torch.testing.assert_close(added, 3.0 * (1 + odds).log())
     assert (added[0] == 0) == (number == 1), "by chance the same prompt"
+    logged = gan.metrics.reduce()["loss/mismatched"]
+    assert logged == pytest.approx((added[added != 0] / 3.0).mean().item(), rel=1e-6)
 
 
 def test_each_side_reads_the_latents_of_its_own_fakes(processes):
@@ -463,9 +465,12 @@ def test_the_gradients_norms_are_logged(processes, monkeypatch):
         assert metrics[f"gradient_norm/{name}"] == pytest.approx(sum(found) / 3)
 
 
-@pytest.mark.parametrize("size", [B, 2])
-def test_the_gradient_to_the_pixels_is_logged_per_clip_and_in_units_of_the_data(processes, size):
+@pytest.mark.parametrize(("size", "scale"), [(B, 1.0), (2, 1.0), (B, 2.0**10)])
+def test_the_gradient_to_the_pixels_is_logged_per_clip_and_in_units_of_the_data(
+    processes, size, scale
+):
     gan, batch = make_gan(processes), make_batch()
+    gan.generator.grad_scaler = torch.amp.GradScaler("cpu", init_scale=scale, enabled=scale > 1)
     gan.losses.pixel_std = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64).view(3, 1, 1, 1)
     logits, other = torch.randn(B, dtype=torch.float64), torch.zeros_like(batch.real_video)
     batch = dataclasses.replace(batch, real_logits=logits, other_fakes=other)  # not compared here
@@ -479,11 +484,15 @@ def test_the_gradient_to_the_pixels_is_logged_per_clip_and_in_units_of_the_data(
     assert found == pytest.approx(float(expected), rel=1e-9)
 
 
-def test_the_average_follows_the_generator(processes):
-    gan = make_gan(processes, ema_halflife_clips=float(B), ema_rampup=0.0)
+@pytest.mark.parametrize(("rampup", "halflife"), [(0.0, B), (0.25, B / 2)])
+def test_the_average_follows_the_generator(processes, rampup, halflife):
+    """After two steps, 2 B clips were seen."""
+    gan = make_gan(processes, ema_halflife_clips=float(B), ema_rampup=rampup)
+    assert gan.schedule_metrics(2)["ema/halflife"] == halflife
     before = weights(gan.ema.model)
-    gan.train_step([make_batch()], 1)
-    expected = 0.5 * before + 0.5 * weights(gan.generator.network)
+    gan.train_step([make_batch()], 2)
+    share = 0.5 ** (B / halflife)
+    expected = share * before + (1 - share) * weights(gan.generator.network)
     torch.testing.assert_close(weights(gan.ema.model), expected)
 
 
@@ -556,6 +565,13 @@ def test_a_gradient_that_is_not_finite_is_not_applied(processes):
     assert gan.gather_nonfinite() == {"generator": [True], "discriminator": []}
 
 
+def test_an_update_is_bad_where_it_was_on_any_rank(processes, monkeypatch):
+    monkeypatch.setattr(processes, "mean", lambda flags: flags / 2)  # another rank's are all good
+    gan = make_gan(processes)
+    gan.generator.nonfinite = [torch.tensor(True), torch.tensor(False)]
+    assert gan.gather_nonfinite()["generator"] == [True, False]
+
+
 def make_float16_gan(processes) -> AdversarialTraining:
     train = TrainConfig(
         frames_per_clip=K, global_batch_size=B, precision="fp16", recovered_latents=R
@@ -579,10 +595,11 @@ def test_in_float16_an_overflow_is_bad_only_where_nothing_is_scaled_up(scale, is
 
 def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(processes):
     gan, batch = make_float16_gan(processes), make_batch()
-    inputs = [to_single(batch)], gan.schedule(1)
+    inputs = cut(to_single(batch), B // 2), gan.schedule(1)
     before = weights(gan.discriminator.network)
     scale = gan.generator.grad_scaler.get_scale()
-    overflow = changed(gan.losses.discriminator_loss, lambda values: values * float("inf"))
+    factors = iter((float("inf"), 1.0))  # of both micro-batches
+    overflow = changed(gan.losses.discriminator_loss, lambda values: values * next(factors))
     gan.update(gan.discriminator, overflow, *inputs)
     assert gan.discriminator.grad_scaler.get_scale() == scale / 2
     assert gan.generator.grad_scaler.get_scale() == scale

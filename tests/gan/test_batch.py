@@ -12,6 +12,7 @@ from t2vgan.tokenizer import Vocabulary
 
 NUM_FRAMES, HEIGHT, WIDTH, GLOBAL = 7, 4, 6, 8
 NUM_MISMATCHED = 3
+NUM_TOKENS = 3  # one more than prompts have
 PROMPTS = [
     f"circle {number}"
     for number in ["one", "two", "three", "four", "five", "six", "seven", "eight"]
@@ -63,7 +64,7 @@ def prepare(
         frames_per_clip=3,
         latent_shape=(4,),
         shares_latents=shares_latents,
-        num_tokens=2,
+        num_tokens=NUM_TOKENS,
         mismatched_prompts=NUM_MISMATCHED,
         augmented_share=0.5,
         noise_every_steps=noise_every_steps,
@@ -108,9 +109,10 @@ def test_ranks_and_micro_batches_split_the_same_noise(world_size, micro_size):
     assert (draws @ draws.T / draws.shape[1] - torch.eye(8)).abs().max() < 0.3  # independent
 
 
-def test_mismatched_prompts_are_all_different_and_half_of_the_first_ones_hard():
+def test_mismatched_prompts_are_others_and_all_but_the_first_different():
     whole = joined(prepare(part(0, 1), micro_size=GLOBAL))
-    assert whole["mismatched_ids"].shape == (GLOBAL, NUM_MISMATCHED, 2)
+    assert whole["mismatched_ids"].shape == (GLOBAL, NUM_MISMATCHED, NUM_TOKENS)
+    assert torch.equal(whole["mismatched_mask"], whole["mismatched_ids"] > 0)
     own, others = whole["token_ids"][:, 1], whole["mismatched_ids"][..., 1]
     for clip, numbers in zip(own.tolist(), others.tolist(), strict=True):
         assert len({clip, *numbers[1:]}) == NUM_MISMATCHED, "others of the batch"
@@ -124,8 +126,10 @@ def test_frames_are_the_ones_their_times_say_and_belong_to_their_prompt():
         clips, frames = values // 10, values % 10
         torch.testing.assert_close(micro_batch.times, frames / (NUM_FRAMES - 1))
         assert (micro_batch.times.diff(dim=1) > 0).all()
-        expected, _ = VOCABULARY.encode([PROMPTS[int(i)] for i in clips[:, 0]])
-        assert micro_batch.token_ids.tolist() == expected.tolist()
+        own = [PROMPTS[int(i)] for i in clips[:, 0]]
+        token_ids, token_mask = VOCABULARY.encode(own, length=NUM_TOKENS)
+        assert micro_batch.token_ids.tolist() == token_ids.tolist()
+        assert micro_batch.token_mask.tolist() == token_mask.tolist()
 
 
 def test_steps_seeds_and_purposes_draw_differently():
