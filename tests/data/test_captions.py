@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from t2vgan.data.captions import NO_CAPTION, draw_captions, parse_captions
 from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.loader import ClipLoader
-from t2vgan.data.manifest import Manifest, fingerprint
 from t2vgan.data.mixture import check_manifest_prompts, single_dataset
 from t2vgan.data.shards import EncodedSample, Geometry, encode_sample, write_shard
 from t2vgan.errors import UserError
+from tests.support.shards import make_manifest
 
 GEOMETRY = Geometry(num_frames=2, height=4, width=6)
 BATCH, STREAMS = 8, 4
@@ -131,10 +131,7 @@ def write_data(folder, captions_of):
             counts.update(captions or [NO_CAPTION])
             samples.append(encode_sample(f"{index:04d}", frames, captions, {}))
         entries.append(write_shard(folder / f"a-{shard}.tar", samples))
-    manifest = Manifest(
-        builder="test", builder_version="1", builder_config={}, geometry=GEOMETRY, fps=8,
-        builder_fingerprint=fingerprint("test"), shards=tuple(entries), prompts=dict(counts),
-    )  # fmt: skip
+    manifest = make_manifest(*entries, geometry=GEOMETRY, fps=8, prompts=dict(counts))
     return single_dataset(LocalDataset(folder, manifest))
 
 

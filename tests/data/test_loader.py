@@ -20,12 +20,11 @@ from t2vgan.data.shards import (
     Geometry,
     Manifest,
     encode_sample,
-    fingerprint,
     write_manifest,
     write_shard,
 )
 from t2vgan.errors import UserError
-from tests.support.shards import locate
+from tests.support.shards import locate, make_manifest
 
 GEOMETRY = Geometry(num_frames=2, height=4, width=6)
 
@@ -110,20 +109,12 @@ def dataset(tmp_path_factory) -> tuple[Path, Manifest]:
         write_shard(folder / f"s-{i}.tar", map(sample, range(start, stop)))
         for i, (start, stop) in enumerate(pairwise(edges))
     )
-    return folder, make_manifest(folder, entries)
+    return folder, save_manifest(folder, entries)
 
 
-def make_manifest(folder, entries) -> Manifest:
-    manifest = Manifest(
-        builder="test",
-        builder_version="1",
-        builder_config={},
-        builder_fingerprint=fingerprint("test"),
-        geometry=GEOMETRY,
-        fps=10,
-        shards=entries,
-        prompts={f"prompt {i}": 1 for i in range(sum(entry.num_samples for entry in entries))},
-    )
+def save_manifest(folder, entries) -> Manifest:
+    prompts = {f"prompt {i}": 1 for i in range(sum(entry.num_samples for entry in entries))}
+    manifest = make_manifest(*entries, geometry=GEOMETRY, prompts=prompts)
     write_manifest(folder, manifest)
     return manifest
 
@@ -255,7 +246,7 @@ def test_a_bad_sample_does_not_shift_the_others(tmp_path, dataset):
         write_shard(tmp_path / f"s-{i}.tar", samples[start:stop])
         for i, (start, stop) in enumerate([(0, 11), (11, 18), (18, 31), (31, 40), (40, 50)])
     )
-    damaged = (tmp_path, make_manifest(tmp_path, entries))
+    damaged = (tmp_path, save_manifest(tmp_path, entries))
     steps = batches(damaged, count=12)
     assert [keys(step) for step in steps] == [keys(step) for step in batches(dataset, count=12)]
     named = {sample.key for (part,) in steps for sample in part.bad_samples}
@@ -264,7 +255,7 @@ def test_a_bad_sample_does_not_shift_the_others(tmp_path, dataset):
 
 def test_a_shard_that_differs_from_the_manifest_is_named_and_replaced(tmp_path):
     entries = tuple(write_shard(tmp_path / f"s-{i}.tar", [sample(i)] * 1) for i in range(4))
-    manifest = make_manifest(tmp_path, entries)
+    manifest = save_manifest(tmp_path, entries)
     write_shard(tmp_path / "s-2.tar", [sample(9)])
     ((batch,),) = batches((tmp_path, manifest), count=1)
     bad = {(sample.shard, sample.key, sample.reason) for sample in batch.bad_samples}
@@ -276,7 +267,7 @@ def test_a_shard_that_differs_from_the_manifest_is_named_and_replaced(tmp_path):
 
 def test_when_every_shard_is_lost_the_loader_says_so(tmp_path):
     entries = tuple(write_shard(tmp_path / f"s-{i}.tar", [sample(i)]) for i in range(4))
-    manifest = make_manifest(tmp_path, entries)
+    manifest = save_manifest(tmp_path, entries)
     for path in tmp_path.glob("*.tar"):
         path.unlink()
     with pytest.raises(UserError, match=r"none of 1 samples can be used.*No such file"):
@@ -285,7 +276,7 @@ def test_when_every_shard_is_lost_the_loader_says_so(tmp_path):
 
 def test_a_shard_with_fewer_samples_than_the_manifest_says_is_named(tmp_path):
     entry = write_shard(tmp_path / "s-0.tar", [sample(0), sample(1)])
-    manifest = make_manifest(tmp_path, (entry.model_copy(update={"num_samples": 3}),))
+    manifest = save_manifest(tmp_path, (entry.model_copy(update={"num_samples": 3}),))
     sampler = StreamSampler(counts=(3,), num_streams=1, shuffle_window=3, seed=0)
     reader = ShardReader(LocalDataset(tmp_path, manifest))
     first, second, (_, bad) = reader.read(sampler.segments(0, 0, 0, 3)[0])

@@ -19,7 +19,7 @@ from t2vgan.data.mixture import DatasetMixture, mix_datasets, open_data
 from t2vgan.data.sampler import MixtureSampler, StreamSampler, compute_slots
 from t2vgan.data.shards import EncodedSample, encode_sample, write_manifest, write_shard
 from t2vgan.errors import UserError
-from tests.data.test_loader import make_manifest
+from tests.data.test_loader import save_manifest
 from tests.support.shards import locate
 
 NUM_STREAMS = 2
@@ -110,7 +110,7 @@ def make_dataset(folder: Path, name: str, num_samples: int, value: int) -> Path:
         write_shard(folder / name / f"s-{i}.tar", map(sample, numbers))
         for i, numbers in enumerate(ranges)
     )
-    manifest = make_manifest(folder / name, entries)
+    manifest = save_manifest(folder / name, entries)
     write_manifest(
         folder / name, manifest.model_copy(update={"prompts": {f"a {name}": num_samples}})
     )

@@ -16,7 +16,7 @@ from t2vgan.data.mixture import single_dataset
 from t2vgan.data.sampler import Segment
 from t2vgan.data.shard_reader import BadSample, ShardReader
 from t2vgan.data.shards import EncodedSample, Manifest, encode_sample, write_shard
-from tests.data.test_loader import make_manifest
+from tests.data.test_loader import save_manifest
 
 NUM_SHARDS, NUM_EACH = 4, 10
 
@@ -38,7 +38,7 @@ def write_sound(folder: Path) -> Path:
         write_shard(folder / f"s-{number}.tar", map(sample, range(start, stop)))
         for number, (start, stop) in enumerate(pairwise(edges))
     )
-    make_manifest(folder, entries)
+    save_manifest(folder, entries)
     return folder
 
 

@@ -1,6 +1,8 @@
 """Small samples and manifests, for tests of shards."""
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,6 @@ from t2vgan.data.shards import (
     Manifest,
     ShardEntry,
     encode_sample,
-    fingerprint,
     load_manifest,
     read_samples,
     write_manifest,
@@ -34,17 +35,19 @@ def small_samples(num_samples: int = 4) -> list[EncodedSample]:
     ]
 
 
-def make_manifest(*entries: ShardEntry) -> Manifest:
-    return Manifest(
-        builder="test",
-        builder_version="1",
-        builder_config={"seed": 0},
-        builder_fingerprint="0" * 64,
-        geometry=GEOMETRY,
-        fps=10.0,
-        shards=entries,
-        prompts={"a prompt": sum(entry.num_samples for entry in entries)},
-    )
+def make_manifest(*entries: ShardEntry, **changes: Any) -> Manifest:
+    """Return a manifest of shards, with other fields where they are given."""
+    fields = {
+        "builder": "test",
+        "builder_version": "1",
+        "builder_config": {"seed": 0},
+        "builder_fingerprint": "0" * 64,
+        "geometry": GEOMETRY,
+        "fps": 10.0,
+        "shards": entries,
+        "prompts": {"a prompt": sum(entry.num_samples for entry in entries)},
+    }
+    return Manifest(**fields | changes)
 
 
 def write_dataset(
@@ -68,14 +71,8 @@ def write_dataset(
             metadata = {"fps": 5, **{name: value[i] for name, value in metadata_of_clips.items()}}
             samples.append(encode_sample(f"{key}{i}", frames, prompts[i], metadata))
         entries.append(write_shard(folder / f"set-{first:03d}.tar", samples))
-    write_manifest(
-        folder,
-        Manifest(
-            builder="test", builder_version="1", builder_config={},
-            builder_fingerprint=fingerprint(key), geometry=CLIP_GEOMETRY, fps=5, shards=entries,
-            prompts={prompt: prompts.count(prompt) for prompt in prompts},
-        ),
-    )  # fmt: skip
+    counts = dict(Counter(prompts))
+    write_manifest(folder, make_manifest(*entries, geometry=CLIP_GEOMETRY, fps=5, prompts=counts))
     return folder
 
 

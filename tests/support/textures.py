@@ -6,14 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from t2vgan.data.shards import (
-    Geometry,
-    Manifest,
-    encode_sample,
-    fingerprint,
-    write_manifest,
-    write_shard,
-)
+from t2vgan.data.shards import Geometry, encode_sample, write_manifest, write_shard
+from tests.support.shards import make_manifest
 
 GEOMETRY = Geometry(num_frames=6, height=32, width=32)
 PROMPTS = {"left": "a wall slides to the left", "right": "a wall slides to the right"}
@@ -55,12 +49,6 @@ def write_textures(
         for number, (clip, prompt, side) in enumerate(zip(frames, prompts, sides, strict=True))
     )
     entry = write_shard(folder / "textures-00000.tar", samples)
-    write_manifest(
-        folder,
-        Manifest(
-            builder="test", builder_version="1", builder_config={},
-            builder_fingerprint=fingerprint([num_clips, captions, with_labels]),
-            geometry=GEOMETRY, fps=5, shards=(entry,), prompts=dict(Counter(prompts)),
-        ),
-    )  # fmt: skip
+    counts = dict(Counter(prompts))
+    write_manifest(folder, make_manifest(entry, geometry=GEOMETRY, fps=5, prompts=counts))
     return folder

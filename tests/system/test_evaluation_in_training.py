@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 
 from t2vgan.checkpoint.weights import load_weights_info
-from t2vgan.data.shards import (
-    Geometry,
-    Manifest,
-    encode_sample,
-    fingerprint,
-    write_manifest,
-    write_shard,
-)
+from t2vgan.data.shards import Geometry, encode_sample, write_manifest, write_shard
 from t2vgan.evaluation.scores import may_reach
 from t2vgan.report import write_report
 from tests.faults.same_run import records
 from tests.support.commands import faulty, train
+from tests.support.shards import make_manifest
 from tests.support.warm import run_ranks_ok, run_warm_ok
 
 GEOMETRY = Geometry(num_frames=4, height=32, width=32)
@@ -41,12 +35,8 @@ def rooms(tmp_path) -> Path:
         numbers = range(shard * CLIPS_PER_SHARD, (shard + 1) * CLIPS_PER_SHARD)
         samples = [encode_sample(f"{n:04d}", draw(n), PROMPTS[n % 2], {"fps": 5}) for n in numbers]
         entries.append(write_shard(folder / f"rooms-{shard}.tar", samples))
-    manifest = Manifest(
-        builder="test", builder_version="1", builder_config={},
-        builder_fingerprint=fingerprint("rooms"), geometry=GEOMETRY, fps=5, shards=entries,
-        prompts=dict.fromkeys(PROMPTS, NUM_SHARDS * CLIPS_PER_SHARD // 2),
-    )  # fmt: skip
-    write_manifest(folder, manifest)
+    prompts = dict.fromkeys(PROMPTS, NUM_SHARDS * CLIPS_PER_SHARD // 2)
+    write_manifest(folder, make_manifest(*entries, geometry=GEOMETRY, fps=5, prompts=prompts))
     return folder
 
 

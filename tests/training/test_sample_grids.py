@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from t2vgan.data.dataset import LocalDataset
-from t2vgan.data.manifest import Geometry, Manifest
+from t2vgan.data.manifest import Geometry
 from t2vgan.data.shards import EncodedSample, encode_sample, write_shard
 from t2vgan.media import film_strips, load_clip, save_clip, split_film_strips
 from t2vgan.tracking.metrics_log import JsonlLogger
@@ -21,6 +21,7 @@ from t2vgan.training.sample_grids import (
     save_samples,
     varied_prompts_of,
 )
+from tests.support.shards import make_manifest
 
 GEOMETRY = Geometry(num_frames=3, height=4, width=6)
 PROMPTS = ["red", "green", "blue"]
@@ -43,22 +44,11 @@ def data(tmp_path):
     entries = [
         write_shard(folder / "a.tar", samples[:3]), write_shard(folder / "b.tar", samples[3:])
     ]  # fmt: skip
-    manifest = manifest_of({"red": 2, "green": 2, "blue": 1}, ("red green",), entries)
+    manifest = make_manifest(
+        *entries, geometry=GEOMETRY, prompts={"red": 2, "green": 2, "blue": 1},
+        held_out_prompts=("red green",),
+    )  # fmt: skip
     return folder, manifest
-
-
-def manifest_of(prompts, held_out, shards) -> Manifest:
-    return Manifest(
-        builder="test",
-        builder_version="1",
-        builder_config={},
-        builder_fingerprint="0" * 64,
-        geometry=GEOMETRY,
-        fps=10,
-        shards=shards,
-        prompts=prompts,
-        held_out_prompts=held_out,
-    )
 
 
 def test_the_first_good_clip_of_each_prompt_is_kept(data, tmp_path):
@@ -94,7 +84,7 @@ def test_of_many_prompts_an_even_choice_is_shown(data):
     _, manifest = data
     many = {f"trained {i}": 1 for i in range(1000)}
     unseen = tuple(f"held out {i}" for i in range(100))
-    manifest = manifest_of(many, unseen, manifest.shards)
+    manifest = manifest.model_copy(update={"prompts": many, "held_out_prompts": unseen})
     shown = prompts_of(manifest)
     assert len(shown) == MAX_PROMPTS + MAX_HELD_OUT_PROMPTS
     ends = [shown[i] for i in (0, MAX_PROMPTS - 1, MAX_PROMPTS, -1)]
