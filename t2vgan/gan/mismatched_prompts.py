@@ -166,7 +166,7 @@ class HardPrompts:
         for pair in list_exchanges(phrases[one], phrases[other]):
             if self.phrases.issuperset(pair):
                 found.setdefault(frozenset(words[1:] for words in pair), pair)
-        found.pop(own, None)
+        found.pop(own, None)  # all words exchanged are the same phrases in another order
         if not found:
             return prompt
         phrases[one], phrases[other] = list(found.values())[int(kind * len(found))]
@@ -192,14 +192,11 @@ def list_exchanges(first: Words, second: Words) -> Iterator[tuple[Words, Words]]
     """Yield two phrases with words exchanged at the same places.
 
     From the second place on, since the first is an article, and up to any that both have; the last
-    of these stands for all words that follow. All places would be the same phrases in another
-    order.
+    of these stands for all words that follow.
     """
     last = min(len(first), len(second))
     for begin in range(1, last):
         for stop in range(begin + 1, last + 1):
-            if (begin, stop) == (1, last):
-                continue
             here, there = (len(first), len(second)) if stop == last else (stop, stop)
             yield (
                 (*first[:begin], *second[begin:there], *first[here:]),

@@ -12,7 +12,6 @@ from t2vgan.gan.augmentation import (
     choose_share,
     cut_out,
     draw_augmentation,
-    shift_frames,
 )
 
 B, C, T, H, W = 3, 3, 2, 16, 24
@@ -39,11 +38,12 @@ def test_without_a_draw_nothing_changes():
 
 
 def test_a_shift_moves_whole_pixels_and_repeats_the_border():
-    clips, shift = video(), torch.tensor([[2 / H, -3 / W]] * B).double()
-    shifted = shift_frames(clips, shift)
-    assert torch.equal(shifted[..., 2:, :-3], clips[..., :-2, 3:])
-    assert torch.equal(shifted[..., :2, :-3], clips[..., :1, 3:].expand(-1, -1, -1, 2, -1))
-    assert torch.equal(shifted[..., 2:, -3:], clips[..., :-2, -1:].expand(-1, -1, -1, -1, 3))
+    clips, draw = video(), torch.tensor([[2 / H, -3 / W, *NOTHING[2:]]] * B).double()
+    shifted = augmentation()(clips, draw)
+    close = torch.testing.assert_close
+    close(shifted[..., 2:, :-3], clips[..., :-2, 3:])
+    close(shifted[..., :2, :-3], clips[..., :1, 3:].expand(-1, -1, -1, 2, -1))
+    close(shifted[..., 2:, -3:], clips[..., :-2, -1:].expand(-1, -1, -1, -1, 3))
 
 
 def test_colour_changes_brightness_and_contrast_about_the_clips_mean():
@@ -72,6 +72,10 @@ def test_draws_depend_on_the_place_and_stay_small():
     assert np.abs(found[:, :2]).max() <= 1 / 8
     shares = [(found[:, :2] != 0).any(1), np.isfinite(found[:, 2]), (found[:, 4:] != 0).any(1)]
     np.testing.assert_allclose(np.mean(shares, axis=1), 0.5, atol=0.03)
+    np.testing.assert_allclose(np.corrcoef(shares), np.eye(3), atol=0.06)
+    every = draws(share=1.0) / [1 / 8, 1 / 8, 1, 1, 1, 1]
+    np.testing.assert_allclose(every.mean(0), [0, 0, 0.5, 0.5, 0, 0], atol=0.04)
+    np.testing.assert_allclose(np.corrcoef(every.T), np.eye(6), atol=0.06)
 
 
 def test_clips_of_a_pair_are_augmented_alike_and_all_frames_too():

@@ -42,6 +42,7 @@ class Twins:
         for optimizer in (self.adam, self.reference):
             optimizer.param_groups[0]["lr"] = 0.1 / (1 + seed)
             optimizer.found_inf = torch.tensor(float(not is_finite))
+            optimizer.grad_scale = torch.tensor(2.0**seed)
             optimizer.step()
 
     def pairs(self) -> list[tuple[Tensor, Tensor]]:

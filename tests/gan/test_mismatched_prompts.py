@@ -1,12 +1,15 @@
 """Mismatched prompts: another clip's or one a word away, each as often as it is shown."""
 
 import itertools
+import math
 from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
-from t2vgan.gan.mismatched_prompts import HardPrompts, draw_partners
+from t2vgan.gan import mismatched_prompts
+from t2vgan.gan.mismatched_prompts import Group, HardPrompts, draw_partners, keep_own_of_empty
 from t2vgan.tokenizer import split_phrases, tokenize
 
 PROMPTS = [
@@ -62,6 +65,15 @@ def test_any_other_clip_is_a_partner_equally_often():
     np.testing.assert_allclose(counts, 1000 * (1 - np.eye(5)), rtol=0.12)
 
 
+def test_beside_an_empty_prompt_nothing_is_mismatched():
+    empty, circle, square = [1, 0], [2, 3], [2, 4]
+    own = torch.tensor([empty, circle, circle])
+    others = torch.tensor([[square], [empty], [square]])
+    kept = torch.tensor([[empty], [circle], [square]])
+    assert torch.equal(keep_own_of_empty(own, others, 1), kept)
+    assert keep_own_of_empty(own, others, None) is others
+
+
 # --- prompts a single word away -------------------------------------------------------------------
 
 
@@ -81,6 +93,27 @@ def test_another_spelling_is_no_other_prompt():
     others = draw(spelt[:1] * 200, share=1.0, frequencies=frequencies)
     assert len(others) == 200
     assert Counter(others.values()).keys() == {"a blue ball left", "a red ball right"}
+    assert HardPrompts(frequencies, 1.0).frequencies == [2.0, 2.0, 2.0]
+
+
+def test_other_words_for_the_same_are_no_other_prompt():
+    same = ["a red circle moving up", "a crimson circle moving up", "a red disc moving up"]
+    assert set(draw(same[:1] * 99, share=1.0, frequencies=dict.fromkeys(same, 1.0)).values()) == {
+        same[0]
+    }
+
+
+def test_the_largest_draw_is_still_of_the_group():
+    """It is rounded to the sum of all frequencies."""
+    group = Group([5, 6, 7], [0.1, 0.1 + 0.1, 0.1 + 0.1 + 0.1])
+    assert group.draw_other(5, math.nextafter(1.0, 0.0)) == 7
+
+
+def test_very_many_prompts_are_not_indexed(monkeypatch):
+    monkeypatch.setattr(mismatched_prompts, "MAX_PROMPTS", len(EVEN) - 1)
+    assert draw(PROMPTS, share=1.0) == {}
+    monkeypatch.setattr(mismatched_prompts, "MAX_PROMPTS", len(EVEN))
+    assert draw(PROMPTS, share=1.0) != {}
 
 
 def test_the_share_is_kept_and_a_prompt_without_a_neighbour_stays():
@@ -222,6 +255,12 @@ def test_each_exchange_comes_as_often():
     counts = Counter(frozenset(find_things(other)) for other in others)
     assert len(counts) == 3
     assert min(counts.values()) > 250
+
+
+def test_articles_stay_before_their_words():
+    prompt = "an orange ball rolling, a blue cube moving up"
+    other = "an orange cube moving up, a blue ball rolling"
+    assert set(draw_exchanged([prompt] * 9, frequencies=[prompt, other])) == {other}
 
 
 def test_a_prompt_of_one_phrase_changes_in_one_word():
