@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.gradients import FlatGradients
+from t2vgan.errors import UserError
 from t2vgan.gan.flat_adam import FlatAdam
 from t2vgan.gan.optimizer import NetworkOptimizer
 
@@ -121,3 +122,15 @@ def test_what_is_usual_outlives_a_checkpoint_to_the_last_bit():
         step(side, norm)
     other.optimizer.load_state_dict(side.optimizer.state_dict())
     assert torch.equal(side.usual_norm(), other.usual_norm())
+
+
+@pytest.mark.parametrize("change", [{"scale": 0.0}, {"unknown": 1.0}])
+def test_a_state_of_no_gradient_scaler_is_refused(change):
+    side = make_side(scale=8.0)
+    state = side.grad_scaler.state_dict() | {"scale": 2.0}
+    with pytest.raises(UserError, match=r"loss_scales\.side of the checkpoint"):
+        side.load_loss_scale(state | change)
+    side.load_loss_scale({})  # of a run in another precision
+    assert side.grad_scaler.get_scale() == 8.0
+    side.load_loss_scale(state)
+    assert side.grad_scaler.get_scale() == 2.0

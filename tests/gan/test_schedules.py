@@ -26,6 +26,19 @@ def test_a_cosine_reaches_its_end_where_it_is_told():
     assert cosine(0.51, start=0.0, end=2.0, hold=0.5, until=0.2) == 2.0
 
 
+def test_both_learning_rates_fall_by_the_same_factor_and_beta2_rises():
+    train = TrainConfig(
+        generator_lr=2e-3, discriminator_lr=1e-3, lr_hold=0.4, lr_final=0.1,
+        beta1=0.2, beta2_start=0.8, beta2_end=0.9,
+    )  # fmt: skip
+    for progress, factor in ((0.0, 1.0), (0.4, 1.0), (0.7, 0.55), (1.0, 0.1)):
+        schedule = compute_schedule(train, 0.0, 1, progress)
+        rates = schedule.generator_lr, schedule.discriminator_lr
+        assert rates == pytest.approx((2e-3 * factor, 1e-3 * factor))
+    betas = [compute_schedule(train, 0.0, 1, progress).betas for progress in (0.0, 0.5, 1.0)]
+    assert betas == [(0.2, 0.8), pytest.approx((0.2, 0.85)), pytest.approx((0.2, 0.9))]
+
+
 def test_the_weight_of_recovery_rises_with_the_fall_of_the_rates_or_when_it_is_told_to():
     def weights(**options):
         train = TrainConfig(recovery_weight=2.0, lr_hold=0.4, **options)
@@ -34,6 +47,12 @@ def test_the_weight_of_recovery_rises_with_the_fall_of_the_rates_or_when_it_is_t
     assert weights() == pytest.approx([0, 0, 1, 2])
     assert weights(recovery_until=0.7) == pytest.approx([0, 0, 2, 2])
     assert weights(recovery_hold=0.0, recovery_until=0.2) == pytest.approx([1, 2, 2, 2])
+
+
+def test_the_camera_moves_as_the_rates_fall():
+    train = TrainConfig(lr_hold=0.4, recovery_hold=0.0, recovery_until=0.2)
+    stds = [compute_schedule(train, 2.0, 1, progress).camera_std for progress in (0.4, 0.7, 1.0)]
+    assert stds == pytest.approx([0, 1, 2])
 
 
 def test_the_weight_of_mode_seeking_falls_to_0_with_the_rates():
