@@ -102,3 +102,4 @@ def test_a_new_length_is_reached_within_a_warm_up_and_without_a_jump():
     again = [*lengths, (45, 60)]
     assert compute_progress(again, 45) == compute_progress(lengths, 45)
     assert compute_progress(again, 47) == 47 / 60
+    assert compute_progress([(0, 40), (40, 42)], 41) == 41 / 42, "of few steps the first is enough"
