@@ -141,7 +141,7 @@ def no_sync() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("preset", ["quickstart", "shapes", "video", "notebook"])
+@pytest.mark.parametrize("preset", ["quickstart", "shapes", "shapes-two", "video", "notebook"])
 def test_a_step_never_waits_for_the_gpu(preset):
     config = PRESETS[preset]
     sizes = StepSizes(num_clips=8, height=64, width=64, vocabulary_size=30, num_tokens=6)

@@ -13,8 +13,9 @@ from t2vgan.config.presets import PRESETS
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.models import motion, resampling
+from t2vgan.training.cost.step_cost import build_batch, build_training
 from tests.golden.record import load_golden
-from tests.support.preset_steps import OtherDeviceError, count_operations, train_on_meta
+from tests.support.preset_steps import SIZES, OtherDeviceError, count_operations, train_on_meta
 
 STEP = NetworkOptimizer.step
 OTHER_TORCH = 1.1  # growth that another version of torch may bring
@@ -28,6 +29,23 @@ def test_steps_neither_leave_the_device_nor_read_a_value(preset):
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "notebook"])
 def test_nor_do_they_with_the_approximate_penalty(preset):
     train_on_meta(preset, penalty="approximate")
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "notebook"])
+def test_the_exact_penalty_puts_nothing_by_index(preset):
+    """On CUDA `index_put_` reads its indices: it waits, and cannot be captured.
+
+    Autograd's own gradient of `values[indices]` does not, but that of torch.func.grad is an
+    `index_put_`. No mode of dispatch may be active: the first would be the second.
+    """
+    train = PRESETS[preset].train.model_copy(update={"penalty": "exact", "precision": "no"})
+    gan = build_training(PRESETS[preset].model, train, SIZES, torch.device("cpu"))
+    step = train.penalty_every_steps
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        gan.train_step([build_batch(gan, SIZES, step)], step)
+    names = {event.name for event in profiler.events()}
+    assert "aten::convolution_backward" in names
+    assert "aten::index_put_" not in names
 
 
 # --- each fault, planted --------------------------------------------------------------------------

@@ -205,7 +205,9 @@ class AdversarialTraining:
             computed = self.compute_gradients(side, loss, batch, schedule)
         side.gradients.average()
         norm = side.step(computed.loss)
-        self.metrics.add(f"gradient_norm/{side.name}", norm)
+        # What overflowed because the loss was scaled up says nothing of the gradient.
+        add = self.metrics.add_finite if side.grad_scaler.is_enabled() else self.metrics.add
+        add(f"gradient_norm/{side.name}", norm)
         return [
             replace(micro_batch, **kept)
             for micro_batch, kept in zip(batch, computed.kept, strict=True)

@@ -238,9 +238,10 @@ class AdversarialLosses:
         def log(gradient: Tensor) -> None:
             standard = gradient * self.pixel_std  # in float32
             norms = torch.linalg.vector_norm(standard, dim=(1, 2, 3, 4)) * self.clips_per_rank
-            self.metrics.add(
-                "gradient_norm/video", norms if loss_scale is None else norms / loss_scale
-            )
+            if loss_scale is None:
+                self.metrics.add("gradient_norm/video", norms)
+            else:
+                self.metrics.add_finite("gradient_norm/video", norms / loss_scale)
 
         if fake_video.requires_grad:
             fake_video.register_hook(log)

@@ -43,6 +43,11 @@ class MetricAccumulator:
         """
         self.added.append(AddedValues(name, values.detach(), counts))
 
+    def add_finite(self, name: str, values: Tensor) -> None:
+        """Add the mean of the finite `values`, (B,) or ()."""
+        values = values.reshape(-1)
+        self.add(name, values.nan_to_num(0.0, 0.0, 0.0), counts=values.isfinite())
+
     @contextmanager
     def set_apart(self) -> Iterator[list[AddedValues]]:
         """Collect what is added meanwhile in a list of its own."""

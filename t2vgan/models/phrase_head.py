@@ -65,28 +65,27 @@ class PhraseHead(nn.Module):
         `num_repeats` as in `repeat_clips` -> logits (M,), recovered latents (B, R).
         """
         text = encode_phrases(self.text_encoder, token_ids, token_mask, self.max_phrases)  # M P E
-        clips = torch.arange(len(maps), device=text.device)
-        clips = repeat_clips(clips, len(text), num_repeats)  # M
-        frames = self.attend(maps, text, clips)  # M P K F
+        cells = maps.flatten(3).transpose(2, 3)  # B K S C: in the order of memory
+        cells = repeat_clips(cells, len(text), num_repeats)
+        frames = self.attend(cells, text)  # M P K F
         frame_logits = (self.frame_projection(frames) * text.unsqueeze(2)).sum(3).mean(2)  # M P
-        time = self.time(self.time_features(times))[clips].unsqueeze(1)  # M 1 K F
-        objects = F.silu(self.clip((frames * (1 + time)).flatten(2)))  # M P F
+        time = repeat_clips(self.time(self.time_features(times)), len(text), num_repeats)  # M K F
+        objects = F.silu(self.clip((frames * (1 + time.unsqueeze(1))).flatten(2)))  # M P F
         clip_logits = (self.clip_projection(objects) * text).sum(2)  # M P
-        recovered = objects[: len(maps), 0, :0]
+        recovered = objects[: len(times), 0, :0]
         if self.recover is not None:
-            recovered = self.recover(objects[: len(maps)]).transpose(1, 2).flatten(1)  # B R
+            recovered = self.recover(objects[: len(times)]).transpose(1, 2).flatten(1)  # B R
         return (frame_logits + clip_logits).sum(1) * self.scale, recovered
 
-    def attend(self, maps: Tensor, text: Tensor, clips: Tensor) -> Tensor:
+    def attend(self, cells: Tensor, text: Tensor) -> Tensor:
         """Return what phrases attend to in each frame, and where.
 
-        maps (B, K, C, h, w), text (M, P, E), clips (M,) -> (M, P, K, F). Plain operations: fused
-        attention has no second derivatives.
+        cells (M, K, h*w, C), text (M, P, E) -> (M, P, K, F). Plain operations: fused attention has
+        no second derivatives.
         """
-        cells = maps.flatten(3)[clips]  # M K C S
         query = self.to_query(text).unsqueeze(1)  # M 1 P C
-        weights = (query @ cells * cells.shape[2] ** -0.5).softmax(3)  # M K P S
-        seen = weights @ cells.transpose(2, 3)  # M K P C
+        weights = (query @ cells.transpose(2, 3) * cells.shape[3] ** -0.5).softmax(3)  # M K P S
+        seen = weights @ cells  # M K P C
         where = weights @ self.places.T  # M K P 2
         spread = weights @ self.places.square().T - where.square()
         frames = self.to_frame(torch.cat([seen, 2 * where, 2 * spread], dim=3))

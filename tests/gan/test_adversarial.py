@@ -1,6 +1,7 @@
 """The step: who is updated by what, which prompt belongs to which clip, and gradient truth."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import pytest
@@ -608,6 +609,18 @@ def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(pro
     gan.update(gan.discriminator, gan.losses.discriminator_loss, *inputs)
     assert not torch.equal(weights(gan.discriminator.network), before)
     assert gan.gather_nonfinite()["discriminator"] == [False]
+
+
+@pytest.mark.parametrize("scale", [2.0**12, 2.0**40])
+def test_in_float16_overflows_are_left_out_of_the_logged_norms(scale, processes):
+    gan = make_float16_gan(processes)
+    gan.generator.grad_scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    gan.train_step([to_single(make_batch())], 1)
+    gan.generator.grad_scaler.update(2.0**12)
+    gan.train_step([to_single(make_batch())], 2)
+    metrics = gan.metrics.reduce()
+    assert all(math.isfinite(value) for value in metrics.values()), metrics
+    assert min(metrics[f"gradient_norm/{name}"] for name in ("generator", "video")) > 0
 
 
 # --- gradient truth -------------------------------------------------------------------------------
