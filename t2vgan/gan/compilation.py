@@ -59,7 +59,7 @@ def find_obstacle(device: torch.device) -> str:
     compiler = os.environ.get("CXX", "g++")
     if device.type == "cpu" and shutil.which(compiler) is None:
         return f"no C++ compiler {compiler} is installed (the variable CXX names another one)"
-    prepare_cache()
+    prepare_compiler()
     try:
         torch.compile(_trial, dynamic=False)(torch.ones(64, device=device))
     except Exception as error:  # whatever an installation may lack
@@ -71,8 +71,11 @@ def _trial(values: torch.Tensor) -> torch.Tensor:
     return values.sin() + 1
 
 
-def prepare_cache() -> None:
-    """Keep compiled code in the user's cache, unless torch is told where."""
+def prepare_compiler() -> None:
+    """Have the compiler's code compute the same bits each time, and keep it.
+
+    In the user's cache, unless torch is told where.
+    """
     from torch._inductor import codecache
     from torch._inductor import config as inductor_config
 
@@ -82,6 +85,21 @@ def prepare_cache() -> None:
         codecache._HEADER_DIR = str(Path(folder, "headers"))
     if hasattr(inductor_config, "deterministic"):  # else a GPU's kernels are chosen by their speed
         inductor_config.deterministic = True
+    keep_embedding_gradient()
+
+
+def keep_embedding_gradient() -> None:
+    """Let compiled code call torch's own gradient of embeddings.
+
+    The compiler's adds up atomically, in an order that differs from run to run.
+    """
+    from torch._inductor.decomposition import decompositions, select_decomp_table
+    from torch._inductor.lowering import make_fallback
+
+    operation = torch.ops.aten.embedding_dense_backward.default
+    if decompositions.pop(operation, None):
+        select_decomp_table().pop(operation, None)  # a copy, if anything was compiled before
+        make_fallback(operation, warn=False)
 
 
 def compile_network(network: nn.Module, *, is_optional: bool = False) -> None:

@@ -6,6 +6,9 @@ import os
 import pytest
 import torch
 from torch._dynamo.utils import counters
+from torch._inductor.decomposition import select_decomp_table
+from torch._inductor.lowering import lowerings
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from t2vgan.config import NotebookGanConfig, TrainConfig
 from t2vgan.distributed.context import DistributedContext
@@ -17,7 +20,7 @@ from t2vgan.gan.compilation import (
     CompiledFunction,
     choose_compilation,
     find_obstacle,
-    prepare_cache,
+    prepare_compiler,
 )
 from tests.gan.test_adversarial import SIZES, SPRITES, VOCABULARY, B, K, R, make_batch, to_single
 from tests.system.gradients import gradients_of
@@ -142,8 +145,18 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
 def test_compiled_code_is_kept_in_the_users_own_cache(monkeypatch, tmp_path):
     monkeypatch.delenv(CACHE_VARIABLE)
     monkeypatch.setenv("HOME", str(tmp_path))
-    prepare_cache()
+    prepare_compiler()
     assert os.environ[CACHE_VARIABLE] == str(tmp_path / ".cache/t2vgan/compiled")
+
+
+def test_compiled_gradients_of_embeddings_add_up_in_a_fixed_order():
+    """What takes their place, an index_put, would add atomically on a GPU."""
+    prepare_compiler()
+    operation = torch.ops.aten.embedding_dense_backward.default
+    inputs = torch.ones(2, 2, 4), torch.tensor([[0, 3], [3, 3]]), 5, -1, False
+    graph = make_fx(operation, decomposition_table=select_decomp_table())(*inputs).graph
+    assert operation in {node.target for node in graph.nodes}
+    assert operation in lowerings
 
 
 def test_what_the_compiler_fails_at_is_run_without_it_if_optional(capsys):
