@@ -72,7 +72,7 @@ def _trial(values: torch.Tensor) -> torch.Tensor:
 
 
 def prepare_compiler() -> None:
-    """Have the compiler's code compute the same bits each time, and keep it.
+    """Have compiled code compute the same bits each time, and keep it.
 
     In the user's cache, unless torch is told where.
     """

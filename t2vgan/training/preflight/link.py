@@ -30,7 +30,7 @@ def measure_link(context: DistributedContext) -> Link:
     size = context.world_size
     small = torch.zeros(1, device=context.device)
     large = torch.full((LARGE_ELEMENTS,), 1.0 + context.rank, device=context.device)
-    time_sum(small)  # connects
+    dist.all_reduce(small)  # connects; NCCL's barriers guess their device before a first sum
     latency = statistics.median(time_sum(small) for _ in range(SMALL_ROUNDS))
     total = large.clone()
     dist.all_reduce(total)

@@ -16,6 +16,8 @@ from t2vgan.evaluation.probe.build import build_probe
 from t2vgan.evaluation.probe.cache import cache_files, load_or_train_probe
 from t2vgan.evaluation.probe.network import (
     ProbeNetwork,
+    average,
+    average_by_product,
     correlate_frames,
     extract_features,
     resize_clips,
@@ -168,6 +170,12 @@ def test_features_do_not_depend_on_the_other_clips(probe, clips):
     together = extract_features(probe.network, clips[0][:40])
     single = [extract_features(probe.network, clips[0][place : place + 1]) for place in (3, 35)]
     assert np.array_equal(together[[3, 35]], np.concatenate(single))
+
+
+@pytest.mark.parametrize("num_pairs", [1, 3, 4, 15])
+def test_averages_over_time_are_equal_as_a_product(num_pairs):
+    values = torch.randn(2, 5, num_pairs)
+    torch.testing.assert_close(average_by_product(values), average(values))
 
 
 def test_correlation_finds_the_displacement():
