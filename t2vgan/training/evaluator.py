@@ -91,14 +91,14 @@ class Evaluator:
         ]
 
     def run(
-        self, pipeline: TextToVideo, kinds: Collection[str], step: int, should_stop: ShouldStop
+        self, pipeline: TextToVideo, kinds: Collection[str], should_stop: ShouldStop
     ) -> tuple[float | None, bool]:
         """Sample and evaluate, whichever `kinds` lists (collective).
 
         Returns the accuracy, or the agreement where there is no meter, if none so far was
         measurably better, and whether there was time for everything.
         """
-        if "samples" in kinds and not self.sample(pipeline, step, should_stop):
+        if "samples" in kinds and not self.sample(pipeline, should_stop):
             return None, False
         if "evaluation" not in kinds:
             return None, True
@@ -138,7 +138,7 @@ class Evaluator:
             **clips,
         )
 
-    def sample(self, pipeline: TextToVideo, step: int, should_stop: ShouldStop) -> bool:
+    def sample(self, pipeline: TextToVideo, should_stop: ShouldStop) -> bool:
         """Generate every prompt, some with several seeds, and log grids (collective).
 
         The latents are fixed, so that only the generator differs from step to step. Returns whether

@@ -112,9 +112,7 @@ class Trainer(RunSetup):
             return None
         pipeline = TextToVideo(self.gan.ema.model, self.vocabulary, self.weights_info)
         with self.timed("sampling or evaluating"):
-            best, is_finished = self.evaluator.run(
-                pipeline, kinds, self.clock.step, self.stop.is_set
-            )
+            best, is_finished = self.evaluator.run(pipeline, kinds, self.stop.is_set)
         self.stopping = not is_finished
         return best
 

@@ -378,7 +378,7 @@ STRANGE = (Path.touch, Path.mkdir, os.mkfifo, link_to_nothing, link_to_itself)
 
 @pytest.mark.parametrize("make", STRANGE, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("name", ["step_00000007", "step_7", "step_99999999999999999999"])
-def test_what_is_only_called_like_a_checkpoint_is_set_aside(tmp_path, caplog, make, name):
+def test_what_is_only_called_like_a_checkpoint_is_set_aside(tmp_path, make, name):
     run = Run(seed=0).train(range(1))
     run.save(tmp_path, 1)
     make(tmp_path / "checkpoints" / name)
@@ -505,7 +505,7 @@ def test_a_published_step_is_never_overwritten(tmp_path):
     assert contents(folder) == before
 
 
-def test_a_damaged_step_makes_way_for_its_successor(tmp_path, caplog):
+def test_a_damaged_step_makes_way_for_its_successor(tmp_path):
     flip_last_bit(Run(seed=0).save(tmp_path, 5) / "generator.safetensors")
     again = Run(seed=0)
     again.save(tmp_path, 5)

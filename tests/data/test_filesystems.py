@@ -46,7 +46,7 @@ def test_a_silent_server_is_left_after_a_second_attempt():
         open_dataset(url)
 
 
-def test_an_endless_manifest_is_not_read(monkeypatch):
+def test_an_endless_manifest_is_not_read():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with web_server(lambda request: send_forever(request, b" " * (1 << 20))) as server:
         with pytest.raises(OSError, match=r"larger than the limit of \d+ bytes"):
@@ -172,7 +172,7 @@ def test_the_host_that_the_user_named_may_be_private():
 
 
 @pytest.mark.parametrize("status", [403, 404, 200])
-def test_messages_hold_no_passwords(status, monkeypatch):
+def test_messages_hold_no_passwords(status):
     with web_server(lambda request: send(request, status, b"x" * 2000)) as server:
         url = server.url.replace("://", "://user:passw0rd@")
         with pytest.raises(VideoError) as error:

@@ -193,7 +193,7 @@ def test_several_captions_of_a_tar(tmp_path, films):
     assert labels_of(tmp_path / "out") == [None, "3", "dog", "12"]
 
 
-def test_a_text_of_one_line_is_the_row_of_earlier_versions(tmp_path):
+def test_a_text_of_one_line_is_the_row_of_earlier_versions():
     assert Row("a.mp4").with_caption(b"a cat\n").identity == ("a.mp4", "a cat\n", "", 0, None, "")
     assert Row("a.mp4").with_caption(b"a cat\n\n a dog\n").captions == ("a cat", "a dog")
 

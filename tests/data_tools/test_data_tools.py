@@ -218,7 +218,7 @@ def test_a_torn_header_is_written_again(tmp_path):
     assert (tmp_path / JOURNAL_NAME).read_bytes() == whole
 
 
-def test_a_shard_is_finished_by_its_checksum_not_by_its_name(tmp_path, data):
+def test_a_shard_is_finished_by_its_checksum_not_by_its_name(data):
     """Torn last line, one intact shard, one damaged, one without a record."""
     expected = files_in(data)
     entries = load_manifest(data).shards

@@ -330,7 +330,7 @@ def test_names_that_look_like_urls_and_captions_in_capitals(tmp_path, videos):
     assert not list(tmp_path.rglob("hacked"))
 
 
-def test_the_source_is_no_place_for_shards(tmp_path, videos):
+def test_the_source_is_no_place_for_shards(videos):
     result = pack(videos, videos)
     assert result.returncode == 2
     assert "is the source; name a folder of its own" in result.stderr

@@ -500,7 +500,7 @@ def test_a_small_object_elsewhere_is_another_clip():
     assert seen.is_new(plain)
 
 
-def test_near_duplicates_are_known_and_others_are_not(tmp_path):
+def test_near_duplicates_are_known_and_others_are_not():
     rng = np.random.default_rng(0)
     seen = SeenClips()
     hashes = []

@@ -213,7 +213,7 @@ def test_presets_options_and_values_that_do_not_exist(arguments, expected):
         (("generate.py", "--prompt", "circle", "--weights", "nowhere.safetensors"), "no such file"),
     ],
 )
-def test_every_command_answers_in_one_line(arguments, expected, tmp_path):
+def test_every_command_answers_in_one_line(arguments, expected):
     """More of generate.py's and the data tools' own mistakes stand beside their other tests."""
     refuse(run_warm(*arguments), expected)
 

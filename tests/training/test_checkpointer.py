@@ -211,7 +211,7 @@ def test_a_defect_while_writing_is_not_swallowed(tmp_path, monkeypatch):
         run.checkpoints.finish()
 
 
-def test_states_of_older_versions_load(tmp_path):
+def test_states_of_older_versions_load():
     """A field that a version does not know has its default; one that is gone is passed over."""
     old = {"data_fingerprint": "data", "step": 7, "bad_samples": 3}
     state = TrainState.model_validate(old)
