@@ -17,9 +17,9 @@ MAX_TOKENS = 64
 UNKNOWN = "<unknown>"  # the token of every rare word; no prompt contains it
 EMPTY = "<empty>"  # the token of the empty prompt, of clips without caption
 VERSION = 2
-MAX_SHOWN = 70  # characters of a prompt in a message
 """Of the rules that make words of prompts, saved with every vocabulary. Version 1 left out the
 combining marks with which Indic vowels, Thai tones and vocalised Arabic are written."""
+MAX_SHOWN = 70  # characters of a prompt in a message
 JOINERS = "\u200c\u200d"  # zero width; inside words of Persian, Sinhala and others
 
 

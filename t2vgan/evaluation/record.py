@@ -27,8 +27,8 @@ class Protocol(Frozen):
     weights_clips_seen: int | None = None
     dataset_builder: str
     dataset_fingerprint: str
-    probe_dataset_fingerprint: str | None = None
-    """Of the data that the probe was trained on; earlier versions kept none."""
+    probe_dataset_fingerprint: str
+    """Of the data that the probe was trained on."""
     num_clips: int
     """Generated clips, dealt to the prompts in turn; or the videos of a folder."""
     num_held_out_clips: int
@@ -65,8 +65,8 @@ class Evaluation(Frozen):
     controls: Controls | None
     accuracy_missing: str | None = None
     """Why the meter measured nothing."""
-    clip_numbers: ClipNumbers | None = None
-    """What needs no meter; records before version attributes-6 have none."""
+    clip_numbers: ClipNumbers | None
+    """What needs no meter; None where no clip can be used."""
     distribution: Distribution
     near_copies: NearCopies | None
     shown: ClipSheet | None = None
