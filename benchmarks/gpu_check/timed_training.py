@@ -128,7 +128,7 @@ def time_evaluation(trainer: Trainer) -> float:
     start = 0.0
     for _ in range(2):
         start = time.perf_counter()
-        trainer.evaluator.run(pipeline, ("samples", "evaluation"), 1, lambda: False)
+        trainer.evaluator.run(pipeline, ("samples", "evaluation"), lambda: False)
     return time.perf_counter() - start
 
 
