@@ -15,7 +15,14 @@ from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.models import motion, resampling
 from t2vgan.training.cost.step_cost import build_batch, build_training
 from tests.golden.record import load_golden
-from tests.support.preset_steps import SIZES, OtherDeviceError, count_operations, train_on_meta
+from tests.support.preset_steps import (
+    META,
+    SIZES,
+    OtherDeviceError,
+    count_operations,
+    meta_supported,
+    train_on_meta,
+)
 
 STEP = NetworkOptimizer.step
 OTHER_TORCH = 1.1  # growth that another version of torch may bring
@@ -46,6 +53,25 @@ def test_the_exact_penalty_puts_nothing_by_index(preset):
     names = {event.name for event in profiler.events()}
     assert "aten::convolution_backward" in names
     assert "aten::index_put_" not in names
+
+
+@pytest.mark.parametrize("preset", ["shapes", "notebook"])
+def test_weights_of_convolutions_lie_as_maps_do(preset):
+    """So that none is converted in each pass; nor gradients, Adam's moments, the average."""
+    train = PRESETS[preset].train.model_copy(update={"precision": "no"})
+    with meta_supported():
+        gan = build_training(PRESETS[preset].model, train, SIZES, META)
+        gan.train_step([build_batch(gan, SIZES, 1)], 1)
+    weights = [w for network in gan.networks.values() for w in network.parameters() if w.ndim == 4]
+    weights += [
+        part
+        for side in gan.optimizers.values()
+        for weight, state in side.optimizer.state.items()
+        if weight.ndim == 4
+        for part in (state["exp_avg"], state["exp_avg_sq"], side.gradients.views[weight])
+    ]
+    assert weights
+    assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
 
 
 # --- each fault, planted --------------------------------------------------------------------------

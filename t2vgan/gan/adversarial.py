@@ -91,7 +91,7 @@ class AdversarialTraining:
     def _with_optimizer(
         self, name: str, network: nn.Module, learning_rate: float
     ) -> NetworkOptimizer:
-        network = network.to(self.context.device)
+        network = move(network, self.context.device)
         gradients = FlatGradients(network.parameters(), self.context)
         betas = (self.train.beta1, self.train.beta2_start)
         grad_scaler = torch.amp.GradScaler(
@@ -327,6 +327,17 @@ def build_networks(
         trains_offset=not OBJECTIVES[train.loss].is_relative,
     )
     return generator, discriminator
+
+
+def move(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device, where it stays.
+
+    On a GPU weights of convolutions get the memory format of the maps, channels_last: cuDNN would
+    convert each in every pass, and its gradient back.
+    """
+    if device.type == "cpu":
+        return network
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def share_unless_nonfinite(loss: Tensor, share: float) -> Tensor:
