@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shlex import quote, split
+from shlex import join, quote, split
 
 PART_SECONDS = {1: 290.0, 2: 460.0}
 """Of all items together; ten seconds more are for the start and for installing packages."""
@@ -14,6 +14,9 @@ SECONDS = "{seconds}"
 BUILD_FEW = "--num-clips 96 --clips-per-shard 12 --size 32x32 --workers 1"
 NOT_COMPILED = "--compile off"
 """Compiling takes a minute, which these runs do not win back; the profiles time it."""
+AS_THEY_ARE = ("eager", "graphs", "graphs, approximate penalty")
+COMPILED = ("compiled graphs", "compiled")
+"""Ways of running a step that `step_profile` knows; what a run does by default is first."""
 QUICKSTART = f"--sample-every-steps 0 --save-every-steps 4000 {NOT_COMPILED}"
 TINY_BATCH = (
     "--train.global-batch-size 8 --train.frames-per-clip 2 --data.num-streams 4"
@@ -78,7 +81,8 @@ class Plan:
     def first_part(self) -> list[Item]:
         """Tests, the quickstart, step profiles, the notebook's loop, a resumed run.
 
-        What matters most comes first: the limits add up to more than there is.
+        What matters most comes first: the limits add up to more than there is. Compiled steps of
+        one preset come late, because compiling may take all that is left.
         """
         notebook_loop = self.command(
             "training_throughput",
@@ -105,21 +109,24 @@ class Plan:
             self.build("notebook", "notebook", few),
             Item("gpu tests", 60, self.command("gpu_check.gpu_tests"), "gpu_tests"),
             Item("quickstart", 80, quickstart, "quickstart"),
-            self.profile("shapes", "few-shapes"),
-            self.profile("quickstart", "circles"),
+            self.profile("shapes", "few-shapes", AS_THEY_ARE),
+            self.profile("quickstart", "circles", AS_THEY_ARE),
             Item("notebook's loop", 40, notebook_loop, "training_throughput"),
             Item("resume", 60, resume, "resume"),
-            self.profile("notebook", "notebook"),
-            self.profile("video", "few-shapes"),
+            self.profile("shapes", "few-shapes", COMPILED, seconds=110),
+            self.profile("notebook", "notebook", AS_THEY_ARE),
+            self.profile("video", "few-shapes", AS_THEY_ARE),
         ]
 
-    def profile(self, preset: str, data: str) -> Item:
-        """Return the profile of a preset's steps."""
+    def profile(self, preset: str, data: str, ways: Sequence[str], seconds: float = 45) -> Item:
+        """Return the profile of a preset's steps, run in some ways."""
         command = self.command(
             f"gpu_check.step_profile --preset {preset} --data {self.path(data)}",
-            rehearsed=f"--ways eager --num-steps 1 --options='{TINY[preset]}'",
+            f"--ways {join(ways)}",
+            f"--ways eager --num-steps 1 --options='{TINY[preset]}'",
         )
-        return Item(f"step profile, {preset}", 60, command, "step_profile")
+        what = "compiled" if ways == COMPILED else preset
+        return Item(f"step profile, {what}", seconds, command, "step_profile")
 
     def second_part(self) -> list[Item]:
         """Moving Shapes from nothing, then the actions where there are some."""

@@ -18,7 +18,7 @@ POLL_SECONDS = 0.05
 
 
 def run(
-    data: Path, out: Path, preset: str = "shapes", num_steps: int = 60, options: str = ""
+    data: Path, out: Path, preset: str = "shapes", num_steps: int = 300, options: str = ""
 ) -> int:
     """Compare a resumed run with a straight one; return 1 if different.
 
@@ -44,6 +44,7 @@ def run(
         return subprocess.Popen([sys.executable, *command], cwd=ROOT)
 
     straight, killed = start(out / "straight"), start(out / "killed")
+    steps_done = 0
     while killed.poll() is None:
         time.sleep(POLL_SECONDS)
         records = read_metrics(out / "killed")

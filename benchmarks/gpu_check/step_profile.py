@@ -1,5 +1,6 @@
 """Profile a preset's training steps, run in several ways."""
 
+import gc
 import json
 import os
 import tempfile
@@ -45,12 +46,12 @@ def run(
     Args:
         preset: Of train.py.
         data: Shards that its steps read.
-        ways: Of running a step: eager comes first.
+        ways: Of running a step. What is relative to eager steps needs those, here or before.
         num_steps: Successive steps that are timed together.
         options: Further options of train.py.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    found: dict[str, Any] = {"ceilings": measure_ceilings(device), "ways": {}}
+    found = read_presets().get(preset) or {"ceilings": measure_ceilings(device), "ways": {}}
     for name in ways:
         content = found["ways"][name] = {}
         try:
@@ -61,13 +62,14 @@ def run(
         finish(found)
         print(f"wrote {write(preset, found, device.type)}", flush=True)
     print_ways(preset, found["ways"])
-    return int(any("error" in way for way in found["ways"].values()))
+    return int(any("error" in found["ways"][name] for name in ways))
 
 
 def profile(
     content: dict[str, Any], preset: str, data: Path, options: str, num_steps: int, way: str
 ) -> None:
     """Time and count the steps of one way; fill `content`."""
+    gc.collect()  # the networks and graphs of the way before are no memory of this one
     with tempfile.TemporaryDirectory() as folder:
         config = read_config(preset, data, Path(folder) / "run", options)
         start = time.perf_counter()
@@ -113,8 +115,8 @@ def finish(found: dict[str, Any]) -> None:
     The floor is what the operations of the eager step need without launches: the larger of FLOPs
     over the rates of matrix products and bytes over that of copies.
     """
-    eager, ceilings = found["ways"][EAGER], found["ceilings"]
-    if "error" in eager:
+    eager, ceilings = found["ways"].get(EAGER), found["ceilings"]
+    if eager is None or "error" in eager:
         return
     for kind in KINDS & eager.keys():
         work = eager[kind]
@@ -138,11 +140,16 @@ def mean_over_kinds(way: dict[str, Any], name: str) -> float:
     return plain + (way["penalised"][name] - plain) / way["penalty_every_steps"]
 
 
-def write(preset: str, found: dict[str, Any], device: str) -> Path:
-    """Write the record, with the presets that the same check wrote before."""
+def read_presets() -> dict[str, Any]:
+    """Return the presets that the same check recorded before."""
     path, check = find_record("step_profile"), os.environ.get("BENCHMARK_CHECK")
     before = json.loads(path.read_text()) if path else {}
-    presets = before["presets"] if check and before.get("check") == check else {}
+    return before["presets"] if check and before.get("check") == check else {}
+
+
+def write(preset: str, found: dict[str, Any], device: str) -> Path:
+    """Write the record, with the presets that the same check wrote before."""
+    check, presets = os.environ.get("BENCHMARK_CHECK"), read_presets()
     headline = f"{preset}: " + ", ".join(
         f"{name} {way['step_ms']:.3g} ms" if "step_ms" in way else f"{name} failed"
         for name, way in found["ways"].items()

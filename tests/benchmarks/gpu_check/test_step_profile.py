@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu_check.items import TINY
-from benchmarks.gpu_check.step_profile import EAGER, WAYS, finish, mean_over_kinds
+from benchmarks.gpu_check import step_profile
+from benchmarks.gpu_check.items import AS_THEY_ARE, COMPILED, TINY
+from benchmarks.gpu_check.step_profile import EAGER, WAYS, finish, mean_over_kinds, read_presets
 from benchmarks.gpu_check.steps import read_config
 from benchmarks.gpu_check.timed_training import SPARE, fit_steps
 from t2vgan.errors import UserError
@@ -42,6 +43,32 @@ def test_the_floor_is_that_of_the_slower_unit_in_each_kind_of_step():
 
 def test_a_run_without_the_penalty_has_one_kind_of_step():
     assert mean_over_kinds({"penalty_every_steps": 0, "plain": {"gflop": 3.0}}, "gflop") == 3.0
+
+
+def test_ways_join_those_that_the_same_check_profiled_before(tmp_path, monkeypatch):
+    def profile(content: dict, *_) -> None:
+        content |= {"step_ms": 20.0, "penalty_every_steps": 0, "plain": step({}, 5.0, 4.0)}
+
+    monkeypatch.setattr(step_profile, "profile", profile)
+    monkeypatch.setattr(step_profile, "measure_ceilings", lambda device: CEILINGS)
+    monkeypatch.setenv("BENCHMARK_RESULTS", str(tmp_path))
+    monkeypatch.setenv("BENCHMARK_CHECK", "this one")
+    assert step_profile.run("shapes", Path("data"), ways=("compiled",)) == 0
+    assert "share_of_floor" not in read_presets()["shapes"]["ways"]["compiled"]
+    for way in (EAGER, "graphs"):
+        step_profile.run("shapes", Path("data"), ways=(way,))
+    ways = read_presets()["shapes"]["ways"]
+    assert {name: way["share_of_floor"] for name, way in ways.items()} == dict.fromkeys(
+        ("compiled", EAGER, "graphs"), 5 / 20
+    )
+    monkeypatch.setenv("BENCHMARK_CHECK", "another one")
+    assert not read_presets()
+
+
+def test_the_check_runs_every_way_of_shapes():
+    ways = AS_THEY_ARE + COMPILED
+    assert sorted(ways) == sorted(WAYS)
+    assert ways[0] == EAGER, "what the others are relative to"
 
 
 @pytest.mark.parametrize("preset", TINY)
