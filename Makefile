@@ -81,8 +81,13 @@ docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 	@echo "Open   build/site/index.html; to search it, serve it: $(BIN)/python -m http.server -d build/site -b 127.0.0.1"
 
-gpu-check: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.gpu_check --part $(PART)
+# A machine with PyTorch, and maybe without a network, needs no environment of ours.
+gpu-check:
+	test -x $(BIN)/python \
+		|| $(PYTHON) -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("torch"))' \
+		|| $(MAKE) $(VENV)/.installed-dev
+	$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON)) \
+		-m benchmarks.gpu_check --part $(PART)
 
 gpu-wheels: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.gpu_check.wheels

@@ -1,11 +1,13 @@
 """The benchmarks run, and each leaves its record; their figures are no test's business."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import python_ok
+from tests.support.commands import ROOT, python_ok
 
 RECORDS = {
     1: {
@@ -46,6 +48,18 @@ def test_a_rehearsal_of_the_gpu_check_runs_every_item(tmp_path, part):
             "shapes-metrics.jsonl",
             "shapes.safetensors",
         }
+
+
+def test_make_checks_a_gpu_with_the_python_that_has_torch(tmp_path):
+    """And installs nothing: such a machine may have no network."""
+    venv = tmp_path / "venv"
+    options = (f"VENV={venv}", f"PYTHON={sys.executable}", "PART=3")
+    found = subprocess.run(
+        ["make", "gpu-check", *options], cwd=ROOT, text=True, capture_output=True
+    )
+    assert found.returncode == 2
+    assert "'3' for argument '--part'" in found.stderr
+    assert not venv.exists()
 
 
 @pytest.mark.parametrize(
