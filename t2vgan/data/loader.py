@@ -44,10 +44,11 @@ def iterate_stream(
 ) -> Iterator[tuple[Window, int]]:
     """Yield a stream's samples from `position` on as (shuffled window, index).
 
-    Where damaged shards leave nothing readable in a window, samples of the nearest readable one
-    are appended to it.
+    Windows are whole, wherever in one a run resumes. Where damaged shards leave nothing readable in
+    a window, samples of the nearest readable one are appended to it.
     """
-    for (segments, shuffled), (upcoming, _) in pairwise(sampler.windows(stream, position)):
+    windows = pairwise(sampler.windows(stream, position))
+    for (segments, shuffled, already), (upcoming, *_) in windows:
         for segment in upcoming:
             reader.prefetch(segment)
         window = [sample for segment in segments for sample in reader.read(segment)]
@@ -55,9 +56,9 @@ def iterate_stream(
         spare = []
         if not filter_readable(window):
             spare = find_readable_window(sampler, reader, stream, position)
-        for index in range(len(in_order)):
+        for index in range(already, len(in_order)):
             yield in_order + spare, index
-        position += len(shuffled)
+        position += len(shuffled) - already
 
 
 def iterate_mixture(

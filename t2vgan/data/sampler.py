@@ -74,10 +74,13 @@ class StreamSampler:
             position += count
         return found
 
-    def windows(self, stream: int, position: int) -> Iterator[tuple[list[Segment], np.ndarray]]:
-        """Yield (segments to read, shuffled indexes) from `position` on, for ever.
+    def windows(
+        self, stream: int, position: int
+    ) -> Iterator[tuple[list[Segment], np.ndarray, int]]:
+        """Yield windows, from the one that holds `position` on, for ever.
 
-        The first window's indexes are cut short where `position` falls inside it.
+        Of each the segments to read, the shuffled indexes, and how many of them come before
+        `position`.
         """
         while True:
             epoch, offset = divmod(position, self.stream_length)
@@ -85,7 +88,7 @@ class StreamSampler:
             start = window * self.shuffle_window
             stop = min(start + self.shuffle_window, self.stream_length)
             shuffled = permutation(stop - start, self.seed, "window", epoch, stream, window)
-            yield self.segments(epoch, stream, start, stop), shuffled[already:]
+            yield self.segments(epoch, stream, start, stop), shuffled, already
             position += len(shuffled) - already
 
 

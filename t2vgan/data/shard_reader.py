@@ -58,7 +58,6 @@ class ShardReader:
                 self._read_in_time(segment, samples)
             except (OSError, UserError) as error:
                 self.damaged[segment.shard] = (classify_error(error), format_error(error))
-                self.shard = None
         samples += [
             BadSample(entry.name, f"#{segment.first + i}", *self.damaged[segment.shard])
             for i in range(len(samples), segment.count)

@@ -4,6 +4,7 @@ import threading
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2vgan.data.dataset import LocalDataset
-from t2vgan.data.loader import Batch, ClipLoader, decode_or_replace
+from t2vgan.data.loader import Batch, ClipLoader, decode_or_replace, find_readable_window
 from t2vgan.data.mixture import single_dataset
-from t2vgan.data.sampler import StreamSampler
-from t2vgan.data.shard_reader import ShardReader
+from t2vgan.data.sampler import Segment, StreamSampler
+from t2vgan.data.shard_reader import BadSample, ShardReader
 from t2vgan.data.shards import (
     EncodedSample,
     Geometry,
@@ -64,9 +65,9 @@ def test_an_epoch_shows_each_sample_once_and_leaves_out_only_the_remainder(sampl
 def test_seeking_equals_reading_on(sampler, position):
     def read(start: int, count: int) -> list[tuple[int, int]]:
         found = []
-        for segments, shuffled in sampler.windows(0, start):
+        for segments, shuffled, already in sampler.windows(0, start):
             places = [(s.shard, s.first + i) for s in segments for i in range(s.count)]
-            found += [places[index] for index in shuffled]
+            found += [places[index] for index in shuffled[already:]]
             if len(found) >= count:
                 return found[:count]
         raise AssertionError
@@ -81,6 +82,17 @@ def test_epochs_and_seeds_differ_and_windows_shuffle():
     assert positions_of_epoch(StreamSampler(sampler.counts, 2, 16, seed=2), 0) != first
     window = first[0][:16]
     assert window != sorted(window)
+
+
+def test_each_window_of_each_stream_and_epoch_is_shuffled_in_its_own_way():
+    sampler = StreamSampler(counts=(64,), num_streams=2, shuffle_window=16, seed=1)
+    windows = [islice(sampler.windows(stream, 0), 4) for stream in range(2)]  # of two epochs
+    assert len({tuple(shuffled) for own in windows for _, shuffled, _ in own}) == 8
+
+
+def test_more_streams_than_samples_are_refused():
+    with pytest.raises(UserError, match="4 is more than the 3 samples"):
+        StreamSampler(counts=(2, 1), num_streams=4, shuffle_window=1, seed=0)
 
 
 def test_reading_is_sequential_within_a_span():
@@ -251,6 +263,46 @@ def test_a_bad_sample_does_not_shift_the_others(tmp_path, dataset):
     assert [keys(step) for step in steps] == [keys(step) for step in batches(dataset, count=12)]
     named = {sample.key for (part,) in steps for sample in part.bad_samples}
     assert named == {"0005", "0020"}
+
+
+@pytest.mark.parametrize(("undecodable", "missing"), [(range(0, 50, 3), ()), ((), ("s-20.tar",))])
+def test_a_resumed_loader_replaces_bad_samples_by_the_same_others(undecodable, missing, tmp_path):
+    samples = [sample(i) for i in range(50)]
+    for bad in undecodable:
+        samples[bad] = EncodedSample(f"{bad:04d}", {"txt": b"", "webp": b"?", "json": b"{}"})
+    entries = tuple(
+        write_shard(tmp_path / f"s-{start}.tar", samples[start : start + 10])
+        for start in range(0, 50, 10)
+    )
+    damaged = (tmp_path, save_manifest(tmp_path, entries))
+    for name in missing:
+        (tmp_path / name).unlink()
+    whole = batches(damaged, count=8)
+    for start_step, (expected,) in enumerate(whole):
+        ((late,),) = batches(damaged, count=1, start_step=start_step)
+        assert late.prompts == expected.prompts
+        assert np.array_equal(late.frames, expected.frames)
+
+
+def test_samples_of_the_nearest_readable_window_stand_in():
+    """In four windows of one shard each: earlier ones first, then later ones, then epochs."""
+    sampler = StreamSampler(counts=(2,) * 8, num_streams=2, shuffle_window=2, seed=0)
+
+    def list_shards(epoch: int) -> list[int]:
+        return [sampler.segments(epoch, 0, start, start + 2)[0].shard for start in range(0, 8, 2)]
+
+    def find(damaged: list[int]) -> int:
+        def read(segment: Segment) -> list:
+            bad = BadSample(str(segment.shard), "", "", "")
+            return [(segment.shard, bad if segment.shard in damaged else sample(0))]
+
+        return find_readable_window(sampler, SimpleNamespace(read=read), 0, 8 + 4)[0][0]
+
+    own = list_shards(epoch=1)
+    assert find([own[2]]) == own[1]
+    assert find(own[1:3]) == own[0]
+    assert find(own[:3]) == own[3]
+    assert find(own) == next(shard for shard in list_shards(epoch=0) if shard not in own)
 
 
 def test_a_shard_that_differs_from_the_manifest_is_named_and_replaced(tmp_path):

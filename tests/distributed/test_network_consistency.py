@@ -1,11 +1,19 @@
 """One flipped bit anywhere shows."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from t2vgan.distributed.consistency import checksum, find_mismatched_ranks
+from t2vgan.distributed.consistency import (
+    check_network_consistency,
+    checksum,
+    find_mismatched_ranks,
+)
+from t2vgan.errors import RunStoppedError
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.bool]
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -37,3 +45,12 @@ def test_the_minority_is_named_and_of_two_the_higher_rank():
     assert find_mismatched_ranks(names, [[1, 2, 3], [1, 5, 3]]) == [("b", [1])]
     by_rank = [[1, 9, 3], [1, 2, 3], [1, 2, 4], [1, 2, 4]]
     assert find_mismatched_ranks(names, by_rank) == [("b", [0]), ("c", [2, 3])]
+
+
+def test_a_buffer_that_differs_stops_every_rank():
+    def gather(own: list[int]) -> list[list[int]]:
+        return [own, own, [*own[:-1], own[-1] + 1]]
+
+    ranks = SimpleNamespace(world_size=3, gather_objects=gather)
+    with pytest.raises(RunStoppedError, match=r"step 7: ema\.num_batches_tracked .* on rank 2;"):
+        check_network_consistency(ranks, {"ema": nn.BatchNorm1d(2)}, 7)

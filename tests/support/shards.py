@@ -84,6 +84,6 @@ def clips_in(folder: Path) -> list[tuple[str, bytes]]:
 
 def locate(sampler: StreamSampler, stream: int, position: int) -> tuple[int, int]:
     """Return (shard, index in the shard) of one sample."""
-    segments, order = next(sampler.windows(stream, position))
+    segments, order, already = next(sampler.windows(stream, position))
     places = [(s.shard, s.first + index) for s in segments for index in range(s.count)]
-    return places[order[0]]
+    return places[order[already]]
