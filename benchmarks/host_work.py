@@ -7,23 +7,19 @@ narrow as can be are measured too: they have as many tensors, and leave what lau
 """
 
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import benchmark
+from benchmarks.clips import write_clips
+from benchmarks.measure import benchmark, time_calls, total
 from benchmarks.record import print_table, write_record
-from data_tools.build_shards import BuildOptions, build, make_plan
 from t2vgan.config.presets import PRESETS
 from t2vgan.training.trainer import Trainer
 
 NARROW = {"latent_size": 8, "text_size": 8, "hidden_size": 8, "channels": 4}
 WARM_UP_STEPS = 10
-
-Interval = tuple[float, float]
-"""Processor seconds of this thread when a call began and when it ended."""
 
 
 def run(preset: str = "quickstart", size: str = "64x64", num_steps: int = 60) -> None:
@@ -53,10 +49,7 @@ def measure(preset: str, model: Any, size: str, num_steps: int) -> dict[str, flo
     """Train a new run; return processor milliseconds of a step's parts."""
     config = PRESETS[preset]
     with tempfile.TemporaryDirectory() as name:
-        options = BuildOptions(
-            scene="circles", size=size, out=name, num_clips=256, clips_per_shard=32
-        )
-        build(make_plan(options), Path(name), num_workers=1)
+        write_clips(Path(name), "circles", size)
         last = WARM_UP_STEPS + num_steps
         train = config.train.model_copy(update={"num_steps": last + 1})
         changes = {
@@ -89,25 +82,6 @@ def measure(preset: str, model: Any, size: str, num_steps: int) -> dict[str, flo
     }
     loop = milliseconds(lambda i: steps[i + 1][0] - steps[i][1])
     return {**parts, "data and status": loop}
-
-
-def total(intervals: Sequence[Interval]) -> float:
-    """Return the seconds of calls."""
-    return sum(end - start for start, end in intervals)
-
-
-def time_calls(owner: Any, name: str) -> list[Interval]:
-    """Return a list to which each call of a method is added."""
-    method, intervals = getattr(owner, name), list[Interval]()
-
-    def timed(*arguments: Any) -> Any:
-        start = time.thread_time()
-        result = method(*arguments)
-        intervals.append((start, time.thread_time()))
-        return result
-
-    setattr(owner, name, timed)
-    return intervals
 
 
 if __name__ == "__main__":

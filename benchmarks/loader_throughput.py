@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import webdataset
 
+from benchmarks.clips import write_clips
 from benchmarks.measure import benchmark, print_summary, run_turns, summarise
 from benchmarks.record import write_record
-from data_tools.build_shards import BuildOptions, build, make_plan
 from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.loader import ClipLoader
 from t2vgan.data.manifest import Manifest, load_manifest
@@ -38,13 +38,10 @@ def run(num_clips: int = 8000, turns: int = 7) -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        options = BuildOptions(
-            scene="circles",
-            out=folder,
-            num_clips=num_clips,
-            clips_per_shard=min(500, num_clips // NUM_STREAMS),
+        clips_per_shard = min(500, num_clips // NUM_STREAMS)
+        write_clips(
+            folder, "circles", "64x64", num_clips=num_clips, clips_per_shard=clips_per_shard
         )
-        build(make_plan(options), folder, num_workers=1)
         manifest = load_manifest(folder)
         strips = [
             sample.members["webp"]

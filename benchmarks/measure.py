@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -32,6 +32,9 @@ class Turn:
 
 
 Turns = dict[str, list[Turn]]
+
+Interval = tuple[float, float]
+"""Processor seconds of this thread when a call began and when it ended."""
 
 
 def benchmark(run: Callable[..., int | None]) -> NoReturn:
@@ -67,6 +70,25 @@ def time_turn(way: Callable[[], object]) -> Turn:
 def processor_seconds() -> float:
     """Return processor seconds of this process and its ended children."""
     return time.process_time() + sum(os.times()[2:4])
+
+
+def time_calls(owner: Any, name: str) -> list[Interval]:
+    """Return a list to which each call of a method is added."""
+    method, intervals = getattr(owner, name), list[Interval]()
+
+    def timed(*arguments: Any) -> Any:
+        start = time.thread_time()
+        result = method(*arguments)
+        intervals.append((start, time.thread_time()))
+        return result
+
+    setattr(owner, name, timed)
+    return intervals
+
+
+def total(intervals: Iterable[Interval]) -> float:
+    """Return the seconds of calls."""
+    return sum(end - start for start, end in intervals)
 
 
 def summarise(turns: Turns, count: int) -> dict[str, dict[str, Any]]:

@@ -17,10 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.clips import SCENES, write_clips
 from benchmarks.measure import ROOT, benchmark
 from benchmarks.record import print_table, write_record
 from benchmarks.scaling_model import Network, efficiency, step_seconds
-from data_tools.build_shards import BuildOptions, build, make_plan
 
 WORLD_SIZES = (1, 2, 4)
 BATCH_SIZE = 16  # of a step, over all processes
@@ -89,8 +89,7 @@ def run(
         gpu_step_ms: Step times of one GPU to predict for: measured ones, where there are any.
     """
     with tempfile.TemporaryDirectory() as name:
-        options = BuildOptions(scene="circles", out=Path(name), num_clips=1024, clips_per_shard=64)
-        build(make_plan(options), Path(name), num_workers=1)
+        write_clips(Path(name), *SCENES["quickstart"], num_clips=1024, clips_per_shard=64)
         measured, unconnected = measure(Path(name), turns, steps_per_turn)
     show(measured)
     print(f"two processes that share nothing, half a batch each: {unconnected:.2f} of one")

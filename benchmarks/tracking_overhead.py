@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.measure import benchmark
+from benchmarks.clips import SCENES, write_clips
+from benchmarks.measure import benchmark, time_calls, total
 from benchmarks.record import print_table, write_record
-from data_tools.build_shards import BuildOptions, build, make_plan
-from t2vgan import tracking
 from t2vgan.config.presets import PRESETS
+from t2vgan.tracking import start
 from t2vgan.tracking.background import BackgroundTracker, Tracker
 from t2vgan.tracking.metrics_log import Record
 from t2vgan.training.trainer import Trainer
@@ -48,8 +48,7 @@ def run(num_steps: int = 60) -> None:
     results = {}
     with tempfile.TemporaryDirectory() as name:
         data = Path(name, "data")
-        options = BuildOptions(scene="circles", out=data, num_clips=1024, clips_per_shard=64)
-        build(make_plan(options), data, num_workers=1)
+        write_clips(data, *SCENES["quickstart"], num_clips=1024, clips_per_shard=64)
         for tracker in TRACKERS:
             results[tracker] = train(data, Path(name, tracker), tracker, num_steps)
     print_table(
@@ -92,8 +91,8 @@ class TimedTracker(BackgroundTracker):
         super().close(*patience)
         self.seconds["dropped"] = self.num_dropped
 
-    def _work(self, start: Callable[[], Tracker]) -> None:
-        self.timed("thread", super()._work)(start)
+    def _run(self, start: Callable[[], Tracker]) -> None:
+        self.timed("thread", super()._run)(start)
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap the function to count its calls and processor seconds."""
@@ -135,7 +134,7 @@ def train(data: Path, run_dir: Path, tracker: str, num_steps: int) -> dict[str, 
     put = spent["put"] / spent["put calls"]
     record = {kind: put + spent[kind] / max(1, spent[f"{kind} calls"]) for kind in NUM_RECORDS}
     tracking_seconds = once + sum(NUM_RECORDS[kind] * record[kind] for kind in NUM_RECORDS)
-    step = sum(steps) / num_steps
+    step = total(steps) / num_steps
     return {
         "once_seconds": once,
         "of_which_its_own_processes": service,
@@ -148,20 +147,6 @@ def train(data: Path, run_dir: Path, tracker: str, num_steps: int) -> dict[str, 
     }
 
 
-def time_calls(owner: Any, name: str) -> list[float]:
-    """Return a list that collects a method's processor seconds per call."""
-    method, seconds = getattr(owner, name), []
-
-    def wrapped(*arguments: Any) -> Any:
-        start = time.thread_time()
-        result = method(*arguments)
-        seconds.append(time.thread_time() - start)
-        return result
-
-    setattr(owner, name, wrapped)
-    return seconds
-
-
 if __name__ == "__main__":
-    tracking.BackgroundTracker = TimedTracker  # type: ignore[assignment, misc]
+    start.BackgroundTracker = TimedTracker  # type: ignore[misc]
     benchmark(run)

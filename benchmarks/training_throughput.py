@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.clips import SCENES, write_clips
 from benchmarks.measure import benchmark, print_summary, run_turns, summarise
 from benchmarks.notebook_dataset import write_dataset
 from benchmarks.notebook_training import PlainLoop
 from benchmarks.record import write_record
-from data_tools.build_shards import BuildOptions, build, make_plan
 from t2vgan.config.presets import PRESETS
 from t2vgan.distributed.device import describe_device
 from t2vgan.training.trainer import Trainer
@@ -70,10 +70,7 @@ def make_trainer(folder: Path, num_clips: int, threads: int) -> Trainer:
     """Write clips for both loops; return the notebook preset's trainer."""
     shards = folder / "shards"
     write_dataset(folder / "frames", num_clips)
-    options = BuildOptions(
-        scene="notebook", out=str(shards), num_clips=num_clips, clips_per_shard=num_clips // 8
-    )
-    build(make_plan(options), shards, num_workers=1)
+    write_clips(shards, *SCENES["notebook"], num_clips=num_clips, clips_per_shard=num_clips // 8)
     preset = PRESETS["notebook"]
     data = preset.data.model_copy(update={"path": str(shards)})
     return Trainer(preset.model_copy(update={"data": data, "num_cpu_threads": threads}))

@@ -13,13 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.clips import SCENES, write_clips
 from benchmarks.measure import ROOT, Turn, benchmark, print_summary, run_turns, summarise
 from benchmarks.record import write_record
-from data_tools.build_shards import BuildOptions, build, make_plan
 from t2vgan.config.presets import PRESETS
 
-COMPARED = {"quickstart": ("circles", "64x64"), "shapes-cpu": ("shapes", "32x32")}
-"""Preset -> scene and size of its clips."""
+COMPARED = ("quickstart", "shapes-cpu")
 
 
 class Worker:
@@ -59,12 +58,9 @@ def run(baseline: Path, /, turns: int = 9, steps_per_turn: int = 8, threads: int
         threads: PyTorch threads of each process.
     """
     record: dict[str, Any] = {"steps_per_turn": steps_per_turn, "threads": threads}
-    for preset, (scene, size) in COMPARED.items():
+    for preset in COMPARED:
         with tempfile.TemporaryDirectory() as name:
-            options = BuildOptions(
-                scene=scene, size=size, out=name, num_clips=256, clips_per_shard=32
-            )
-            build(make_plan(options), Path(name), num_workers=1)
+            write_clips(Path(name), *SCENES[preset])
             trees = {"baseline": baseline.resolve(), "this tree": ROOT}
             workers = [Worker(tree, preset, Path(name), threads) for tree in trees.values()]
             ways = {

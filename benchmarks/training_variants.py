@@ -13,22 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.clips import SCENES, write_clips
 from benchmarks.measure import benchmark, print_summary, run_turns, summarise
 from benchmarks.record import write_record
-from data_tools.build_shards import BuildOptions, build, make_plan
 from t2vgan.config.presets import PRESETS
 from t2vgan.distributed.device import describe_device
 from t2vgan.gan.compilation import CACHE_VARIABLE
 from t2vgan.training.trainer import Trainer
 
-SCENES = {
-    "quickstart": ("circles", (64, 64)),
-    "shapes-cpu": ("shapes", (32, 32)),
-    "video-small": ("shapes", (32, 32)),
-    "shapes": ("shapes", (64, 64)),
-    "notebook": ("notebook", (64, 64)),
-}
-NUM_CLIPS = 400
 PLAIN = "float32"
 
 Variant = Literal["bfloat16", "float32, compiled", "bfloat16, compiled"]
@@ -53,7 +45,7 @@ def run(
     with tempfile.TemporaryDirectory() as name:
         os.environ[CACHE_VARIABLE] = str(Path(name, "compiled"))
         folder = Path(name, "shards")
-        write_shards(preset, folder)
+        write_clips(folder, *SCENES[preset], num_clips=400, clips_per_shard=50)
         train = PRESETS[preset].train
         every, clips = train.penalty_every_steps or 8, train.global_batch_size
         ways: dict[str, Callable[[], None]] = {}
@@ -100,19 +92,6 @@ def prepare_batches(trainer: Trainer) -> list[Any]:
     """Prepare a batch with the penalty and one without."""
     with trainer.loader() as loader:
         return [trainer.preparer.prepare(next(loader)) for _ in range(2)]
-
-
-def write_shards(preset: str, folder: Path) -> None:
-    """Write a few clips of the preset's scene."""
-    scene, (height, width) = SCENES[preset]
-    options = BuildOptions(
-        scene=scene,
-        out=str(folder),
-        num_clips=NUM_CLIPS,
-        clips_per_shard=50,
-        size=f"{height}x{width}",
-    )
-    build(make_plan(options), folder, num_workers=1)
 
 
 def make_trainer(preset: str, folder: Path, threads: int, **options: str) -> Trainer:
