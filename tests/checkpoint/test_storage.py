@@ -270,14 +270,6 @@ FILES = (
 )  # fmt: skip
 
 
-def flip_first_bit(path: Path) -> None:
-    flip(path, 0, 0)
-
-
-def flip_middle_bit(path: Path) -> None:
-    flip(path, path.stat().st_size // 2, 5)
-
-
 def flip_last_bit(path: Path) -> None:
     flip(path, path.stat().st_size - 1, 0)
 
@@ -311,8 +303,7 @@ def replace_with_pipe(path: Path) -> None:
 
 
 DAMAGES = (
-    flip_first_bit, flip_middle_bit, flip_last_bit, truncate, empty, lengthen, Path.unlink,
-    replace_with_folder, replace_with_pipe,
+    flip_last_bit, truncate, empty, lengthen, Path.unlink, replace_with_folder, replace_with_pipe,
 )  # fmt: skip
 
 
@@ -422,23 +413,17 @@ def test_a_sealed_state_that_is_none_is_damaged(tmp_path, state):
     assert names(tmp_path) == {"step_00000001", "damaged-step_00000002"}
 
 
-@pytest.mark.parametrize("name", ["a" * 201, "a" * 5000])
-def test_a_manifest_with_a_long_name_is_damaged(tmp_path, name):
-    Run().save(tmp_path, 1)
-    folder = Run().save(tmp_path, 2)
-    fields = json.loads((folder / "MANIFEST.json").read_text())
-    fields["files"][name] = {"num_bytes": 0, "sha256": ""}
-    write_sealed(folder, fields)
-    assert Run().load(tmp_path)["step"] == 1
-
-
 def seal(folder: Path, name: str, content: bytes) -> None:
     """Replace a file of a checkpoint, and its entry in the manifest."""
     (folder / name).write_bytes(content)
+    forge(folder, name, len(content), hashlib.sha256(content).hexdigest())
+
+
+def forge(folder: Path, name: str, num_bytes: int = 0, sha256: str = "", **changes) -> None:
+    """Change the manifest of a checkpoint, with the checksum that belongs to it."""
     fields = json.loads((folder / "MANIFEST.json").read_text())
-    sha256 = hashlib.sha256(content).hexdigest()
-    fields["files"][name] = {"num_bytes": len(content), "sha256": sha256}
-    write_sealed(folder, fields)
+    fields["files"][name] = {"num_bytes": num_bytes, "sha256": sha256}
+    write_sealed(folder, fields | changes)
 
 
 def write_sealed(folder: Path, fields: dict) -> None:
@@ -473,24 +458,18 @@ def test_the_same_step_may_be_damaged_twice(tmp_path):
 
 def test_a_newer_format_is_refused_and_not_changed(tmp_path):
     folder = Run().save(tmp_path, 1)
-    fields = json.loads((folder / "MANIFEST.json").read_text()) | {
-        "format_version": 2,
-        "files": ["another", "layout"],
-    }
-    fields["sha256"] = storage.compute_checksum(fields)
-    (folder / "MANIFEST.json").write_text(json.dumps(fields))
+    forge(folder, "other", format_version=2, files=["another", "layout"])
     with pytest.raises(UserError, match="format version 2, but this t2vgan reads 1"):
         Run().load(tmp_path)
     assert steps(tmp_path) == [1]
 
 
-@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "..", ""])
-def test_a_forged_manifest_cannot_reach_outside(tmp_path, name):
+@pytest.mark.parametrize(
+    "name", ["../../secret", "/etc/passwd", "..", "", "a" * 201, "a" * 5000], ids=lambda s: s[:12]
+)
+def test_a_manifest_with_a_forged_name_is_damaged(tmp_path, name):
     folder = Run().save(tmp_path, 1)
-    fields = json.loads((folder / "MANIFEST.json").read_text())
-    fields["files"][name] = {"num_bytes": 0, "sha256": ""}
-    fields["sha256"] = storage.compute_checksum(fields)
-    (folder / "MANIFEST.json").write_text(json.dumps(fields))
+    forge(folder, name)
     with pytest.raises(storage.DamagedError, match="MANIFEST"):
         storage.verify(folder)
 
