@@ -24,7 +24,7 @@ from t2vgan.gan.losses import OBJECTIVES
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import Length, Schedule, compute_progress, compute_schedule
-from t2vgan.gan.step_graph import Computed, StepGraphs
+from t2vgan.gan.step_graph import Computed, Kind, StepGraphs
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.checkpointing import enable_gradient_checkpointing
 from t2vgan.models.clip_gan import Generator
@@ -232,8 +232,7 @@ class AdversarialTraining:
             return computed._replace(added=added)
 
         has_penalty = side is self.discriminator and schedule.is_penalised
-        kind = f"{side.name} with penalty" if has_penalty else side.name
-        computed = self.graphs.run(kind, fill_buffer, batch, schedule)
+        computed = self.graphs.run(Kind(side.name, has_penalty), fill_buffer, batch, schedule)
         self.metrics.added += computed.added
         side.gradients.attach()
         return computed

@@ -14,10 +14,10 @@ the generator.
 
 import gc
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -44,6 +44,13 @@ class Computed(NamedTuple):
     """Values for the metrics that are not among them yet."""
 
 
+class Kind(NamedTuple):
+    """Which gradients of a step a graph computes."""
+
+    network: str
+    has_penalty: bool
+
+
 Gradients = Callable[[Sequence[MicroBatch], Schedule], Computed]
 """Fills a network's gradient buffer from micro-batches."""
 Replay = Callable[[], Computed]
@@ -55,8 +62,11 @@ class Capture(Protocol):
     def warm_up(self, function: Replay) -> Computed:
         """Call a function as it is, where it will be captured later."""
 
-    def __call__(self, function: Replay) -> Replay:
-        """Return what does again what the function does, at the same addresses."""
+    def __call__(self, function: Replay, pool: str) -> Replay:
+        """Return what does again what the function does, at the same addresses.
+
+        What a replay returns may be overwritten by other replays of its pool, and only by those.
+        """
 
 
 class StepGraph:
@@ -68,9 +78,10 @@ class StepGraph:
         batch: Sequence[MicroBatch],
         schedule: Schedule,
         capture: Capture,
+        pool: str,
     ) -> None:
         self.inputs = [clone(micro_batch) for micro_batch in batch]
-        self.replay = capture(lambda: function(self.inputs, schedule))
+        self.replay = capture(lambda: function(self.inputs, schedule), pool)
 
     def __call__(self, batch: Sequence[MicroBatch]) -> Computed:
         """Copy micro-batches of the captured layout into the buffers, and replay."""
@@ -98,9 +109,12 @@ class StepGraphs:
         self.mode_seeking_weight = torch.zeros_like(self.penalty_weight)
 
     def run(
-        self, kind: str, function: Gradients, batch: Sequence[MicroBatch], schedule: Schedule
+        self, kind: Kind, function: Gradients, batch: Sequence[MicroBatch], schedule: Schedule
     ) -> Computed:
         """Call the function of this kind of step, or replay it.
+
+        A network has one call in a step, whose result is read within the step: so the graphs of a
+        network share a pool, and those of two do not.
 
         Raises:
             UserError: it cannot be captured, and graphs are required.
@@ -114,7 +128,7 @@ class StepGraphs:
             return self.capture.warm_up(lambda: function(batch, schedule))
         if key not in self.graphs:
             try:
-                self.graphs[key] = StepGraph(function, batch, schedule, self.capture)
+                self.graphs[key] = StepGraph(function, batch, schedule, self.capture, kind.network)
             except RuntimeError as error:
                 self.report_failure(error)
                 return function(batch, schedule)
@@ -158,14 +172,14 @@ def layout(batch: MicroBatch) -> tuple[object, ...]:
 
 
 class CudaCapture:
-    """Capture on a stream of its own, into one pool of memory.
+    """Capture on a stream of its own, into pools of memory.
 
-    All graphs may share it: none is replayed while another one runs, and what one returns is kept
-    or read before the next.
+    What a graph frees within itself, graphs that are captured later in its pool use, also for what
+    they return. So it overwrites that wherever it is replayed after them.
     """
 
     def __init__(self) -> None:
-        self.pool = torch.cuda.graph_pool_handle()
+        self.pools = defaultdict[str, Any](torch.cuda.graph_pool_handle)
         self.stream = torch.cuda.Stream()
 
     def warm_up(self, function: Replay) -> Computed:
@@ -176,7 +190,7 @@ class CudaCapture:
         torch.cuda.current_stream().wait_stream(self.stream)
         return output
 
-    def __call__(self, function: Replay) -> Replay:
+    def __call__(self, function: Replay, pool: str) -> Replay:
         """Capture a function; nothing is computed yet.
 
         Other threads may allocate and copy meanwhile, such as the loader's.
@@ -184,7 +198,7 @@ class CudaCapture:
         gc.collect()  # what earlier backward passes left would be freed in the middle of it
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(
-            graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
+            graph, pool=self.pools[pool], stream=self.stream, capture_error_mode="thread_local"
         ):
             output = function()
 

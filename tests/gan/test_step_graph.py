@@ -182,7 +182,7 @@ def test_a_replay_that_is_not_finite_is_not_applied_and_found(processes):
 class Broken(RecordedOps):
     """A device on which nothing can be captured."""
 
-    def __call__(self, function):
+    def __call__(self, function, pool):
         function()
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 

@@ -4,6 +4,7 @@ Like a CUDA graph it works on the same tensors and runs no Python when it is rep
 number on the host while it was recorded stays that number, and every tensor stays where it is.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -28,30 +29,47 @@ class OpRecorder(TorchDispatchMode):
 
 
 class RecordedOps:
-    """A `Capture` whose recording is at the same time the first replay."""
+    """A `Capture` whose recording is at the same time the first replay.
+
+    A replay spoils what later recordings of its pool returned, as a CUDA graph may: these have the
+    memory that it uses within itself.
+    """
 
     def __init__(self) -> None:
         self.num_recordings = 0
         self.num_replays = 0
+        self.outputs = defaultdict[str, list[Any]](list)
+        """What the recordings of each pool return, in order."""
 
     def warm_up(self, function: Callable[[], Any]) -> Any:
         return function()
 
-    def __call__(self, function: Callable[[], Any]) -> Callable[[], Any]:
+    def __call__(self, function: Callable[[], Any], pool: str) -> Callable[[], Any]:
         self.num_recordings += 1
         with OpRecorder() as recorder:
             output = function()
-        is_first = True
+        outputs = self.outputs[pool]
+        outputs.append(output)
+        place, is_first = len(outputs), True
 
         def replay() -> Any:
             nonlocal is_first
             if not is_first:
                 self.num_replays += 1
+                spoil(outputs[place:])
                 repeat(recorder.operations)
             is_first = False
             return output
 
         return replay
+
+
+@torch.no_grad()
+def spoil(outputs: list[Any]) -> None:
+    """Fill all floating-point tensors of some outputs with NaN."""
+    for leaf in tree_leaves([tuple(output) for output in outputs]):
+        if isinstance(leaf, Tensor) and leaf.is_floating_point():
+            leaf.fill_(torch.nan)
 
 
 @torch.no_grad()
