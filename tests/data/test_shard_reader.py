@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from itertools import islice, pairwise
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -177,3 +178,12 @@ def test_a_lost_shard_shifts_nothing_for_any_world_size_and_start(sound, data):
         for expected, found in zip(lost[start:], again, strict=True):
             assert found[2] == expected[2]
             assert (found[1] == expected[1]).all()
+
+
+def test_a_shard_that_failed_is_not_fetched_again():
+    fetched: list[int] = []
+    reader = ShardReader(Mock(prefetch=fetched.append))
+    reader.damaged[1] = ("missing", "No such file")
+    for shard in (0, 1):
+        reader.prefetch(Segment(shard, 0, 1))
+    assert fetched == [0]

@@ -40,6 +40,7 @@ def test_a_resumed_run_goes_on_counting():
     monitor = FaultMonitor(CONFIG, DistributedContext(num_cpu_threads=1), *[None] * 4)
     monitor.load(TrainState(data_fingerprint="", bad_clips={"damaged": 3}, rollbacks=2))
     assert monitor.count() == {"data/bad_samples": 3, "bad_steps": 0}
+    assert monitor.rollbacks == 2
     monitor.roll_back(NonFiniteStop(step=5, rollbacks=2))
     assert monitor.rollbacks == 3
     assert monitor.exchange(True, [])
