@@ -60,6 +60,26 @@ def test_one_process_answers_for_all():
     assert torch.get_num_threads() == 1
 
 
+def test_a_mistake_of_one_rank_is_named_with_it_and_one_of_all_without(monkeypatch):
+    processes = DistributedContext(num_cpu_threads=1)
+    monkeypatch.setattr(processes, "world_size", 2)
+
+    def fail() -> None:
+        raise UserError("no such file")
+
+    def run(function, other: str) -> object:
+        monkeypatch.setattr(processes, "gather_objects", lambda own: [own, other])
+        return processes.run_on_all(function)
+
+    assert run(lambda: 7, "") == 7
+    with pytest.raises(UserError, match=r"^rank 1: no such file$"):
+        run(lambda: 7, "rank 1: no such file")
+    with pytest.raises(UserError, match=r"^rank 0 on .*: no such file$"):
+        run(fail, "")
+    with pytest.raises(UserError, match=r"^no such file$"):
+        run(fail, "rank 1: no such file")
+
+
 def test_what_a_lost_connection_looks_like():
     """The first is gloo's in a backward pass without network."""
     assert is_lost_connection(RuntimeError("Application timeout caused pair closure"))
