@@ -27,6 +27,12 @@ def test_rows_follow_the_words():
     assert target["text_encoder.words.weight"].unique().tolist() == [9], "the target is unchanged"
 
 
+def test_tensors_of_another_type_are_fresh():
+    fitted = transfer({"a": torch.zeros(2).double()}, {"a": torch.ones(2)}, rows=ROWS)
+    assert (fitted.fresh, fitted.copied) == (["a"], [])
+    assert fitted.tensors["a"].tolist() == [1, 1]
+
+
 def test_prompts_of_known_words_draw_the_same_bits_with_a_larger_vocabulary():
     before, after = generator(words=3), generator(words=5)
     rows, grids = {0: 0, 2: 1, 4: 2, 5: 3}, {"layout": ((2, 3), (2, 3))}

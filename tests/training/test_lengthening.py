@@ -27,6 +27,10 @@ def test_by_default_rates_stay_at_the_values_of_the_end():
     assert "keeps its length of 40 steps" in message
     assert "learning rates 0.01 and 0.02 from step 40 on" in message
     assert "--train.lengthening stretch" in message
+    shorter, message = adapt_lengths([(0, 400)], train, 20)
+    assert shorter == [(0, 400)]
+    assert "keeps its length of 400 steps" in message
+    assert "from step 100 on" in message
 
 
 def test_a_stretched_schedule_rises_again_without_a_jump():

@@ -105,6 +105,8 @@ def test_prompts_are_dealt_evenly_or_half_and_half(num_training, num_held_out, n
         assert set(counts) == {*training, *held_out}
     else:
         num_chosen = -(-num_clips // CLIPS_PER_CHOSEN)
-        assert len(counts.keys() & set(held_out)) == min(num_chosen // 2, num_held_out)
-        assert len(counts) <= num_chosen
+        num_chosen_held_out = min(num_chosen // 2, num_held_out)
+        assert len(counts.keys() & set(held_out)) == num_chosen_held_out
+        num_others = min(num_chosen - num_chosen_held_out, num_training)
+        assert len(counts.keys() & set(training)) == num_others
     assert dealt == assign_prompts(training, held_out, num_clips, seed=seed)
