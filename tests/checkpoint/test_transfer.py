@@ -2,7 +2,7 @@
 
 import torch
 
-from t2vgan.checkpoint.transfer import match_rows, transfer
+from t2vgan.checkpoint.transfer import match_rows, resize_layout, transfer
 from t2vgan.models import build_discriminator, build_generator
 from t2vgan.training.initial_weights import list_grids
 from tests.support.small_networks import SCENE, SMALL
@@ -31,6 +31,10 @@ def test_tensors_of_another_type_are_fresh():
     fitted = transfer({"a": torch.zeros(2).double()}, {"a": torch.ones(2)}, rows=ROWS)
     assert (fitted.fresh, fitted.copied) == (["a"], [])
     assert fitted.tensors["a"].tolist() == [1, 1]
+
+
+def test_what_is_no_whole_number_of_maps_is_not_resized():
+    assert resize_layout(torch.zeros(7), torch.zeros(4), ((2, 3), (2, 2))) is None
 
 
 def test_prompts_of_known_words_draw_the_same_bits_with_a_larger_vocabulary():

@@ -69,7 +69,9 @@ def test_layers_at_full_resolution_start_at_zero_and_can_learn():
     assert frames.shape == (6, 3, 8, 12)
     assert frames.abs().max() == 0
     nn.init.normal_(layer.to_colours.weight)
-    assert layer(*inputs).flatten(2).std(-1).min() > 0
+    drawn = layer(*inputs)
+    assert drawn.flatten(2).std(-1).min() > 0
+    assert not torch.allclose(layer(maps, coordinates(code.flip(0)), inputs[2]), drawn)
 
 
 @pytest.mark.parametrize("patch_size", [2, 4])
