@@ -82,10 +82,10 @@ def test_only_one_kind_of_prompt_gives_no_number_for_the_other():
 def test_the_path_of_a_held_out_clip_does_not_count():
     right, down = "circle moving right", "circle moving down"
     slower = paint(30, 12 + 33 * TIME)
-    alone, other = score_clips(RIGHT[None], [right]), score_clips(slower[None], [down])
-    assert other.path_residual != alone.path_residual
+    first, other = score_clips(RIGHT[None], [right]), score_clips(slower[None], [down])
+    assert other.path_residual != first.path_residual
     both = score_clips(np.stack([RIGHT, slower]), [right, down], [down])
-    assert both.path_residual == alone.path_residual
+    assert both.path_residual == first.path_residual
 
 
 def test_unknown_prompts_are_listed():
