@@ -78,7 +78,13 @@ class TimedTracker(BackgroundTracker):
 
         def timed_start() -> Tracker:
             tracker = start()
-            log = tracker.log
+            log, close = tracker.log, tracker.close
+
+            def timed_close() -> None:
+                close()
+                self.seconds["thread"] = time.thread_time()  # type: ignore[assignment]
+
+            tracker.close = timed_close  # type: ignore[method-assign]
             tracker.log = lambda record: self.timed(record["kind"], log)(record)  # type: ignore[method-assign]
             return tracker
 
@@ -90,9 +96,6 @@ class TimedTracker(BackgroundTracker):
     def close(self, *patience: float) -> None:
         super().close(*patience)
         self.seconds["dropped"] = self.num_dropped
-
-    def _run(self, start: Callable[[], Tracker]) -> None:
-        self.timed("thread", super()._run)(start)
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap the function to count its calls and processor seconds."""
@@ -148,5 +151,5 @@ def train(data: Path, run_dir: Path, tracker: str, num_steps: int) -> dict[str, 
 
 
 if __name__ == "__main__":
-    start.BackgroundTracker = TimedTracker  # type: ignore[misc]
+    start.BackgroundTracker = TimedTracker  # type: ignore[assignment, misc]
     benchmark(run)
