@@ -51,7 +51,9 @@ def run(
         options: Further options of train.py.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    found = read_presets().get(preset) or {"ceilings": measure_ceilings(device), "ways": {}}
+    found: dict[str, Any] = read_presets().get(preset, {})
+    if not found:
+        found |= {"ceilings": measure_ceilings(device), "ways": {}}
     for name in ways:
         content = found["ways"][name] = {}
         try:
