@@ -33,6 +33,12 @@ def test_tensors_of_another_type_are_fresh():
     assert fitted.tensors["a"].tolist() == [1, 1]
 
 
+def test_every_cell_counts_on_a_coarser_grid():
+    for cell in range(8):
+        resized = resize_layout(torch.eye(8)[cell], torch.zeros(2), ((1, 8), (1, 2)))
+        assert resized.sum() > 0.15, "about a fourth, less at the border"
+
+
 def test_what_is_no_whole_number_of_maps_is_not_resized():
     assert resize_layout(torch.zeros(7), torch.zeros(4), ((2, 3), (2, 2))) is None
 

@@ -5,12 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from t2vgan.errors import UserError
 from t2vgan.models.coordinates import MovingCoordinates
 from t2vgan.models.patches import (
     FromPatches,
     FromPixels,
     ToPatches,
     ToPixels,
+    compute_grid,
     cosine_basis,
     draw_patches,
 )
@@ -28,6 +30,15 @@ def test_patches_keep_their_place():
     assert maps.shape == (2, 48, 2, 3)
     torch.testing.assert_close(maps[1, :, 1, 2], frames[1, :, 4:8, 8:12].flatten())
     torch.testing.assert_close(draw(maps), frames)
+
+
+@pytest.mark.parametrize(("height", "nearest"), [(8, 16), (16, None), (47, 32), (48, None)])
+def test_sides_are_multiples_of_four_patches(height, nearest):
+    if nearest is None:
+        assert compute_grid(4, height, 32) == (height // 4, 8)
+    else:
+        with pytest.raises(UserError, match=f"build shards with height {nearest}, "):
+            compute_grid(4, height, 32)
 
 
 def test_patches_of_pixels_with_gradients_are_the_same():
