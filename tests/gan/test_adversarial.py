@@ -580,6 +580,11 @@ def make_float16_gan(processes) -> AdversarialTraining:
     return AdversarialTraining(MODEL, train, processes, **SIZES)
 
 
+def test_only_float16_scales_its_losses(processes):
+    assert not any(make_gan(processes, precision="bf16").loss_scales.values())
+    assert all(make_float16_gan(processes).loss_scales.values())
+
+
 @pytest.mark.parametrize(("scale", "is_bad"), [(2.0**16, False), (2.0, False), (1.0, True)])
 def test_in_float16_an_overflow_is_bad_only_where_nothing_is_scaled_up(scale, is_bad, processes):
     """Every 2000 steps the scaler raises its scale, on purpose until it overflows."""
