@@ -634,3 +634,12 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "checkpoints").write_text("")
     with pytest.raises(OSError, match="checkpoints"):
         Run().save(tmp_path, 1)
+
+
+def test_a_good_checkpoint_that_is_not_wanted_is_set_aside(tmp_path):
+    run = Run().train(range(1))
+    for step in (1, 2):
+        run.save(tmp_path, step)
+    assert find_latest_step(tmp_path, lambda state: state["step"] < 2) == 1
+    assert find_latest_step(tmp_path) == 1
+    assert (tmp_path / "checkpoints" / "unwanted-step_00000002").is_dir()

@@ -88,6 +88,14 @@ def test_the_path_of_a_held_out_clip_does_not_count():
     assert both.path_residual == first.path_residual
 
 
+def test_only_what_a_prompt_names_is_asked_of_its_clip():
+    red = paint(12 + 40 * TIME, 30, colour=(255, 0, 0))
+    prompts = [f"{look} moving right" for look in ("a red circle", "a circle", "a blue circle")]
+    scores = score_clips(np.stack([red] * 3), prompts)
+    assert scores.per_prompt == dict(zip(prompts, (1, 1, 0), strict=True))
+    assert scores.per_attribute["colour"].right == 0.5
+
+
 def test_unknown_prompts_are_listed():
     with pytest.raises(UserError, match="1 of the prompts: 'a dog runs'"):
         score_clips(np.stack([RIGHT, RIGHT]), ["circle moving right", "a dog runs"])
