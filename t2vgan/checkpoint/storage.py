@@ -4,6 +4,7 @@
         step_00001000/        complete when it got this name; MANIFEST.json holds its checksums
         damaged-step_.../     found changed since, and set aside
         unwanted-step_.../    good, but set aside by --rollback, which resumes before it
+        replaced-step_.../    about to be replaced; gets its name back after a kill before that
         .tmp-.../             being written or removed; left over after a kill
 
 Contents are defined in state_dict.py; here are bytes and names only.
@@ -38,6 +39,7 @@ FORMAT = "t2vgan-checkpoint"
 FORMAT_VERSION = 1
 MANIFEST_NAME = "MANIFEST.json"
 STATE_NAME = "state.json"
+REPLACED_PREFIX = "replaced-"
 LEAST_KEPT = 2  # the newest may be found damaged
 FREE_SPACE_MARGIN = 1 << 20  # bytes: headers, the manifest, folder entries
 
@@ -103,8 +105,8 @@ def list_folders(run_dir: Path | str) -> list[tuple[int, Path]]:
 def publish_folder(folder: Path, num_bytes: int) -> Iterator[Path]:
     """Yield a temporary folder; on success publish it with a manifest.
 
-    A folder of that name is replaced at the last moment. On any failure the temporary folder is
-    removed.
+    A folder of that name is replaced at the last moment, and lies beside it until then. On any
+    failure the temporary folder is removed.
 
     Raises:
         OSError: the disk has less than `num_bytes` free; nothing is written.
@@ -120,11 +122,12 @@ def publish_folder(folder: Path, num_bytes: int) -> Iterator[Path]:
             fsync_path(path)
         fsync_path(temporary)
         if os.path.lexists(folder):
-            remove(folder)
+            folder.rename(folder.with_name(f"{REPLACED_PREFIX}{folder.name}"))
         temporary.rename(folder)
         fsync_path(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        settle_replaced(folder.parent)
 
 
 def check_free_space(folder: Path, num_bytes: int) -> None:
@@ -181,6 +184,17 @@ def remove_temporary(run_dir: Path | str) -> None:
     """Remove what a killed save or removal left behind."""
     for leftover in checkpoints_folder(run_dir).glob(f"{TEMPORARY_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
+    settle_replaced(checkpoints_folder(run_dir))
+
+
+def settle_replaced(parent: Path) -> None:
+    """Remove replaced checkpoints; name them again where no new one is."""
+    for old in parent.glob(f"{REPLACED_PREFIX}*"):
+        folder = old.with_name(old.name.removeprefix(REPLACED_PREFIX))
+        if os.path.lexists(folder):
+            remove(old)
+        else:
+            old.rename(folder)
 
 
 # --- read --------------------------------------------------------------------------------------

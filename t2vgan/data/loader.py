@@ -22,6 +22,10 @@ from t2vgan.data.shard_reader import BadSample, ShardReader, Window
 from t2vgan.data.shards import EncodedSample, Geometry, ShardError, decode_with_captions
 
 EPOCHS_AHEAD = 10  # searched where the first epochs hold only damaged shards
+MOST_UNDECODABLE = 16  # windows of readable samples; a search ends after so many
+
+IsUsable = Callable[[tuple[str, EncodedSample | BadSample]], bool]
+"""Whether an item of a window can be decoded."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,12 @@ class Batch:
 
 
 def iterate_stream(
-    sampler: StreamSampler, reader: ShardReader, stream: int, position: int
+    sampler: StreamSampler, reader: ShardReader, is_usable: IsUsable, stream: int, position: int
 ) -> Iterator[tuple[Window, int]]:
     """Yield a stream's samples from `position` on as (shuffled window, index).
 
-    Windows are whole, wherever in one a run resumes. Where damaged shards leave nothing readable in
-    a window, samples of the nearest readable one are appended to it.
+    Windows are whole, wherever in one a run resumes. To a window in which nothing can be used, the
+    samples of the nearest one with something usable are appended.
     """
     windows = pairwise(sampler.windows(stream, position))
     for (segments, shuffled, already), (upcoming, *_) in windows:
@@ -54,15 +58,20 @@ def iterate_stream(
         window = [sample for segment in segments for sample in reader.read(segment)]
         in_order = [window[index] for index in shuffled]
         spare = []
-        if not filter_readable(window):
-            spare = find_readable_window(sampler, reader, stream, position)
+        if not any(map(is_usable, window)):
+            spare = find_usable_window(sampler, reader, is_usable, stream, position)
         for index in range(already, len(in_order)):
             yield in_order + spare, index
         position += len(shuffled) - already
 
 
 def iterate_mixture(
-    data: DatasetMixture, sampler: MixtureSampler, stream: int, position: int, **options: Any
+    data: DatasetMixture,
+    sampler: MixtureSampler,
+    is_usable: IsUsable,
+    stream: int,
+    position: int,
+    **options: Any,
 ) -> Iterator[tuple[Window, int]]:
     """Yield a stream's samples of all datasets, as `iterate_stream`.
 
@@ -70,21 +79,22 @@ def iterate_mixture(
     """
     starts = sampler.part_positions(stream, position)
     parts = [
-        iterate_stream(part_sampler, ShardReader(dataset, **options), stream, start)
+        iterate_stream(part_sampler, ShardReader(dataset, **options), is_usable, stream, start)
         for dataset, part_sampler, start in zip(data.parts, sampler.parts, starts, strict=True)
     ]
     for number in sampler.iter_parts(stream, position):
         yield next(parts[number])
 
 
-def find_readable_window(
-    sampler: StreamSampler, reader: ShardReader, stream: int, position: int
+def find_usable_window(
+    sampler: StreamSampler, reader: ShardReader, is_usable: IsUsable, stream: int, position: int
 ) -> Window:
-    """Return the readable samples of the nearest window that has some.
+    """Return the nearest window with a usable sample; empty without one.
 
     Windows of this epoch are searched first, then the epochs around it. The result is a function of
     the data alone, so a resumed run finds the same; damaged shards are not read again.
     """
+    num_undecodable = 0
     epoch, offset = divmod(position, sampler.stream_length)
     here = offset - offset % sampler.shuffle_window
     starts = range(0, sampler.stream_length, sampler.shuffle_window)
@@ -94,13 +104,12 @@ def find_readable_window(
         stop = min(start + sampler.shuffle_window, sampler.stream_length)
         segments = sampler.segments(number, stream, start, stop)
         window = [sample for segment in segments for sample in reader.read(segment)]
-        if found := filter_readable(window):
-            return found
+        if any(map(is_usable, window)):
+            return window
+        num_undecodable += any(isinstance(sample, EncodedSample) for _, sample in window)
+        if num_undecodable == MOST_UNDECODABLE:
+            break
     return []
-
-
-def filter_readable(window: Window) -> Window:
-    return [(shard, sample) for shard, sample in window if isinstance(sample, EncodedSample)]
 
 
 def decode_or_replace(
@@ -171,6 +180,7 @@ class ClipLoader:
     ) -> None:
         self.data = data
         self.geometry = data.manifest.geometry
+        self.has_captions = NO_CAPTION not in data.manifest.prompts
         self.sampler = sampler
         self.global_batch_size = global_batch_size
         self.caption_dropout = caption_dropout
@@ -232,7 +242,7 @@ class ClipLoader:
         start = self.step * self.per_stream
         options = {"verify": self.verify_checksums, "timeout_seconds": self.read_timeout_seconds}
         streams = [
-            iterate_mixture(self.data, self.sampler, stream, start, **options)
+            iterate_mixture(self.data, self.sampler, self._is_usable, stream, start, **options)
             for stream in self.streams
         ]
         first = self.streams.start * self.per_stream
@@ -270,6 +280,11 @@ class ClipLoader:
                 indexes,
                 repeat(self.geometry),
                 frames,
-                repeat(NO_CAPTION not in self.data.manifest.prompts),
+                repeat(self.has_captions),
             )
         )
+
+    def _is_usable(self, item: tuple[str, EncodedSample | BadSample]) -> bool:
+        out = np.empty(self.geometry.shape, np.uint8)
+        found = try_decode(item, self.geometry, out, self.has_captions)
+        return not isinstance(found, BadSample)

@@ -587,6 +587,49 @@ def test_sigkill_at_any_moment_leaves_only_good_checkpoints(tmp_path):
             storage.verify(storage.step_folder(run_dir, step))
 
 
+def test_a_kill_while_the_only_checkpoint_is_replaced_loses_neither(tmp_path, monkeypatch):
+    """Ended at each of its renames in turn, a save leaves the old or the new checkpoint, whole."""
+    fork = multiprocessing.get_context("fork")
+    rename = Path.rename
+    old, new = Run(seed=0).train(range(1)), Run(seed=0).train(range(2))
+
+    def save_until(last: int) -> None:
+        renames = count(1)
+        monkeypatch.setattr(
+            Path, "rename", lambda *a: rename(*a) if next(renames) < last else os._exit(9)
+        )
+        new.save(tmp_path / str(last), 1, replace=True)
+
+    for last in count(1):
+        run_dir = tmp_path / str(last)
+        old.save(run_dir, 1)
+        saver = fork.Process(target=save_until, args=(last,))
+        saver.start()
+        saver.join()
+        restored = Run(seed=1)
+        assert restored.load(run_dir)["step"] == 1
+        assert_same(restored, old if last <= 2 else new)
+        assert names(run_dir) == {"step_00000001"}
+        if saver.exitcode == 0:
+            break
+    assert last > 3
+
+
+def test_a_refused_replacement_leaves_the_old_checkpoint_under_its_name(tmp_path, monkeypatch):
+    before = saved_before(tmp_path)
+    rename = Path.rename
+
+    def refuse(source: Path, target: Path) -> Path:
+        if source.name.startswith(".tmp-"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="Input/output error"):
+        Run().save(tmp_path, 1, replace=True)
+    assert_survived(tmp_path, before)
+
+
 # --- disks that refuse -------------------------------------------------------------------------
 
 

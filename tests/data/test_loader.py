@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2vgan.data.dataset import LocalDataset
-from t2vgan.data.loader import Batch, ClipLoader, decode_or_replace, find_readable_window
+from t2vgan.data.loader import Batch, ClipLoader, decode_or_replace, find_usable_window
 from t2vgan.data.mixture import single_dataset
 from t2vgan.data.sampler import Segment, StreamSampler
 from t2vgan.data.shard_reader import BadSample, ShardReader
@@ -284,7 +284,7 @@ def test_a_resumed_loader_replaces_bad_samples_by_the_same_others(undecodable, m
         assert np.array_equal(late.frames, expected.frames)
 
 
-def test_samples_of_the_nearest_readable_window_stand_in():
+def test_samples_of_the_nearest_usable_window_stand_in():
     """In four windows of one shard each: earlier ones first, then later ones, then epochs."""
     sampler = StreamSampler(counts=(2,) * 8, num_streams=2, shuffle_window=2, seed=0)
 
@@ -296,13 +296,51 @@ def test_samples_of_the_nearest_readable_window_stand_in():
             bad = BadSample(str(segment.shard), "", "", "")
             return [(segment.shard, bad if segment.shard in damaged else sample(0))]
 
-        return find_readable_window(sampler, SimpleNamespace(read=read), 0, 8 + 4)[0][0]
+        reader = SimpleNamespace(read=read)
+        return find_usable_window(sampler, reader, is_readable, 0, 8 + 4)[0][0]
 
     own = list_shards(epoch=1)
     assert find([own[2]]) == own[1]
     assert find(own[1:3]) == own[0]
     assert find(own[:3]) == own[3]
     assert find(own) == next(shard for shard in list_shards(epoch=0) if shard not in own)
+
+
+def is_readable(item: tuple[str, EncodedSample | BadSample]) -> bool:
+    return isinstance(item[1], EncodedSample)
+
+
+@pytest.mark.parametrize(("num_broken", "found"), [(15, True), (16, False)])
+def test_a_search_ends_after_many_windows_without_a_decodable_sample(num_broken, found):
+    sampler = StreamSampler(counts=(1,) * 20, num_streams=1, shuffle_window=1, seed=0)
+    in_order = [sampler.segments(0, 0, start, start + 1)[0].shard for start in range(20)]
+    good = in_order[num_broken:]
+    reader = SimpleNamespace(read=lambda segment: [(segment.shard, sample(0))])
+    window = find_usable_window(sampler, reader, lambda item: item[0] in good, 0, 0)
+    assert bool(window) == found
+
+
+@pytest.mark.parametrize(
+    ("undecodable", "missing"), [([0], []), ([0, 10, 30], []), ([0, 10], [20])]
+)
+def test_a_window_of_undecodable_samples_is_replaced_by_others(undecodable, missing, tmp_path):
+    """As one of lost shards: every clip that is shown is a good one, with its own prompt."""
+    samples = [sample(i) for i in range(40)]
+    for bad in [start + i for start in undecodable for i in range(10)]:
+        samples[bad] = EncodedSample(f"{bad:04d}", {"txt": b"", "webp": b"?", "json": b"{}"})
+    entries = tuple(
+        write_shard(tmp_path / f"s-{start}.tar", samples[start : start + 10])
+        for start in range(0, 40, 10)
+    )
+    damaged = (tmp_path, save_manifest(tmp_path, entries))
+    for start in missing:
+        (tmp_path / f"s-{start}.tar").unlink()
+    bad = set()
+    for (batch,) in batches(damaged, count=5):
+        bad |= {found.key for found in batch.bad_samples}
+        for frames, prompt in zip(batch.frames, batch.prompts, strict=True):
+            assert prompt == f"prompt {frames.max()}"
+    assert len(bad) == 10 * len(undecodable + missing)
 
 
 def test_a_shard_that_differs_from_the_manifest_is_named_and_replaced(tmp_path):
