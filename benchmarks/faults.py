@@ -193,6 +193,7 @@ class Bench:
         if process.is_alive():
             assert by_the_clock, f"{life.run_dir} hangs; see its log"
             fault = f"by the clock, {read_activity(life.run_dir)}"
+            assert process.pid
             os.killpg(process.pid, signal.SIGKILL)  # the launcher and all its ranks
             process.join()
         if process.exitcode == 0:
@@ -243,8 +244,8 @@ def launch(command: list[str], world_size: int, log: Path) -> None:
         free.bind(("127.0.0.1", 0))
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
     ranks = []
-    for rank in range(world_size):
-        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size}
+    for number in range(world_size):
+        place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": world_size}
         place["LOCAL_WORLD_SIZE"] = world_size
         variables = address | {name: str(value) for name, value in place.items()}
         ranks.append(FORK.Process(target=be_rank, args=(command, variables)))

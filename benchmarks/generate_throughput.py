@@ -106,7 +106,7 @@ def time_first_gif(pipeline: TextToVideo) -> float:
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"
         save_weights(weights, pipeline.generator.state_dict(), pipeline.info)
-        command = [sys.executable, script, "--prompt", PROMPTS[0], "--weights", weights]
+        command = [sys.executable, str(script), "--prompt", PROMPTS[0], "--weights", str(weights)]
         start = time.perf_counter()
         subprocess.run([*command, "--out", folder], check=True, capture_output=True)
         return time.perf_counter() - start

@@ -2,6 +2,7 @@
 
 import os
 import random
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,7 +31,9 @@ PROMPTS_AND_MOVEMENTS = [
 ]
 
 
-def create_image_with_moving_shape(size, frame_num, shape, direction):
+def create_image_with_moving_shape(
+    size: tuple[int, int], frame_num: int, shape: str, direction: str
+) -> np.ndarray:
     """Draw one frame, as published."""
     img = Image.new("RGB", size, color=(255, 255, 255))
     draw = ImageDraw.Draw(img)
@@ -38,7 +41,7 @@ def create_image_with_moving_shape(size, frame_num, shape, direction):
     position = (center_x, center_y)
     white = (255, 255, 255)
     middle = (center_x, center_y)
-    direction_map = {
+    direction_map: dict[str, Any] = {
         "down": (0, frame_num * 5 % size[1]),
         "left": (-frame_num * 5 % size[0], 0),
         "right": (frame_num * 5 % size[0], 0),

@@ -7,7 +7,7 @@ known prompt are compared: by the table of synonyms, with MiniLM for words that 
 the nearest sentence of MiniLM, and by shared words.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,7 @@ def meaning(scene: str, prompt: str | None) -> Any:
 
 
 def draw_and_score(
-    pipe: TextToVideo, drawn: list[str | None], wanted: list[str], num_videos: int
+    pipe: TextToVideo, drawn: Sequence[str | None], wanted: Sequence[str], num_videos: int
 ) -> float:
     """Return the share of clips that show the wanted prompts."""
     pairs = [

@@ -8,6 +8,7 @@ during training. Time is training time: sampling, evaluating and saving are excl
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def run(
                 shlex.split(options),
                 stop_at=stop_at,
                 max_seconds=max_seconds,
-                on_evaluation=lambda result, seed=seed: record(seed, result),
+                on_evaluation=partial(record, seed),
             )
         except subprocess.CalledProcessError as error:
             print(f"seed {seed} failed: {error}", file=sys.stderr)

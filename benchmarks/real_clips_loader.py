@@ -34,12 +34,12 @@ from t2vgan.data.dataset import LocalDataset
 from t2vgan.data.loader import ClipLoader
 from t2vgan.data.manifest import Geometry, load_manifest
 from t2vgan.data.mixture import DatasetMixture, single_dataset
-from t2vgan.data.shards import EncodedSample, decode_sample
+from t2vgan.data.shards import EncodedSample, Storage, decode_sample
 
 BATCH_SIZE = 16
 NUM_STREAMS = 8
 NUM_FILMS = 8
-EXTENSIONS = {"strip-jpg": "jpg", "mp4": "mp4"}
+EXTENSIONS: dict[Storage, str] = {"strip-jpg": "jpg", "mp4": "mp4"}
 
 Ways = dict[str, Callable[[], int]]
 
@@ -75,7 +75,7 @@ def run(num_clips: int = 1600, turns: int = 7) -> None:
     print(f"wrote {write_record('real_clips_loader', content)}")
 
 
-def pack(folder: Path, storage: str, num_clips: int) -> DatasetMixture:
+def pack(folder: Path, storage: Storage, num_clips: int) -> DatasetMixture:
     """Pack the films as the command does, two shards per stream."""
     rows = num_clips // (2 * NUM_STREAMS)
     options = PackOptions(source=str(folder), out="", storage=storage, rows_per_shard=rows)

@@ -16,7 +16,7 @@ from t2vgan.training.trainer import Trainer
 try:
     from t2vgan.config.presets import PRESETS
 except ImportError:  # earlier versions
-    from t2vgan.presets import PRESETS
+    from t2vgan.presets import PRESETS  # type: ignore[no-redef]
 
 WARM_UP_STEPS = 3
 

@@ -55,7 +55,8 @@ def run(
     if not found:
         found |= {"ceilings": measure_ceilings(device), "ways": {}}
     for name in ways:
-        content = found["ways"][name] = {}
+        content: dict[str, Any] = {}
+        found["ways"][name] = content
         try:
             profile(content, preset, data, f"{options} {WAYS[name]}", num_steps, name)
         except Exception as error:  # a way that fails costs the others nothing
