@@ -46,6 +46,8 @@ class ClipGanConfig(Versioned):
     """Feature maps on the finest grid; the two coarser grids have twice and four times as many."""
     patch_size: Annotated[int, Field(ge=1, le=16)] = 4
     """Pixels per side of a patch; height and width must be multiples of four patches."""
+    smooth_patches: bool = False
+    """Average the generator's patches over their borders, so that no grid of patches is seen."""
     num_sprites: Annotated[int, Field(ge=0, le=16)] = 0
     """Pictures that are drawn once per clip and then only moved, over a plain ground: one per
     object. 0: every frame is drawn anew, in two moving frames of reference."""

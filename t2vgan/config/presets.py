@@ -46,7 +46,7 @@ PRESETS = {
             recovery_until=0.3,
             gamma_start=10.0,
             gamma_end=0.3,
-            precision="no",  # too small for bfloat16 to be faster
+            precision="no",
         ),
     ),
     "notebook": Config(
@@ -135,6 +135,7 @@ PRESETS = {
             channels=64,
             pixel_channels=16,
             pooled_features=True,
+            smooth_patches=True,
             scene_scale=2.0,
             motion_channels=16,
         ),
@@ -156,6 +157,7 @@ PRESETS = {
             patch_size=2,
             pixel_channels=8,
             pooled_features=True,
+            smooth_patches=True,
             scene_scale=2.0,
             motion_channels=8,
         ),

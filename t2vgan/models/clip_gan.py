@@ -30,7 +30,7 @@ from t2vgan.models.layers import (
     TimeFeatures,
     upsample2x,
 )
-from t2vgan.models.patches import ToPatches, ToPixels, compute_grid
+from t2vgan.models.patches import Smoothing, ToPatches, ToPixels, compute_grid
 from t2vgan.models.phrases import PhraseCameras, encode_phrases
 from t2vgan.models.scene import Scene
 from t2vgan.models.sprites import Sprites
@@ -101,7 +101,10 @@ class Generator(nn.Module):
         )
         self.fine = ResidualBlock(channels, code_size=hidden)
         self.finest = ResidualBlock(channels, code_size=hidden)
-        self.to_patches = ToPatches(model.patch_size, channels, out_channels=out_channels)
+        smoothing = Smoothing(model.patch_size, (rows, columns)) if model.smooth_patches else None
+        self.to_patches = ToPatches(
+            model.patch_size, channels, out_channels=out_channels, smoothing=smoothing
+        )
         self.to_pixels = (
             ToPixels(
                 model.patch_size,
@@ -111,6 +114,7 @@ class Generator(nn.Module):
                 grid=(rows, columns),
                 code_size=hidden,
                 out_channels=out_channels,
+                smoothing=smoothing,
             )
             if model.pixel_channels
             else None

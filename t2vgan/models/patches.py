@@ -42,16 +42,57 @@ class FromPatches(nn.Module):
         return F.conv2d(frames, weight, bias, stride=self.patch_size)
 
 
+class Smoothing(nn.Module):
+    """Average out what repeats from patch to patch.
+
+    By a box as wide as a patch (Sugawara et al., ICIP 2018), and by one of two pixels where that
+    one has no middle: a grid of patches becomes an even plane. Beyond a border nothing counts.
+    """
+
+    kernel: Tensor
+    share: Tensor
+    """1 / the part of the kernel that lies within the frame, (H, W)."""
+
+    def __init__(self, patch_size: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.reach = patch_size // 2
+        weights = torch.ones(2 * self.reach + 1)
+        if patch_size % 2 == 0:
+            weights[[0, -1]] = 0.5
+        kernel = torch.outer(weights, weights) / patch_size**2
+        self.register_buffer("kernel", kernel, persistent=False)
+        white = torch.ones(1, 1, *(patch_size * cells for cells in grid))
+        self.register_buffer("share", 1 / self.convolve(white)[0, 0], persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Smooth frames (N, O, H, W)."""
+        return self.convolve(frames) * self.share.to(frames.dtype)
+
+    def convolve(self, frames: Tensor) -> Tensor:
+        """Convolve each channel of frames (N, O, H, W), zero outside, with the kernel."""
+        num_channels = frames.shape[1]
+        kernel = self.kernel.to(frames.dtype).expand(num_channels, 1, -1, -1)
+        return F.conv2d(frames, kernel, padding=self.reach, groups=num_channels)
+
+
 class ToPatches(nn.Module):
     """Draw every patch in a basis where fine detail comes out fainter."""
 
     basis: Tensor
 
-    def __init__(self, patch_size: int, channels: int, *, out_channels: int = RGB) -> None:
+    def __init__(
+        self,
+        patch_size: int,
+        channels: int,
+        *,
+        out_channels: int = RGB,
+        smoothing: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.patch_size = patch_size
         self.linear = Linear(channels, out_channels * patch_size**2)
         self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
+        self.smoothing = smoothing or nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
         """Draw maps (N, C, h, w): frames (N, O, h*p, w*p)."""
@@ -59,7 +100,7 @@ class ToPatches(nn.Module):
         weight, bias = current_weights(self.linear)
         weight = self.basis.T @ weight.unflatten(0, of_patch)  # O pp C
         bias = bias.unflatten(0, of_patch) @ self.basis
-        return draw_patches(maps, weight, bias, self.patch_size)
+        return self.smoothing(draw_patches(maps, weight, bias, self.patch_size))
 
 
 class FromPixels(CheckpointedModule):
@@ -98,9 +139,11 @@ class ToPixels(nn.Module):
         grid: tuple[int, int],
         code_size: int,
         out_channels: int = RGB,
+        smoothing: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.patch_size = patch_size
+        self.smoothing = smoothing or nn.Identity()
         self.spread = Conv2d(channels, pixel_channels * patch_size**2, 1)
         rows, columns = (patch_size * cells for cells in grid)
         self.place = PlaceEmbedding(
@@ -120,7 +163,7 @@ class ToPixels(nn.Module):
         weight, bias = current_weights(self.spread)
         of_patch = (-1, self.patch_size**2)  # P pp
         weight, bias = weight.flatten(1).unflatten(0, of_patch), bias.unflatten(0, of_patch)
-        pixels = draw_patches(maps, weight, bias, self.patch_size)  # N P H W
+        pixels = self.smoothing(draw_patches(maps, weight, bias, self.patch_size))  # N P H W
         pixels = self.block(pixels + self.place(references), modulation)
         return self.to_colours(F.silu(pixels))
 

@@ -10,6 +10,7 @@ from t2vgan.models.coordinates import MovingCoordinates
 from t2vgan.models.patches import (
     FromPatches,
     FromPixels,
+    Smoothing,
     ToPatches,
     ToPixels,
     compute_grid,
@@ -97,3 +98,28 @@ def test_a_pixel_reaches_the_patch_it_is_in(patch_size):
     assert changed[1, 3, 2]
     assert not changed[0].any()
     assert not changed[1, 5:].any()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_smoothing_levels_a_grid_of_patches_and_keeps_a_plane(size):
+    torch.manual_seed(0)
+    smoothing = Smoothing(size, (5, 6))
+    grid = torch.randn(2, 3, size, size).repeat(1, 1, 5, 6)
+    level = grid.mean((2, 3), keepdim=True)
+    inside = slice(size // 2, -(size // 2) or None)
+    smoothed = smoothing(grid)[:, :, inside, inside]
+    torch.testing.assert_close(smoothed, level.expand_as(smoothed))
+    rows, columns = torch.arange(5.0 * size)[:, None], torch.arange(6.0 * size)
+    plane = (2 * rows - columns).expand(1, 3, -1, -1)
+    torch.testing.assert_close(smoothing(plane)[:, :, inside, inside], plane[:, :, inside, inside])
+    white = torch.ones(1, 1, 5 * size, 6 * size)
+    torch.testing.assert_close(smoothing(white), white)  # at the borders too
+
+
+def test_smooth_patches_show_no_grid_where_all_cells_are_alike():
+    torch.manual_seed(0)
+    maps = torch.randn(1, 5, 1, 1).expand(-1, -1, 4, 4)
+    for smoothing, is_even in ((None, False), (Smoothing(2, (4, 4)), True)):
+        frames = ToPatches(2, 5, smoothing=smoothing)(maps)[:, :, 1:-1, 1:-1]
+        assert frames.std((2, 3)).max().item() < 1e-6 or not is_even
+        assert is_even or frames.std((2, 3)).min() > 1e-3
