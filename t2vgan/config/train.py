@@ -69,9 +69,9 @@ class TrainConfig(Versioned):
     recovery_until: Fraction = 1.0
     """Share of the run after which that weight has risen; before its start: all at once there."""
     mode_seeking_weight: NonNegativeFloat = 0.0
-    """First weight of the loss of clips of one prompt that differ less than their latents do
-    (MSGAN): it keeps clips of one prompt different from the first step on. It falls to 0 as the
-    learning rates fall; 0: no such loss."""
+    """Weight of the loss of clips of one prompt that differ less for their latents (MSGAN) than
+    generated and real clips do: it keeps clips of one prompt different from the first step on; 0:
+    no such loss."""
     generator_lr: PositiveFloat = 2e-3
     """Adam's learning rate for the generator at the start."""
     discriminator_lr: PositiveFloat = 1e-3

@@ -125,7 +125,7 @@ class AdversarialLosses:
             weight = self.penalty_scale * schedule.penalty_weight
             loss = loss + weight / 2 * scores.penalty
         kept = {"real_logits": scores.real.detach()}
-        if schedule.mode_seeking_weight is not None:
+        if self.train.mode_seeking_weight:
             kept["other_fakes"] = fake_video
         return Loss(loss, kept)
 
@@ -217,12 +217,15 @@ class AdversarialLosses:
         loss = self.objective.generator(batch.real_logits, to_float32(logits))
         self.metrics.add("loss/generator", loss)
         loss = loss + self.recovery_loss(recovered, batch.generator_latents, schedule)
-        if batch.other_fakes is not None and schedule.mode_seeking_weight is not None:
-            differences = (to_float32(fake_video) - batch.other_fakes) / self.pixel_std
+        if batch.other_fakes is not None:
+            from_other, from_real = (
+                (to_float32(fake_video) - video) / self.pixel_std
+                for video in (batch.other_fakes, batch.real_video)
+            )
             latents = batch.generator_latents - batch.discriminator_latents
-            seeking = mode_seeking(differences, latents)
+            seeking = mode_seeking(from_other, from_real, latents)
             self.metrics.add("mode_seeking/loss", seeking)
-            loss = loss + schedule.mode_seeking_weight * seeking
+            loss = loss + self.train.mode_seeking_weight * seeking
         return Loss(loss, {})
 
     def log_video_gradient(self, fake_video: Tensor) -> None:

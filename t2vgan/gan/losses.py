@@ -105,17 +105,26 @@ def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
     return (recovered - latents[:, : recovered.shape[1]]).square().mean(1)
 
 
-def mode_seeking(differences: Tensor, latent_differences: Tensor) -> Tensor:
-    """Return how little clips of one prompt differ for their latents.
+def mode_seeking(
+    differences: Tensor, real_differences: Tensor, latent_differences: Tensor
+) -> Tensor:
+    """Return how little generated clips differ from others of their prompts.
 
-    Both in mean absolute values: MSGAN, Mao et al., CVPR 2019, equation 3, as the reciprocal that
-    its authors' code minimises, with a larger constant. It is 100 for clips that are all alike, and
-    presses the less the more they differ.
+    The reciprocal of differences between two generated clips over those of their latents, both in
+    mean absolute values (MSGAN, Mao et al., CVPR 2019, equation 3, as its authors' code minimises
+    it, with a larger constant): the less for each clip, the more two differ. Of it the same of a
+    generated and a real clip is taken off, down to 0. For of the right distribution both differ
+    alike (energy distance, Szekely and Rizzo, 2013), and to differ more would lead away from it.
+    No gradient comes of the real difference.
 
-    Shapes: differences (B, C, T, H, W), latent_differences (B, *Z) -> (B,).
+    Shapes: differences and real_differences (B, C, T, H, W), latent_differences (B, *Z) -> (B,).
     """
-    ratio = differences.abs().flatten(1).mean(1) / latent_differences.abs().flatten(1).mean(1)
-    return 1 / (ratio + MODE_SEEKING_CONSTANT)
+    distance = latent_differences.abs().flatten(1).mean(1)
+    own, real = (
+        1 / (values.abs().flatten(1).mean(1) / distance + MODE_SEEKING_CONSTANT)
+        for values in (differences, real_differences.detach())
+    )
+    return F.relu(own - real)
 
 
 def gradient_penalty(

@@ -34,8 +34,6 @@ class Schedule:
     penalty_weight: float | Tensor
     """Weight of R1 and R2 in this step; 0 in steps without the penalty."""
     recovery_weight: float | Tensor
-    mode_seeking_weight: float | Tensor | None
-    """None without that loss."""
     camera_std: float | None
     """None without a camera."""
 
@@ -52,7 +50,6 @@ class Schedule:
             "beta2": self.betas[1],
             "gamma": self.gamma,
             "recovery/weight": self.recovery_weight,
-            "mode_seeking/weight": self.mode_seeking_weight,
             "camera/std": self.camera_std,
         }
         return {name: float(value) for name, value in values.items() if value is not None}
@@ -83,14 +80,13 @@ def compute_schedule(
 ) -> Schedule:
     """Return the schedule of a step.
 
-    From `lr_hold` on learning rates and the weight of mode seeking fall, and the camera moves; the
-    weight of recovered latents rises between `recovery_hold` and `recovery_until`. The penalty
-    comes every `penalty_every_steps` steps with a weight that makes up for the steps without.
+    From `lr_hold` on learning rates fall and the camera moves; the weight of recovered latents
+    rises between `recovery_hold` and `recovery_until`. The penalty comes every
+    `penalty_every_steps` steps with a weight that makes up for the steps without.
     """
     decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)
     rise = partial(cosine, progress, start=0.0, end=1.0)
     hold, until = train.recovery_rise
-    fall = cosine(progress, start=1.0, end=0.0, hold=train.lr_hold)
     every, gamma = train.penalty_every_steps, 0.0
     if every:
         gamma = log_linear(
@@ -103,7 +99,6 @@ def compute_schedule(
         gamma=gamma,
         penalty_weight=every * gamma if has_penalty(step, every) else 0.0,
         recovery_weight=train.recovery_weight * rise(hold=hold, until=until),
-        mode_seeking_weight=train.mode_seeking_weight * fall if train.mode_seeking_weight else None,
         camera_std=camera_variation * rise(hold=train.lr_hold) if camera_variation else None,
     )
 

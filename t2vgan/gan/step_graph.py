@@ -106,7 +106,6 @@ class StepGraphs:
         # In float64, like the host's: multiplied by float32, both give the same bits.
         self.penalty_weight = torch.zeros((), dtype=torch.float64, device=device)
         self.recovery_weight = torch.zeros_like(self.penalty_weight)
-        self.mode_seeking_weight = torch.zeros_like(self.penalty_weight)
 
     def run(
         self, kind: Kind, function: Gradients, batch: Sequence[MicroBatch], schedule: Schedule
@@ -138,9 +137,6 @@ class StepGraphs:
         """Return a schedule with its weights in the tensors that graphs read."""
         self.recovery_weight.fill_(schedule.recovery_weight)
         schedule = replace(schedule, recovery_weight=self.recovery_weight)
-        if schedule.mode_seeking_weight is not None:
-            self.mode_seeking_weight.fill_(schedule.mode_seeking_weight)
-            schedule = replace(schedule, mode_seeking_weight=self.mode_seeking_weight)
         if not schedule.is_penalised:
             return schedule
         self.penalty_weight.fill_(schedule.penalty_weight)

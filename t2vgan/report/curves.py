@@ -99,7 +99,6 @@ TRAIN_CHARTS = (
     Chart("Adam's beta2", {"beta2": "beta2"}),
     Chart("Loss of recovered latents", {"recovery/loss": "loss"}),
     Chart("Loss of mode seeking", {"mode_seeking/loss": "loss"}, log=True),
-    Chart("Weight of mode seeking", {"mode_seeking/weight": "weight"}, low=0),
     Chart("Weight of recovered latents", {"recovery/weight": "weight"}, low=0),
     Chart("Variation of the camera", {"camera/std": "std"}, low=0),
     Chart("Throughput", {"clips_per_second": "throughput"}, unit="clips/s", low=0),

@@ -99,12 +99,17 @@ def test_latent_recovery_is_the_mean_squared_error_of_the_first_latents():
     assert latent_recovery(recovered, latents).tolist() == [2.0, 4.5]
 
 
-def test_mode_seeking_is_the_reciprocal_of_how_much_clips_differ_for_their_latents():
-    differences = torch.zeros(3, 2, 2, 1, 1)
-    differences[1], differences[2, 0] = -0.5, 2.0  # mean absolute values 0, 0.5 and 1
-    latents = torch.tensor([[1.0, -3.0], [0.5, 0.5], [-4.0, 0.0]])  # 2, 0.5 and 2
-    found = mode_seeking(differences, latents)
-    assert found.tolist() == pytest.approx([100, 1 / 1.01, 1 / 0.51])
+def test_mode_seeking_asks_for_differences_as_large_as_those_from_real_clips():
+    differences = torch.zeros(4, 2, 2, 1, 1)
+    differences[1], differences[2, 0], differences[3] = -0.5, 2.0, 3.0  # on average 0, 0.5, 1, 3
+    from_real = torch.full_like(differences, -2.0).requires_grad_()
+    latents = torch.tensor([[1.0, -3.0], [0.5, 0.5], [-4.0, 0.0], [1.0, 1.0]])  # 2, 0.5, 2, 1
+    found = mode_seeking(differences.requires_grad_(), from_real, latents)
+    expected = [100 - 1 / 1.01, 1 / 1.01 - 1 / 4.01, 1 / 0.51 - 1 / 1.01, 0]
+    assert found.tolist() == pytest.approx(expected)
+    found.sum().backward()
+    assert from_real.grad is None
+    assert not differences.grad[3].any(), "clips that differ enough are left alone"
 
 
 def test_gradient_penalty_of_a_linear_discriminator_is_its_squared_weight():

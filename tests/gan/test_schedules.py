@@ -55,16 +55,6 @@ def test_the_camera_moves_as_the_rates_fall():
     assert stds == pytest.approx([0, 1, 2])
 
 
-def test_the_weight_of_mode_seeking_falls_to_0_with_the_rates():
-    train = TrainConfig(mode_seeking_weight=2.0, lr_hold=0.4)
-    weights = [compute_schedule(train, 0.0, 1, p).mode_seeking_weight for p in (0.0, 0.4, 0.7, 1)]
-    assert weights == pytest.approx([2, 2, 1, 0])
-    assert compute_schedule(train, 0.0, 1, 0.7).metrics()["mode_seeking/weight"] == pytest.approx(1)
-    without = compute_schedule(TrainConfig(), 0.0, 1, 0.5)
-    assert without.mode_seeking_weight is None
-    assert "mode_seeking/weight" not in without.metrics()
-
-
 @pytest.mark.parametrize("preset", [n for n, c in PRESETS.items() if c.train.recovered_latents])
 def test_no_preset_makes_the_weight_of_recovery_jump(preset):
     train = PRESETS[preset].train

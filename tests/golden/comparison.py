@@ -27,9 +27,7 @@ METER_TOLERANCE = 0.1
 MAX_MEAN_LEVELS = 1.0
 """Of 255, over all pixels of a video: a few pixels at an outline may be drawn otherwise."""
 SHOWN = 12
-SCHEDULED = re.compile(
-    r"train/\d+/(lr/.*|beta2|gamma|recovery/weight|mode_seeking/weight|ema/halflife|camera/std)"
-)
+SCHEDULED = re.compile(r"train/\d+/(lr/.*|beta2|gamma|recovery/weight|ema/halflife|camera/std)")
 
 
 class NotComparedExactlyWarning(UserWarning):
