@@ -83,7 +83,7 @@ def decode(path: Path) -> np.ndarray:
     One shorter than a clip is slowed down to its length.
     """
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         rate = float(container.streams.video[0].average_rate or RATE)
     length = max(round(len(frames) * RATE / rate), round(SECONDS * RATE))
