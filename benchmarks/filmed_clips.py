@@ -78,7 +78,7 @@ def unpack(packages: list[str], folder: Path) -> Path:
 
 
 def decode(path: Path) -> np.ndarray:
-    """Decode a film at RATE frames a second: (T, H, W, 3) uint8.
+    """Decode a film at RATE: (T, H, W, 3) uint8.
 
     One shorter than a clip is slowed down to its length.
     """

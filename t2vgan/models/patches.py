@@ -69,7 +69,7 @@ class Smoothing(nn.Module):
         return self.convolve(frames) * self.share.to(frames.dtype)
 
     def convolve(self, frames: Tensor) -> Tensor:
-        """Convolve each channel of frames (N, O, H, W), zero outside, with the kernel."""
+        """Convolve channels of frames (N, O, H, W), zero outside."""
         num_channels = frames.shape[1]
         kernel = self.kernel.to(frames.dtype).expand(num_channels, 1, -1, -1)
         return F.conv2d(frames, kernel, padding=self.reach, groups=num_channels)
