@@ -27,7 +27,7 @@ class MotionTrunk(nn.Module):
     ) -> None:
         super().__init__()
         rows, columns = grid
-        self.reach = (max(1, rows // 4), max(1, columns // 4))
+        self.reach = (rows // 4, columns // 4)
         inputs = 2 * channels + sum(2 * reach + 1 for reach in self.reach)
         self.to_match = Conv2d(channels, match_channels, 1)
         self.first = Conv2d(inputs, 2 * channels, 3, stride=2, padding=1)

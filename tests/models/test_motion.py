@@ -51,8 +51,9 @@ def test_correlation_has_second_derivatives():
 
 def test_the_same_pictures_in_the_other_order_have_other_features():
     torch.manual_seed(0)
-    trunk = MotionTrunk(channels=8, match_channels=4, hidden_size=16, grid=(8, 8))
-    maps = torch.randn(2, 3, 8, 8, 8)
+    trunk = MotionTrunk(channels=8, match_channels=4, hidden_size=16, grid=(8, 12))
+    assert trunk.reach == (2, 3), "a quarter of the frame"
+    maps = torch.randn(2, 3, 8, 8, 12)
     times = torch.tensor([[0.0, 0.1, 0.2]]).expand(2, -1)
     features = trunk(maps, times)
     assert features.shape == (2, 2, 16)
