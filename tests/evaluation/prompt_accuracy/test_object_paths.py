@@ -49,6 +49,13 @@ def test_frames_are_kept_apart():
     assert track(clip[None]).num_objects.tolist() == [[1, 1]]
 
 
+def test_a_wide_clip_is_seen_as_its_padded_square():
+    square = paint([30, 32], [20, 24], 6.0, colour=(200, 30, 90))[None]
+    wide, square = track(square[:, :, :48]), track(square)
+    for name in ("x", "y", "area", "colour", "centre", "coverage", "core_colour", "outline"):
+        np.testing.assert_array_equal(getattr(wide, name), getattr(square, name))
+
+
 def test_clips_do_not_depend_on_their_neighbours():
     geometry = Geometry(num_frames=10, height=64, width=64)
     frames = circles.render_clips(range(40), 2, geometry).frames
