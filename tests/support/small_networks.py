@@ -21,7 +21,14 @@ RICH = SMALL.model_copy(
 SPRITES = SMALL.model_copy(update={"num_sprites": 1})
 FULL = RICH.model_copy(update={"num_sprites": 2, "camera_variation": 0.1})
 PHRASES = FULL.model_copy(update={"num_sprites": 1, "max_phrases": 2})
-SCENE = SMALL.model_copy(update={"scene_scale": 1.5, "motion_channels": 3})
+SCENE = SMALL.model_copy(
+    update={
+        "pixel_channels": 3,
+        "smooth_patches": True,
+        "scene_scale": 1.5,
+        "motion_channels": 3,
+    }
+)
 KINDS = {
     "small": SMALL,
     "rich": RICH,

@@ -11,7 +11,9 @@ PLAIN = ClipGanConfig(latent_size=8, text_size=16, hidden_size=32, channels=8, p
 MODELS = {
     "plain": PLAIN,
     "sprites": PLAIN.model_copy(update={"num_sprites": 1, "pooled_features": True}),
-    "scene": PLAIN.model_copy(update={"scene_scale": 2.0, "motion_channels": 4}),
+    "scene": PLAIN.model_copy(
+        update={"smooth_patches": True, "scene_scale": 2.0, "motion_channels": 4}
+    ),
 }
 
 

@@ -21,7 +21,9 @@ MODELS = {
     "sprites": PLAIN.model_copy(
         update={"num_sprites": 1, "camera_variation": 0.1, "pixel_channels": 8}
     ),
-    "scene": PLAIN.model_copy(update={"scene_scale": 2.0, "motion_channels": 4}),
+    "scene": PLAIN.model_copy(
+        update={"smooth_patches": True, "scene_scale": 2.0, "motion_channels": 4}
+    ),
 }
 SIZES = StepSizes(num_clips=4, height=32, width=48, vocabulary_size=11, num_tokens=5, augments=True)
 
