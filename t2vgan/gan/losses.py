@@ -110,12 +110,11 @@ def mode_seeking(
 ) -> Tensor:
     """Return how little generated clips differ from others of their prompts.
 
-    The reciprocal of differences between two generated clips over those of their latents, both in
+    1 / (d / l + 0.01), d the difference of two generated clips and l that of their latents, both in
     mean absolute values (MSGAN, Mao et al., CVPR 2019, equation 3, as its authors' code minimises
-    it, with a larger constant): the less for each clip, the more two differ. Of it the same of a
-    generated and a real clip is taken off, down to 0. For of the right distribution both differ
-    alike (energy distance, Szekely and Rizzo, 2013), and to differ more would lead away from it.
-    No gradient comes of the real difference.
+    it, with a larger constant), less the same with d the difference from a real clip; at least 0.
+    Of one distribution both differences are alike on average (energy distance, Szekely and Rizzo,
+    2013): clips that differ more are left alone. Real differences get no gradient.
 
     Shapes: differences and real_differences (B, C, T, H, W), latent_differences (B, *Z) -> (B,).
     """

@@ -101,23 +101,8 @@ class Generator(nn.Module):
         )
         self.fine = ResidualBlock(channels, code_size=hidden)
         self.finest = ResidualBlock(channels, code_size=hidden)
-        smoothing = Smoothing(model.patch_size, (rows, columns)) if model.smooth_patches else None
-        self.to_patches = ToPatches(
-            model.patch_size, channels, out_channels=out_channels, smoothing=smoothing
-        )
-        self.to_pixels = (
-            ToPixels(
-                model.patch_size,
-                channels,
-                pixel_channels=model.pixel_channels,
-                num_references=num_references,
-                grid=(rows, columns),
-                code_size=hidden,
-                out_channels=out_channels,
-                smoothing=smoothing,
-            )
-            if model.pixel_channels
-            else None
+        self.to_patches, self.to_pixels = build_frame_layers(
+            model, (rows, columns), num_references=num_references, out_channels=out_channels
         )
         self.by_code = CodeLayers(self.layout, *self._list_code_layers())
 
@@ -233,3 +218,24 @@ class Generator(nn.Module):
         if self.to_pixels is not None:
             frames = frames + self.to_pixels(maps, references, *of_pixels)
         return frames.unflatten(0, times.shape).transpose(1, 2)
+
+
+def build_frame_layers(
+    model: ClipGanConfig, grid: tuple[int, int], *, num_references: int, out_channels: int
+) -> tuple[ToPatches, ToPixels | None]:
+    """Build what draws frames from maps: patches, and detail finer than these."""
+    smoothing = Smoothing(model.patch_size, grid) if model.smooth_patches else nn.Identity()
+    to_patches = ToPatches(model.patch_size, model.channels, smoothing, out_channels=out_channels)
+    if not model.pixel_channels:
+        return to_patches, None
+    to_pixels = ToPixels(
+        model.patch_size,
+        model.channels,
+        smoothing,
+        pixel_channels=model.pixel_channels,
+        num_references=num_references,
+        grid=grid,
+        code_size=model.hidden_size,
+        out_channels=out_channels,
+    )
+    return to_patches, to_pixels

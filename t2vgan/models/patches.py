@@ -84,15 +84,15 @@ class ToPatches(nn.Module):
         self,
         patch_size: int,
         channels: int,
+        smoothing: nn.Module,
         *,
         out_channels: int = RGB,
-        smoothing: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.patch_size = patch_size
         self.linear = Linear(channels, out_channels * patch_size**2)
         self.register_buffer("basis", cosine_basis(patch_size), persistent=False)
-        self.smoothing = smoothing or nn.Identity()
+        self.smoothing = smoothing
 
     def forward(self, maps: Tensor) -> Tensor:
         """Draw maps (N, C, h, w): frames (N, O, h*p, w*p)."""
@@ -133,17 +133,17 @@ class ToPixels(nn.Module):
         self,
         patch_size: int,
         channels: int,
+        smoothing: nn.Module,
         *,
         pixel_channels: int,
         num_references: int,
         grid: tuple[int, int],
         code_size: int,
         out_channels: int = RGB,
-        smoothing: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.smoothing = smoothing or nn.Identity()
+        self.smoothing = smoothing
         self.spread = Conv2d(channels, pixel_channels * patch_size**2, 1)
         rows, columns = (patch_size * cells for cells in grid)
         self.place = PlaceEmbedding(

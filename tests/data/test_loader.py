@@ -1,6 +1,7 @@
 """Test the sample order: exact, elastic, sequential."""
 
 import threading
+from collections.abc import Collection
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
@@ -265,16 +266,23 @@ def test_a_bad_sample_does_not_shift_the_others(tmp_path, dataset):
     assert named == {"0005", "0020"}
 
 
-@pytest.mark.parametrize(("undecodable", "missing"), [(range(0, 50, 3), ()), ((), ("s-20.tar",))])
-def test_a_resumed_loader_replaces_bad_samples_by_the_same_others(undecodable, missing, tmp_path):
-    samples = [sample(i) for i in range(50)]
+def write_damaged(
+    folder: Path, num_samples: int, undecodable: Collection[int]
+) -> tuple[Path, Manifest]:
+    """Write shards of ten samples, of which some cannot be decoded."""
+    samples = [sample(i) for i in range(num_samples)]
     for bad in undecodable:
         samples[bad] = EncodedSample(f"{bad:04d}", {"txt": b"", "webp": b"?", "json": b"{}"})
     entries = tuple(
-        write_shard(tmp_path / f"s-{start}.tar", samples[start : start + 10])
-        for start in range(0, 50, 10)
+        write_shard(folder / f"s-{start}.tar", samples[start : start + 10])
+        for start in range(0, num_samples, 10)
     )
-    damaged = (tmp_path, save_manifest(tmp_path, entries))
+    return folder, save_manifest(folder, entries)
+
+
+@pytest.mark.parametrize(("undecodable", "missing"), [(range(0, 50, 3), ()), ((), ("s-20.tar",))])
+def test_a_resumed_loader_replaces_bad_samples_by_the_same_others(undecodable, missing, tmp_path):
+    damaged = write_damaged(tmp_path, 50, undecodable)
     for name in missing:
         (tmp_path / name).unlink()
     whole = batches(damaged, count=8)
@@ -325,14 +333,7 @@ def test_a_search_ends_after_many_windows_without_a_decodable_sample(num_broken,
 )
 def test_a_window_of_undecodable_samples_is_replaced_by_others(undecodable, missing, tmp_path):
     """As one of lost shards: every clip that is shown is a good one, with its own prompt."""
-    samples = [sample(i) for i in range(40)]
-    for bad in [start + i for start in undecodable for i in range(10)]:
-        samples[bad] = EncodedSample(f"{bad:04d}", {"txt": b"", "webp": b"?", "json": b"{}"})
-    entries = tuple(
-        write_shard(tmp_path / f"s-{start}.tar", samples[start : start + 10])
-        for start in range(0, 40, 10)
-    )
-    damaged = (tmp_path, save_manifest(tmp_path, entries))
+    damaged = write_damaged(tmp_path, 40, [start + i for start in undecodable for i in range(10)])
     for start in missing:
         (tmp_path / f"s-{start}.tar").unlink()
     bad = set()

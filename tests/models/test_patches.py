@@ -21,7 +21,7 @@ from t2vgan.models.patches import (
 
 def test_patches_keep_their_place():
     torch.manual_seed(0)
-    embed, draw = FromPatches(4, 48), ToPatches(4, 48)
+    embed, draw = FromPatches(4, 48), ToPatches(4, 48, nn.Identity())
     for layer in (embed, draw):
         layer.basis.copy_(torch.eye(16))
         nn.init.eye_(layer.linear.weight)
@@ -74,7 +74,9 @@ def test_the_cosine_basis_is_orthogonal_and_damped():
 def test_layers_at_full_resolution_start_at_zero_and_can_learn():
     torch.manual_seed(0)
     coordinates = MovingCoordinates(code_size=3, num_references=1)
-    layer = ToPixels(4, 5, pixel_channels=2, num_references=1, grid=(2, 3), code_size=3)
+    layer = ToPixels(
+        4, 5, nn.Identity(), pixel_channels=2, num_references=1, grid=(2, 3), code_size=3
+    )
     code, maps = torch.randn(6, 3), torch.randn(6, 5, 2, 3)
     inputs = maps, coordinates(code), layer.block.modulation(code).chunk(2, dim=1)
     frames = layer(*inputs)
@@ -119,7 +121,7 @@ def test_smoothing_levels_a_grid_of_patches_and_keeps_a_plane(size):
 def test_smooth_patches_show_no_grid_where_all_cells_are_alike():
     torch.manual_seed(0)
     maps = torch.randn(1, 5, 1, 1).expand(-1, -1, 4, 4)
-    for smoothing, is_even in ((None, False), (Smoothing(2, (4, 4)), True)):
-        frames = ToPatches(2, 5, smoothing=smoothing)(maps)[:, :, 1:-1, 1:-1]
+    for smoothing, is_even in ((nn.Identity(), False), (Smoothing(2, (4, 4)), True)):
+        frames = ToPatches(2, 5, smoothing)(maps)[:, :, 1:-1, 1:-1]
         assert frames.std((2, 3)).max().item() < 1e-6 or not is_even
         assert is_even or frames.std((2, 3)).min() > 1e-3
