@@ -67,7 +67,7 @@ def remember_saves() -> None:
         save(self, *args, **options)
         SAVES[:] = [self.job]
 
-    checkpointer.CheckpointManager.save = save_and_remember  # type: ignore[method-assign]
+    checkpointer.CheckpointManager.save = save_and_remember  # type: ignore[assignment, method-assign]
 
 
 def kill(call: Call) -> Any:
@@ -172,7 +172,7 @@ def double_precision() -> None:
             for micro_batch in prepare(self, *args)
         ]
 
-    batch.BatchPreparer.prepare = prepare_double  # type: ignore[method-assign]
+    batch.BatchPreparer.prepare = prepare_double  # type: ignore[assignment, method-assign]
 
 
 def flip_a_bit() -> None:
@@ -187,7 +187,7 @@ def flip_a_bit() -> None:
             weight = next(self.generator.network.parameters()).detach().view(-1)
             weight.view(torch.int32)[0] ^= 1
 
-    adversarial.AdversarialTraining.train_step = step_and_flip  # type: ignore[method-assign]
+    adversarial.AdversarialTraining.train_step = step_and_flip  # type: ignore[assignment, method-assign]
 
 
 def jumping_clock() -> None:
