@@ -13,7 +13,7 @@ from t2vgan.config import Config
 from t2vgan.data.mixture import DatasetMixture
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
-from t2vgan.evaluation.clip_numbers import draw_prompts, measure_clips
+from t2vgan.evaluation.clip_numbers import Agreement, draw_prompts, measure_clips
 from t2vgan.evaluation.distribution.near_copies import make_thumbnails
 from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.probe.cache import load_or_train_probe
@@ -237,7 +237,8 @@ class Evaluator:
     def evaluate_any(self, pipeline: TextToVideo, should_stop: ShouldStop) -> float | None:
         """Log numbers that need no meter; return the text-video agreement (collective).
 
-        Returns None if there was no time, and -1 where the data allow no agreement.
+        At most that of real clips. Returns None if there was no time, and -1 where the data allow
+        no agreement.
         """
         probe = self.probe
         assert probe is not None, "load_probe comes first"
@@ -247,8 +248,7 @@ class Evaluator:
             return None
         numbers = self.context.run_on_main(lambda: measure_clips(clips, prompts, probe))
         self.logger.log_numbers(numbers, probe.info.notes)
-        agreement = None if numbers.agreement is None else numbers.agreement.accuracy
-        return -1.0 if agreement is None else agreement
+        return cap_at_real(numbers.agreement)
 
     @cached_property
     def real_differences(self) -> Differences:
@@ -293,3 +293,14 @@ class Evaluator:
         if self.context.any(should_stop()):
             return None
         return self.context.gather_slices(torch.from_numpy(clips)).numpy()[: len(prompts)]
+
+
+def cap_at_real(agreement: Agreement | None) -> float:
+    """Return an agreement, at most that of real clips; -1 for none.
+
+    Clips that are named more often than real ones are more typical, not better: the best weights
+    are then the last, which are the most varied.
+    """
+    if agreement is None or agreement.accuracy is None:
+        return -1.0
+    return min(agreement.accuracy, agreement.real)

@@ -53,7 +53,7 @@ class TrainState(BaseModel):
     alarms: dict[str, list[bool]] = {}
     """Whether the finding of each alarm held in its last records."""
     best_accuracy: Finite = -1.0
-    """The highest accuracy of an evaluation."""
+    """The highest accuracy of an evaluation, or agreement up to that of real clips."""
     best_step: int = -1
     """The last evaluation that is not measurably below it."""
     compiled: bool = False
