@@ -16,6 +16,7 @@ from t2vgan.models import motion, resampling
 from t2vgan.training.cost.step_cost import build_batch, build_training
 from tests.golden.record import load_golden
 from tests.support.preset_steps import (
+    DISTINCT_PRESETS,
     META,
     SIZES,
     OtherDeviceError,
@@ -33,12 +34,12 @@ def test_steps_neither_leave_the_device_nor_read_a_value(preset):
     train_on_meta(preset)
 
 
-@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "notebook"])
+@pytest.mark.parametrize("preset", [name for name in DISTINCT_PRESETS if name != "notebook"])
 def test_nor_do_they_with_the_approximate_penalty(preset):
     train_on_meta(preset, penalty="approximate")
 
 
-@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "notebook"])
+@pytest.mark.parametrize("preset", [name for name in DISTINCT_PRESETS if name != "notebook"])
 def test_the_exact_penalty_puts_nothing_by_index(preset):
     """On CUDA `index_put_` reads its indices: it waits, and cannot be captured.
 

@@ -12,7 +12,6 @@ SMALL_SHAPES: dict[str, Any] = SHAPES | {
     "gamma_start": 2.5,  # a quarter of the pixels of `shapes`, a quarter of the penalty
     "gamma_end": 0.1,
     "ema_halflife_clips": 20_000.0,
-    "precision": "no",
 }
 VIDEO: dict[str, Any] = {
     "mismatched_prompts": 15,
@@ -46,7 +45,6 @@ PRESETS = {
             recovery_until=0.3,
             gamma_start=10.0,
             gamma_end=0.3,
-            precision="no",
         ),
     ),
     "notebook": Config(
@@ -165,7 +163,6 @@ PRESETS = {
             num_steps=9_000,
             **VIDEO,
             ema_halflife_clips=10_000.0,
-            precision="no",
         ),
         sample_every_steps=500,
         evaluate_every_steps=500,

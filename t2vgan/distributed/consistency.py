@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import t2vgan
 from t2vgan.config import Config
 from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.device import choose_precision
 from t2vgan.distributed.peers import format_ranks
 from t2vgan.errors import RunStoppedError, UserError
 from t2vgan.utils.files import sha256_of
@@ -26,6 +27,7 @@ OPTIONS_OF_A_NODE = {
     "data.cache_gigabytes",
     "num_cpu_threads",
 }
+PRECISION = "the precision (--train.precision names one for all)"
 MAX_SHOWN = 3
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -48,10 +50,16 @@ def describe_software() -> Facts:
     }
 
 
-def describe_config(config: Config) -> Facts:
-    """Return every option that must be the same on all ranks."""
+def describe_config(config: Config, device: torch.device) -> Facts:
+    """Return what must agree on all ranks: options, and their precision.
+
+    Raises:
+        UserError: of `choose_precision`.
+    """
     options = flatten(config).items()
-    return {f"--{name}": str(value) for name, value in options if name not in OPTIONS_OF_A_NODE}
+    facts = {f"--{name}": str(value) for name, value in options if name not in OPTIONS_OF_A_NODE}
+    precision = choose_precision(config.train.precision, device)
+    return facts | {PRECISION: str(precision).removeprefix("torch.")}
 
 
 def find_differences(facts_by_rank: Sequence[Mapping[str, str]]) -> list[str]:

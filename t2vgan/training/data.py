@@ -9,9 +9,14 @@ from t2vgan.data.loader import ClipLoader
 from t2vgan.data.manifest import Manifest
 from t2vgan.data.mixture import DatasetMixture, open_data
 from t2vgan.data.pixel_sums import PixelStatistics
-from t2vgan.distributed.consistency import check_agreement, describe_config, describe_software
+from t2vgan.distributed.consistency import (
+    Facts,
+    check_agreement,
+    describe_config,
+    describe_software,
+)
 from t2vgan.distributed.context import DistributedContext
-from t2vgan.distributed.device import choose_decoding_threads, choose_precision
+from t2vgan.distributed.device import choose_decoding_threads
 from t2vgan.gan.augmentation import choose_share
 from t2vgan.gan.batch import BatchPreparer
 from t2vgan.gan.mismatched_prompts import HardPrompts
@@ -114,13 +119,12 @@ def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixt
         UserError: on every rank alike.
     """
 
-    def open_here() -> DatasetMixture:
-        choose_precision(config.train.precision, context.device)
+    def open_here() -> tuple[DatasetMixture, Facts]:
+        facts = describe_software() | describe_config(config, context.device)
         check_tracking(config)
-        return open_checked_data(config, context.world_size)
+        return open_checked_data(config, context.world_size), facts
 
-    data = context.run_on_all(open_here)
-    facts = describe_software() | describe_config(config)
+    data, facts = context.run_on_all(open_here)
     check_agreement(context, facts | {"data": data.manifest.fingerprint[:12]})
     return data
 

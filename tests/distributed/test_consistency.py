@@ -1,9 +1,11 @@
 """What differs between ranks is named: fact, values, ranks."""
 
 import pytest
+import torch
 
 from t2vgan.config import Config
 from t2vgan.config.presets import PRESETS
+from t2vgan.distributed import device
 from t2vgan.distributed.consistency import (
     check_agreement,
     describe_config,
@@ -11,6 +13,8 @@ from t2vgan.distributed.consistency import (
     find_differences,
 )
 from t2vgan.errors import UserError
+
+CPU = torch.device("cpu")
 
 
 class Ranks:
@@ -54,14 +58,25 @@ def test_many_ranks_and_facts_stay_one_line():
 
 def test_any_option_shows_but_those_of_a_node():
     config = Config()
-    facts = describe_config(config)
+    facts = describe_config(config, CPU)
     train = config.train.model_copy(update={"seed": 1})
     data = config.data.model_copy(update={"path": "/elsewhere"})
-    assert describe_config(config.model_copy(update={"data": data, "num_cpu_threads": 3})) == facts
-    changed = describe_config(config.model_copy(update={"train": train}))
+    moved = config.model_copy(update={"data": data, "num_cpu_threads": 3})
+    assert describe_config(moved, CPU) == facts
+    changed = describe_config(config.model_copy(update={"train": train}), CPU)
     assert find_differences([facts, changed]) == ["--train.seed is 0, but 1 on rank 1"]
-    presets = [describe_config(PRESETS["quickstart"]), describe_config(PRESETS["notebook"])]
+    presets = [describe_config(PRESETS[name], CPU) for name in ("quickstart", "notebook")]
     assert "--model.kind is clip_gan, but notebook_gan on rank 1" in find_differences(presets)
+
+
+def test_the_precision_on_the_device_shows(monkeypatch):
+    config = Config()
+    facts = []
+    for computes in (True, False):
+        monkeypatch.setattr(device, "cpu_computes_bfloat16", lambda computes=computes: computes)
+        facts.append(describe_config(config, CPU))
+    (text,) = find_differences(facts)
+    assert text.endswith("is bfloat16, but float32 on rank 1")
 
 
 def test_our_sources_are_among_the_facts():

@@ -155,7 +155,8 @@ def build_in(fault: str) -> None:
 
 
 def double_precision() -> None:
-    """Build the networks in float64 and give them float64 inputs."""
+    """Build the networks in float64, give them float64 inputs, and cast nothing."""
+    sys.argv += ["--train.precision", "no"]
     for name in ("build_generator", "build_discriminator"):
         build = getattr(adversarial, name)
         setattr(adversarial, name, lambda *a, build=build, **o: build(*a, **o).double())
@@ -212,12 +213,18 @@ def ignore(method: str) -> None:
     setattr(clip_gan.Generator, method, blind)
 
 
+def ask_for_float16() -> None:
+    """Ask for float16 as accelerate does."""
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "fp16"
+
+
 SPECIAL: dict[str, Callable[[], None]] = {
     "ignored latents": lambda: ignore("draw_video"),
     "ignored prompts": lambda: ignore("encode_text"),
     "float64": double_precision,
     "flipped bit": flip_a_bit,
     "jumping clock": jumping_clock,
+    "asked for float16": ask_for_float16,
 }
 
 

@@ -99,6 +99,24 @@ def test_another_config_on_a_rank(circles, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_another_precision_on_a_rank(circles, tmp_path):
+    """As where `auto` finds other devices: gradients scaled differently would be averaged."""
+    place = circles, tmp_path / "run", "--train.precision", "auto"
+    one, other = train(*place), faulty("asked for float16", *place)
+    expected = "the precision (--train.precision names one for all) is"
+    for result in run_as_ranks(one, other):
+        assert result.returncode == 2, result.stderr
+        assert "Traceback" not in result.stderr
+        assert f"error: the ranks do not agree: {expected}" in result.stderr
+        assert "but float16 on rank 1" in result.stderr
+    first, second = run_as_ranks((*one, PREFLIGHT), (*other, PREFLIGHT))
+    assert (first.returncode, second.returncode) == (2, 2)
+    verdict, text = rows(first.stdout)["config"]
+    assert verdict != "fit"
+    assert text.startswith(expected)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("option", ["--dry-run", "--preflight", "--rollback"])
 def test_an_option_on_one_rank_only(option, circles, tmp_path):
     command = train(circles, tmp_path / "run")

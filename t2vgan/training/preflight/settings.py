@@ -12,7 +12,6 @@ from t2vgan.distributed.consistency import (
     join_first,
 )
 from t2vgan.distributed.context import DistributedContext
-from t2vgan.distributed.device import choose_precision
 from t2vgan.errors import UserError
 from t2vgan.tracking import check_tracking, has_wandb_key
 from t2vgan.training.data import open_checked_data
@@ -37,11 +36,11 @@ def check_software(context: DistributedContext, config: Config) -> CheckResult:
 
 def check_config(context: DistributedContext, config: Config) -> CheckResult:
     """Compare the config, and check that its batch divides over the ranks."""
-    different = find_differences(context.gather_objects(describe_config(config)))
-    if different:
-        return CheckResult("config", UNFIT, join_first(different))
     try:
-        choose_precision(config.train.precision, context.device)
+        facts = context.run_on_all(lambda: describe_config(config, context.device))
+        different = find_differences(context.gather_objects(facts))
+        if different:
+            return CheckResult("config", UNFIT, join_first(different))
         micro = plan_batches(config, context.world_size).micro_size
     except UserError as error:
         return CheckResult("config", UNFIT, format_error(error))
