@@ -33,9 +33,9 @@ from t2vgan.models.notebook_gan import NotebookGenerator
 from t2vgan.utils.seeds import derive_seed
 
 REFERENCE_PIXELS = 4 * 64 * 64
-"""Of a clip for which gamma is given."""
+"""Number of pixels of a clip for which gamma is given."""
 CHECKPOINTED_PIXELS = 128 * 128
-"""Of a frame from which on activations are computed again instead of kept."""
+"""Number of pixels of a frame from which on "auto" uses gradient checkpointing."""
 
 LossFunction = Callable[[MicroBatch, Schedule], Loss]
 
@@ -56,7 +56,7 @@ class AdversarialTraining:
         precision: torch.dtype | None = None,
         graphs: StepGraphs | None = None,
     ) -> None:
-        """Build the networks; `precision` is that of the recipe if not given."""
+        """Build the networks; `precision` defaults to that of `train`."""
         self.train = train
         self.camera_variation = model.camera_variation if isinstance(model, ClipGanConfig) else 0.0
         self.context = context
@@ -82,11 +82,11 @@ class AdversarialTraining:
         self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
         self.compute_timer = ComputeTimer(context.device)
         self.graphs = graphs
-        """Captured gradients, once a step of each kind has run; None: every step is run."""
+        """CUDA graphs of the gradient computations; None: steps run without graphs."""
         self.keeps_fakes = model.shares_latents
-        """Whether a step of one micro-batch generates its clips once, and keeps their graph."""
+        """Whether a step of one micro-batch generates clips once, and keeps their graph."""
         self.lengths: list[Length] = [(0, train.num_steps)]
-        """Lengths that the schedules follow; a checkpoint holds them."""
+        """Run lengths that the schedules follow, saved in checkpoints."""
 
     def _with_optimizer(
         self, name: str, network: nn.Module, learning_rate: float
@@ -146,17 +146,17 @@ class AdversarialTraining:
         return {name: side.grad_scaler.state_dict() for name, side in self.optimizers.items()}
 
     def set_lengths(self, lengths: Sequence[Length]) -> None:
-        """Let the schedules follow these lengths."""
+        """Set the run lengths that the schedules follow."""
         self.lengths = list(lengths)
 
     def generate_for_each_update(self) -> None:
-        """Keep no generated clips for the second update, as with micro-batches."""
+        """Generate clips anew for each update, as with several micro-batches."""
         self.keeps_fakes = False
 
     def compile_networks(self, *, is_optional: bool = False) -> None:
-        """Compile both trained networks; the averaged one stays as it is.
+        """Compile both trained networks, but not the averaged one.
 
-        With `is_optional`, what the compiler fails at goes on without.
+        With `is_optional`, functions that fail to compile run uncompiled.
         """
         for side in self.optimizers.values():
             compile_network(side.network, is_optional=is_optional)
@@ -165,7 +165,7 @@ class AdversarialTraining:
     # --- the step --------------------------------------------------------------------------------
 
     def train_step(self, batch: Sequence[MicroBatch], step: int) -> None:
-        """Update the discriminator, the generator and its average, once each."""
+        """Update the discriminator, the generator and its average."""
         schedule = self.set_schedule(step)
         batch = self.add_fakes(batch)
         batch = self.update(self.discriminator, self.losses.discriminator_loss, batch, schedule)
@@ -175,11 +175,11 @@ class AdversarialTraining:
         self.metrics.end_step()
 
     def add_fakes(self, batch: Sequence[MicroBatch]) -> Sequence[MicroBatch]:
-        """Generate the clips once where both updates see the same.
+        """Generate clips once if both updates can share them.
 
-        Not of several micro-batches, since to keep the activations of all would undo what they
-        save; nor where updates are captured, each by itself. There, and where latents differ, each
-        update generates its own, with the weights copied here.
+        They are not shared over several micro-batches, whose activations would all have to be kept;
+        nor with CUDA graphs, which capture each update separately; nor if the latents differ. Each
+        update then generates its own clips, with the weights copied here.
         """
         self.generator.copy_weights(self.precision)
         if len(batch) > 1 or self.graphs is not None or not self.keeps_fakes:
@@ -197,15 +197,15 @@ class AdversarialTraining:
         batch: Sequence[MicroBatch],
         schedule: Schedule,
     ) -> list[MicroBatch]:
-        """Take one optimizer step on the loss's mean over the global batch.
+        """Take one optimizer step on the mean loss over the global batch.
 
-        Returns the batch with what the next update needs of this one.
+        Returns the batch with the tensors that the next update needs.
         """
         with self.compute_timer.measure():
             computed = self.compute_gradients(side, loss, batch, schedule)
         side.gradients.average()
         norm = side.step(computed.loss)
-        # What overflowed because the loss was scaled up says nothing of the gradient.
+        # An overflow caused by loss scaling says nothing about the gradient.
         add = self.metrics.add_finite if side.grad_scaler.is_enabled() else self.metrics.add
         add(f"gradient_norm/{side.name}", norm)
         return [
@@ -220,7 +220,7 @@ class AdversarialTraining:
         batch: Sequence[MicroBatch],
         schedule: Schedule,
     ) -> Computed:
-        """Compute this rank's gradients of the loss's mean."""
+        """Compute this rank's gradients of the mean loss."""
         if self.graphs is None:
             return self.backward(side, loss, batch, schedule)
 
@@ -244,7 +244,7 @@ class AdversarialTraining:
         batch: Sequence[MicroBatch],
         schedule: Schedule,
     ) -> Computed:
-        """Add up gradients and losses of all micro-batches."""
+        """Accumulate the gradients and losses of all micro-batches."""
         self.discriminator.copy_weights(self.precision)
         self.discriminator.requires_grad_(side is self.discriminator)
         means, all_kept = [], []
@@ -286,9 +286,9 @@ class AdversarialTraining:
         return schedule
 
     def gather_nonfinite(self) -> dict[str, list[bool]]:
-        """Return a flag for each update since the last call: nonfinite?
+        """Return which updates since the last call were nonfinite, by network.
 
-        By network, over all ranks. Collective; waits for the device.
+        A flag is set if any rank's was. Collective; waits for the device.
         """
         found = {}
         for name, side in self.optimizers.items():
@@ -310,7 +310,7 @@ def build_networks(
     """Build generator and discriminator, with the same weights on every rank.
 
     Raises:
-        UserError: their sizes do not fit.
+        UserError: the frame size does not fit the model.
     """
     sizes: dict[str, Any] = {"height": height, "width": width, "vocabulary_size": vocabulary_size}
     if pixels:
@@ -329,10 +329,10 @@ def build_networks(
 
 
 def move(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to a device, where it stays.
+    """Move a network to a device.
 
-    On a GPU weights of convolutions get the memory format of the maps, channels_last: cuDNN would
-    convert each in every pass, and its gradient back.
+    On a GPU, convolution weights get the memory format of the maps, channels_last: otherwise cuDNN
+    would convert each weight in every pass, and its gradient back.
     """
     if device.type == "cpu":
         return network
@@ -342,16 +342,16 @@ def move(network: nn.Module, device: torch.device) -> nn.Module:
 def share_unless_nonfinite(loss: Tensor, share: float) -> Tensor:
     """Return the share as the gradient of a loss, ().
 
-    NaN where the loss is not finite: an infinite loss may well have finite gradients. All of them
-    become NaN, and the all-reduce propagates it to every rank.
+    It is NaN if the loss is nonfinite, because an infinite loss can have finite gradients. All
+    gradients then become NaN, and the all-reduce propagates them to every rank.
     """
     return loss.detach() * 0 + share
 
 
 def needs_gradient_checkpointing(train: TrainConfig, height: int, width: int) -> bool:
-    """Return whether both networks compute activations again instead of keeping them.
+    """Return whether both networks use gradient checkpointing.
 
-    `auto` does not with the exact penalty, whose steps need the most memory either way.
+    `auto` disables it with the exact penalty, whose steps need the most memory either way.
     """
     if train.gradient_checkpointing != "auto":
         return train.gradient_checkpointing == "on"

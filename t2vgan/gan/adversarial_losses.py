@@ -32,12 +32,12 @@ from t2vgan.models.layers import to_float32
 
 
 class Loss(NamedTuple):
-    """A network's loss, and what the next update needs."""
+    """A network's loss, and tensors for the next update."""
 
     values: Tensor
     """(B,)."""
     kept: Mapping[str, Tensor]
-    """Fields of the `MicroBatch`, without gradient."""
+    """Fields to set in the `MicroBatch` for the next update, detached."""
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -48,16 +48,16 @@ class DiscriminatorOutput(NamedTuple):
     fake: Tensor
     """(B,)."""
     mismatched: Tensor | None
-    """(B, M), of the real clips with mismatched prompts; None without that term."""
+    """(B, M), logits of the real clips with mismatched prompts; None without that term."""
     penalty: Tensor | None
-    """R1 + R2 of each pair (B,), the approximate one alike for all; None without penalty."""
+    """R1 + R2 of each pair (B,); if approximate, the mean for every pair. None: no penalty."""
     recovered: Tensor
     """(B, R), latents predicted from the generated clips."""
 
 
 @dataclass
 class AdversarialLosses:
-    """Hold both networks, and what their losses need."""
+    """Compute the losses of both networks."""
 
     train: TrainConfig
     generator: NetworkOptimizer
@@ -65,13 +65,13 @@ class AdversarialLosses:
     augment: Augmentation
     metrics: MetricAccumulator
     precision: torch.dtype
-    """Of autocast; float32 means none."""
+    """The type of autocast; float32 disables it."""
     pixel_std: Tensor
-    """Unit of the penalty and of gradients to the pixels, (3, 1, 1, 1)."""
+    """Unit of the pixels in the gradient penalty and logged gradient norms, (3, 1, 1, 1)."""
     penalty_scale: float
-    """Factor of gamma for the number of pixels shown."""
+    """Factor on gamma that accounts for the number of pixels in a clip."""
     clips_per_rank: int
-    """Of each global batch."""
+    """Number of clips of a global batch on each rank."""
     is_compiled: bool = False
     """Whether the networks are compiled."""
 
@@ -81,16 +81,16 @@ class AdversarialLosses:
         return OBJECTIVES[self.train.loss]
 
     def compile(self, *, is_optional: bool) -> None:
-        """Compile the exact penalty as a whole.
+        """Compile the exact penalty as one function.
 
-        Its second backward through a compiled network would be refused.
+        A double backward through a compiled network is not supported.
         """
         compiled: Any = CompiledFunction(self.score_with_gradients, is_optional=is_optional)
         self.score_with_gradients = compiled  # type: ignore[method-assign]
         self.is_compiled = True
 
     def generate(self, batch: MicroBatch, latents: Tensor) -> Tensor:
-        """Generate a clip beside each real one (B, 3, K, H, W)."""
+        """Generate one clip for each real clip, (B, 3, K, H, W)."""
         if batch.fake_video is not None:
             return batch.fake_video
         with self.autocast():
@@ -100,9 +100,8 @@ class AdversarialLosses:
     def discriminator_loss(self, batch: MicroBatch, schedule: Schedule) -> Loss:
         """Return the discriminator's loss.
 
-        The objective, the mismatched term, latent recovery and, in some steps, R1 + R2.
-
-        In a step with the penalty the discriminator is in float32, where second derivatives live.
+        It consists of the objective, the mismatched term, latent recovery and, in some steps,
+        R1 + R2. In steps with the penalty the discriminator runs in float32.
         """
         penalty = self.train.penalty if schedule.is_penalised else None
         with torch.no_grad():
@@ -132,13 +131,13 @@ class AdversarialLosses:
     def discriminate(
         self, video: Tensor, batch: MicroBatch, penalty: str | None = None
     ) -> DiscriminatorOutput:
-        """Score real and generated clips, and what losses need, in one pass.
+        """Compute all logits that the loss needs in one forward pass.
 
-        video (2B, C, T, H, W), B real clips first. Where the mismatched term is on, real clips are
-        scored with mismatched prompts too; for the approximate penalty, every fourth clip also
-        where noise moves it.
+        video (2B, C, T, H, W), B real clips first. With the mismatched term, real clips are also
+        scored with mismatched prompts; with the approximate penalty, every fourth clip is also
+        scored with noise added.
         """
-        videos, clips = [video], [slice(None)] * 2  # of the batch, real and generated
+        videos, clips = [video], [slice(None)] * 2  # rows of the real and of the generated clips
         if penalty == "approximate":
             moved = slice(None, None, PENALTY_STRIDE)
             shifts = (PENALTY_SHIFT * self.pixel_std * batch.penalty_noise).unbind(1)
@@ -154,7 +153,7 @@ class AdversarialLosses:
         if has_mismatched:
             prompts = batch.mismatched_ids, batch.mismatched_mask
             for values, others in zip((token_ids, token_mask), prompts, strict=True):
-                values.append(others.transpose(0, 1).flatten(0, 1))  # every clip's first one first
+                values.append(others.transpose(0, 1).flatten(0, 1))  # (M B): first prompts first
         inputs = [*map(concatenate, (videos, draws, token_ids, token_mask, times))]
         squared_norms = None
         if penalty == "exact":
@@ -180,19 +179,19 @@ class AdversarialLosses:
     def score(
         self, video: Tensor, draws: Tensor, token_ids: Tensor, token_mask: Tensor, times: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Augment clips by their draws, and score them; shapes as in `Discriminator`."""
+        """Augment clips and score them; shapes as in `Discriminator`."""
         network = self.discriminator.network
         score: Callable[..., tuple[Tensor, Tensor]] = network
-        if torch.compiler.is_compiling():  # the network itself, without its hooks
+        if torch.compiler.is_compiling():  # not the compiled forward, and no hooks
             score = partial(type(network).forward, network)
         return score(self.augment(video, draws), token_ids, token_mask, times)
 
     def score_with_gradients(
         self, video: Tensor, draws: Tensor, *conditions: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the clips' squared gradient norms, and what `score` returns.
+        """Return the clips' squared gradient norms, and the output of `score`.
 
-        Of the logits with their own prompts, which come first.
+        The gradient is that of the logits with the clips' own prompts, which come first.
         """
 
         def score(video: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -204,13 +203,14 @@ class AdversarialLosses:
     def generator_loss(self, batch: MicroBatch, schedule: Schedule) -> Loss:
         """Return the generator's loss, against real clips of the same prompts.
 
-        The objective, latent recovery and mode seeking. The real clips' logits are those of the
-        discriminator's update: to score them once more would cost 7 % of a step (dev/LOG.md).
+        It consists of the objective, latent recovery and mode seeking. The real clips' logits are
+        reused from the discriminator's update: scoring them again would cost 7 % of a step
+        (dev/LOG.md).
         """
         assert batch.real_logits is not None, "the discriminator's update comes first"
         fake_video = self.generate(batch, batch.generator_latents)
         with self.autocast():
-            # A view, whose gradient is the discriminator's alone.
+            # A view: its gradient hook sees the gradient through the discriminator only.
             shown = self.augment(fake_video.view_as(fake_video), batch.augmentation)
             logits, recovered = self.discriminator.network(shown, *batch.conditions)
         self.log_video_gradient(shown)
@@ -229,17 +229,17 @@ class AdversarialLosses:
         return Loss(loss, {})
 
     def log_video_gradient(self, fake_video: Tensor) -> None:
-        """Log the gradient norm of each clip's loss to its pixels.
+        """Log the norm of each clip's gradient with respect to its pixels.
 
-        In units of the data's standard deviation. Logged when the backward pass, of a mean over
-        this rank's clips, reaches the video.
+        Pixels are in units of the data's standard deviation. A hook logs it in the backward pass
+        of a mean over this rank's clips, so norms are multiplied by their number.
         """
         scaler, loss_scale = self.generator.grad_scaler, None
         if scaler.is_enabled():
             loss_scale = scaler.scale(torch.ones((), device=fake_video.device))
 
         def log(gradient: Tensor) -> None:
-            standard = gradient * self.pixel_std  # in float32
+            standard = gradient * self.pixel_std  # float32
             norms = torch.linalg.vector_norm(standard, dim=(1, 2, 3, 4)) * self.clips_per_rank
             if loss_scale is None:
                 self.metrics.add("gradient_norm/video", norms)
@@ -258,7 +258,7 @@ class AdversarialLosses:
         return schedule.recovery_weight * loss
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Return the context of mixed precision; a null context in float32."""
+        """Return the autocast context; a null context in float32."""
         if self.precision == torch.float32:
             return nullcontext()
         return torch.autocast(self.pixel_std.device.type, self.precision)

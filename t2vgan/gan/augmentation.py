@@ -1,10 +1,10 @@
-"""Augment real and generated clips alike, against overfitting to few clips.
+"""Augment real and generated clips, against overfitting to small data sets.
 
-Differentiable augmentation in both updates (DiffAugment, Zhao et al., NeurIPS 2020), each kind in a
-share of the clips (ADA, Karras et al., NeurIPS 2020, section 2.2): a share below 1 leaves nothing
-in the generated clips. All frames of a clip, and the real and the generated clip of a pair, share a
-draw. There is no flip, no rotation and no change of hue, which would make captions wrong, and
-places are moved by an eighth of a frame at most.
+Differentiable augmentation is applied in both updates (DiffAugment, Zhao et al., NeurIPS 2020),
+each kind to a share of the clips (ADA, Karras et al., NeurIPS 2020, section 2.2): with a share
+below 1 it does not leak into the generated clips. All frames of a clip, and the real and the
+generated clip of a pair, share one draw. There are no flips, rotations or hue changes, which would
+make captions wrong, and shifts are at most an eighth of a frame.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from t2vgan.utils.seeds import random_generator
 
 FEW_CLIPS = 2_000
 SHARE_OF_FEW = 0.5
-"""Share of clips that `train.augment auto` augments, in each of three ways, of few clips."""
+"""With `train.augment auto`, the share for each kind in data sets of under `FEW_CLIPS` clips."""
 
 MAX_SHIFT = 1 / 8  # of a frame
 CUTOUT = 1 / 4  # of a frame's height and width
-MAX_BRIGHTNESS = 0.5  # std of the data
-MAX_CONTRAST = 1.5  # times, or less by as much
+MAX_BRIGHTNESS = 0.5  # in std of the data
+MAX_CONTRAST = 1.5  # largest factor; the smallest is its inverse
 
 
 def choose_share(train: TrainConfig, num_clips: int) -> float:
-    """Return the share of clips that a run augments in each way."""
+    """Return the share of clips that each kind of augmentation changes."""
     if train.augment == "auto":
         return SHARE_OF_FEW if num_clips < FEW_CLIPS else 0.0
     return train.augment
@@ -37,7 +37,8 @@ def choose_share(train: TrainConfig, num_clips: int) -> float:
 def draw_augmentation(*, seed: int, step: int, num_clips: int, share: float) -> np.ndarray:
     """Draw each clip's augmentation.
 
-    Columns are those of `Augmentation`: (num_clips, 6) float32, or (num_clips, 0) for a share of 0.
+    Returns (num_clips, 6) float32 with the columns of `Augmentation.__call__`, or (num_clips, 0)
+    for a share of 0.
     """
     if not share:
         return np.zeros((num_clips, 0), np.float32)
@@ -54,19 +55,19 @@ def draw_augmentation(*, seed: int, step: int, num_clips: int, share: float) -> 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Augment video in the units of its data."""
+    """Apply drawn augmentations to video."""
 
     mean: Tensor
-    """What a cut-out place shows, (3, 1, 1, 1)."""
+    """The colour of cut-out rectangles, (3, 1, 1, 1)."""
     std: Tensor
-    """The unit of brightness, (3, 1, 1, 1)."""
+    """The unit of brightness changes, (3, 1, 1, 1)."""
 
     def __call__(self, video: Tensor, draws: Tensor) -> Tensor:
-        """Augment each clip by its draw: shift, then colour, then cut out.
+        """Augment each clip by its draw: shift, then colour, then cutout.
 
-        video (B, C, T, H, W), draws (B, 6): shift down and right, in frames; centre of the cut-out,
-        in frames, infinite for none; brightness and contrast, from -1 to 1. Linear in the video,
-        but for the clip's mean, about which contrast changes; so derivatives of any order exist.
+        video (B, C, T, H, W), draws (B, 6): shift down and right, in frames; centre of the cutout,
+        in frames, infinite for none; brightness and contrast, from -1 to 1. The result is an affine
+        function of the video, so derivatives of any order exist.
         """
         if not draws.shape[1]:
             return video
@@ -81,8 +82,8 @@ class Augmentation:
 def shift_frames(video: Tensor, shift: Tensor) -> Tensor:
     """Shift clips by whole pixels, repeating the border.
 
-    Shapes: video (B, C, T, H, W), shift (B, 2) in frames, down and right -> (B, C, T, H, W). A
-    product with a matrix of zeros and ones for each axis: exact, and deterministic backwards.
+    Shapes: video (B, C, T, H, W), shift (B, 2) in frames, down and right -> (B, C, T, H, W).
+    Each axis is multiplied by a matrix of zeros and ones: exact, with a deterministic backward.
     """
     rows, columns = (
         _shift_matrix(shift[:, axis], length) for axis, length in enumerate(video.shape[3:])
@@ -91,7 +92,7 @@ def shift_frames(video: Tensor, shift: Tensor) -> Tensor:
 
 
 def _shift_matrix(shift: Tensor, length: int) -> Tensor:
-    """Return for each shift (B,) where rows come from, (B, length, length)."""
+    """Return 0/1 matrices (B, length, length) that shift an axis."""
     places = torch.arange(length, device=shift.device)
     sources = (places - (shift * length).round().long()[:, None]).clamp(0, length - 1)  # B length
     return (sources.unsqueeze(2) == places).to(shift.dtype)

@@ -1,10 +1,10 @@
-"""Prepare what a step is given: frames, latents and prompts, in micro-batches.
+"""Prepare the input of a step: frames, latents and prompts, in micro-batches.
 
-Every draw is made for the whole global batch as a function of (seed, step); a rank then takes its
-places. So 1 process with 8 clips and 2 processes with 4 each train the same model.
+Every draw is made for the whole global batch as a function of (seed, step); a rank then selects its
+positions. So 1 process with 8 clips and 2 processes with 4 each train the same model.
 
-What the host can do for a step it does ahead, in the loader's thread (`BatchPreparer.build`); the
-step itself begins with one copy to the device (`BatchPreparer.prepare`).
+The host prepares a step ahead of time, in the loader's thread (`BatchPreparer.build`); the step
+itself begins with one copy to the device (`BatchPreparer.prepare`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from t2vgan.tokenizer import EMPTY, PADDING_ID, Vocabulary
 from t2vgan.utils.seeds import derive_seed, random_generator
 from t2vgan.video import to_video
 
-ALIGNMENT = 64  # bytes: where a tensor of any type may begin, and vectors of any width
+ALIGNMENT = 64  # bytes: enough for tensors of any type and for vectorised loads
 
 
 @dataclass(frozen=True)
@@ -36,31 +36,32 @@ class MicroBatch:
     real_video: Tensor
     """(B, 3, K, H, W) in [-1, 1]."""
     token_ids: Tensor
-    """(B, L) int64: row i is the prompt of real clip i and of the generated clip beside it."""
+    """(B, L) int64: row i is the prompt of real clip i and of generated clip i."""
     token_mask: Tensor
     """(B, L) bool."""
     mismatched_ids: Tensor
-    """(B, M, L) int64: other clips' prompts, or one a word away; by chance sometimes the same."""
+    """(B, M, L) int64: other clips' prompts, or a hard one; may by chance equal the clip's own."""
     mismatched_mask: Tensor
     """(B, M, L) bool."""
     times: Tensor
     """(B, K): each frame's time, 0 at the clip's first frame and 1 at its last."""
     discriminator_latents: Tensor
-    """(B, *latent_shape): of the clips generated for the discriminator's update."""
+    """(B, *latent_shape): latents of the clips generated for the discriminator's update."""
     generator_latents: Tensor
-    """(B, *latent_shape): of the clips generated for the generator's update."""
+    """(B, *latent_shape): latents of the clips generated for the generator's update."""
     augmentation: Tensor
-    """(B, 6): how each clip, real and generated, is augmented in both updates; (B, 0): not."""
+    """(B, 6): each pair's augmentation in both updates; (B, 0) without augmentation."""
     penalty_noise: Tensor
-    """(B / 4, 2, 3, K, H, W), normal: by what the approximate penalty moves every fourth clip, real
-    and generated. (0,) in a step without."""
+    """(B / 4, 2, 3, K, H, W): normal noise of the approximate penalty for every fourth real and
+    generated clip; (0,) in a step without it."""
     fake_video: Tensor | None = None
-    """(B, 3, K, H, W), generated for both updates, with its graph; None: each generates its own."""
+    """(B, 3, K, H, W): clips for both updates, with their autograd graph; None: each update
+    generates its own."""
     real_logits: Tensor | None = None
-    """(B,), of the real clips: what the discriminator's update found. None: before it."""
+    """(B,): the real clips' logits from the discriminator's update; None before it."""
     other_fakes: Tensor | None = None
-    """(B, 3, K, H, W), generated for the discriminator's update, without gradient. None: before it,
-    and where no loss compares them."""
+    """(B, 3, K, H, W): clips generated for the discriminator's update, detached; None before it, or
+    if no loss needs them."""
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -74,7 +75,10 @@ class MicroBatch:
         return self.token_ids, self.token_mask, self.times
 
     def slice(self, rows: slice) -> "MicroBatch":
-        """Return some clips; with noise, from a multiple of four on."""
+        """Return a slice of clips.
+
+        If the batch has penalty noise, the slice must start at a multiple of 4.
+        """
         every_fourth = slice(*(-(-row // PENALTY_STRIDE) for row in (rows.start, rows.stop)))
         parts = {
             name: values[every_fourth if name == "penalty_noise" else rows]
@@ -85,18 +89,18 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class PackedTensors:
-    """Hold tensors of any types in one buffer."""
+    """Hold tensors of several types in one buffer."""
 
     buffer: Tensor
     """(N,) uint8."""
     layout: Mapping[str, tuple[int, torch.dtype, torch.Size]]
-    """Where each tensor begins, by name, its type and its shape."""
+    """Each tensor's offset in bytes, type and shape, by name."""
 
     @classmethod
     def pack(cls, tensors: Mapping[str, Tensor], *, is_pinned: bool) -> "PackedTensors":
         """Copy CPU tensors into a buffer.
 
-        From a pinned one a GPU copies without a wait.
+        From a pinned buffer, copies to a GPU are asynchronous.
         """
         layout, size = {}, 0
         for name, tensor in tensors.items():
@@ -108,7 +112,7 @@ class PackedTensors:
         return packed
 
     def to(self, device: torch.device) -> "PackedTensors":
-        """Copy to a device without a wait; nothing on the CPU."""
+        """Copy to a device asynchronously; on the CPU nothing is copied."""
         return PackedTensors(self.buffer.to(device, non_blocking=True), self.layout)
 
     def unpack(self) -> dict[str, Tensor]:
@@ -143,17 +147,17 @@ class BatchPreparer:
     frames_per_clip: int
     latent_shape: tuple[int, ...]
     shares_latents: bool
-    """Whether both updates of a step generate from the same latents."""
+    """Whether both updates of a step use the same latents."""
     num_tokens: int
-    """The most words that a prompt of the data has."""
+    """Length of the data's longest prompt in tokens."""
     mismatched_prompts: int = 1
-    """Of each clip."""
+    """Number of mismatched prompts per clip."""
     near_window_share: float = 0.0
-    """Share of clips of which successive frames are shown."""
+    """Share of clips for which nearby frames are chosen."""
     augmented_share: float = 0.0
-    """Share of clips that are augmented, in each way."""
+    """Share of clips to which each kind of augmentation is applied."""
     noise_every_steps: int = 0
-    """Steps between two with the approximate penalty; 0: none."""
+    """Interval in steps of the approximate penalty; 0: none."""
 
     @property
     def device(self) -> torch.device:
@@ -163,7 +167,7 @@ class BatchPreparer:
     def build(self, batch: Batch) -> HostBatch:
         """Draw the step's frames, latents and mismatched prompts.
 
-        Nothing is exchanged and no device is used: any thread may call this.
+        Uses neither communication nor a device, so any thread may call it.
         """
         frame_ids = self.choose_frames(batch)  # B K
         frames = batch.frames[np.arange(len(frame_ids))[:, None], frame_ids]
@@ -184,7 +188,7 @@ class BatchPreparer:
         return HostBatch(batch.step, batch.keys, batch.bad_samples, packed)
 
     def prepare(self, batch: HostBatch) -> list[MicroBatch]:
-        """Copy a batch to the device, and add other ranks' prompts (collective).
+        """Copy a batch to the device, and gather other ranks' prompts (collective).
 
         The host waits neither for the device nor for other ranks' hosts.
         """
@@ -219,10 +223,11 @@ class BatchPreparer:
         )[batch.positions]
 
     def draw_prompts(self, batch: Batch) -> dict[str, Tensor]:
-        """Return token ids, and where mismatched prompts lie.
+        """Return token ids, and the indices of mismatched prompts.
 
-        Of the clips' own prompts (B, L) and of H hard ones (H, L). A clip's sources (B, M) are the
-        places of its mismatched prompts in the global batch, or behind it among the hard ones.
+        Token ids are those of the clips' own prompts, (B, L), and of H hard ones, (H, L). A clip's
+        sources (B, M) are the indices of its mismatched prompts in the global batch followed by the
+        hard prompts.
         """
         place: dict[str, Any] = {
             "seed": self.seed,
@@ -288,10 +293,10 @@ def choose_frames(
     frames_per_clip: int,
     near_window_share: float = 0.0,
 ) -> np.ndarray:
-    """Return (num_clips, frames_per_clip) sorted frame numbers, drawn without repeat.
+    """Draw (num_clips, frames_per_clip) sorted frame numbers without repeats.
 
-    Of a share of the clips they are successive: every frame or every second one, from a random
-    start on. Of the others they are any.
+    For a share of the clips they are every frame or every second frame from a random start; for the
+    others they are drawn from the whole clip.
     """
     scores = random_generator(seed, "frames", step).random((num_clips, num_frames))
     spread = np.sort(np.argsort(scores, axis=1)[:, :frames_per_clip], axis=1)
@@ -317,10 +322,10 @@ def draw_latents(
 def draw_penalty_noise(
     *, seed: int, step: int, positions: np.ndarray, shape: Sequence[int]
 ) -> Tensor:
-    """Return normal noise (N, 2, *shape) for every fourth place.
+    """Return normal noise (N, 2, *shape) for positions divisible by four.
 
-    N of `positions` are such places in the global batch. Each has a draw of its own, for the real
-    and the generated clip: a rank draws no more than its share.
+    N of `positions` in the global batch are. Each has its own seed, and noise for the real and the
+    generated clip, so a rank draws no more than its share.
     """
     generator = torch.Generator()
     noise = []

@@ -15,19 +15,19 @@ from t2vgan.utils.console import print_stderr
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 DEFAULT_CACHE = Path("~/.cache/t2vgan/compiled")
-"""Compiled code of earlier runs; torch's own default is in /tmp, which others may write."""
+"""Cache of compiled code; torch's default is in /tmp, where other users may write."""
 
 
 def choose_compilation(
     requested: str, device: torch.device, *, before: bool | None
 ) -> tuple[bool, str]:
-    """Return whether a run compiles its networks, and a line.
+    """Return whether a run compiles its networks, and a message.
 
-    `before` is whether it did before it was resumed, None for a new one: by default a run goes on
-    as it was, because compiled arithmetic differs in its last bits.
+    `before` is whether it did before it was resumed, None for a new run. By default a resumed run
+    keeps its choice, because compiled arithmetic differs in the last bits.
 
     Raises:
-        UserError: it was asked for, and there is no compiler.
+        UserError: compilation is requested but impossible.
     """
     is_wanted = requested == "on"
     if requested == "auto":
@@ -47,10 +47,10 @@ def choose_compilation(
 
 
 def find_obstacle(device: torch.device) -> str:
-    """Return why a device cannot be compiled for; empty if it can.
+    """Return why compiling for a device is impossible; otherwise "".
 
-    A small function is compiled to find out: what is missing may also be Python's headers, or a
-    folder for the cache.
+    A small function is compiled to find out, since Python's headers or a folder for the cache may
+    be missing too.
     """
     import torch._dynamo
 
@@ -62,7 +62,7 @@ def find_obstacle(device: torch.device) -> str:
     prepare_compiler()
     try:
         torch.compile(_trial, dynamic=False)(torch.ones(64, device=device))
-    except Exception as error:  # whatever an installation may lack
+    except Exception as error:  # an incomplete installation may raise any type
         return f"the compiler of torch does not work here ({first_line(error)})"
     return ""
 
@@ -72,52 +72,52 @@ def _trial(values: torch.Tensor) -> torch.Tensor:
 
 
 def prepare_compiler() -> None:
-    """Have compiled code compute the same bits each time, and keep it.
+    """Make compiled code deterministic, and set its cache.
 
-    In the user's cache, unless torch is told where.
+    The cache is in the user's home, unless the environment names another folder.
     """
     from torch._inductor import codecache
     from torch._inductor import config as inductor_config
 
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # of CUDA, on a CPU
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # about CUDA, on a CPU
     folder = os.environ.setdefault(CACHE_VARIABLE, str(DEFAULT_CACHE.expanduser()))
-    if hasattr(codecache, "_HEADER_DIR"):  # which is in /tmp all the same
+    if hasattr(codecache, "_HEADER_DIR"):  # ignores the variable, and is in /tmp
         codecache._HEADER_DIR = str(Path(folder, "headers"))
-    if hasattr(inductor_config, "deterministic"):  # else a GPU's kernels are chosen by their speed
+    if hasattr(inductor_config, "deterministic"):  # otherwise GPU kernels are chosen by timing
         inductor_config.deterministic = True
     keep_embedding_gradient()
 
 
 def keep_embedding_gradient() -> None:
-    """Let compiled code call torch's own gradient of embeddings.
+    """Make compiled code use eager mode's gradient of embeddings.
 
-    The compiler's adds up atomically, in an order that differs from run to run.
+    The compiler's own uses atomic adds, in an order that differs from run to run.
     """
     from torch._inductor.decomposition import decompositions, select_decomp_table
     from torch._inductor.lowering import make_fallback
 
     operation = torch.ops.aten.embedding_dense_backward.default
     if decompositions.pop(operation, None):
-        select_decomp_table().pop(operation, None)  # a copy, if anything was compiled before
+        select_decomp_table().pop(operation, None)  # the cached copy, if one was made before
         make_fallback(operation, warn=False)
 
 
 def compile_network(network: nn.Module, *, is_optional: bool = False) -> None:
     """Compile a network's forward pass in place.
 
-    The names of its weights and its hooks stay as they are. Copy it before: a copy's `forward`
-    would be its own.
+    Parameter names and hooks are unchanged. Deep copies must be made before: the `forward` of a
+    later copy would still be the original's.
     """
     forward: Any = CompiledFunction(network.forward, is_optional=is_optional)
     network.forward = forward  # type: ignore[method-assign]
 
 
 class CompiledFunction:
-    """Compile a function when called, one graph for each shape.
+    """Compile a function at its first call, one graph per input shape.
 
-    Without breaks. A second backward through it is refused; gradients may be taken within
-    (`torch.func.grad`). Where the compiler fails at it, an optional one says so in a line, and from
-    then on is the function itself.
+    There are no graph breaks. Double backward through it is not supported, but it may call
+    `torch.func.grad` inside. If compilation fails and `is_optional` is set, one line is printed and
+    the function runs uncompiled from then on.
     """
 
     def __init__(self, function: Callable[..., Any], *, is_optional: bool = False) -> None:
@@ -125,7 +125,7 @@ class CompiledFunction:
         self.compiled: Any = torch.compile(function, fullgraph=True, dynamic=False)
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
-        """Return what the function returns."""
+        """Call the function."""
         if self.compiled is None:
             return self.function(*inputs)
         try:
@@ -139,6 +139,6 @@ class CompiledFunction:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error that says anything."""
+    """Return the first nonblank line of an error message."""
     lines = (line.strip() for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)

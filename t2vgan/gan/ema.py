@@ -1,4 +1,4 @@
-"""Average a network's weights exponentially, with a half-life in clips."""
+"""Exponential moving average of a network's weights, with a half-life in clips."""
 
 import copy
 
@@ -11,13 +11,13 @@ from t2vgan.distributed.gradients import flatten_parameters
 class Ema:
     """Keep the averaged copy of a network that is sampled and evaluated.
 
-    A value's share halves within `halflife_clips` real clips, whatever the batch size. Early in
+    The weight of a past value halves every `halflife_clips` real clips, at any batch size. Early in
     training the average would be mostly the random start, so the half-life is capped at `rampup`
     times the clips seen so far (`None` or 0: no cap). Both rules are those of StyleGAN2-ADA
     (Karras et al. 2020, https://arxiv.org/abs/2006.06676, `training_loop.py`).
 
-    `model` is a deep copy in eval mode without gradients. It holds the whole state of the
-    average: save and load it as a module.
+    `model` is a deep copy in eval mode without gradients. It holds all state of the average, which
+    is saved and loaded as a module.
     """
 
     def __init__(self, model: nn.Module, halflife_clips: float, rampup: float | None = None):
@@ -26,7 +26,7 @@ class Ema:
         self.halflife_clips = halflife_clips
         self.rampup = rampup
         self.source: nn.Module | None = None
-        """Network that the following tensors belong to."""
+        """The network whose tensors `targets` and `originals` are."""
         self.averages: list[Tensor] = []
         self.targets: list[Tensor] = []
         self.copies: list[Tensor] = []
@@ -46,8 +46,8 @@ class Ema:
 
         `clips_seen` counts the clips before this step: with a ramp, the first step therefore
         copies the network. Buffers that are saved (running statistics, counters) are copied, not
-        averaged; others are constants. `weights` are all parameters of the model, if they lie side
-        by side: then the average's do so too, and one kernel averages all.
+        averaged; others are constants. `weights` holds all parameters of the model if they are
+        parts of one buffer: the average's are then flattened too, and one kernel updates all.
         """
         halflife = self.halflife(clips_seen)
         beta = 0.5 ** (num_clips / halflife) if halflife > 0 else 0.0
@@ -59,7 +59,7 @@ class Ema:
             torch._foreach_copy_(self.copies, self.originals)
 
     def _match(self, model: nn.Module, weights: Tensor | None) -> None:
-        """List both networks' tensors, once: walking through modules takes time."""
+        """List the tensors of both networks, once, because traversing modules is slow."""
         saved = self.model.state_dict(keep_vars=True)
         buffers = {name: saved[name] for name, _ in self.model.named_buffers() if name in saved}
         self.averages, self.targets = list(self.model.parameters()), list(model.parameters())

@@ -1,8 +1,8 @@
 """Adam over all weights of a network at once.
 
-Weights, gradients and moments are one buffer each: an update is one kernel, and costs the host no
-more for a hundred tensors than for one. The tensors themselves are parts of the buffers, and
-checkpoints name them one by one.
+Weights, gradients and moments are one buffer each, so that an update is one kernel and its cost on
+the host does not grow with the number of tensors. The tensors are views of the buffers; checkpoints
+hold them by name.
 """
 
 from typing import NamedTuple
@@ -14,10 +14,10 @@ from t2vgan.distributed.gradients import FlatGradients, allocate, flatten_parame
 
 
 class Moments(NamedTuple):
-    """Adam's state of all weights."""
+    """State of Adam for all weights."""
 
     step: Tensor
-    """Updates that were applied, ()."""
+    """Number of applied updates, ()."""
     exp_avg: Tensor
     exp_avg_sq: Tensor
 
@@ -25,8 +25,8 @@ class Moments(NamedTuple):
 class FlatAdam(torch.optim.Adam):
     """Adam (Kingma and Ba, ICLR 2015) on `gradients.buffer`.
 
-    Schedules, `found_inf` and `grad_scale` are those of torch's fused Adam. A parameter without a
-    gradient has one of zeros.
+    Parameter groups, `found_inf` and `grad_scale` work as in torch's fused Adam. A parameter
+    without a gradient counts as having a zero gradient.
     """
 
     found_inf: Tensor | None = None
@@ -38,10 +38,10 @@ class FlatAdam(torch.optim.Adam):
         super().__init__(gradients.parameters, learning_rate, betas=betas, fused=True)
         self.gradients = gradients
         self.weights: Tensor | None = None
-        """All weights; None before the first update."""
+        """All weights in one buffer; None before the first update."""
         self.moments: Moments | None = None
         self.part: object = None
-        """The first parameter's part of the moments, as `state` has it."""
+        """The first parameter's entry in `state`, to notice when state was loaded."""
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Call `update`, with torch's hooks around it."""
@@ -77,9 +77,9 @@ class FlatAdam(torch.optim.Adam):
             moments.step.sub_(self.found_inf)
 
     def flatten_state(self) -> Moments:
-        """Return the moments; each parameter's state becomes a part of them.
+        """Return the flat moments; each parameter's state becomes a view of them.
 
-        Zeros where there is none. What was loaded since the last call is copied.
+        State loaded since the last call is copied; missing state is zero.
         """
         parameters = self.gradients.parameters
         if self.moments is not None and self.part is self.state.get(parameters[0]):

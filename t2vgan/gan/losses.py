@@ -20,7 +20,7 @@ MODE_SEEKING_CONSTANT = 0.01
 """Added to the ratio of differences, in units of the data's standard deviation."""
 
 PENALTY_SHIFT = 0.01
-"""Of the approximate penalty, in standard deviations of each pixel."""
+"""Standard deviation of the approximate penalty's noise, in units of the data's."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Objective:
     generator: Callable[[Tensor, Tensor], Tensor]
     """(real_logits, fake_logits) -> (B,)."""
     is_relative: bool
-    """Whether only differences of logits count. Their common part then has a gradient of rounding
-    errors, which Adam would turn into whole steps."""
+    """Whether only differences of logits matter. The gradient of an offset common to all logits is
+    then pure rounding error, which Adam would scale up to full steps."""
 
 
 def relativistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def mismatched(real_logits: Tensor, mismatched_logits: Tensor, is_mismatched: Te
     InfoNCE (van den Oord et al., 2018, equation 4), for the discriminator only. With one mismatched
     prompt it is softplus(-(D(real, its prompt) - D(real, a mismatched prompt))), the matching-aware
     term of Reed et al., ICML 2016, section 4.1, in relativistic form. Prompts where `is_mismatched`
-    is False, by chance the same, do not count.
+    is False, which happen to equal the clip's own, are ignored.
 
     Shapes: real_logits (B,), mismatched_logits and is_mismatched, bool, (B, M).
     """
@@ -96,9 +96,9 @@ def mismatched(real_logits: Tensor, mismatched_logits: Tensor, is_mismatched: Te
 def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
     """Return the mean squared error of R latents recovered from generated clips.
 
-    InfoGAN, Chen et al., NeurIPS 2016, equation 5, for normal codes of fixed variance: its minimum
-    over both networks is the largest information that clips can carry about their latents. A
-    generator that draws one clip per prompt stays at 1, the latents' own variance.
+    InfoGAN, Chen et al., NeurIPS 2016, equation 5, for normal codes of fixed variance: minimising
+    it over both networks maximises the information that clips carry about their latents. For a
+    generator that draws one clip per prompt it stays at 1, the variance of the latents.
 
     Shapes: recovered (B, R), latents (B, Z) with Z >= R -> (B,).
     """
@@ -108,13 +108,14 @@ def latent_recovery(recovered: Tensor, latents: Tensor) -> Tensor:
 def mode_seeking(
     differences: Tensor, real_differences: Tensor, latent_differences: Tensor
 ) -> Tensor:
-    """Return how little generated clips differ from others of their prompts.
+    """Return a penalty on generated clips that differ too little per prompt.
 
-    1 / (d / l + 0.01), d the difference of two generated clips and l that of their latents, both in
-    mean absolute values (MSGAN, Mao et al., CVPR 2019, equation 3, as its authors' code minimises
-    it, with a larger constant), less the same with d the difference from a real clip; at least 0.
-    Of one distribution both differences are alike on average (energy distance, Szekely and Rizzo,
-    2013): clips that differ more are left alone. Real differences get no gradient.
+    The term is 1 / (d / l + 0.01), where d is the mean absolute difference of two generated clips
+    and l that of their latents (MSGAN, Mao et al., CVPR 2019, equation 3, as minimised in its
+    authors' code, with a larger constant). The same term with d the difference from a real clip is
+    subtracted, and the result clamped at 0. If both distributions are equal, both differences are
+    equal on average (energy distance, Szekely and Rizzo, 2013), so clips that differ more are not
+    penalised. Real differences get no gradient.
 
     Shapes: differences and real_differences (B, C, T, H, W), latent_differences (B, *Z) -> (B,).
     """
@@ -129,13 +130,14 @@ def mode_seeking(
 def gradient_penalty(
     score: Callable[[Tensor], tuple[Tensor, T]], video: Tensor, unit: Tensor | None = None
 ) -> tuple[Tensor, T]:
-    """Return each clip's squared gradient norm, and what `score` returns besides.
+    """Return each clip's squared gradient norm, and the second output of `score`.
 
     That is |d logits / d (video / unit)|^2 where score(video) is (logits, more). On real clips this
     is R1, on generated ones R2 (Mescheder et al., ICML 2018, equation 9; R3GAN, equation 3); both
-    are weighted by gamma / 2. Logits must be computed in float32: second derivatives live here.
-    `unit` is one value of each channel, such as its std; without it the gradient is that of the
-    video as it is. `torch.func.grad`, and not autograd's: the whole can be compiled.
+    are weighted by gamma / 2. Logits must be computed in float32, because this function is
+    differentiated again. `unit` is one value per channel, such as its std; without it the gradient
+    is with respect to the video itself. `torch.func.grad` is used because, unlike
+    `torch.autograd.grad`, it can be compiled.
 
     Shapes: logits (B,), video (B, C, T, H, W), unit (C, 1, 1, 1) -> (B,).
     """
@@ -155,9 +157,10 @@ def approximate_gradient_penalty(logits: Tensor, shifted_logits: Tensor) -> Tens
 
     For standard normal n its mean is the squared gradient norm, up to terms of order e^2, without
     second derivatives (APT, Lin et al., ICML 2025, section 3.4; e and the share of clips are those
-    of Adversarial Flow Models, Lin et al., ICML 2026). Where n was multiplied by a channel's std,
-    it is `gradient_penalty` with that `unit`. Logits must be in float32: rounding is divided by e.
+    of Adversarial Flow Models, Lin et al., ICML 2026). If n is multiplied by each channel's std, it
+    estimates `gradient_penalty` with that `unit`. Logits must be in float32, because rounding
+    errors are divided by e.
 
-    Shapes: logits (B,), shifted_logits (B,), of x + e n -> (B,).
+    Shapes: logits (B,) of x, shifted_logits (B,) of x + e n -> (B,).
     """
     return ((shifted_logits - logits) / PENALTY_SHIFT).square()

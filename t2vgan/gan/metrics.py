@@ -23,8 +23,8 @@ class AddedValues(NamedTuple):
 class MetricAccumulator:
     """Sum values on the device; `reduce` returns means over steps and ranks.
 
-    A step's values are kept until `end_step` adds all of them: a few kernels for a step, not a few
-    for each value. The totals stay where they are.
+    A step's values are kept until `end_step` adds all of them at once: a few kernels per step
+    instead of a few per value. Totals are updated in place.
     """
 
     def __init__(self, context: DistributedContext) -> None:
@@ -32,14 +32,14 @@ class MetricAccumulator:
         self.added: list[AddedValues] = []
         """The step's values so far."""
         self.totals: dict[str, tuple[Tensor, Tensor]] = {}
-        """This rank's sum and number of values for each name, () each."""
+        """This rank's sum and count of values for each name, () each."""
         self.counted: set[str] = set()
-        """Names of which only some values count."""
+        """Names whose values are added with `counts`."""
 
     def add(self, name: str, values: Tensor, counts: Tensor | None = None) -> None:
         """Add the mean of `values`, (B,) or (), without a device sync.
 
-        With `counts` (B,), the mean of those that count; the others must be 0.
+        With `counts` (B,), add the mean of the values that count; the others must be 0.
         """
         self.added.append(AddedValues(name, values.detach(), counts))
 
@@ -50,7 +50,7 @@ class MetricAccumulator:
 
     @contextmanager
     def set_apart(self) -> Iterator[list[AddedValues]]:
-        """Collect what is added meanwhile in a list of its own."""
+        """Collect values added inside this context in a separate list."""
         before, self.added = self.added, []
         try:
             yield self.added
@@ -88,7 +88,7 @@ class MetricAccumulator:
     def reduce(self) -> dict[str, float]:
         """Return the means since the last call (collective); waits for the device.
 
-        A name of which nothing was added is left out; the mean of values none of which count is 0.
+        Names without values are left out; if none of a name's values count, its mean is 0.
         """
         self.end_step()
         if not self.totals:
@@ -103,7 +103,7 @@ class MetricAccumulator:
         }
 
     def state_dict(self) -> dict[str, list[tuple[float, float]]]:
-        """Return every rank's total for each name, but for empty ones (collective)."""
+        """Return every rank's totals by name, without empty ones (collective)."""
         self.end_step()
         own = {name: (total.item(), count.item()) for name, (total, count) in self.totals.items()}
         by_rank = self.context.gather_objects(own)
@@ -123,9 +123,9 @@ class MetricAccumulator:
 
 
 def split_repeated(added: Iterable[AddedValues]) -> list[list[AddedValues]]:
-    """Split values so that each list has a name at most once.
+    """Split values into lists in which each name occurs at most once.
 
-    Of several micro-batches every one adds the same names.
+    Each of several micro-batches adds the same names.
     """
     lists: list[list[AddedValues]] = []
     repeats = Counter[str]()

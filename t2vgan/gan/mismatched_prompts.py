@@ -1,14 +1,14 @@
 """Draw mismatched prompts, the negatives of prompt conditioning.
 
 A negative is the prompt of another clip of the global batch, so that each prompt is a negative as
-often as it is shown with its own clip: otherwise the discriminator wins by knowing which prompts
-are frequent, and never looks at the video. Most prompts of a rich data set differ from a clip's in
-everything; one word then suffices to discriminate, and the others get no gradient: so some
-negatives differ in a single word. They too come as often as their prompts: a chain of such
-exchanges visits each prompt by its frequency (Hastings, Biometrika 1970).
+often as it is a positive: otherwise the discriminator could win by learning which prompts are
+frequent, without looking at the video. In a rich data set most prompts differ from a clip's own in
+every word; one word then suffices to discriminate, and the others get no gradient. Some negatives
+(hard ones) therefore differ in a single word. They too occur as often as their prompts, because a
+chain of such exchanges samples prompts by frequency (Hastings, Biometrika 1970).
 
-Where a prompt has several phrases, words are exchanged between two of them instead: a discriminator
-that sees which words a clip shows, and not which belong together, cannot separate these prompts.
+If a prompt has several phrases, words are exchanged between two of them instead: a discriminator
+that knows which words a clip shows, but not which belong together, cannot separate these prompts.
 """
 
 from bisect import bisect_left, bisect_right
@@ -25,19 +25,19 @@ from t2vgan.prompts.paraphrases import say_the_same
 from t2vgan.tokenizer import split_phrases, tokenize
 from t2vgan.utils.seeds import permutation, random_generator
 
-MAX_PROMPTS = 200_000  # of more, the index would fill gigabytes; none differ in one word
+MAX_PROMPTS = 200_000  # beyond it the index would take gigabytes, and no negatives are hard
 
 Words = tuple[str, ...]
 
 Gap = tuple[str | None, ...]
-"""A prompt's words with one of them left open."""
+"""A prompt's words with one of them replaced by None."""
 
 
 def draw_partners(*, seed: int, step: int, num_clips: int, number: int = 1) -> np.ndarray:
-    """Return other clips of the batch for each clip.
+    """Draw for each clip other clips of the batch.
 
-    All clips of a global batch form one random cycle, and each takes the prompts of the next
-    `number`. A single clip is its own partner. Returns places in the batch, (num_clips, number).
+    The clips of a global batch form one random cycle, and a clip's partners are the next `number`
+    in it. A single clip is its own partner. Returns indices in the batch, (num_clips, number).
     """
     cycle = permutation(num_clips, seed, "mismatched partners", step)
     partners = np.empty((num_clips, number), cycle.dtype)
@@ -46,10 +46,10 @@ def draw_partners(*, seed: int, step: int, num_clips: int, number: int = 1) -> n
 
 
 def keep_own_of_empty(token_ids: Tensor, mismatched_ids: Tensor, empty_id: int | None) -> Tensor:
-    """Replace mismatched prompts by the clip's own beside empty ones.
+    """Replace mismatched prompts by the clip's own if either is empty.
 
-    An empty prompt matches every clip: nothing is mismatched, and the loss is off. `token_ids` is
-    (B, L), `mismatched_ids` (B, M, L); `empty_id` is None where no prompt is empty.
+    An empty prompt matches every clip, so there is no mismatch and the loss ignores it. `token_ids`
+    is (B, L), `mismatched_ids` (B, M, L); `empty_id` is None if no prompt is empty.
     """
     if empty_id is None:
         return mismatched_ids
@@ -60,24 +60,24 @@ def keep_own_of_empty(token_ids: Tensor, mismatched_ids: Tensor, empty_id: int |
 
 @dataclass(frozen=True)
 class Group:
-    """Hold the prompts that differ in one word, at one place."""
+    """Hold prompts that differ only in the word at one position."""
 
     ids: list[int]
     edges: list[float]
-    """The prompts' frequencies, added up."""
+    """Cumulative frequencies of the prompts."""
 
     def span(self, number: int) -> tuple[float, float]:
-        """Return where a prompt begins and ends among the added frequencies."""
+        """Return a prompt's interval of the cumulative frequencies."""
         place = bisect_left(self.ids, number)
         return self.edges[place - 1] if place else 0.0, self.edges[place]
 
     def sum_others(self, number: int) -> float:
-        """Return the frequency of all prompts but one."""
+        """Return the total frequency of all prompts but one."""
         start, end = self.span(number)
         return self.edges[-1] - (end - start)
 
     def draw_other(self, own: int, share: float) -> int:
-        """Return a prompt other than `own` by frequency.
+        """Draw a prompt other than `own`, by frequency.
 
         `share` is a uniform draw from 0 to 1."""
         start, end = self.span(own)
@@ -88,7 +88,7 @@ class Group:
 
 
 class HardPrompts:
-    """Draw prompts that are one word, or an exchange of words, away."""
+    """Draw prompts that differ by one word, or by exchanged words."""
 
     def __init__(
         self,
@@ -97,10 +97,10 @@ class HardPrompts:
         tokenize: Callable[[str], list[str]] = tokenize,
         max_phrases: int = 1,
     ) -> None:
-        """Index prompts; `share` of the clips get such a prompt."""
+        """Index prompts; a `share` of the clips gets a hard one."""
         self.tokenize, self.max_phrases = tokenize, max_phrases
         self.share = share if len(frequencies) <= MAX_PROMPTS else 0.0
-        self.prompts: list[str] = []  # of several spellings the first stands for all
+        self.prompts: list[str] = []  # the first of several spellings of the same words
         self.frequencies: list[float] = []
         self.ids: dict[tuple[str, ...], int] = {}
         for prompt, frequency in frequencies.items() if self.share else ():
@@ -113,15 +113,15 @@ class HardPrompts:
         self.phrases = {
             phrase for prompt in self.prompts if max_phrases > 1 for phrase in self.split(prompt)
         }
-        """The data's phrases, where prompts have several."""
+        """The phrases of the data, if prompts may have several."""
 
     def draw(
         self, prompts: Sequence[str], positions: np.ndarray, *, seed: int, step: int, num_clips: int
     ) -> dict[int, str]:
-        """Return hard prompts by row of `prompts`, for some of them.
+        """Draw hard prompts for some of the rows of `prompts`, by row.
 
-        A clip's own prompt stands for none: it has no neighbour, or the exchange was rejected to
-        keep the frequencies. `positions` are the clips' places in the global batch of `num_clips`.
+        The result is a clip's own prompt if it has no neighbour, or if the exchange was rejected to
+        preserve frequencies. `positions` are the clips' indices in the global batch of `num_clips`.
         """
         if not self.share:
             return {}
@@ -133,7 +133,7 @@ class HardPrompts:
         }
 
     def _exchange(self, prompt: str, place: float, neighbour: float, acceptance: float) -> str:
-        """Exchange one word of a prompt, or return it as it is."""
+        """Exchange one word of a prompt, or return it unchanged."""
         phrases = self.split(prompt)
         if len(phrases) > 1:
             return self._exchange_phrases(prompt, phrases, place, neighbour)
@@ -144,9 +144,9 @@ class HardPrompts:
         group = groups[int(place * len(groups))]
         other = group.draw_other(own, neighbour)
         num_back = len(self._groups_of(tuple(self.tokenize(self.prompts[other]))))
-        # The probability of this exchange over that of its reverse, at both prompts' frequencies.
+        # Probability of this exchange over that of its reverse, weighted by prompt frequencies.
         ratio = num_back * group.sum_others(other) / (len(groups) * group.sum_others(own))
-        if say_the_same(prompt, self.prompts[other]):  # its reverse is rejected as well
+        if say_the_same(prompt, self.prompts[other]):  # the reverse is rejected too
             return prompt
         return self.prompts[other] if acceptance * ratio < 1 else prompt
 
@@ -158,15 +158,15 @@ class HardPrompts:
     def _exchange_phrases(
         self, prompt: str, phrases: list[Words], place: float, kind: float
     ) -> str:
-        """Exchange words between two successive phrases; both are then known, and others."""
+        """Exchange words between two successive phrases, giving two others of the data."""
         one = int(place * len(phrases))
         other = (one + 1) % len(phrases)
         own = frozenset((phrases[one][1:], phrases[other][1:]))
-        found: dict[frozenset[Words], tuple[Words, Words]] = {}  # each set of phrases once
+        found: dict[frozenset[Words], tuple[Words, Words]] = {}  # no set of phrases twice
         for pair in list_exchanges(phrases[one], phrases[other]):
             if self.phrases.issuperset(pair):
                 found.setdefault(frozenset(words[1:] for words in pair), pair)
-        found.pop(own, None)  # all words exchanged are the same phrases in another order
+        found.pop(own, None)  # exchanging all words only reorders the phrases
         if not found:
             return prompt
         phrases[one], phrases[other] = list(found.values())[int(kind * len(found))]
@@ -176,7 +176,7 @@ class HardPrompts:
         return [group for gap in _gaps(words) if (group := self.groups.get(gap))]
 
     def _index_groups(self) -> dict[Gap, Group]:
-        """Return the prompts that differ in one word, by their gap."""
+        """Return groups of prompts that differ in one word, by gap."""
         members: dict[Gap, list[int]] = defaultdict(list)
         for words, number in self.ids.items():
             for gap in _gaps(words):
@@ -189,10 +189,10 @@ class HardPrompts:
 
 
 def list_exchanges(first: Words, second: Words) -> Iterator[tuple[Words, Words]]:
-    """Yield two phrases with words exchanged at the same places.
+    """Yield two phrases with words exchanged at the same positions.
 
-    From the second place on, since the first is an article, and up to any that both have; the last
-    of these stands for all words that follow.
+    Exchanged spans begin at the second word or later, since the first is an article. A span that
+    reaches the end of the shorter phrase extends to the end of both.
     """
     last = min(len(first), len(second))
     for begin in range(1, last):
@@ -205,5 +205,5 @@ def list_exchanges(first: Words, second: Words) -> Iterator[tuple[Words, Words]]
 
 
 def _gaps(words: tuple[str, ...]) -> list[Gap]:
-    """Return a prompt's words with each of them left open in turn."""
+    """Return the gaps of a prompt, one for each word."""
     return [(*words[:place], None, *words[place + 1 :]) for place in range(len(words))]

@@ -20,26 +20,26 @@ class NetworkOptimizer:
     name: str
     network: nn.Module
     gradients: FlatGradients
-    """Of the network, averaged over ranks after the last backward pass of an update."""
+    """The network's gradients, averaged over ranks after an update's last backward pass."""
     optimizer: FlatAdam
     grad_scaler: torch.amp.GradScaler
-    """One per network: in float16 an overflow of one must not change the other's scale."""
+    """One per network: in float16, an overflow in one must not change the scale of the other."""
     gradient_clip: float
-    """Scale gradients down to this multiple of their usual norm; 0 never."""
+    """Clip the gradient norm at this multiple of its usual value; 0 disables clipping."""
     copies: WeightCopies | None = None
-    """Of the weights, for autocast."""
+    """Copies of the weights in the type of autocast."""
     nonfinite: list[Tensor] = field(default_factory=list)
-    """For each update since they were last gathered: was it not finite on this rank? (), bool."""
+    """Whether each update since the last gathering was nonfinite on this rank, bool () each."""
 
     def requires_grad_(self, flag: bool) -> None:
-        """Let the network's parameters have gradients, or not."""
+        """Set whether the network's parameters require gradients."""
         for parameter in self.gradients.parameters:
             parameter.requires_grad = flag
         if self.copies:
             self.copies.requires_grad_(flag)
 
     def copy_weights(self, dtype: torch.dtype) -> None:
-        """Copy the weights as they are now for autocast to a type."""
+        """Copy the current weights into the type of autocast."""
         if dtype == torch.float32:
             return
         if self.copies is None:
@@ -47,7 +47,7 @@ class NetworkOptimizer:
         self.copies.update()
 
     def add_gradients_of_copies(self) -> None:
-        """Add the gradients of copied weights to those of the weights."""
+        """Add the gradients of the copies to those of the weights."""
         if self.copies:
             self.gradients.add(self.copies.pop_gradients())
 
@@ -59,12 +59,12 @@ class NetworkOptimizer:
     def step(self, loss: Tensor) -> Tensor:
         """Apply the gradients if their norm is finite, without a device sync.
 
-        Gradients were averaged over ranks, so all ranks decide alike. An update that is not applied
-        counts as nonfinite, except where the gradient only overflowed because the loss was scaled
-        up: from time to time the scaler raises its scale until that happens. A gradient that is
-        not finite by itself brings the scale down to 1.
+        Gradients were averaged over ranks, so all ranks decide alike. A skipped update counts as
+        nonfinite, unless the gradient overflowed only because the loss was scaled up, which the
+        scaler provokes by raising its scale from time to time. A gradient that is nonfinite at any
+        scale brings the scale down to 1.
 
-        Returns the gradients' norm, (), before it was clipped.
+        Returns the gradient norm, (), before clipping.
         """
         gradients = self.gradients.collect()
         is_scaled_up: Tensor | None = None
@@ -74,13 +74,13 @@ class NetworkOptimizer:
         norm = compute_norm(gradients)
         overflows = (norm * 0).isnan()
         if is_scaled_up is None:
-            self.nonfinite.append(overflows)  # also where the loss is not finite
+            self.nonfinite.append(overflows)  # true for a nonfinite loss too
             self.optimizer.found_inf = overflows.float()
-        else:  # the scaler checks by itself, and adapts its scale
+        else:  # the scaler itself checks for overflow, and adapts its scale
             self.nonfinite.append(overflows & ~is_scaled_up | ~loss.isfinite())
-        if self.gradient_clip and self.optimizer.state:  # before the first update there is no norm
+        if self.gradient_clip and self.optimizer.state:  # there is no usual norm before an update
             share = self.gradient_clip * self.usual_norm() / norm
-            gradients.mul_(share.nan_to_num(nan=1.0).clamp(max=1.0))  # NaN: nothing was applied yet
+            gradients.mul_(share.nan_to_num(nan=1.0).clamp(max=1.0))  # NaN: no update applied yet
         if is_scaled_up is None:
             self.optimizer.update()
         else:
@@ -92,15 +92,15 @@ class NetworkOptimizer:
     def usual_norm(self) -> Tensor:
         """Return the root of the mean squared norm of applied gradients, ().
 
-        A running mean over as many updates as Adam averages: its second moments add up to it. The
-        correction of their bias applies to the sum as well. NaN before the first applied update.
+        The running mean is Adam's: the sum of its second moments, with their bias correction. NaN
+        before the first applied update.
         """
         moments = self.optimizer.flatten_state()
         beta2 = self.optimizer.param_groups[0]["betas"][1]
         return (moments.exp_avg_sq.sum() / (1 - beta2**moments.step)).sqrt()
 
     def load_loss_scale(self, state: Mapping[str, Any]) -> None:
-        """Restore the gradient scaler, unless the run had another precision.
+        """Restore the gradient scaler, unless the precision changed.
 
         Raises:
             UserError: a value is missing or unknown.

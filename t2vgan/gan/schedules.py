@@ -1,6 +1,6 @@
-"""Compute what changes over a run: learning rates, penalty, loss weights.
+"""Compute scheduled values: learning rates, penalty, loss weights.
 
-Pure functions of a run's progress, which is 0 at its start and 1 at its end.
+All are pure functions of a run's progress, which goes from 0 to 1.
 """
 
 import math
@@ -12,25 +12,25 @@ from torch import Tensor
 
 from t2vgan.config import TrainConfig
 
-WARMUP = 0.1  # of the steps that are left, to come to the progress of a new length
+WARMUP = 0.1  # share of the remaining steps in which progress adapts to a new run length
 
 Length = tuple[int, int]
-"""(step, num_steps): from this step on, schedules follow a run of so many steps."""
+"""(step, num_steps): from `step` on, schedules are those of a run of `num_steps` steps."""
 
 
 @dataclass(frozen=True)
 class Schedule:
     """Hold the scheduled values of one step.
 
-    The weights of losses may be tensors (), which a captured step reads anew each time.
+    Loss weights may be tensors (), which a CUDA graph reads anew at each replay.
     """
 
     generator_lr: float
     discriminator_lr: float
     betas: tuple[float, float]
-    """Adam's."""
+    """Betas of Adam."""
     gamma: float
-    """Weight of R1 and R2, if every step had them."""
+    """Weight of R1 and R2 if they were computed in every step."""
     penalty_weight: float | Tensor
     """Weight of R1 and R2 in this step; 0 in steps without the penalty."""
     recovery_weight: float | Tensor
@@ -39,7 +39,7 @@ class Schedule:
 
     @property
     def is_penalised(self) -> bool:
-        """Whether this step has the penalty: a tensor is never 0."""
+        """Whether this step has the penalty; a tensor means that it does."""
         return isinstance(self.penalty_weight, Tensor) or self.penalty_weight > 0
 
     def metrics(self) -> dict[str, float]:
@@ -56,10 +56,10 @@ class Schedule:
 
 
 def compute_progress(lengths: Sequence[Length], step: int) -> float:
-    """Return the progress at a step of a run whose length changed.
+    """Return the progress at a step, from 0 to 1.
 
-    Within `WARMUP` it goes from its last value to that of the new length, and with it, without a
-    jump, all that depends on it. After the end it is 1.
+    After a change of the run's length it moves gradually, over the warmup, to that of the new
+    length, so that scheduled values do not jump. After the end it is 1.
     """
     *earlier, (since, num_steps) = [length for length in lengths if length[0] <= step]
     progress = min(step / num_steps, 1.0)
@@ -70,7 +70,7 @@ def compute_progress(lengths: Sequence[Length], step: int) -> float:
 
 
 def warmup_steps(length: Length) -> int:
-    """Return the steps until the progress is that of a new length."""
+    """Return the number of warmup steps after a change of length."""
     since, num_steps = length
     return max(1, round(WARMUP * (num_steps - since)))
 
@@ -80,9 +80,9 @@ def compute_schedule(
 ) -> Schedule:
     """Return the schedule of a step.
 
-    From `lr_hold` on learning rates fall and the camera moves; the weight of recovered latents
-    rises between `recovery_hold` and `recovery_until`. The penalty comes every
-    `penalty_every_steps` steps with a weight that makes up for the steps without.
+    From `lr_hold` on, learning rates fall and camera motion rises; the weight of latent recovery
+    rises between `recovery_hold` and `recovery_until`. The penalty is computed every
+    `penalty_every_steps` steps, with its weight multiplied by that number.
     """
     decay = cosine(progress, start=1.0, end=train.lr_final, hold=train.lr_hold)
     rise = partial(cosine, progress, start=0.0, end=1.0)
@@ -104,12 +104,12 @@ def compute_schedule(
 
 
 def has_penalty(step: int, every_steps: int) -> bool:
-    """Return whether a step has R1 and R2; never with 0."""
+    """Return whether a step has R1 and R2; 0 means never."""
     return every_steps > 0 and step % every_steps == 0
 
 
 def noise_every_steps(train: TrainConfig) -> int:
-    """Return the steps between two with the approximate penalty; 0: none."""
+    """Return the interval in steps of the approximate penalty; 0: none."""
     return train.penalty_every_steps if train.penalty == "approximate" else 0
 
 
@@ -118,7 +118,7 @@ def cosine(
 ) -> float:
     """Return `start` until `hold`, then half a cosine to `end` at `until`.
 
-    Where `until` is not behind `hold`, there is a jump at `hold`."""
+    If `until` <= `hold`, the value jumps at `hold`."""
     progress = min(progress, 1.0)
     if progress <= hold:
         return start

@@ -1,15 +1,14 @@
 """Capture the gradients of a step as CUDA graphs, and replay them.
 
-A small GAN on a large GPU waits for kernels to be launched, about a thousand a step. A graph
-launches all kernels of a network's forward and backward passes at once. There is one of each
-network, of the discriminator one with and one without the penalty, and again for each layout of the
+A small GAN on a large GPU is limited by kernel launches, about a thousand per step. A graph
+launches all kernels of a network's forward and backward passes at once. There is one graph for the
+generator and two for the discriminator, with and without the penalty, for each layout of the
 micro-batches.
 
-What a graph reads must stay where it is: inputs are copied into buffers of its own, and weights of
-the losses that change over a run are tensors. What is left outside are some fifty kernels, which
-the device waits for as little as for the graphs: the average over ranks, so that a lost rank is
-found as ever; clipping and Adam, whose fused kernel has no beta2 on the device; and the average of
-the generator.
+A graph reads fixed addresses: inputs are copied into its own buffers, and loss weights that change
+over a run are tensors. Some fifty kernels stay outside the graphs: the all-reduce, so that a lost
+rank is found as usual; clipping and Adam, whose fused kernel cannot read beta2 from the device; and
+the update of the averaged generator.
 """
 
 import gc
@@ -28,24 +27,24 @@ from t2vgan.gan.metrics import AddedValues
 from t2vgan.gan.schedules import Schedule
 
 WARM_UP_CALLS = 2
-"""That run as they are, before a kind of step is captured: libraries choose and allocate first."""
+"""Calls without capture for each kind of step, in which libraries initialise and allocate."""
 
 logger = logging.getLogger(__name__)
 
 
 class Computed(NamedTuple):
-    """What is read after a replay, besides the gradients."""
+    """Results of a gradient computation, besides the gradients."""
 
     loss: Tensor
     """(), the sum of the micro-batches' means."""
     kept: Sequence[Mapping[str, Tensor]]
-    """What the next update needs, of each micro-batch."""
+    """For each micro-batch, the tensors that the next update needs."""
     added: Sequence[AddedValues] = ()
-    """Values for the metrics that are not among them yet."""
+    """Values that are still to be added to the metrics."""
 
 
 class Kind(NamedTuple):
-    """Which gradients of a step a graph computes."""
+    """The kind of gradient computation that a graph holds."""
 
     network: str
     has_penalty: bool
@@ -57,20 +56,20 @@ Replay = Callable[[], Computed]
 
 
 class Capture(Protocol):
-    """A way to capture functions of static buffers."""
+    """Interface for capturing functions of static buffers."""
 
     def warm_up(self, function: Replay) -> Computed:
-        """Call a function as it is, where it will be captured later."""
+        """Call a function without capture, on the stream used for capture later."""
 
     def __call__(self, function: Replay, pool: str) -> Replay:
-        """Return what does again what the function does, at the same addresses.
+        """Capture a function, and return its replay at the same addresses.
 
-        What a replay returns may be overwritten by other replays of its pool, and only by those.
+        The output of a replay may be overwritten by other replays of its pool, but by no others.
         """
 
 
 class StepGraph:
-    """One captured function of micro-batches, with input buffers of its own."""
+    """One captured function of micro-batches, with its own input buffers."""
 
     def __init__(
         self,
@@ -84,7 +83,7 @@ class StepGraph:
         self.replay = capture(lambda: function(self.inputs, schedule), pool)
 
     def __call__(self, batch: Sequence[MicroBatch]) -> Computed:
-        """Copy micro-batches of the captured layout into the buffers, and replay."""
+        """Copy micro-batches of the captured layout into the buffers and replay."""
         for own, given in zip(self.inputs, batch, strict=True):
             targets, sources = (list(part.tensors.values()) for part in (own, given))
             torch._foreach_copy_(targets, sources, non_blocking=True)
@@ -97,13 +96,13 @@ class StepGraphs:
     def __init__(self, device: torch.device, capture: Capture, *, required: bool = False) -> None:
         """Start without graphs.
 
-        `required`: raise where a capture fails, instead of going on without graphs.
+        `required`: raise if a capture fails, instead of continuing without graphs.
         """
         self.capture, self.required = capture, required
         self.graphs: dict[object, StepGraph] = {}
         self.num_calls = Counter[object]()
         self.has_failed = False
-        # In float64, like the host's: multiplied by float32, both give the same bits.
+        # float64 like Python's floats: the product with float32 has the same bits.
         self.penalty_weight = torch.zeros((), dtype=torch.float64, device=device)
         self.recovery_weight = torch.zeros_like(self.penalty_weight)
 
@@ -112,11 +111,11 @@ class StepGraphs:
     ) -> Computed:
         """Call the function of this kind of step, or replay it.
 
-        A network has one call in a step, whose result is read within the step: so the graphs of a
-        network share a pool, and those of two do not.
+        Each network has one call per step, whose result is read within the step. So all graphs of a
+        network share a memory pool, and the two networks have separate pools.
 
         Raises:
-            UserError: it cannot be captured, and graphs are required.
+            UserError: the capture fails, and graphs are required.
         """
         schedule = self.put_on_device(schedule)
         key = kind, *map(layout, batch)
@@ -134,7 +133,7 @@ class StepGraphs:
         return self.graphs[key](batch)
 
     def put_on_device(self, schedule: Schedule) -> Schedule:
-        """Return a schedule with its weights in the tensors that graphs read."""
+        """Return a schedule whose loss weights are the tensors that graphs read."""
         self.recovery_weight.fill_(schedule.recovery_weight)
         schedule = replace(schedule, recovery_weight=self.recovery_weight)
         if not schedule.is_penalised:
@@ -155,7 +154,7 @@ class StepGraphs:
 
 
 def clone(batch: MicroBatch) -> MicroBatch:
-    """Return a micro-batch of the same layout, in memory of its own."""
+    """Return a copy of a micro-batch with the same layout."""
     return replace(batch, **{name: tensor.clone() for name, tensor in batch.tensors.items()})
 
 
@@ -168,10 +167,10 @@ def layout(batch: MicroBatch) -> tuple[object, ...]:
 
 
 class CudaCapture:
-    """Capture on a stream of its own, into pools of memory.
+    """Capture on a separate stream, into named memory pools.
 
-    What a graph frees within itself, graphs that are captured later in its pool use, also for what
-    they return. So it overwrites that wherever it is replayed after them.
+    Memory that a graph frees internally is reused by graphs captured later in its pool, also for
+    their outputs. So replaying the earlier graph overwrites the outputs of the later ones.
     """
 
     def __init__(self) -> None:
@@ -187,11 +186,11 @@ class CudaCapture:
         return output
 
     def __call__(self, function: Replay, pool: str) -> Replay:
-        """Capture a function; nothing is computed yet.
+        """Capture a function without executing it.
 
-        Other threads may allocate and copy meanwhile, such as the loader's.
+        Other threads, such as the loader's, may allocate and copy meanwhile.
         """
-        gc.collect()  # what earlier backward passes left would be freed in the middle of it
+        gc.collect()  # else garbage of earlier backward passes might be freed during capture
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(
             graph, pool=self.pools[pool], stream=self.stream, capture_error_mode="thread_local"
@@ -211,7 +210,7 @@ def choose_cuda_graphs(requested: str, device: torch.device, precision: torch.dt
     "auto" means on a GPU, except in float16.
 
     Raises:
-        UserError: they are asked for where they are impossible.
+        UserError: graphs are requested but impossible.
     """
     reason = ""
     if device.type != "cuda":
