@@ -1,8 +1,8 @@
 """Compute the token states of a BERT-class sentence encoder.
 
-BERT (Devlin et al., NAACL 2019) without its pooler, from weights as Hugging Face names them for
-`BertModel`; MiniLM (Wang et al., NeurIPS 2020) is of this class. It is never trained here, so there
-is no module to initialise: 22 million random numbers would be drawn and thrown away.
+This is BERT (Devlin et al., NAACL 2019) without its pooler, with weights named as in Hugging Face's
+`BertModel`; MiniLM (Wang et al., NeurIPS 2020) is of this class. It is never trained here, so it is
+not a module, whose initialisation would draw and discard 22 million random numbers.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BertSizes:
-    """The sizes in a BERT model's config.json, by their names there."""
+    """Sizes of a BERT model, named as in its config.json."""
 
     vocab_size: int
     hidden_size: int
@@ -55,7 +55,7 @@ class BertSizes:
 
 @dataclass(frozen=True, eq=False)
 class Bert:
-    """A BERT model's sizes and tensors, frozen."""
+    """A frozen BERT model."""
 
     sizes: BertSizes
     tensors: Mapping[str, Tensor]

@@ -24,7 +24,7 @@ def build_generator(
     """Build the generator of a model config.
 
     `pixel_mean` and `pixel_std` are those of the data's channels, in [-1, 1]; the notebook's
-    networks, as published, do without.
+    networks ignore them, as published.
     """
     generator: Generator | NotebookGenerator
     if isinstance(model, ClipGanConfig):
@@ -57,8 +57,8 @@ def build_discriminator(
     """Build the discriminator of a model config, for clips of `frames_per_clip` frames.
 
     It also predicts the first `recovered_latents` latents of a fake, and scores real clips with
-    `mismatched_prompts` prompts besides their own; what all logits have in common is trained or
-    not. `pixel_mean` and `pixel_std` as in `build_generator`.
+    `mismatched_prompts` prompts besides their own. `trains_offset`: whether the bias common to all
+    logits is trained. `pixel_mean` and `pixel_std` are as in `build_generator`.
     """
     discriminator: nn.Module
     if isinstance(model, ClipGanConfig):

@@ -1,8 +1,8 @@
-"""Copies of weights in the type of autocast, made all at once.
+"""Copies of weights in the type of autocast, made in one call.
 
-Autocast converts a weight wherever it is used, and its gradient back: in a small network every
-fifth kernel. The layers here use copies instead, which one call makes for a whole network. Their
-gradients are added to those of the weights, so that all values are the same.
+Autocast converts a weight at every use, and its gradient back: in a small network this is every
+fifth kernel. The layers here use copies instead, which one call makes for a whole network. The
+gradients of the copies are added to those of the weights, so that all values are the same.
 """
 
 from typing import Any, TypeAlias
@@ -21,7 +21,7 @@ class Linear(nn.Linear):
     copies: Weights | None = None
 
     def forward(self, values: Tensor) -> Tensor:
-        """Map values (..., in_features): (..., out_features)."""
+        """Map (..., in_features) to (..., out_features)."""
         return F.linear(values, *current_weights(self))
 
 
@@ -52,7 +52,7 @@ CastLayer: TypeAlias = Linear | Conv2d | ConvTranspose2d
 
 
 def current_weights(layer: CastLayer) -> Weights:
-    """Return weight and bias; under autocast their copies, if there are any."""
+    """Return weight and bias, or under autocast their copies, if any."""
     if layer.copies and is_autocast_enabled(layer.weight.device.type):
         return layer.copies
     return layer.weight, layer.bias
@@ -65,7 +65,7 @@ def to_autocast(values: Tensor) -> Tensor:
 
 
 class WeightCopies:
-    """Copies of the weights of a network's layers, in another type."""
+    """Copies of the weights of a network's layers in another type."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         layers = [layer for layer in network.modules() if isinstance(layer, CastLayer)]
@@ -79,17 +79,17 @@ class WeightCopies:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Copy the weights as they are now."""
+        """Copy the current weights."""
         if self.copies:
             torch._foreach_copy_(self.copies, self.weights)
 
     def requires_grad_(self, flag: bool) -> None:
-        """Let the copies have gradients, or not."""
+        """Set whether the copies require gradients."""
         for copy in self.copies:
             copy.requires_grad = flag
 
     def pop_gradients(self) -> dict[Tensor, Tensor]:
-        """Return the copies' gradients by weight, and forget them."""
+        """Return the copies' gradients by weight, and clear them."""
         found = {}
         for weight, copy in zip(self.weights, self.copies, strict=True):
             if copy.grad is not None:
@@ -98,5 +98,5 @@ class WeightCopies:
 
 
 def empty_copy(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return memory for a copy that has gradients."""
+    """Return an uninitialised copy that requires gradients."""
     return torch.empty_like(weight, dtype=dtype, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: compute activations again instead of keeping them."""
+"""Gradient checkpointing: recompute activations instead of keeping them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,17 +11,18 @@ from torch.utils.checkpoint import checkpoint
 class CheckpointedModule(nn.Module):
     """A module that can keep only its inputs for the backward pass.
 
-    The backward pass then computes it again (Chen et al., 2016, https://arxiv.org/abs/1604.06174):
-    the same gradients, bit for bit. A backward pass that is itself differentiated would keep what
-    it computed again: with an exact gradient penalty nothing is saved (`keep_activations`).
+    The backward pass then recomputes the activations (Chen et al., 2016,
+    https://arxiv.org/abs/1604.06174); gradients are the same, bit for bit. A double backward would
+    keep the recomputed activations, so with an exact gradient penalty it is disabled
+    (`keep_activations`).
     """
 
     gradient_checkpointing = False
 
     def recompute(self, function: Callable[..., Tensor], *args: Tensor | None) -> Tensor:
-        """Call a function; where enabled, the backward pass calls it again."""
+        """Call a function; if enabled, the backward pass recomputes it."""
         if self.gradient_checkpointing and torch.is_grad_enabled():
-            # Nothing is random inside, so that no state of random numbers need be kept.
+            # The function draws no random numbers, so their state need not be kept.
             result: Tensor = checkpoint(
                 function, *args, use_reentrant=False, preserve_rng_state=False
             )
@@ -30,7 +31,7 @@ class CheckpointedModule(nn.Module):
 
 
 def enable_gradient_checkpointing(network: nn.Module) -> None:
-    """Enable it in every module of a network that can."""
+    """Enable gradient checkpointing in every module that supports it."""
     for module in network.modules():
         if isinstance(module, CheckpointedModule):
             module.gradient_checkpointing = True
@@ -38,7 +39,7 @@ def enable_gradient_checkpointing(network: nn.Module) -> None:
 
 @contextmanager
 def keep_activations(network: nn.Module) -> Iterator[None]:
-    """Disable it in this context: torch.func.grad does not support it."""
+    """Disable checkpointing in this context: torch.func.grad does not support it."""
     enabled = [
         module
         for module in network.modules()

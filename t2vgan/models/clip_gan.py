@@ -1,14 +1,14 @@
 """The clip GAN's generator: one latent per clip, time as an input.
 
-All frames of a clip share its latent, and time is an input: any frame can be drawn without the
+All frames of a clip share its latent, and time is an input, so any frame can be drawn without the
 others, and a training step needs only a few frames of a clip (StyleGAN-V, Skorokhodov et al.,
-CVPR 2022, section 3). Frames leave as patches, so that nearly all arithmetic is on grids coarser
-than the pixels. There is no tanh at the end: white is exactly +1, where tanh saturates and its
-gradient vanishes.
+CVPR 2022, section 3). Frames are output as patches, so that nearly all arithmetic is on grids
+coarser than the pixels. There is no tanh at the end: white is exactly +1, where tanh saturates and
+its gradient vanishes.
 
 With sprites, the generator draws the objects once per clip and only places them in each frame; with
-phrases, it does so for each phrase of the prompt, over one ground; with
-a scene, it draws what the camera passes once per clip, and adds to each frame's view of it.
+several phrases, it does so for each phrase of the prompt, over one background. With a scene, it
+draws maps once per clip, and adds a camera's view of them to the maps of each frame.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from t2vgan.models.sprites import Sprites
 from t2vgan.models.text_encoders import build_text_encoder
 from t2vgan.models.time_spline import choose_encoded_times, interpolate_codes
 
-NUM_REFERENCES = 2  # for two objects, where there are no sprites
+NUM_REFERENCES = 2  # frames of reference, for two objects, in a model without sprites
 
 
 class Generator(nn.Module):
@@ -107,7 +107,7 @@ class Generator(nn.Module):
         self.by_code = CodeLayers(self.layout, *self._list_code_layers())
 
     def _list_code_layers(self) -> tuple[list[nn.Linear], list[nn.Linear]]:
-        """List layers of a frame's code: what modulates, what places."""
+        """List the layers of a frame's code: modulating and placing ones."""
         blocks = [self.coarse, self.middle, self.fine, self.finest]
         placing = []
         if self.to_pixels is not None:
@@ -121,7 +121,7 @@ class Generator(nn.Module):
     def latent_shape(self, num_frames: int) -> tuple[int, ...]:
         """Return the shape of one clip's latents.
 
-        Of P phrases, each P successive latents are one of each phrase.
+        With P phrases, latent i belongs to phrase i mod P.
         """
         return (self.latent_size * self.max_phrases,)
 
@@ -136,7 +136,7 @@ class Generator(nn.Module):
         """Draw K frames of each clip at its times.
 
         latents (B, Z), token_ids (B, L), token_mask (B, L), times (B, K) -> video (B, 3, K, H, W).
-        Times that training did not show need the number of frames that it showed.
+        `trained_frames`, the clip length of the training data, is needed to draw other times.
         """
         text = self.encode_text(token_ids, token_mask)
         return self.draw_video(latents, text, times, trained_frames)
@@ -144,7 +144,7 @@ class Generator(nn.Module):
     def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Encode token_ids (B, L), token_mask (B, L): text codes (B, E).
 
-        Of P phrases, the P codes of a prompt stand one after the other.
+        With P phrases, the P codes of a prompt are concatenated.
         """
         with torch.autocast(token_ids.device.type, enabled=False):  # bfloat16: jitter
             if self.max_phrases == 1:
@@ -161,7 +161,7 @@ class Generator(nn.Module):
         latents (B, Z), text (B, E), times (B, K) -> video (B, 3, K, H, W); see `forward`.
         """
         is_present: Tensor | None = None
-        if self.max_phrases > 1:  # from here on B is clips times phrases
+        if self.max_phrases > 1:  # from here on the batch size B is clips * phrases
             text = text.unflatten(1, (self.max_phrases, -1))  # B P E
             is_present = text.any(2)  # B P
             latents = latents.unflatten(1, (-1, self.max_phrases)).transpose(1, 2).flatten(0, 1)
@@ -184,10 +184,10 @@ class Generator(nn.Module):
         )
 
     def encode_frames(self, content: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode times (B, K), and the clip as such.
+        """Encode times (B, K), and the clip as a whole.
 
-        content (B, hidden) -> codes (B, K, hidden), appearance (B, hidden): it is only content
-        where nothing is drawn once per clip.
+        content (B, hidden) -> codes (B, K, hidden), appearance (B, hidden). Appearance is simply
+        `content` if nothing is drawn once per clip.
         """
         time = self.time(self.time_features(times))  # B K hidden
         own, gate = content.unsqueeze(1), content.sigmoid().unsqueeze(1)  # B 1 hidden
@@ -199,7 +199,7 @@ class Generator(nn.Module):
         return codes.unflatten(0, times.shape), appearance
 
     def draw(self, code: Tensor, appearance: Tensor, times: Tensor) -> Tensor:
-        """Draw K frames, over views of a scene if there is one.
+        """Draw K frames, with views of a scene if there is one.
 
         code (B*K, hidden), appearance (B, hidden), times (B, K) -> video (B, C, K, H, W).
         """
@@ -223,7 +223,7 @@ class Generator(nn.Module):
 def build_frame_layers(
     model: ClipGanConfig, grid: tuple[int, int], *, num_references: int, out_channels: int
 ) -> tuple[ToPatches, ToPixels | None]:
-    """Build what draws frames from maps: patches, and detail finer than these."""
+    """Build the layers that draw frames from maps: patches and pixels."""
     smoothing = Smoothing(model.patch_size, grid) if model.smooth_patches else nn.Identity()
     to_patches = ToPatches(model.patch_size, model.channels, smoothing, out_channels=out_channels)
     if not model.pixel_channels:

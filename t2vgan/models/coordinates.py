@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from t2vgan.models.casting import Linear, current_weights
 from t2vgan.models.layers import channels_first, make_waves
 
-FREQUENCIES = (0.5, 1.0, 2.0, 4.0)  # in half turns from a frame's border to the other one
-MAX_SHIFT = 1.5  # half frames: objects may leave
+FREQUENCIES = (0.5, 1.0, 2.0, 4.0)  # in half periods per frame
+MAX_SHIFT = 1.5  # in half frames: objects may leave the frame
 MAX_ZOOM = 2.0
 
 
 class MovingCoordinates(nn.Module):
-    """Compute the position and zoom of each frame's references from its code.
+    """Compute the position and zoom of each frame's frames of reference.
 
-    A network that sees only fixed coordinates must redraw an object to move it; here it moves the
-    reference (StyleGAN3, Karras et al., NeurIPS 2021, section 3.2). Two objects, two references.
+    A network with fixed coordinates only must redraw an object to move it; here it moves a frame of
+    reference (StyleGAN3, Karras et al., NeurIPS 2021, section 3.2), one for each object.
     """
 
     def __init__(self, *, code_size: int, num_references: int) -> None:
@@ -26,9 +26,9 @@ class MovingCoordinates(nn.Module):
         self.to_reference = nn.Linear(code_size, 3 * num_references)
 
     def forward(self, reference: Tensor) -> Tensor:
-        """Compute frames of reference of what `to_reference` gives, (N, 3R).
+        """Compute frames of reference from the output of `to_reference`, (N, 3R).
 
-        Of each, its zoom and its zoom times its shift, y before x, in units of MAX_SHIFT.
+        Each consists of its zoom, and its zoom times its shift, y before x, in units of MAX_SHIFT.
         """
         zoom, shift = reference.tanh().unflatten(1, (-1, 3)).split((1, 2), dim=2)  # N R 1, N R 2
         zoom = MAX_ZOOM**zoom
@@ -38,18 +38,19 @@ class MovingCoordinates(nn.Module):
 class PlaceEmbedding(Linear):
     """Map the coordinates of a grid's cells linearly.
 
-    They are sines and cosines of both axes, for each reference. Every feature belongs to one axis,
-    so rows and columns are mapped apart and then added: far less work than mapping every cell, with
-    the same weights.
+    They are sines and cosines along both axes, for each frame of reference. Every feature depends
+    on one axis, so rows and columns are mapped separately and then added, with the same weights and
+    far less work than mapping every cell.
     """
 
     angles: Tensor
-    """What zoom and shift of each reference add to the features' angles,
-    (3R, (rows + columns) * in_features). A row has none of the other axis: their sine is 0."""
+    """Linear map from zooms and shifts to the features' angles,
+    (3R, (rows + columns) * in_features). Features of a row's other axis have angle 0, thus sine 0.
+    """
     phases: Tensor
     """((rows + columns) * in_features,)."""
     still: Tensor
-    """Features of rows and columns in the frame itself, (1, rows + columns, in_features)."""
+    """Features for the frame itself as reference, (1, rows + columns, in_features)."""
 
     def __init__(self, channels: int, *, rows: int, columns: int, num_references: int = 1) -> None:
         super().__init__(num_references * 2 * 2 * len(FREQUENCIES), channels)
@@ -72,7 +73,8 @@ class PlaceEmbedding(Linear):
     def forward(self, references: Tensor | None = None) -> Tensor:
         """Embed the cells of N images: (N, C, rows, columns).
 
-        references (N, 3R) of `MovingCoordinates`; without them N is 1, and the frame itself is one.
+        references (N, 3R) are those of `MovingCoordinates`; without them the frame itself is the
+        reference, and N is 1.
         """
         weight, bias = current_weights(self)
         features = self.still if references is None else self.encode(references)
@@ -82,11 +84,11 @@ class PlaceEmbedding(Linear):
 
     def encode(self, references: Tensor) -> Tensor:
         """Compute features of rows and columns: (N, rows + columns, in_features)."""
-        with torch.autocast(references.device.type, enabled=False):  # bfloat16: places jitter
+        with torch.autocast(references.device.type, enabled=False):  # bfloat16: positions jitter
             angles = torch.addmm(self.phases, references, self.angles)
         return angles.sin().unflatten(1, (sum(self.sizes), -1))
 
 
 def cell_centres(length: int) -> Tensor:
-    """Compute the centres of an axis's cells, (length,), from -1 to 1."""
+    """Compute the centres (length,) of an axis's cells, within -1 to 1."""
     return (torch.arange(length) + 0.5) / length * 2 - 1

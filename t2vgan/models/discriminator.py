@@ -32,15 +32,15 @@ from t2vgan.models.text_encoders import build_text_encoder, encode_by_all
 class Discriminator(nn.Module):
     """Score a video with its prompt, and predict a fake's latents.
 
-    One trunk encodes every frame separately, and with `motion_channels` another one each pair of
+    One trunk encodes every frame separately; with `motion_channels`, another encodes each pair of
     successive frames. Heads score each frame, each pair, and all frames in order with their times.
-    All take the prompt by projection (Miyato and Koyama, ICLR 2018): a prompt that reaches only the
-    clip's head leaves what a single frame shows (its colour, say) or a pair (a pan) unlearned
-    (dev/LOG.md). With `moments` the clip's head also sees how areas and centres change. A last head
-    predicts the first latents from all frames (InfoGAN, Chen et al., NeurIPS 2016). Where prompts
-    have phrases, a further head looks for each phrase's object.
+    All are conditioned on the prompt by projection (Miyato and Koyama, ICLR 2018): if only the
+    clip's head were, what a single frame shows (such as a colour) or a pair (such as a pan) would
+    not be learned (dev/LOG.md). With `moments` the clip's head also sees how areas and centres
+    change. A last head predicts the first latents from all frames (InfoGAN, Chen et al., NeurIPS
+    2016). For prompts of several phrases, a further head looks for each phrase's object.
 
-    Heads are in float32: losses depend on small differences, and bfloat16 keeps 8 bits.
+    Heads run in float32: losses depend on small differences, and bfloat16 has 8 significant bits.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class Discriminator(nn.Module):
         """Score each clip with its prompt, and with further prompts if given.
 
         video (B, 3, K, H, W), times (B, K), token_ids and token_mask (M, L) -> logits (M,) and
-        recovered latents (B, R). The first B prompts are the clips' own; further ones are as many
-        for each of the first clips, every clip's first one first. The trunk encodes each clip once.
+        recovered latents (B, R). The first B prompts are the clips' own. Further ones are blocks,
+        each with one prompt for each of the first clips. The trunk encodes each clip once.
         """
         expected = (len(times), RGB, self.frames_per_clip, *self.frame_size)
         if tuple(video.shape) != expected:
@@ -192,7 +192,7 @@ class Discriminator(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """Hold a head's weights, and a text encoder of its own."""
+    """Hold a head's weights, and its own text encoder."""
 
     def __init__(self, model: ClipGanConfig, *, vocabulary_size: int) -> None:
         super().__init__()
@@ -211,11 +211,12 @@ def score_by_projection(
 ) -> Tensor:
     """Sum the heads' logits.
 
-    A head adds the inner product of its projected features with the prompt's embedding to a linear
-    logit. All of it is linear in the features: those of a clip's frames are averaged before.
+    A head's logit is a linear function of the features plus the inner product of the projected
+    features with the prompt's embedding. It is linear in the features, so those of a clip's frames
+    can be averaged before.
 
     features (H, B, F), text (H, M, E) -> logits (M,); `num_repeats` as in `repeat_clips`. Without
-    `trains_offset` the bias of the linear logits, which all clips have in common, has no gradient.
+    `trains_offset` the bias of the linear logits, common to all clips, gets no gradient.
     """
     layers = [layer for head in heads for layer in (head.unconditional, head.projection)]
     weight = torch.cat([layer.weight for layer in layers]).unflatten(0, (len(heads), -1))

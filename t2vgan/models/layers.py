@@ -13,15 +13,15 @@ from t2vgan.models.checkpointing import CheckpointedModule
 
 RGB = 3
 ScaleAndShift: TypeAlias = tuple[Tensor, Tensor]
-"""Of maps (N, C, h, w), (N, C) each."""
-NO_MEAN, UNIT_STD = (0.0,) * RGB, (1.0,) * RGB  # videos as they are
+"""Scale and shift of maps (N, C, h, w), (N, C) each."""
+NO_MEAN, UNIT_STD = (0.0,) * RGB, (1.0,) * RGB  # leave videos unchanged
 
 
 class Standardizer(nn.Module):
     """Standardize video by the mean and std of each channel.
 
-    Buffers, saved with the network: what it was trained on belongs to it. Files of versions that
-    had none load as mean 0 and std 1, which change no bit.
+    Mean and std are buffers and saved with the network. Files of versions without them load as mean
+    0 and std 1, which change no bit.
     """
 
     mean: Tensor
@@ -42,13 +42,13 @@ class Standardizer(nn.Module):
         self.register_load_state_dict_post_hook(lambda module, _: module.update())
 
     def update(self) -> None:
-        """Compute what follows from mean and std."""
+        """Compute the values derived from mean and std."""
         self.scale.copy_(1 / self.std)
         self.offset.copy_(-self.mean / self.std)
         self.is_identity = not self.mean.any() and bool((self.std == 1).all())
 
     def standardize(self, video: Tensor) -> Tensor:
-        """Convert video (B, 3, T, H, W) to standard units."""
+        """Standardize video (B, 3, T, H, W)."""
         return video if self.is_identity else torch.addcmul(self.offset, video, self.scale)
 
     def restore(self, video: Tensor) -> Tensor:
@@ -57,10 +57,7 @@ class Standardizer(nn.Module):
 
 
 class TimeFeatures(nn.Module):
-    """Encode time as sines and cosines.
-
-    Time is 0 at a clip's first frame and 1 at its last.
-    """
+    """Encode time, 0 to 1 over a clip, as sines and cosines."""
 
     FREQUENCIES = (0.5, 1.0, 2.0, 3.0, 4.5, 9.0)
     frequencies: Tensor
@@ -84,20 +81,20 @@ class TimeFeatures(nn.Module):
 def make_waves(frequencies: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Return frequencies and phases, (2F,), of sines and then cosines.
 
-    A cosine is a sine with a phase.
+    A cosine is written as a sine with a phase of pi / 2.
     """
     phases = torch.zeros(len(frequencies))
     return torch.tensor(frequencies).repeat(2), torch.cat([phases, phases + math.pi / 2])
 
 
 class CodeLayers(nn.Module):
-    """Apply several layers of a code as one matrix product.
+    """Apply several linear layers to a code as one matrix product.
 
-    The layers stay where they are in a network, with their names.
+    The layers keep their places and names in the network.
     """
 
     offset: Tensor
-    """1 for scales, 0 for all else, (sum of all features,)."""
+    """Added to the biases: 1 for scales, 0 for all else, (sum of all features,)."""
 
     def __init__(
         self,
@@ -119,8 +116,8 @@ class CodeLayers(nn.Module):
     def forward(self, code: Tensor) -> tuple[Tensor, list[ScaleAndShift], Sequence[Tensor]]:
         """Map codes (N, E) by all layers.
 
-        Returned are the layout, scale and shift of each modulation, in the type of autocast, and
-        what each placing layer gives, in float32: rounded places jitter.
+        Returns the layout and each modulation's scale and shift, in the type of autocast, and the
+        output of each placing layer, in float32, because rounded positions jitter.
         """
         with torch.autocast(code.device.type, enabled=False):
             weight = torch.cat([layer.weight for layer in self.layers])
@@ -129,15 +126,15 @@ class CodeLayers(nn.Module):
         drawn, placed = values.split([sum(sizes) for sizes in self.sizes], dim=1)
         layout, *pairs = to_autocast(drawn).split(self.sizes[0], dim=1)
         modulations = list(zip(pairs[::2], pairs[1::2], strict=True))
-        # None of no layers: torch.export writes an operator without results, and cannot read it.
+        # Without placing layers, no split: torch.export writes one without results unreadably.
         places = placed.split(self.sizes[1], dim=1) if self.sizes[1] else ()
         return layout, modulations, places
 
 
 class ResidualBlock(CheckpointedModule):
-    """Add two 3x3 convolutions to a skip connection.
+    """Apply two 3x3 convolutions with a skip connection.
 
-    Of an image with a code, the maps between them are scaled and shifted.
+    If there is a code, the maps between the convolutions are scaled and shifted by it.
     """
 
     def __init__(self, channels: int, *, code_size: int = 0) -> None:
@@ -145,10 +142,10 @@ class ResidualBlock(CheckpointedModule):
         self.first = Conv2d(channels, channels, 3, padding=1)
         self.second = Conv2d(channels, channels, 3, padding=1)
         if code_size:
-            self.modulation = nn.Linear(code_size, 2 * channels)  # its scales lack their 1
+            self.modulation = nn.Linear(code_size, 2 * channels)  # CodeLayers adds 1 to scales
 
     def forward(self, maps: Tensor, modulation: ScaleAndShift | None = None) -> Tensor:
-        """Update maps (N, C, h, w), modulated as `CodeLayers` says."""
+        """Update maps (N, C, h, w), modulated by a result of `CodeLayers`."""
         return self.recompute(self.update, maps, *(modulation or ()))
 
     def update(
@@ -187,7 +184,8 @@ def channels_last(maps: Tensor) -> Tensor:
 def repeat_clips(values: Tensor, num_prompts: int, num_repeats: int) -> Tensor:
     """Repeat values (B, ...) of clips for their prompts: (num_prompts, ...).
 
-    Each clip has one; the first clips have `num_repeats` further ones, block by block.
+    Each clip has one prompt; further prompts are `num_repeats` blocks, each with one prompt for
+    each of the first clips.
     """
     num_further = (num_prompts - len(values)) // num_repeats
     if not num_further:

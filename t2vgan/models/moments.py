@@ -1,4 +1,4 @@
-"""Moments of feature maps: how much is where in a frame."""
+"""Moments of feature maps: areas and centres of what a frame shows."""
 
 import torch
 import torch.nn.functional as F
@@ -12,16 +12,17 @@ class MomentChanges(nn.Module):
     """Encode how the moments of a clip's maps change over its frames.
 
     Moments are averages over the frame, of a map itself and of its products with x and y: an
-    object's area and its place times its area, exact to a small part of a pixel, where strided
-    convolutions are not. Half a pixel is a few thousandths, which other features drown: changes are
-    enlarged, and large ones compressed. They are given twice, from the clip's mean and from the
-    straight line through it, which an object follows that moves evenly (dev/LOG.md).
+    object's area, and its position times its area. They are exact to a small fraction of a pixel,
+    unlike strided convolutions. Half a pixel changes them by a few thousandths, which other
+    features would drown, so small changes are amplified and large ones compressed. Changes are
+    given twice: from the clip's mean, and from the straight line through it, which an object in
+    uniform motion follows (dev/LOG.md).
     """
 
     GAIN = 100.0
     NUM_MOMENTS = 3
     weights: Tensor
-    """Of a frame's cells in each moment, (h*w, 3)."""
+    """Weights of a frame's cells in each moment, (h*w, 3)."""
 
     def __init__(
         self, *, channels: int, frames_per_clip: int, hidden_size: int, grid: tuple[int, int]

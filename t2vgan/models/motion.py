@@ -1,4 +1,4 @@
-"""Motion features: what moved where between successive frames."""
+"""Motion features of pairs of successive frames."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from t2vgan.models.casting import Conv2d, Linear
 from t2vgan.models.layers import ResidualBlock, TimeFeatures, channels_first
 
 TINY = 1e-12
-"""Added to a length by which is divided."""
+"""Added to a divisor that may be 0."""
 
 
 class MotionTrunk(nn.Module):
@@ -17,7 +17,7 @@ class MotionTrunk(nn.Module):
     Convolutions on stacked frames hardly learn which way a texture moved, because that takes
     products of the two frames. A correlation layer computes them: how well each cell matches the
     next frame's cells at small displacements (FlowNet, Dosovitskiy et al., ICCV 2015, section 3).
-    Along the two axes only, it is two small matrix products.
+    Displacements along the two axes only are computed, by two small matrix products.
     """
 
     GAIN = 2.0  # correlations are at most 1, and mostly near 0
@@ -42,7 +42,7 @@ class MotionTrunk(nn.Module):
 
         maps (B, K, C, h, w), times (B, K) -> (B, K-1, hidden).
         """
-        cells = maps.movedim(2, 4)  # B K h w C: in the order of memory, so that nothing is copied
+        cells = maps.movedim(2, 4)  # B K h w C: the order in memory, so that nothing is copied
         here, there = cells[:, :-1], cells[:, 1:]
         inputs = torch.cat([here, there - here, *self.correlate_frames(maps)], dim=4)
         inputs = channels_first(inputs.flatten(0, 1))  # (B P) D h w
@@ -55,7 +55,7 @@ class MotionTrunk(nn.Module):
     def correlate_frames(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Correlate successive frames along both axes.
 
-        maps (B, K, C, h, w) -> (B, K-1, h, w, 2*reach + 1) of each.
+        maps (B, K, C, h, w) -> (B, K-1, h, w, 2*reach + 1) for each axis.
         """
         cells = self.to_match(maps.flatten(0, 1)).movedim(1, 3)  # (B K) h w M
         lengths = torch.linalg.vector_norm(cells, dim=3, keepdim=True)
@@ -67,8 +67,8 @@ class MotionTrunk(nn.Module):
 def correlate(first: Tensor, second: Tensor, reach: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Match the cells of two maps along both axes.
 
-    Maps (..., h, w, C) -> (..., h, w, 2*reach + 1) of each axis: inner products of a cell with the
-    other map's cells, displaced by -reach to reach rows, or columns; zero outside.
+    Maps (..., h, w, C) -> (..., h, w, 2*reach + 1) for each axis: inner products of a cell with the
+    other map's cells that are displaced by -reach to reach rows or columns; zero outside.
     """
     down = correlate_rows(first.transpose(-3, -2), second.transpose(-3, -2), reach[0])
     return down.transpose(-3, -2), correlate_rows(first, second, reach[1])

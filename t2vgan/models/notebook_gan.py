@@ -1,7 +1,7 @@
 """The published notebook's networks, unchanged (2,477,251 and 675,265 parameters).
 
-The generator draws single 64x64 frames from 100 random numbers and the mean of ten-number word
-embeddings that are not trained. The discriminator sees one frame, and neither prompt nor time.
+The generator draws single 64x64 frames from 100 latents and the mean of untrained ten-dimensional
+word embeddings. The discriminator sees one frame, but neither prompt nor time.
 """
 
 import torch
@@ -25,7 +25,7 @@ class NotebookGenerator(nn.Module):
     def __init__(self, *, height: int, width: int, vocabulary_size: int) -> None:
         super().__init__()
         check_frame_size(height, width)
-        # In no optimizer, as published: words are represented by fixed random vectors.
+        # Not trained, as published: words are represented by fixed random vectors.
         self.register_buffer("word_vectors", torch.randn(vocabulary_size, TEXT_SIZE))
         self.layout = Linear(LATENT_SIZE + TEXT_SIZE, 256 * 8 * 8)
         self.to_16 = ConvTranspose2d(256, 128, 4, stride=2, padding=1)
@@ -44,7 +44,7 @@ class NotebookGenerator(nn.Module):
         times: Tensor,
         trained_frames: int | None = None,
     ) -> Tensor:
-        """Draw K frames of each clip; times do not matter, as published.
+        """Draw K frames of each clip; times are ignored, as published.
 
         latents (B, K, 100), token_ids and token_mask (B, L) -> video (B, 3, K, 64, 64).
         """

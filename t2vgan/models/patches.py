@@ -21,7 +21,7 @@ from t2vgan.models.layers import (
 
 
 class FromPatches(nn.Module):
-    """Embed every patch in a basis where fine detail counts less."""
+    """Embed every patch in a basis that damps fine detail."""
 
     basis: Tensor
 
@@ -35,7 +35,7 @@ class FromPatches(nn.Module):
         """Embed frames (N, 3, H, W): maps (N, C, H/p, W/p)."""
         weight, bias = current_weights(self.linear)
         by_colour = weight.unflatten(1, (RGB, len(self.basis))) @ self.basis  # C 3 pp
-        if frames.requires_grad:  # to the pixels, a convolution's gradient takes longer
+        if frames.requires_grad:  # the input gradient of a convolution would be slower
             patches = split_patches(frames, self.patch_size)  # N h w pp3
             return channels_first(F.linear(patches, by_colour.transpose(1, 2).flatten(1), bias))
         weight = by_colour.unflatten(2, (self.patch_size, -1))
@@ -43,15 +43,15 @@ class FromPatches(nn.Module):
 
 
 class Smoothing(nn.Module):
-    """Average out what repeats from patch to patch.
+    """Remove patterns that repeat from patch to patch, by averaging.
 
-    By a box as wide as a patch (Sugawara et al., ICIP 2018), and by one of two pixels where that
-    one has no middle: a grid of patches becomes an even plane. Beyond a border nothing counts.
+    Frames are averaged by a box as wide as a patch (Sugawara et al., ICIP 2018); if its width is
+    even, also by a box of two pixels, to centre it. Pixels outside the frame are not counted.
     """
 
     kernel: Tensor
     share: Tensor
-    """1 / the part of the kernel that lies within the frame, (H, W)."""
+    """Inverse of the kernel's weight within the frame, (H, W)."""
 
     def __init__(self, patch_size: int, grid: tuple[int, int]) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Smoothing(nn.Module):
 
 
 class ToPatches(nn.Module):
-    """Draw every patch in a basis where fine detail comes out fainter."""
+    """Draw every patch in a basis that damps fine detail."""
 
     basis: Tensor
 
@@ -106,7 +106,7 @@ class ToPatches(nn.Module):
 class FromPixels(CheckpointedModule):
     """Embed every patch after a convolution at full resolution.
 
-    Corners are smaller than a patch.
+    It sees details that are finer than a patch, such as corners.
     """
 
     def __init__(self, patch_size: int, channels: int, *, pixel_channels: int) -> None:
@@ -124,9 +124,9 @@ class FromPixels(CheckpointedModule):
 
 
 class ToPixels(nn.Module):
-    """Draw what is finer than a patch, from maps and pixel coordinates.
+    """Draw details finer than a patch, from maps and pixel coordinates.
 
-    The last layer starts at zero, so that a network first learns what patches can show.
+    The last layer is initialised to zero, so that a network first learns what patches can show.
     """
 
     def __init__(
@@ -178,8 +178,8 @@ def draw_patches(maps: Tensor, weight: Tensor, bias: Tensor, size: int) -> Tenso
     """Draw each cell as a patch by a convolution and pixel shuffle.
 
     maps (N, C, h, w), weight (O, p*p, C), bias (O, p*p) -> frames (N, O, h*p, w*p), in the
-    channels_last memory format. On a CPU it is several times as fast as `F.pixel_shuffle`, since
-    the channels of a pixel stay side by side.
+    channels_last memory format. On a CPU it is several times as fast as `F.pixel_shuffle`, because
+    the channels of a pixel stay adjacent in memory.
     """
     weight, bias = weight.transpose(0, 1).flatten(0, 1), bias.T.flatten()  # ppO C
     patches = channels_last(F.conv2d(maps, weight[:, :, None, None], bias))  # N h w ppO
@@ -189,12 +189,12 @@ def draw_patches(maps: Tensor, weight: Tensor, bias: Tensor, size: int) -> Tenso
 
 
 def cosine_basis(patch_size: int) -> Tensor:
-    """Compute the damped cosine waves of a one-colour patch, (p*p, p*p).
+    """Compute the damped cosine waves of a one-channel patch, (p*p, p*p).
 
-    Each row is one wave, of frequencies (u, v), times 1 / (1 + u + v). The rows of the
-    two-dimensional DCT-II are orthonormal. Damping them is a preconditioner: a step of Adam then
-    changes smooth parts of a patch more than pixel noise, which otherwise occupies both networks
-    for the first thousand steps.
+    Each row is one wave, of frequencies (u, v), of the orthonormal two-dimensional DCT-II,
+    multiplied by 1 / (1 + u + v). Damping is a preconditioner: a step of Adam then changes smooth
+    parts of a patch more than pixel noise, which otherwise occupies both networks for the first
+    thousand steps.
     """
     index = torch.arange(patch_size)
     waves = torch.cos(math.pi / patch_size * (index + 0.5) * index[:, None])  # u position

@@ -1,4 +1,4 @@
-"""The discriminator's head that looks for each phrase's object."""
+"""The discriminator's head for the object of each phrase."""
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,9 @@ class PhraseHead(nn.Module):
     """Score what each phrase of a prompt attends to in every frame.
 
     A sum over places shows which colours, shapes and motions there are, but not which belong to one
-    object. A phrase's code attends to places (Bahdanau et al., ICLR 2015); what is there and where
-    that is, over the frames, is scored against the same code by projection. The head also predicts
-    the first latents of each phrase.
+    object. Here each phrase's code attends to places (Bahdanau et al., ICLR 2015), and the features
+    found there and their positions over the frames are scored against the same code by projection.
+    The head also predicts the first latents of each phrase.
     """
 
     places: Tensor
@@ -65,7 +65,7 @@ class PhraseHead(nn.Module):
         `num_repeats` as in `repeat_clips` -> logits (M,), recovered latents (B, R).
         """
         text = encode_phrases(self.text_encoder, token_ids, token_mask, self.max_phrases)  # M P E
-        cells = maps.flatten(3).transpose(2, 3)  # B K S C: in the order of memory
+        cells = maps.flatten(3).transpose(2, 3)  # B K S C: the order in memory
         cells = repeat_clips(cells, len(text), num_repeats)
         frames = self.attend(cells, text)  # M P K F
         frame_logits = (self.frame_projection(frames) * text.unsqueeze(2)).sum(3).mean(2)  # M P
@@ -80,8 +80,8 @@ class PhraseHead(nn.Module):
     def attend(self, cells: Tensor, text: Tensor) -> Tensor:
         """Return what phrases attend to in each frame, and where.
 
-        cells (M, K, h*w, C), text (M, P, E) -> (M, P, K, F). Plain operations: fused attention has
-        no second derivatives.
+        cells (M, K, h*w, C), text (M, P, E) -> (M, P, K, F). Fused attention is not used because it
+        has no second derivatives.
         """
         query = self.to_query(text).unsqueeze(1)  # M 1 P C
         weights = (query @ cells.transpose(2, 3) * cells.shape[3] ** -0.5).softmax(3)  # M K P S

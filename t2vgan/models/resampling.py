@@ -1,9 +1,9 @@
 """Bilinear sampling of maps: views that are shifted, zoomed or warped.
 
-`F.grid_sample` is the reference. Its gradient to the maps adds up in any order on CUDA, so that no
-two runs end alike there, and other runtimes sample a grid many times slower than they multiply.
-Bilinear weights are products of one hat function for each axis, relu(1 - |x - i|) for place x and
-cell i: matrix products with them compute the same, in a fixed order.
+`F.grid_sample` is the reference. On CUDA its gradient with respect to the maps is accumulated in
+random order, so that runs are not reproducible, and in other runtimes it is many times slower than
+matrix products. Bilinear weights are products of one hat function per axis, relu(1 - |x - i|) for
+position x and cell i, so matrix products compute the same in a fixed order.
 """
 
 import torch
@@ -14,11 +14,11 @@ from t2vgan.models.coordinates import cell_centres
 
 
 def resample(maps: Tensor, slope: Tensor, start: Tensor, size: tuple[int, int]) -> Tensor:
-    """Sample views of maps bilinearly, zero outside of them.
+    """Sample K views of maps bilinearly, zero outside the maps.
 
-    View k's cell at p, from -1 to 1 along each axis, shows the place slope * p + start of the maps,
-    in the same units. Shapes: maps (N, C, h, w), slope and start (N, K, 2), y before x ->
-    (N, C, K*H, W), view below view.
+    The cell of view k at position p, from -1 to 1 along each axis, shows the maps at the position
+    slope * p + start, in the same units. Shapes: maps (N, C, h, w), slope and start (N, K, 2),
+    y before x -> (N, C, K*H, W), with the views one below the other.
     """
     y, x = (
         slope[..., axis, None] * cell_centres(length).to(slope) + start[..., axis, None]
@@ -31,10 +31,10 @@ def resample(maps: Tensor, slope: Tensor, start: Tensor, size: tuple[int, int]) 
 
 
 def resample_averaged(maps: Tensor, slope: Tensor, start: Tensor, factor: int) -> Tensor:
-    """Sample views of maps, each cell the mean of several samples.
+    """Sample views of maps with supersampling.
 
-    `factor` samples per side of a cell. Shapes: maps (N, C, H, W), slope and start as in
-    `resample` -> (N, C, K, H, W).
+    Each cell is the mean of `factor` x `factor` samples. Shapes: maps (N, C, H, W), slope and start
+    as in `resample` -> (N, C, K, H, W).
     """
     height, width = (factor * length for length in maps.shape[2:])
     placed = resample(maps, slope, start, size=(height, width))
@@ -65,12 +65,12 @@ class ResampleByProducts(nn.Module):
 
 
 class HatWeights(nn.Module):
-    """Compute how much each cell of an axis gives to its views."""
+    """Compute the weights of an axis's cells in its views."""
 
     samples: Tensor
-    """Places of a view's samples about its middle, in cells, (factor * length,)."""
+    """Positions of a view's samples relative to its middle, in cells, (factor * length,)."""
     cells: Tensor
-    """Places of the cells in the same units, (length,)."""
+    """Positions of the cells in the same units, (length,)."""
 
     def __init__(self, length: int, factor: int) -> None:
         super().__init__()
@@ -82,8 +82,8 @@ class HatWeights(nn.Module):
     def forward(self, slope: Tensor, start: Tensor) -> Tensor:
         """Compute weights for slope and start (N, K): (N, K, length, length).
 
-        Of each view's cell the mean over its `factor` samples, each linear between the two cells
-        beside it.
+        A view's cell is the mean of its `factor` samples, each interpolated linearly between the
+        two nearest cells.
         """
         offset = start.unsqueeze(2) * (self.length / 2)
         places = torch.addcmul(offset, slope.unsqueeze(2), self.samples)  # N K (factor length)
@@ -100,7 +100,7 @@ def hat(places: Tensor, cells: Tensor) -> Tensor:
 
 
 def sample_reflected(maps: Tensor, places: Tensor) -> Tensor:
-    """Sample maps bilinearly at any places; beyond their borders they are mirrored.
+    """Sample maps bilinearly at any positions, mirrored beyond their borders.
 
     Shapes: maps (B, C, H, W), places (B, P, Q, 2), x before y, from -1 to 1 -> (B, C, P, Q).
     """
@@ -119,16 +119,16 @@ def sample_reflected_by_products(maps: Tensor, places: Tensor) -> Tensor:
 
 
 def reflect(places: Tensor, length: int) -> Tensor:
-    """Convert places from -1 to 1 to cells, mirrored at both borders.
+    """Convert positions from -1 to 1 to cells, mirrored at both borders.
 
-    The outermost half cells show the outermost cells, as in `F.grid_sample`.
+    The outermost half cells have the value of the outermost cells, as in `F.grid_sample`.
     """
     from_border = (places + 1) * (length / 2) % (2 * length)
     return (length - (from_border - length).abs() - 0.5).clamp(0, length - 1)
 
 
 def stretch(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Stretch maps bilinearly, corner on corner.
+    """Resize maps bilinearly, with aligned corners.
 
     (N, C, h, w) -> (N, C, *size).
     """

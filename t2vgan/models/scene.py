@@ -1,4 +1,4 @@
-"""Scene: maps that a clip draws once and a moving camera views."""
+"""Scene: maps drawn once per clip and viewed by a moving camera."""
 
 import torch
 from einops import rearrange
@@ -25,17 +25,17 @@ from t2vgan.models.resampling import (
 class Scene(nn.Module):
     """Draw maps once per clip, and view them through a moving camera.
 
-    The maps are wider than the frame; time pans, zooms and warps the view of them.
-    What moves with the camera is the same in all frames by construction, and a steady pan is one
-    number of a clip. Places are sampled bilinearly (Jaderberg et al., NeurIPS 2015): on coarse
-    maps, whose gradient shows far enough which way a view should go (dev/LOG.md). Beyond its
-    borders the scene is mirrored.
+    The maps are wider than the frame; the view of them is panned, zoomed and warped over time.
+    The scene's content is the same in all frames by construction, and a uniform pan is a constant
+    of the clip. Views are sampled bilinearly (Jaderberg et al., NeurIPS 2015), from coarse maps,
+    whose gradient tells a view where to go over larger distances (dev/LOG.md). Beyond its borders
+    the scene is mirrored.
     """
 
-    MAX_SHIFT = 2.5  # half frames
+    MAX_SHIFT = 2.5  # in half frames
     MAX_ZOOM = 2.0
-    WARP_CELLS = 4  # per side: a smooth field, for what is near or far
-    MAX_WARP = 0.5  # half frames
+    WARP_CELLS = 4  # per side: a smooth field, for objects at different depths
+    MAX_WARP = 0.5  # in half frames
     cells: Tensor
     """Centres of a frame's cells, (2, h, w), x before y, from -1 to 1 over the scene."""
 
@@ -64,14 +64,14 @@ class Scene(nn.Module):
         self.register_buffer("cells", cells, persistent=False)
 
     def forward(self, appearance: Tensor, camera: Tensor, warp: Tensor, times: Tensor) -> Tensor:
-        """Draw the scenes of B clips as seen in K frames each.
+        """Draw the scenes of B clips as viewed in K frames each.
 
-        appearance (B, E), times (B, K), and of each frame's code camera (B*K, 3) and warp
-        (B*K, 32), by `to_camera` and `to_warp` -> maps (B*K, C, h, w).
+        appearance (B, E), times (B, K), and from each frame's code camera (B*K, 3) and warp
+        (B*K, 32), the outputs of `to_camera` and `to_warp` -> maps (B*K, C, h, w).
         """
         layout, modulations, (speed,) = self.by_appearance(appearance)
         maps = self.draw(layout, *modulations)  # B C sh sw
-        with torch.autocast(maps.device.type, enabled=False):  # bfloat16: places jitter
+        with torch.autocast(maps.device.type, enabled=False):  # bfloat16: positions jitter
             places = self.compute_places(speed, camera, warp, times)
             places = rearrange(places, "(b k) h w two -> b (k h) w two", b=maps.shape[0])
             sample = sample_reflected_by_products if maps.is_cuda else sample_reflected
@@ -82,14 +82,14 @@ class Scene(nn.Module):
     def draw(
         self, layout: Tensor, coarse: ScaleAndShift, middle: ScaleAndShift, fine: ScaleAndShift
     ) -> Tensor:
-        """Draw scenes of layouts (B, ...): maps (B, C, scale*h, scale*w)."""
+        """Draw scenes from layouts (B, ...): maps (B, C, scale*h, scale*w)."""
         maps = layout.view(-1, *self.coarsest).contiguous(memory_format=torch.channels_last)
         maps = self.middle(upsample2x(self.coarse(maps, coarse)), middle)
         maps = upsample2x(self.to_fine(maps)) + self.place()
         return self.fine(maps, fine)
 
     def compute_places(self, speed: Tensor, camera: Tensor, warp: Tensor, times: Tensor) -> Tensor:
-        """Compute which place of the scene each cell of a frame shows.
+        """Compute the scene position that each cell of a frame shows.
 
         speed (B, 3), camera (B*K, 3), warp (B*K, 32), times (B, K) -> (B*K, h, w, 2), x before y,
         from -1 to 1 over the scene.

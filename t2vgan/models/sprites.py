@@ -1,4 +1,4 @@
-"""Sprites: pictures that a clip draws once and then moves."""
+"""Sprites: pictures drawn once per clip and then moved."""
 
 from collections.abc import Sequence
 
@@ -11,25 +11,25 @@ from t2vgan.models.resampling import ResampleByProducts, resample_averaged
 RGBA = RGB + 1
 
 Picture = tuple[Tensor, Tensor]
-"""Colours times alpha (B, 3, K, H, W), and alpha (B, 1, K, H, W)."""
+"""Premultiplied colours (B, 3, K, H, W), and alpha (B, 1, K, H, W)."""
 
 
 class Sprites(nn.Module):
-    """Composite each clip's pictures over a plain ground, in every frame.
+    """Composite each clip's pictures over a plain background, in every frame.
 
-    A picture is drawn once, so its outline and its colour cannot change from frame to frame: time
-    only moves it and zooms it steadily. It has an alpha channel; later pictures cover earlier ones
-    (sprites: Jojic and Frey, CVPR 2001). Pictures are placed by bilinear sampling, which is
-    differentiable in the position (Jaderberg et al., NeurIPS 2015).
+    A picture is drawn once, so its outline and colour cannot change from frame to frame; over time
+    it only moves and zooms at a constant rate. It has an alpha channel, and later pictures cover
+    earlier ones (sprites: Jojic and Frey, CVPR 2001). Pictures are placed by bilinear sampling,
+    which is differentiable in the position (Jaderberg et al., NeurIPS 2015).
 
-    The ground has one colour. A ground that is drawn absorbs the objects, which then stand still
-    on it (dev/LOG.md).
+    The ground (background) has one colour. If it were drawn, it would absorb the objects, which
+    then do not move (dev/LOG.md).
     """
 
-    BREADTH = 0.5  # of a picture, in frames, where its code is zero
+    BREADTH = 0.5  # of a picture, in frames, if `to_breadth` is zero
     MAX_ZOOM = 2.0
     MAX_GROWTH = 0.75  # of the breadth, from the middle of a clip to its last frame
-    MAX_SHIFT = 1.5  # half frames: objects may leave
+    MAX_SHIFT = 1.5  # in half frames: objects may leave the frame
     SUPERSAMPLING = 3  # samples per side of a pixel, averaged: outlines stay smooth in motion
     TRAINING_SUPERSAMPLING = 2  # half the cost; sprites below half a frame flicker a little
 
@@ -45,7 +45,7 @@ class Sprites(nn.Module):
 
     @property
     def num_channels(self) -> int:
-        """Channels of a clip's drawing: colour and alpha of each sprite."""
+        """Number of channels of a clip's drawing: RGBA for each sprite."""
         return RGBA * self.num_sprites
 
     def forward(
@@ -61,11 +61,11 @@ class Sprites(nn.Module):
 
         drawing (B, num_channels, H, W), code (B*K, E), appearance (B, E), times (B, K) and camera
         (B, 3), a clip's log zoom about the frame's centre and its pan, y before x, in half frames
-        -> video (B, 3, K, H, W). All in float32: bfloat16 would make positions jitter.
+        -> video (B, 3, K, H, W). Computed in float32: with bfloat16 positions would jitter.
 
-        With `is_present` (C, P) bool, B is C clips times P phrases: the pictures of a clip's
-        phrases lie over one ground, the mean of theirs, and those of absent phrases nowhere
-        -> video (C, 3, K, H, W).
+        With `is_present` (C, P) bool, B is C clips times P phrases. The pictures of a clip's
+        phrases are placed over one ground, the mean of the phrases' grounds; absent phrases are
+        left out -> video (C, 3, K, H, W).
         """
         with torch.autocast(drawing.device.type, enabled=False):
             drawing, code = to_float32(drawing), to_float32(code)
@@ -92,9 +92,9 @@ class Sprites(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Compute breadths (B, K, R) and shifts (B, K, R, 2).
 
-        Breadths are in frames, shifts in half frames. A breadth is linear in time. The cube keeps
-        growth near zero where the prompt asks for none: the discriminator does not see the few per
-        cent by which codes are off.
+        Breadths are in frames and linear in time, shifts in half frames. The cube keeps growth near
+        zero if the prompt asks for none: the discriminator would not notice the few per cent that
+        codes are off.
         """
         breadth = self.BREADTH * self.MAX_ZOOM ** self.to_breadth(appearance).tanh()  # B R
         growth = self.MAX_GROWTH * self.to_growth(appearance).tanh() ** 3  # B R
@@ -104,9 +104,9 @@ class Sprites(nn.Module):
         return breadth, shift.view(*breadth.shape, 2)
 
     def place_sprite(self, sprite: Tensor, breadth: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Resample a sprite at its place in every frame.
+        """Resample a sprite at its position in every frame.
 
-        sprite (B, 4, H, W), breadth (B, K), shift (B, K, 2) -> colours times alpha
+        sprite (B, 4, H, W), breadth (B, K), shift (B, K, 2) -> premultiplied colours
         (B, 3, K, H, W), and alpha (B, 1, K, H, W).
         """
         colour, alpha = sprite.split((RGB, 1), dim=1)
@@ -118,7 +118,7 @@ class Sprites(nn.Module):
             placed = self.resample_in_training(picture, slope, start)
         elif torch.compiler.is_exporting():
             placed = self.resample(picture, slope, start)
-        else:  # no gradient: on a CPU faster than products
+        else:  # no gradient is needed, and on a CPU this is faster than products
             placed = resample_averaged(picture, slope, start, self.SUPERSAMPLING)
         return placed.split((RGB, 1), dim=1)
 
@@ -126,7 +126,7 @@ class Sprites(nn.Module):
 def join_phrases(
     ground: Tensor, pictures: Sequence[Picture], is_present: Tensor
 ) -> tuple[Tensor, list[Picture]]:
-    """Return one ground per clip, and its pictures phrase by phrase.
+    """Join the grounds and pictures of each clip's phrases.
 
     ground (C P, 3), pictures of C P phrases, is_present (C, P) -> ground (C, 3), pictures of C
     clips.

@@ -15,8 +15,8 @@ class BagTextEncoder(nn.Module):
     """Embed a prompt as a bag of words.
 
     The words' embeddings are summed and divided by the square root of their number; an MLP
-    follows. The result has unit RMS from the first step on: where prompts start as small
-    differences beside the latents, both networks ignore them for long.
+    follows. The result has unit RMS from the first step on: if prompts started as small
+    differences next to the latents, both networks would ignore them for a long time.
     """
 
     def __init__(self, *, vocabulary_size: int, text_size: int) -> None:
@@ -42,9 +42,9 @@ class BagTextEncoder(nn.Module):
 class SentenceTextEncoder(BagTextEncoder):
     """Add a frozen sentence encoder's states to the bag of words.
 
-    The trained embeddings start at zero, so that words of like meaning are alike at first, and
-    training says where they differ. The states are saved with the weights, which therefore draw
-    without the sentence encoder.
+    The trained embeddings start at zero, so that at first words of similar meaning are encoded
+    alike, and training learns their differences. The states are saved with the weights, so
+    generation does not need the sentence encoder.
     """
 
     states: Tensor
@@ -65,9 +65,9 @@ class TransformerTextEncoder(BagTextEncoder):
     """Add the output of a small transformer to the bag of words.
 
     A bag of words cannot distinguish "a red square and a blue circle" from "a blue square and a red
-    circle", but it learns first: the mean over a transformer's words differs little from prompt to
-    prompt at the start of training (dev/LOG.md). So the transformer's share starts at
-    zero. Its layers are pre-norm (Xiong et al., ICML 2020).
+    circle", but it learns faster: at the start of training the mean over a transformer's words
+    differs little from prompt to prompt (dev/LOG.md). So the transformer's share starts at zero.
+    Its layers are pre-norm (Xiong et al., ICML 2020).
     """
 
     NUM_LAYERS = 2
@@ -116,7 +116,7 @@ class TextLayer(nn.Module):
 
 
 def sum_words(words: Tensor, token_mask: Tensor) -> Tensor:
-    """Sum words over the root of their number.
+    """Sum words, and divide by the square root of their number.
 
     words (..., B, L, E), token_mask (B, L) -> (..., B, E).
     """
@@ -132,9 +132,9 @@ def unit_rms(text: Tensor) -> Tensor:
 def encode_by_all(
     encoders: Sequence[BagTextEncoder], token_ids: Tensor, token_mask: Tensor
 ) -> Tensor:
-    """Encode prompts by H encoders of a kind.
+    """Encode prompts by H encoders of the same kind.
 
-    token_ids and token_mask (B, L) -> codes (H, B, E). Bags of words are encoded side by side.
+    token_ids and token_mask (B, L) -> codes (H, B, E). Bags of words are encoded in one batch.
     """
     if isinstance(encoders[0], TransformerTextEncoder):
         return torch.stack([encoder(token_ids, token_mask) for encoder in encoders])
@@ -145,7 +145,7 @@ def encode_by_all(
 
 
 def map_by_each(layers: Sequence[nn.Linear], values: Tensor) -> Tensor:
-    """Map columns (H, in, B), each by its layer: (H, out, B)."""
+    """Apply layer h to the columns of values[h]: (H, out, B)."""
     weight = torch.stack([layer.weight for layer in layers])
     bias = torch.stack([layer.bias for layer in layers])
     return torch.baddbmm(bias.unsqueeze(2), weight, values)
@@ -157,13 +157,13 @@ TEXT_ENCODERS = {"bag": BagTextEncoder, "transformer": TransformerTextEncoder}
 def build_text_encoder(
     model: ClipGanConfig, *, vocabulary_size: int
 ) -> BagTextEncoder | SentenceTextEncoder | TransformerTextEncoder:
-    """Build a model's text encoder; states of words are zero."""
+    """Build a model's text encoder; word states, if any, are zero."""
     kind = TEXT_ENCODERS.get(model.text_encoder, SentenceTextEncoder)
     return kind(vocabulary_size=vocabulary_size, text_size=model.text_size)
 
 
 def set_word_states(network: nn.Module, states: Tensor) -> None:
-    """Set the words' states (V, E) in all of a network's encoders."""
+    """Set the word states (V, E) of all text encoders."""
     for module in network.modules():
         if isinstance(module, SentenceTextEncoder):
             module.states.copy_(states)

@@ -1,7 +1,8 @@
-"""Encode times between trained frames by a smooth curve along them.
+"""Encode times between trained frames by a smooth curve.
 
-Training shows a network the times of T frames only. Between them, features of time are free to go
-anywhere: drawn there, objects stop at every trained time and leap to the next (dev/LOG.md).
+In training a network sees the times of T frames only. Between them its output is unconstrained:
+objects would stop at every trained time and leap to the next (dev/LOG.md). So codes of other times
+are interpolated.
 """
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 def choose_encoded_times(times: Tensor, trained_frames: int | None) -> Tensor:
     """Return the times (B, T) to encode for drawing times (B, K).
 
-    With None for `trained_frames`, `times` themselves; else that many, evenly from 0 to 1.
+    These are `times` if `trained_frames` is None; else that many, evenly spaced from 0 to 1.
     """
     if trained_frames is None:
         return times
@@ -20,10 +21,11 @@ def choose_encoded_times(times: Tensor, trained_frames: int | None) -> Tensor:
 
 
 def interpolate_codes(codes: Tensor, times: Tensor, trained_frames: int | None) -> Tensor:
-    """Return the codes of times (B, K), (B, K, E).
+    """Return the codes (B, K, E) of times (B, K).
 
-    `codes` (B, T, E) are those of `choose_encoded_times`. A curve along them gives the codes, but
-    for a clip at exactly these times. There is no branch on K: exported networks take any.
+    `codes` (B, T, E) are those of `choose_encoded_times`. Codes are read off a curve along them,
+    except for a clip at exactly the trained times. There is no branch on K, so that exported
+    networks accept any.
     """
     if trained_frames is None:
         return codes
@@ -37,21 +39,21 @@ def interpolate_codes(codes: Tensor, times: Tensor, trained_frames: int | None) 
 
 
 def evaluate_curve(values: Tensor, times: Tensor) -> Tensor:
-    """Evaluate a smooth curve along even values at any times.
+    """Evaluate a smooth curve along evenly spaced values at any times.
 
-    values (B, T, E) at even times from 0 to 1, times (B, K) -> (B, K, E).
+    values (B, T, E) at evenly spaced times from 0 to 1, times (B, K) -> (B, K, E).
 
     The curve is the cubic B-spline with control points (8 v[i] - v[i-1] - v[i+1]) / 6, the
     quasi-interpolant of de Boor, A Practical Guide to Splines, chapter XII. It starts and ends at
-    the first and the last value, keeps straight lines, and away from the ends all cubics. Other
-    values it passes nearby: what alternates from value to value, the jitter of a trained network,
-    it halves.
+    the first and the last value, and reproduces straight lines and, away from the ends, all cubics.
+    Other values it approximates: it about halves variation that alternates from value to value, the
+    jitter of a trained network.
     """
     num_values = values.shape[1]
     if num_values == 1:
         return values.expand(-1, times.shape[1], -1)
     first, last = values[:, :1], values[:, -1:]
-    # Two more values at each end, by reflection in it, so that lines stay lines.
+    # Add two values at each end by point reflection, which keeps straight lines.
     values = torch.cat([2 * first - values[:, 1:2], values, 2 * last - values[:, -2:-1]], dim=1)
     values = torch.cat([2 * first - values[:, 3:4], values, 2 * last - values[:, -4:-3]], dim=1)
     places = torch.arange(-2, num_values + 2, dtype=times.dtype, device=times.device)  # T+4
@@ -61,6 +63,6 @@ def evaluate_curve(values: Tensor, times: Tensor) -> Tensor:
 
 
 def b_spline(distance: Tensor) -> Tensor:
-    """Compute the cubic B-spline; from distance 2 on it is zero."""
+    """Compute the cubic B-spline, which is zero from distance 2 on."""
     distance = distance.abs()
     return ((2 - distance).clamp(min=0) ** 3 - 4 * (1 - distance).clamp(min=0) ** 3) / 6
