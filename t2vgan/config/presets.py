@@ -5,11 +5,11 @@ from typing import Any
 
 from t2vgan.config import ClipGanConfig, Config, DataConfig, NotebookGanConfig, TrainConfig
 
-# On a plain ground the discriminator would win with standardised videos (dev/LOG.md).
+# With standardised videos the discriminator would win on a plain background (dev/LOG.md).
 PLAIN: dict[str, Any] = {"standardize": False, "augment": 0.0}
 SHAPES: dict[str, Any] = PLAIN | {"hard_mismatched_share": 0.5}
 SMALL_SHAPES: dict[str, Any] = SHAPES | {
-    "gamma_start": 2.5,  # a quarter of the pixels of `shapes`, a quarter of the penalty
+    "gamma_start": 2.5,  # a quarter of that of `shapes`, which has four times the pixels
     "gamma_end": 0.1,
     "ema_halflife_clips": 20_000.0,
 }
@@ -18,7 +18,7 @@ VIDEO: dict[str, Any] = {
     "mode_seeking_weight": 0.1,
     "recovered_latents": 16,
     "recovery_weight": 6.0,
-    "lr_hold": 0.1,  # with it, the weight of recovery rises early: variety takes longest
+    "lr_hold": 0.1,  # the weight of latent recovery rises from here on: variety is learned last
     "recovery_until": 0.3,
     "near_window_share": 0.7,
 }
@@ -116,7 +116,7 @@ PRESETS = {
         train=TrainConfig(
             **SMALL_SHAPES,
             num_steps=2500,
-            generator_lr=1e-4,  # its objects are drawn well already, its discriminator is new
+            generator_lr=1e-4,  # the generator is trained already, the discriminator is new
         ),
         sample_every_steps=1000,
         evaluate_every_steps=125,

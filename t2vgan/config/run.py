@@ -1,4 +1,4 @@
-"""Options of a run, with those of its data, networks and recipe."""
+"""Options of a run, including those of its data, networks and recipe."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,17 +10,17 @@ from t2vgan.config.model import ClipGanConfig, ModelConfig
 from t2vgan.config.train import TrainConfig
 from t2vgan.utils.frozen import Versioned
 
-PUBLISHED_CLIPS = 2000  # of an evaluation; fewer give intervals too wide to publish
+PUBLISHED_CLIPS = 2000  # per evaluation; with fewer, intervals are too wide to publish
 
 
 class Config(Versioned):
-    """A whole run."""
+    """All options of a run."""
 
     run_dir: Path = Path("runs/run")
-    """Folder of everything this run writes; the same command again resumes it."""
+    """Folder for everything this run writes; repeating the command resumes the run."""
     init_from: str | None = None
-    """Weights that a new run starts from: a run folder (with its discriminator), a weights file,
-    or the name of shipped weights. The vocabulary grows by the words of the data."""
+    """Initial weights of a new run: a run folder (with its discriminator), a weights file, or the
+    name of shipped weights. Words of the data are added to the vocabulary."""
     data: DataConfig = DataConfig()
     """The shards."""
     model: ModelConfig = ClipGanConfig()
@@ -28,42 +28,42 @@ class Config(Versioned):
     train: TrainConfig = TrainConfig()
     """The recipe."""
     log_every_steps: PositiveInt = 20
-    """Steps between two lines of metrics."""
+    """Interval in steps between records of metrics."""
     sample_every_steps: NonNegativeInt = 200
-    """Steps between two grids of fixed prompts and latents; 0: none."""
+    """Interval in steps between sample grids of fixed prompts and latents; 0: none."""
     evaluate_every_steps: NonNegativeInt = 200
-    """Steps between two evaluations; 0: none."""
+    """Interval in steps between evaluations; 0: none."""
     evaluate_num_clips: PositiveInt = 380
-    """Clips per evaluation, spread over all prompts, or over a selection where there are more."""
+    """Clips per evaluation, spread over all prompts, or over a selection if there are more."""
     save_every_steps: PositiveInt = 400
-    """Steps between two checkpoints."""
+    """Interval in steps between checkpoints."""
     keep_checkpoints: Annotated[int, Field(ge=2)] = 2
-    """Newest checkpoints to keep, besides the best one by the evaluation."""
+    """Number of newest checkpoints to keep, besides the best one by the evaluation."""
     tracking: Literal["none", "wandb", "tensorboard"] = "none"
     """Where metrics, films and tables are logged besides metrics.jsonl."""
     max_bad_steps: PositiveInt = 20
-    """Stop after so many steps in a row with a loss or gradient that is not finite."""
+    """Stop after this many consecutive steps with a nonfinite loss or gradient."""
     check_ranks_every_steps: NonNegativeInt = 100
-    """Steps between two comparisons of the networks over processes, besides each save; 0: none."""
+    """Interval in steps for comparing the networks over processes, besides each save; 0: none."""
     timeout_seconds: PositiveInt = 300
-    """Longest wait for another process, except in the first step, which has half an hour."""
+    """Longest wait for another process; until the first step is done it is half an hour."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Compile both networks by torch.compile. auto: on a GPU, where a compiler is installed; a run
-    that is resumed goes on as it was."""
+    """Compile both networks with torch.compile. auto: on a GPU, if a compiler is installed; a
+    resumed run stays as it was."""
     cuda_graphs: Literal["auto", "on", "off"] = "auto"
-    """Replay what a step computes instead of launching its kernels one by one. auto: on a GPU,
-    except in float16 and where it cannot be captured."""
+    """Replay steps as CUDA graphs instead of launching kernels one by one. auto: on a GPU, except
+    in float16 or if a step cannot be captured."""
     num_cpu_threads: NonNegativeInt = 0
-    """Threads per process for arithmetic on a CPU; 0: the cores are shared among the processes."""
+    """Threads per process for arithmetic on a CPU; 0: the cores are divided among processes."""
 
     def redacted(self) -> "Config":
-        """Return the config as it is recorded, without passwords in URLs."""
+        """Return the config to be recorded, without passwords in URLs."""
         return self.model_copy(update={"data": self.data.redacted()})
 
     @model_validator(mode="before")
     @classmethod
     def drop_fresh_latents(cls, fields: Any) -> Any:
-        """Ignore a retired option that says what the model's kind implies."""
+        """Drop a retired option if it agrees with the model's kind."""
         match fields:
             case {"model": {"kind": kind}, "train": {"fresh_latents": fresh, **train}}:
                 if fresh == (kind == "clip_gan"):

@@ -1,4 +1,4 @@
-"""Options of the recipe: `--train.*`."""
+"""Options of the training recipe: `--train.*`."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -20,7 +20,7 @@ AdamBeta = Annotated[float, Field(ge=0, lt=1)]
 class TrainConfig(Versioned):
     """The recipe: losses, optimizers and schedules.
 
-    One step is one update of each network.
+    A step is one update of each network.
     """
 
     RETIRED: ClassVar[Mapping[str, Any]] = {"look_latents": 0, "spread_weight": 0}
@@ -28,103 +28,104 @@ class TrainConfig(Versioned):
     seed: NonNegativeInt = 0
     """Seed of everything random in a run."""
     num_steps: PositiveInt = 4000
-    """Length of the run; schedules run from 0 to 1 over it."""
+    """Length of the run, over which the progress of schedules goes from 0 to 1."""
     lengthening: Literal["constant", "stretch"] = "constant"
-    """Schedules of a run resumed with another `num_steps`. constant: they keep their length, and
-    after its end their last values; stretch: after a warm-up they follow the new length."""
+    """Schedules of a run resumed with another `num_steps`. constant: they keep their length, then
+    their last values; stretch: after a warm-up they follow the new length."""
     global_batch_size: PositiveInt = 16
     """Clips per update over all processes."""
     micro_batch_size: NonNegativeInt = 0
-    """Clips per process per backward pass; 0: the process's whole share at once."""
+    """Clips per process and backward pass; 0: all clips of the process at once."""
     frames_per_clip: PositiveInt = 4
     """Frames of each clip shown per step, drawn at random and sorted (StyleGAN-V, section 3.2)."""
     near_window_share: Fraction = 0.0
-    """Share of clips of which successive frames are shown, every one or every second, from a random
-    start on: fine motion, such as that of a texture, is seen in near frames only."""
+    """Share of clips shown as nearby frames, every one or every second from a random start: fine
+    motion, such as that of a texture, is visible in nearby frames only."""
     standardize: bool = True
-    """Show both networks videos standardised by the data's mean and std, and measure gamma in these
-    units. False: videos in [-1, 1], and gamma in theirs; runs of earlier versions stay so."""
+    """Train both networks on videos standardised by the data's mean and std, with gamma in these
+    units. False: on videos in [-1, 1], with gamma in those; always so in earlier versions."""
     augment: float | Literal["auto"] = "auto"
-    """Share of clips, real and generated alike, that are shifted by an eighth at most, cut out in
-    part, and changed in brightness and contrast, each on its own. auto: half of them where the data
-    has fewer than 2,000 clips, else none."""
+    """Share of clips, real and generated, that are shifted by at most an eighth of a frame, partly
+    cut out, and changed in brightness and contrast, each independently. auto: 0.5 if the data has
+    fewer than 2,000 clips, else 0."""
     loss: Literal["relativistic", "non_saturating", "bce"] = "relativistic"
     """relativistic: R3GAN's pairing; non_saturating: softplus; bce: the notebook's."""
     mismatched_weight: NonNegativeFloat = 1.0
-    """Weight of the loss of real clips with other clips' prompts of the batch; 0: no such loss."""
+    """Weight of the loss on real clips with mismatched prompts, those of other clips of the batch;
+    0: no such loss."""
     mismatched_prompts: PositiveInt = 1
-    """Of how many other prompts of the batch each real clip is told from its own at once; at most
-    all. Many make words learn sooner (InfoNCE), and give the discriminator a lead."""
+    """Number of mismatched prompts per real clip; at most all others of the batch. With many, words
+    are learned sooner (InfoNCE), and the discriminator gets a lead."""
     hard_mismatched_share: Fraction = 0.0
-    """Share of clips that get a prompt one word away from their own in place of one of these, where
-    the data has some; of several phrases, with words exchanged between two of them."""
+    """Share of clips for which one mismatched prompt is a hard one: it differs in a single word, or
+    in words exchanged between two of its phrases, if the data has such prompts."""
     recovered_latents: NonNegativeInt = 8
-    """How many of each fake's latents the discriminator learns to predict; 0: none."""
+    """Number of each fake's latents that the discriminator learns to predict; 0: none."""
     recovery_weight: NonNegativeFloat = 3.0
-    """Final weight of that loss, for both networks: it keeps clips of one prompt different. It
+    """Final weight of that loss, for both networks; it keeps clips of one prompt different. It
     rises from 0 between `recovery_hold` and `recovery_until`: first the prompts, then the variety.
     """
     recovery_hold: Fraction | None = None
     """Share of the run before that weight rises; None: `lr_hold`."""
     recovery_until: Fraction = 1.0
-    """Share of the run after which that weight has risen; before its start: all at once there."""
+    """Share of the run at which that weight is reached; if before the rise starts: at once."""
     mode_seeking_weight: NonNegativeFloat = 0.0
-    """Weight of the loss of clips of one prompt that differ less for their latents (MSGAN) than
-    generated and real clips do: it keeps clips of one prompt different from the first step on; 0:
-    no such loss."""
+    """Weight of a loss on clips of one prompt that differ less, relative to their latents (MSGAN),
+    than generated and real clips do; it keeps clips of one prompt different from the first step
+    on. 0: no such loss."""
     generator_lr: PositiveFloat = 2e-3
-    """Adam's learning rate for the generator at the start."""
+    """Adam's initial learning rate for the generator."""
     discriminator_lr: PositiveFloat = 1e-3
-    """Adam's learning rate for the discriminator at the start; half the generator's is stable."""
+    """Adam's initial learning rate for the discriminator; half the generator's is stable."""
     lr_hold: Fraction = 0.4
     """Share of the run before the learning rates start their cosine decay."""
     lr_final: Fraction = 0.05
-    """Final learning rates over the first ones."""
+    """Final learning rates relative to the initial ones."""
     beta1: AdamBeta = 0.0
     """Adam's decay of the mean gradient."""
     beta2_start: AdamBeta = 0.9
-    """Adam's decay of the mean squared gradient at the start; small, because after many small
-    gradients a sudden large one makes a step of up to lr / sqrt(1 - beta2)."""
+    """Adam's initial decay of the mean squared gradient; small, because after many small gradients
+    a sudden large one makes a step of up to lr / sqrt(1 - beta2)."""
     beta2_end: AdamBeta = 0.99
-    """The same at the end; a cosine between, as in R3GAN."""
+    """The final value of that decay, reached by a cosine, as in R3GAN."""
     gradient_clip: NonNegativeFloat = 4.0
-    """Largest gradient norm of a network, as a multiple of the root mean square of its last norms
-    (over as many as Adam's averages span); 0: no clipping. At least the root of
-    `penalty_every_steps`, or it weakens a penalty that comes only in some steps."""
+    """Largest gradient norm of a network, as a multiple of the root mean square of its recent norms
+    (averaged as in Adam); 0: no clipping. Use at least the root of `penalty_every_steps`, or it
+    weakens a penalty that is applied in some steps only."""
     penalty: Literal["exact", "approximate"] = "exact"
     """How R1 and R2 are computed. exact: by second derivatives; approximate: by finite differences
-    in a random direction, of every fourth clip, which takes no second derivatives, but learns
-    later: three runs of the quickstart ended at 98.9, 80 and 15.6 % (exact: 98.9 and more). In a
-    step with either, the discriminator is in float32, whatever `precision`."""
+    in a random direction, for every fourth clip, without second derivatives; it learns more slowly:
+    three runs of the quickstart ended at 98.9, 80 and 15.6 % (exact: 98.9 and more). In steps with
+    either, the discriminator runs in float32, whatever `precision`."""
     penalty_every_steps: NonNegativeInt = 8
     """Apply R1 and R2 every so many steps, weighted by that number; 0: never."""
     gamma_start: NonNegativeFloat = 40.0
-    """Weight of R1 and R2 at the start, for 4 frames of 64x64: other sizes scale it by the number
-    of pixels shown, over which the gradient's square is summed."""
+    """Initial weight of R1 and R2. With `standardize`, it is that for 4 frames of 64x64, and is
+    scaled by the number of pixels shown, over which the squared gradient is summed."""
     gamma_end: NonNegativeFloat = 4.0
     """Weight of R1 and R2 from `gamma_until` on; log-linear before."""
     gamma_until: Fraction = 0.7
     """Share of the run after which gamma is constant."""
     ema_halflife_clips: PositiveFloat = 5_000.0
-    """Clips after which a weight's share in the averaged generator has halved."""
+    """Half-life of the averaged generator (EMA), in clips."""
     ema_rampup: NonNegativeFloat = 0.1
     """The half-life is at most this share of the clips seen so far; 0: no ramp."""
     precision: Literal["auto", "bf16", "fp16", "no"] = "auto"
-    """auto: bfloat16 where the device is fast in it, else float32 (float16 on older GPUs)."""
+    """auto: bfloat16 if the device is fast in it, else float32 (float16 on older GPUs)."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
-    """Compute the activations of residual blocks and of full resolution again in the backward pass
-    instead of keeping them: less memory, the same gradients. auto: for frames of 128x128 and more,
-    but not with the exact penalty, whose steps it does not make smaller."""
+    """Recompute activations of residual blocks and full-resolution layers in the backward pass
+    instead of keeping them: less memory, same gradients. auto: for frames of 128x128 and more, but
+    not with the exact penalty, whose steps would need as much memory."""
 
     @property
     def recovery_rise(self) -> tuple[float, float]:
-        """Shares of the run between which `recovery_weight` is reached."""
+        """Shares of the run between which the recovery weight rises."""
         start = self.lr_hold if self.recovery_hold is None else self.recovery_hold
         return start, max(start, self.recovery_until)
 
     @property
     def num_mismatched_prompts(self) -> int:
-        """How many mismatched prompts each real clip gets."""
+        """Number of mismatched prompts per real clip."""
         return max(1, min(self.mismatched_prompts, self.global_batch_size - 1))
 
     @model_validator(mode="after")
