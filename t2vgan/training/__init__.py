@@ -1,5 +1,5 @@
 """The run: start, resume, train, log, evaluate, save and stop.
 
-`trainer.py` is the loop, `setup.py` its parts and their state, `model.py` what is trained, and
-`data.py` what it is shown. Each other part has a module of its own.
+`trainer.py` holds the loop, `setup.py` the parts of a run and their state, `model.py` the networks
+and the vocabulary, `data.py` the data. Every other part has its own module.
 """

@@ -1,4 +1,4 @@
-"""Save checkpoints and weights beside training, and load them to resume."""
+"""Save checkpoints and weights during training, and load them to resume."""
 
 import logging
 import time
@@ -32,14 +32,14 @@ from t2vgan.utils.frozen import format_faults
 logger = logging.getLogger(__name__)
 
 OnPublished = Callable[[WeightsInfo, bool], None]
-"""Called with what describes the written weights, and whether they are the best."""
+"""Called with the description of the written weights, and whether they are the best."""
 
 
 class CheckpointManager:
     """Publish checkpoints and weights in a thread; on the main rank.
 
-    A save that the disk refuses is logged and tried again at the next save: to stop would lose
-    what is in memory. `finish` raises it.
+    If the disk refuses a save, a warning is logged and the next save tries again, because stopping
+    would lose the state in memory. `finish` raises the error.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class CheckpointManager:
         self.config, self.gan, self.on_published = config, gan, on_published
         self.data_fingerprint = data_fingerprint
         self.writing_seconds = 0.0
-        """Processor time of finished saves."""
+        """CPU time of finished saves."""
         self.pool = ThreadPoolExecutor(1, "checkpoint-writer")
         self.job: Future[float] | None = None
         self.refused: OSError | None = None
@@ -61,7 +61,7 @@ class CheckpointManager:
     def save(self, state: TrainState, info: WeightsInfo, *, is_best: bool = False) -> None:
         """Copy everything to host memory, and write it in the thread.
 
-        Waits for the save before."""
+        Waits for the previous save."""
         self.wait()
         optimizers = {name: side.optimizer for name, side in self.gan.optimizers.items()}
         snapshot = create_snapshot(self.gan.networks, optimizers)
@@ -85,11 +85,11 @@ class CheckpointManager:
     def _write(
         self, snapshot: Snapshot, state: TrainState, info: WeightsInfo, is_best: bool
     ) -> float:
-        """Publish one save; return the processor seconds that it took."""
+        """Publish one save; return its CPU time in seconds."""
         start = time.thread_time()
         try:
             self._publish(snapshot, state, info, is_best)
-            if self.best:  # of this save, or of one that the disk refused
+            if self.best:  # from this save, or from one that the disk refused
                 self.on_published(self.best[1], True)
             if not is_best:
                 self.on_published(info, False)
@@ -103,7 +103,7 @@ class CheckpointManager:
     def _publish(
         self, snapshot: Snapshot, state: TrainState, info: WeightsInfo, is_best: bool
     ) -> None:
-        """Write the weights, then the checkpoint, which promises that they exist."""
+        """Write the weights, then the checkpoint, which implies that they exist."""
         run_dir = self.config.run_dir
         weights = snapshot["generator_ema.safetensors"]
         if is_best:
@@ -120,7 +120,7 @@ class CheckpointManager:
             state.model_dump(mode="json"),
             keep=self.config.keep_checkpoints,
             protect={state.best_step},
-            replace=is_best,  # an earlier save of this step is not marked as the best
+            replace=is_best,  # an earlier save of this step does not record that it is the best
         )
 
     # --- resuming, on every rank ------------------------------------------------------------------
@@ -139,7 +139,7 @@ class CheckpointManager:
         """Load networks, optimizers and loss scales of a checkpoint; return its state.
 
         Raises:
-            UserError: it was trained on other data, or does not fit the networks.
+            UserError: the checkpoint was trained on other data, or does not fit the networks.
         """
         sides = self.gan.optimizers
         optimizers = {name: side.optimizer for name, side in sides.items()}
@@ -158,7 +158,7 @@ def parse_state(folder: Path, step: int, fields: State) -> TrainState:
     """Parse the state of the checkpoint of a step.
 
     Raises:
-        UserError: a field has another type, or the step is another.
+        UserError: a field is invalid, or the step is not the one given.
     """
     remedy = "move this checkpoint away, and the run resumes from the one before"
     try:

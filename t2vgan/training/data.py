@@ -27,25 +27,23 @@ from t2vgan.utils.seeds import derive_seed
 
 
 def find_pixel_statistics(context: DistributedContext, data: DatasetMixture) -> PixelStatistics:
-    """Return mean and std of the data (collective).
-
-    The same on all ranks.
+    """Return mean and std of the data, equal on all ranks (collective).
 
     Raises:
-        UserError: they must be measured, and no clip can be read.
+        UserError: the manifest lacks them, and no clip can be read to measure them.
     """
     return data.pixel_statistics or context.run_on_main(data.measure_pixels)
 
 
 def format_pixels(data: DatasetMixture, pixels: PixelStatistics) -> str:
-    """Format what videos are standardised by, and where it comes from."""
+    """Format the mean and std used to standardise videos, and their source."""
     means = ", ".join(f"{mean:.2f}" for mean in pixels.mean)
     source = "" if data.pixel_statistics else ", measured on some clips: the manifest has no sums"
     return f"videos have means {means} and std {pixels.std:.2f} in [-1, 1]{source}"
 
 
 def without_mismatched(train: TrainConfig, manifest: Manifest) -> TrainConfig:
-    """Return the recipe, without the mismatched term for one prompt."""
+    """Return the recipe; with one prompt only, without the mismatched term."""
     if len(manifest.prompts) > 1:
         return train
     return train.model_copy(update={"mismatched_weight": 0.0})
@@ -59,7 +57,7 @@ def describe_data(
     pixels: PixelStatistics | None,
     augmented_share: float,
 ) -> list[str]:
-    """Describe how the data are prepared and shown, a line each."""
+    """Describe how the data are prepared and shown, as lines."""
     lines = [format_pixels(data, pixels)] if pixels else []
     if augmented_share:
         lines.append(
@@ -76,7 +74,7 @@ def describe_data(
 
 
 def describe_captions(config: Config, manifest: Manifest, tokenizer: int) -> list[str]:
-    """Describe clips without captions, and captions that are cut, a line each."""
+    """Describe clips without captions and captions that are cut, as lines."""
     lines = []
     num_empty = manifest.prompts.get(NO_CAPTION, 0)
     if num_empty and len(manifest.prompts) == 1:
@@ -116,7 +114,7 @@ def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixt
     """Open the data; compare data, config and software over ranks (collective).
 
     Raises:
-        UserError: on every rank alike.
+        UserError: on every rank, if a rank cannot open the data, or ranks differ.
     """
 
     def open_here() -> tuple[DatasetMixture, Facts]:
@@ -130,7 +128,7 @@ def open_data_on_all(context: DistributedContext, config: Config) -> DatasetMixt
 
 
 def list_prompts(config: Config, manifest: Manifest) -> list[str]:
-    """List the prompts that training shows."""
+    """List the prompts that are used in training."""
     dropped = [NO_CAPTION] if config.data.caption_dropout else []
     return [*manifest.prompts, *dropped]
 
@@ -138,7 +136,7 @@ def list_prompts(config: Config, manifest: Manifest) -> list[str]:
 def create_vocabulary(config: Config, manifest: Manifest, tokenizer: int) -> Vocabulary:
     """Create the vocabulary of a run's prompts.
 
-    `tokenizer` is the version that the run was started with.
+    `tokenizer` is the version of the tokenizer that the run was started with.
     """
     return Vocabulary.from_prompts(
         list_prompts(config, manifest), config.data.max_words, tokenizer, config.model.max_phrases
@@ -187,7 +185,7 @@ def create_loader(
 ) -> ClipLoader:
     """Create the loader of this rank's batches from a step on.
 
-    The order of the data follows from the seed; every rollback chooses another one.
+    The order of the data is determined by the seed and the number of rollbacks.
     """
     options, context = config.data, preparer.context
     again = [rollbacks] if rollbacks else []

@@ -1,4 +1,4 @@
-"""Print what a run would do, its size and its cost (--dry-run)."""
+"""Print a run's plan, its size and its cost (--dry-run)."""
 
 import statistics
 import time
@@ -14,7 +14,7 @@ from t2vgan.training.setup import RunSetup
 from t2vgan.utils.console import print_stdout
 from t2vgan.utils.frozen import flatten
 
-BUDGET_SECONDS = 8.0  # of steps that are timed: with imports and data, an answer within 20 s
+BUDGET_SECONDS = 8.0  # for timing steps: with imports and data, 20 s in total
 ESTIMATED = (
     "cost on a GPU, ESTIMATED per process by launches, arithmetic, memory (docs/scaling.md):"
 )
@@ -50,7 +50,7 @@ def dry_run(config: Config) -> int:
 
 
 def estimate(run: RunSetup) -> list[str]:
-    """Estimate what a step costs on GPUs."""
+    """Estimate the cost of a step on GPUs, as lines."""
     geometry, preparer = run.manifest.geometry, run.preparer
     sizes = StepSizes(
         num_clips=run.plan.micro_size,
@@ -64,7 +64,7 @@ def estimate(run: RunSetup) -> list[str]:
 
 
 def format_plan(run: RunSetup, changes: list[str], origin: list[str]) -> dict[str, list[str]]:
-    """Return titled lists of lines."""
+    """Return the lines of the plan by title."""
     config, manifest, plan = run.config, run.manifest, run.plan
     geometry, train = manifest.geometry, config.train
     nothing = "nothing" if (config.run_dir / CONFIG_NAME).exists() else "it was not started yet"
@@ -99,7 +99,7 @@ def format_plan(run: RunSetup, changes: list[str], origin: list[str]) -> dict[st
 
 @dataclass(frozen=True)
 class Cost:
-    """Time of a training step, and the clips per timed pass."""
+    """Time of a training step, and clips per timed pass."""
 
     seconds: float
     num_clips: int
@@ -108,8 +108,8 @@ class Cost:
 def time_steps(run: RunSetup) -> Cost:
     """Time training steps on real clips, for a few seconds (collective).
 
-    The number of clips doubles while there is time: a whole batch may take a minute. Steps with the
-    penalty cost more and come every `penalty_every_steps`.
+    The number of clips is doubled while there is time, because a whole batch may take a minute.
+    Steps with the penalty take longer and are weighted by how often they occur.
     """
     plan = run.plan
     if plan.num_micro_batches > 1:
@@ -129,7 +129,7 @@ def time_steps(run: RunSetup) -> Cost:
     size, plain = 1, [measure(1, step=1)]
     while size < plan.micro_size and has_time(
         run, end, 6 * plain[-1]
-    ):  # a plain and a penalised one
+    ):  # time for a plain and a penalised step
         size = min(2 * size, plan.micro_size)
         plain = [measure(size, step=1)]
     while len(plain) < MAX_STEPS_TIMED and has_time(run, end, 4 * plain[-1]):
@@ -141,5 +141,5 @@ def time_steps(run: RunSetup) -> Cost:
 
 
 def has_time(run: RunSetup, end: float, seconds: float) -> bool:
-    """Return whether there is time for more, on the main rank (collective)."""
+    """Return whether the main rank has that much time left (collective)."""
     return run.context.broadcast(time.monotonic() + seconds < end)

@@ -43,8 +43,8 @@ from t2vgan.utils.console import format_error
 from t2vgan.utils.sequences import number_repeats
 
 BATCH_SIZE = 20
-MAX_WAITING = 4  # moments whose samples wait in memory for space on the disk
-MIN_REAL_CLIPS = 1000  # fewer do not show how much clips of one prompt vary
+MAX_WAITING = 4  # steps whose samples are kept in memory while the disk is full
+MIN_REAL_CLIPS = 1000  # needed to measure how much clips of one prompt vary
 
 ShouldStop = Callable[[], bool]
 
@@ -65,17 +65,17 @@ class Evaluator:
         self.manifest = manifest = data.manifest
         self.best_accuracy, self.best_step = -1.0, -1
         self.waiting: deque[tuple[dict[str, Any], np.ndarray]] = deque()
-        """Samples that are not on the disk yet: the fields of their records, and all clips."""
+        """Samples that are not on disk yet: the fields of their records, and all clips."""
         self.refused_steps: set[int] = set()
         self.prompts, self.varied_prompts = prompts_of(manifest), varied_prompts_of(manifest)
         requested = [*self.prompts, *manifest.held_out_prompts]
-        vocabulary.encode(requested, allow_unknown=True)  # raises now, not after hours
+        vocabulary.encode(requested, allow_unknown=True)  # fail now rather than after hours
         self.has_meter = not unknown_prompts(manifest.prompts)
-        """Whether the grammar knows the prompts, so that their accuracy can be measured."""
+        """Whether the grammar knows the prompts, so that prompt accuracy can be measured."""
         self.probe: Probe | None = None
-        """Of data without a meter; see `load_probe`."""
+        """The probe for data without a meter; see `load_probe`."""
         if self.has_meter and config.evaluate_every_steps:
-            select_tracker(manifest.prompts)  # a missing library is an error now, not after hours
+            select_tracker(manifest.prompts)  # report a missing library now, not after hours
 
     def find_pending(self, step: int, done: Collection[str] = ()) -> list[str]:
         """Return the kinds of records due at a step and not done."""
@@ -93,10 +93,10 @@ class Evaluator:
     def run(
         self, pipeline: TextToVideo, kinds: Collection[str], should_stop: ShouldStop
     ) -> tuple[float | None, bool]:
-        """Sample and evaluate, whichever `kinds` lists (collective).
+        """Sample, evaluate, or both, as listed in `kinds` (collective).
 
-        Returns the accuracy, or the agreement where there is no meter, if none so far was
-        measurably better, and whether there was time for everything.
+        Returns a score and whether everything was done. The score is the accuracy, or without a
+        meter the agreement; it is None unless no earlier one was measurably better.
         """
         if "samples" in kinds and not self.sample(pipeline, should_stop):
             return None, False
@@ -106,17 +106,18 @@ class Evaluator:
         accuracy = evaluate(pipeline, should_stop)
         if accuracy is None:
             return None, False
-        # Of those that cannot be told apart the last, which is the most varied; -1: no agreement.
+        # Of steps that do not differ measurably the last is best: it is the most varied.
+        # -1: there is no agreement.
         num_clips = self.config.evaluate_num_clips
         is_best = accuracy >= 0 and may_reach(self.best_accuracy, accuracy, num_clips)
         return accuracy if is_best else None, True
 
     def set_best(self, accuracy: float, step: int) -> None:
-        """Remember the best step, and the highest accuracy."""
+        """Store the best step, and the highest accuracy."""
         self.best_accuracy, self.best_step = max(self.best_accuracy, accuracy), step
 
     def log_data(self) -> None:
-        """Log what the run is trained on, with some real clips."""
+        """Log a description of the data, with some real clips."""
         manifest, config = self.manifest, self.config
         if not self.context.is_main:
             return
@@ -141,8 +142,8 @@ class Evaluator:
     def sample(self, pipeline: TextToVideo, should_stop: ShouldStop) -> bool:
         """Generate every prompt, some with several seeds, and log grids (collective).
 
-        The latents are fixed, so that only the generator differs from step to step. Returns whether
-        there was time.
+        The latents are fixed, so that only the generator changes between steps. Returns False if
+        interrupted by a stop request.
         """
         num_prompts, varied = len(self.prompts), self.varied_prompts
         seeds = [0] * num_prompts + number_repeats(varied)
@@ -162,7 +163,7 @@ class Evaluator:
         return True
 
     def save_waiting(self) -> None:
-        """Save samples that are not on disk yet; on rank 0."""
+        """Save samples that are not on disk yet; called on rank 0."""
         while self.waiting:
             moment, clips = self.waiting[0]
             step, num_prompts, varied = moment["step"], len(self.prompts), self.varied_prompts
@@ -185,7 +186,7 @@ class Evaluator:
     def evaluate(self, pipeline: TextToVideo, should_stop: ShouldStop) -> float | None:
         """Log the scores of generated clips; return the accuracy (collective).
 
-        Returns None if there was no time.
+        Returns None if interrupted by a stop request.
         """
         manifest = self.manifest
         prompts = assign_prompts(
@@ -194,16 +195,16 @@ class Evaluator:
             self.config.evaluate_num_clips,
             seed=self.config.train.seed,
         )
-        seeds = range(len(prompts))  # a few latents shared by all prompts would hide variety
+        seeds = range(len(prompts))  # all different: shared latents would hide variety
         clips = self.generate(pipeline, prompts, seeds, should_stop)
         if clips is None:
             return None
         return self.context.run_on_main(lambda: self.score(clips, prompts))
 
     def score(self, clips: np.ndarray, prompts: Sequence[str]) -> float:
-        """Log clips' scores; return the accuracy.
+        """Log the scores of clips (N, T, H, W, 3); return accuracy.
 
-        Shape: clips (N, T, H, W, 3).
+        Clips are those of `prompts`, in their order.
         """
         scores = score_clips(clips, prompts, self.manifest.held_out_prompts)
         real = self.real_scores
@@ -214,8 +215,11 @@ class Evaluator:
     def load_probe(self, should_stop: ShouldStop) -> bool:
         """Load or train the probe that evaluates data without a meter (collective).
 
-        The main rank trains while the others poll, so that no timeout runs out. Returns whether
-        there was time. Raises UserError for damaged samples.
+        The main rank trains while the others poll, so that no timeout expires. Returns False if
+        interrupted by a stop request.
+
+        Raises:
+            UserError: samples are damaged.
         """
         if self.has_meter or not self.config.evaluate_every_steps:
             return True
@@ -237,8 +241,8 @@ class Evaluator:
     def evaluate_any(self, pipeline: TextToVideo, should_stop: ShouldStop) -> float | None:
         """Log numbers that need no meter; return the text-video agreement (collective).
 
-        At most that of real clips. Returns None if there was no time, and -1 where the data allow
-        no agreement.
+        It is at most that of real clips. Returns None if interrupted by a stop request, and -1 if
+        the agreement cannot be measured on this data.
         """
         probe = self.probe
         assert probe is not None, "load_probe comes first"
@@ -252,7 +256,7 @@ class Evaluator:
 
     @cached_property
     def real_differences(self) -> Differences:
-        """Differences between real clips, to which those of generated ones are relative."""
+        """Differences between real clips, the reference for generated ones."""
         try:
             return read_real_differences(self.data.parts)
         except (UserError, OSError) as error:
@@ -261,9 +265,9 @@ class Evaluator:
 
     @cached_property
     def real_scores(self) -> Scores | None:
-        """Scores of real clips, to which diversity is relative.
+        """Scores of real clips, the reference for diversity.
 
-        None if clips are damaged; training may allow for that: its loader counts and replaces them.
+        None if clips are damaged, which training tolerates: its loader counts and replaces them.
         """
         try:
             num_clips = max(self.config.evaluate_num_clips, MIN_REAL_CLIPS)
@@ -281,13 +285,13 @@ class Evaluator:
     ) -> np.ndarray | None:
         """Return clips (N, T, H, W, 3); None when stopped (collective)."""
         rank, world_size = self.context.rank, self.context.world_size
-        num_each = -(-len(prompts) // world_size)  # as many on every rank; some are drawn twice
+        num_each = -(-len(prompts) // world_size)  # equal on all ranks; some clips are drawn twice
         places = [(rank + world_size * i) % len(prompts) for i in range(num_each)]
         clips = pipeline.generate(
             [prompts[place] for place in places],
             [seeds[place] for place in places],
             batch_size=BATCH_SIZE,
-            allow_unknown=True,  # rare words of the data's own prompts
+            allow_unknown=True,  # rare words of the data's prompts
             should_stop=should_stop,
         )
         if self.context.any(should_stop()):
@@ -296,10 +300,10 @@ class Evaluator:
 
 
 def cap_at_real(agreement: Agreement | None) -> float:
-    """Return an agreement, at most that of real clips; -1 for none.
+    """Return an agreement, at most that of real clips; -1 for None.
 
-    Clips that are named more often than real ones are more typical, not better: the best weights
-    are then the last, which are the most varied.
+    Clips that are recognised more often than real ones are more typical, not better. Capped values
+    are equal, so the last weights, which are the most varied, count as the best.
     """
     if agreement is None or agreement.accuracy is None:
         return -1.0

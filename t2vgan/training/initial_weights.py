@@ -1,4 +1,4 @@
-"""Start a run from the weights of another one (--init-from)."""
+"""Initialise a run with the weights of another one (--init-from)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,17 +23,17 @@ INITIAL_NAME = "initial_weights.json"
 
 
 class InitialWeights(Frozen):
-    """The weights that a run started from; kept in its folder."""
+    """Record of a run's initial weights, stored in its folder."""
 
     path: str
     sha256: str
     step: int
     words: tuple[str, ...]
-    """Its vocabulary, in the order of its ids."""
+    """The vocabulary of the weights, in order of token ids."""
 
 
 def find_initial_weights(config: Config) -> InitialWeights | None:
-    """Return the weights that a run starts from, or was started from.
+    """Return the record of a run's initial weights, new or resumed.
 
     Raises:
         UserError: the weights are missing, damaged or of another kind of model.
@@ -61,12 +61,12 @@ def find_initial_weights(config: Config) -> InitialWeights | None:
 
 
 def write_initial_weights(run_dir: Path, weights: InitialWeights) -> None:
-    """Write the record into the run_dir."""
+    """Write the record into run_dir."""
     atomic_write_bytes(run_dir / INITIAL_NAME, weights.model_dump_json(indent=1).encode() + b"\n")
 
 
 def grow_vocabulary(data: Vocabulary, known: Sequence[str]) -> Vocabulary:
-    """Add the known words that the data lack; UNKNOWN stays last."""
+    """Add known words that are missing in the data; UNKNOWN stays last."""
     words = dict.fromkeys([*data.words, *known])
     is_limited = words.pop(UNKNOWN, UNKNOWN) is None
     return replace(data, words=(*words, UNKNOWN) if is_limited else tuple(words))
@@ -81,10 +81,10 @@ def load_initial_weights(
 ) -> list[str]:
     """Load the generator, its average and, from a run folder, the discriminator.
 
-    Returns lines that account for every tensor.
+    Returns lines that report the transfer of all tensors.
 
     Raises:
-        UserError: the file changed since the run was started, or nothing of it fits.
+        UserError: the file changed since the run was started, or none of its layers fit.
     """
     file = find_weights(weights.path)
     if sha256_of(file) != weights.sha256:
@@ -118,7 +118,7 @@ def load_initial_weights(
 
 
 def is_layer(name: str) -> bool:
-    """Return whether a tensor's shape depends on the options of the model."""
+    """Return whether a tensor is a weight outside the text encoder."""
     return name.endswith(".weight") and not name.startswith("text_encoder.")
 
 
@@ -128,7 +128,7 @@ def load_discriminator(
     rows: dict[int, int],
     grids: dict[str, tuple[Grid, Grid]],
 ) -> str:
-    """Load the discriminator of a run folder's newest checkpoint; return its account."""
+    """Load the discriminator of the newest good checkpoint; return a report."""
     network = gan.discriminator.network
     if (step := find_good_step(folder)) is None:
         return "discriminator: fresh; weights files hold only the generator, run folders have both"
@@ -142,7 +142,7 @@ def load_discriminator(
 
 
 def find_good_step(run_dir: Path) -> int | None:
-    """Return the step of the newest good checkpoint, without changing the folder."""
+    """Return the step of the newest good checkpoint; changes nothing."""
     for step in reversed(list_steps(run_dir)):
         try:
             verify(step_folder(run_dir, step))
@@ -153,7 +153,7 @@ def find_good_step(run_dir: Path) -> int | None:
 
 
 def list_grids(model: ModelConfig, height: int, width: int) -> dict[str, Grid]:
-    """Return the grids of the layers between a code and maps."""
+    """Return the grids of layers that map a code to maps."""
     if not isinstance(model, ClipGanConfig):
         return {}
     rows, columns = height // model.patch_size, width // model.patch_size
@@ -164,7 +164,7 @@ def list_grids(model: ModelConfig, height: int, width: int) -> dict[str, Grid]:
 
 
 def format_differences(info: WeightsInfo, config: Config) -> str:
-    """Format the options of the model that differ, as theirs -> ours."""
+    """Format model options that differ, as `theirs -> ours`."""
     theirs, ours = flatten(info.model), flatten(config.model)
     return ", ".join(
         f"--model.{name.replace('_', '-')} {theirs[name]} -> {ours[name]}"

@@ -1,4 +1,4 @@
-"""Decide what schedules do after a change of the number of steps."""
+"""Adapt schedules to a change of the number of steps."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ def adapt_lengths(
 ) -> tuple[list[Length], str]:
     """Return the lengths that schedules follow after a resume, and a message.
 
-    The message is empty where the length is that of the checkpoint.
+    The message is empty if the length is that of the checkpoint.
     """
     kept = [(since, num_steps) for since, num_steps in lengths]
     (_, before) = kept[-1]

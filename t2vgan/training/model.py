@@ -1,4 +1,4 @@
-"""What a run trains: networks, vocabulary, and their initial weights."""
+"""The networks and vocabulary of a run, and their initial weights."""
 
 from torch import nn
 
@@ -28,7 +28,9 @@ from t2vgan.training.text_states import load_text_states, read_text_encoder, wri
 
 
 def find_vocabulary(config: Config, manifest: Manifest) -> tuple[Vocabulary, InitialWeights | None]:
-    """Return a run's vocabulary, and the weights whose words it has too.
+    """Return a run's vocabulary, including words of its initial weights.
+
+    The second result is the record of these weights, if any.
 
     Raises:
         UserError: the weights are missing, damaged or of another kind of model.
@@ -42,7 +44,7 @@ def build_run_networks(config: Config, manifest: Manifest) -> tuple[nn.Module, n
     """Build a run's generator and discriminator, without their trained weights.
 
     Raises:
-        UserError: their sizes do not fit, or the weights that they start from.
+        UserError: the frame size does not fit the model, or the initial weights are unusable.
     """
     vocabulary, _ = find_vocabulary(config, manifest)
     return build_networks(
@@ -55,9 +57,9 @@ def build_run_networks(config: Config, manifest: Manifest) -> tuple[nn.Module, n
 
 
 class TrainedModel:
-    """The networks of a run and the vocabulary that they read.
+    """The networks of a run and their vocabulary.
 
-    Constructing it is collective; it reads the run_dir and writes nothing.
+    The constructor is collective; it reads run_dir and writes nothing.
     """
 
     def __init__(self, config: Config, context: DistributedContext, data: DatasetMixture) -> None:
@@ -89,9 +91,9 @@ class TrainedModel:
         )
 
     def initialize(self, *, keep_states: bool = True) -> list[str]:
-        """Load the weights and words' states of a new run (collective).
+        """Load the initial weights and word states of a new run (collective).
 
-        Returns lines on the weights. `keep_states` as `keep` of `load_text_states`.
+        Returns lines on the weights. `keep_states` is `keep` of `load_text_states`.
         """
         lines = self._load_initial_weights()
         self._load_text_states(keep=keep_states)
@@ -119,7 +121,7 @@ class TrainedModel:
             set_word_states(network, states)
 
     def write_origin(self) -> None:
-        """Record in the run_dir what a new run starts from (collective)."""
+        """Record a new run's initial weights and text encoder (collective)."""
         run_dir, weights, encoder = self.config.run_dir, self.initial_weights, self.text_encoder
         if weights:
             self.context.run_on_main(lambda: write_initial_weights(run_dir, weights))
@@ -127,12 +129,12 @@ class TrainedModel:
             self.context.run_on_main(lambda: write_text_encoder(run_dir, encoder))
 
     def read_origin(self) -> None:
-        """Read what a resumed run was started from (collective)."""
+        """Read the record of a resumed run's text encoder (collective)."""
         run_dir = self.config.run_dir
         self.text_encoder = self.context.run_on_main(lambda: read_text_encoder(run_dir))
 
     def compile(self, *, before: bool | None = None) -> list[str]:
-        """Compile the networks if this run does; return lines on it (collective).
+        """Compile the networks if this run does; return messages (collective).
 
         `before` is whether those of the checkpoint were compiled; None without a checkpoint.
         """
@@ -145,7 +147,7 @@ class TrainedModel:
         return [message] if message else []
 
     def weights_info(self, clock: TrainingClock) -> WeightsInfo:
-        """Return all that generation needs besides the averaged generator."""
+        """Return everything that generation needs besides tensors."""
         return WeightsInfo(
             model=self.config.model,
             **self.manifest.geometry.model_dump(),

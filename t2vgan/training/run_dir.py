@@ -1,4 +1,4 @@
-"""Write a run's config.json and run.json, and check what may change."""
+"""Write a run's config.json and run.json, and check changed options."""
 
 import json
 from pathlib import Path
@@ -17,11 +17,10 @@ from t2vgan.utils.untrusted import JsonError, read_json
 CONFIG_NAME = "config.json"
 RUN_NAME = "run.json"
 EARLIER = {"standardize": False, "augment": 0.0}
-"""Options of `train` that earlier versions did not have -> how they trained."""
+"""Options of `train` that earlier versions lacked -> the value equivalent to their behaviour."""
 
 
-# Changing any other option would change what is trained, and the run would be neither the old one
-# nor a new one.
+# Any other option affects the trained model, so it must not change when a run is resumed.
 CHANGEABLE = frozenset(
     {
         "run_dir",
@@ -56,14 +55,14 @@ CHANGEABLE = frozenset(
 
 
 class RunRecord(BaseModel):
-    """What is read of run.json."""
+    """The fields of run.json that are read."""
 
     schedule_lengths: Lengths = []
     tokenizer: Annotated[int, Field(ge=1, le=VERSION)] = 1
 
 
 def load_config(path: Path) -> Config:
-    """Read a run's config.json, of earlier versions too."""
+    """Read a run's config.json, also of earlier versions."""
     try:
         content = read_json(path)
         for name, value in EARLIER.items():
@@ -76,10 +75,10 @@ def load_config(path: Path) -> Config:
 
 
 def check_same_run(config: Config) -> list[str]:
-    """Return the options that differ from those of the run_dir's start.
+    """Return the options that changed since the run was started.
 
     Raises:
-        UserError: an option changed that decides what is trained.
+        UserError: an option changed that affects the trained model.
     """
     path = config.run_dir / CONFIG_NAME
     if not path.exists():
@@ -99,21 +98,21 @@ def check_same_run(config: Config) -> list[str]:
 
 
 def read_lengths(run_dir: Path) -> Lengths:
-    """Read the lengths that a run's schedules follow, for checkpoints without them."""
+    """Read the lengths of a run's schedules, for checkpoints without them."""
     lengths = read_record(run_dir / RUN_NAME).schedule_lengths
     return lengths or [(0, load_config(run_dir / CONFIG_NAME).train.num_steps)]
 
 
 def read_tokenizer(run_dir: Path) -> int:
-    """Read by which version of the tokenizer a run reads prompts."""
+    """Read a run's tokenizer version; the current one for a new run."""
     path = run_dir / RUN_NAME
     return read_record(path).tokenizer if path.exists() else VERSION
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read a run.json; where there is none, the defaults."""
+    """Read a run.json; return the defaults if there is none."""
     try:
-        # Its command may hold file names that are no Unicode.
+        # Its command may hold file names that are not valid Unicode.
         content = read_json(path, errors="replace") if path.exists() else {}
         return RunRecord.model_validate(content)
     except ValidationError as error:

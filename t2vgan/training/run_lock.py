@@ -1,7 +1,7 @@
 """Lock a run_dir for one run.
 
 The kernel holds the lock (flock), so a killed run leaves none; the file's text only names the
-owner. On NFS the server keeps it (Linux 2.6.12 and newer) and drops it when the client's process
+owner. On NFS the server holds it (Linux 2.6.12 and newer) and releases it when the client's process
 ends.
 """
 
@@ -20,18 +20,18 @@ from t2vgan.utils.console import print_stderr
 from t2vgan.utils.files import open_plain, remove_temporary_files
 
 LOCK_NAME = ".lock"
-TIMEOUT_SECONDS = 10.0  # a run whose launcher was killed may just be saving
+TIMEOUT_SECONDS = 10.0  # a run whose launcher was killed may still be saving
 CANNOT_LOCK = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @contextmanager
 def lock_run_dir(context: DistributedContext, run_dir: Path) -> Iterator[None]:
-    """Hold a run_dir for one run over all its ranks (collective).
+    """Lock a run_dir for one run over all its ranks (collective).
 
-    Removes the temporary files of writers that were killed.
+    Removes the temporary files of killed writers.
 
     Raises:
-        UserError: on every rank: another run holds it, or ranks see different folders.
+        UserError: on every rank, if another run holds it, or ranks see different folders.
     """
     with ExitStack() as stack:
 
@@ -51,8 +51,8 @@ def locked(run_dir: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[
     """Hold a run_dir's lock on the main rank; yield its owner.
 
     Raises:
-        UserError: another process holds it, and did not release it in time, or it is a file.
-        OSError: the lock is a link, or cannot be written.
+        UserError: another process holds the lock beyond the timeout, or run_dir is a file.
+        OSError: the lock file is a link, or cannot be written.
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def locked(run_dir: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[
         owner = f"process {os.getpid()} on {socket.gethostname()}"
         file.write(owner)
         file.flush()
-        os.fsync(file.fileno())  # now other machines can read it
+        os.fsync(file.fileno())  # other machines can read it now
         yield owner
 
 
@@ -84,7 +84,7 @@ def check_shared(run_dir: Path, owner: str, timeout_seconds: float = TIMEOUT_SEC
     """Check that this process sees the run_dir locked by `owner`.
 
     Raises:
-        UserError: it does not in time (network file systems show changes late).
+        UserError: it does not within the timeout (network file systems show changes late).
     """
     deadline = time.monotonic() + timeout_seconds
     while read(run_dir / LOCK_NAME) != owner:
@@ -104,7 +104,7 @@ def read(path: Path) -> str:
 
 
 def try_lock(descriptor: int, run_dir: Path) -> bool:
-    """Lock without waiting; return whether it worked."""
+    """Lock without waiting; return whether the run may proceed."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

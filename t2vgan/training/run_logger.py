@@ -21,7 +21,7 @@ from t2vgan.training.state import TrainingClock
 from t2vgan.utils.console import escape_control_chars, print_stderr
 from t2vgan.utils.environment import describe_environment
 
-RATE_RECORDS = 10  # that the rate shown is a mean over
+RATE_RECORDS = 10  # over which the rate is averaged
 
 
 class RunLogger:
@@ -53,8 +53,8 @@ class RunLogger:
     ) -> None:
         """Write config.json and run.json, and start tracking (collective).
 
-        `changes` are lines on options that differ from those at the run's start, on the schedule
-        and on initial weights.
+        `changes` are lines on options that changed since the run was started, on schedules and on
+        initial weights.
         """
         self.print(describe_processes(self.context, precision))
         environment = describe_environment(
@@ -96,7 +96,7 @@ class RunLogger:
         self.context.run_on_main(self.log_file.close)
 
     def end_tracking(self) -> None:
-        """Wait for the tracker; last of all, since it may be slow."""
+        """Wait for the tracker; called last, because it may be slow."""
         if self.tracker:
             self.tracker.close()
 
@@ -151,12 +151,12 @@ class RunLogger:
             self.print(f"{line}{agreement.accuracy:.1%} (real clips {agreement.real:.1%})")
 
     def log_variety(self, variety: Variety) -> None:
-        """Write a record of what prompts and seeds change."""
+        """Write a record of the differences between prompts and between seeds."""
         self.log("variety", prompts=variety.prompts, seeds=variety.seeds, **asdict(variety))
         self.log_alarms(self.alarms.check_variety(variety, self.progress))
 
     def log_alarms(self, changes: Sequence[AlarmChange]) -> None:
-        """Log and print alarms that were raised, and those that are over."""
+        """Log and print alarms that were raised or are over."""
         for change in changes:
             state = {"over": True} if change.is_over else {"warning": True}
             self.log("event", message=change.message, alarm=change.name, **state)
@@ -168,14 +168,17 @@ class RunLogger:
         return self.compute_progress(self.clock.step)
 
     def track_weights(self, info: WeightsInfo, is_best: bool) -> None:
-        """Send new weights to the tracker; called from the writing thread."""
+        """Send a record of new weights to the tracker.
+
+        Called in the thread that writes them.
+        """
         if self.tracker:
             fields = {"step": info.step, "clips_seen": info.clips_seen, "is_best": is_best}
             self.tracker.put({"kind": "weights", **fields})
 
     @property
     def moment(self) -> dict[str, Any]:
-        """Fields of every record that say when it was made."""
+        """The fields of every record that give its step and time."""
         clock = self.clock
         return {
             "step": clock.step,
@@ -188,7 +191,7 @@ class RunLogger:
         self.log_at(self.moment, kind, **fields)
 
     def log_at(self, moment: Mapping[str, Any], kind: str, /, **fields: Any) -> None:
-        """Append a record of an earlier moment."""
+        """Append a record with the fields of an earlier `moment`."""
         self.log_file.write(kind, **moment, **fields)
 
     def log_event(self, message: str) -> None:

@@ -14,12 +14,12 @@ from t2vgan.media import contact_sheet, film_strips, load_picture, save_clip, sp
 from t2vgan.tracking.metrics_log import METRICS_NAME, read_records
 from t2vgan.utils.sequences import choose_evenly
 
-SHEET_PAIRS = 3  # real and generated clips beside each other in a row
-MAX_PROMPTS, MAX_HELD_OUT_PROMPTS = 40, 10  # captions of real videos are as many as the clips
+SHEET_PAIRS = 3  # pairs of a real and a generated clip in a row
+MAX_PROMPTS, MAX_HELD_OUT_PROMPTS = 40, 10  # real videos may have one caption per clip
 MAX_VARIED_PROMPTS, MAX_VARIED_HELD_OUT_PROMPTS = 8, 4
 NUM_SEEDS = 5  # clips of each varied prompt
-NO_CLIP = 224  # a grey in the place of a clip that does not exist
-MAX_BYTES_SEARCHED = 2**28  # for real clips of the prompts: seconds, even on a slow disk
+NO_CLIP = 224  # grey level shown for a missing real clip
+MAX_BYTES_SEARCHED = 2**28  # for real clips of the prompts: takes seconds even on a slow disk
 
 
 def prompts_of(manifest: Manifest) -> list[str]:
@@ -45,8 +45,8 @@ def varied_prompts_of(manifest: Manifest) -> list[str]:
 def save_samples(run_dir: Path, step: int, clips: np.ndarray, manifest: Manifest) -> dict[str, Any]:
     """Save one clip of each prompt as film strips and a GIF.
 
-    In the GIF the real clip of a prompt, if `save_real_clips` found one, is beside it. Returns the
-    record for the log; `clips` is (N, T, H, W, 3) uint8 in the order of `prompts_of`.
+    The GIF shows each clip next to a real one of its prompt, if `save_real_clips` found one.
+    Returns the record for the log. `clips` is (N, T, H, W, 3) uint8 in the order of `prompts_of`.
     """
     prompts, held_out = prompts_of(manifest), manifest.held_out_prompts
     animation = run_dir / "samples" / f"step_{step:08d}.gif"
@@ -69,7 +69,7 @@ def save_samples(run_dir: Path, step: int, clips: np.ndarray, manifest: Manifest
 def save_strips(
     run_dir: Path, name: str, clips: np.ndarray, prompts: Sequence[str], manifest: Manifest
 ) -> dict[str, Any]:
-    """Save clips (N, T, H, W, 3) as samples/NAME.png, a row each.
+    """Save clips (N, T, H, W, 3) as samples/NAME.png, one row each.
 
     Returns the record for the log."""
     strips = run_dir / "samples" / f"{name}.png"
@@ -88,8 +88,8 @@ def save_real_clips(
 ) -> dict[str, Any]:
     """Save a real clip of each shown prompt; return the record.
 
-    Empty where the data have none; at most 256 MB of them are searched. Damaged samples are left
-    out: the loader of training counts and names them.
+    At most about 256 MB of the data are searched; the record is empty if no clip is found. Damaged
+    samples are skipped: the loader of training counts and reports them.
     """
     wanted, found = prompts_of(manifest), dict[str, np.ndarray]()
     for sample in _some_samples(datasets):
@@ -118,7 +118,7 @@ def load_real_clips(run_dir: Path) -> dict[str, np.ndarray]:
         sizes = {name: record[name] for name in ("num_frames", "height", "width")}
         clips = split_film_strips(load_picture(run_dir / record["file"]), **sizes)
         return dict(zip(record["prompts"], clips, strict=True))
-    except (KeyError, UserError, ValueError):  # none was saved, or another picture is there
+    except (KeyError, UserError, ValueError):  # none was saved, or the picture was replaced
         return {}
 
 

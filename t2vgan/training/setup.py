@@ -20,10 +20,10 @@ from t2vgan.training.state import TrainingClock, TrainState
 
 
 class RunSetup:
-    """The parts of a run and their state; constructing it writes nothing.
+    """The parts of a run and their state; the constructor writes nothing.
 
-    `rollback` resumes from before consecutive nonfinite steps, with the data in another order.
-    `mode` is what all ranks were started for.
+    `rollback` resumes from before a series of nonfinite steps, with the data in another order.
+    `mode` names the command, which must be the same on all ranks.
     """
 
     def __init__(self, config: Config, *, rollback: bool = False, mode: str = "train") -> None:
@@ -55,12 +55,12 @@ class RunSetup:
             config, context, self.gan, self.clock, self.logger, self.checkpoints
         )
         self.changes: list[str] = []
-        """Lines on options that changed since the run was started, and on initial weights."""
+        """Lines on options changed since the run was started, schedules and initial weights."""
         self.was_compiled: bool | None = None
         """Whether the networks of the checkpoint were compiled; None without a checkpoint."""
 
     def state_dict(self) -> TrainState:
-        """Return what a checkpoint holds besides tensors (collective)."""
+        """Return the state of a checkpoint besides tensors (collective)."""
         return TrainState(
             data_fingerprint=self.manifest.fingerprint,
             step=self.clock.step,
@@ -84,11 +84,11 @@ class RunSetup:
 
     @property
     def weights_info(self) -> WeightsInfo:
-        """Describe the averaged generator as it is now."""
+        """Description of the current averaged generator."""
         return self.model.weights_info(self.clock)
 
     def load_state_dict(self, state: TrainState) -> None:
-        """Restore everything but tensors and what belongs to them."""
+        """Restore the state besides tensors, loss scales and schedule lengths."""
         self.clock.load(state)
         self.faults.load(state)
         self.alarms.load_state_dict(state.alarms)
@@ -99,8 +99,8 @@ class RunSetup:
     def resume(self) -> list[str]:
         """Load the newest valid checkpoint, the same on every rank (collective).
 
-        Without one, training starts at step 0. Returns what is still to be sampled and evaluated
-        at the checkpoint's step.
+        Without one, training starts at step 0. Returns the kinds of records (samples, evaluation)
+        that are still pending at the checkpoint's step.
         """
         context, run_dir, rollback = self.context, self.config.run_dir, self.rollback
         changes = context.run_on_main(lambda: check_same_run(self.config))
@@ -124,7 +124,7 @@ class RunSetup:
         return self.evaluator.find_pending(step, done)
 
     def describe_data(self) -> list[str]:
-        """Describe how the data are prepared and shown, a line each."""
+        """Describe how the data are prepared and shown, as lines."""
         return describe_data(
             self.config,
             self.data,

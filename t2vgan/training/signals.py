@@ -1,6 +1,6 @@
 """Turn stop signals and the launcher's death into a flag.
 
-The trainer reads it after each step."""
+The trainer checks it after each step."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ from types import FrameType
 
 from t2vgan.utils.console import print_stderr
 
-# USR1 is what Slurm is usually configured to send ahead of its time limit (--signal=USR1@60); HUP
-# comes from a terminal that closes.
+# Slurm is usually configured to send USR1 ahead of its time limit (--signal=USR1@60); a closing
+# terminal sends HUP.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-# After the first one: a terminal sends Ctrl-C to each process of its foreground, and a launcher
-# among them passes it on.
+# A terminal sends Ctrl-C to all foreground processes, and a launcher among them forwards it: SIGINT
+# is a second Ctrl-C only if it comes later than this.
 GIVE_UP_AFTER_SECONDS = 2.0
 LAUNCHER_VARIABLES = ("WORLD_SIZE", "ACCELERATE_MIXED_PRECISION")
 
@@ -23,23 +23,23 @@ LAUNCHER_VARIABLES = ("WORLD_SIZE", "ACCELERATE_MIXED_PRECISION")
 def find_launcher() -> int | None:
     """Return the process id of torchrun or accelerate, if one started this.
 
-    The launcher's death must stop its workers. A shell may exit: that is what nohup is for.
+    The launcher's death must stop its workers; the exit of a shell must not, as with nohup.
     """
     return os.getppid() if any(name in os.environ for name in LAUNCHER_VARIABLES) else None
 
 
 class StopFlag:
-    """Set by a signal or by the death of the launcher."""
+    """A flag set by a signal or by the launcher's death."""
 
     def __init__(self, launcher: int | None = None) -> None:
         self.reason = ""
         self.launcher = launcher
         self.is_saving = False
         self.interrupted_at: float | None = None
-        """When the first Ctrl-C came."""
+        """Time of the first Ctrl-C."""
 
     def start_saving(self) -> None:
-        """Let signals say that this process is already saving."""
+        """From now on, respond to signals that this process is already saving."""
         self.is_saving = True
 
     def is_set(self) -> bool:
@@ -61,7 +61,7 @@ class StopFlag:
             print_stderr(f"\n{name}: {verb} after this step (Ctrl-C again later gives up)")
 
     def _is_repeated(self) -> bool:
-        """Return whether a Ctrl-C follows another one, and not at once."""
+        """Return whether this is a second Ctrl-C, after GIVE_UP_AFTER_SECONDS."""
         now = time.monotonic()
         if self.interrupted_at is None:
             self.interrupted_at = now
@@ -73,8 +73,8 @@ def stop_on_signals(launcher: int | None = None) -> Iterator[StopFlag]:
     """Turn stop signals into a flag until the context ends.
 
     `launcher` is what `find_launcher` returned when this process began. A second Ctrl-C, later than
-    GIVE_UP_AFTER_SECONDS, gives up at once, except while the last checkpoint is being saved; no
-    other signal does. Under nohup, SIGHUP stays ignored.
+    GIVE_UP_AFTER_SECONDS, stops at once, except while the last checkpoint is being saved; other
+    signals never do. Under nohup, SIGHUP stays ignored.
     """
     flag = StopFlag(launcher)
     nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN

@@ -19,45 +19,45 @@ def check_lengths(lengths: list[tuple[int, int]]) -> list[tuple[int, int]]:
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Totals = Annotated[list[tuple[float, float]], Field(min_length=1)]
-"""Each rank's sum and number of values."""
+"""Each rank's sum and count of values."""
 Lengths = Annotated[list[tuple[NonNegativeInt, PositiveInt]], AfterValidator(check_lengths)]
-"""(step, num_steps) each: from this step on, schedules follow a run of so many steps."""
+"""(step, num_steps) each: from `step` on, schedules are those of a run of `num_steps` steps."""
 
 
 class TrainState(BaseModel):
-    """Hold what a checkpoint has besides tensors.
+    """Hold the state of a checkpoint besides tensors.
 
-    All else derives from the step. Each field belongs to one object of the run, which returns and
-    loads it.
+    Everything else is derived from the step. Each field belongs to one object of the run, which
+    returns and loads it.
     """
 
     data_fingerprint: str
     step: NonNegativeInt = 0
     clips_seen: NonNegativeInt = 0
     seconds: Seconds = 0.0
-    """Training time; sampling, evaluating and saving excluded."""
+    """Training time, without sampling, evaluating and saving."""
     safety_seconds: Seconds = 0.0
-    """Time that training waited for saves, comparisons of ranks and agreement on stopping."""
+    """Time that training waited for saves, comparisons of ranks and exchanges of status."""
     waiting_seconds: Seconds = 0.0
     """Part of the training time in which the loader had no batch ready."""
     writing_seconds: Seconds = 0.0
-    """Processor time of writing checkpoints in a thread beside training."""
+    """CPU time of the thread that writes checkpoints."""
     bad_clips: dict[str, NonNegativeInt] = {}
-    """Samples that could not be used, over all ranks, by reason."""
+    """Number of unusable samples over all ranks, by reason."""
     bad_steps: dict[str, NonNegativeInt] = {}
-    """Updates that were not applied, by network; float16's overflows not counted."""
+    """Number of nonfinite updates, by network; overflows caused by loss scaling do not count."""
     bad_steps_in_a_row: NonNegativeInt = 0
     rollbacks: NonNegativeInt = 0
-    """How often --rollback chose another order of the data."""
+    """Number of rollbacks, each of which chose another order of the data."""
     schedule_lengths: Lengths = []
     alarms: dict[str, list[bool]] = {}
     """Whether the finding of each alarm held in its last records."""
     best_accuracy: Finite = -1.0
-    """The highest accuracy of an evaluation, or agreement up to that of real clips."""
+    """The highest accuracy of an evaluation, or agreement capped at that of real clips."""
     best_step: int = -1
-    """The last evaluation that is not measurably below it."""
+    """Step of the last evaluation that is not measurably below it."""
     compiled: bool = False
-    """Whether the networks were compiled: a resumed run goes on alike, to the last bit."""
+    """Whether the networks were compiled, so that a resumed run continues bit for bit."""
     loss_scales: dict[str, dict[str, NonNegativeInt | Seconds]] = {}
     """State of each network's gradient scaler in float16; empty otherwise."""
     unread_notes: dict[str, Totals] = {}
@@ -66,7 +66,7 @@ class TrainState(BaseModel):
 
 @dataclass
 class Timer:
-    """Add up the seconds spent in `with timer.measure():`."""
+    """Accumulate the seconds spent in `with timer.measure():`."""
 
     seconds: float = 0.0
 
@@ -82,14 +82,14 @@ class Timer:
 
 @dataclass
 class TrainingClock:
-    """Count steps, the clips they have seen, and the time they took."""
+    """Count steps, clips seen, and time."""
 
     global_batch_size: int
     step: int = 0
     training: Timer = field(default_factory=Timer)
     safety: Timer = field(default_factory=Timer)
     waiting: Timer = field(default_factory=Timer)
-    """For data; a part of `training`."""
+    """Time waiting for data; a part of `training`."""
 
     @property
     def clips_seen(self) -> int:
@@ -97,7 +97,7 @@ class TrainingClock:
         return self.step * self.global_batch_size
 
     def load(self, state: TrainState) -> None:
-        """Go on from a checkpoint's step and times."""
+        """Restore a checkpoint's step and times."""
         self.step = state.step
         self.training.seconds = state.seconds
         self.safety.seconds = state.safety_seconds
@@ -105,5 +105,5 @@ class TrainingClock:
 
 
 def is_due(step: int, every_steps: int) -> bool:
-    """Return whether a step ends an interval; never with 0."""
+    """Return whether a step ends an interval; 0 means never."""
     return every_steps > 0 and step > 0 and step % every_steps == 0

@@ -1,7 +1,7 @@
-"""Compute what a frozen sentence encoder knows of a vocabulary's words.
+"""Compute a frozen sentence encoder's states of a vocabulary's words.
 
-The states of a word's tokens in the data's prompts are averaged, whitened, and cut to the width of
-a prompt's embedding. They are kept beside the manifest: the next run on this data has them at once.
+The states of a word's tokens in the data's prompts are averaged, whitened, and truncated to the
+width of a prompt's embedding. They are cached next to the manifest for later runs on this data.
 """
 
 import hashlib
@@ -28,19 +28,19 @@ from t2vgan.utils.frozen import format_faults
 from t2vgan.utils.untrusted import MAX_JSON_BYTES, read_bytes
 
 RECORD_NAME = "text_encoder.json"
-PROMPTS_PER_WORD = 32  # over which a word's states are averaged, at most
-MIN_VARIANCE = 1e-6  # relative to the largest; directions with less are left out
+PROMPTS_PER_WORD = 32  # enough prompts to average a word's states over
+MIN_VARIANCE = 1e-6  # relative to the largest; directions with less are dropped
 
 
 def load_text_states(
     config: Config, vocabulary: Vocabulary, prompts: Sequence[str], *, keep: bool
 ) -> tuple[TextEncoderInfo, Tensor]:
-    """Return a run's sentence encoder and its words' states, (V, E).
+    """Return a run's sentence encoder and its word states (V, E).
 
-    With `keep` they are kept beside the manifest, if the data are in a local folder.
+    With `keep` the states are cached next to the manifest, if the data are in a local folder.
 
     Raises:
-        UserError: the encoder is missing, of another kind, or changed since the run was started.
+        UserError: the encoder is missing, unsupported, or changed since the run was started.
     """
     model = config.model
     assert isinstance(model, ClipGanConfig)
@@ -59,7 +59,7 @@ def load_text_states(
 
 
 def read_text_encoder(run_dir: Path) -> TextEncoderInfo | None:
-    """Read which sentence encoder a run was started with, if any."""
+    """Read the record of a run's sentence encoder, if any."""
     path = run_dir / RECORD_NAME
     if not path.exists():
         return None
@@ -82,9 +82,9 @@ def load_word_states(
     size: int,
     folder: Path | None,
 ) -> Tensor:
-    """Compute the words' states (V, size), or read kept ones.
+    """Compute the word states (V, size), or read cached ones.
 
-    Those of padding, of UNKNOWN and of words that the encoder has no token for are zero. Where the
+    States of padding, of UNKNOWN and of words that the encoder has no token for are zero. If the
     folder is None or cannot be written, they are computed at each start.
     """
     key = hash_inputs(encoder, vocabulary, prompts, size)
@@ -104,13 +104,13 @@ def load_word_states(
 def hash_inputs(
     encoder: SentenceEncoder, vocabulary: Vocabulary, prompts: Sequence[str], size: int
 ) -> str:
-    """Return the SHA-256 of all that decides the states."""
+    """Return the SHA-256 of all inputs that determine the states."""
     inputs = [encoder.sha256, vocabulary.tokenizer, vocabulary.words, sorted(prompts), size]
     return hashlib.sha256(json.dumps([*inputs, list_plain_words()]).encode()).hexdigest()
 
 
 def read_states(path: Path, key: str, shape: tuple[int, int]) -> Tensor | None:
-    """Read kept states; None if absent or damaged."""
+    """Read cached states; None if absent or damaged."""
     if not path.is_file():
         return None
     try:
@@ -144,7 +144,7 @@ def compute_word_states(
 
 
 def choose_texts(texts: Iterable[list[str]]) -> list[list[str]]:
-    """Choose texts until each word was in enough of them."""
+    """Choose texts so that each word is in enough of them."""
     seen: Counter[str] = Counter()
     chosen = []
     for words in texts:
@@ -155,10 +155,10 @@ def choose_texts(texts: Iterable[list[str]]) -> list[list[str]]:
 
 
 def whiten(states: Tensor, sample: Tensor, size: int) -> Tensor:
-    """Project states on a sample's principal directions, at unit variance.
+    """Project states onto a sample's principal directions, with unit variance.
 
-    states (N, H), sample (M, H) -> (N, size). Of a sample with fewer directions the last
-    columns are zero.
+    states (N, H), sample (M, H) -> (N, size). If the sample has fewer directions, the last columns
+    are zero.
     """
     mean = sample.mean(0)
     _, deviation, directions = torch.linalg.svd(sample - mean, full_matrices=False)
@@ -169,5 +169,5 @@ def whiten(states: Tensor, sample: Tensor, size: int) -> Tensor:
 
 
 def list_plain_words() -> list[str]:
-    """List common words, by which states are whitened too."""
+    """List common words, which are part of the sample for whitening."""
     return sorted({text for text in load_synonyms().words if text != UNKNOWN})

@@ -15,8 +15,8 @@ from t2vgan.utils.frozen import format_faults
 def train(config: Config | str, **changes: Any) -> bool:
     """Train a model, or resume the run in `config.run_dir`.
 
-    config: a `Config`, or the name of a preset. changes: fields of it to replace; sections as
-    dictionaries of their fields. The same call again resumes the run; Ctrl-C saves it and returns.
+    config: a `Config`, or the name of a preset. changes: fields to replace; sections are given as
+    dictionaries of their fields. Repeating the call resumes the run; Ctrl-C saves it and returns.
     `TextToVideo.from_pretrained(run_dir)` loads its best weights. Returns whether it is complete.
 
     >>> from t2vgan import train
@@ -26,7 +26,7 @@ def train(config: Config | str, **changes: Any) -> bool:
 
     Raises:
         UserError: there is no such preset, a value is out of range, or data and config do not fit.
-        RunStoppedError: training cannot go on, such as after many steps that were not finite.
+        RunStoppedError: training cannot continue, such as after many nonfinite steps.
     """
     return Trainer(build_config(config, changes)).run()
 
@@ -46,7 +46,7 @@ def build_config(config: Config | str, changes: Mapping[str, Any]) -> Config:
 
 
 def merge(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace fields; those of sections one by one."""
+    """Replace fields, recursively in sections."""
     merged = dict(fields)
     for name, value in changes.items():
         before = merged.get(name)

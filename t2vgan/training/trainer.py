@@ -33,7 +33,7 @@ class Trainer(RunSetup):
         )
         self.monitor = PeerMonitor(self.context, self.heartbeat, config.timeout_seconds)
         self.stopping = False
-        """Whether any rank received a stop request; the same on all ranks."""
+        """Whether any rank was asked to stop; the same on all ranks."""
 
     def run(self) -> bool:
         """Train until complete or stopped; return whether it is complete."""
@@ -59,7 +59,7 @@ class Trainer(RunSetup):
     # --- the loop --------------------------------------------------------------------------------
 
     def train(self) -> None:
-        """Train to the last step, or until a rank must stop."""
+        """Train until the last step, or until a rank must stop."""
         is_first = True
         with self.loader() as loader:
             while not (self.is_complete or self.stopping):
@@ -95,7 +95,7 @@ class Trainer(RunSetup):
             self.save(best=best)
 
     def log_metrics(self) -> None:
-        """Average and log the metrics since the last record (collective)."""
+        """Log the average metrics since the last record (collective)."""
         with self.timed("logging", self.clock.training):
             metrics = self.gan.metrics.reduce()  # waits for the device: part of training time
             metrics |= compare_ranks(self.context, self.gan.compute_timer.read())
@@ -106,7 +106,7 @@ class Trainer(RunSetup):
     def sample_and_evaluate(self, kinds: Collection[str]) -> float | None:
         """Sample and evaluate; return the accuracy if it is the best (collective).
 
-        Work that a stop request interrupts is done on resume.
+        Work interrupted by a stop request is done on resume.
         """
         if not kinds or self.stopping:
             return None
@@ -119,8 +119,8 @@ class Trainer(RunSetup):
     def save(self, *, best: float | None = None, is_final: bool = False) -> None:
         """Publish a checkpoint and weights while training goes on (collective).
 
-        `best` is their accuracy if it is the best so far. While updates are not finite checkpoints
-        are skipped, except at the end.
+        `best` is their accuracy if it is the best so far. If the last step was nonfinite, nothing
+        is saved, except at the end.
         """
         start = time.perf_counter()
         with self.timed("saving", self.clock.safety):
@@ -174,7 +174,7 @@ class Trainer(RunSetup):
         self.logger.close(self.stop.reason)
 
     def close(self) -> None:
-        """Wait for the save under way and for the tracker."""
+        """Wait for the pending save and for the tracker."""
         try:
             self.checkpoints.wait()
         finally:

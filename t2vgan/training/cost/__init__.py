@@ -1,1 +1,1 @@
-"""What a training step costs: operations, FLOPs, bytes."""
+"""The cost of a training step: operations, FLOPs, bytes."""

@@ -33,15 +33,15 @@ LAUNCHES = {
     "aten.index_put": 8,
     "aten.index_put_": 8,
 }
-"""Kernels that an operation launches on CUDA, roughly, where it is not one."""
+"""Approximate number of CUDA kernels of operations that launch more than one."""
 
 
 class OpCounter(TorchDispatchMode):
-    """Count operations by name while it is entered, backward passes included.
+    """Count operations by name inside the context, backward passes included.
 
     Each ATen operation that reaches a device counts once, under its name ("aten.add"). Views and
-    bare allocations launch nothing and do not count. The counts are those of eager execution: the
-    same on every device, but for what a device's own implementation splits further.
+    bare allocations launch nothing and do not count. The counts are those of eager execution, and
+    the same on every device, except for operations that a device's implementation splits further.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class OpCounter(TorchDispatchMode):
         self.flops_by_dtype: Counter[torch.dtype] = Counter()
         """Floating-point operations of matrix products and convolutions, 2 per multiply-add."""
         self.bytes_moved = 0
-        """Sizes of all inputs and outputs, as if no operation found its inputs in a cache."""
+        """Total size of all inputs and outputs, assuming no cache hits."""
 
     @property
     def total(self) -> int:
@@ -60,7 +60,7 @@ class OpCounter(TorchDispatchMode):
 
     @property
     def launches(self) -> int:
-        """Number of kernels that they launch on CUDA, estimated by `LAUNCHES`."""
+        """Number of CUDA kernels launched, estimated by `LAUNCHES`."""
         return sum(LAUNCHES.get(name, 1) * number for name, number in self.ops.items())
 
     @property

@@ -1,4 +1,4 @@
-"""Track the memory that tensors hold at their peak, on any device."""
+"""Track the peak memory of tensors, on any device."""
 
 import weakref
 from typing import Any
@@ -10,19 +10,19 @@ from torch.utils._pytree import tree_iter
 
 
 class PeakMemory(TorchDispatchMode):
-    """Track the bytes of tensors made while it is entered.
+    """Track the bytes of tensors created inside the context.
 
-    A storage counts from the operation that makes it until its last tensor is gone: results, what
-    autograd saves for the backward pass, gradients. What an operation needs only inside itself,
-    such as the workspace of a convolution, and what an allocator rounds up or holds back, does not.
+    A storage counts from the operation that creates it until its last tensor is freed: results,
+    tensors saved for the backward pass, gradients. Memory internal to an operation, such as the
+    workspace of a convolution, and the overhead of an allocator do not count.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.live = 0
-        """Bytes now."""
+        """Current number of bytes."""
         self.peak = 0
-        """The most bytes after any operation."""
+        """Largest number of bytes after any operation."""
         self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Format what a step costs on GPUs."""
+"""Format the estimated cost of a step on GPUs."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from t2vgan.training.cost.step_cost import StepCost, StepSizes, estimate_step_co
 def format_estimates(config: Config, plan: BatchPlan, sizes: StepSizes) -> list[str]:
     """Return lines on operations, memory and time of a process's steps.
 
-    Time is estimated for some GPUs, on which precision `auto` means bfloat16.
+    Time is estimated for some GPUs, for which precision `auto` means bfloat16.
     """
     train = config.train
     precision = torch.float32 if train.precision == "no" else torch.bfloat16

@@ -1,8 +1,8 @@
 """Estimate the time of a step by the roofline model.
 
-A step takes as long as the slowest of three: launching its kernels one after the other, computing
-its products at the device's peak rate, and moving all operands through its memory (roofline:
-Williams et al., CACM 2009, with launches as a third bound). No device reaches its peak, so that
+The estimate is the slowest of three: launching the kernels one after the other, computing the
+products at the device's peak rate, and moving all operands through its memory (roofline:
+Williams et al., CACM 2009, with launches as a third bound). No device reaches its peak, so
 estimates are lower bounds.
 """
 
@@ -14,7 +14,7 @@ import torch
 from t2vgan.training.cost.step_cost import StepCost
 
 LAUNCH_SECONDS = 5e-6
-"""From Python to a kernel on CUDA, one after the other; in eager mode often more."""
+"""Time from Python to the launch of a CUDA kernel; in eager mode often more."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Device:
     """Peak rates of a device."""
 
     float32_tflops: float
-    """Of products in float32, without TF32."""
+    """Rate of matrix products in float32, without TF32."""
     half_tflops: float
-    """Of products in bfloat16 or float16, dense."""
+    """Rate of dense matrix products in bfloat16 or float16."""
     terabytes_per_second: float
-    """Of its memory."""
+    """Memory bandwidth."""
     memory_gb: float
     launch_seconds: float = LAUNCH_SECONDS
 
@@ -37,20 +37,20 @@ DEVICES = {
     "H100 80 GB": Device(67, 989, 3.35, 80),
     "H200 141 GB": Device(67, 989, 4.8, 141),
 }
-"""By NVIDIA's data sheets (SXM; L4: PCIe)."""
+"""Values of NVIDIA's data sheets (SXM; L4: PCIe)."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of a step on a device, and what bounds them."""
+    """Time of a step on a device, and its bound."""
 
     seconds: float
     bound: str
-    """launches, arithmetic or memory."""
+    """One of "launches", "arithmetic" and "memory"."""
 
 
 def estimate_time(cost: StepCost, device: Device) -> Estimate:
-    """Return the slowest of launches, arithmetic and memory."""
+    """Estimate the time as the slowest of launches, arithmetic and memory."""
     single = cost.flops[torch.float32]
     seconds = {
         "launches": cost.launches * device.launch_seconds,
@@ -67,7 +67,7 @@ def estimate_mean_time(
 ) -> Estimate:
     """Average the time over steps with and without the penalty.
 
-    The bound is that of most steps.
+    The bound is that of the steps without, unless all have it.
     """
     estimates = {kind: estimate_time(cost, device) for kind, cost in costs.items()}
     share = 1 / penalty_every_steps if "penalised" in estimates else 0.0

@@ -1,4 +1,4 @@
-"""Count what a training step costs, on fake tensors: nothing is computed."""
+"""Count the cost of a training step on fake tensors, without computing."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class StepSizes:
     width: int
     vocabulary_size: int
     num_tokens: int
-    """The most words that a prompt has."""
+    """Length of the longest prompt in tokens."""
     augments: bool = False
     """Whether clips are augmented."""
 
@@ -38,18 +38,21 @@ class StepCost:
     """Operations, floating-point operations and bytes of one training step."""
 
     ops: Counter[str]
-    """Calls by name."""
+    """Number of calls by name."""
     launches: int
-    """Kernels on CUDA, estimated."""
+    """Estimated number of CUDA kernels."""
     flops: Counter[torch.dtype]
-    """Of matrix products and convolutions, by the type they are computed in."""
+    """FLOPs of matrix products and convolutions, by data type."""
     bytes_moved: int
-    """Sizes of all operations' inputs and outputs."""
+    """Total size of all operations' inputs and outputs."""
     peak_bytes: int
-    """Of all tensors: networks, average, optimizers, batch, gradients, activations."""
+    """Peak size of all tensors: networks, average, optimizers, batch, gradients, activations."""
 
     def repeat(self, num_micro_batches: int) -> "StepCost":
-        """Return the cost of several micro-batches; optimizers count as often."""
+        """Return the cost of several micro-batches.
+
+        Optimizer updates, of which there is one per step, are counted for each.
+        """
         factor = num_micro_batches
         return StepCost(
             ops=Counter({name: factor * number for name, number in self.ops.items()}),
@@ -61,7 +64,7 @@ class StepCost:
 
 
 class LocalContext(DistributedContext):
-    """One process on a device of its own, without a process group."""
+    """A single process on a given device, without a process group."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -79,10 +82,9 @@ def estimate_step_costs(
 ) -> dict[str, StepCost]:
     """Count the cost of steps of one micro-batch, "plain" and "penalised".
 
-    Not `is_whole`: of one of several.
-    A run without the penalty has no penalised step, one with it in every step no plain one.
-    Networks are built as they are, on the CPU; tensors of the steps have shapes and types, and no
-    values.
+    `is_whole`: whether the micro-batch is the process's only one in a step. A run without the
+    penalty has no penalised steps; one with it in every step has no plain ones. Networks are built
+    on the CPU; the steps run on fake tensors, which have shapes and types but no values.
     """
     every = train.penalty_every_steps
     steps = {"plain": 1} if every != 1 else {}
@@ -94,7 +96,7 @@ def estimate_step_costs(
     costs = {}
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         convert_to_fake(gan, mode)
-        gan.train_step([build_batch(gan, sizes, 1)], 1)  # makes the optimizers' state
+        gan.train_step([build_batch(gan, sizes, 1)], 1)  # creates the optimizers' state
         for name, step in steps.items():
             batch = build_batch(gan, sizes, step)
             with OpCounter() as counter, PeakMemory() as memory:
@@ -168,6 +170,6 @@ def convert_to_fake(gan: AdversarialTraining, mode: FakeTensorMode) -> None:
 
 
 def list_state(gan: AdversarialTraining) -> list[object]:
-    """Return all tensors that live from step to step."""
+    """Return all tensors that persist between steps."""
     networks = [[*network.parameters(), *network.buffers()] for network in gan.networks.values()]
     return [networks, [list(side.optimizer.state.values()) for side in gan.optimizers.values()]]

@@ -1,1 +1,1 @@
-"""Find what goes wrong in a run: samples, steps, clips."""
+"""Detect problems of a run: bad samples, nonfinite steps, failing training."""

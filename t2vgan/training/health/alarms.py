@@ -1,4 +1,4 @@
-"""Detect training that fails without stopping, and name what to try.
+"""Detect training that fails without stopping, and suggest remedies.
 
 An alarm is raised when its finding holds in enough of the last records, and is over when it no
 longer does.
@@ -12,26 +12,26 @@ from typing import NamedTuple
 from t2vgan.config import TrainConfig
 from t2vgan.training.health.variety import Variety
 
-SATURATED_LOSS = 0.01  # of the discriminator: it separates nearly every pair
-INDIFFERENCE = 0.02  # of both losses from those of equal logits
+SATURATED_LOSS = 0.01  # discriminator loss below which it separates nearly every pair
+INDIFFERENCE = 0.02  # largest difference of both losses from those of equal logits
 WEAK_GRADIENT = 0.3  # change of the generator's loss with a step of one std in all pixels: blind
 # runs had 0.07 to 0.26, healthy ones 5
-ALIKE_PROMPTS = 0.05  # difference that prompts make, over that of real clips
-ALIKE_SEEDS = 0.15
-CHANCE_RECOVERY = 0.95  # loss; predicting 0 for normal latents gives 1
+ALIKE_PROMPTS = 0.05  # difference between prompts, relative to real clips
+ALIKE_SEEDS = 0.15  # difference between seeds, relative to real clips
+CHANCE_RECOVERY = 0.95  # recovery loss; predicting 0 for normal latents gives 1
 PROMPTS_FROM = 0.25  # share of the run after which prompts must make a difference
-SEEDS_FROM = 0.5  # the same of seeds; later where the weight of recovery rises later
+SEEDS_FROM = 0.5  # the same for seeds; later if the recovery weight rises later
 
 
 class Finding(NamedTuple):
-    """What an alarm reports."""
+    """The message of an alarm, and when it is raised."""
 
     found: str
     remedy: str
     num_records: int
-    """The last records that count."""
+    """Number of last records that are considered."""
     num_held: int
-    """Of those, the ones in which it must hold: a single step may explode in between."""
+    """In how many of those it must hold; not all, if a single step may explode in between."""
 
     def __str__(self) -> str:
         return f"{self.found}; try {self.remedy}"
@@ -80,7 +80,7 @@ FINDINGS = {
 
 @dataclass(frozen=True)
 class AlarmChange:
-    """An alarm that was raised, or is over."""
+    """An alarm that was raised or is over."""
 
     name: str
     is_over: bool
@@ -92,9 +92,10 @@ class AlarmChange:
 
 
 class AlarmMonitor:
-    """Raise alarms from a run's records, once while they last.
+    """Raise alarms from a run's records, each once until it is over.
 
-    `num_values` is the number of values of a clip that the discriminator is shown.
+    `num_values` is the number of values (pixels times channels) of a clip that the discriminator
+    sees.
     """
 
     def __init__(self, train: TrainConfig, num_values: int) -> None:
@@ -103,16 +104,16 @@ class AlarmMonitor:
         """Whether each finding held in its last records."""
 
     def state_dict(self) -> dict[str, list[bool]]:
-        """Return what a checkpoint holds of the last records."""
+        """Return the state for a checkpoint."""
         return {name: list(held) for name, held in self.held.items()}
 
     def load_state_dict(self, state: Mapping[str, Sequence[bool]]) -> None:
-        """Go on from a checkpoint's records."""
+        """Restore the state of a checkpoint."""
         self.held = {name: list(held) for name, held in state.items()}
 
     @property
     def active(self) -> list[str]:
-        """The alarms that are on."""
+        """The names of alarms that are on."""
         return [name for name, f in FINDINGS.items() if sum(self.held.get(name, [])) >= f.num_held]
 
     def check_metrics(self, metrics: Mapping[str, float], progress: float) -> list[AlarmChange]:
@@ -129,7 +130,7 @@ class AlarmMonitor:
         return changes
 
     def check_variety(self, variety: Variety, progress: float) -> list[AlarmChange]:
-        """Check what prompts and seeds change in generated clips."""
+        """Check how much prompts and seeds change generated clips."""
         changes = []
         for name, value, limit, since in (
             ("prompts_ignored", variety.prompts, ALIKE_PROMPTS, PROMPTS_FROM),
@@ -141,7 +142,7 @@ class AlarmMonitor:
 
     @property
     def varied_from(self) -> float:
-        """Progress from which on seeds must make a difference."""
+        """The progress from which seeds must make a difference."""
         return max(SEEDS_FROM, sum(self.train.recovery_rise) / 2)
 
     def needs_recovery(self, progress: float) -> bool:

@@ -13,11 +13,11 @@ from t2vgan.training.health.nonfinite import NonFiniteSteps, NonFiniteStop, nonf
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.state import TrainingClock, TrainState
 
-NAMED_PER_REASON = 5  # bad samples in messages
+NAMED_PER_REASON = 5  # bad samples that messages name
 
 
 class FaultMonitor:
-    """Exchanges what each rank found, so that all decide alike."""
+    """Exchange each rank's findings, so that all ranks decide alike."""
 
     def __init__(
         self,
@@ -34,12 +34,12 @@ class FaultMonitor:
         self.nonfinite = NonFiniteSteps(gan, config.max_bad_steps)
         self.rank_status = DelayedAllReduce(context)
         self.rollbacks = 0
-        """How often --rollback chose another order of the data."""
+        """Number of rollbacks, each of which chose another order of the data."""
 
     def exchange(self, stop_requested: bool, bad_samples: Sequence[BadSample]) -> bool:
-        """Exchange what each rank found; return whether one must stop (collective).
+        """Exchange each rank's findings; return whether any must stop (collective).
 
-        With several ranks the answer is that of the call before.
+        With several ranks the result is that of the previous call.
 
         Raises:
             UserError: too many samples are bad.
@@ -48,7 +48,7 @@ class FaultMonitor:
         return self._handle(self.rank_status.all_reduce(status, bad_samples))
 
     def finish_exchange(self) -> bool:
-        """Wait for the exchange under way, and return the same (collective)."""
+        """Wait for the pending exchange; return as `exchange` does (collective)."""
         return self._handle(self.rank_status.wait())
 
     def _handle(self, status: tuple[list[int], Sequence[BadSample]] | None) -> bool:
@@ -62,7 +62,7 @@ class FaultMonitor:
         return num_stops > 0
 
     def check_nonfinite(self) -> None:
-        """Log steps that were not applied; raise after too many (collective)."""
+        """Log nonfinite steps; raise after too many in a row (collective)."""
         for message in self.nonfinite.gather():
             self.logger.log_warning(message)
         if self.nonfinite.are_too_many:
@@ -77,17 +77,17 @@ class FaultMonitor:
         return nonfinite_error(self.nonfinite.in_a_row, step, last_checkpoint)
 
     def count(self) -> dict[str, float]:
-        """Return the totals for a record of metrics."""
+        """Return the total counts for a record of metrics."""
         return {"data/bad_samples": self.bad_samples.total, "bad_steps": self.nonfinite.total}
 
     def load(self, state: TrainState) -> None:
-        """Go on from a checkpoint's counts."""
+        """Restore a checkpoint's counts."""
         self.bad_samples.load(state.bad_clips)
         self.nonfinite.load(state)
         self.rollbacks = state.rollbacks
 
     def roll_back(self, stop: NonFiniteStop) -> None:
-        """Choose another order of the data than the run that stopped had."""
+        """Choose another order of the data than that of the stopped run."""
         self.rollbacks = stop.rollbacks_after(self.rollbacks)
 
 
@@ -100,11 +100,11 @@ class BadSamples:
 
     @property
     def total(self) -> int:
-        """All bad samples."""
+        """Number of bad samples."""
         return sum(self.counts.values())
 
     def update(self, bad_samples: Sequence[BadSample]) -> list[str]:
-        """Count samples; return messages on the first ones of each reason."""
+        """Count samples; return messages on the first ones for each reason."""
         messages = []
         for bad in bad_samples:
             self.counts[bad.reason] = self.counts.get(bad.reason, 0) + 1
@@ -119,7 +119,7 @@ class BadSamples:
         """Check the limit; the counts are equal on all ranks.
 
         Raises:
-            UserError: more than data.max_bad_fraction of the clips shown were bad.
+            UserError: more than data.max_bad_fraction of the clips, and more than one, were bad.
         """
         if self.total <= max(1, self.data.max_bad_fraction * clips_seen):
             return
@@ -131,5 +131,5 @@ class BadSamples:
         )
 
     def load(self, counts: Mapping[str, int]) -> None:
-        """Go on from a checkpoint's counts."""
+        """Restore a checkpoint's counts."""
         self.counts = dict(counts)

@@ -1,4 +1,4 @@
-"""Count steps whose loss or gradient was not finite, and limit them."""
+"""Count steps with a nonfinite loss or gradient, and limit them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,27 +12,28 @@ from t2vgan.utils.files import atomic_write_bytes
 from t2vgan.utils.untrusted import MAX_JSON_BYTES, read_bytes
 
 NONFINITE_STOP_NAME = "bad_steps.json"
-MAX_KEYS_NAMED = 8  # of a step's samples
-MAX_STEPS_NAMED = 10  # of each call of `gather`
+MAX_KEYS_NAMED = 8  # samples named for a step
+MAX_STEPS_NAMED = 10  # steps named in each call of `gather`
 
 
 class NonFiniteSteps:
     """Count steps with an update that was not applied.
 
-    Found on the device (NetworkOptimizer.step), and gathered when metrics are logged and at saves,
-    with the same outcome on all ranks. In float16 an overflow of the scaled loss is no such step.
+    They are found on the device (NetworkOptimizer.step), and gathered when metrics are logged and
+    at saves, with the same result on all ranks. An overflow caused by loss scaling (float16) does
+    not count.
     """
 
     def __init__(self, gan: AdversarialTraining, max_in_a_row: int) -> None:
         self.gan, self.max_in_a_row = gan, max_in_a_row
         self.counts: dict[str, int] = {}
-        """Updates that were not applied, by network."""
+        """Number of updates that were not applied, by network."""
         self.in_a_row = 0
         self.steps: list[tuple[int, Sequence[str]]] = []  # since the last gather: (step, keys)
 
     @property
     def total(self) -> int:
-        """All updates that were not applied."""
+        """Number of updates that were not applied."""
         return sum(self.counts.values())
 
     @property
@@ -41,7 +42,7 @@ class NonFiniteSteps:
         return self.in_a_row >= self.max_in_a_row
 
     def add_step(self, step: int, keys: Sequence[str]) -> None:
-        """Remember which samples a step was trained on."""
+        """Store the keys of the samples that a step was trained on."""
         self.steps.append((step, keys))
 
     def gather(self) -> list[str]:
@@ -61,7 +62,7 @@ class NonFiniteSteps:
             if networks and len(messages) < MAX_STEPS_NAMED:
                 messages.append(self._format(step, networks, keys))
             if self.are_too_many:
-                break  # the run stops here; what follows adds nothing
+                break  # the run stops here; later steps are not counted
         self.steps = []
         return messages
 
@@ -75,7 +76,7 @@ class NonFiniteSteps:
         )
 
     def load(self, state: TrainState) -> None:
-        """Go on from a checkpoint's counts."""
+        """Restore a checkpoint's counts."""
         self.counts, self.in_a_row = dict(state.bad_steps), state.bad_steps_in_a_row
 
 
@@ -84,10 +85,10 @@ class NonFiniteStop(BaseModel):
 
     step: int
     rollbacks: int
-    """How often the run had been rolled back before."""
+    """Number of earlier rollbacks of the run."""
 
     def rollbacks_after(self, rollbacks: int) -> int:
-        """Return the number of rollbacks after --rollback; repeating it changes nothing."""
+        """Return the number of rollbacks after --rollback; this is idempotent."""
         return max(rollbacks, self.rollbacks + 1)
 
     def write(self, run_dir: Path) -> None:

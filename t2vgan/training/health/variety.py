@@ -1,4 +1,4 @@
-"""Measure what prompts and seeds change, relative to real clips."""
+"""Measure how much prompts and seeds change clips, relative to real ones."""
 
 import itertools
 from collections import defaultdict
@@ -21,9 +21,9 @@ class Differences:
     """RMS differences between clips' thumbnails, in grey levels; None without pairs."""
 
     prompts: float | None
-    """Between clips of different prompts; of generated clips, with the same seed."""
+    """Between clips of different prompts, for generated clips with the same seed."""
     seeds: float | None
-    """Between clips of one prompt."""
+    """Between clips of one prompt, for generated clips with different seeds."""
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,28 @@ class Variety:
 
     @property
     def prompts(self) -> float | None:
-        """Difference that prompts make; 1 as between real clips."""
+        """Difference between prompts, relative to real clips."""
         return divide(self.generated.prompts, self.real.prompts)
 
     @property
     def seeds(self) -> float | None:
-        """Difference that seeds make, 1 as between real clips of a prompt.
+        """Difference between seeds, relative to real clips of one prompt.
 
-        Where no prompt has two clips, as between real clips of different prompts.
+        If no prompt has two real clips, it is relative to real clips of different prompts.
         """
         real = self.real.prompts if self.real.seeds is None else self.real.seeds
         return divide(self.generated.seeds, real)
 
 
 def divide(generated: float | None, real: float | None) -> float | None:
-    """Return the ratio; None where it is not defined."""
+    """Return the ratio; None if it is undefined."""
     return None if generated is None or not real else generated / real
 
 
 def measure_generated(thumbnails: np.ndarray, num_seeds: int) -> Differences:
     """Compare clips of P prompts with the same S seeds each.
 
-    Thumbnails (P * S, D), those of a prompt in a row.
+    Shape: thumbnails (P * S, D), ordered by prompt.
     """
     numbers = range(len(thumbnails))
     same_seed = group_variances(thumbnails, [str(n % num_seeds) for n in numbers])
@@ -78,7 +78,7 @@ def measure_real(thumbnails: np.ndarray, prompts: Sequence[str]) -> Differences:
     if variances:
         total = sum((counts[prompt] - 1) * variance for prompt, variance in variances.items())
         within = total / sum(counts[prompt] - 1 for prompt in variances)
-    if len(rows) > 1:  # of two clips: that of their prompts' means, and of each within its prompt
+    if len(rows) > 1:  # variance of the prompts' means, and of the clips within their prompts
         means = np.stack([thumbnails[members].mean(0) for members in rows.values()])
         share = np.mean([1 - 1 / count for count in counts.values()])
         between = means.var(0, ddof=1).mean() + share * (within or 0.0)
@@ -94,7 +94,7 @@ def rms_difference(variance: float) -> float:
 
 
 def read_real_differences(datasets: Sequence[ShardedDataset]) -> Differences:
-    """Measure the first real clips of every part, without damaged ones."""
+    """Measure the first real clips of every data set, skipping damaged ones."""
     thumbnails, prompts = [], []
     share = max(2, NUM_REAL_CLIPS // len(datasets))
     for dataset in datasets:

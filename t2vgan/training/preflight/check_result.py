@@ -1,4 +1,4 @@
-"""Define what a check returns."""
+"""Define the result of a check."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ FIT, WARNING, UNFIT = "fit", "warning", "NOT FIT"
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Hold what one check found on all ranks."""
+    """Hold the finding of one check over all ranks."""
 
     name: str
     verdict: str

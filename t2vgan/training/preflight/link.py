@@ -15,14 +15,14 @@ LARGE_ROUNDS, SMALL_ROUNDS, CLOCK_ROUNDS = 5, 30, 21
 
 @dataclass(frozen=True)
 class Link:
-    """Hold whether sums over ranks are right, and what they cost."""
+    """Hold whether all-reduces are correct, and how fast they are."""
 
     backend: str
     is_right: bool
     bytes_per_second: float
-    """What each rank sends, and receives, in a ring: 2 (n - 1) / n of the tensor."""
+    """Bytes sent (and received) by each rank in a ring: 2 (n - 1) / n of the tensor."""
     latency_seconds: float
-    """A sum of one number."""
+    """Time of an all-reduce of one number."""
 
 
 def measure_link(context: DistributedContext) -> Link:
@@ -30,7 +30,7 @@ def measure_link(context: DistributedContext) -> Link:
     size = context.world_size
     small = torch.zeros(1, device=context.device)
     large = torch.full((LARGE_ELEMENTS,), 1.0 + context.rank, device=context.device)
-    dist.all_reduce(small)  # connects; NCCL's barriers guess their device before a first sum
+    dist.all_reduce(small)  # connects; before it, NCCL's barriers would guess their device
     latency = statistics.median(time_sum(small) for _ in range(SMALL_ROUNDS))
     total = large.clone()
     dist.all_reduce(total)
@@ -51,12 +51,10 @@ def time_sum(tensor: torch.Tensor) -> float:
 
 
 def measure_clocks(context: DistributedContext) -> list[float]:
-    """Return how far each rank's clock is ahead of rank 0's (collective).
-
-    In seconds.
+    """Return each rank's clock offset from rank 0, in seconds (collective).
 
     Ranks leave a gather at nearly the same time and read their clocks before the next one; the
-    median over many rounds is right to about the time of a message.
+    median over many rounds is accurate to about the time of a message.
     """
     context.gather_objects(None)
     rounds = [context.gather_objects(time.time()) for _ in range(CLOCK_ROUNDS)]

@@ -35,7 +35,7 @@ NO_DRIVER = "no GPU driver"
 
 
 def describe_own_device(device: torch.device) -> dict[str, str]:
-    """Return this rank's host, device, GPU driver, and the GPU's own identity."""
+    """Return this rank's host, device, GPU driver, and the GPU's UUID."""
     name, uuid, driver = "CPU", "", NO_DRIVER
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -48,7 +48,7 @@ def describe_own_device(device: torch.device) -> dict[str, str]:
 
 
 def check_link(context: DistributedContext, config: Config) -> CheckResult:
-    """Sum a tensor over ranks, and time it."""
+    """Check and time an all-reduce."""
     if not context.is_distributed:
         return CheckResult("all-reduce", FIT, "one process: nothing to sum")
     link = measure_link(context)
@@ -62,7 +62,7 @@ def check_link(context: DistributedContext, config: Config) -> CheckResult:
 
 
 def check_clocks(context: DistributedContext, config: Config) -> CheckResult:
-    """Compare wall clocks, by which people compare logs."""
+    """Compare wall clocks, which matter for comparing logs."""
     skews = measure_clocks(context)
     worst = max(range(len(skews)), key=lambda rank: abs(skews[rank]))
     text = f"at most {abs(skews[worst]):.3f} s from rank 0's"

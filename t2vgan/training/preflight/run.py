@@ -1,4 +1,4 @@
-"""Run the checks, and print a table of what they found."""
+"""Run the checks, and print a table of their results."""
 
 import time
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from t2vgan.utils.cli import EXIT_USER_ERROR
 from t2vgan.utils.console import escape_control_chars
 
 TIMEOUT_SECONDS = 60.0
-STORAGE_TIMEOUT = STARTUP_TIMEOUT  # a rank may be reading one large shard from far away
+STORAGE_TIMEOUT = STARTUP_TIMEOUT  # a rank may be reading a large shard over a slow link
 CHECKS = (
     *(check_devices, check_link, check_clocks),
     *(check_software, check_config, check_tracker),
 )
 STORAGE_CHECKS = (check_folder, check_shard_files, check_run, check_space)
 COLOURS = {FIT: "green", WARNING: "yellow", UNFIT: "bold red"}
-WIDTH_IN_FILES = 1000  # a line for each check, to be searched
+WIDTH_IN_FILES = 1000  # one line per check, so that a file can be searched
 
 
 def preflight(config: Config) -> int:

@@ -22,7 +22,7 @@ from t2vgan.utils.console import format_error
 
 
 def check_software(context: DistributedContext, config: Config) -> CheckResult:
-    """Compare versions and our own source files."""
+    """Compare library versions and our source files."""
     facts = describe_software()
     different = find_differences(context.gather_objects(facts))
     if different:
@@ -49,7 +49,7 @@ def check_config(context: DistributedContext, config: Config) -> CheckResult:
 
 
 def check_run(context: DistributedContext, config: Config) -> CheckResult:
-    """Check that options, data, networks and run_dir fit together."""
+    """Check that options, data, networks and run_dir are compatible."""
     try:
         changes = context.run_on_main(lambda: fit_together(config, context.world_size))
     except (UserError, OSError) as error:
@@ -58,10 +58,10 @@ def check_run(context: DistributedContext, config: Config) -> CheckResult:
 
 
 def fit_together(config: Config, world_size: int) -> list[str]:
-    """Return the options changed since the run was started.
+    """Return the options that changed since the run was started.
 
     Raises:
-        UserError: train.py would refuse them."""
+        UserError: train.py would not start the run."""
     changes = check_same_run(config)
     data = open_checked_data(config, world_size)
     check_frames_per_clip(config, data.manifest.geometry.num_frames)
@@ -72,7 +72,7 @@ def fit_together(config: Config, world_size: int) -> list[str]:
 
 
 def check_tracker(context: DistributedContext, config: Config) -> CheckResult:
-    """Say whether the tracker is installed and may send."""
+    """Check that the tracker is installed and has a key."""
     try:
         context.run_on_main(lambda: check_tracking(config))
     except UserError as error:

@@ -17,7 +17,7 @@ from t2vgan.training.model import build_run_networks
 from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult, count_of
 from t2vgan.utils.console import format_error
 
-FOLDER_TIMEOUT_SECONDS = 10.0  # network folders show other nodes' files late
+FOLDER_TIMEOUT_SECONDS = 10.0  # network file systems show other nodes' files late
 CHECKSUM_SECONDS = 5.0
 
 
@@ -26,7 +26,7 @@ def check_folder(context: DistributedContext, config: Config) -> CheckResult:
     folder = config.run_dir
     token = context.broadcast(secrets.token_hex(8))
     own = folder / f".preflight-{token}-{context.rank}"
-    was_there = context.broadcast(os.path.exists(folder))  # False where it may not be looked at
+    was_there = context.broadcast(os.path.exists(folder))  # False without permission to look
     problem = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,9 +38,9 @@ def check_folder(context: DistributedContext, config: Config) -> CheckResult:
     others = range(context.world_size) if context.is_main else [0]
     unseen = [rank for rank in others if not written[rank] and not sees(folder, token, rank)]
     blind = context.gather_objects(unseen)
-    with suppress(OSError):  # it was not written where it cannot be removed
+    with suppress(OSError):  # if it cannot be removed, it was not written
         own.unlink(missing_ok=True)
-    context.gather_objects(None)  # every rank has looked
+    context.gather_objects(None)  # every rank has removed its file from here on
     if context.is_main and not was_there and folder.exists() and not any(folder.iterdir()):
         folder.rmdir()
     return CheckResult("shared folder", *judge_folder(folder, written, blind))
@@ -60,7 +60,7 @@ def judge_folder(folder: Path, written: list[str], blind: list[list[int]]) -> tu
 
 
 def sees(folder: Path, token: str, rank: int) -> bool:
-    """Return whether a rank's file appears here with its content."""
+    """Return whether a rank's file appears with its content in time."""
     deadline = time.monotonic() + FOLDER_TIMEOUT_SECONDS
     while True:
         try:
@@ -74,7 +74,7 @@ def sees(folder: Path, token: str, rank: int) -> bool:
 
 
 def check_shard_files(context: DistributedContext, config: Config) -> CheckResult:
-    """Check every shard's size and, of some on each rank, checksums."""
+    """Check the sizes of all shards, and some checksums on each rank."""
     manifest, problem, checked = None, "", 0
     try:
         data = open_data(config.data)
@@ -100,7 +100,7 @@ def check_shard_files(context: DistributedContext, config: Config) -> CheckResul
 
 
 def check_space(context: DistributedContext, config: Config) -> CheckResult:
-    """Compare the free space with what a run's checkpoints will take."""
+    """Compare the free space with the size of a run's checkpoints."""
     try:
         free, needed = context.run_on_main(lambda: measure_space(config))
     except (UserError, OSError) as error:
@@ -120,7 +120,7 @@ def measure_space(config: Config) -> tuple[int, int]:
 
 
 def checkpoint_bytes(config: Config, manifest: Manifest) -> int:
-    """Return the bytes of a checkpoint: networks, their average, Adam's moments."""
+    """Return the size of a checkpoint: networks, average, Adam's moments."""
     generator, discriminator = (
         sum(p.numel() for p in network.parameters())
         for network in build_run_networks(config, manifest)
