@@ -1,1 +1,1 @@
-"""Checkpoints, verified and published atomically, and self-describing weights files."""
+"""Verified, atomically published checkpoints, and self-describing weights files."""

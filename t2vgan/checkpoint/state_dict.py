@@ -1,13 +1,13 @@
 """Save and load a run's whole state, bit for bit, without pickle.
 
     run_dir/checkpoints/step_00001000/
-        generator.safetensors ...               one file a network
-        generator_optimizer.safetensors ...     one file an optimizer: "<parameter name>/<key>"
+        generator.safetensors ...               one file per network
+        generator_optimizer.safetensors ...     one file per optimizer: "<parameter name>/<key>"
         state.json                              counters and other plain values
         MANIFEST.json                           sizes and checksums of the above, written last
 
-storage.py publishes such a folder as a whole. Optimizer hyperparameters are not stored: the config
-and the schedules determine them.
+storage.py publishes such a folder atomically. Optimizer hyperparameters are not stored, because the
+config and the schedules determine them.
 """
 
 import json
@@ -39,7 +39,7 @@ Snapshot = dict[str, dict[str, Tensor]]  # file name -> tensor name -> tensor on
 def create_snapshot(
     modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
 ) -> Snapshot:
-    """Copy all tensors to host memory, so that training may change them."""
+    """Copy all tensors to host memory, so that training can go on."""
     files = collect_tensors(modules, optimizers)
     return {name: to_host(tensors) for name, tensors in files.items()}
 
@@ -56,12 +56,12 @@ def save_checkpoint(
 ) -> Path:
     """Write a snapshot as the checkpoint of `step`; return its folder.
 
-    Any thread may call this. Without `replace`, a good checkpoint of the same step is kept as it
-    is. Afterwards all but the newest `keep` (never fewer than two), this one and those in
-    `protect` are removed.
+    May be called from any thread. Without `replace`, a good checkpoint of the same step is kept.
+    Afterwards all are removed except the newest `keep` (at least two), this one and those in
+    `protect`.
 
     Raises:
-        OSError: the disk is full or not writable; every older checkpoint is untouched.
+        OSError: the disk is full or not writable; older checkpoints are untouched.
     """
     folder = step_folder(run_dir, step)
     storage.remove_temporary(run_dir)
@@ -76,12 +76,13 @@ def find_latest_step(
 ) -> int | None:
     """Return the step of the newest good checkpoint; None without any.
 
-    Damaged ones are set aside with a warning; what a killed save left is removed. Good ones whose
-    state is not `wanted` are set aside too: the run will need their names. Of several processes
-    only the main rank calls this and broadcasts the step, so that all load the same.
+    Damaged ones are set aside with a warning; leftovers of killed saves are removed. Good ones
+    whose state is not `wanted` are set aside too, because the run will need their names. With
+    several processes, only the main rank calls this and broadcasts the step, so that all load the
+    same.
 
     Raises:
-        UserError: only damaged ones are left; starting over would hide the loss.
+        UserError: only damaged checkpoints are left; starting over would hide the loss.
     """
     storage.remove_temporary(run_dir)
     for step, folder in reversed(storage.list_folders(run_dir)):
@@ -109,8 +110,8 @@ def load_checkpoint(
     Tensors are copied to the networks' devices.
 
     Raises:
-        UserError: a tensor is missing, unknown, of another shape or dtype, or one of a network
-            holds NaN; nothing is changed.
+        UserError: a tensor is missing, unknown or of another shape or dtype, or a network's tensor
+            holds NaN or infinity; nothing is changed.
     """
     folder = step_folder(run_dir, step)
     names = parameter_names(modules)
@@ -135,7 +136,7 @@ def load_checkpoint(
 def collect_tensors(
     modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
 ) -> Snapshot:
-    """Return the live tensors of a checkpoint by file name."""
+    """Return a checkpoint's tensors, not copied, by file name."""
     names = parameter_names(modules)
     files = {f"{name}.safetensors": module.state_dict() for name, module in modules.items()}
     for name, optimizer in optimizers.items():
@@ -148,7 +149,7 @@ def collect_tensors(
 
 
 def write_checkpoint(folder: Path, files: Snapshot, state_json: str) -> None:
-    """Write CPU tensors and the state, and publish them."""
+    """Write CPU tensors and the state, and publish them as `folder`."""
     num_bytes = len(state_json) + sum(
         tensor.nbytes for tensors in files.values() for tensor in tensors.values()
     )
@@ -159,7 +160,7 @@ def write_checkpoint(folder: Path, files: Snapshot, state_json: str) -> None:
 
 
 def parameter_names(modules: Mapping[str, nn.Module]) -> dict[Tensor, str]:
-    """Return `module.parameter` names; tensors hash by identity."""
+    """Return `module.parameter` names by parameter; tensors hash by identity."""
     return {
         parameter: f"{module_name}.{name}"
         for module_name, module in modules.items()
@@ -186,14 +187,14 @@ def read_module(folder: Path, name: str, module: nn.Module) -> dict[str, Tensor]
 def read_optimizer(
     folder: Path, name: str, optimizer: Optimizer, names: Mapping[Tensor, str]
 ) -> dict[Tensor, dict[str, Tensor]]:
-    """Read an optimizer's state by parameter, in the live tensors' layout."""
+    """Read an optimizer's state by parameter, in the parameters' layout."""
     saved = read_file(folder, f"{name}_optimizer.safetensors")
     parameters = {
         names[parameter]: (parameter, group)
         for group in optimizer.param_groups
         for parameter in group["params"]
     }
-    updated = {key.rpartition("/")[0] for key in saved}  # before its first update one has no state
+    updated = {key.rpartition("/")[0] for key in saved}  # no state before a first update
     expected = {
         f"{parameter_name}/{key}": value
         for parameter_name, (parameter, group) in parameters.items()
@@ -214,8 +215,8 @@ def read_optimizer(
 def adam_state(parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return tensors like those of a parameter's state in Adam.
 
-    The parameter's memory format matters: elementwise kernels may round differently in another
-    layout. The step count is on the CPU unless the optimizer is fused or capturable.
+    The memory format is that of the parameter, because elementwise kernels may round differently in
+    another layout. The step count is on the CPU unless the optimizer is fused or capturable.
     """
     on_device = group.get("fused") or group.get("capturable")
     step = torch.empty((), dtype=torch.float32, device=parameter.device if on_device else "cpu")

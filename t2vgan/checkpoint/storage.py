@@ -1,13 +1,13 @@
-"""Publish, find, verify and remove checkpoint folders, whole or not at all.
+"""Publish, find, verify and remove checkpoint folders atomically.
 
     run_dir/checkpoints/
-        step_00001000/        complete when it got this name; MANIFEST.json holds its checksums
-        damaged-step_.../     found changed since, and set aside
+        step_00001000/        complete since it has this name; MANIFEST.json holds its checksums
+        damaged-step_.../     found to be damaged, and set aside
         unwanted-step_.../    good, but set aside by --rollback, which resumes before it
-        replaced-step_.../    about to be replaced; gets its name back after a kill before that
+        replaced-step_.../    being replaced; gets its name back if a kill prevents that
         .tmp-.../             being written or removed; left over after a kill
 
-Contents are defined in state_dict.py; here are bytes and names only.
+Contents are defined in state_dict.py; this module knows only bytes and names.
 """
 
 import errno
@@ -40,14 +40,14 @@ FORMAT_VERSION = 1
 MANIFEST_NAME = "MANIFEST.json"
 STATE_NAME = "state.json"
 REPLACED_PREFIX = "replaced-"
-LEAST_KEPT = 2  # the newest may be found damaged
-FREE_SPACE_MARGIN = 1 << 20  # bytes: headers, the manifest, folder entries
+LEAST_KEPT = 2  # because the newest may be damaged
+FREE_SPACE_MARGIN = 1 << 20  # bytes, for headers, the manifest and folder entries
 
 logger = logging.getLogger(__name__)
 
 
 class DamagedError(Exception):
-    """A checkpoint whose bytes are not those written; the message names them."""
+    """A checkpoint is damaged; the message says where."""
 
 
 class FileEntry(BaseModel):
@@ -83,15 +83,15 @@ def step_folder(run_dir: Path | str, step: int) -> Path:
 
 
 def list_steps(run_dir: Path | str) -> list[int]:
-    """List the steps of published checkpoints, verified or not, in order."""
+    """List the steps of published checkpoints in order, without verifying them."""
     folders = list_folders(run_dir)
     return [step for step, path in folders if path == step_folder(run_dir, step) and path.is_dir()]
 
 
 def list_folders(run_dir: Path | str) -> list[tuple[int, Path]]:
-    """List (step, path) of all that is named a checkpoint, in order.
+    """List (step, path) of everything named like a checkpoint, in order.
 
-    It may be a file, a link to nothing, or `step_7` without the zeros.
+    It may be a file, a broken link, or `step_7` without the zeros.
     """
     paths = checkpoints_folder(run_dir).glob("step_*")
     matches = ((re.fullmatch(r"step_([0-9]+)", path.name), path) for path in paths)
@@ -105,7 +105,7 @@ def list_folders(run_dir: Path | str) -> list[tuple[int, Path]]:
 def publish_folder(folder: Path, num_bytes: int) -> Iterator[Path]:
     """Yield a temporary folder; on success publish it with a manifest.
 
-    A folder of that name is replaced at the last moment, and lies beside it until then. On any
+    An existing folder of that name is replaced at the end, after being renamed for a moment. On any
     failure the temporary folder is removed.
 
     Raises:
@@ -118,7 +118,7 @@ def publish_folder(folder: Path, num_bytes: int) -> Iterator[Path]:
         yield temporary
         write_manifest(temporary, folder.name)
         for path in temporary.iterdir():
-            path.chmod(file_mode(temporary))  # safetensors has a mode of its own
+            path.chmod(file_mode(temporary))  # safetensors sets another mode
             fsync_path(path)
         fsync_path(temporary)
         if os.path.lexists(folder):
@@ -159,7 +159,7 @@ def write_manifest(folder: Path, name: str) -> None:
 def remove_old(run_dir: Path | str, *, keep: int, protect: Collection[int]) -> None:
     """Remove all checkpoints but the newest `keep` and the protected steps.
 
-    Never fewer than two are kept.
+    At least two are kept.
     """
     old_steps = list_steps(run_dir)[: -max(keep, LEAST_KEPT)]
     for step in old_steps:
@@ -170,8 +170,8 @@ def remove_old(run_dir: Path | str, *, keep: int, protect: Collection[int]) -> N
 def remove(folder: Path) -> None:
     """Rename a checkpoint and remove it.
 
-    The name goes first: a kill in between leaves nothing half-removed under it. Of a link, only
-    the link is removed.
+    It is renamed first, so that a kill leaves no partial checkpoint under its name. If it is a
+    link, only the link is removed.
     """
     if not folder.is_dir() or folder.is_symlink():
         folder.unlink()
@@ -181,14 +181,14 @@ def remove(folder: Path) -> None:
 
 
 def remove_temporary(run_dir: Path | str) -> None:
-    """Remove what a killed save or removal left behind."""
+    """Remove leftovers of a killed save or removal."""
     for leftover in checkpoints_folder(run_dir).glob(f"{TEMPORARY_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     settle_replaced(checkpoints_folder(run_dir))
 
 
 def settle_replaced(parent: Path) -> None:
-    """Remove replaced checkpoints; name them again where no new one is."""
+    """Remove replaced checkpoints, or restore them if the new one is missing."""
     for old in parent.glob(f"{REPLACED_PREFIX}*"):
         folder = old.with_name(old.name.removeprefix(REPLACED_PREFIX))
         if os.path.lexists(folder):
@@ -204,7 +204,7 @@ def verify(folder: Path) -> None:
     """Compare every byte of a checkpoint with its manifest.
 
     Raises:
-        DamagedError: a file differs, or the state is no JSON.
+        DamagedError: a file differs or is missing, or the state is not JSON.
         UserError: the checkpoint has another format version.
     """
     try:
@@ -219,7 +219,7 @@ def verify(folder: Path) -> None:
             if sha256_of(path) != entry.sha256:
                 raise DamagedError(f"{name} has another checksum than when it was written")
         read_state(folder)
-    except FileNotFoundError as error:  # the state, or removed by the run that goes on
+    except FileNotFoundError as error:  # the state, or a file that a running job removed meanwhile
         raise DamagedError(f"{error.filename} is missing") from None
 
 
@@ -246,11 +246,11 @@ def read_manifest(folder: Path) -> CheckpointManifest:
 
 
 def read_state(folder: Path) -> dict[str, JsonValue]:
-    """Read what a checkpoint holds besides tensors.
+    """Read a checkpoint's state besides tensors.
 
     Raises:
-        DamagedError: it is no JSON object.
-        OSError: it is missing or cannot be read.
+        DamagedError: the file is not a JSON object.
+        OSError: the file is missing or cannot be read.
     """
     try:
         state = read_json(folder / STATE_NAME)

@@ -1,4 +1,4 @@
-"""Read and write safetensors files; their errors become ours."""
+"""Read and write safetensors files, translating the library's errors."""
 
 import errno
 import hashlib
@@ -22,7 +22,7 @@ from t2vgan.utils.frozen import Frozen
 from t2vgan.utils.memory import read_memory_size
 
 ADDED = {"pixels.mean": 0.0, "pixels.std": 1.0}
-"""Tensor that earlier versions of a network did not have -> the value that had no effect."""
+"""Tensor that earlier versions of a network lacked -> its value without effect."""
 
 
 def write_with_info(
@@ -46,10 +46,7 @@ def write_with_info(
 
 
 def add_missing(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Add tensors that earlier versions did not save.
-
-    They get the value that had no effect.
-    """
+    """Add tensors that earlier versions did not save, with neutral values."""
     neutral = {
         name: torch.full_like(expected[name], value, device="cpu")
         for name, value in ADDED.items()
@@ -70,7 +67,7 @@ def compute_digest(tensors: Mapping[str, Tensor], info_json: str) -> str:
 def to_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copy tensors to contiguous CPU memory.
 
-    Those of one type travel together: one wait for the device instead of one for each.
+    Tensors of one type are copied together, to synchronize with the device once per type.
     """
     names: dict[torch.dtype, list[str]] = defaultdict(list)
     for name, tensor in tensors.items():
@@ -91,7 +88,7 @@ def write_tensors(
     """Write contiguous CPU tensors.
 
     Raises:
-        OSError: the disk refuses, with its errno.
+        OSError: writing failed; with the errno of the system.
     """
     try:
         save_file(dict(tensors), path, metadata=metadata)
@@ -105,9 +102,9 @@ def write_tensors(
 
 
 def sort_metadata(path: Path) -> None:
-    """Sort a header's text fields, so that equal weights give equal files.
+    """Sort a header's metadata, so that equal weights give equal files.
 
-    safetensors writes them in the order of a hash table with a random seed.
+    safetensors writes it in the order of a hash table with a random seed.
     """
     with open(path, "r+b") as file:
         header_size = int.from_bytes(file.read(8), "little")
@@ -120,26 +117,26 @@ def sort_metadata(path: Path) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read every tensor as a view of the mapped file.
+    """Read every tensor as a view of the memory-mapped file.
 
-    Copy what must outlive the file.
+    Tensors that must outlive the file have to be copied.
     """
     with open_tensors(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Read only the text fields of a file's header."""
+    """Read only the metadata of a file's header."""
     with open_tensors(path) as file:
         return file.metadata() or {}
 
 
 @contextmanager
 def open_tensors(path: Path) -> Iterator[Any]:
-    """Open a file; the library bounds its header.
+    """Open a file; the library limits the size of its header.
 
     Raises:
-        UserError: it is no safetensors file, or larger than the memory.
+        UserError: the file is not a safetensors file, or larger than the memory.
     """
     size, memory = path.stat().st_size, read_memory_size()
     if size > memory:

@@ -1,7 +1,7 @@
-"""Fit the tensors of one network to another.
+"""Transfer the tensors of one network to another.
 
-A tensor is copied where its shape is the same. Rows of words follow the vocabulary. Layers that
-hold a grid are resized by interpolation. Every other tensor stays as the new network has it.
+A tensor of the same shape is copied. Rows of word embeddings follow the vocabulary. Layers between
+a code and maps on a grid are resized by interpolation. All other tensors keep their values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ Grid = tuple[int, int]
 """Rows and columns."""
 
 WORDS = "text_encoder.words.weight", "word_vectors"
-"""Names, or their ends, of tensors with one row a token id."""
+"""Suffixes of the names of tensors with one row per token id."""
 
 
 @dataclass
 class Transfer:
-    """Tensors for a network, and how each came about."""
+    """Tensors for a network, and how each was obtained."""
 
     tensors: dict[str, Tensor]
     copied: list[str] = field(default_factory=list)
@@ -27,10 +27,10 @@ class Transfer:
     resized: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
-    """Tensors of the source that the network does not have."""
+    """Tensors of the source that do not exist in the network."""
 
     def __str__(self) -> str:
-        """Format the account in one line; what is not copied is named."""
+        """Format a one-line report that names tensors not copied."""
         parts = [f"{len(self.copied)} tensors copied"]
         for name in ("grown", "resized", "fresh", "unused"):
             if names := getattr(self, name):
@@ -47,9 +47,9 @@ def transfer(
 ) -> Transfer:
     """Fit a source's tensors to a target's names and shapes.
 
-    `rows` are token ids, of the target -> of the source; `grids` those of the source and of the
-    target, by the name of the layer between a code and the maps on them. Tensors of the target are
-    not changed.
+    `rows` maps token ids of the target to those of the source. `grids` maps the name of a layer
+    between a code and maps to the maps' grids in the source and in the target. Tensors of the
+    target are not changed.
     """
     result = Transfer({name: tensor.clone() for name, tensor in target.items()})
     for name, wanted in result.tensors.items():
@@ -79,10 +79,10 @@ def find_grids(
 
 
 def resize_layout(found: Tensor, wanted: Tensor, grids: tuple[Grid, Grid] | None) -> Tensor | None:
-    """Interpolate the axis of a layer that holds maps on a grid.
+    """Interpolate the axis of a layer that enumerates maps on a grid.
 
-    Returns None where it does not fit.
-    Values on a grid keep their size. Weights of a sum over a grid keep the sum's size.
+    Output values keep their magnitude; weights of an input axis, which is summed over, are scaled
+    so that the sum keeps its magnitude. Returns None if the shapes do not fit.
     """
     axes = [i for i in range(found.ndim) if found.shape[i] != wanted.shape[i]]
     if grids is None or found.ndim != wanted.ndim or len(axes) != 1:
@@ -101,6 +101,6 @@ def resize_layout(found: Tensor, wanted: Tensor, grids: tuple[Grid, Grid] | None
 
 
 def match_rows(before: Sequence[str], after: Sequence[str]) -> dict[int, int]:
-    """Return the token ids of known words and padding, new -> old."""
+    """Map new token ids of known words and padding to old ones."""
     ids = {name: number for number, name in enumerate(before, start=1)}
     return {0: 0} | {number: ids[name] for number, name in enumerate(after, start=1) if name in ids}

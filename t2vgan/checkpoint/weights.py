@@ -1,7 +1,7 @@
 """Save and load weights files: safetensors with model, vocabulary and checksum.
 
-generate.py opens such files from anywhere: nothing in them is ever executed, and whatever is wrong
-with one becomes a one-line `UserError`.
+generate.py opens such files from any source: nothing in them is ever executed, and any fault of a
+file becomes a one-line `UserError`.
 """
 
 from collections.abc import Mapping
@@ -26,57 +26,58 @@ from t2vgan.utils.frozen import Frozen, format_faults
 
 FORMAT = "t2vgan-weights"
 FORMAT_VERSION = "1"
-MODEL_NAME = "model.safetensors"  # in a folder that `TextToVideo.save_pretrained` wrote
-WEIGHTS_NAMES = ("weights_best.safetensors", "weights.safetensors", MODEL_NAME)  # best first
+MODEL_NAME = "model.safetensors"  # in a folder written by `TextToVideo.save_pretrained`
+WEIGHTS_NAMES = ("weights_best.safetensors", "weights.safetensors", MODEL_NAME)  # preferred first
 
 
 class TextEncoderInfo(Frozen):
-    """The frozen sentence encoder whose states of words are in the weights."""
+    """The frozen sentence encoder whose word states are in the weights."""
 
     name: str
-    """As `model.text_encoder` names it."""
+    """The name or folder given as `model.text_encoder`."""
     sha256: str
 
 
 class WeightsInfo(Frozen):
-    """What sampling needs besides tensors, and the origin of the weights."""
+    """Everything that sampling needs besides tensors, and the weights' origin."""
 
     model: ModelConfig
-    """The network's options: enough to build it again."""
+    """The network's options, from which it is rebuilt."""
     num_frames: PositiveInt
-    """Frames of the clips it was trained on."""
+    """Number of frames of the training clips."""
     height: PositiveInt
     width: PositiveInt
     fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     words: tuple[str, ...]
-    """The vocabulary, in the order of its ids."""
+    """The vocabulary, in order of token ids."""
     tokenizer: Annotated[int, Field(ge=1, le=VERSION)] = 1
-    """Version of the rules that make words of prompts; files of earlier versions lack it."""
+    """Version of the rules that split prompts into words; missing in files of early versions."""
     prompts: tuple[str, ...]
-    """The prompts it was trained on."""
+    """The prompts of the training data."""
     held_out_prompts: tuple[str, ...]
-    """Prompts of known words that training never saw."""
+    """Prompts of known words that were not used in training."""
     text_encoder: TextEncoderInfo | None = None
-    """Where the model has one of a sentence encoder."""
+    """The sentence encoder; None if the model uses none."""
     step: NonNegativeInt
     clips_seen: NonNegativeInt
     t2vgan_version: str
 
 
 def save_weights(path: Path | str, tensors: Mapping[str, Tensor], info: WeightsInfo) -> None:
-    """Write one self-describing weights file, atomically.
+    """Write one self-describing weights file atomically.
 
     Raises:
-        OSError: the disk refuses; whatever `path` held before is untouched.
+        OSError: writing failed; an existing file at `path` is untouched.
     """
     write_with_info(path, tensors, info, format=FORMAT, format_version=FORMAT_VERSION)
 
 
 def load_weights(path: Path | str) -> tuple[dict[str, Tensor], WeightsInfo]:
-    """Read weights onto the CPU; of a run folder, the best.
+    """Read weights onto the CPU; from a run folder, the best ones.
 
     Raises:
-        UserError: the weights are missing, damaged, not ours, of another version, or hold NaN.
+        UserError: the weights are missing, damaged, not from t2vgan, of another version, or hold
+            NaN or infinity.
     """
     file = find_weights(path)
     metadata = read_metadata(file)
@@ -89,7 +90,7 @@ def load_weights(path: Path | str) -> tuple[dict[str, Tensor], WeightsInfo]:
 
 
 def load_weights_info(path: Path | str) -> WeightsInfo:
-    """Read the description of a weights file or run folder, no tensor.
+    """Read the description of a weights file or run folder, without tensors.
 
     Raises:
         UserError: as `load_weights`, except for damaged tensors.
@@ -99,9 +100,9 @@ def load_weights_info(path: Path | str) -> WeightsInfo:
 
 
 def find_weights(path: Path | str) -> Path:
-    """Find the weights of a path, run folder or shipped name.
+    """Find the weights file of a path, run folder or shipped name.
 
-    A folder of such a name that holds no weights does not hide the shipped ones.
+    A local folder of the same name without weights does not hide the shipped ones.
     """
     path = Path(path)
     candidates = [path / name for name in WEIGHTS_NAMES] if path.is_dir() else [path]
@@ -131,7 +132,7 @@ def parse_info(file: Path, metadata: dict[str, str]) -> WeightsInfo:
     """Parse a file's metadata.
 
     Raises:
-        UserError: it is not from t2vgan, of another version, or invalid.
+        UserError: the file is not from t2vgan, of another version, or invalid.
     """
     if metadata.get("format") != FORMAT:
         raise UserError(f"weights {file}: not written by t2vgan; give weights that train.py saved")

@@ -19,7 +19,7 @@ from t2vgan.utils.files import sha256_of
 from t2vgan.utils.frozen import flatten
 
 LIBRARIES = ("torch", "accelerate", "numpy", "opencv-python-headless", "webdataset")
-# A node may have its own copy of the data, whose fingerprint is compared, and its own cores.
+# Nodes may have their own copies of the data, whose fingerprints are compared, and other cores.
 OPTIONS_OF_A_NODE = {
     "data.path",
     "data.mix",
@@ -51,10 +51,10 @@ def describe_software() -> Facts:
 
 
 def describe_config(config: Config, device: torch.device) -> Facts:
-    """Return what must agree on all ranks: options, and their precision.
+    """Return what must agree on all ranks: options, and the precision.
 
     Raises:
-        UserError: of `choose_precision`.
+        UserError: as `choose_precision`.
     """
     options = flatten(config).items()
     facts = {f"--{name}": str(value) for name, value in options if name not in OPTIONS_OF_A_NODE}
@@ -79,7 +79,7 @@ def check_agreement(context: DistributedContext, facts: Facts) -> None:
     """Compare facts over ranks (collective).
 
     Raises:
-        UserError: on every rank alike, naming what differs, where, and both values.
+        UserError: on every rank, naming the fact that differs, the ranks, and both values.
     """
     found = find_differences(context.gather_objects(facts))
     if found:
@@ -104,7 +104,7 @@ def check_network_consistency(
     """Compare every network's tensors over ranks (collective).
 
     Raises:
-        RunStoppedError: on every rank alike, naming a tensor and the ranks where it differs.
+        RunStoppedError: on every rank, naming a tensor and the ranks where it differs.
     """
     if context.world_size == 1:
         return
@@ -126,10 +126,11 @@ def check_network_consistency(
 
 
 def checksum(tensor: Tensor) -> Tensor:
-    """Compute an int64, on the tensor's device, that any changed bit changes.
+    """Compute an int64 checksum, on the tensor's device, sensitive to every bit.
 
-    The elements' bits as integers, times the odd numbers 1, 3, 5, ..., summed modulo 2^64: an odd
-    factor maps different elements to different summands.
+    The elements' bits, as integers, are multiplied by the odd numbers 1, 3, 5, ... and summed
+    modulo 2^64. Multiplication by an odd factor is injective, so changing any one element changes
+    the sum.
     """
     flat = tensor.detach().contiguous().reshape(-1)
     bits = flat.view(INTEGERS[flat.element_size()]).long()
@@ -139,13 +140,13 @@ def checksum(tensor: Tensor) -> Tensor:
 def find_mismatched_ranks(
     names: Sequence[str], values_by_rank: Sequence[Sequence[Hashable]]
 ) -> list[tuple[str, list[int]]]:
-    """Return the names that differ, each with the ranks against the majority.
+    """Return the names that differ, each with the ranks outside the majority.
 
-    Of values that are equally frequent, the lowest rank's counts as right.
+    If values are equally frequent, that of the lowest rank counts as right.
     """
     found = []
     for name, values in zip(names, zip(*values_by_rank, strict=True), strict=True):
-        right, _ = Counter(values).most_common(1)[0]  # of equals, the first counted
+        right, _ = Counter(values).most_common(1)[0]  # the first one, if several are as common
         if mismatched := [rank for rank, value in enumerate(values) if value != right]:
             found.append((name, mismatched))
     return found

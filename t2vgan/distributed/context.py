@@ -1,7 +1,7 @@
-"""Collectives, device and rank of one process among a run's.
+"""Collectives, device and rank of a process.
 
-Everything here works the same with one process. Methods that exchange data are collective: every
-rank must call them, in the same order.
+Everything works the same with one process. Methods that exchange data are collective: every rank
+must call them, in the same order.
 """
 
 import socket
@@ -29,7 +29,7 @@ from t2vgan.utils.arithmetic import set_arithmetic
 from t2vgan.utils.console import format_error
 from t2vgan.utils.memory import keep_freed_memory
 
-# Until the first step is done: one rank may still read data, compile, or wait for a tracker.
+# Until the first step is done: a rank may still read data, compile, or wait for a tracker.
 STARTUP_TIMEOUT = timedelta(minutes=30)
 CONNECT_SECONDS = 300.0
 EXIT_TIMEOUT = timedelta(seconds=60)
@@ -41,8 +41,8 @@ T = TypeVar("T")
 class DistributedContext:
     """The device, rank and collectives of this process.
 
-    `timeout_seconds` is how long the processes wait for each other to connect; `mode` is what they
-    were started for, the same for all.
+    `timeout_seconds` is how long the processes wait for each other to connect; `mode` names the
+    command, which must be the same for all.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class DistributedContext:
         self.rank: int = self.accelerator.process_index
         self.world_size: int = self.accelerator.num_processes
         self.is_main: bool = self.accelerator.is_main_process
-        # Objects travel between CPUs: they neither wait for the device nor make it wait.
-        self.cpu_group: Any = None  # of torch's types for it, half of torch disagrees
+        # Objects are exchanged between CPUs, so that this never synchronizes with the device.
+        self.cpu_group: Any = None  # Any: torch's annotations of groups are inconsistent
         if self.is_distributed:
             timeout = connect_timeout(deadline)
             with explain_connection_errors():
@@ -71,13 +71,13 @@ class DistributedContext:
                     deadline, lambda: dist.new_group(backend="gloo", timeout=timeout)
                 )
             self.set_timeout(STARTUP_TIMEOUT.total_seconds())
-        torch.set_num_threads(num_cpu_threads or num_cores)  # beside a GPU, of the meters
+        torch.set_num_threads(num_cpu_threads or num_cores)  # with a GPU, used by the meters
         set_arithmetic()
         if self.device.type == "cpu":
             keep_freed_memory()
 
     def new_cpu_group(self, timeout_seconds: float) -> Any:
-        """Create a gloo group for the use of one thread (collective)."""
+        """Create a gloo group to be used by one thread (collective)."""
         with explain_connection_errors():
             return dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
 
@@ -88,7 +88,7 @@ class DistributedContext:
     def gather_slices(self, local: Tensor) -> Tensor:
         """Gather and interleave all ranks' tensors (N, ...).
 
-        Item i of rank r comes to index i * world_size + r.
+        Item i of rank r goes to index i * world_size + r.
         """
         if self.world_size == 1:
             return local
@@ -96,7 +96,7 @@ class DistributedContext:
         return stacked.transpose(0, 1).flatten(0, 1).cpu()
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return the mean over ranks."""
+        """Return the mean over ranks (collective)."""
         return self.accelerator.reduce(values, reduction="mean")
 
     def average_(self, values: Tensor) -> None:
@@ -128,7 +128,7 @@ class DistributedContext:
     def run_on_main(self, function: Callable[[], T]) -> T:
         """Call a function on the main rank, and broadcast its result.
 
-        Every rank raises its UserError or OSError, as a UserError.
+        With several ranks, its UserError or OSError is raised on every rank, as a UserError.
         """
         if not self.is_distributed:
             return function()
@@ -136,23 +136,23 @@ class DistributedContext:
         result, problem = self.broadcast((result, problem))
         if problem:
             raise self.shared_error(problem)
-        return result  # type: ignore[return-value]  # the main rank's own
+        return result  # type: ignore[return-value]  # the main rank's result
 
     def run_on_all(self, function: Callable[[], T]) -> T:
-        """Call a function on every rank; all raise one's error."""
+        """Call a function on every rank; all raise a failing rank's error."""
         if not self.is_distributed:
             return function()
         result, problem = catch_user_error(function)
         described = problem and f"rank {self.rank} on {socket.gethostname()}: {problem}"
         problems = list(filter(None, self.gather_objects(described)))
-        if len(problems) == self.world_size:  # the same mistake for all
+        if len(problems) == self.world_size:  # probably the same mistake on all ranks
             raise self.shared_error(problem)
         if problems:
             raise self.shared_error(problems[0])
         return result  # type: ignore[return-value]  # there was no problem
 
     def shared_error(self, problem: str) -> UserError:
-        """Return an error that all ranks raise and each machine prints once."""
+        """Return an error that all ranks raise, and each machine prints once."""
         is_first_here = self.accelerator.is_local_main_process
         error = UserError(problem) if is_first_here else AlreadyReportedError(problem)
         error.barrier = self.exit_barrier
@@ -170,17 +170,17 @@ class DistributedContext:
     def exit_barrier(self) -> None:
         """Wait until all ranks have printed a shared error (collective).
 
-        Launchers kill the other ranks when one leaves, and a lost connection would look like the
-        reason.
+        Launchers kill the other ranks when one exits, and a lost connection would look like the
+        cause.
         """
-        with suppress(RuntimeError):  # a rank that is gone, or does not come, prints nothing
+        with suppress(RuntimeError):  # a rank that is gone prints nothing
             if self.is_distributed:
                 dist.monitored_barrier(self.cpu_group, timeout=EXIT_TIMEOUT)
 
     def wait_for_main(self, function: Callable[[], None]) -> None:
         """Call a function on the main rank while the others poll (collective).
 
-        So no timeout runs out, however long it lasts. Every rank raises the main rank's error.
+        No timeout expires, however long the call takes. Every rank raises the main rank's error.
         """
         with ThreadPoolExecutor(1) as pool:
             job = pool.submit(function) if self.is_main else None
@@ -201,7 +201,7 @@ class DistributedContext:
     def shutdown(self) -> None:
         """Destroy the process group; without this, torch warns at exit."""
         if dist.is_initialized():
-            dist.barrier(group=self.cpu_group)  # the others must have received the last data
+            dist.barrier(group=self.cpu_group)  # all ranks must have received the last data
             dist.destroy_process_group()
 
 
@@ -214,7 +214,7 @@ def catch_user_error(function: Callable[[], T]) -> tuple[T | None, str]:
 
 
 class DelayedAllReduce:
-    """Sums integers over ranks, one call late so that no rank waits."""
+    """Sum integers over ranks, one call late so that no rank waits."""
 
     def __init__(self, context: DistributedContext) -> None:
         self.context = context
@@ -223,7 +223,7 @@ class DelayedAllReduce:
     def all_reduce(self, values: Sequence[int], payload: Any) -> tuple[list[int], Any] | None:
         """Start summing; return the last call's sums and payload (collective).
 
-        The first call returns None. One process need not wait: it gets its own at once.
+        The first call returns None. A single process gets its own values at once.
         """
         if not self.context.is_distributed:
             return list(values), payload
@@ -244,6 +244,6 @@ class DelayedAllReduce:
 
 def is_lost_connection(error: RuntimeError) -> bool:
     """Return whether a collective failed because of another rank."""
-    # The last is gloo's message where the network falls silent.
+    # The last is gloo's message if the network falls silent.
     signs = ("gloo", "NCCL", "timeout caused pair closure")
     return isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs)

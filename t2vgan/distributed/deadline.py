@@ -1,4 +1,4 @@
-"""One deadline for several waits, also for calls that cannot be interrupted."""
+"""A deadline shared by several waits and calls that cannot be interrupted."""
 
 import threading
 import time
@@ -6,13 +6,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-GRACE_SECONDS = 1.0  # torch's own timeout comes first: its message says more
+GRACE_SECONDS = 1.0  # let torch's own timeout expire first: its message is more specific
 
 T = TypeVar("T")
 
 
 class Deadline:
-    """A point of time that several waits share."""
+    """A point in time shared by several waits."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -27,11 +27,12 @@ class Deadline:
 def call_before(deadline: Deadline, function: Callable[[], T]) -> T:
     """Return a function's result, or stop waiting at the deadline.
 
-    The call has a thread of its own, which is left behind: torch connects in C++, where neither a
-    signal nor its own timeout ends a wait for a server that accepts and stays silent.
+    The call runs in its own thread, which is abandoned at the deadline: torch connects in C++,
+    where neither a signal nor torch's timeout ends the wait for a server that accepts the
+    connection and stays silent.
 
     Raises:
-        TimeoutError: it did not return in time.
+        TimeoutError: the function did not return in time.
     """
     future: Future[T] = Future()
 

@@ -25,16 +25,15 @@ def parse_device(name: str, context: DistributedContext) -> torch.device:
 def choose_precision(requested: str, device: torch.device) -> torch.dtype:
     """Return the autocast type; float32 means none.
 
-    "auto" is what accelerate asks for (`mixed_precision`), else bfloat16 only where the hardware
-    computes in it: CPUs without AMX or AVX512-BF16 convert every operand and are many times slower
-    than in float32.
+    "auto" is accelerate's `mixed_precision` if that is set, else bfloat16 if the hardware computes
+    in it, else float16 on a GPU and float32 on a CPU: CPUs without AMX or AVX512-BF16 convert every
+    operand and are many times slower than in float32.
 
     Raises:
-        UserError: accelerate asks for another precision than the one requested, or for one that is
-            not known.
+        UserError: accelerate's setting differs from the requested one, or is unknown.
     """
     named = {"bf16": torch.bfloat16, "fp16": torch.float16, "no": torch.float32}
-    launcher = os.environ.get("ACCELERATE_MIXED_PRECISION") or "no"  # "no" is only its default
+    launcher = os.environ.get("ACCELERATE_MIXED_PRECISION") or "no"  # "no": the default, not set
     if launcher != "no":
         if requested not in ("auto", launcher) or launcher not in named:
             remedy = (
@@ -60,9 +59,9 @@ def cpu_computes_bfloat16() -> bool:
 
 
 def choose_decoding_threads(device: torch.device) -> int:
-    """Return how many threads decode clips, where `data.num_threads` is 0.
+    """Return the number of decoding threads for `data.num_threads` 0.
 
-    A GPU leaves the processor idle, and takes clips faster than one thread decodes them.
+    A GPU leaves the CPU idle, and consumes clips faster than one thread decodes them.
     """
     num_cores = len(os.sched_getaffinity(0))
     return min(4, max(2, num_cores - 1)) if device.type == "cuda" else 1
@@ -76,7 +75,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def describe_processes(context: DistributedContext, precision: str) -> str:
-    """Return one line on processes, device and precision, and on unused GPUs."""
+    """Describe processes, device, precision and unused GPUs in one line."""
     number = "1 process" if context.world_size == 1 else f"{context.world_size} processes"
     text = f"{number} on {describe_device(context.device)}, {precision}"
     num_gpus = torch.cuda.device_count()
@@ -88,7 +87,7 @@ def describe_processes(context: DistributedContext, precision: str) -> str:
 
 
 def peak_memory_gb(device: torch.device) -> float:
-    """Return the peak memory: a GPU's, or on a CPU the process's."""
+    """Return the GPU's peak memory, or on a CPU the process's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

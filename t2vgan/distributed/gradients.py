@@ -1,8 +1,8 @@
 """Average a network's gradients over ranks in one all-reduce.
 
-One flat buffer after the last backward pass, as StyleGAN3's training loop has it (Karras et al.,
-NeurIPS 2021), in place of DistributedDataParallel: that hides the sums of large networks behind the
-backward pass, bucket by bucket, and for networks of a few megabytes costs more than it hides.
+A flat buffer is reduced after the last backward pass, as in StyleGAN3's training loop (Karras et
+al., NeurIPS 2021), instead of DistributedDataParallel: that overlaps communication with the
+backward pass, bucket by bucket, which costs more than it saves for networks of a few megabytes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from t2vgan.distributed.context import DistributedContext
 
-ALIGNMENT = 32  # elements: each gradient begins where vectors of any width may begin
-ROW = 1024  # elements: a buffer is a multiple of it
+ALIGNMENT = 32  # elements: alignment of each gradient, for vectorised loads
+ROW = 1024  # elements: a buffer's size is a multiple of it
 
 
 class FlatGradients:
-    """Gradients of a network's parameters, side by side in one buffer."""
+    """Gradients of a network's parameters in one contiguous buffer."""
 
     buffer: Tensor
 
@@ -27,21 +27,21 @@ class FlatGradients:
 
     @cached_property
     def views(self) -> dict[Tensor, Tensor]:
-        """Parts of the buffer, with each parameter's shape and strides."""
+        """Views of the buffer with each parameter's shape and strides."""
         self.buffer, views = allocate(self.parameters)
         return dict(zip(self.parameters, views, strict=True))
 
     def average(self) -> None:
         """Replace each gradient by its mean over ranks (collective).
 
-        A parameter without a gradient on this rank counts as zeros. With one process nothing
-        changes.
+        A parameter without a gradient on this rank counts as having a zero gradient. With one
+        process nothing is done.
         """
         if self.context.is_distributed:
             self.context.average_(self.collect())
 
     def collect(self) -> Tensor:
-        """Copy gradients from elsewhere into the buffer, and return it.
+        """Copy gradients that are stored elsewhere into the buffer; return it.
 
         A parameter without a gradient gets zeros.
         """
@@ -60,7 +60,7 @@ class FlatGradients:
         return self.buffer
 
     def add(self, gradients: Mapping[Tensor, Tensor]) -> None:
-        """Add gradients, of any type, of some parameters."""
+        """Add gradients, of any type, to those of some parameters."""
         fresh, known = {}, {}
         for parameter, gradient in gradients.items():
             if parameter.grad is None:
@@ -74,18 +74,18 @@ class FlatGradients:
             torch._foreach_add_(list(known), list(known.values()))
 
     def attach(self) -> None:
-        """Let each parameter's gradient be its part of the buffer."""
+        """Set each parameter's gradient to its view of the buffer."""
         for parameter, view in self.views.items():
             parameter.grad = view
 
     def clear(self) -> None:
-        """Let no parameter have a gradient."""
+        """Set all parameters' gradients to None."""
         for parameter in self.parameters:
             parameter.grad = None
 
 
 def allocate(parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Return a buffer of zeros, and views of it like the parameters."""
+    """Return a buffer of zeros, and its views shaped like the parameters."""
     sizes = [-(-parameter.numel() // ALIGNMENT) * ALIGNMENT for parameter in parameters]
     size = -(-sum(sizes) // ROW) * ROW
     buffer = torch.zeros(size, dtype=parameters[0].dtype, device=parameters[0].device)
@@ -98,13 +98,13 @@ def allocate(parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
 def compute_norm(buffer: Tensor) -> Tensor:
     """Return a buffer's norm, ().
 
-    It is taken of the rows' norms: long sums lose digits.
+    It is computed from the norms of rows, because long sums lose precision.
     """
     return torch.linalg.vector_norm(torch.linalg.vector_norm(buffer.view(-1, ROW), dim=1))
 
 
 def flatten_parameters(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """Move parameters into one buffer, side by side, and return it."""
+    """Move parameters into one contiguous buffer, and return it."""
     buffer, views = allocate(parameters)
     with torch.no_grad():
         torch._foreach_copy_(views, list(parameters))

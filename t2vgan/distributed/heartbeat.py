@@ -2,9 +2,9 @@
 
     run_dir/heartbeats/rank_00003.json    host, pid, step, activity and its duration
 
-A thread writes the file every few seconds: a stopped process falls silent, a slow one does not.
-Ages come from each writer's own monotonic clock, and from how long its file has not changed while
-this process watched: a system clock that jumps affects neither.
+A thread writes the file every second, so that a stopped process can be told from a slow one.
+Durations come from each writer's monotonic clock, and from how long a file has not changed while
+this process watched, so jumps of the system clock affect neither.
 """
 
 import json
@@ -35,7 +35,7 @@ def heartbeat_path(run_dir: Path, rank: int) -> Path:
 
 
 class Heartbeat:
-    """Writes this rank's status in a thread while its context lasts."""
+    """Write this rank's status in a thread inside the context."""
 
     def __init__(self, run_dir: Path, *, rank: int, world_size: int) -> None:
         self.run_dir, self.rank, self.world_size = run_dir, rank, world_size
@@ -49,11 +49,11 @@ class Heartbeat:
         self.thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def update(self, step: int, activity: str) -> None:
-        """Set this rank's step and activity; the thread writes them."""
+        """Set this rank's step and activity, which the thread writes."""
         self.progress, self.since = (step, activity), time.monotonic()
 
     def set_timeout(self, seconds: float) -> None:
-        """Warn, naming the ranks, when an activity lasts most of that time."""
+        """Warn, naming the ranks, when an activity takes most of that time."""
         self.warn_after_seconds = WARN_AT_SHARE * seconds
 
     def watch(self) -> None:
@@ -97,7 +97,7 @@ class Heartbeat:
             now = time.monotonic()
             self._write(now)
             if self.is_watching or now - self.since > self.warn_after_seconds / 2:
-                self._read_others(now)  # not always: ranks times ranks are many files
+                self._read_others(now)  # not always: every rank would read every file
             is_stuck = now - self.since > self.warn_after_seconds
             if is_stuck and self.warned_at != self.progress and self.world_size > 1:
                 self.warned_at = self.progress
@@ -109,7 +109,7 @@ class Heartbeat:
     def _write(self, now: float) -> None:
         try:
             replace_file(heartbeat_path(self.run_dir, self.rank), json.dumps(self._own_status(now)))
-        except OSError as error:  # a full disk must not stop a run by its heartbeat
+        except OSError as error:  # a heartbeat that cannot be written must not stop a run
             logger.debug("no heartbeat: %s", error)
 
     def _read_others(self, now: float) -> None:
@@ -124,7 +124,7 @@ class Heartbeat:
 
     def __enter__(self) -> "Heartbeat":
         for path in self._own_files():
-            path.unlink(missing_ok=True)  # of an earlier process, with another pid
+            path.unlink(missing_ok=True)  # left by an earlier process
         self.thread.start()
         return self
 
@@ -135,7 +135,7 @@ class Heartbeat:
             path.unlink(missing_ok=True)
 
     def _own_files(self) -> list[Path]:
-        """Return the files to remove; rank 0's include those of former ranks."""
+        """Return the files to remove; rank 0 includes those of former ranks."""
         if self.rank:
             return [heartbeat_path(self.run_dir, self.rank)]
         files = find_heartbeats(self.run_dir)
@@ -143,7 +143,7 @@ class Heartbeat:
 
 
 def parse_status(data: bytes) -> dict[str, Any]:
-    """Return a rank's status; what its file lacks stays unknown."""
+    """Return a rank's status; fields missing in its file stay unknown."""
     status = {"host": "?", "pid": 0, "step": -1, "doing": "never seen", "seconds": 0.0}
     try:
         found = parse_json(data)
@@ -162,4 +162,4 @@ def format_rank(rank: int, status: dict[str, Any]) -> str:
     text += f", {status['doing']} for {status['seconds']:.0f} s"
     if status["silent"] > SILENT_AFTER_SECONDS:
         text += f", silent for {status['silent']:.0f} s"
-    return escape_control_chars(text)  # the others' files are from outside
+    return escape_control_chars(text)  # other ranks' files are untrusted

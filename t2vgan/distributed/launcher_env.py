@@ -1,7 +1,7 @@
-"""Read the environment that a launcher gives to each process.
+"""Read the environment variables that a launcher sets for each process.
 
 Every launcher (torchrun, accelerate, launch/slurm, launch/kubernetes) sets RANK, WORLD_SIZE,
-LOCAL_RANK, and the MASTER_ADDR:MASTER_PORT where rank 0 listens; accelerate also sets
+LOCAL_RANK, and MASTER_ADDR and MASTER_PORT, where rank 0 listens; accelerate also sets
 ACCELERATE_... for each of its options.
 """
 
@@ -20,7 +20,7 @@ REFUSED = {
     "ACCELERATE_GRADIENT_CLIPPING": "use --train.gradient-clip",
     "ACCELERATE_TORCH_DEVICE": "use ACCELERATE_USE_CPU=true or CUDA_VISIBLE_DEVICES",
 }
-"""Variable of accelerate -> why it is not obeyed, or what to use in its place."""
+"""Variable of accelerate that is not supported -> what to use instead."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class LauncherEnv:
     master_addr: str
     master_port: int
     has_agent: bool = False
-    """Whether torchrun's agent serves the store, and not rank 0; it numbers the ranks too."""
+    """Whether torchrun's agent, not rank 0, serves the store; it also assigns the ranks."""
     attempt: str = "0"
-    """How often torchrun has started the processes again."""
+    """Number of times torchrun has restarted the processes."""
 
     @property
     def master(self) -> str:
@@ -46,7 +46,7 @@ def read_launcher_env(variables: Mapping[str, str]) -> LauncherEnv | None:
     """Parse the launcher's variables; return None for a single process.
 
     Raises:
-        UserError: a variable is missing or is no such number.
+        UserError: a variable is missing, or is not a valid number.
     """
     if variables.get("WORLD_SIZE", "1") == "1":
         return None
@@ -81,12 +81,12 @@ def read_number(variables: Mapping[str, str], name: str) -> int:
 
 
 def check_accelerate_settings(variables: Mapping[str, str]) -> None:
-    """Refuse accelerate's settings that would train otherwise, and are not obeyed.
+    """Refuse settings of accelerate that affect training but are not supported.
 
-    ACCELERATE_USE_CPU is obeyed, ACCELERATE_MIXED_PRECISION too (`choose_precision`).
+    ACCELERATE_USE_CPU and ACCELERATE_MIXED_PRECISION (`choose_precision`) are supported.
 
     Raises:
-        UserError: naming the variable, and what to do.
+        UserError: naming the variable, and the remedy.
     """
     for name, value in sorted(variables.items()):
         is_switch = name.startswith("ACCELERATE_USE_") and name != "ACCELERATE_USE_CPU"

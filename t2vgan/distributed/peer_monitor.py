@@ -1,11 +1,11 @@
-"""End a process whose peers are gone, whatever its main thread does.
+"""End a process whose peers are gone, even if it hangs.
 
-Over NCCL a rank that dies leaves the others' kernels without an end: their main threads hang in the
-next wait for the device, and torch's watchdog ends the processes without a word on which rank it
-was. So in every process a thread exchanges a flag with those of all other ranks each second, over a
-gloo group of its own, which never touches the device. A connection that breaks, or a rank that does
-not answer, is noticed there; if the main thread does not end by itself, as it does where its own
-collective fails, the thread names the rank and ends the process.
+With NCCL, when a rank dies the kernels of the others never finish: their main threads hang in the
+next device synchronization, and torch's watchdog ends the processes without naming the rank. So a
+thread in every process exchanges a flag with those of all other ranks each second, over a separate
+gloo group that never uses the device. There, a broken connection or a rank that does not answer is
+noticed. If the main thread does not end by itself, as it does if its own collective fails, the
+thread names the rank and ends the process.
 """
 
 import os
@@ -24,16 +24,16 @@ from t2vgan.utils.cli import EXIT_STOPPED
 from t2vgan.utils.console import format_error, print_stderr
 
 EXCHANGE_EVERY_SECONDS = 1.0
-ANSWER_SHARE = 0.5  # of the timeout: a rank that does not answer for so long is lost
-GRACE_SHARE = 0.1  # of the timeout: for the main thread to end by itself
+ANSWER_SHARE = 0.5  # of the timeout: a rank that does not answer for so long counts as lost
+GRACE_SHARE = 0.1  # of the timeout: time for the main thread to end by itself
 RUNNING, FINISHED, FAILED = 0, 1, 2
 
 
 class PeerMonitor:
-    """Watches the other ranks in a thread while its context lasts.
+    """Watch the other ranks in a thread inside the context.
 
-    Entering is collective. `timeout_seconds` is the longest time from a peer's end to this
-    process's.
+    Entering is collective. `timeout_seconds` is the longest time from the end of a peer to the end
+    of this process.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class PeerMonitor:
         self.ended = threading.Event()
         """Set when the main thread leaves the context."""
         self.loss = ""
-        """What was found of the others; empty while all is well."""
+        """Why a peer counts as lost; empty if none is."""
         self.thread = threading.Thread(target=self._run, name="peer monitor", daemon=True)
 
     def check(self) -> None:
-        """Raise if a peer is lost: sums with it are worth nothing.
+        """Raise if a peer is lost: results of collectives are then invalid.
 
         Raises:
             RunStoppedError: naming the rank.
@@ -74,14 +74,14 @@ class PeerMonitor:
                 break
             if is_leaving or statuses.any():
                 return
-        if self.group:  # the connections are closed, and so the others notice too
+        if self.group:  # closing the connections lets the others notice too
             dist.destroy_process_group(self.group)
             self.group = None
         if not self.ended.wait(GRACE_SHARE * self.timeout_seconds):
             self._end_process()
 
     def _end_process(self) -> None:
-        """Print what was found, and end the process under its main thread."""
+        """Print the reason, and end the process although its main thread runs."""
         error = lost_rank_error(self.heartbeat, self.loss)
         if not self.ended.is_set():
             print_stderr(f"stopped: {format_error(error)}")
@@ -112,7 +112,7 @@ def report_lost_ranks(context: DistributedContext, heartbeat: Heartbeat) -> Iter
 
 
 def lost_rank_error(heartbeat: Heartbeat, reason: str) -> RunStoppedError:
-    """Return an error that names the missing ranks, after some seconds."""
+    """Return an error that names the missing ranks; this takes some seconds."""
     heartbeat.watch()
     return RunStoppedError(
         f"another process is gone or too slow; {heartbeat.report()}; the same command resumes from"

@@ -1,6 +1,6 @@
-"""Compare what all processes are, before the process group starts.
+"""Compare all processes before the process group starts.
 
-Through a key-value store, so that a process that does not come, or does not fit, is named.
+They use a key-value store, so that a process that is missing or does not match can be named.
 """
 
 import json
@@ -18,13 +18,13 @@ from t2vgan.distributed.launcher_env import LauncherEnv
 from t2vgan.errors import AlreadyReportedError, UserError
 
 POLL_SECONDS = 0.05
-EXIT_SECONDS = 2.0, 20.0  # at least and at most, until all have printed the same error
+EXIT_SECONDS = 2.0, 20.0  # bounds of the wait until all have printed the same error
 MAX_RANKS_SHOWN = 8
 
 
 @dataclass(frozen=True)
 class PeerInfo:
-    """What each process publishes before the process group starts."""
+    """Information that each process publishes before the process group starts."""
 
     host: str
     device: str
@@ -32,7 +32,7 @@ class PeerInfo:
     problem: str = ""
     world_size: int = 1
     mode: str = ""
-    """What the process was started for, such as "train --preflight"."""
+    """The command that the process was started for, such as "train --preflight"."""
 
 
 def exchange_peer_info(
@@ -41,7 +41,7 @@ def exchange_peer_info(
     """Publish this process's info; return that of all ranks.
 
     Raises:
-        UserError: on every process that came: not all came, or one does not fit the others.
+        UserError: on every process that connected, if one is missing or does not match the others.
     """
     try:
         peers, problem = call_before(deadline, lambda: exchange(store, env, own, deadline))
@@ -53,7 +53,7 @@ def exchange_peer_info(
         ) from error
     if not problem:
         return peers
-    # One line on each machine.
+    # Only one process per machine prints the error.
     shared = UserError(problem) if env.local_rank == 0 else AlreadyReportedError(problem)
     shared.barrier = lambda: leave_together(store, env, deadline)
     raise shared
@@ -104,7 +104,7 @@ def collect_peers(store: Any, env: LauncherEnv, deadline: Deadline) -> tuple[lis
 
 
 def compare_peers(peers: Mapping[int, PeerInfo]) -> str:
-    """Return the first problem, or difference from rank 0; else ""."""
+    """Return the first problem or difference from rank 0, else ""."""
     first = peers.get(0)
     for rank, peer in sorted(peers.items()):
         name = f"rank {rank} on {peer.host}"
@@ -124,7 +124,7 @@ def compare_peers(peers: Mapping[int, PeerInfo]) -> str:
 
 
 def check_devices(peers: Mapping[int, PeerInfo]) -> str:
-    """Return a problem unless all or no processes have GPUs."""
+    """Return a problem if only some processes have GPUs, else ""."""
     on_cpu = [rank for rank, peer in sorted(peers.items()) if peer.device == "cpu"]
     if not on_cpu or len(on_cpu) == len(peers):
         return ""
@@ -140,7 +140,7 @@ def read_peer(store: Any, rank: int, deadline: Deadline) -> PeerInfo:
 
 
 def wait_for_keys(store: Any, keys: Sequence[str], seconds: float) -> bool:
-    """Return whether all keys came in time."""
+    """Return whether all keys were set in time."""
     try:
         store.wait(list(keys), timedelta(seconds=max(seconds, POLL_SECONDS)))
     except dist.DistError:
@@ -149,7 +149,7 @@ def wait_for_keys(store: Any, keys: Sequence[str], seconds: float) -> bool:
 
 
 def format_missing(store: Any, env: LauncherEnv, deadline: Deadline) -> str:
-    """Return the line that names the ranks that did not come."""
+    """Return a line that names the ranks that are missing."""
     missing = [rank for rank in range(env.world_size) if not store.check([f"peer/{rank}"])]
     return (
         f"MASTER_ADDR:MASTER_PORT={env.master}: not all of {env.world_size} processes came within"
@@ -159,7 +159,7 @@ def format_missing(store: Any, env: LauncherEnv, deadline: Deadline) -> str:
 
 
 def format_ranks(ranks: Sequence[int]) -> str:
-    """List ranks for a message, not too many."""
+    """List ranks for a message, up to MAX_RANKS_SHOWN."""
     more = " ..." if len(ranks) > MAX_RANKS_SHOWN else ""
     return ", ".join(map(str, ranks[:MAX_RANKS_SHOWN])) + more
 
@@ -167,7 +167,7 @@ def format_ranks(ranks: Sequence[int]) -> str:
 def leave_together(store: Any, env: LauncherEnv, deadline: Deadline) -> None:
     """Wait until all processes have printed their error.
 
-    Launchers kill the other processes when one leaves, and the store ends with rank 0.
+    Launchers kill the other processes when one exits, and the store ends with rank 0.
     """
     least, most = EXIT_SECONDS
     patience = Deadline(min(max(deadline.left, least), most))

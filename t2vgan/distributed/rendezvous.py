@@ -1,8 +1,8 @@
 """Start torch's process group, with the checks that torch's own rendezvous lacks.
 
-Each process publishes what it is in a key-value store that rank 0 (or torchrun) serves; rank 0
-compares them, and all go on or stop together. Whatever is wrong ends every process with one line,
-at the latest at one deadline for everything up to the process group.
+Each process publishes information about itself in a key-value store that rank 0 (or torchrun)
+serves; rank 0 compares them, and all continue or stop together. Any problem ends every process with
+one line, at the latest at a common deadline for everything up to the process group.
 """
 
 import os
@@ -26,17 +26,17 @@ from t2vgan.distributed.peers import PeerInfo, exchange_peer_info
 from t2vgan.errors import UserError
 
 RETRY_SECONDS = 0.5
-GLOO_CONNECT_FACTOR = 5  # gloo waits so many of its timeouts for a connection (transport/tcp)
+GLOO_CONNECT_FACTOR = 5  # gloo waits this many timeouts for a connection (transport/tcp)
 
 
 def init_process_group(deadline: Deadline, mode: str = "") -> tuple[str, int]:
-    """Start torch's process group; return this process's device type and cores.
+    """Start torch's process group; return the device type and number of cores.
 
-    The cores are a number: processes that may use the same ones share them.
+    Cores are divided among the processes of a host that may use the same ones.
 
     Raises:
-        UserError: the environment is wrong, a process did not connect in time, was started
-            otherwise, or lacks a device; on every process that could be reached.
+        UserError: on every process that could be reached, if the environment is invalid, or a
+            process did not connect in time, was started differently, or lacks a device.
     """
     env = read_launcher_env(os.environ)
     own = describe_self(env, mode)
@@ -81,10 +81,10 @@ def describe_self(env: LauncherEnv | None, mode: str) -> PeerInfo:
 
 
 def choose_device(env: LauncherEnv | None) -> str:
-    """Return "cuda" where there is a GPU for this process, else "cpu".
+    """Return "cuda" if there is a GPU for this process, else "cpu".
 
     Raises:
-        UserError: GPUs were asked for by number and there is none, or too few.
+        UserError: CUDA_VISIBLE_DEVICES names GPUs and there is none, or there are too few.
     """
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true"):
         return "cpu"
@@ -112,7 +112,7 @@ def open_store(env: LauncherEnv, deadline: Deadline) -> Any:
     """Return torch's key-value store, which rank 0 or the launcher serves.
 
     Raises:
-        UserError: nothing answers there in time, or something else does.
+        UserError: nothing answers at its address in time, or something else does.
     """
     serves = env.rank == 0 and not env.has_agent
 
@@ -125,7 +125,7 @@ def open_store(env: LauncherEnv, deadline: Deadline) -> Any:
             env.world_size,
             is_master=serves,
             timeout=timedelta(seconds=deadline.left),
-            wait_for_workers=False,  # that would be without end where WORLD_SIZE differs
+            wait_for_workers=False,  # it would never end if WORLD_SIZE differs
             multi_tenant=True,
         )
 
@@ -137,7 +137,7 @@ def open_store(env: LauncherEnv, deadline: Deadline) -> Any:
 
 
 def explain_store_error(env: LauncherEnv, error: Exception, deadline: Deadline) -> str:
-    """Return the line for a store that cannot be opened."""
+    """Return the error message for a store that cannot be opened."""
     where, host = f"MASTER_ADDR:MASTER_PORT={env.master}", socket.gethostname()
     if "EADDRINUSE" in str(error):
         return (
@@ -153,7 +153,7 @@ def explain_store_error(env: LauncherEnv, error: Exception, deadline: Deadline) 
 
 
 def wait_for_server(env: LauncherEnv, deadline: Deadline) -> None:
-    """Wait until rank 0 accepts connections; torch's own waiting logs every retry."""
+    """Wait until rank 0 accepts connections, without torch's log of retries."""
     while True:
         try:
             address = env.master_addr, env.master_port
@@ -182,8 +182,8 @@ def connect_timeout(deadline: Deadline) -> timedelta:
 def explain_connection_errors() -> Iterator[None]:
     """Turn a failure to connect into a UserError with the remedy.
 
-    Gloo listens at the address of the machine's own name. Where that is a loopback address (as
-    Debian installs it), other machines cannot connect.
+    Gloo listens at the address of the machine's host name. If that is a loopback address (the
+    default of Debian), other machines cannot connect.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Time what each rank computes, and find the slowest rank."""
+"""Time each rank's computation, and find the slowest rank."""
 
 import statistics
 import time
@@ -12,10 +12,10 @@ from t2vgan.distributed.context import DistributedContext
 
 
 class ComputeTimer:
-    """Times what this rank computes without waiting for others.
+    """Measure this rank's computation without waiting for others.
 
-    Not whole steps: in those the ranks wait for each other, so that all take as long as the
-    slowest. Gradients, up to their average over ranks, wait for no other rank.
+    Whole steps are not measured, because ranks wait for each other in them, so all take as long as
+    the slowest. Computing gradients, up to their all-reduce, waits for no other rank.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -48,7 +48,7 @@ def compare_ranks(context: DistributedContext, seconds: float) -> dict[str, floa
     """Compare the slowest rank's seconds with the median rank's (collective)."""
     by_rank = context.gather_objects(seconds)
     slowest = max(range(len(by_rank)), key=by_rank.__getitem__)
-    # Of two in the middle the lower: of two ranks, one of which is slow, the median is the other.
+    # The lower median: with two ranks it is the faster one.
     median = statistics.median_low(by_rank)
     return {
         "rank_skew": by_rank[slowest] / median if median else 1.0,
