@@ -6,23 +6,23 @@ from t2vgan.config import Config
 from t2vgan.errors import UserError
 
 PENALTY_STRIDE = 4
-"""The approximate penalty is that of every so many clips of the global batch, from its first on."""
+"""The approximate penalty is computed for every fourth clip of the global batch, from clip 0 on."""
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Numbers of clips, checked to divide without remainder."""
+    """Numbers of clips, each a multiple of the next."""
 
     global_size: int
-    """Clips of a step, over all ranks."""
+    """Clips per step over all ranks."""
     rank_size: int
-    """Clips of a step on one rank."""
+    """Clips per step on one rank."""
     micro_size: int
-    """Clips of one backward pass on one rank."""
+    """Clips per backward pass on one rank."""
 
     @property
     def num_micro_batches(self) -> int:
-        """Backward passes of a step on one rank."""
+        """Backward passes per step on one rank."""
         return self.rank_size // self.micro_size
 
 
@@ -30,7 +30,7 @@ def plan_batches(config: Config, world_size: int) -> BatchPlan:
     """Return how a global batch is divided.
 
     Raises:
-        UserError: world size, streams and batch sizes do not divide; the arithmetic is shown.
+        UserError: world size, streams and batch sizes do not divide; it shows the arithmetic.
     """
     streams, batch = config.data.num_streams, config.train.global_batch_size
     if streams % world_size:
@@ -74,9 +74,9 @@ def check_num_shards(config: Config, world_size: int, num_shards: int) -> None:
 
 
 def advise_streams(batch: int, world_size: int, most: int) -> str:
-    """Return options for at most `most` streams that divide batch and ranks.
+    """Return options with at most `most` streams that fit ranks and batch.
 
-    The batch changes where no number of streams divides it.
+    If no number of streams divides the batch, another batch size is suggested.
     """
     fitting = [n for n in range(world_size, most + 1, world_size) if batch % n == 0]
     if fitting:

@@ -1,8 +1,8 @@
 """Captions of a clip: read them, and choose one for a step.
 
-A clip has any number of captions, or none. `{key}.txt` holds one a line; where it is empty, the
-clip has no caption. Tars of others may have them in `{key}.json` instead (`captions`, `caption`),
-or only a class (`label` or `cls` there, or `{key}.cls`), which is then the prompt.
+A clip has any number of captions, or none. `{key}.txt` holds one per line; if it is empty, the
+clip has no caption. Tars from other sources may have captions in `{key}.json` instead (`captions`,
+`caption`), or only a class (`label` or `cls` there, or `{key}.cls`), which is then the prompt.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ LABEL_FIELDS = ("label", "cls")
 
 
 def parse_captions(members: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Return a sample's captions, each once; NO_CAPTION alone where it has none.
+    """Return a sample's distinct captions; only NO_CAPTION for an empty `.txt`.
 
     Raises:
         ValueError: no member holds a caption, or it is too long, without words or not UTF-8.
@@ -35,10 +35,10 @@ def parse_captions(members: Mapping[str, bytes]) -> tuple[str, ...]:
 
 
 def join_captions(captions: Sequence[str]) -> bytes:
-    """Return the `.txt` member of captions; empty of none.
+    """Return the content of a `.txt` member; empty without captions.
 
     Raises:
-        ValueError: one has no words or several lines, or all are too long.
+        ValueError: a caption has no words or several lines, or all together are too long.
     """
     for caption in captions:
         if not has_words(caption) or "\n" in caption:
@@ -53,10 +53,10 @@ def join_captions(captions: Sequence[str]) -> bytes:
 def read_fields(record: Mapping[str, Any]) -> list[str]:
     """Return the captions of a JSON record, or its class.
 
-    They are `captions`, a list, or else `caption`, a text.
+    Captions are the list `captions`, or else the string `caption`.
 
     Raises:
-        ValueError: they are of another type.
+        ValueError: a field has another type.
     """
     captions = record.get("captions")
     if captions is not None:
@@ -73,10 +73,10 @@ def read_fields(record: Mapping[str, Any]) -> list[str]:
 
 
 def read_label(record: Mapping[str, Any]) -> str | None:
-    """Return the class of a JSON record as text, None without one.
+    """Return the class of a JSON record as text; None without one.
 
     Raises:
-        ValueError: it is neither a string nor an integer.
+        ValueError: the class is neither a string nor an integer.
     """
     for name in LABEL_FIELDS:
         if (label := record.get(name)) is None:
@@ -88,7 +88,7 @@ def read_label(record: Mapping[str, Any]) -> str | None:
 
 
 def join_words(text: str) -> str:
-    """Return a text as one line, a space between words."""
+    """Return a text as one line, with single spaces between words."""
     return " ".join(text.split())
 
 
@@ -103,9 +103,9 @@ def draw_captions(
 ) -> list[str]:
     """Draw one of each clip's captions.
 
-    A share `dropout` of the clips gets NO_CAPTION instead.
-    `positions` (B,) are the clips' places in the global batch of `num_clips`, for which the draws
-    are made: they do not depend on the number of ranks.
+    A share `dropout` of the clips gets NO_CAPTION instead. `positions` (B,) are the clips' indices
+    in the global batch of `num_clips`. Draws are made for the whole batch, so they do not depend on
+    the number of ranks.
     """
     draws = random_generator(seed, "captions", step).random((num_clips, 2))[positions]
     return [

@@ -1,4 +1,4 @@
-"""Sharded datasets, in a folder or behind a URL.
+"""Sharded datasets, in a folder or at a URL.
 
 Training, the evaluations during a run and the evaluation command all read through this module.
 """
@@ -37,20 +37,20 @@ class ShardedDataset(ABC):
 
     @abstractmethod
     def shard_path(self, shard: int) -> str:
-        """Return a shard's path or URL, for messages."""
+        """Return a shard's path or URL for messages."""
 
     @abstractmethod
     def file_version(self, shard: int) -> FileVersion:
         """Return a value that changes when a shard is replaced or modified.
 
-        Raises UserError when its size is not the manifest's.
+        Raises UserError if its size is not that in the manifest.
         """
 
     @abstractmethod
     def open(self, shard: int, *, verify: bool) -> BinaryIO:
-        """Open a shard at its start; `verify` compares its checksum too.
+        """Open a shard at its start; `verify` also compares its checksum.
 
-        Raises UserError when it does not match the manifest, OSError when it cannot be read.
+        Raises UserError if it does not match the manifest, OSError if it cannot be read.
         """
 
     @abstractmethod
@@ -62,8 +62,8 @@ class ShardedDataset(ABC):
     ) -> Iterator[tuple[str, EncodedSample]]:
         """Yield (shard path, sample) in order, without the first `skip`.
 
-        Shards that are skipped whole are not opened. Of a shard that is damaged or unreadable,
-        `skip_damaged` leaves out the rest; otherwise it raises UserError or OSError.
+        Shards that are skipped entirely are not opened. A shard that is damaged or unreadable
+        raises UserError or OSError; with `skip_damaged`, its remaining samples are skipped.
         """
         for shard, entry in enumerate(self.manifest.shards):
             if skip < entry.num_samples:
@@ -107,7 +107,7 @@ class LocalDataset(ShardedDataset):
 
 
 class RemoteDataset(ShardedDataset):
-    """A folder behind a URL, read through a cache on local disk."""
+    """A folder at a URL, read through a cache on local disk."""
 
     def __init__(self, folder: RemoteFolder, manifest: Manifest, cache: ShardCache) -> None:
         self.folder, self.manifest, self.cache = folder, manifest, cache
@@ -117,7 +117,7 @@ class RemoteDataset(ShardedDataset):
         return f"{self.folder.url}/{self.manifest.shards[shard].name}"
 
     def file_version(self, shard: int) -> FileVersion:
-        """Return a constant: a cached file that is open does not change."""
+        """Return a constant, because an open cached file does not change."""
         return (self.manifest.shards[shard].num_bytes, 0, 0)
 
     def open(self, shard: int, *, verify: bool) -> BinaryIO:
@@ -140,16 +140,16 @@ class RemoteDataset(ShardedDataset):
             ).start()
 
     def _prefetch(self, shard: int) -> None:
-        with suppress(OSError, UserError):  # raised again where the shard is opened to be read
+        with suppress(OSError, UserError):  # raised again when the shard is opened for reading
             self.open(shard, verify=False).close()
         self._prefetching.discard(shard)
 
 
 def open_dataset(location: Path | str, cache: ShardCache | None = None) -> ShardedDataset:
-    """Open a dataset in a folder or behind a URL.
+    """Open a dataset in a folder or at a URL.
 
-    Only names and sizes are checked. A URL's shards pass through `cache`, by default the user's.
-    Raises UserError when the manifest or a shard is missing or invalid.
+    Only names and sizes are checked. Shards of a URL are read through `cache`, by default the
+    user's. Raises UserError if the manifest or a shard is missing or invalid.
     """
     location = as_location(location)
     if not is_url(location):
@@ -169,13 +169,13 @@ def open_dataset(location: Path | str, cache: ShardCache | None = None) -> Shard
 
 
 def check_size(path: str, found: int, entry: ShardEntry) -> None:
-    """Raise UserError unless a shard's size is the manifest's."""
+    """Raise UserError unless a shard's size is that in the manifest."""
     if found != entry.num_bytes:
         how = "truncated" if found < entry.num_bytes else "changed"
         raise UserError(f"{path}: {how}: expected {entry.num_bytes} bytes, found {found}")
 
 
 def check_sha256(path: str, found: str, entry: ShardEntry) -> None:
-    """Raise UserError unless a shard's checksum is the manifest's."""
+    """Raise UserError unless a shard's checksum is that in the manifest."""
     if found != entry.sha256:
         raise UserError(f"{path}: expected sha256 {entry.sha256}, found {found}")

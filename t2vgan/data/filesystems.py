@@ -1,9 +1,9 @@
-"""Open fsspec's file systems: bounded waits, bytes and addresses.
+"""Open fsspec's file systems with limits on time, bytes and addresses.
 
-Each kind of storage has its own client (s3fs, gcsfs, ...). Of web servers nothing is believed: an
-answer is read as it comes, up to the bytes asked for, and a silent server is left after seconds.
-Where an address comes from somebody else's list, every connection (that of a redirect too) is
-checked when it is made, and one to this machine or a private network is refused.
+Each kind of storage has its own client (s3fs, gcsfs, ...). Web servers are not trusted: a response
+is read as a stream, up to the requested number of bytes, and a silent server is given up after
+seconds. If an address comes from an untrusted list, every connection (also that of a redirect) is
+checked when it is made, and refused if it leads to this machine or a private network.
 """
 
 import errno
@@ -17,24 +17,23 @@ from t2vgan.errors import UserError
 from t2vgan.utils.urls import WEB_SCHEMES, host_of, redact_url, scheme_of
 
 CONNECT_SECONDS = 10
-SILENCE_SECONDS = 15  # of a server that is connected; s3fs waits as long
+SILENCE_SECONDS = 15  # without data from a connected server; as in s3fs
 REQUEST_SECONDS = 300
 S3_OPTIONS = {"config_kwargs": {"retries": {"mode": "standard", "total_max_attempts": 1}}}
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
 
 
 class PrivateAddressError(OSError):
-    """A connection to this machine or a private network, refused."""
+    """A connection to this machine or a private network was refused."""
 
 
 def open_filesystem(url: str, *, private_hosts: bool = True) -> tuple[Any, str]:
     """Return a URL's file system and the path in it.
 
-    Without `private_hosts`, web addresses that lead to private networks are refused when they are
-    read.
+    Without `private_hosts`, reading web addresses that lead to private networks is refused.
 
     Raises:
-        UserError: the kind of storage has no client here, or the URL is none.
+        UserError: no client for this kind of storage is installed, or the URL is invalid.
     """
     import fsspec
 
@@ -42,7 +41,7 @@ def open_filesystem(url: str, *, private_hosts: bool = True) -> tuple[Any, str]:
     options: dict[str, Any] = {}
     try:
         if scheme in WEB_SCHEMES:
-            import aiohttp  # noqa: F401 (fsspec's own message names other packages)
+            import aiohttp  # noqa: F401 (fsspec's message would name other packages)
 
             options = {"get_client": create_client if private_hosts else create_guarded_client}
         elif scheme == "s3":
@@ -61,7 +60,7 @@ def read_file(system: Any, path: str, max_bytes: int) -> bytes:
     """Return a whole file.
 
     Raises:
-        OSError: it is missing, cannot be read, or has more than `max_bytes` (EFBIG).
+        OSError: the file is missing, cannot be read, or has more than `max_bytes` (EFBIG).
     """
     if not is_web(system):
         size = system.info(path)["size"]
@@ -71,10 +70,10 @@ def read_file(system: Any, path: str, max_bytes: int) -> bytes:
 
 
 def read_part(system: Any, path: str, start: int, stop: int) -> bytes:
-    """Return bytes `start` to `stop` of a file; fewer where it ends.
+    """Return bytes `start` to `stop` of a file; fewer at its end.
 
     Raises:
-        UserError: a web server sends more, as it cannot send a part.
+        UserError: a web server sends more, because it does not support ranges.
         OSError: the file is missing or cannot be read.
     """
     if not is_web(system):
@@ -90,14 +89,14 @@ def is_web(system: Any) -> bool:
 
 
 def _read_web(system: Any, url: str, headers: dict[str, str], max_bytes: int) -> bytes:
-    """Return an answer's body; of a longer one, `max_bytes` and some more."""
+    """Return a response's body, cut off some time after `max_bytes`."""
     from fsspec.asyn import sync
 
     async def read() -> bytes:
         session = await system.set_session()
         identity = {"Accept-Encoding": "identity", **headers}
         async with session.get(system.encode_url(url), headers=identity) as response:
-            if response.status == 416:  # the file ends before the part
+            if response.status == 416:  # the range begins after the end of the file
                 return b""
             system._raise_not_found_for_status(response, url)
             body = io.BytesIO()
@@ -105,7 +104,7 @@ def _read_web(system: Any, url: str, headers: dict[str, str], max_bytes: int) ->
                 body.write(chunk)
                 if body.tell() > max_bytes:
                     break
-            return body.getvalue()  # its own buffer, no copy
+            return body.getvalue()  # without a copy
 
     return sync(system.loop, read)
 
@@ -142,7 +141,7 @@ def create_public_socket(address: Any) -> socket.socket:
     """Return a socket for a resolved address.
 
     Raises:
-        PrivateAddressError: the address is not a public one.
+        PrivateAddressError: the address is not public.
     """
     family, kind, protocol, _, (host, *_) = address
     if not is_public(host):
@@ -151,7 +150,7 @@ def create_public_socket(address: Any) -> socket.socket:
 
 
 def is_public(address: str) -> bool:
-    """Return whether an IP address is one of the public internet."""
+    """Return whether an IP address is public."""
     found = ipaddress.ip_address(address)
     if isinstance(found, ipaddress.IPv6Address):
         if embedded := found.ipv4_mapped or found.sixtofour:
@@ -172,7 +171,7 @@ def is_private_host(url: str) -> bool:
 
 
 def find_refusal(error: BaseException) -> PrivateAddressError | None:
-    """Return the refused address behind a client's error, else None."""
+    """Return the PrivateAddressError that caused a client's error, else None."""
     seen: list[BaseException] = []
     pending: list[BaseException | None] = [error]
     while pending:

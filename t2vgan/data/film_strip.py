@@ -12,10 +12,11 @@ from t2vgan.data.manifest import Geometry
 
 EXTENSIONS = ("webp", "png", "jpg", "jpeg")
 MAX_WEBP_SIDE = 16383
-MAX_JPEG_SIDE = 65500  # of the library; the format allows 65535
+MAX_JPEG_SIDE = 65500  # limit of the library; the format allows 65535
 
 # Chosen in benchmarks/results/2026-11-24-build_throughput-cpu.json: method 0 takes a third of the
-# time of the others, and with full effort a third of the bytes of method 0 with none.
+# time of the others; with full effort (`quality`) it takes a third of the bytes that it takes with
+# none.
 WEBP_OPTIONS = {"lossless": True, "method": 0, "quality": 100}
 
 
@@ -47,9 +48,10 @@ def encode_jpeg_strip(frames: np.ndarray, quality: int) -> bytes:
 def decode_strip(data: bytes, geometry: Geometry, *, out: np.ndarray | None = None) -> np.ndarray:
     """Decode a WebP, PNG or JPEG film strip.
 
-    Returns frames (T, H, W, 3) uint8 RGB. `out`, contiguous and of that shape, is a clip's place in
-    a batch: filling it saves a copy. The size in the file's header is checked before anything is
-    decoded, so that a small file cannot claim a huge image. Raises ValueError with the reason.
+    Returns frames (T, H, W, 3) uint8 RGB. They are written to `out` if given (contiguous and of
+    that shape, such as a clip's place in a batch), which saves a copy. The size in the file's
+    header is checked before decoding, so that a small file cannot claim a huge image. Raises
+    ValueError with the reason.
     """
     import cv2
 
@@ -61,7 +63,7 @@ def decode_strip(data: bytes, geometry: Geometry, *, out: np.ndarray | None = No
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None or image.shape[1::-1] != expected:
         raise ValueError("strip cannot be decoded")
-    assert out is None or out.flags.c_contiguous  # so that reshaping is a view
+    assert out is None or out.flags.c_contiguous  # else reshaping would copy
     strip = image if out is None else out.reshape(image.shape)
     cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=strip)
     return strip.reshape(geometry.num_frames, geometry.height, geometry.width, 3)
@@ -82,7 +84,7 @@ def _stack(frames: np.ndarray, format: str, max_side: int) -> np.ndarray:
 def image_size(data: bytes) -> tuple[int, int]:
     """Return (width, height) from a WebP, PNG or JPEG file's header.
 
-    Raises ValueError when it has none.
+    Raises ValueError if the data are no such image.
     """
     try:
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":

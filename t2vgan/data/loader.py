@@ -1,8 +1,8 @@
 """Load batches of clips in the sampler's order, reading and decoding ahead.
 
-A stream yields its samples window by window; a bad sample is reported and replaced by one that is
-a function of the data alone. Global batch k takes the next `global_batch_size / num_streams`
-samples of every stream; each rank has its own streams.
+A stream yields its samples window by window; a bad sample is reported, and replaced by one that
+depends on the data only. Global batch k takes the next `global_batch_size / num_streams` samples of
+every stream; each rank has its own streams.
 """
 
 import queue
@@ -21,8 +21,8 @@ from t2vgan.data.sampler import MixtureSampler, StreamSampler
 from t2vgan.data.shard_reader import BadSample, ShardReader, Window
 from t2vgan.data.shards import EncodedSample, Geometry, ShardError, decode_with_captions
 
-EPOCHS_AHEAD = 10  # searched where the first epochs hold only damaged shards
-MOST_UNDECODABLE = 16  # windows of readable samples; a search ends after so many
+EPOCHS_AHEAD = 10  # searched if earlier epochs hold only damaged shards
+MOST_UNDECODABLE = 16  # windows of readable samples without a usable one that end a search
 
 IsUsable = Callable[[tuple[str, EncodedSample | BadSample]], bool]
 """Whether an item of a window can be decoded."""
@@ -39,7 +39,7 @@ class Batch:
     """One caption of each clip, drawn for this step."""
     keys: list[str]
     positions: np.ndarray
-    """(B,) int64: each clip's place in the global batch."""
+    """(B,) int64: each clip's index in the global batch."""
     bad_samples: list[BadSample]
 
 
@@ -48,8 +48,8 @@ def iterate_stream(
 ) -> Iterator[tuple[Window, int]]:
     """Yield a stream's samples from `position` on as (shuffled window, index).
 
-    Windows are whole, wherever in one a run resumes. To a window in which nothing can be used, the
-    samples of the nearest one with something usable are appended.
+    Windows are read whole, even if a run resumes inside one. If a window has no usable sample, the
+    samples of the nearest window that has one are appended.
     """
     windows = pairwise(sampler.windows(stream, position))
     for (segments, shuffled, already), (upcoming, *_) in windows:
@@ -73,7 +73,7 @@ def iterate_mixture(
     position: int,
     **options: Any,
 ) -> Iterator[tuple[Window, int]]:
-    """Yield a stream's samples of all datasets, as `iterate_stream`.
+    """Yield a stream's samples of all datasets, as in `iterate_stream`.
 
     `options` are those of ShardReader.
     """
@@ -91,8 +91,8 @@ def find_usable_window(
 ) -> Window:
     """Return the nearest window with a usable sample; empty without one.
 
-    Windows of this epoch are searched first, then the epochs around it. The result is a function of
-    the data alone, so a resumed run finds the same; damaged shards are not read again.
+    Windows of this epoch are searched first, then earlier and later epochs. The result depends on
+    the data only, so a resumed run finds the same. Damaged shards are not read again.
     """
     num_undecodable = 0
     epoch, offset = divmod(position, sampler.stream_length)
@@ -115,14 +115,14 @@ def find_usable_window(
 def decode_or_replace(
     window: Window, index: int, geometry: Geometry, out: np.ndarray, has_captions: bool = False
 ) -> tuple[str, tuple[str, ...], BadSample | None]:
-    """Decode a sample into `out`, or else its nearest good neighbour.
+    """Decode a sample into `out`, or else a good neighbour.
 
-    Neighbours before it in the window are tried first, then those after it. A bad sample never
-    shifts the order, and its replacement is a function of the window alone. With `has_captions` a
-    sample without a caption is bad.
+    Neighbours before it in the window are tried first, nearest first, then those after it. A bad
+    sample never shifts the order, and its replacement depends on the window only. With
+    `has_captions` a sample without a caption is bad.
 
     Returns:
-        The sample's own key, the captions, and what was wrong, if anything.
+        The sample's own key, the decoded clip's captions, and the BadSample if it was replaced.
     """
     shard, sample = window[index]
     found = try_decode(window[index], geometry, out, has_captions)
@@ -155,11 +155,11 @@ def try_decode(
 
 
 class ClipLoader:
-    """Iterate over a rank's part of the global batches, without end.
+    """Iterate endlessly over a rank's part of the global batches.
 
-    The first batch is that of `start_step`. A thread reads and decodes ahead, and yields what
-    `transform` makes of each batch, if it is given: call `close`, or use the loader in a `with`
-    statement.
+    The first batch is that of `start_step`. A thread reads and decodes ahead, and applies
+    `transform`, if given, to each batch. It must be stopped by `close`, or by using the loader in a
+    `with` statement.
     """
 
     def __init__(

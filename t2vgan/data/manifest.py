@@ -22,8 +22,8 @@ DAMAGE_REMEDY = "t2vgan verify lists all damage, t2vgan repair mends it"
 
 PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-MAX_SAMPLES = 100_000_000  # of a data set
-MAX_BYTES = 1 << 40  # of a shard
+MAX_SAMPLES = 100_000_000  # per data set
+MAX_BYTES = 1 << 40  # per shard
 Count = Annotated[int, Field(ge=1, le=MAX_SAMPLES)]
 
 
@@ -58,10 +58,10 @@ class ShardEntry(BaseModel):
     num_bytes: Annotated[int, Field(ge=1, le=MAX_BYTES)]
     sha256: Sha256
     pixel_sums: PixelSums | None = None
-    """Of all clips, as they were before a lossy encoding; earlier versions had none."""
+    """Sums over all clips, before any lossy encoding; earlier versions lack them."""
 
     def without_sums(self) -> "ShardEntry":
-        """Return the entry as earlier versions wrote it."""
+        """Return the entry without pixel sums, as written by earlier versions."""
         return self.model_copy(update={"pixel_sums": None})
 
 
@@ -72,11 +72,11 @@ class InputCounts(BaseModel):
 
     num_rows: Count
     failures: dict[str, Count]
-    """Reason -> number of rows, or clips of rows, left out for it."""
+    """Reason -> number of rows, or clips of rows, left out for this reason."""
 
 
 class Manifest(BaseModel):
-    """Content, origin and checksums of a folder of shards."""
+    """Contents, origin and checksums of a folder of shards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,13 +89,13 @@ class Manifest(BaseModel):
     fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     shards: Annotated[tuple[ShardEntry, ...], Field(min_length=1)]
     prompts: Annotated[dict[str, Count], Field(min_length=1)]
-    """Caption -> number of clips that have it; "" counts clips without any."""
+    """Caption -> number of clips that have it; "" counts clips without captions."""
     held_out_prompts: tuple[str, ...] = ()
     input: InputCounts | None = None
     rejected: dict[str, Count] | None = None
-    """Reason -> number of tries of the builder that gave no clip."""
+    """Reason -> number of the builder's attempts that produced no clip."""
     libraries: dict[str, str] | None = None
-    """Versions of the libraries that encoded the shards, on the machine that wrote the manifest."""
+    """Versions of the encoding libraries, on the machine that wrote the manifest."""
 
     @model_validator(mode="after")
     def check_num_samples(self) -> "Manifest":
@@ -110,7 +110,7 @@ class Manifest(BaseModel):
 
     @property
     def pixel_statistics(self) -> PixelStatistics | None:
-        """Mean and std; None where a shard has no sums."""
+        """Mean and std of pixels; None if a shard has no sums."""
         sums = [shard.pixel_sums for shard in self.shards if shard.pixel_sums]
         total = add_sums(sums) if len(sums) == len(self.shards) else None
         return total.statistics() if total else None
@@ -119,7 +119,7 @@ class Manifest(BaseModel):
     def fingerprint(self) -> str:
         """SHA-256 of all but `libraries` and sums: equal fingerprints mean equal shards.
 
-        The same bytes may come from other versions of the libraries, and may not be summed.
+        Equal bytes may come from other versions of the libraries, with or without pixel sums.
         """
         bare = {"libraries": None, "shards": tuple(shard.without_sums() for shard in self.shards)}
         return fingerprint(self.model_copy(update=bare).as_json())
@@ -136,7 +136,7 @@ class Manifest(BaseModel):
 
 
 def fingerprint(value: JsonValue) -> str:
-    """Return the SHA-256 of a JSON value's canonical text."""
+    """Return the SHA-256 of a JSON value's canonical form."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -144,7 +144,7 @@ def fingerprint(value: JsonValue) -> str:
 def load_manifest(folder: Path | str) -> Manifest:
     """Read a folder's manifest.
 
-    Raises UserError when it is missing, damaged or of another version.
+    Raises UserError if it is missing, damaged or of another version.
     """
     path = Path(folder) / MANIFEST_NAME
     if Path(folder).is_file():
@@ -165,7 +165,7 @@ def load_manifest(folder: Path | str) -> Manifest:
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
-    """Parse a manifest file's content; errors as in `load_manifest`."""
+    """Parse a manifest file's content; errors are those of `load_manifest`."""
     try:
         content = parse_json(data)
     except JsonError as error:
@@ -188,14 +188,14 @@ def write_manifest(folder: Path | str, manifest: Manifest) -> None:
 
 
 def check_shards(folder: Path | str, manifest: Manifest) -> None:
-    """Raise UserError unless every shard exists with its size."""
+    """Raise UserError unless every shard exists and has its size."""
     paths = {entry.name: Path(folder) / entry.name for entry in manifest.shards}
     sizes = {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
     check_sizes(str(folder), sizes, manifest)
 
 
 def check_sizes(where: str, sizes: Mapping[str, int], manifest: Manifest) -> None:
-    """Compare file sizes with the manifest, as `check_shards`."""
+    """Compare file sizes with the manifest; errors are those of `check_shards`."""
     for entry in manifest.shards:
         if entry.name not in sizes:
             raise UserError(

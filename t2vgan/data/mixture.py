@@ -32,7 +32,7 @@ INDEX_ANEW = (
 
 @dataclass(frozen=True)
 class DatasetMixture:
-    """Datasets, the places of each in a round, and their combined manifest."""
+    """Datasets, the slots of each per round, and their combined manifest."""
 
     parts: tuple[ShardedDataset, ...]
     slots: tuple[int, ...]
@@ -50,31 +50,31 @@ class DatasetMixture:
 
     @property
     def pixel_statistics(self) -> PixelStatistics | None:
-        """Mean and std; None where a manifest has none."""
+        """Mean and std of the pixels; None if a manifest has none."""
         parts = [part.manifest.pixel_statistics for part in self.parts]
         known = [part for part in parts if part]
         return mix_statistics(known, self.slots) if len(known) == len(parts) else None
 
     @property
     def fewest_shards(self) -> int:
-        """Shards of the smallest dataset: the most streams that can read it."""
+        """Smallest number of shards of a dataset, which limits the streams."""
         return min(len(part.manifest.shards) for part in self.parts)
 
     def measure_pixels(self) -> PixelStatistics:
         """Measure mean and std of a few clips.
 
-        For datasets of versions that counted no pixels. Of each, up to MEASURED_CLIPS are decoded,
-        from shards far apart, the same ones every time.
+        This is for datasets of versions without pixel sums. Up to MEASURED_CLIPS clips of each are
+        decoded, from evenly spaced shards, always the same ones.
 
         Raises:
-            UserError: none of them can be read.
+            UserError: no clip of a dataset can be read.
         """
         return mix_statistics([_measure(part) for part in self.parts], self.slots)
 
     def create_sampler(self, *, num_streams: int, shuffle_window: int, seed: int) -> MixtureSampler:
-        """Return the sample order; of a single dataset, its own.
+        """Create the sampler; a single dataset keeps its own order.
 
-        Raises UserError when a dataset has fewer samples than there are streams.
+        Raises UserError if a dataset has fewer samples than there are streams.
         """
         is_single = len(self.parts) == 1
         samplers = (
@@ -89,7 +89,7 @@ class DatasetMixture:
         return MixtureSampler(tuple(samplers), self.slots, seed)
 
     def describe_epochs(self, *, num_streams: int, global_batch_size: int) -> list[str]:
-        """Describe clips that epochs leave out, and that batches repeat."""
+        """Describe clips that epochs leave out or batches repeat, as lines."""
         lines = []
         for number, part in enumerate(self.parts):
             num_clips = part.manifest.num_samples
@@ -115,7 +115,7 @@ def _measure(dataset: ShardedDataset) -> PixelStatistics:
         {num_shards * place // MEASURED_SHARDS for place in range(MEASURED_SHARDS)}
     ):
         path = dataset.shard_path(shard)
-        with suppress(UserError, OSError, ShardError):  # damage is counted where it is trained on
+        with suppress(UserError, OSError, ShardError):  # damage is counted during training
             samples = iter_shard_samples(dataset.open(shard, verify=False), path)
             for sample in islice(samples, MEASURED_CLIPS // MEASURED_SHARDS):
                 with suppress(ValueError):
@@ -131,8 +131,7 @@ def _measure(dataset: ShardedDataset) -> PixelStatistics:
 def open_data(data: DataConfig) -> DatasetMixture:
     """Open the datasets of a configuration.
 
-    Raises UserError when a dataset is damaged, when two are incompatible, and when a prompt has no
-    words.
+    Raises UserError if a dataset is damaged, two are incompatible, or a prompt has no words.
     """
     weights = parse_mix(data.mix) or {data.path: Decimal(1)}
     cache = ShardCache(data.cache_path, data.cache_gigabytes)
@@ -144,7 +143,7 @@ def open_data(data: DataConfig) -> DatasetMixture:
 
 
 def check_manifest_prompts(manifest: Manifest, name: str) -> None:
-    """Raise UserError unless prompts have words and a bounded length."""
+    """Raise UserError if a prompt has no words or is too long."""
     captions = (prompt for prompt in manifest.prompts if prompt != NO_CAPTION)
     for prompt in (*captions, *manifest.held_out_prompts):
         if not has_words(prompt):
@@ -172,7 +171,7 @@ def mix_datasets(datasets: Mapping[str, tuple[ShardedDataset, Decimal]]) -> Data
 
 
 def combine_manifests(manifests: Sequence[Manifest], slots: Sequence[int]) -> Manifest:
-    """Return the manifest of several datasets mixed in these shares."""
+    """Combine the manifests of datasets that are mixed in these proportions."""
     counts: Counter[str] = Counter()
     for manifest in manifests:
         counts.update(manifest.prompts)

@@ -1,7 +1,7 @@
-"""Compute mean and std of a dataset, exactly.
+"""Compute the exact mean and std of a dataset's pixels.
 
-They follow from sums of whole numbers. Those of clips add up to those of a shard, and those of
-shards to a dataset's, in any order: they depend neither on workers nor on what was built when.
+They are computed from integer sums. Sums of clips add up to those of a shard, and those of shards
+to a dataset's, in any order, so they do not depend on workers or the order of building.
 """
 
 import math
@@ -12,17 +12,17 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 LEAST_STD = 0.05
-"""Of video that hardly varies, in units of [-1, 1]: what is constant must not become noise."""
+"""Lower bound of the std, in units of [-1, 1], so that constant video is not amplified to noise."""
 
 Channels = tuple[float, float, float]
 Sums = Annotated[tuple[NonNegativeInt, ...], Field(min_length=3, max_length=3)]
 
 
 class PixelStatistics(NamedTuple):
-    """Mean of red, green and blue values and their std.
+    """Means of red, green and blue, and their common std.
 
-    In units of [-1, 1]. All channels have one std, at least LEAST_STD: colours keep their
-    proportions, and noise in a channel that never varies stays as small as it looks.
+    They are in units of [-1, 1]. All channels have the same std, at least LEAST_STD, so that
+    colours keep their proportions, and noise in a channel that hardly varies is not amplified.
     """
 
     mean: Channels
@@ -30,14 +30,15 @@ class PixelStatistics(NamedTuple):
 
 
 class PixelSums(BaseModel):
-    """Sums over all pixels of some frames, for each channel."""
+    """Sums over all pixels of some frames, by channel."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_pixels: PositiveInt
     values: Sums
-    """Of red, green and blue, each 0 to 255."""
+    """Sums of red, green and blue values, which are 0 to 255."""
     squares: Sums
+    """Sums of the squared values."""
 
     def statistics(self) -> PixelStatistics:
         """Return mean and std of video in [-1, 1]."""
@@ -60,7 +61,7 @@ def sum_pixels(frames: np.ndarray) -> PixelSums:
 
 
 def add_sums(parts: Sequence[PixelSums]) -> PixelSums | None:
-    """Add sums up; None of nothing."""
+    """Add up sums; None if there are none."""
     if not parts:
         return None
     return PixelSums(
@@ -71,7 +72,7 @@ def add_sums(parts: Sequence[PixelSums]) -> PixelSums | None:
 
 
 def mix_statistics(parts: Sequence[PixelStatistics], weights: Sequence[float]) -> PixelStatistics:
-    """Return the statistics of datasets that are shown in these shares."""
+    """Return the statistics of a mixture of datasets with these weights."""
     shares = np.array(weights, dtype=float) / sum(weights)
     means, stds = np.array([part.mean for part in parts]), np.array([part.std for part in parts])
     mean = shares @ means

@@ -1,6 +1,6 @@
 """Access folders in object storage and on the web, with retries.
 
-How often and how long to retry is decided here, for all kinds of storage alike.
+Retries are the same for all kinds of storage.
 """
 
 import errno
@@ -28,23 +28,23 @@ from t2vgan.utils.urls import WEB_SCHEMES, redact, redact_url, scheme_of
 
 logger = logging.getLogger(__name__)
 
-PERMANENT_STATUSES = (400, 401, 403, 405, 410)  # of HTTP, where a retry changes nothing
+PERMANENT_STATUSES = (400, 401, 403, 405, 410)  # of HTTP: a retry would not help
 ATTEMPTS = 7
 TRANSIENT_VALUE_ERRORS = (OSError, UnicodeError, json.JSONDecodeError)
-"""ValueErrors of connections and answers, not of URLs and clients."""
-ATTEMPTS_FOR_VIDEOS = 3  # of lists of many, some of which are nowhere
-FIRST_WAIT_SECONDS = 0.5  # doubles with every attempt: about half a minute in all
-LAST_ATTEMPT_SECONDS = 30  # none begins later, except a second one
-CHUNK_BYTES = 8 << 20  # of a large file, so that a cut connection costs little
-OPEN_FILE_BYTES = 1 << 18  # read at once of a file that is read here and there
+"""ValueErrors caused by connections and responses, not by URLs and clients."""
+ATTEMPTS_FOR_VIDEOS = 3  # lists of videos are long, and some entries do not exist
+FIRST_WAIT_SECONDS = 0.5  # doubles with every attempt: about half a minute in total
+LAST_ATTEMPT_SECONDS = 30  # no attempt begins later, except a second one
+CHUNK_BYTES = 8 << 20  # of a large file, so that a broken connection loses little
+OPEN_FILE_BYTES = 1 << 18  # buffer of a file that is read at random positions
 
 Result = TypeVar("Result")
 
 
 class RemoteFolder:
-    """A folder behind a URL; one object serves all threads.
+    """A folder at a URL; one object can serve all threads.
 
-    Its own `url` has no password: it is for messages.
+    The attribute `url`, for messages, has no password.
     """
 
     def __init__(self, url: str) -> None:
@@ -59,7 +59,7 @@ class RemoteFolder:
         return self._system.unstrip_protocol(self._root)
 
     def is_folder(self) -> bool:
-        """Return whether there are files below the URL."""
+        """Return whether the URL is that of a folder."""
         return self._retry("", lambda: self._system.isdir(self._root))
 
     def is_file(self, name: str) -> bool:
@@ -72,7 +72,7 @@ class RemoteFolder:
         return [path.removeprefix(f"{self._root}/") for path in paths]
 
     def open(self, name: str) -> BinaryIO:
-        """Open a file for reading here and there."""
+        """Open a file for random access."""
         size = self.size(name)
         if size is None or size <= CHUNK_BYTES:
             return io.BytesIO(self.read(name))
@@ -86,21 +86,21 @@ class RemoteFolder:
     def read(self, name: str, max_bytes: int = MAX_JSON_BYTES) -> bytes:
         """Return a small file's bytes.
 
-        Raises FileNotFoundError if it is missing, OSError if it is larger.
+        Raises FileNotFoundError if it is missing, OSError if it has more than `max_bytes`.
         """
         return self._retry(name, lambda: read_file(self._system, self._path(name), max_bytes))
 
     def size(self, name: str) -> int | None:
-        """Return a file's size in bytes, None if the server omits it.
+        """Return a file's size in bytes; None if the server omits it.
 
-        Raises FileNotFoundError when it is missing.
+        Raises FileNotFoundError if it is missing.
         """
         return self._retry(name, lambda: self._system.info(self._path(name)).get("size"))
 
     def sizes(self) -> dict[str, int] | None:
-        """Return the sizes of the folder's own files; None of the web.
+        """Return the sizes of files directly in the folder.
 
-        The web has no listing.
+        Returns None for a web server, which has no listing.
         """
         if scheme_of(self.url) in WEB_SCHEMES:
             return None
@@ -125,7 +125,7 @@ class RemoteFolder:
         self._retry(name, lambda: self._system.put_file(str(path), self._path(name)))
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a small file in one piece."""
+        """Write a small file in one request."""
         self._retry(name, lambda: self._system.pipe_file(self._path(name), data))
 
     def remove(self, name: str) -> None:
@@ -156,7 +156,7 @@ def retry(where: str, request: Callable[[], Result], attempts: int = ATTEMPTS) -
     Raises:
         FileNotFoundError, PermissionError: at once.
         OSError: after the last attempt; at once (EFBIG) for a file that is too large.
-        UserError: no URL, no client, no credentials, or a server that cannot send parts.
+        UserError: at once, for an invalid URL, or without a client, credentials or range requests.
     """
     started = time.monotonic()
     for attempt in range(attempts):
@@ -172,7 +172,7 @@ def retry(where: str, request: Callable[[], Result], attempts: int = ATTEMPTS) -
                 raise PermissionError(errno.EACCES, reason, where) from None
             if isinstance(error, FileNotFoundError) and not isinstance(
                 error.__cause__,
-                OSError,  # fsspec's, where a web server does not answer
+                OSError,  # fsspec raises it if a web server does not answer
             ):
                 raise FileNotFoundError(errno.ENOENT, "No such file", where) from None
             if getattr(error, "errno", None) == errno.EFBIG:

@@ -1,14 +1,14 @@
 """Sample order: a pure function of manifest, seed and one integer.
 
-Epoch e lays all shards end to end in an order permuted by (seed, e). That line is cut into
-`num_streams` equal spans. A stream reads its span from front to back and shuffles inside fixed
+Epoch e concatenates all shards in an order permuted by (seed, e). The result is divided into
+`num_streams` equal spans. A stream reads its span from start to end and shuffles within fixed
 windows counted from the span's start. Global batch k takes the next `global_batch_size /
 num_streams` samples of every stream. Nothing depends on rank, world size or threads, so the whole
 state of the data is the step; and reading is sequential, so shards may be remote.
 
-Several datasets are mixed in rounds. In each round of a stream, dataset i has `slots[i]` places,
-permuted by (seed, stream, round); its n-th place in a stream is sample n of its own order there. So
-the shares are exact in every round, and seeking costs the counting of one round.
+Several datasets are mixed in rounds. In each round of a stream, dataset i has `slots[i]` slots,
+permuted by (seed, stream, round); its n-th slot in a stream holds sample n of its own order there.
+So proportions are exact in every round, and seeking only needs to count slots in one round.
 """
 
 import math
@@ -39,7 +39,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class StreamSampler:
-    """Compute where every sample of every stream lies, without opening a shard."""
+    """Compute the location of each stream's samples, without opening shards."""
 
     counts: tuple[int, ...]
     num_streams: int
@@ -55,14 +55,14 @@ class StreamSampler:
 
     @property
     def stream_length(self) -> int:
-        """Samples of each stream in one epoch.
+        """Number of samples of each stream in one epoch.
 
-        The last sum(counts) mod num_streams samples of an epoch's line are left out.
+        The last sum(counts) mod num_streams samples of an epoch are left out.
         """
         return sum(self.counts) // self.num_streams
 
     def segments(self, epoch: int, stream: int, start: int, stop: int) -> list[Segment]:
-        """Return where offsets start..stop-1 of a stream's epoch lie, in order."""
+        """Return the segments of offsets start..stop-1 of a stream's epoch."""
         shards, edges = _shard_line(self.counts, self.seed, epoch)
         position = stream * self.stream_length + start
         end = stream * self.stream_length + stop
@@ -77,10 +77,10 @@ class StreamSampler:
     def windows(
         self, stream: int, position: int
     ) -> Iterator[tuple[list[Segment], np.ndarray, int]]:
-        """Yield windows, from the one that holds `position` on, for ever.
+        """Yield windows endlessly, starting with the one that contains `position`.
 
-        Of each the segments to read, the shuffled indexes, and how many of them come before
-        `position`.
+        Each consists of the segments to read, the shuffled indexes, and how many of these come
+        before `position`.
         """
         while True:
             epoch, offset = divmod(position, self.stream_length)
@@ -94,7 +94,7 @@ class StreamSampler:
 
 @lru_cache(maxsize=4)
 def _shard_line(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[list[int], list[int]]:
-    """Return an epoch's shard order, and the shards' edges on its line."""
+    """Return an epoch's shard order, and the cumulative sample counts."""
     shards = permutation(len(counts), seed, "shards", epoch)
     edges = np.concatenate([[0], np.cumsum(np.asarray(counts)[shards])])
     return shards.tolist(), edges.tolist()
@@ -102,7 +102,7 @@ def _shard_line(counts: tuple[int, ...], seed: int, epoch: int) -> tuple[list[in
 
 @dataclass(frozen=True)
 class MixtureSampler:
-    """Mix the samplers of one dataset or more, in rounds."""
+    """Mix the samplers of one or more datasets in rounds."""
 
     parts: tuple[StreamSampler, ...]
     slots: tuple[int, ...]
@@ -113,14 +113,14 @@ class MixtureSampler:
         return self.parts[0].num_streams
 
     def part_positions(self, stream: int, position: int) -> list[int]:
-        """Convert a mixed stream's position to one in each dataset's own stream."""
+        """Convert a position in a mixed stream to each dataset's own position."""
         number, offset = divmod(position, sum(self.slots))
         begun = np.bincount(self._round(stream, number)[:offset], minlength=len(self.slots))
         return [number * slots + int(count) for slots, count in zip(self.slots, begun, strict=True)]
 
     def iter_parts(self, stream: int, position: int) -> Iterator[int]:
-        """Yield each sample's dataset number from `position` on, for ever."""
-        if len(self.slots) == 1:  # saves a permutation for each sample
+        """Yield each sample's dataset number endlessly, from `position` on."""
+        if len(self.slots) == 1:  # avoid a permutation for each sample
             yield from repeat(0)
         number, offset = divmod(position, sum(self.slots))
         while True:
@@ -133,7 +133,7 @@ class MixtureSampler:
 
 
 def compute_slots(weights: Sequence[Decimal]) -> tuple[int, ...]:
-    """Return the smallest whole numbers in the same proportion as the weights."""
+    """Return the smallest integers in the same proportion as the weights."""
     thousandths = [int(weight / WEIGHT_STEP) for weight in weights]
     common = math.gcd(*thousandths)
     return tuple(number // common for number in thousandths)

@@ -1,9 +1,9 @@
 """Bounded disk cache of remote shards, shared by processes.
 
-A shard is named by its SHA-256, so that any number of runs and datasets share a folder. It is
-downloaded to a temporary file that the downloading process has locked and that has its final size
-from the start: so the sum of all file sizes is the size of the cache, and a temporary file without
-a lock is left from a process that was killed.
+A shard is named by its SHA-256, so that any number of runs and datasets can share a folder. It is
+downloaded to a temporary file, which is locked by the downloading process and has its final size
+from the start. So the sum of all file sizes is the size of the cache, and an unlocked temporary
+file is left over from a killed process.
 """
 
 import fcntl
@@ -35,8 +35,8 @@ class ShardCache:
     def open(self, entry: ShardEntry, download: Download, *, verify: bool = True) -> BinaryIO:
         """Open a shard's file, downloading it first if it is missing.
 
-        `download` writes the shard, or raises. `verify` checks the checksum of one that was cached
-        already. Eviction does not affect an open file.
+        `download` writes the shard, or raises. With `verify`, the checksum of a shard that is
+        already cached is compared. Eviction does not affect an open file.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         while True:
@@ -45,7 +45,7 @@ class ShardCache:
                 return file
 
     def _open_cached(self, entry: ShardEntry, verify: bool) -> BinaryIO | None:
-        """Open a cached shard; remove it if it is damaged."""
+        """Open a cached shard; None if absent or damaged, which removes it."""
         path = self._path_of(entry)
         try:
             file = open_own(path, "rb", os.O_RDONLY)
@@ -56,11 +56,11 @@ class ShardCache:
             file.close()
             path.unlink(missing_ok=True)
             return None
-        os.utime(file.fileno())  # used now
+        os.utime(file.fileno())  # mark as recently used
         return file
 
     def _fetch(self, entry: ShardEntry, download: Download) -> BinaryIO | None:
-        """Download a shard; None if another process did, or failed, meanwhile."""
+        """Download a shard; None if another process finished or failed meanwhile."""
         temporary = self.path / f".tmp-{entry.sha256}"
         with open_own(temporary, "r+b", os.O_RDWR | os.O_CREAT) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -79,7 +79,7 @@ class ShardCache:
         return finished
 
     def _reserve(self, file: BinaryIO, entry: ShardEntry) -> None:
-        """Set the file's final size once the cache has room for it."""
+        """Set the file's final size once the cache has space for it."""
         limit = round(self.gigabytes * 1e9)
         if entry.num_bytes > limit:
             raise UserError(
@@ -96,7 +96,7 @@ class ShardCache:
             time.sleep(POLL_SECONDS)  # downloads of other processes fill the cache
 
     def _shrink_to(self, num_bytes: int) -> bool:
-        """Evict the least recently used shards down to `num_bytes`, if possible."""
+        """Evict least recently used shards; return whether `num_bytes` was reached."""
         remove_abandoned(self.path)
         downloads, shards = list_files(self.path, ".tmp-*"), list_files(self.path, "*.tar")
         total = sum(status.st_size for _, status in downloads + shards)
@@ -115,7 +115,7 @@ def open_own(path: Path, mode: str, flags: int) -> BinaryIO:
     """Open a file of the cache; remove links and pipes first.
 
     Raises:
-        FileNotFoundError: without O_CREAT: there is none.
+        FileNotFoundError: there is none, and `flags` lack O_CREAT.
     """
     while True:
         try:
@@ -127,7 +127,7 @@ def open_own(path: Path, mode: str, flags: int) -> BinaryIO:
 
 
 def list_files(folder: Path, pattern: str) -> list[tuple[Path, os.stat_result]]:
-    """Return a pattern's files with their status, skipping vanished ones."""
+    """Return the files of a pattern with their status, skipping vanished ones."""
     found = []
     for path in folder.glob(pattern):
         with suppress(FileNotFoundError):
@@ -136,10 +136,10 @@ def list_files(folder: Path, pattern: str) -> list[tuple[Path, os.stat_result]]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the unlocked downloads of processes that were killed."""
+    """Remove unlocked downloads, which are left over from killed processes."""
     for path in folder.glob(".tmp-*"):
         try:
-            # NFS locks what is open for writing.
+            # NFS can lock only files that are open for writing.
             with open_own(path, "r+b", os.O_RDWR) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if is_same_file(file, path):
@@ -149,7 +149,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def is_same_file(file: BinaryIO, path: Path) -> bool:
-    """Return whether a path still names an open file."""
+    """Return whether a path still refers to an open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
     except FileNotFoundError:

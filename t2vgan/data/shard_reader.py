@@ -1,8 +1,8 @@
 """Read shards sequentially and turn read errors into bad samples.
 
 A shard that is missing, unreadable, different from the manifest, or slower than the timeout yields
-a BadSample for each sample that it should hold. So the sample order never shifts, and ranks stay in
-step; the trainer decides how much damage is too much.
+a BadSample for each sample that it should hold. So the sample order never shifts, and ranks stay
+synchronized. The trainer limits the number of bad samples.
 """
 
 import queue
@@ -19,24 +19,24 @@ from t2vgan.utils.console import format_error
 
 @dataclass(frozen=True)
 class BadSample:
-    """A sample that could not be used, and why."""
+    """A sample that could not be used, and the reason."""
 
     shard: str
     key: str
     reason: str
-    """One of a few, to be counted: missing, permission denied, stalled, changed, damaged, ..."""
+    """One of a few categories: missing, permission denied, stalled, changed, damaged, ..."""
     detail: str
     """The error's message."""
 
 
 Window = list[tuple[str, EncodedSample | BadSample]]
-"""(shard name, sample) of a window of the order."""
+"""(shard name, sample) of a window of the sample order."""
 
 
 class ShardReader:
-    """Read segments of shards from the last position where possible.
+    """Read segments of shards, continuing at the last position if possible.
 
-    A shard that failed once stays failed for this reader: its bytes cannot be trusted.
+    A shard that failed once counts as damaged from then on.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ShardReader:
         self.shard: OpenShard | None = None
 
     def read(self, segment: Segment) -> Window:
-        """Return a segment's samples, encoded or bad, with their shard's name."""
+        """Return a segment's samples, encoded or bad, with the shard's name."""
         entry = self.entries[segment.shard]
         samples: list[EncodedSample | BadSample] = []
         if segment.shard not in self.damaged:
@@ -72,7 +72,7 @@ class ShardReader:
     def _read_in_time(self, segment: Segment, samples: list[EncodedSample | BadSample]) -> None:
         """Append a segment's samples, or raise TimeoutError.
 
-        A read that never returns stays behind in its thread.
+        A read that never returns is abandoned in its thread.
         """
         found: list[EncodedSample] = []
         ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
@@ -81,7 +81,7 @@ class ShardReader:
             try:
                 self._fill(segment, found)
                 ended.put(None)
-            except BaseException as error:  # handed to the thread that waits
+            except BaseException as error:  # passed to the waiting thread
                 ended.put(error)
 
         threading.Thread(target=work, name="shard-read", daemon=True).start()
@@ -121,7 +121,7 @@ class OpenShard:
         return at == (segment.shard, segment.first, version)
 
     def read(self, count: int, found: list[EncodedSample]) -> None:
-        """Append the next `count` samples as far as they can be read."""
+        """Append the next `count` samples, one by one as they are read."""
         for _ in range(count):
             sample = next(self.samples, None)
             if sample is None:
@@ -134,7 +134,7 @@ class OpenShard:
 
 
 def classify_error(error: Exception) -> str:
-    """Return the BadSample reason of an error."""
+    """Return the reason of a BadSample for an error."""
     if isinstance(error, FileNotFoundError):
         return "missing"
     if isinstance(error, PermissionError):

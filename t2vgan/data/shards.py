@@ -1,9 +1,8 @@
 """Sample format, shared by the builders and the loader.
 
-A shard is a tar of samples: `{key}.webp` or `.jpg` (one film strip) or `.mp4`, `{key}.txt` (a
-caption a line, UTF-8; see captions.py) and `{key}.json` (metadata), the members of a sample one
-after the other.
-`manifest.json` lists the shards. Any webdataset reader can open them.
+A shard is a tar of samples: `{key}.webp` or `.jpg` (one film strip) or `.mp4`, `{key}.txt` (one
+caption per line, UTF-8; see captions.py) and `{key}.json` (metadata). The members of a sample are
+consecutive. `manifest.json` lists the shards. Any webdataset reader can open them.
 """
 
 import json
@@ -74,7 +73,7 @@ __all__ = [
 METADATA_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 Storage = Literal["strip-webp", "strip-jpg", "mp4"]
 MOVIE_EXTENSION = "mp4"
-MAX_SAMPLE_BYTES = MAX_MEMBER_BYTES  # of all members together, which are read at once
+MAX_SAMPLE_BYTES = MAX_MEMBER_BYTES  # of all members together, which are all held in memory
 MAX_SAMPLE_MEMBERS = 100
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
@@ -86,7 +85,7 @@ class EncodedSample:
     key: str
     members: dict[str, bytes]
     pixel_sums: PixelSums | None = None
-    """Of its frames before they were encoded; None of a sample that was read."""
+    """Pixel sums of the frames before encoding; None for a sample read from a shard."""
 
 
 def encode_sample(
@@ -98,11 +97,11 @@ def encode_sample(
     storage: Storage = "strip-webp",
     quality: int = 95,
 ) -> EncodedSample:
-    """Encode one clip with its prompt, or several, and JSON metadata.
+    """Encode one clip with one or several prompts and JSON metadata.
 
-    frames: (T, H, W, 3) uint8 RGB. Of several captions the first stands for the clip, and training
-    draws one a step; of none, (), the clip is trained on without a prompt. A WebP strip is
-    lossless; `quality` (1 to 100) is that of the other kinds of storage.
+    frames: (T, H, W, 3) uint8 RGB. If there are several captions, training draws one per step, and
+    the first is used elsewhere; without captions, (), the clip is trained on without a prompt. A
+    WebP strip is lossless; `quality` (1 to 100) applies to the other kinds of storage.
     """
     if not KEY_PATTERN.fullmatch(key):
         raise ValueError(f"key {key!r} may only hold letters, digits, '_' and '-', 1 to 80 of them")
@@ -139,7 +138,7 @@ def decode_sample(
 ) -> tuple[np.ndarray, str]:
     """Decode one clip: its frames and its first caption.
 
-    As `decode_with_captions`; the prompt is empty where the clip has no caption.
+    Like `decode_with_captions`; the prompt is empty if the clip has no caption.
     """
     frames, captions = decode_with_captions(sample, geometry, out=out)
     return frames, captions[0]
@@ -148,11 +147,11 @@ def decode_sample(
 def decode_with_captions(
     sample: EncodedSample, geometry: Geometry, *, out: np.ndarray | None = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Decode one clip: its frames and all its captions, as `parse_captions`.
+    """Decode one clip: its frames and all its captions (see `parse_captions`).
 
     The frames are (T, H, W, 3) uint8 RGB; `out` is as in decode_strip. Raises ValueError with the
-    reason: no prompt, one without words, too long or not in UTF-8, neither strip nor film, an
-    undecodable one, or one of another geometry.
+    reason: there is no prompt, or it has no words, is too long or not UTF-8; or there is neither
+    strip nor film, or it cannot be decoded or has another geometry.
     """
     members, captions = sample.members, parse_captions(sample.members)
     strip = next((members[e] for e in EXTENSIONS if e in members), None)
@@ -176,7 +175,7 @@ def _decode_movie(data: bytes, geometry: Geometry) -> np.ndarray:
 def parse_metadata(sample: EncodedSample) -> dict[str, Any]:
     """Return a sample's metadata.
 
-    Raises ValueError when the .json member is not a JSON object.
+    Raises ValueError if the .json member is not a JSON object.
     """
     try:
         metadata = parse_json(sample.members.get("json", b"{}"))
@@ -190,9 +189,9 @@ def parse_metadata(sample: EncodedSample) -> dict[str, Any]:
 def read_samples(
     path: Path | str, *, skip: int = 0, name: str | None = None
 ) -> Iterator[EncodedSample]:
-    """Yield the samples of a local shard, as `iter_shard_samples`.
+    """Yield the samples of a local shard, like `iter_shard_samples`.
 
-    `name` replaces the path in errors.
+    `name` replaces the path in error messages.
     """
     with open_file(path, buffering=READ_BUFFER_BYTES) as file:
         yield from iter_shard_samples(file, name or path, skip=skip)
@@ -203,11 +202,11 @@ def iter_shard_samples(
 ) -> Iterator[EncodedSample]:
     """Yield an open shard's samples in order, without the first `skip`.
 
-    The bytes of skipped samples are not read. Members belong together while their names agree up to
-    the first dot of the file name, as in webdataset; names without a dot belong to no sample.
-    `path` is for error messages; the file is closed in the end. Raises ShardError when the tar is
-    damaged, truncated (at a member boundary too) or holds anything but regular files, and for a
-    sample of too many members or bytes.
+    The bytes of skipped samples are not read. Consecutive members belong to one sample if their
+    names agree up to the first dot of the file name, as in webdataset; names without a dot belong
+    to no sample. `path` is for error messages; the file is closed at the end. Raises ShardError if
+    the tar is damaged, truncated (also at a member boundary) or contains anything but regular
+    files, or if a sample has too many members or bytes.
     """
     key, index, num_bytes = "", -1, 0  # of the current sample
     members: dict[str, bytes] = {}
@@ -251,8 +250,8 @@ def library_versions() -> dict[str, str]:
 def write_shard(path: Path | str, samples: Iterable[EncodedSample]) -> ShardEntry:
     """Write samples as one tar, atomically, and return its manifest entry.
 
-    Equal samples give equal bytes, for equal versions of the libraries. Raises ValueError when
-    there are none.
+    Equal samples give equal bytes, with equal versions of the libraries. Raises ValueError if there
+    are no samples.
     """
     path = Path(path)
     num_samples, sums = 0, []

@@ -1,14 +1,14 @@
 """Read tar archives fast, and write them reproducibly.
 
-Reading: Python's `tarfile` takes about 40 us for a member, more than decoding the member takes, and
-accepts an archive that is cut off at a member's end. A shard needs very little of tar: regular
-files in 512-byte blocks (POSIX.1-1988 ustar), plus the two ways of storing a long name. Links,
-devices and paths that lead out of the archive are refused, and a missing end marker is an error.
+Python's `tarfile` takes about 40 us per member, more than decoding the member takes, and accepts an
+archive that is cut off at a member's end. A shard needs only a small part of tar: regular files in
+512-byte blocks (POSIX.1-1988 ustar), and the two ways of storing a long name. Links, devices and
+paths that lead out of the archive are refused, and a missing end marker is an error.
 
-A shard is read strictly: the first fault ends it (`read_members`). An archive that others made is
-read as far as it can be: a member that cannot be used is named and the next one follows; where no
-header is, the next sound one is searched, as GNU tar does; and what follows the end marker is read
-too, as with its option --ignore-zeros (`scan_members`).
+A shard is read strictly: reading ends at the first fault (`read_members`). An archive from another
+source is read as far as possible (`scan_members`): a member that cannot be used is named, and
+reading continues; if a header is missing, the next valid one is searched, as in GNU tar; and
+members after the end marker are read too, as with its option --ignore-zeros.
 """
 
 import os
@@ -29,14 +29,14 @@ READ_BUFFER_BYTES = 1 << 18
 
 
 class ShardError(UserError):
-    """A tar is damaged, truncated or foreign.
+    """A tar is damaged, truncated or not a shard.
 
     The message names the shard and the reason.
     """
 
 
 def open_tar_writer(file: BinaryIO) -> "TarWriter":
-    """Return webdataset's writer, set up for equal bytes from equal samples."""
+    """Return webdataset's writer, configured for reproducible bytes."""
     return _import_webdataset().TarWriter(
         file, encoder=False, keep_meta=True, user="", group="", mode=0o444, mtime=0
     )
@@ -45,8 +45,9 @@ def open_tar_writer(file: BinaryIO) -> "TarWriter":
 def _import_webdataset() -> ModuleType:
     """Import webdataset without torch, unless torch is loaded.
 
-    Its writer needs no torch, and for the rest it has stand-ins (webdataset/pytorch.py). With torch
-    every worker process of a build would take 3 s and 510 MB for the import, not 0.1 s and 36 MB.
+    Its writer does not need torch, and the rest has stand-ins (webdataset/pytorch.py). With torch,
+    the import would take 3 s and 510 MB in every worker process of a build, instead of 0.1 s and
+    36 MB.
     """
     hide_torch = "torch" not in sys.modules
     if hide_torch:
@@ -62,9 +63,9 @@ def _import_webdataset() -> ModuleType:
 def read_members(file: BinaryIO, path: Path | str) -> Iterator[TarMember]:
     """Yield the regular files of a seekable tar in order.
 
-    What follows the end marker is not read. The file's position is at the member's bytes: the
-    caller may read `member.size` of them or none, as the next header is found by its offset. `path`
-    is for error messages. Raises ShardError.
+    Nothing after the end marker is read. The file is positioned at the member's bytes: the caller
+    may read up to `member.size` of them, or none, because the next header is found by its offset.
+    `path` is for error messages. Raises ShardError.
     """
     return _read_strictly(TarScanner(file, MAX_MEMBER_BYTES), path)
 
@@ -82,10 +83,10 @@ def _read_strictly(scanner: TarScanner, path: Path | str) -> Iterator[TarMember]
 
 
 def scan_members(file: BinaryIO) -> Iterator[TarMember | BadMember | LostPart]:
-    """Yield all that a seekable tar holds, and every fault.
+    """Yield all members of a seekable tar, and every fault.
 
-    Members may be of any size and have names of any bytes, decoded as `os.fsdecode` does. The
-    file's position is as in `read_members`.
+    Members may have any size, and names of any bytes, decoded as by `os.fsdecode`. The file is
+    positioned as in `read_members`.
     """
     scanner = TarScanner(file, sys.maxsize)
     while not scanner.ended:
@@ -98,7 +99,7 @@ def scan_members(file: BinaryIO) -> Iterator[TarMember | BadMember | LostPart]:
 
 
 def check_archive(file: BinaryIO, path: Path | str) -> None:
-    """Raise ShardError unless `read_members` finds all that a tar holds."""
+    """Raise ShardError unless `read_members` finds everything in a tar."""
     scanner = TarScanner(file, MAX_MEMBER_BYTES)
     for _ in _read_strictly(scanner, path):
         pass

@@ -1,4 +1,4 @@
-"""Step through a tar archive, finding its files and its faults."""
+"""Step through a tar archive, and find its files and faults."""
 
 import zlib
 from typing import BinaryIO, NamedTuple
@@ -7,18 +7,18 @@ BLOCK = 512
 ZERO_BLOCK = bytes(BLOCK)
 MAX_EXTENSION_BYTES = 1 << 16  # a long name or a PAX header
 REGULAR_TYPES = b"0\x007"
-EXTENSION_TYPES = b"xLK"  # about the next member: PAX records, a long name, a long link
-SKIPPED_TYPES = b"g5"  # PAX records about all members, folders
+EXTENSION_TYPES = b"xLK"  # describe the next member: PAX records, a long name, a long link
+SKIPPED_TYPES = b"g5"  # PAX records for all members, folders
 SEARCH_BYTES = 1 << 20
 END_MARKER = 2 * BLOCK
-RECORD = 20 * BLOCK  # to a multiple of which most writers fill up the end
-MAX_FILLING_BYTES = 2048 * BLOCK + RECORD  # of writers with longer records
-MAGIC, MAGIC_OFFSET = b"ustar", 257  # of POSIX and of GNU; archives of before 1988 have none
-ADLER_MODULUS = 65521  # Adler-32 (RFC 1950) keeps the sum of its bytes in its lower half
+RECORD = 20 * BLOCK  # most writers pad the archive to a multiple of it
+MAX_FILLING_BYTES = 2048 * BLOCK + RECORD  # longest padding of writers with longer records
+MAGIC, MAGIC_OFFSET = b"ustar", 257  # of POSIX and GNU; missing in archives from before 1988
+ADLER_MODULUS = 65521  # the lower half of Adler-32 (RFC 1950) is the sum of the bytes modulo this
 
 
 class TarMember(NamedTuple):
-    """A regular file of an archive, and where its bytes lie."""
+    """A regular file of an archive, and the location of its bytes."""
 
     name: str
     offset: int
@@ -26,27 +26,27 @@ class TarMember(NamedTuple):
 
 
 class BadMember(NamedTuple):
-    """A member that cannot be used; the members after it can."""
+    """A member that cannot be used; reading can continue after it."""
 
     name: str
     problem: str
 
 
 class LostPart(NamedTuple):
-    """Bytes that are no members, or missing at the end."""
+    """Bytes that belong to no member, or are missing at the end."""
 
     problem: str
     num_bytes: int
     open_ended: bool
-    """Whether more may be missing: nothing in a torn archive says how long it was."""
+    """Whether more may be missing: a truncated archive does not tell its full length."""
     is_certain: bool = True
-    """Not of zeros at the end, which may be a hole or a generous filling."""
+    """False for zeros at the end, which may be a hole or long padding."""
 
 
 class DamagedTar(Exception):  # noqa: N818 (caught by both readers)
-    """No member is where one should be.
+    """There is no valid member where one should be.
 
-    `num_missing` bytes at least are missing at the end.
+    At least `num_missing` bytes are missing at the end.
     """
 
     def __init__(self, problem: str, num_missing: int = 0):
@@ -61,13 +61,13 @@ class TarScanner:
         self._file, self._max_member_bytes = file, max_member_bytes
         self.total = file.seek(0, 2)
         self.position = 0
-        """Of the next header."""
+        """Offset of the next header."""
         self.ended = False
         self._marked = False  # whether the last thing found was an end marker
 
     def next(self) -> TarMember | BadMember | None:
         """Return the next file, or None at an end marker; raise DamagedTar."""
-        name = size = None  # from extension blocks, about the member that follows them
+        name = size = None  # of the next member, from extension blocks before it
         problem = ""
         while (block := self._read_block()) != ZERO_BLOCK:
             kind, member = _parse_header(block, self.position)
@@ -91,9 +91,9 @@ class TarScanner:
         return None
 
     def skip_zeros(self) -> LostPart | None:
-        """Go on to the next block that is not zero, if any.
+        """Skip to the next nonzero block, if any.
 
-        Other zeros than those that end an archive are a hole: of a torn download, say.
+        Zeros that are not the end of an archive are a hole, such as that of a broken download.
         """
         start, rest = self.position, 0
         while self.position < self.total and not rest:
@@ -111,7 +111,7 @@ class TarScanner:
         return LostPart(problem, num_zeros, open_ended=False, is_certain=is_certain)
 
     def skip_to_header(self, damage: DamagedTar) -> LostPart:
-        """Go on to the next sound header, or to the end."""
+        """Skip to the next valid header, or to the end."""
         start, problem = self.position, str(damage)
         self.position = self._find_header(start + 1)
         self.ended = self.position == self.total
@@ -155,7 +155,7 @@ class TarScanner:
         return (_decode(data.rstrip(b"\0")), size) if kind == b"L" else (name, size)
 
     def _find_header(self, start: int) -> int:
-        """Return the place of the next sound header, else the total."""
+        """Return the offset of the next valid header, else the total."""
         while start < self.total:
             self._file.seek(start)
             chunk = self._file.read(SEARCH_BYTES)
@@ -201,14 +201,14 @@ def _parse_size(field: bytes) -> int:
 
 
 def _byte_sum(block: bytes) -> int:
-    """Sum bytes modulo ADLER_MODULUS, many times faster than `sum`."""
+    """Sum bytes modulo ADLER_MODULUS, much faster than `sum`."""
     return zlib.adler32(block, 0) & 0xFFFF
 
 
 def _parse_pax(data: bytes, name: str | None, size: int | None) -> tuple[str | None, int | None]:
     """Return the name and size of PAX records ("27 path=some/long/name\\n").
 
-    Raises ValueError, its message about the member that follows.
+    Raises ValueError, whose message is about the following member.
     """
     while data:
         digits, blank, _ = data.partition(b" ")
@@ -229,7 +229,7 @@ def _parse_pax(data: bytes, name: str | None, size: int | None) -> tuple[str | N
 
 
 def _find_problem(kind: bytes, name: str) -> str:
-    """Return why a member cannot be used, or an empty text."""
+    """Return why a member cannot be used, else ""."""
     if kind not in REGULAR_TYPES:
         return f"is no regular file (tar type {kind!r})"
     if name.startswith("/") or ".." in name.split("/"):
