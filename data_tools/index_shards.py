@@ -40,8 +40,8 @@ def index_shards(
 
     Args:
         folder: The folder of tars.
-        num_frames: Frames of a clip, where neither a .json nor an .mp4 has it.
-        fps: Frames per second, where neither a .json nor an .mp4 has it; else 10.
+        num_frames: Frames of a clip; by default those of the .json or .mp4.
+        fps: Frames per second; by default those of the .json or .mp4, else 10.
         max_bad_fraction: Refuse when more than this share of the samples cannot be used.
     """
     from t2vgan.data.shards import MANIFEST_NAME, Manifest, fingerprint, write_manifest
