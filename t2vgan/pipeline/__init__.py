@@ -1,4 +1,4 @@
-"""Draw videos from prompts with trained weights: the Python API."""
+"""Generate videos from prompts with trained weights: the Python API."""
 
 from t2vgan.pipeline.hub import find_pretrained
 from t2vgan.pipeline.loading import check_tensors

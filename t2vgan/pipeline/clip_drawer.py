@@ -34,14 +34,14 @@ class ClipDrawer:
         return next(self.generator.parameters()).device
 
     def move(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        """Move to a device and compute in a type; see `TextToVideo.to`."""
+        """Set the device and the data type; see `TextToVideo.to`."""
         dtype = self.dtype if dtype is None else dtype
         if dtype not in DTYPES:
             names = ", ".join(str(known) for known in DTYPES)
             raise UserError(f"dtype={dtype}: must be one of {names}")
         try:
             self.generator.to(self.device if device is None else device)
-        except (RuntimeError, AssertionError) as error:  # no such device, or a PyTorch without it
+        except (RuntimeError, AssertionError) as error:  # no such device, or PyTorch lacks support
             reason = str(error).splitlines()[0]
             raise UserError(f"device={device}: {reason}; use cpu, or cuda on a GPU") from None
         self.dtype = dtype
@@ -54,7 +54,7 @@ class ClipDrawer:
 
     @torch.no_grad()
     def encode_text(self, tokens: Tokens, numbers: Sequence[int]) -> Tensor:
-        """Encode the prompts of these clips: text codes (B, E)."""
+        """Encode the prompts of clips `numbers`: text codes (B, E)."""
         token_ids, token_mask = (part[numbers].to(self.device) for part in tokens)
         return self.generator.encode_text(token_ids, token_mask)  # type: ignore[operator]
 
@@ -89,10 +89,10 @@ class ClipDrawer:
         truncation: float,
         batch_size: int | None,
     ) -> np.ndarray:
-        """Draw clips on the way from one end to another.
+        """Draw clips that interpolate between two ends.
 
-        An end is a prompt's tokens and a seed. weights (N,) -> (N, T, H, W, 3): the shares of the
-        second end in latents and text codes (`slerp`).
+        An end is a prompt's tokens and a seed. weights (N,), the shares of the second end in
+        latents and text codes (`slerp`) -> (N, T, H, W, 3).
         """
 
         def draw(numbers: Sequence[int]) -> Tensor:
@@ -107,7 +107,7 @@ class ClipDrawer:
         return np.concatenate(list(self.draw_passes(draw, len(weights), num_frames, batch_size)))
 
     def choose_batch_size(self, num_frames: int) -> int:
-        """Return how many clips a pass draws; see `choose_batch_size`."""
+        """Return the number of clips per pass; see `choose_batch_size`."""
         height, width = self.info.height, self.info.width
         check_clip_size(num_frames, height, width)
         if num_frames not in self._batch_sizes:

@@ -15,11 +15,11 @@ MAX_DOWNLOAD_BYTES = 2**33
 def find_pretrained(weights: Path | str) -> Path:
     """Find weights by file, folder, shipped name or Hub id (owner/name).
 
-    Those of the Hub are downloaded once. A name whose first part is a folder here is never looked
-    up there.
+    Weights of the Hub are downloaded once. A name whose first part is a local folder is never
+    looked up on the Hub.
 
     Raises:
-        UserError: there are none, or the Hub cannot be reached.
+        UserError: no weights are found, or the Hub cannot be reached.
     """
     name = str(weights)
     is_local = Path(name).parent != Path() and Path(name).parent.exists()
@@ -31,7 +31,7 @@ def find_pretrained(weights: Path | str) -> Path:
 def download_weights(repo_id: str) -> Path:
     """Download weights from the Hub, or find them in its cache.
 
-    Cached weights are used without asking only where the Hub cannot be reached.
+    Cached weights are used without a check for newer ones only if the Hub cannot be reached.
     """
     from huggingface_hub import (
         get_hf_file_metadata,
@@ -70,12 +70,12 @@ def upload_model(folder: Path, repo_id: str, *, private: bool, token: str | None
 
 @contextmanager
 def hub_errors(what: str, remedy: str) -> Iterator[None]:
-    """Turn the Hub's errors into a UserError of one line."""
+    """Turn the Hub's errors into a one-line UserError."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # of its client, of HTTP, of the system: a dozen kinds
+    except Exception as error:  # the client, HTTP and the system raise many types
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{what}: not possible with the Hugging Face Hub ({reason}); {remedy}"

@@ -1,19 +1,19 @@
-"""Draw latents from seeds, truncate them and interpolate between them."""
+"""Draw latents from seeds, truncate and interpolate them."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-MIN_SINE = 1e-4  # of the angle between two codes; below it they have no arc to follow
+MIN_SINE = 1e-4  # of the angle between two codes; below it the arc is undefined
 
 
 def draw_latents(shape: Sequence[int], seeds: Sequence[int], truncation: float = 1.0) -> Tensor:
-    """Draw latents (B, *shape), each from its seed, equal on every device.
+    """Draw normal latents (B, *shape), one per seed, equal on every device.
 
-    They are normal. Truncation scales them towards their mean, 0: at 1 they are as in training, at
-    0 all clips of a prompt are its typical one (StyleGAN, Karras et al., CVPR 2019, appendix B,
-    there applied to w).
+    Truncation scales them towards their mean, 0: at 1 they are as in training, at 0 all clips of a
+    prompt are the same typical one (StyleGAN, Karras et al., CVPR 2019, appendix B, where it is
+    applied to w).
     """
     sources = [torch.Generator().manual_seed(seed) for seed in seeds]
     return truncation * torch.stack([torch.randn(shape, generator=source) for source in sources])
@@ -22,9 +22,9 @@ def draw_latents(shape: Sequence[int], seeds: Sequence[int], truncation: float =
 def slerp(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
     """Interpolate codes (B, ...) along the arc between them.
 
-    weights (B,): at 0 exactly `start`, at 1 exactly `end`. A straight line would pass codes that
-    are shorter than any that training showed (White, Sampling Generative Networks, 2016; Shoemake,
-    SIGGRAPH 1985). Where both directions are the same or opposite, it is the line.
+    weights (B,): 0 gives exactly `start`, 1 exactly `end`. A straight line would pass through codes
+    that are shorter than those of training (White, Sampling Generative Networks, 2016; Shoemake,
+    SIGGRAPH 1985). It is used if both directions are equal or opposite.
     """
     first, second = start.flatten(1), end.flatten(1)
     share = weights.to(first).unsqueeze(1)  # B 1

@@ -1,4 +1,4 @@
-"""Load a generator from weights of any origin, with sizes limited."""
+"""Load a generator from untrusted weights, with limited sizes."""
 
 import math
 from pathlib import Path
@@ -14,15 +14,15 @@ from t2vgan.models import build_generator
 from t2vgan.pipeline.passes import MAX_CLIP_PIXELS
 from t2vgan.tokenizer import Vocabulary
 
-MAX_TRAINED_FRAMES = 2**16  # codes of all of them are computed to draw between them
-MAX_TRAINED_SIDE = 2**13  # tables of coordinates grow with it, which no tensor of a file fills
+MAX_TRAINED_FRAMES = 2**16  # to draw times between them, the codes of all are computed
+MAX_TRAINED_SIDE = 2**13  # tables of coordinates grow with it, and are not in the file
 
 
 def load_generator(weights: Path | str) -> tuple[nn.Module, Vocabulary, WeightsInfo]:
     """Load a generator onto the CPU, in evaluation mode.
 
     Raises:
-        UserError: the weights are missing, damaged or do not fit their own description.
+        UserError: the weights are missing, damaged or do not match their description.
     """
     tensors, info = load_weights(weights)
     check_claimed_size(weights, info)
@@ -38,7 +38,7 @@ def load_generator(weights: Path | str) -> tuple[nn.Module, Vocabulary, WeightsI
 
 
 def check_claimed_size(weights: Path | str, info: WeightsInfo) -> None:
-    """Raise UserError for clips of a size that no data set has."""
+    """Raise UserError for clips larger than those of any data set."""
     num_frames, height, width = info.num_frames, info.height, info.width
     if (
         num_frames > MAX_TRAINED_FRAMES
@@ -58,9 +58,9 @@ def build_vocabulary(info: WeightsInfo) -> Vocabulary:
 
 
 class AllocationLimit(TorchFunctionMode):
-    """Refuse to allocate more parameters than a file can fill.
+    """Refuse to allocate more parameters than a file contains.
 
-    A network built on the "meta" device would give its size too, but that costs 3 s of imports.
+    Building the network on the "meta" device would tell its size too, but costs 3 s of imports.
     """
 
     def __init__(self, num_elements: int, path: Path | str) -> None:
@@ -69,7 +69,7 @@ class AllocationLimit(TorchFunctionMode):
         self.path = path
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is torch.empty:  # how torch.nn's layers make their parameters
+        if function is torch.empty:  # torch.nn's layers create their parameters with it
             self.num_left -= math.prod(args[0]) if isinstance(args[0], tuple) else args[0]
             if self.num_left < 0:
                 raise UserError(f"weights {self.path}: describes a larger model than it holds")

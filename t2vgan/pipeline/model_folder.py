@@ -23,12 +23,12 @@ LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}")
 MAX_FILM_FRAMES = 64
 MAX_LISTED_PROMPTS = 20
 MAX_PROMPT_LENGTH = 120
-NUM_SHOWN, NUM_SHOWN_HELD_OUT = 6, 3  # prompts of the film
-SHOWN_HEIGHT = 128  # of a clip in the film, at least
+NUM_SHOWN, NUM_SHOWN_HELD_OUT = 6, 3  # prompts in the film
+SHOWN_HEIGHT = 128  # height up to which clips in the film are enlarged
 
 
 class Part(BaseModel):
-    """What the card shows of a record; other fields are ignored."""
+    """The fields of a record that the card shows; others are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -44,7 +44,7 @@ class EvaluatedWeights(Part):
 
 
 class MeterScores(Part):
-    """What the meter read, as shares of 1."""
+    """Scores of the meter, as fractions."""
 
     accuracy: float | None
     accuracy_held_out: float | None
@@ -68,11 +68,12 @@ class EvaluationSummary(Part):
 def write_model_folder(
     folder: Path, pipe: "TextToVideo", *, evaluation: Path | str | None, license: str | None
 ) -> None:
-    """Write a folder that `TextToVideo.from_pretrained` loads, file by file, each whole.
+    """Write a folder for `TextToVideo.from_pretrained`; each file is written atomically.
 
     Raises:
-        UserError: the evaluation is of other weights or no such record, or the folder is a file.
-        OSError: the disk refuses.
+        UserError: the evaluation is of other weights or not a valid record, or the folder is a
+            file.
+        OSError: writing failed.
     """
     if license is not None and not LICENSE.fullmatch(license):
         raise UserError(f"license={license!r}: must be an identifier such as apache-2.0")
@@ -91,7 +92,7 @@ def read_evaluation(path: Path | str, info: WeightsInfo) -> EvaluationSummary:
     """Read the record of an evaluation of these weights.
 
     Raises:
-        UserError: it is of other weights, or no record that `t2vgan evaluate` wrote.
+        UserError: it is of other weights, or not a record written by `t2vgan evaluate`.
     """
     try:
         summary = EvaluationSummary.model_validate(read_json(path))
@@ -111,7 +112,7 @@ def read_evaluation(path: Path | str, info: WeightsInfo) -> EvaluationSummary:
 
 
 def save_sample_film(path: Path, pipe: "TextToVideo") -> None:
-    """Save a film of some prompts, the held-out ones last."""
+    """Save a film of some prompts, with held-out ones last."""
     info = pipe.info
     num_held_out = min(NUM_SHOWN_HELD_OUT, len(info.held_out_prompts))
     prompts = [
@@ -125,7 +126,7 @@ def save_sample_film(path: Path, pipe: "TextToVideo") -> None:
 
 
 def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: str | None) -> str:
-    """Format the model card: tags of the Hub, use, training, numbers, prompts."""
+    """Format the model card: Hub tags, usage, training, scores, prompts."""
     clips = f"{info.num_frames} frames of {info.height}x{info.width}, {info.fps:g} per second"
     tags = ["text-to-video", "gan", "t2vgan", info.model.kind.replace("_", "-")]
     example = json.dumps(plain(info.prompts[0]), ensure_ascii=False)
@@ -172,7 +173,7 @@ def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: s
 
 
 def format_encoder(encoder: TextEncoderInfo) -> list[str]:
-    """Format the sentence encoder, whose states of words are in the weights."""
+    """Format the sentence encoder, whose word states are in the weights."""
     return [f"| words by | {plain(encoder.name)}, SHA-256 {plain(encoder.sha256)} |"]
 
 
@@ -198,6 +199,6 @@ def format_numbers(summary: EvaluationSummary) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Return text of others as Markdown cannot obey: short, in one line."""
+    """Return untrusted text as one short line without Markdown syntax."""
     shown = "".join(c if c.isprintable() and c not in "`|<>&" else "?" for c in text)
     return shown[:MAX_PROMPT_LENGTH]

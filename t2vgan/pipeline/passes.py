@@ -13,15 +13,15 @@ from t2vgan.errors import UserError
 from t2vgan.media.clips import MAX_CLIP_PIXELS
 from t2vgan.video import to_frames
 
-# (clips, pixels) of a pass, at most. Larger passes of small clips save a third of a CPU's work; a
-# video alone costs a whole pass, so that large clips do not share one.
+# Largest (clips, pixels) per pass. Larger passes of small clips save a third of a CPU's time; a
+# single clip costs a full pass, so large clips do not share one.
 CPU_PASS = (8, 2**19)
 ACCELERATOR_PASS = (64, 2**22)
 NUM_PROBES = 4
-PASSES_AHEAD = 2  # of each worker, that wait to be read
+PASSES_AHEAD = 2  # per worker, that wait to be read
 
 DrawPass = Callable[[Sequence[int]], Tensor]
-"""Draw the clips of these numbers in one forward pass: a video (B, 3, T, H, W)."""
+"""Draw clips, given by their numbers, in one forward pass: a video (B, 3, T, H, W)."""
 
 
 def draw_in_passes(
@@ -29,9 +29,9 @@ def draw_in_passes(
 ) -> Generator[np.ndarray, None, None]:
     """Yield the frames of each pass in order.
 
-    They are (n, T, H, W, 3) uint8. Every pass draws `batch_size` clips, the last one filled up, so
-    that all are computed alike. Few passes wait in memory. Until the iterator is closed PyTorch has
-    one thread.
+    They are (n, T, H, W, 3) uint8. Every pass draws `batch_size` clips, the last one padded, so
+    that all are computed alike. A bounded number of passes wait in memory. Until the iterator is
+    closed, PyTorch uses one thread.
     """
 
     def draw(start: int) -> np.ndarray:
@@ -54,7 +54,7 @@ def draw_in_passes(
 
 
 def check_clip_size(num_frames: int, height: int, width: int) -> None:
-    """Raise UserError for clips too large to draw, whatever weights claim."""
+    """Raise UserError for clips that are too large to draw."""
     if num_frames * height * width > MAX_CLIP_PIXELS:
         raise UserError(
             f"clips of {num_frames} frames of {height}x{width} are too large: at most "
@@ -66,13 +66,14 @@ def check_clip_size(num_frames: int, height: int, width: int) -> None:
 def choose_batch_size(
     num_pixels: int, device: torch.device, draw_same: Callable[[int, int], Tensor]
 ) -> int:
-    """Return how many clips of so many pixels a pass draws.
+    """Return the number of clips of `num_pixels` pixels per pass.
 
-    Several only if exact. Every pass has the same shape whatever is asked for, so other clips can
-    change a clip's bytes only through its place, where kernels may treat a tensor's last rows
-    unlike the first. Passes with the same clip in every place show that; where places differ, each
-    clip has its own pass. Several passes, because rows that are computed otherwise often come out
-    the same. `draw_same` draws one clip, given by a seed, in every place of a batch.
+    It is more than one only if results are exact. Every pass has the same shape, so other clips can
+    change a clip's bytes only through its position in the batch, because kernels may compute a
+    tensor's last rows differently. This is tested by passes with the same clip in every position;
+    if positions differ, each clip gets its own pass. Several passes are tested, because rows that
+    are computed differently often have equal results. `draw_same` draws one clip, given by a seed,
+    in every position of a batch.
     """
     most, pixels_per_pass = CPU_PASS if device.type == "cpu" else ACCELERATOR_PASS
     size = 1 << max(1, min(most, pixels_per_pass // num_pixels)).bit_length() - 1
@@ -91,12 +92,12 @@ def choose_batch_size(
 def one_worker_per_thread(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     """Replace PyTorch's intra-op threads by as many single-threaded workers.
 
-    One pass is too little work for a CPU to split, and so no result depends on the number of
-    threads. An accelerator has one worker.
+    A pass is too little work to be split over threads, and this way results do not depend on the
+    number of threads. An accelerator has one worker.
     """
     num_threads = torch.get_num_threads()
     num_workers = num_threads if device.type == "cpu" else 1
-    torch.set_num_threads(1)  # inherited by the workers, whose threads start after this
+    torch.set_num_threads(1)  # inherited by the workers, which start after this
     try:
         with ThreadPoolExecutor(num_workers) as workers:
             yield workers

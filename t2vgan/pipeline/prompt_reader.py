@@ -1,4 +1,4 @@
-"""Turn prompts into tokens, each read as one that training showed."""
+"""Convert prompts to tokens, reading each as a known prompt."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def list_prompts(prompts: str | Iterable[str]) -> list[str]:
-    """List one prompt or several; UserError for what is no text."""
+    """List one or several prompts; UserError if one is not text."""
     one = isinstance(prompts, str) or not isinstance(prompts, Iterable)
     listed: list[str] = [prompts] if one else list(prompts)  # type: ignore[list-item, arg-type]
     for prompt in listed:
@@ -30,30 +30,30 @@ def list_prompts(prompts: str | Iterable[str]) -> list[str]:
 
 @dataclass(eq=False)
 class PromptReader:
-    """Read prompts by the prompts and the vocabulary of trained weights."""
+    """Read prompts with the vocabulary and the known prompts of weights."""
 
     vocabulary: Vocabulary
     info: WeightsInfo
 
     @cached_property
     def _matcher(self) -> PromptMatcher:
-        from t2vgan.pipeline.word_vectors import embed_texts  # a command, not to be run twice
+        from t2vgan.pipeline.word_vectors import embed_texts  # late, as that module is a command
 
         embed = embed_texts if is_installed() else None
         return PromptMatcher(self.vocabulary, self.info.prompts, self.info.held_out_prompts, embed)
 
     def match(self, prompts: Sequence[str], *, strict: bool) -> dict[str, PromptMatch]:
-        """Find what is drawn for each prompt; see `TextToVideo.match_prompts`."""
+        """Find the known prompt for each prompt; see `TextToVideo.match_prompts`."""
         return {
             prompt: self._matcher.match(prompt, strict=strict) for prompt in dict.fromkeys(prompts)
         }
 
     def encode(self, prompts: Sequence[str], *, allow_unknown: bool, strict: bool) -> Tokens:
-        """Encode prompts, and log as what others than known ones are read.
+        """Encode prompts, and log how unknown ones are read.
 
         Raises:
-            UserError: a prompt has no word that the model knows; with `strict`, it is not one of
-                its prompts.
+            UserError: a prompt has no word that the model knows; with `strict`, a prompt is not
+                known.
         """
         if not allow_unknown:
             matches = self.match(prompts, strict=strict)
@@ -61,7 +61,7 @@ class PromptReader:
                 if match.note:
                     logger.warning("%s", escape_control_chars(match.note))
             prompts = [matches[prompt].read_as for prompt in prompts]
-        # One length for all prompts, because the grouping of a sum over words depends on it.
+        # One length for all prompts, because the rounding of a sum over words depends on it.
         tokens = self.vocabulary.encode(prompts, allow_unknown=True, length=MAX_TOKENS)
         token_ids, token_mask = map(torch.from_numpy, tokens)
         return token_ids, token_mask

@@ -1,7 +1,7 @@
-"""Load a frozen sentence encoder from a folder; embed texts.
+"""Load a frozen sentence encoder from a folder, and embed texts.
 
-A folder is as Hugging Face writes it: config.json, model.safetensors and tokenizer.json. Nothing is
-downloaded, and nothing in it is executed.
+The folder has the format of Hugging Face: config.json, model.safetensors and tokenizer.json.
+Nothing is downloaded, and nothing in the folder is executed.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ Size = Annotated[int, Field(gt=0, le=2**20)]
 
 
 class BertConfig(Frozen, extra="ignore"):
-    """What is read of a model's config.json."""
+    """The fields of a model's config.json that are read."""
 
     model_type: Literal["bert"]
     hidden_act: Literal["gelu"]
@@ -55,7 +55,7 @@ class BertConfig(Frozen, extra="ignore"):
 
 @dataclass(frozen=True, eq=False)
 class SentenceEncoder:
-    """Embed texts so that those of like meaning are near each other."""
+    """Embed texts so that those of similar meaning are near each other."""
 
     folder: Path
     bert: Bert
@@ -66,7 +66,7 @@ class SentenceEncoder:
         """Load `minilm`, or a folder of a BERT-class model.
 
         Raises:
-            UserError: the folder or a package is missing, or the model is of another kind.
+            UserError: the folder or a package is missing, or the model is not supported.
         """
         folder = find_encoder(name)
         where = f"text encoder {folder}"
@@ -83,13 +83,13 @@ class SentenceEncoder:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of what decides the embeddings."""
+        """SHA-256 of the files that determine the embeddings."""
         names = (CONFIG_NAME, TOKENIZER_NAME, WEIGHTS_NAME)
         digests = "".join(sha256_of(self.folder / name) for name in names)
         return hashlib.sha256(digests.encode()).hexdigest()
 
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Embed texts: unit vectors (N, H) of mean token states."""
+        """Embed texts as normalised mean token states (N, H)."""
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         embedded = torch.empty(len(texts), self.bert.sizes.hidden_size)
         for start in range(0, len(order), BATCH_SIZE):
@@ -104,7 +104,7 @@ class SentenceEncoder:
     def embed_words(self, texts: Sequence[Sequence[str]]) -> Iterator[Tensor]:
         """Yield the states of each text's words, (number of words, H).
 
-        A word's state is the mean over its tokens; NaN where it has none.
+        A word's state is the mean over its tokens; NaN if it has none.
         """
         for start in range(0, len(texts), BATCH_SIZE):
             batch = texts[start : start + BATCH_SIZE]
@@ -118,7 +118,7 @@ class SentenceEncoder:
 
 
 def find_encoder(name: Path | str) -> Path:
-    """Find the folder of a text encoder; UserError where there is none."""
+    """Find the folder of a text encoder; UserError if there is none."""
     if str(name) == MINILM and not Path(name).is_dir():
         spec = importlib.util.find_spec(MINILM_PACKAGE)
         if spec is None or not spec.submodule_search_locations:
@@ -138,7 +138,7 @@ def is_installed() -> bool:
 
 
 def read_sizes(folder: Path, where: str) -> BertSizes:
-    """Read the sizes of a model; UserError for one of another kind."""
+    """Read the sizes of a model; UserError if it is not supported."""
     try:
         content = read_json(folder / CONFIG_NAME)
         config = BertConfig.model_validate(content)
@@ -161,7 +161,7 @@ def read_sizes(folder: Path, where: str) -> BertSizes:
 
 
 def load_tokenizer(path: Path, where: str) -> "Tokenizer":
-    """Load a tokenizer.json; UserError if it is none."""
+    """Load a tokenizer.json; UserError if it is missing or invalid."""
     try:
         from tokenizers import Tokenizer
     except ImportError:
@@ -170,7 +170,7 @@ def load_tokenizer(path: Path, where: str) -> "Tokenizer":
         raise UserError(f"{where}: holds no {path.name}; save the model's fast tokenizer there")
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # of a Rust library, without a class of its own
+    except Exception as error:  # the Rust library has no error class
         reason = str(error).splitlines()[0]
         raise UserError(f"{where}: {path.name} cannot be read ({reason})") from None
 

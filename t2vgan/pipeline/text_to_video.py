@@ -37,7 +37,7 @@ class TextToVideo:
     """
 
     generator: nn.Module
-    """In evaluation mode, on the device that draws."""
+    """The generator in evaluation mode, on the device used for drawing."""
     vocabulary: Vocabulary
     info: WeightsInfo
 
@@ -59,7 +59,7 @@ class TextToVideo:
         downloaded once from the Hugging Face Hub.
 
         Raises:
-            UserError: the weights are missing, damaged or do not fit their own description.
+            UserError: the weights are missing, damaged or do not match their description.
         """
         return cls(*load_generator(find_pretrained(weights))).to(device, dtype)
 
@@ -73,12 +73,12 @@ class TextToVideo:
         """Save a model folder, which `from_pretrained` loads on any machine.
 
         It holds model.safetensors, config.json (a copy of the description in the weights), a film
-        of some prompts (sample.gif) and a model card (README.md). The card shows the numbers of
+        of some prompts (sample.gif) and a model card (README.md). The card shows the scores of
         `evaluation`, the record that `t2vgan evaluate` wrote for these weights.
 
         Raises:
             UserError: the folder is a file, or the evaluation is of other weights.
-            OSError: the disk refuses.
+            OSError: writing failed.
         """
         write_model_folder(Path(folder), self, evaluation=evaluation, license=license)
 
@@ -91,13 +91,13 @@ class TextToVideo:
         private: bool = False,
         token: str | None = None,
     ) -> str:
-        """Upload a model folder to the Hugging Face Hub; return its address.
+        """Upload a model folder to the Hugging Face Hub; return its URL.
 
-        The repository owner/name is created if it is not there. `token` is that of the login
-        without it. Other arguments as in `save_pretrained`.
+        The repository owner/name is created if it does not exist. `token` defaults to that of the
+        login. Other arguments are those of `save_pretrained`.
 
         Raises:
-            UserError: as `save_pretrained`, and where the Hub refuses or cannot be reached.
+            UserError: as `save_pretrained`, or the Hub refuses or cannot be reached.
         """
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, evaluation=evaluation, license=license)
@@ -106,13 +106,13 @@ class TextToVideo:
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "TextToVideo":
-        """Move to a device, or compute in another precision; return itself.
+        """Move to a device, or set the precision; return the pipeline.
 
-        In bfloat16 or float16 only the convolutions compute, as in training with mixed precision:
-        codes of times and prompts stay float32, because motions would jitter.
+        In bfloat16 or float16 only convolutions use that type, as in training with mixed precision:
+        codes of times and prompts stay in float32, because motions would jitter otherwise.
 
         Raises:
-            UserError: there is no such device, or the type is not of these.
+            UserError: there is no such device, or the type is not float32, bfloat16 or float16.
         """
         self._drawer.move(device, dtype)
         return self
@@ -123,7 +123,7 @@ class TextToVideo:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the convolutions; see `to`."""
+        """Data type of the convolutions; see `to`."""
         return self._drawer.dtype
 
     def __call__(
@@ -140,12 +140,12 @@ class TextToVideo:
     ) -> Videos:
         """Draw `num_videos` videos of each prompt, in order.
 
-        Video i of a prompt is drawn from seed + i: the same seed gives the same bytes, whatever
-        else is asked for. `num_frames` as in `generate`. `truncation` from 1 (as in training) down
-        to 0 makes videos more typical and less varied. `output` is numpy, pil or torch; see
-        `Videos`. A prompt that training did not show is read as the nearest one that it did; the
-        log says so (`match_prompts`), or with `strict` it is refused. With `allow_unknown` the
-        prompt's own words are drawn, without those that the model never saw.
+        Video i of a prompt is drawn from seed + i; the same prompt and seed give the same bytes in
+        any call. `num_frames` as in `generate`. `truncation` from 1 (as in training) down to 0
+        makes videos more typical and less varied. `output` is numpy, pil or torch; see `Videos`. A
+        prompt that was not used in training is read as the nearest known one, which is logged
+        (`match_prompts`); with `strict` it is refused. With `allow_unknown` the prompt's own words
+        are used, without unknown ones.
 
         Raises:
             UserError: a prompt has no word that the model knows, or a number is out of range.
@@ -180,15 +180,15 @@ class TextToVideo:
         allow_unknown: bool = False,
         strict: bool = False,
     ) -> Videos:
-        """Draw videos on the way from one prompt and seed to another.
+        """Draw videos that interpolate between two prompts and seeds.
 
-        The first is that of `prompt_a` and `seed_a`, the last that of `prompt_b` and `seed_b`;
-        between them both latents and text codes are interpolated (`slerp`). With equal seeds only
-        the prompt changes, with equal prompts only the latents. `batch_size` as in `generate`,
-        other arguments as in a call.
+        The first video is that of `prompt_a` and `seed_a`, the last that of `prompt_b` and
+        `seed_b`; in between, both latents and text codes are interpolated (`slerp`). With equal
+        seeds only the prompt changes, with equal prompts only the latents. `batch_size` is as in
+        `generate`, other arguments as in a call.
 
         Raises:
-            UserError: as a call does, and for fewer than two videos.
+            UserError: as in a call, or there are fewer than two videos.
         """
         for seed in (seed_a, seed_b):
             check_call(self.info, 1, num_videos, seed, num_frames, truncation, output)
@@ -220,15 +220,15 @@ class TextToVideo:
         """Generate clips as frames (N, T, H, W, 3) uint8.
 
         Clip i shows prompts[i], drawn from seeds[i]. Every pass draws `batch_size` clips, the last
-        one filled up, so that all are computed alike; with the default, `choose_batch_size`, a
-        clip's bytes depend on its own prompt and seed only. Time runs from 0 to 1 in every clip:
-        more frames than in training, the default, are the same motion, finer, on a smooth curve
-        along the trained frames. Prompts are read as in a call. `should_stop` is called after each
-        pass; once it returns true, the clips made so far are returned.
+        one padded, so that all are computed alike; with the default, `choose_batch_size`, a clip's
+        bytes depend on its own prompt and seed only. Time runs from 0 to 1 in every clip. The
+        default is as many frames as in training; more frames sample the same motion more finely, on
+        a smooth curve along the trained frames. Prompts are read as in a call. `should_stop` is
+        called after each pass; once it returns true, the clips drawn so far are returned.
 
         Raises:
-            UserError: a prompt has no word that the model knows, or a number is out of range;
-                before any work.
+            UserError: before any work, if a prompt has no word that the model knows, or a number is
+                out of range.
         """
         clips = []
         passes = self._generate_passes(
@@ -253,8 +253,8 @@ class TextToVideo:
     ) -> Iterator[np.ndarray]:
         """Yield the clips of `generate` as they are drawn.
 
-        Each is (T, H, W, 3) uint8. A bounded number is in memory. Until the iterator ends
-        PyTorch has one thread.
+        Each is (T, H, W, 3) uint8. A bounded number is in memory. Until the iterator ends, PyTorch
+        uses one thread.
         """
         passes = self._generate_passes(
             prompts, seeds, num_frames, truncation, None, allow_unknown, strict
@@ -264,21 +264,21 @@ class TextToVideo:
                 yield from frames
 
     def choose_batch_size(self, num_frames: int) -> int:
-        """Return how many clips a pass draws: several only if exact.
+        """Return the number of clips per pass; several only if exact.
 
         Raises:
-            UserError: clips are too large to draw, whatever the weights claim to make.
+            UserError: clips are too large to draw.
         """
         return self._drawer.choose_batch_size(num_frames)
 
     def match_prompts(
         self, prompts: Sequence[str], *, strict: bool = False
     ) -> dict[str, PromptMatch]:
-        """Find what a call draws for each prompt, without drawing it.
+        """Find the known prompt that a call would draw for each prompt.
 
         Raises:
-            UserError: a prompt has no word that the model knows; with `strict`, it is not one of
-                its prompts.
+            UserError: a prompt has no word that the model knows; with `strict`, a prompt is not
+                known.
         """
         return self._reader.match(list_prompts(prompts), strict=strict)
 

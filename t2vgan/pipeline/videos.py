@@ -1,4 +1,4 @@
-"""Hold drawn videos; convert, resize and save them."""
+"""Hold generated videos; convert, resize and save them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,27 +19,27 @@ from t2vgan.video import to_video
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_CALL_PIXELS = 2**30  # 3 GB of frames that one call returns
+MAX_CALL_PIXELS = 2**30  # limit of one call: 3 GB of frames
 
 Output = Literal["numpy", "pil", "torch"]
 
 
 @dataclass(frozen=True, eq=False)
 class Videos:
-    """Some videos of one size."""
+    """Videos of one size."""
 
     frames: np.ndarray
     """(N, T, H, W, 3) uint8."""
     prompts: tuple[str, ...]
-    """What each shows."""
+    """The prompt of each video."""
     fps: float
-    """Frames per second of the data that the model was trained on."""
+    """Frames per second of the training data."""
     output: Output = "numpy"
-    """What `videos` returns."""
+    """The format that `videos` returns."""
 
     @property
     def videos(self) -> Any:
-        """The videos as `numpy`, `pil` or `torch`, whichever was asked for."""
+        """The videos in the format `output`: `numpy`, `pil` or `torch`."""
         return getattr(self, self.output)
 
     @property
@@ -49,7 +49,7 @@ class Videos:
 
     @property
     def pil(self) -> "list[list[Image]]":
-        """A list of pictures for each video."""
+        """A list of images for each video."""
         from PIL import Image
 
         return [[Image.fromarray(picture) for picture in clip] for clip in self.frames]
@@ -73,10 +73,10 @@ class Videos:
         height: int | None = None,
         resample: Resample = "lanczos",
     ) -> "Videos":
-        """Return the videos at another size: times `scale`, or of `height` pixels.
+        """Return resized videos: scaled by `scale`, or to `height` pixels.
 
         Raises:
-            UserError: a number is out of range, or the resampling is neither lanczos nor nearest.
+            UserError: a number is out of range, or `resample` is neither lanczos nor nearest.
         """
         num_frames, old_height, old_width = self.frames.shape[1:4]
         size = choose_size(old_height, old_width, num_frames, scale=scale, new_height=height)
@@ -86,12 +86,12 @@ class Videos:
     def save(self, path: Path | str, *, fps: float | None = None) -> list[Path]:
         """Save the videos; return the paths.
 
-        path: ends with .gif, .mp4, .avi, .webp or .png. One video goes there, several beside it
+        path: ends with .gif, .mp4, .avi, .webp or .png. One video is saved there; several are saved
         with numbers: a-0.mp4, a-1.mp4, ...
 
         Raises:
-            UserError: the suffix is another, or fps is out of range.
-            OSError: the disk refuses.
+            UserError: the suffix is not supported, or fps is out of range.
+            OSError: writing failed.
         """
         path = Path(path)
         paths = [path.with_stem(f"{path.stem}-{number}") for number in range(len(self))]
@@ -110,7 +110,7 @@ def check_call(
     truncation: float,
     output: str,
 ) -> None:
-    """Raise UserError for numbers out of range and too many videos."""
+    """Raise UserError if arguments are out of range, or videos too many."""
     check_output(output)
     check_drawing(num_videos=num_videos, seed=seed, num_frames=num_frames, truncation=truncation)
     num_pixels = (num_frames or info.num_frames) * info.height * info.width
@@ -118,7 +118,7 @@ def check_call(
 
 
 def check_total(num_videos: int, num_pixels: int) -> None:
-    """Raise UserError for more videos of a size than one call returns."""
+    """Raise UserError for more videos than one call may return."""
     limit = max(1, MAX_CALL_PIXELS // num_pixels)
     if num_videos > limit:
         raise UserError(
@@ -128,6 +128,6 @@ def check_total(num_videos: int, num_pixels: int) -> None:
 
 
 def check_output(output: str) -> None:
-    """Raise UserError unless videos can be returned as this."""
+    """Raise UserError unless videos can be returned in this format."""
     if output not in get_args(Output):
         raise UserError(f"output={output!r} must be one of {', '.join(get_args(Output))}")

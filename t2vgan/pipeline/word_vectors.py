@@ -1,8 +1,7 @@
-"""Keep MiniLM's vectors of common words: only others are embedded.
+"""Precomputed MiniLM vectors of common words.
 
-`python -m t2vgan.pipeline.word_vectors` writes those of the words of the table of synonyms.
-A word that the file lacks is embedded when it is asked for; all are where the file is of another
-encoder.
+`python -m t2vgan.pipeline.word_vectors` writes those of the words in the table of synonyms. A word
+that is missing in the file is embedded on demand, as are all if the file is of another encoder.
 """
 
 import logging
@@ -28,13 +27,13 @@ FILE = Path(t2vgan.__file__).parent / "prompts" / "word_vectors.safetensors"
 
 @lru_cache(maxsize=1)
 def load_minilm() -> SentenceEncoder:
-    """Load `minilm` once."""
+    """Load `minilm`, once per process."""
     return SentenceEncoder.load(MINILM)
 
 
 @lru_cache(maxsize=1)
 def load_vectors(path: Path = FILE) -> dict[str, np.ndarray]:
-    """Load the kept vectors by word; none if of another encoder."""
+    """Load the stored vectors by word; none if of another encoder."""
     metadata = read_metadata(path)
     if metadata["encoder"] != load_minilm().sha256:
         logger.warning("%s is of another encoder than is installed: words are embedded anew", path)
@@ -44,7 +43,7 @@ def load_vectors(path: Path = FILE) -> dict[str, np.ndarray]:
 
 
 def embed_texts(texts: Sequence[str]) -> np.ndarray:
-    """Embed texts (N) with `minilm`: unit vectors (N, H)."""
+    """Embed N texts with `minilm`: unit vectors (N, H)."""
     kept = load_vectors()
     others = [text for text in dict.fromkeys(texts) if text not in kept]
     known = kept | dict(zip(others, load_minilm().embed(others).numpy(), strict=True))
@@ -52,7 +51,7 @@ def embed_texts(texts: Sequence[str]) -> np.ndarray:
 
 
 def write_vectors(path: Path = FILE) -> None:
-    """Embed the single words of the table of synonyms; write their vectors."""
+    """Embed the words of the table of synonyms, and write their vectors."""
     encoder = load_minilm()
     words = sorted(set(load_synonyms().words))
     metadata = {"encoder": encoder.sha256, "words": " ".join(words)}

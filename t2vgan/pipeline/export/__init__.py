@@ -1,4 +1,4 @@
-"""Export a generator with its text encoder, to be run without t2vgan."""
+"""Export a generator with its text encoder, to run without t2vgan."""
 
 from t2vgan.pipeline.export.files import (
     check_packages,

@@ -1,4 +1,4 @@
-"""Write traced generators as files that other programs open."""
+"""Write traced generators as files for other programs."""
 
 import json
 import warnings
@@ -12,9 +12,9 @@ from t2vgan.errors import UserError
 from t2vgan.pipeline.export.graph import Graph
 from t2vgan.utils.files import atomic_path, atomic_write_bytes
 
-METADATA_KEY = "t2vgan"  # of ONNX metadata, and with ".json" of a .pt2 archive's extra file
+METADATA_KEY = "t2vgan"  # key of ONNX metadata; with ".json", the extra file of a .pt2 archive
 OPSET = 20
-MAX_ONNX_BYTES = 2**31 - 2**20  # of a protobuf message, with room for the graph
+MAX_ONNX_BYTES = 2**31 - 2**20  # limit of a protobuf message, with room for the graph
 
 
 def check_packages() -> None:
@@ -26,7 +26,7 @@ def check_packages() -> None:
         )
 
 
-# What PyTorch warns of while it writes is about itself, and nothing that a user can mend.
+# PyTorch's warnings while it writes concern its own code, and no user can act on them.
 
 
 def write_program(graph: Graph, path: Path) -> None:
@@ -37,10 +37,10 @@ def write_program(graph: Graph, path: Path) -> None:
 
 
 def write_onnx(graph: Graph, path: Path) -> None:
-    """Write an ONNX file, the weights inside.
+    """Write an ONNX file that contains the weights.
 
     Raises:
-        UserError: the weights are larger than such a file may be.
+        UserError: the weights are larger than an ONNX file may be.
     """
     tensors = graph.program.state_dict.values()
     if (size := sum(tensor.nbytes for tensor in tensors)) > MAX_ONNX_BYTES:
@@ -61,7 +61,7 @@ def write_onnx(graph: Graph, path: Path) -> None:
 
 
 def clean_model(model: Any, description: dict[str, Any]) -> None:
-    """Replace an ONNX model's notes about its tracing by the description."""
+    """Replace an ONNX model's metadata about its tracing by the description."""
     del model.graph.metadata_props[:]
     del model.graph.value_info[:]
     for node in model.graph.node:

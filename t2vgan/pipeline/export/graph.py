@@ -20,7 +20,7 @@ from t2vgan.tokenizer import (
 )
 
 FORMAT_VERSION = "1"
-# Sizes of the axes while tracing: of no layer's, so that none is taken for a layer's.
+# Sizes of the free axes while tracing, different from those of all layers to avoid confusion.
 SIZES = {"batch": 101, "tokens": 61, "frames": 103}
 AXES = {
     "batch": Dim("batch", min=1),
@@ -30,11 +30,11 @@ AXES = {
 NUM_EXAMPLES = 16
 
 Shape = list[str | int]
-"""Sizes of a tensor's axes, by name where they are free."""
+"""Sizes of a tensor's axes; names for free sizes."""
 
 
 class Graph(NamedTuple):
-    """A traced generator and how to use it."""
+    """A traced generator with a description of its use."""
 
     program: ExportedProgram
     description: dict[str, Any]
@@ -57,9 +57,9 @@ class PromptsToVideo(nn.Module):
 
 
 def trace(pipeline: TextToVideo) -> Graph:
-    """Trace a pipeline's generator, for any number of clips, tokens and frames.
+    """Trace a pipeline's generator for any number of clips, tokens and frames.
 
-    The program holds no path of this machine and no example of its inputs.
+    The program contains no paths of this machine and no example inputs.
     """
     description = build_description(pipeline)
     shapes: dict[str, Shape] = {
@@ -77,7 +77,7 @@ def trace(pipeline: TextToVideo) -> Graph:
         name: {axis: AXES[size] for axis, size in enumerate(shape) if isinstance(size, str)}
         for name, shape in shapes.items()
     }
-    generator = copy.deepcopy(pipeline.generator).cpu()  # the program belongs to no device
+    generator = copy.deepcopy(pipeline.generator).cpu()  # the program is independent of the device
     module = PromptsToVideo(generator, pipeline.info.num_frames).eval()
     with torch.no_grad():
         program = torch.export.export(module, (), examples, dynamic_shapes=free_axes)
@@ -96,7 +96,7 @@ def without_origin(program: ExportedProgram) -> ExportedProgram:
 
 
 def build_description(pipeline: TextToVideo) -> dict[str, Any]:
-    """Return what a program needs to draw clips, as JSON values."""
+    """Return everything needed to run a program, as JSON values."""
     info = pipeline.info
     return {
         "format": "t2vgan-export",
@@ -147,7 +147,7 @@ def describe_inputs(generator: nn.Module) -> dict[str, Any]:
 
 
 def describe_tokenizer(vocabulary: Vocabulary) -> dict[str, Any]:
-    """Return how prompts become the ids that a program reads."""
+    """Return the rules that convert prompts to token ids."""
     return {
         "holds": "lower case with single spaces, then normalization if any, then phrases if any,"
         " then the pattern's first matches, with padding between phrases",
