@@ -1,4 +1,4 @@
-"""Features of clips: all that an evaluation keeps of their pixels."""
+"""Features of clips, which an evaluation keeps instead of their pixels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ T = TypeVar("T")
 class ClipFeatures:
     """Tracks, the probe's features, thumbnails and motion of N clips."""
 
-    track: Track | None  # None where the prompts say nothing of objects
+    track: Track | None  # None if the prompts do not describe objects
     features: np.ndarray  # (N, 64)
     thumbnails: np.ndarray  # (N, D)
     motion: np.ndarray  # (N, 2), of measure_motion
-    video_features: np.ndarray | None  # (N, F), of the user's network for FVD
+    video_features: np.ndarray | None  # (N, F), from the user's network for FVD
 
     def select(self, clips: np.ndarray) -> "ClipFeatures":
         """Select clips by a mask (N,) bool or by indices."""
@@ -47,7 +47,7 @@ class ClipAnalyzer:
     track: Callable[[np.ndarray], Track] | None
     context: DistributedContext
     device: torch.device
-    network: ProbeNetwork | None  # None: no features (real clips have them with the probe)
+    network: ProbeNetwork | None  # None: no features (the probe has those of real clips)
     video_network: VideoFeatureExtractor | None
 
     def analyze(

@@ -1,4 +1,4 @@
-"""Measure generated clips of any data beside its real clips."""
+"""Measure generated clips of any data relative to its real clips."""
 
 from collections.abc import Sequence
 
@@ -34,57 +34,57 @@ CLIPS_PER_HELD_OUT = 8
 
 
 class Agreement(Frozen):
-    """How often the probe names what the prompt asks for."""
+    """How often the probe recognises what the prompt asks for."""
 
     kind: str
-    """label, prompt, or caption: the right one among 32."""
+    """label, prompt, or caption (the right one among 32)."""
     num_names: int
-    """Classes, or captions from which 31 others are drawn."""
+    """Number of classes, or of captions from which 31 others are drawn."""
     num_clips: int
-    """Clips whose prompt has a class; the others are left out."""
+    """Number of clips whose prompt has a class; others are left out."""
     accuracy: float | None
     accuracy_interval: Interval | None
     real: float
     """Accuracy on held-back real clips: the ceiling."""
     real_prompts_shuffled: float
-    """On these with prompts shuffled: a floor."""
+    """Accuracy on these with shuffled prompts: a floor."""
     real_frames_shuffled: float
-    """On these with frames shuffled."""
+    """Accuracy on these with shuffled frames."""
     confusion: dict[str, dict[str, int]]
-    """Asked -> named -> generated clips; empty for captions."""
+    """Class asked for -> class named -> number of generated clips; empty for captions."""
     real_confusion: dict[str, dict[str, int]]
 
 
 class ClipNumbers(Frozen):
-    """Numbers that need no meter; None where nothing can be measured."""
+    """Numbers that need no meter; None if they cannot be measured."""
 
     num_clips: int
     num_real_clips: int
-    """Held-back real clips with which they are compared."""
+    """Number of held-back real clips used for comparison."""
     agreement: Agreement | None
     agreement_held_out: Agreement | None = None
-    """Of clips of held-out prompts, where captions are named; they count for nothing else here."""
+    """Agreement of clips of held-out prompts, for captions; no other number includes these."""
     grouped_by: GroupedBy
-    """What clips share whose variety is compared."""
+    """What the clips of a group share, within which variety is measured."""
     diversity_pixels: float | None
-    """Deviation of thumbnails within a group, over that of real clips; 1 is right."""
+    """Std of thumbnails within a group, relative to real clips; 1 is ideal."""
     diversity_features: float | None
-    """The same of the probe's features."""
+    """The same for the probe's features."""
     motion_energy: float
-    """Mean absolute difference of successive frames, over that of real clips; 1 is right."""
+    """Mean absolute difference of successive frames, relative to real clips; 1 is ideal."""
     speed_variation: float | None
     """Coefficient of variation of the change per step, mean over clips that move."""
     speed_variation_real: float | None
     speed_variation_between: float | None = None
-    """That of the same clips with frames between the trained times."""
+    """The same for some of these clips, with frames between the trained times."""
     path_speed_variation: float | None = None
-    """Coefficient of variation of the speed of the object's centre, where it can be followed."""
+    """Coefficient of variation of the speed of the object's centre, if it can be tracked."""
     path_speed_variation_real: float | None = None
     path_speed_variation_between: float | None = None
     frechet: Distance | None
 
     def with_paths(self, generated: Track | None, real: Track | None) -> "ClipNumbers":
-        """Return the numbers with the speed of objects, where there are tracks."""
+        """Return the numbers with the speed of objects, if there are tracks."""
         if generated is None or real is None:
             return self
         found = {
@@ -95,9 +95,9 @@ class ClipNumbers(Frozen):
 
 
 def measure_clips(frames: np.ndarray, prompts: Sequence[str], probe: Probe) -> ClipNumbers:
-    """Measure generated clips beside real ones.
+    """Measure generated clips relative to real ones.
 
-    Frames (N, T, H, W, 3) uint8 with their N prompts. Real clips are those that the probe was not
+    Frames are (N, T, H, W, 3) uint8, with N prompts. Real clips are those that the probe was not
     trained on.
     """
     clips = ClipFeatures(
@@ -140,7 +140,7 @@ def compute_clip_numbers(clips: ClipFeatures, prompts: Sequence[str], probe: Pro
 def measure_between(
     numbers: ClipNumbers, source: GeneratedClips, clips: np.ndarray, analyzer: ClipAnalyzer
 ) -> ClipNumbers:
-    """Add the smoothness of some clips between the trained times (collective)."""
+    """Add the smoothness of clips drawn between the trained times (collective)."""
 
     def measure(places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         frames = source.read_between(clips[places].tolist())
@@ -158,7 +158,7 @@ def measure_between(
 
 
 def group_generated(grouped_by: GroupedBy, prompts: Sequence[str], probe: Probe) -> list[str]:
-    """Return the group of each generated clip, as real clips are grouped."""
+    """Return the group of each generated clip, consistent with real clips."""
     if grouped_by == "prompt":
         return merge_paraphrases([*probe.info.prompts, *prompts])[len(probe.info.prompts) :]
     if grouped_by == "label":
@@ -170,9 +170,9 @@ def group_generated(grouped_by: GroupedBy, prompts: Sequence[str], probe: Probe)
 def measure_agreement(
     features: np.ndarray, prompts: Sequence[str], probe: Probe
 ) -> Agreement | None:
-    """Measure how often clips with these features are named as prompted.
+    """Measure how often the probe names clips with these features as prompted.
 
-    Returns None where the probe names nothing (`probe.info.notes` says why).
+    Returns None if the probe names nothing (`probe.info.notes` gives the reason).
     """
     info, targets = probe.info, probe.targets
     if targets.kind is None:
@@ -201,8 +201,8 @@ def measure_agreement(
 def nameable_prompts(probe: Probe, prompts: Sequence[str]) -> list[str]:
     """Return the prompts without real clips that the probe can name.
 
-    It knows some of their words. None where it names classes: a prompt without clips is none of
-    them.
+    These are those with words that it knows. If it names classes there are none, because a prompt
+    without real clips has no class.
     """
     if probe.targets.kind != "caption":
         return []
@@ -211,7 +211,7 @@ def nameable_prompts(probe: Probe, prompts: Sequence[str]) -> list[str]:
 
 
 def draw_prompts(prompts: Sequence[str], num_clips: int, *, seed: int = 0) -> list[str]:
-    """Draw prompts for generated clips as they occur in real ones, `prompts`."""
+    """Draw prompts with the frequencies of `prompts`, those of real clips."""
     order = permutation(len(prompts), seed, "drawn prompts")
     return [prompts[order[index % len(prompts)]] for index in range(num_clips)]
 
@@ -219,7 +219,7 @@ def draw_prompts(prompts: Sequence[str], num_clips: int, *, seed: int = 0) -> li
 def add_held_out(prompts: Sequence[str], held_out: Sequence[str]) -> list[str]:
     """Replace the last prompts by held-out ones.
 
-    At most a quarter are replaced, and each is dealt to at most 8 clips.
+    At most a quarter is replaced, and each held-out prompt gets at most 8 clips.
     """
     num_held_out = min(len(prompts) // 4, CLIPS_PER_HELD_OUT * len(held_out))
     dealt = [held_out[index % len(held_out)] for index in range(num_held_out)]

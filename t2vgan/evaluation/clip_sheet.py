@@ -1,4 +1,4 @@
-"""Save a picture of some scored clips beside the record."""
+"""Save a picture of some scored clips next to the record."""
 
 import hashlib
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ NUM_TRAINED, NUM_HELD_OUT = 8, 4
 
 
 class ClipSheet(Frozen):
-    """A picture of film strips, a row for each prompt."""
+    """A picture of film strips, one row per prompt."""
 
     file: str
-    """Name of the picture, which lies beside the record."""
+    """Name of the picture, which is next to the record."""
     sha256: str
     prompts: list[str]
     held_out_prompts: list[str]
@@ -32,7 +32,8 @@ def save_clip_sheet(
 ) -> tuple[ClipSheet | None, list[str]]:
     """Save the first readable clip of some prompts, held-out ones last.
 
-    Returns the sheet and notes: a picture that cannot be written gives a note, not an error.
+    Returns the sheet and notes; if the picture cannot be written, there is a note instead of an
+    error.
     """
     first: dict[str, int] = {}
     for index in np.flatnonzero(is_readable).tolist():
@@ -49,6 +50,6 @@ def save_clip_sheet(
 
 
 def choose_prompts(prompts: Iterable[str], num_prompts: int) -> list[str]:
-    """Choose prompts by hash, so that two systems' sheets show the same."""
+    """Choose prompts by hash, so that different systems' sheets show the same."""
     by_hash = sorted(prompts, key=lambda prompt: hashlib.sha256(prompt.encode()).digest())
     return by_hash[:num_prompts]

@@ -1,6 +1,6 @@
 """Run the evaluation protocol.
 
-Generated clips are scored beside real clips (the ceiling) and controls that must fail.
+Generated clips are scored together with real clips (the ceiling) and negative controls.
 """
 
 import time
@@ -54,7 +54,7 @@ from t2vgan.utils.frozen import format_faults
 from t2vgan.utils.seeds import permutation
 
 CLIPS_AT_ONCE = 128
-CLIPS_BETWEEN = 128  # drawn with more frames, to see the motion between trained times
+CLIPS_BETWEEN = 128  # drawn with more frames, to measure motion between trained times
 
 
 def evaluate(
@@ -72,7 +72,7 @@ def evaluate(
     sheet_file: Path | None = None,
     context: DistributedContext | None = None,
 ) -> Evaluation:
-    """Score generated clips beside the real clips of some data.
+    """Score generated clips, compared with the real clips of some data.
 
     weights: as in `TextToVideo.from_pretrained`. data: a folder or URL of shards, or a `DataConfig`
     of several.
@@ -82,16 +82,16 @@ def evaluate(
     >>> result.generated.accuracy  # doctest: +SKIP
     0.99
 
-    The clips are drawn by weights or read from a folder of videos. `num_clips` belongs to weights
-    (2,000 without it): a folder is scored whole. Clips are split over the ranks, and all return the
-    same (collective). Some of the generated clips go into `sheet_file`, a PNG. Without `features`,
-    a probe is trained once, on one half of the data's clips, or on `probe_data` instead: then all
-    real clips of the data are held back. Where the grammar does not know prompts of the data, the
-    meter measures nothing, and all other numbers are given. Prompts with words that the weights do
-    not know are left out, and counted in the record.
+    The clips are drawn by weights or read from a folder of videos. `num_clips` applies to weights
+    (default 2,000); a folder is scored as a whole. Clips are split over the ranks, and all return
+    the same (collective). A picture of some generated clips is saved as `sheet_file`, a PNG.
+    Without `features`, a probe is trained once, on one half of the data's clips; with `probe_data`
+    it is trained on that, and all real clips of the data are held back. If the grammar does not
+    know all prompts of the data, the meter measures nothing, but all other numbers are given.
+    Prompts with words that the weights do not know are left out, and counted in the record.
 
     Raises:
-        UserError: weights, videos and data do not fit each other, or clips are too few.
+        UserError: weights, videos and data do not match, or clips are too few.
     """
     start = time.monotonic()
     context = context or DistributedContext()
@@ -124,7 +124,7 @@ def evaluate(
     if other is not None:
         probe = apply_probe(probe, mixture, name=other.name, context=context, device=target)
     if accuracy_missing and isinstance(source, GeneratedClips):
-        # As they occur: distances from real clips must not measure the choice of prompts.
+        # By frequency, so that distances from real clips do not measure the choice of prompts.
         known = [prompt for prompt in probe.info.prompts if prompt not in source.left_out]
         drawn = draw_prompts(known or source.prompts, len(source.prompts), seed=seed)
         source = source.with_prompts(add_held_out(drawn, nameable_prompts(probe, source.held_out)))
@@ -154,7 +154,7 @@ def _measure(
     seed: int,
     sheet_file: Path | None,
 ) -> Evaluation:
-    """Analyze all clips and compute every number (collective)."""
+    """Analyze all clips, and compute the whole evaluation (collective)."""
     real = RealClips(data, len(source.prompts))
     features, reports = analyzer.analyze(source.read, len(source.prompts), "generated clips")
     videos = source.summarise(reports) if isinstance(source, VideoFolder) else None
@@ -213,7 +213,7 @@ def _measure_numbers(
     is_readable: np.ndarray,
     is_usable: np.ndarray,
 ) -> ClipNumbers | None:
-    """Compute what needs no meter; None where no clip is usable (collective)."""
+    """Compute numbers that need no meter; None without usable clips (collective)."""
     usable = np.flatnonzero(is_usable)
     if not len(usable):
         return None
@@ -242,7 +242,7 @@ def _measure_distribution(
     network = analyzer.video_network
     both = None
     if generated.video_features is not None and real.video_features is not None:
-        # Real clips are shuffled, because the parts of a mixture follow each other.
+        # Real clips are shuffled, because they are ordered by the parts of a mixture.
         order = permutation(len(real.video_features), seed, "real clips")
         both = generated.video_features, real.video_features[order]
     return measure_distribution(

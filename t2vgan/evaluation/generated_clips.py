@@ -17,20 +17,20 @@ from t2vgan.tokenizer import UNKNOWN, Vocabulary
 from t2vgan.utils.files import sha256_of
 from t2vgan.utils.seeds import derive_seed
 
-MIN_CLIPS = 100  # or one a prompt, where prompts are fewer
+MIN_CLIPS = 100  # or one per prompt, if prompts are fewer
 BATCH_SIZE = 16
-MAX_NAMED = 10  # words
-FINENESS = 4  # steps between two trained times, where smoothness is measured
+MAX_NAMED = 10  # words in a message
+FINENESS = 4  # steps per interval of trained times, to measure smoothness
 
 
 class GeneratedClips:
     """Clips of the data's prompts, drawn by weights; see `assign_prompts`.
 
-    Prompts with words that the weights do not know are left out. Held out means that the weights
-    were not trained on the prompt.
+    Prompts with words that the weights do not know are left out. A prompt is held out if the
+    weights were not trained on it.
 
     Raises:
-        UserError: weights and data do not fit each other, or clips are too few.
+        UserError: weights and data do not match, or clips are too few.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class GeneratedClips:
         device: torch.device,
     ) -> None:
         file = find_pretrained(weights)
-        self.sha256 = sha256_of(file)  # now: a running training may replace the file
+        self.sha256 = sha256_of(file)  # before loading: a running training may replace the file
         self.pipeline = TextToVideo.from_pretrained(file, device=device)
         check_fit(self.pipeline, manifest)
         self.left_out = find_unknown_words(
@@ -69,7 +69,7 @@ class GeneratedClips:
 
     @property
     def notes(self) -> list[str]:
-        """What is not drawn, and why."""
+        """Notes on prompts that are left out."""
         if not (number := len(self.left_out)):
             return []
         total = number + self.num_known_prompts
@@ -84,18 +84,18 @@ class GeneratedClips:
         return f"the weights do not know the words {', '.join([*words[:MAX_NAMED], *more])}"
 
     def with_prompts(self, prompts: Sequence[str]) -> "GeneratedClips":
-        """Return the same clips of other prompts."""
+        """Return a copy with other prompts and the same seeds."""
         clips = copy.copy(self)
         clips.prompts = list(prompts)
         return clips
 
     def read(self, indices: Sequence[int]) -> tuple[np.ndarray, list[VideoReport]]:
-        """Draw clips (n, T, H, W, 3) uint8; their reports are empty."""
+        """Draw clips (n, T, H, W, 3) uint8, with empty reports."""
         frames = self._draw(indices, None)
         return frames, [VideoReport()] * len(frames)
 
     def read_between(self, indices: Sequence[int]) -> np.ndarray:
-        """Draw clips with frames between the trained times too."""
+        """Draw clips with additional frames between the trained times."""
         return self._draw(indices, FINENESS * (self.pipeline.info.num_frames - 1) + 1)
 
     def _draw(self, indices: Sequence[int], num_frames: int | None) -> np.ndarray:
@@ -104,7 +104,7 @@ class GeneratedClips:
             [self.seeds[index] for index in indices],
             num_frames=num_frames,
             batch_size=BATCH_SIZE,
-            allow_unknown=True,  # rare words; prompts with others are left out
+            allow_unknown=True,  # for rare words; prompts with unknown words are left out
         )
 
 
@@ -127,7 +127,7 @@ def check_fit(pipeline: TextToVideo, manifest: Manifest) -> None:
 def find_unknown_words(vocabulary: Vocabulary, prompts: Iterable[str]) -> dict[str, list[str]]:
     """Return prompt -> unknown words, for prompts that have any.
 
-    None where rare words were trained as one.
+    There are none if rare words were trained as one unknown word.
     """
     if UNKNOWN in vocabulary.ids:
         return {}

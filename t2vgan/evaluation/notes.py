@@ -1,4 +1,4 @@
-"""List what an evaluation could not measure, and why."""
+"""List what an evaluation could not measure, with reasons."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def list_notes(
     fingerprint: str,
     num_real_clips: int,
 ) -> list[str]:
-    """List what is missing, a line each; `fingerprint` is the data's."""
+    """List what is missing, as lines; `fingerprint` is the data's."""
     return [
         *_meter_notes(scores, relative),
         *_probe_notes(numbers, probe, fingerprint),

@@ -1,8 +1,8 @@
-"""Find the prompts of a folder's videos: a list, or file names.
+"""Find the prompts of a folder's videos by list or file names.
 
-A list is prompts.jsonl ({"file": ..., "prompt": ...} a line), prompts.csv or prompts.tsv (columns
-file and prompt) or prompts.txt (file, a tab, prompt). Without one, a file is called
-<prompt>-<seed>.<format>, as generate.py names it.
+A list is prompts.jsonl ({"file": ..., "prompt": ...} per line), prompts.csv or prompts.tsv (columns
+file and prompt) or prompts.txt (file, a tab, prompt). Without a list, files must be named
+<prompt>-<seed>.<format>, as by generate.py.
 """
 
 import re
@@ -23,8 +23,8 @@ def find_prompts(folder: Path, known_prompts: Iterable[str]) -> tuple[dict[str, 
     Files are relative to the folder and need not exist.
 
     Raises:
-        UserError: a list cannot be read, names a file twice or outside the folder, or no video
-            of the folder has a prompt.
+        UserError: there are several lists, a list cannot be read, names a file twice or one outside
+            the folder, or no video has a prompt.
     """
     if not folder.is_dir():
         raise UserError(f"videos={folder}: no such folder")
@@ -46,7 +46,7 @@ def find_prompts(folder: Path, known_prompts: Iterable[str]) -> tuple[dict[str, 
 
 
 def list_videos(folder: Path) -> list[str]:
-    """List files, and folders of PNG frames, relative and sorted."""
+    """List files and folders of PNG frames, as sorted relative paths."""
     found = set()
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
@@ -89,7 +89,7 @@ def _check(path: Path, rows: Iterable[Record]) -> Iterator[tuple[str, str]]:
 
 
 def _read_text(row: Record, column: str, where: str) -> str:
-    """Return a field without spaces around it, or raise UserError."""
+    """Return a field without surrounding spaces, or raise UserError."""
     if column not in row.values:
         names = ", ".join([*row.values][:8])
         raise UserError(f"{where}: needs a file and a prompt; its columns are {names or 'none'}")
@@ -107,7 +107,7 @@ def _parse_names(folder: Path, present: list[str], known_prompts: Iterable[str])
     by_slug: dict[str, str] = {}
     for prompt in known_prompts:
         if by_slug.setdefault(slug(prompt), prompt) != prompt:
-            by_slug[slug(prompt)] = ""  # two prompts: the name is ambiguous
+            by_slug[slug(prompt)] = ""  # the name of two prompts is ambiguous
     stems: dict[str, str] = {}
     for name in present:
         stem = str(PurePosixPath(name).with_suffix(""))

@@ -13,7 +13,8 @@ from t2vgan.errors import UserError
 class RealClips:
     """The first clips of every part of some data.
 
-    They are `num_clips` in all: of every part its share, or all it has.
+    They are `num_clips` in total, divided over the parts by their shares; a part with fewer clips
+    gives all that it has.
     """
 
     def __init__(self, data: DatasetMixture, num_clips: int) -> None:
@@ -21,7 +22,7 @@ class RealClips:
         bounds = np.cumsum([0, *data.slots]) * num_clips // sum(data.slots)
         sizes = [part.manifest.num_samples for part in data.parts]
         self.counts = np.minimum(np.diff(bounds), sizes)
-        """Clips of each part."""
+        """Number of clips of each part."""
         self.starts = np.cumsum([0, *self.counts])
         """Index of the first clip of each part, and the end of the last."""
         self.num_clips = int(self.starts[-1])
@@ -51,7 +52,7 @@ class RealClips:
         return np.stack(frames), list(prompts), list(labels)
 
     def indices_in(self, other: "RealClips") -> np.ndarray:
-        """Return each clip's index in other clips of the data, or -1."""
+        """Return each clip's index in `other`, of the same data, or -1."""
         return np.concatenate(
             [
                 np.where(np.arange(own) < others, start + np.arange(own), -1)
@@ -77,5 +78,5 @@ def _read_label(sample: EncodedSample) -> object:
     """Return the label in a sample's metadata; None without one."""
     try:
         return parse_metadata(sample).get("label")
-    except ValueError:  # the loader does not read metadata either
+    except ValueError:  # bad metadata is no fault: the loader does not read it either
         return None

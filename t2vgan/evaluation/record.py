@@ -1,4 +1,4 @@
-"""Records of evaluations: all numbers with the protocol that gave them."""
+"""Records of evaluations: all numbers, with their protocol."""
 
 import torch
 from pydantic import Field
@@ -18,31 +18,32 @@ PROTOCOL_VERSION = "attributes-6"
 
 
 class Protocol(Frozen):
-    """How the numbers were computed: enough to repeat them."""
+    """How the numbers were computed, so that they can be reproduced."""
 
     version: str = PROTOCOL_VERSION
     weights_sha256: str | None = None
-    """Of the weights that drew the clips; None where a folder of videos was scored."""
+    """Checksum of the weights that drew the clips; None for a folder of videos."""
     weights_step: int | None = None
     weights_clips_seen: int | None = None
     dataset_builder: str
     dataset_fingerprint: str
     probe_dataset_fingerprint: str
-    """Of the data that the probe was trained on."""
+    """Fingerprint of the data that the probe was trained on."""
     num_clips: int
-    """Generated clips, dealt to the prompts in turn; or the videos of a folder."""
+    """Number of generated clips, or of the videos of a folder."""
     num_held_out_clips: int
-    """Those of them whose prompt the weights were not trained on; of a folder's videos, those whose
-    prompt asks for what no training prompt of the data asks for."""
+    """Those of them whose prompt the weights were not trained on; for a folder of videos, those
+    whose prompt has another meaning than all training prompts of the data."""
     num_left_out_prompts: int = 0
-    """Prompts of the data that no clip shows: the weights do not know all their words."""
+    """Number of prompts left out because the weights do not know all their words."""
     num_real_clips: int
-    """Real clips: as many as generated ones if the data has them, the first of each part of it."""
+    """Number of real clips, the first of each part of the data: as many as generated ones, if the
+    data has them."""
     num_frames: int
     height: int
     width: int
     seed: int
-    """Clip i is drawn from the seed derived from (seed, "evaluation", i)."""
+    """Clip i is drawn from a seed derived from (seed, "evaluation", i)."""
     device: str
     world_size: int
     torch_version: str = str(torch.__version__)
@@ -56,9 +57,9 @@ class Evaluation(Frozen):
 
     protocol: Protocol
     videos: FolderSummary | None
-    """What a folder of videos held; None where weights drew the clips."""
+    """Summary of a folder of videos; None if weights drew the clips."""
     generated: Scores | None
-    """What the meter reads; None, as the next three, where the grammar knows not all prompts."""
+    """Scores of the meter; None, like the next three, if the grammar does not know all prompts."""
     relative_to_real: RelativeToReal | None
     ceiling: Scores | None
     """The same scores of real clips."""
@@ -66,10 +67,10 @@ class Evaluation(Frozen):
     accuracy_missing: str | None = None
     """Why the meter measured nothing."""
     clip_numbers: ClipNumbers | None
-    """What needs no meter; None where no clip can be used."""
+    """Numbers that need no meter; None if no clip is usable."""
     distribution: Distribution
     near_copies: NearCopies | None
     shown: ClipSheet | None = None
-    """A few of the generated clips, in a picture beside the record."""
+    """A picture of some generated clips, next to the record."""
     notes: list[str]
-    """What could not be measured, and why."""
+    """What could not be measured, with reasons."""

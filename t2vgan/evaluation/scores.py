@@ -31,7 +31,7 @@ from t2vgan.utils.frozen import Frozen
 
 NORMAL_QUANTILE_95 = 1.959963984540054
 MAX_LISTED_PROMPTS = 100
-SMALLEST_VARIATION = 1e-6  # of real clips; below it is rounding, as in scenes without any
+SMALLEST_VARIATION = 1e-6  # of real clips; smaller ones are rounding errors
 Interval = tuple[float, float]
 
 
@@ -39,45 +39,45 @@ class AttributeScores(Frozen):
     """How often one attribute is as prompted."""
 
     right: float | None
-    """Share of the clips with a training prompt."""
+    """Share of right clips among those with a training prompt that names the attribute."""
     right_interval: Interval | None
     right_held_out: float | None
     right_held_out_interval: Interval | None
     confusion: dict[str, dict[str, int]]
-    """value asked for -> value seen -> number of objects, of all prompts."""
+    """Value asked for -> value seen -> number of objects, over all prompts."""
 
 
 class Scores(Frozen):
-    """Scores of N clips; None where no clip could be measured."""
+    """Scores of N clips; None if no clip could be measured."""
 
     num_clips: int
     accuracy: float | None
-    """Share of clips with a training prompt in which every attribute is the prompt's."""
+    """Share of the clips with a training prompt in which every attribute is as prompted."""
     accuracy_interval: Interval | None
     """Wilson 95 % interval of `accuracy`."""
     accuracy_held_out: float | None
     accuracy_held_out_interval: Interval | None
     per_attribute: dict[str, AttributeScores]
     per_prompt: dict[str, float]
-    """Accuracy; this and the next two are empty where prompts are too many to have clips each."""
+    """Accuracy by prompt; this and the next two are empty for over MAX_LISTED_PROMPTS prompts."""
     clips_per_prompt: dict[str, int]
     confusion: dict[str, dict[str, int]]
-    """prompt -> motion seen -> number of clips."""
+    """Prompt -> motion seen -> number of clips."""
     one_object: float
-    """Share of frames with exactly the prompt's objects, apart from each other."""
+    """Share of frames with exactly as many separate objects as the prompt has."""
     steadiness: Steadiness
     spread: Spread
     path_residual: float | None
-    """RMS distance of the object from the ideal path of its motion, pixels: mean over the clips
+    """RMS distance of the object from the ideal path of its motion, in pixels; mean over the clips
     of one object with a training prompt whose motion is right."""
     flicker: float
-    """Mean absolute change of background pixels from frame to frame, grey levels."""
+    """Mean absolute change of background pixels between frames, in grey levels."""
 
 
 class RelativeToReal(Frozen):
-    """Generated over real clips.
+    """Variation of generated clips relative to real ones.
 
-    None where the real clips do not vary or none can be tracked.
+    Values are None if the real clips do not vary, or none can be tracked.
     """
 
     drift_area: float | None
@@ -85,7 +85,7 @@ class RelativeToReal(Frozen):
     drift_shape: float | None
     path_residual: float | None
     diversity: float | None
-    """Mean of the three that follow; 1 is right, 0 is one clip per prompt."""
+    """Mean of the next three; 1 is ideal, 0 means one clip per prompt."""
     diversity_start: float | None
     diversity_size: float | None
     diversity_speed: float | None
@@ -94,7 +94,7 @@ class RelativeToReal(Frozen):
 def score_clips(
     frames: np.ndarray, prompts: Sequence[str], held_out_prompts: Sequence[str] = ()
 ) -> Scores:
-    """Score (N, T, H, W, 3) uint8 clips against their N prompts.
+    """Score clips (N, T, H, W, 3) uint8 against their N prompts.
 
     Clips whose prompt is in `held_out_prompts` count for `accuracy_held_out` only.
 
@@ -112,7 +112,7 @@ def score_track(
 ) -> Scores:
     """Score N tracks against their N prompts, as `score_clips` does.
 
-    `is_readable` (N,) bool marks tracks of readable clips: an empty one does not flicker.
+    `is_readable` (N,) bool marks readable clips; flicker is measured on these only.
     """
     if len(prompts) != len(track.x):
         raise ValueError(f"{len(track.x)} clips but {len(prompts)} prompts")
@@ -153,10 +153,10 @@ def score_track(
 
 
 def score_real_track(track: Track, prompts: Sequence[str]) -> Scores:
-    """Score the tracks of real clips, the reference of generated ones.
+    """Score the tracks of real clips, the reference for generated ones.
 
-    How much clips of one prompt vary shows only where a prompt has several, which few have among a
-    thousand Moving Shapes: clips whose prompts ask for the same in other words count as such here.
+    Variation within a prompt can be measured only for prompts of several clips, which are few among
+    a thousand Moving Shapes. So clips whose prompts are paraphrases count as clips of one prompt.
     """
     return score_track(track, merge_paraphrases(prompts))
 
@@ -164,7 +164,7 @@ def score_real_track(track: Track, prompts: Sequence[str]) -> Scores:
 def _matches(
     expected: Sequence[Mapping[str, str]], predicted: Sequence[Attributes], names: Sequence[str]
 ) -> bool:
-    """Return whether every object has every value that its prompt names."""
+    """Return whether all objects have all values that the prompt names."""
     return all(
         found.get(name, NONE) == asked[name]
         for asked, found in zip(expected, predicted, strict=True)
@@ -207,7 +207,7 @@ def _attribute_scores(
 def _prompt_fields(
     prompts: Sequence[str], right: np.ndarray, motions: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the fields of Scores by prompt, empty for too many prompts."""
+    """Return the fields of Scores by prompt; empty for too many prompts."""
     confusion = {prompt: Counter[str]() for prompt in prompts}
     if len(confusion) > MAX_LISTED_PROMPTS:
         return {"per_prompt": {}, "clips_per_prompt": {}, "confusion": {}}
@@ -224,7 +224,7 @@ def _prompt_fields(
 
 
 def motions_of(objects: Iterable[Mapping[str, str]]) -> str:
-    """Join the motions of a clip's objects to one text."""
+    """Join the motions of a clip's objects into one text."""
     return ", ".join(attributes.get("motion", NONE) for attributes in objects)
 
 
@@ -264,7 +264,7 @@ def wilson_interval(num_right: int, num_clips: int) -> Interval:
 
 
 def may_reach(target: float, share: float, num_clips: int) -> bool:
-    """Return whether a share's 95 % interval reaches a target."""
+    """Return whether a target is at most a share's 95 % bound."""
     return target <= wilson_interval(round(share * num_clips), num_clips)[1]
 
 

@@ -1,4 +1,4 @@
-"""Split clips over processes and threads with results independent of their number."""
+"""Split clips over processes and threads, whose number does not affect results."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -11,8 +11,8 @@ from t2vgan.errors import UserError
 from t2vgan.pipeline import one_worker_per_thread
 from t2vgan.utils.console import format_error
 
-CLIPS_AT_ONCE = 64  # computed together, on whichever rank and thread
-SLOW_SECONDS = 2.0  # work that takes longer shows its progress
+CLIPS_AT_ONCE = 64  # computed together by one rank and thread
+SLOW_SECONDS = 2.0  # progress is shown for work that takes longer
 
 T = TypeVar("T")
 
@@ -26,11 +26,11 @@ def map_over_ranks(
 ) -> list[T]:
     """Return `function` of clips 0..63, 64..127, ... on every rank (collective).
 
-    Rank r of R computes every R-th chunk, in as many threads as PyTorch has: meters run on the CPU
-    wherever clips are drawn.
+    Rank r of R computes chunks r, r + R, ..., in as many threads as PyTorch has, because meters run
+    on the CPU even if clips are drawn on a GPU.
 
     Raises:
-        UserError: there was a UserError or an OSError on any rank; raised on all of them.
+        UserError: on all ranks, if there was a UserError or an OSError on any.
     """
     starts = range(0, num_clips, CLIPS_AT_ONCE)
     chunks = [range(start, min(start + CLIPS_AT_ONCE, num_clips)) for start in starts]

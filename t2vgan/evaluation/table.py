@@ -15,11 +15,11 @@ from t2vgan.evaluation.video_folder import FolderSummary
 NAME_WIDTH = 36
 MAX_WIDTH = 100
 MAX_CLASSES_SHOWN = 40
-MAX_LISTED = 5  # problems of a kind; the record has all
+MAX_LISTED = 5  # problems of each kind; the record has all
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
-    """Format accuracy by prompt, totals with ceiling and controls, and the rest."""
+    """Format accuracy by prompt, totals with ceiling and controls, other numbers."""
     lines = [
         *_meter_lines(evaluation),
         *_agreement_lines(evaluation.clip_numbers),
@@ -33,7 +33,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
 
 
 def _meter_lines(evaluation: Evaluation) -> Iterator[str]:
-    """Format what the meter reads, or why it reads nothing."""
+    """Format the scores of the meter, or the reason for their lack."""
     if evaluation.generated is None or evaluation.ceiling is None or evaluation.controls is None:
         yield from _wrap(f"prompt accuracy: not measured, because {evaluation.accuracy_missing}")
         yield ""
@@ -56,7 +56,7 @@ def _meter_lines(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _agreement_lines(numbers: ClipNumbers | None) -> Iterator[str]:
-    """Format what the probe names, by class where classes are few."""
+    """Format the text-video agreement, by class if classes are few."""
     if numbers is None or (agreement := numbers.agreement) is None:
         return
     heading = f"text-video agreement ({agreement.kind})"
@@ -88,7 +88,7 @@ def _agreement_lines(numbers: ClipNumbers | None) -> Iterator[str]:
 
 
 def _number_lines(evaluation: Evaluation) -> Iterator[str]:
-    """Format what needs no meter."""
+    """Format numbers that need no meter."""
     if (numbers := evaluation.clip_numbers) is not None:
         yield _row("", "over real")
         same = {"nothing": "of all clips"}.get(numbers.grouped_by, f"of one {numbers.grouped_by}")
@@ -130,7 +130,7 @@ def _prompt_lines(scores: Scores) -> Iterator[str]:
 def _attribute_lines(
     generated: Scores, real: Scores, controls: Controls, held_out: int
 ) -> Iterator[str]:
-    """Format each attribute's accuracy, where prompts name more than one."""
+    """Format each attribute's accuracy, if prompts name more than one."""
     scores, ceiling = generated.per_attribute, real.per_attribute
     if len(scores) < 2:
         return

@@ -1,7 +1,7 @@
-"""Read videos that any system wrote, as clips of the data's geometry.
+"""Read videos from any system as clips of the data's geometry.
 
 A video that cannot be scored becomes an empty clip, in which no object is found: it counts as
-wrong, and is out of the distances.
+wrong, and is excluded from distances.
 """
 
 import hashlib
@@ -27,41 +27,41 @@ from t2vgan.utils.frozen import Frozen
 
 
 class FolderSummary(Frozen):
-    """The videos of a folder, every file and prompt counted."""
+    """Counts of a folder's videos, and their problems."""
 
     num_listed: int
-    """Videos with a prompt that the grammar knows: each counts in the scores."""
+    """Number of scored videos: those with a prompt, without unknown_prompt."""
     num_readable: int
-    """Of these, the ones scored by their pixels; the rest count as empty clips."""
+    """Number of these that are readable; the others are scored as empty clips."""
     num_resampled: int
-    """Readable ones with more frames than the data's, of which as many were taken evenly."""
+    """Number of readable ones with more frames than the data, which were subsampled evenly."""
     num_resized: int
-    """Readable ones that were larger, and averaged down."""
+    """Number of readable ones that were larger, and averaged down."""
     problems: dict[str, list[str]]
-    """Kind -> what is wrong, by file: missing, undecodable, too_short, wrong_size (all scored as
-    empty), extra (no prompt: not scored), unknown_prompt (the grammar does not know it: not
-    scored)."""
+    """Kind -> problem of each file: missing, undecodable, too_short, wrong_size (scored as empty),
+    extra (has no prompt, not scored), unknown_prompt (unknown to the grammar, not scored)."""
     sha256: str
-    """Of the prompts and the frames that were scored, in order."""
+    """Checksum of the scored prompts and frames, in order."""
 
 
 @dataclass(frozen=True)
 class VideoReport:
-    """How one video was read."""
+    """Report on reading one video."""
 
     digest: str = ""
+    """Checksum of the frames, or the kind of problem."""
     problem: tuple[str, str] | None = None
-    """Kind and text."""
+    """Kind and description of the problem, if any."""
     resampled: bool = False
     resized: bool = False
 
 
 class UnusableVideoError(Exception):
-    """One video cannot be scored; arguments are kind and reason."""
+    """A video cannot be scored; arguments are kind and reason."""
 
 
 class VideoFolder:
-    """A folder's videos and prompts, in the order of list or names."""
+    """A folder's videos and prompts, in order of list or names."""
 
     def __init__(self, folder: Path | str, manifest: Manifest) -> None:
         self.folder = Path(folder)
@@ -70,7 +70,7 @@ class VideoFolder:
         prompts, extra = find_prompts(self.folder, known)
         unknown = (
             {}
-            if unknown_prompts(known)  # of other videos, nothing asks the grammar
+            if unknown_prompts(known)  # the meter is not used, so prompts may be any
             else {n: p for n, p in prompts.items() if expected_objects(p) is None}
         )
         self.files = [name for name in prompts if name not in unknown]
@@ -90,7 +90,7 @@ class VideoFolder:
             )
 
     def read(self, indices: Sequence[int]) -> tuple[np.ndarray, list[VideoReport]]:
-        """Read clips in the data's geometry, empty ones for problems."""
+        """Read clips in the data's geometry; unusable ones are empty."""
         size = self.geometry
         shape = (len(indices), size.num_frames, size.height, size.width, 3)
         frames, reports = np.zeros(shape, np.uint8), []
@@ -131,7 +131,7 @@ class VideoFolder:
 
 
 def held_out_prompts(prompts: Sequence[str], manifest: Manifest) -> list[str]:
-    """List the prompts that mean what no training prompt means."""
+    """List the prompts that differ in meaning from all training prompts."""
     trained = {_canonical(prompt) for prompt in manifest.prompts}
     return [
         prompt
@@ -150,7 +150,7 @@ def load_video(path: Path, geometry: Geometry) -> np.ndarray:
     """Load a video's frames (T, H, W, 3).
 
     Raises:
-        UnusableVideoError: it is missing or damaged.
+        UnusableVideoError: the video is missing or damaged.
     """
     if not path.exists():
         raise UnusableVideoError("missing", "no such file")
@@ -168,12 +168,13 @@ def load_video(path: Path, geometry: Geometry) -> np.ndarray:
 def fit_geometry(frames: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, bool, bool]:
     """Fit frames (T, H, W, 3) to the data's geometry.
 
-    Returns them, whether they were resampled in time and whether they were resized. Of more frames,
-    as many as wanted are taken, evenly from the first to the last. Larger pictures of the same
-    proportions are averaged by area. The row or column that films add to an odd side is cut off.
+    Returns them, and whether they were resampled in time and resized. If there are more frames,
+    evenly spaced ones are selected, from the first to the last. Larger frames of the same aspect
+    ratio are averaged by area. The row or column that films add to an odd side is cut off.
 
     Raises:
-        UnusableVideoError: fewer frames or other proportions; what is missing cannot be made up.
+        UnusableVideoError: there are fewer frames, or frames are smaller or of another aspect
+            ratio.
     """
     found, height, width = frames.shape[:3]
     if found < geometry.num_frames:

@@ -1,1 +1,1 @@
-"""Compare generated clips with real ones as sets: distances and near copies."""
+"""Compare sets of generated and real clips: distances and near copies."""

@@ -7,31 +7,31 @@ import numpy as np
 from t2vgan.evaluation.distribution.distances import frechet_distance, kernel_distance
 from t2vgan.utils.frozen import Frozen
 
-CLIPS_PER_FEATURE = 2  # with fewer the estimate of the covariance is unreliable
+CLIPS_PER_FEATURE = 2  # with fewer, the estimated covariance is unreliable
 
 
 class Distance(Frozen):
-    """A distance of generated clips from real ones."""
+    """A distance between generated and real clips."""
 
     generated: float
-    """From as many real clips."""
+    """Distance between generated clips and as many real clips."""
     floor: float
-    """The same between two disjoint sets of as many real clips: what a perfect generator gets."""
+    """Distance between two disjoint sets of as many real clips: that of a perfect generator."""
     num_clips: int
-    """Clips in each of the three sets."""
+    """Number of clips in each of the three sets."""
     num_features: int
 
 
 class Distribution(Frozen):
-    """Distances on features; None where clips are too few."""
+    """Distances between features; None if clips are too few."""
 
     features_sha256: str
-    """Of the probe whose features are compared."""
+    """Checksum of the probe whose features are compared."""
     frechet: Distance | None
     kernel: Distance | None
     """Unbiased, so either number may be slightly negative."""
     fvd: Distance | None
-    """The Frechet distance on features of the user's network."""
+    """The Frechet distance between features of the user's network."""
     fvd_weights_sha256: str | None
     fvd_protocol: str | None
 
@@ -46,8 +46,9 @@ def measure_distribution(
 ) -> tuple[Distribution, list[str]]:
     """Compare generated clips (of training prompts) with real ones.
 
-    Features are those of generated and of real clips, (N, F) and (M, F); `video_features` those of
-    the user's network. Returns the distances, and notes on those for which clips are too few.
+    `features` are those of generated and of real clips, (N, F) and (M, F); `video_features` are
+    those of the user's network. Returns the distances, and notes on those for which clips are too
+    few.
     """
     frechet, kernel = (
         measure_distance(distance, *features) for distance in (frechet_distance, kernel_distance)
@@ -83,9 +84,9 @@ def comparable_clips(
 ) -> np.ndarray:
     """Return the indices of the clips that distances compare with real ones.
 
-    `usable` is (N,) bool. All of these, if they show all prompts. Of a choice of prompts the first
-    clip each, for several clips of one prompt are alike as real clips of many prompts are not: a
-    perfect generator would be far.
+    These are all clips in `usable`, (N,) bool, if they show all prompts. Otherwise it is the first
+    clip of each prompt: several clips of few prompts are more alike than real clips of many
+    prompts, so even a perfect generator would have a large distance.
     """
     indices = np.flatnonzero(usable)
     shown = [prompts[index] for index in indices.tolist()]
@@ -99,9 +100,9 @@ def measure_distance(
 ) -> Distance | None:
     """Measure the distance of generated features from real ones, and its floor.
 
-    Features (N, F) and (M, F). Generated clips are compared with the first k real clips, and these
-    with the next k, where k is as large as both sets allow: all numbers are then equally biased.
-    None where k is too small.
+    Features are (N, F) and (M, F). The first k generated clips are compared with the first k real
+    clips, and these with the next k, where k is as large as both sets allow, so that both numbers
+    are equally biased. Returns None if k is too small.
     """
     size, num_features = min(len(generated), len(real) // 2), real.shape[1]
     if size < CLIPS_PER_FEATURE * num_features:

@@ -1,8 +1,8 @@
 """Video features for FVD from a network that the user supplies.
 
-Optional. Either the TorchScript I3D that StyleGAN-V and its followers use (Kinetics-400 logits),
-which is a program: run only a file that you trust. Or the weights of torchvision's R3D-18, which
-are only numbers.
+The network is either the TorchScript I3D of StyleGAN-V and its followers (Kinetics-400 logits),
+which is a program, so only a trusted file may be run; or torchvision's R3D-18, whose weights are
+only numbers.
 """
 
 import pickle
@@ -23,7 +23,7 @@ from t2vgan.video import to_video
 SIDE = 224
 BATCH_SIZE = 4
 R3D_SIDE = 112
-R3D_MEAN, R3D_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # of torchvision
+R3D_MEAN, R3D_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # torchvision's
 R3D_PROTOCOL = (
     "torchvision r3d_18, pooled features before the last layer (512), all frames, stretched to"
     " 112x112 (bilinear, no corner alignment), normalised as on Kinetics-400"
@@ -78,7 +78,7 @@ class VideoFeatureExtractor:
 
 
 class R3DFeatureExtractor(VideoFeatureExtractor):
-    """The R3D-18 of torchvision with weights of the user's."""
+    """Torchvision's R3D-18 with the user's weights."""
 
     protocol = R3D_PROTOCOL
     side = R3D_SIDE
@@ -115,7 +115,7 @@ def open_video_network(path: Path | str, device: torch.device | str) -> VideoFea
     """Open a TorchScript I3D, or a state dict of torchvision's R3D-18.
 
     Raises:
-        UserError: the file is missing or neither.
+        UserError: the file is missing, or is neither.
     """
     if Path(path).is_file() and (tensors := _read_state(Path(path))) is not None:
         if "fc.bias" not in tensors or "stem.0.weight" not in tensors:
@@ -128,7 +128,7 @@ def open_video_network(path: Path | str, device: torch.device | str) -> VideoFea
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor] | None:
-    """Read a file of tensors without running it; None if not one."""
+    """Read a state dict without executing code; None if it is none."""
     if path.suffix == ".safetensors":
         return read_tensors(path)
     try:

@@ -1,20 +1,20 @@
-"""Measure how much, and how evenly, the pixels of a clip change."""
+"""Measure how much and how evenly a clip's pixels change."""
 
 import numpy as np
 
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track
 
-SMALLEST_SPEED = 0.25  # grey levels a step; below it there is no motion that could be even
-SMALLEST_WAY = 0.2  # of the shorter side, along a path
+SMALLEST_SPEED = 0.25  # grey levels per step; below it a clip counts as being at rest
+SMALLEST_WAY = 0.2  # length of a path, relative to the shorter side, below which it is at rest
 MIN_STEPS = 4
 
 
 def measure_motion(frames: np.ndarray, smallest_speed: float = SMALLEST_SPEED) -> np.ndarray:
-    """Measure energy and evenness of the motion of clips.
+    """Measure the energy and evenness of clips' motion.
 
     Frames are (N, T, H, W, 3) uint8. Returns (N, 2): the mean absolute difference of successive
-    frames in grey levels, and the coefficient of variation of the speed, which is that difference
-    of each step (NaN in clips at rest).
+    frames, in grey levels, and the coefficient of variation of that difference over the steps (NaN
+    for clips at rest).
     """
     if frames.shape[1] < 2:
         return np.tile(np.array([0.0, np.nan]), (len(frames), 1))
@@ -29,7 +29,7 @@ def _speeds(clip: np.ndarray) -> np.ndarray:
 
 
 def coefficient_of_variation(speeds: np.ndarray, smallest: float = SMALLEST_SPEED) -> np.ndarray:
-    """Return std over mean of speeds (N, S); NaN at rest."""
+    """Return std / mean of speeds (N, S); NaN if at rest."""
     mean = speeds.mean(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(mean < smallest, np.nan, speeds.std(axis=1) / mean)
@@ -38,7 +38,7 @@ def coefficient_of_variation(speeds: np.ndarray, smallest: float = SMALLEST_SPEE
 def path_speed_variation(track: Track) -> np.ndarray:
     """Return the coefficient of variation of each object's speed, (N,).
 
-    NaN where the object is not seen in every frame, or stays in place.
+    NaN if the object is not seen in every frame, or stays in place.
     """
     steps = np.hypot(np.diff(track.x, axis=1), np.diff(track.y, axis=1))
     if steps.shape[1] < MIN_STEPS:

@@ -1,7 +1,7 @@
 """Find generated clips that nearly copy a training clip.
 
-Clips are compared as thumbnails. How close is too close follows from the data: the
-1 % quantile of the distances of real clips from their nearest neighbours among other real clips.
+Clips are compared as thumbnails. The threshold is determined by the data: it is the 1 % quantile of
+the distances of real clips from their nearest neighbours among other real clips.
 """
 
 from collections.abc import Sequence
@@ -17,29 +17,29 @@ from t2vgan.utils.frozen import Frozen
 THUMBNAIL_FRAMES, THUMBNAIL_SIDE = 4, 12
 CLOSE_QUANTILE = 0.01  # of the distances of real clips from their nearest neighbours
 NUM_DECIMALS = 3  # of distances in grey levels
-MAX_TRAINING_CLIPS = 20_000  # that are searched
-MIN_REAL_CLIPS = 100  # below, that quantile means nothing
+MAX_TRAINING_CLIPS = 20_000  # to search
+MIN_REAL_CLIPS = 100  # with fewer, that quantile is meaningless
 
 
 class NearCopies(Frozen):
     """Generated clips that repeat a training clip."""
 
     share: float
-    """Of the generated clips: nearer to a training clip than `threshold`, or as near."""
+    """Share of generated clips at most `threshold` from a training clip."""
     share_interval: Interval
     share_of_real: float
-    """Of the real clips, as near to another one: about 1 %, more where the data repeats itself."""
+    """The same share of real clips, from another one: about 1 %, more if the data has repeats."""
     threshold: float
-    """RMS difference of two thumbnails, grey levels."""
+    """RMS difference of two thumbnails in grey levels."""
     num_training_clips: int
-    """Training clips that were searched: the first of each part of the data."""
+    """Number of searched training clips, the first of each part of the data."""
 
 
 def make_thumbnails(frames: np.ndarray) -> np.ndarray:
     """Shrink clips to thumbnails (N, D) float32.
 
-    Frames are (N, T, H, W, 3) uint8. Four frames of 12x12 pixels each: they lie evenly from the
-    first to the last, pixels are averaged by area.
+    Frames are (N, T, H, W, 3) uint8. A thumbnail has four evenly spaced frames, from the first to
+    the last, of 12x12 pixels, averaged by area.
     """
     import cv2
 
@@ -53,7 +53,7 @@ def make_thumbnails(frames: np.ndarray) -> np.ndarray:
 
 
 def even_frame_indices(num_frames: int, wanted: int) -> np.ndarray:
-    """Return the indices of `wanted` frames, evenly from first to last."""
+    """Return the indices of `wanted` evenly spaced frames, first to last."""
     return np.rint(np.linspace(0, num_frames - 1, wanted)).astype(np.int64)
 
 
@@ -62,9 +62,9 @@ def nearest_distances(
 ) -> np.ndarray:
     """Compute each thumbnail's RMS distance from the nearest of a pool, (N,).
 
-    Thumbnails are (N, D) and (M, D). `same` (N,) is each query's own index in the pool, out of
-    range where it has none: no clip is a copy of itself. Rounded, so that equal clips are at
-    distance 0 exactly.
+    Thumbnails are (N, D) and (M, D). `same` (N,) is each query's own index in the pool, which is
+    excluded, or out of range if it is not in the pool. Distances are rounded, so that equal clips
+    have distance 0 exactly.
     """
     queries, pool = queries.astype(np.float64), pool.astype(np.float64)
     squares = np.sum(queries**2, axis=1)[:, None] + np.sum(pool**2, axis=1) - 2 * queries @ pool.T
@@ -83,8 +83,8 @@ def find_near_copies(
 ) -> NearCopies | None:
     """Search the training clips for those that generated clips copy (collective).
 
-    generated (N, D) and real (M, D) are thumbnails, real ones those of `real_clips`.
-    Returns None where real clips are too few to say what is near.
+    generated (N, D) and real (M, D) are thumbnails, the latter those of `real_clips`. Returns None
+    if there are too few real clips to determine the threshold.
     """
     if len(real) < MIN_REAL_CLIPS:
         return None

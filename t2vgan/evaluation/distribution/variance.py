@@ -1,4 +1,4 @@
-"""Measure how much clips that show the same vary."""
+"""Measure the variance of clips within groups that show the same."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,15 @@ from t2vgan.evaluation.prompt_accuracy.prompts import merge_paraphrases
 
 GroupedBy = Literal["prompt", "label", "nothing"]
 
-MIN_GROUP = 4  # clips, of which most clips must have as many of their group
-SMALLEST_VARIANCE = 1e-9  # of real clips; below it is rounding
+MIN_GROUP = 4  # size of a group that counts as large; most clips must be in such groups
+SMALLEST_VARIANCE = 1e-9  # of real clips; smaller ones are rounding errors
 
 
 def group_clips(prompts: Sequence[str], labels: Sequence[str]) -> tuple[GroupedBy, list[str]]:
     """Group clips by prompt, else by label, else not at all.
 
-    Prompts that ask for the same in other words count as one. A kind of group is used if most
-    clips have at least `MIN_GROUP` in theirs.
+    Paraphrases count as one prompt. A grouping is used if more than half of the clips are in groups
+    of at least `MIN_GROUP`.
     """
     merged = merge_paraphrases(prompts)
     if _are_large(merged):
@@ -34,9 +34,9 @@ def _are_large(groups: Sequence[str]) -> bool:
 
 
 def group_variances(values: np.ndarray, groups: Sequence[str]) -> dict[str, float]:
-    """Return the variance within each group of two clips or more.
+    """Return the variance within each group of two or more clips.
 
-    values (N, D); the unbiased variance of every dimension, averaged over dimensions.
+    For values (N, D), it is the unbiased variance of each dimension, averaged over dimensions.
     """
     rows: dict[str, list[int]] = {}
     for row, group in enumerate(groups):
@@ -51,10 +51,10 @@ def group_variances(values: np.ndarray, groups: Sequence[str]) -> dict[str, floa
 def variance_ratio(
     generated: Mapping[str, float], real: Mapping[str, float]
 ) -> tuple[float | None, int]:
-    """Return the ratio of the deviations within groups, and their number.
+    """Return the ratio of stds within groups, and the number of groups.
 
-    The root of the mean variance over the groups that both have; None where real clips do not
-    vary, or no group is in both.
+    The std is the root of the mean variance over the groups that both have. The ratio is None if
+    real clips do not vary, or no group is in both.
     """
     common = [group for group in generated if group in real]
     ours, theirs = (sum(side[group] for group in common) for side in (generated, real))

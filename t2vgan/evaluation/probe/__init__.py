@@ -1,1 +1,1 @@
-"""Train a small network to name what clips show."""
+"""Train a small network, the probe, to name what clips show."""

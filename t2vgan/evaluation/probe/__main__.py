@@ -18,21 +18,21 @@ def train_probe(
 ) -> None:
     """Train a small network to name what real clips show.
 
-    `t2vgan evaluate` trains one by itself; this is for one file that several share.
+    `t2vgan evaluate` trains one itself; this command writes one to a file that several can share.
 
     Args:
-        data: folder or URL of shards; samples with a `label` in their json have that named,
-            others their prompt, or of many prompts the right one among 32
+        data: folder or URL of shards; the probe names the `label` in the samples' json, without
+            labels their prompt, or if prompts are many the right one among 32
         out: file for the probe, to be given with --features
-        num_clips: real clips, at most: one half trains, the other is held back
-        num_steps: most training steps
+        num_clips: maximal number of real clips: one half trains, the other is held back
+        num_steps: maximal number of training steps
         seed: seed of the initial weights and of the order of clips
         device: auto, cpu, cuda, cuda:1, ...
     """
     if num_steps < 1 or num_clips < 1:
         name, value = ("num_steps", num_steps) if num_steps < 1 else ("num_clips", num_clips)
         raise UserError(f"{name}={value} must be at least 1")
-    # Torch: not for --help.
+    # These import torch, which --help does not need.
     from t2vgan.config import DataConfig
     from t2vgan.data.mixture import open_data
     from t2vgan.distributed.context import DistributedContext

@@ -1,4 +1,4 @@
-"""Train a probe on one half of real clips, measure the other."""
+"""Train a probe on one half of real clips; measure the other."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ from t2vgan.tokenizer import Vocabulary
 from t2vgan.utils.seeds import derive_seed, permutation, random_generator
 from t2vgan.video import to_video
 
-CLIPS_AT_ONCE = 256  # decoded at their full size
+CLIPS_AT_ONCE = 256  # decoded at full size
 CLIPS_FOR_SCALE = 512
 SMALLEST_STD = 1e-6
 
 
 @dataclass(frozen=True)
 class LoadedClips:
-    """N real clips in the probe's size, with measures of their pixels."""
+    """N real clips at the probe's size, with measurements of their pixels."""
 
     frames: np.ndarray  # (N, T, 32, 32, 3) uint8
     prompts: list[str]
@@ -67,7 +67,7 @@ def build_probe(
     vocabulary = Vocabulary.from_prompts(
         Counter(loaded.prompts) if targets.kind == "caption" else (), MAX_WORDS
     )
-    with torch.random.fork_rng(devices=[]):  # a training run keeps its own numbers
+    with torch.random.fork_rng(devices=[]):  # leave the random state of a training run unchanged
         torch.manual_seed(derive_seed(settings.seed, "probe network"))
         network, head = ProbeNetwork(), build_head(targets, vocabulary)
     std, mean = torch.std_mean(to_video(torch.from_numpy(loaded.frames[:CLIPS_FOR_SCALE])))
@@ -102,7 +102,7 @@ def build_probe(
 
 
 def load_clips(clips: RealClips, should_stop: ShouldStop = never) -> LoadedClips:
-    """Load real clips in the probe's size, and measure their pixels.
+    """Load real clips at the probe's size, and measure their pixels.
 
     Raises:
         UserError, ProbeStoppedError: as `build_probe`.
@@ -127,15 +127,15 @@ def load_clips(clips: RealClips, should_stop: ShouldStop = never) -> LoadedClips
 def shuffle_clips(clips: Sequence[int] | np.ndarray, settings: ProbeSettings) -> np.ndarray:
     """Shuffle indices of real clips (K,).
 
-    Unshuffled, the parts of a mixture follow each other.
+    Unshuffled, they are ordered by the parts of a mixture.
     """
     return np.asarray(clips)[permutation(len(clips), settings.seed, "held-back clips")]
 
 
 def standardise(network: ProbeNetwork, frames: np.ndarray) -> np.ndarray:
-    """Standardise features over real clips, and return them (N, 64).
+    """Set the network's feature statistics; return standardised features (N, 64).
 
-    Constant features keep their scale.
+    Constant features are not scaled.
     """
     features = torch.from_numpy(extract_features(network, frames))
     std, mean = torch.std_mean(features, dim=0)
@@ -146,7 +146,7 @@ def standardise(network: ProbeNetwork, frames: np.ndarray) -> np.ndarray:
 
 
 def describe_clips(loaded: LoadedClips, clips: np.ndarray) -> dict[str, Any]:
-    """Return what `ProbeInfo` says of real clips (K,)."""
+    """Return the fields of `ProbeInfo` that describe real clips (K,)."""
     texts, _ = read_labels(loaded.labels)
     labels = tuple(texts[place] for place in clips) if texts else ()
     prompts = tuple(loaded.prompts[place] for place in clips)
@@ -161,9 +161,9 @@ def describe_clips(loaded: LoadedClips, clips: np.ndarray) -> dict[str, Any]:
 
 
 def add_accuracy(probe: Probe, frames: np.ndarray, wanted: np.ndarray) -> Probe:
-    """Measure how a probe names its real clips, with both floors.
+    """Measure how well a probe names its real clips, with both controls.
 
-    frames (K, T, 32, 32, 3), and the index (K,) of what each shows.
+    frames (K, T, 32, 32, 3), `wanted` (K,) the indices of their right names.
     """
     seed, prompts = probe.info.settings.seed, probe.info.prompts
     named = probe.name_clips(probe.features, prompts)

@@ -39,15 +39,15 @@ def load_or_train_probe(
     path: Path | str | None = None,
     should_stop: ShouldStop = never,
 ) -> Probe:
-    """Load the probe of some data, or train and cache it.
+    """Load the probe of some data, or train and cache it (collective).
 
-    Collective. It is cached beside the manifest of a local folder, if that can be written, else in
-    the user's cache folder. `path` names a file to load instead. The main process trains while the
-    others wait, and asks `should_stop` between batches.
+    It is cached next to the manifest of a local folder, if that can be written, else in the user's
+    cache folder. `path` names a file to load instead. The main process trains while the others
+    wait, and calls `should_stop` between batches.
 
     Raises:
         UserError: `path` is damaged or of other data, or a sample is damaged.
-        ProbeStoppedError: on every rank: the main process was asked to stop.
+        ProbeStoppedError: on every rank, if the main process was asked to stop.
     """
     context, settings = context or DistributedContext(), settings or ProbeSettings()
     fingerprint = data.manifest.fingerprint
@@ -69,7 +69,7 @@ def load_or_train_probe(
 def share_probe(
     make: Callable[[], Probe], context: DistributedContext, device: torch.device | str
 ) -> Probe:
-    """Make a probe on the main process and broadcast it (collective).
+    """Create a probe in the main process, and broadcast it (collective).
 
     Raises:
         ProbeStoppedError: on every rank, if `make` raised it.
@@ -91,7 +91,7 @@ def share_probe(
 def _find_or_train(
     data: DatasetMixture, settings: ProbeSettings, device: torch.device, should_stop: ShouldStop
 ) -> Probe:
-    """Return the cached probe, or train one and cache it where possible."""
+    """Return the cached probe, or train one and cache it if possible."""
     files = cache_files(data, settings)
     for file in files:
         if file.is_file():
@@ -108,7 +108,7 @@ def _find_or_train(
 
 
 def cache_files(data: DatasetMixture, settings: ProbeSettings) -> list[Path]:
-    """Return where the probe of some data may be cached, best first."""
+    """Return possible cache files for a data set's probe, preferred first."""
     digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
     name = f"probe-{data.manifest.fingerprint[:16]}-{digest[:8]}.safetensors"
     folders = [CACHE_FOLDER.expanduser()]

@@ -1,6 +1,6 @@
-"""The network whose features name what a clip shows.
+"""The probe's network, from whose features clips are named.
 
-Its input is at most 16 frames of 32x32 pixels, whatever the clip's own size.
+Its input is at most 16 frames of 32x32 pixels, for clips of any size.
 """
 
 import numpy as np
@@ -14,9 +14,9 @@ from t2vgan.video import to_video
 
 MAX_FRAMES, SIDE = 16, 32
 NUM_FEATURES = 64
-RADIUS = 3  # of displacements that are compared, in steps of two pixels
+RADIUS = 3  # of the compared displacements, in steps of two pixels
 TIME_BINS = 4
-BATCH_SIZE = 32  # of every pass, filled up: features must not depend on the other clips
+BATCH_SIZE = 32  # of every pass, padded, so that features do not depend on other clips
 SMALLEST_NORM = 1e-3
 
 
@@ -26,7 +26,7 @@ class ProbeNetwork(nn.Module):
     Convolutions on stacked frames cannot see which way a texture moves. So features of each frame
     are compared explicitly with those of the next frame at small displacements (the correlation
     layer of FlowNetC, Dosovitskiy et al. 2015, section 3). `input_mean` and `input_std` are those
-    of training clips; features leave with mean 0 and variance 1 over real clips.
+    of real clips; output features have mean 0 and variance 1 over real clips.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ def average(times: Tensor) -> Tensor:
 def average_by_product(times: Tensor) -> Tensor:
     """Compute `average` as a matrix product, equal up to rounding.
 
-    On CUDA the gradient of `average` adds up in an order that differs from run to run.
+    On CUDA the gradient of `average` is summed in an order that differs from run to run.
     """
     return times @ average(torch.eye(times.shape[2], device=times.device))
 
@@ -90,10 +90,10 @@ def _conv(before: int, after: int) -> list[nn.Module]:
 
 
 def correlate_frames(frames: Tensor) -> Tensor:
-    """Compare each frame's features with the next frame's, displaced.
+    """Compare each frame's features with displaced features of the next.
 
     frames (B, T, H, W, C) -> (B * (T - 1), H / 2, W / 2, (2 * RADIUS + 1)^2): cosine similarity of
-    every second place in y and x with the places up to RADIUS around it.
+    every second position in y and x with the positions up to RADIUS around it.
     """
     height, width, channels = frames.shape[2:]
     rows, columns, padded_width = height // 2, width // 2, width + 2 * RADIUS
@@ -102,7 +102,7 @@ def correlate_frames(frames: Tensor) -> Tensor:
     places = unit[:, :-1, ::2, ::2].reshape(-1, rows, columns, channels)
     others = unit[:, 1:].reshape(-1, height, width, channels)
     others = F.pad(others, (0, 0, RADIUS, RADIUS, RADIUS, RADIUS))
-    # All pairs of places in two rows are one matrix product; the diagonal band is what is near.
+    # One matrix product gives all pairs of positions in two rows; a diagonal band is near.
     band = (len(places), rows, columns, 2 * RADIUS + 1)
     strides = (rows * columns * padded_width, columns * padded_width, padded_width + 2, 1)
     similarities = []
@@ -133,9 +133,9 @@ class TextEncoder(nn.Module):
 def resize_clips(frames: np.ndarray) -> np.ndarray:
     """Resize clips to the network's input.
 
-    Frames (N, T, H, W, 3) uint8 become (N, T', 32, 32, 3) uint8: at most 16 frames, evenly from the
-    first to the last, and at least two. Each is stretched to a square: averaged where it is larger,
-    interpolated linearly where it is smaller.
+    Frames (N, T, H, W, 3) uint8 become (N, T', 32, 32, 3) uint8: 2 to 16 evenly spaced frames, from
+    the first to the last. Each is stretched to a square: averaged by area if both sides are at
+    least 32, else interpolated linearly.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""Judge data by a probe that was trained on other data."""
+"""Evaluate data with a probe that was trained on other data."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ REMEDY = "give data whose clips are named alike, or leave probe_data out"
 
 
 def open_probe_data(config: DataConfig, data: DatasetMixture) -> DatasetMixture:
-    """Open data for a probe that is to judge other data.
+    """Open the training data of a probe for other data.
 
-    Raises UserError if clips of both differ in geometry, or a shard is in both.
+    Raises UserError if clips of both differ in size, length or frame rate, or a shard is in both.
     """
     probe_data, name = open_data(config), config.name
     check_compatible({f"probe_data={name}": probe_data.manifest, "the data": data.manifest})
@@ -50,11 +50,11 @@ def apply_probe(
 ) -> Probe:
     """Return the probe with real clips of other data (collective).
 
-    Network, head and standardisation stay as they were trained, on the data called `name`. All
-    clips that are read (at most as many as the probe has seen of its own) count as held back.
+    Network, head and standardisation are kept as trained on the data called `name`. All clips that
+    are read (at most `probe.info.settings.num_clips`) count as held back.
 
     Raises:
-        UserError: the probe cannot name what the clips show, or a sample is damaged.
+        UserError: the probe cannot name the clips, or a sample is damaged.
     """
 
     def measure() -> Probe:
@@ -80,12 +80,12 @@ def apply_probe(
 def match_targets(
     probe: Probe, prompts: Sequence[str], labels: Sequence[object], name: str
 ) -> Targets:
-    """Return what a probe names of N clips of other data.
+    """Return a probe's targets for N clips of other data.
 
-    Classes stay the probe's, and must be those of all clips. Captions become those of the clips,
-    because the right one is found among others of the same data.
+    Classes are those of the probe, and must include those of all clips. Captions are those of the
+    clips, because the right one is chosen among others of the same data.
 
-    Raises UserError where the probe cannot name the clips.
+    Raises UserError if the probe cannot name the clips.
     """
     trained, field = probe.targets, f"probe_data={name}"
     if trained.kind is None:

@@ -1,4 +1,4 @@
-"""Save and load a probe with its numbers of real clips."""
+"""Save and load a probe with its measurements of real clips."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,28 +33,28 @@ MAX_WORDS = 5000
 
 
 class ProbeSettings(Frozen):
-    """How a probe is trained."""
+    """Settings of a probe's training."""
 
     num_clips: int = 8000
-    """Real clips, at most: one half trains, the other is held back."""
+    """Maximal number of real clips: one half trains, the other is held back."""
     num_steps: int = 1250
-    """Most steps; training ends earlier where the loss is near zero."""
+    """Maximal number of steps; training ends earlier if the loss is near zero."""
     seed: int = 0
 
 
 class RealNumbers(Frozen):
-    """What held-back real clips measure: the reference of generated ones."""
+    """Measurements of held-back real clips, the reference for generated ones."""
 
     accuracy: float | None = None
-    """Share of clips that are named right: the ceiling."""
+    """Share of clips that are named correctly: the ceiling."""
     accuracy_prompts_shuffled: float | None = None
-    """The same with the clips' prompts shuffled: a floor."""
+    """The same with shuffled prompts: a floor."""
     accuracy_frames_shuffled: float | None = None
     """The same with each clip's frames in random order."""
     confusion: dict[str, dict[str, int]] = Field(default_factory=dict)
-    """What a clip shows -> what it is named -> number of clips; empty for captions."""
+    """True class -> class named -> number of clips; empty for captions."""
     motion_energy: float
-    """Mean absolute difference of successive frames, grey levels."""
+    """Mean absolute difference of successive frames, in grey levels."""
     speed_variation: float | None
     """Mean coefficient of variation of the change per step."""
     pixel_variance: dict[str, float]
@@ -62,7 +62,7 @@ class RealNumbers(Frozen):
 
 
 class ProbeInfo(Frozen):
-    """How a probe was trained, and what real clips measure."""
+    """Description of a probe, with measurements of real clips."""
 
     dataset_fingerprint: str
     settings: ProbeSettings
@@ -72,14 +72,14 @@ class ProbeInfo(Frozen):
     words: tuple[str, ...]
     """Vocabulary of captions; empty for classes."""
     tokenizer: int = 1
-    """Version of the rules that make words of prompts; files of earlier versions lack it."""
+    """Version of the rules that split prompts into words; missing in files of early versions."""
     notes: tuple[str, ...]
     prompts: tuple[str, ...]
-    """Of the held-back real clips, in order."""
+    """Prompts of the held-back real clips, in order."""
     labels: tuple[str, ...]
-    """Of the same clips; empty without labels."""
+    """Labels of the same clips; empty without labels."""
     num_steps: int
-    """Steps that were trained."""
+    """Number of training steps."""
     real: RealNumbers
     t2vgan_version: str = t2vgan.__version__
 
@@ -107,7 +107,7 @@ class CaptionHead(nn.Module):
 
 
 def build_head(targets: Targets, vocabulary: Vocabulary) -> ClassHead | CaptionHead:
-    """Build what names clips by their features."""
+    """Build the head that names clips by their features."""
     if targets.kind == "caption":
         return CaptionHead(len(vocabulary))
     return ClassHead(max(1, len(targets.names)))
@@ -147,10 +147,10 @@ class Probe:
 
     @torch.no_grad()
     def name_clips(self, features: np.ndarray, prompts: Sequence[str]) -> np.ndarray:
-        """Return the index of each clip's name, (N,).
+        """Return the index of the name that each clip gets, (N,).
 
-        Of captions, the own one among 32 is index `targets.of_prompts`, or -1 if it is no caption
-        of the real clips.
+        For captions, one of 32 is chosen: the clip's own, whose index is that of
+        `targets.of_prompts` (-1 if it is not a caption of the real clips), or another.
         """
         device = self.network.feature_std.device
         inputs = torch.from_numpy(features).to(device) * self.network.feature_std
@@ -169,7 +169,7 @@ class Probe:
         return np.array(named, dtype=np.int64)
 
     def count_named(self, wanted: np.ndarray, named: np.ndarray) -> dict[str, dict[str, int]]:
-        """Count what is named for each class, most frequent first."""
+        """Count the names given to each class, most frequent first."""
         names, counts = self.info.names, Counter(zip(wanted.tolist(), named.tolist(), strict=True))
         confusion: dict[str, dict[str, int]] = {
             names[place]: {} for place in sorted(set(wanted.tolist()))
@@ -180,14 +180,15 @@ class Probe:
 
     @cached_property
     def held_back_names(self) -> np.ndarray:
-        """Indices of the names that held-back real clips show.
+        """Indices of the names of held-back real clips.
 
-        Training has learned the captions of its own half by heart, and would prefer them.
+        Captions of the other half are excluded: the probe has memorised them in training, and would
+        prefer them.
         """
         return np.unique(self.targets.of_prompts(self.info.prompts))
 
     def _draw_others(self, prompt: str, number: int) -> list[int]:
-        """Draw 31 other captions, the same for every clip of this number."""
+        """Draw 31 other captions, determined by the clip's number."""
         pool = self.held_back_names
         generator = random_generator(self.info.settings.seed, "captions", number)
         order = pool[generator.random(len(pool)).argsort()[:NUM_CANDIDATES]].tolist()
@@ -195,7 +196,7 @@ class Probe:
 
 
 def save_probe(path: Path | str, probe: Probe) -> None:
-    """Save a probe as one self-describing file, atomically."""
+    """Save a probe as one self-describing file, atomically written."""
     write_with_info(path, probe.tensors(), probe.info, format=FORMAT, format_version=FORMAT_VERSION)
 
 
@@ -203,7 +204,7 @@ def load_probe(path: Path | str, *, device: torch.device | str = "cpu") -> Probe
     """Load a probe that `save_probe` wrote.
 
     Raises:
-        UserError: the file is missing, damaged or something else.
+        UserError: the file is missing, damaged or not a probe.
     """
     path = Path(path)
     if not path.is_file():
@@ -228,7 +229,7 @@ def load_probe(path: Path | str, *, device: torch.device | str = "cpu") -> Probe
 
 
 def build_parts(info: ProbeInfo) -> nn.ModuleDict:
-    """Build the networks that a probe's description needs."""
+    """Build the networks that a probe's description defines."""
     targets = Targets(info.kind, info.names, info.prompt_labels, info.notes)
     head = build_head(targets, Vocabulary(info.words, info.tokenizer))
     return nn.ModuleDict({"network": ProbeNetwork(), "head": head})

@@ -1,4 +1,4 @@
-"""Choose what the probe names: labels, prompts, or captions by retrieval."""
+"""Choose the probe's targets: labels, prompts, or captions by retrieval."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,26 +13,27 @@ Kind = Literal["label", "prompt", "caption"]
 
 MIN_CLIPS_PER_CLASS = 8  # on average, over both halves
 MAX_CLASSES = 1000
-NUM_CANDIDATES = 32  # captions among which the right one is retrieved
-MIN_CLIPS = 128  # of both halves: fewer train nothing that can be trusted
-BLOCK = 8  # clips that stay in one half: neighbours are often cut from one film
+NUM_CANDIDATES = 32  # captions from which the right one is retrieved
+MIN_CLIPS = 128  # in both halves: with fewer, the probe is not reliable
+BLOCK = 8  # successive clips in the same half, because neighbours are often from one film
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the probe names for each of N clips."""
+    """What the probe names."""
 
     kind: Kind | None
-    """None: nothing can be named."""
+    """The kind of target; None if nothing can be named."""
     names: tuple[str, ...]
-    """Classes, or distinct captions, most frequent first; prompts of one meaning are one class."""
+    """Classes, or distinct captions. Prompts and captions are sorted by frequency, labels by name;
+    prompts of the same meaning are one class."""
     prompt_labels: dict[str, str]
-    """Prompt -> its most frequent label; empty where clips have none."""
+    """Prompt -> its most frequent label; empty if clips have none."""
     notes: tuple[str, ...]
-    """Why labels, or anything at all, cannot be named."""
+    """Reasons why labels, or anything at all, cannot be named."""
 
     def of_prompts(self, prompts: Sequence[str]) -> np.ndarray:
-        """Return each prompt's index in `names`, -1 where it has none."""
+        """Return each prompt's index in `names`, or -1."""
         places = {name: place for place, name in enumerate(self.names)}
         named: Sequence[str] = prompts
         if self.kind == "label":
@@ -42,7 +43,7 @@ class Targets:
         return np.array([places.get(name, -1) for name in named], dtype=np.int64)
 
     def of_clips(self, prompts: Sequence[str], labels: Sequence[object]) -> np.ndarray:
-        """Return the index in `names` of what each real clip shows, (N,)."""
+        """Return the index in `names` of each real clip's target, (N,)."""
         if self.kind != "label":
             return self.of_prompts(prompts)
         places = {name: place for place, name in enumerate(self.names)}
@@ -50,7 +51,7 @@ class Targets:
 
 
 def choose_targets(prompts: Sequence[str], labels: Sequence[object]) -> Targets:
-    """Choose from the prompts and labels of N real clips."""
+    """Choose targets by the prompts and labels of N real clips."""
     notes: list[str] = []
     texts, problem = read_labels(labels)
     prompt_labels = label_prompts(prompts, texts) if texts else {}
@@ -87,7 +88,7 @@ def format_only_prompt(prompt: str) -> str:
 
 
 def read_labels(labels: Sequence[object]) -> tuple[list[str], str]:
-    """Return labels as text, or none and what is wrong."""
+    """Return labels as text, or none and the problem with them."""
     given = sum(label is not None for label in labels)
     if not given:
         return [], ""
@@ -104,7 +105,7 @@ def read_labels(labels: Sequence[object]) -> tuple[list[str], str]:
 
 
 def label_prompts(prompts: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
-    """Return each prompt's most frequent label, of equals the first."""
+    """Return each prompt's most frequent label; ties go to the first."""
     counts: Mapping[str, Counter[str]] = {prompt: Counter() for prompt in prompts}
     for prompt, label in sorted(zip(prompts, labels, strict=True)):
         counts[prompt][label] += 1
@@ -112,5 +113,5 @@ def label_prompts(prompts: Sequence[str], labels: Sequence[str]) -> dict[str, st
 
 
 def in_training_half(num_clips: int) -> np.ndarray:
-    """Return whether each clip is of the half that trains, (N,) bool."""
+    """Return whether each clip is in the training half, (N,) bool."""
     return np.arange(num_clips) // BLOCK % 2 == 0

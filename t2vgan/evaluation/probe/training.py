@@ -1,4 +1,4 @@
-"""Train a probe on one half of some real clips."""
+"""Train a probe on one half of the real clips."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -20,21 +20,21 @@ from t2vgan.video import to_video
 
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 0.02
 BATCH_SIZE, CLIPS_PER_WORKER = 32, 16
-NUM_CAPTIONS = 64  # among which training names the right one
+NUM_CAPTIONS = 64  # candidates in training, among them the right ones
 WARMUP_STEPS, DECAY_STEPS = 50, 200
 NUM_EPOCHS, MIN_STEPS = 10, 400
-LOW_LOSS, LOSS_MEMORY = 0.05, 0.97  # a running mean this low begins the decay
+LOW_LOSS, LOSS_MEMORY = 0.05, 0.97  # the decay begins when the running mean loss is below LOW_LOSS
 
 
 ShouldStop = Callable[[], bool]
 
 
 class ProbeStoppedError(Exception):
-    """A probe whose training was asked to stop."""
+    """The training of a probe was asked to stop."""
 
 
 def never() -> bool:
-    """Return that nothing asks to stop."""
+    """Return False: never stop."""
     return False
 
 
@@ -42,14 +42,14 @@ def never() -> bool:
 class ProbeTrainer:
     """Train a network and a head to name clips.
 
-    A batch is split into parts of fixed size, one for each thread, whose gradients are added in
-    order: the result does not depend on the number of threads.
+    A batch is split into parts of fixed size, which threads process, and whose gradients are added
+    in order, so that the result does not depend on the number of threads.
     """
 
     network: ProbeNetwork
     head: nn.Module
     frames: Tensor  # (N, T, 32, 32, 3) uint8
-    indices: np.ndarray  # (N,) of what each clip shows, in the names
+    indices: np.ndarray  # (N,) index of each clip's name in `targets.names`
     targets: Targets
     vocabulary: Vocabulary
     settings: ProbeSettings
@@ -117,7 +117,7 @@ class ProbeTrainer:
         return loss.item(), torch.autograd.grad(loss, parameters)
 
     def _candidates(self, clips: Tensor, step: int) -> Tensor:
-        """Return the sorted names of a batch, of captions with others."""
+        """Return the sorted name indices of a batch, with others added."""
         own = np.unique(self.indices[clips.numpy()])
         num_others = max(0, min(NUM_CAPTIONS, len(self.targets.names)) - len(own))
         order = permutation(len(self.targets.names), self.settings.seed, "probe captions", step)
@@ -125,7 +125,7 @@ class ProbeTrainer:
         return torch.from_numpy(np.sort(np.concatenate([own, others])))
 
     def _batches(self, clips: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield batches of indices for ever, every epoch in another order."""
+        """Yield batches of indices endlessly, in a new order for each epoch."""
         left, epoch = np.zeros(0, np.int64), 0
         while True:
             while len(left) < BATCH_SIZE:
@@ -136,6 +136,6 @@ class ProbeTrainer:
 
 
 def learning_rate_factor(step: int, num_steps: int) -> float:
-    """Return the share of the learning rate: warm-up, constant, decay."""
+    """Return the factor on the learning rate: warm-up, constant, decay."""
     decay = min(DECAY_STEPS, max(1, num_steps // 2))
     return min(1.0, (step + 1) / WARMUP_STEPS, (num_steps - step) / decay)

@@ -1,1 +1,1 @@
-"""Track the objects of clips, classify them, and compare with the prompts."""
+"""Track and classify the objects of clips, and compare them with prompts."""

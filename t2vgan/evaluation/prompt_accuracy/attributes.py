@@ -1,7 +1,7 @@
 """Classify the shape, colour, size and motion of tracked objects.
 
-Colour is that of the pixels which the object covers, size is its area, shape follows from the
-moments of its outline.
+Colour is that of the pixels that the object covers, size is its area, and shape is determined by
+the moments of its outline.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,23 +23,24 @@ COLOURS = {
     "orange": (255, 128, 0),
     "black": (0, 0, 0),
 }
-MAX_COLOUR_DISTANCE = 110  # grey levels, Euclidean; yellow and orange are 127 apart
+MAX_COLOUR_DISTANCE = 110  # Euclidean, in grey levels; yellow and orange are 127 apart
 SIZES = ("small", "large")
-LARGE_RADIUS = 0.11  # of the frame's shorter side: the radius of the disc of equal area
+LARGE_RADIUS = 0.11  # radius of the disc of equal area, relative to the frame's shorter side
 CORNERS = {"square": (45, 4), "triangle": (0, 3), "diamond": (0, 4)}
 """Shape -> angle of the first corner from "up" in degrees, number of corners."""
 STAR_TIPS, STAR_WAIST = 5, 0.5
-OUTLINE_SCALES = (0.1, 0.2, 0.2, 0.2)  # how far apart the moments of two shapes are, roughly
+OUTLINE_SCALES = (0.1, 0.2, 0.2, 0.2)  # typical differences of moments between two shapes
 SHAPES = ("circle", *CORNERS, "star")
 
 Attributes = Mapping[str, str]
-"""Attribute -> value of one object; empty where it was not found."""
+"""Attribute -> value of one object; empty if it was not found."""
 
 
 def classify_objects(track: Track) -> list[list[Attributes]]:
     """Classify the attributes of the tracked objects of each of N clips.
 
-    A clip's only object must rotate round the frame's middle, one of several anywhere.
+    Rotation must be around the frame's centre if clips show one object, but may be around any point
+    if they show several.
     """
     objects: list[list[Attributes]] = [[] for _ in track.is_single]
     for part in track.objects:
@@ -56,8 +57,8 @@ def match_objects(
 ) -> list[Attributes]:
     """Match the objects of a clip to those that its prompt expects.
 
-    One expected object is the one tracked; of several, each is found by its colour. With more or
-    fewer objects than expected, none is found.
+    A single expected object is matched to the tracked one; several are matched by colour. If there
+    are more or fewer objects than expected, none is matched.
     """
     if len(objects) != len(expected):
         return [{} for _ in expected]
@@ -72,7 +73,7 @@ def match_objects(
 def classify_attributes(track: Track, *, centred: bool = True) -> Mapping[str, Sequence[str]]:
     """Classify each attribute of N tracks; "none" for unknown values."""
     uncut = track.is_single & ~track.cut
-    whole = np.where(uncut.any(axis=1, keepdims=True), uncut, track.is_single)  # if none: cut ones
+    whole = np.where(uncut.any(axis=1, keepdims=True), uncut, track.is_single)  # else use cut ones
     tracked = is_tracked(track)
 
     def name(values: np.ndarray) -> list[str]:
@@ -87,7 +88,7 @@ def classify_attributes(track: Track, *, centred: bool = True) -> Mapping[str, S
 
 
 def _shapes(outline: np.ndarray) -> np.ndarray:
-    """Return the shape of the nearest ideal outline for moments (N, 4)."""
+    """Return the shapes with the ideal outlines nearest to moments (N, 4)."""
     names, ideal = zip(*ideal_outlines().items(), strict=True)
     distance = (outline[:, None] - np.array(ideal)) / OUTLINE_SCALES
     return np.array(names)[np.square(distance).sum(axis=-1).argmin(axis=1)]
@@ -117,7 +118,7 @@ def _median_over(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 @cache
 def ideal_outlines() -> dict[str, np.ndarray]:
-    """Compute each shape's moments, drawn so large that pixels do not matter."""
+    """Compute each shape's moments from a drawing of high resolution."""
     import cv2
 
     side, radius = 512, 200
@@ -131,7 +132,7 @@ def ideal_outlines() -> dict[str, np.ndarray]:
 
 
 def _corners(name: str) -> np.ndarray:
-    """Return a shape's corners (M, 2) in the unit circle; y downwards."""
+    """Return a shape's corners (M, 2) within the unit circle; y downwards."""
     if name == "star":
         angle = np.arange(2 * STAR_TIPS) * np.pi / STAR_TIPS
         radius = np.where(np.arange(2 * STAR_TIPS) % 2, STAR_WAIST, 1)

@@ -12,13 +12,13 @@ from t2vgan.utils.seeds import permutation, random_generator
 
 
 class AttributeControl(Frozen):
-    """How often one attribute is still right."""
+    """How often one attribute is still right after shuffling."""
 
     right: float | None
     right_interval: Interval | None
     chance: float | None
-    """Expected where prompts are dealt to clips at random; None for prompts of several objects,
-    which are told apart by one of the attributes."""
+    """Expected value if prompts are assigned at random; None for prompts of several objects, which
+    are matched by one of the attributes."""
 
 
 class Control(Frozen):
@@ -33,11 +33,11 @@ class Controls(Frozen):
     """Both negative controls."""
 
     chance: float
-    """Expected accuracy when prompts are dealt to clips at random."""
+    """Expected accuracy if prompts are assigned to clips at random."""
     shuffled_prompts: Control
-    """Must be near chance, jointly and in each attribute."""
+    """Must be near chance, jointly and for each attribute."""
     shuffled_frames: Control
-    """Must lose the motion, and nothing else."""
+    """Only the motion must be lost."""
 
 
 def measure_controls(track: Track, prompts: Sequence[str], seed: int) -> Controls:
@@ -71,6 +71,6 @@ def _control(track: Track, prompts: Sequence[str]) -> Control:
 
 
 def _chance(values: Iterable[Any]) -> float:
-    """Return the probability that two values, drawn at random, are equal."""
+    """Return the probability that two randomly drawn values are equal."""
     counts = Counter(values)
     return sum((count / counts.total()) ** 2 for count in counts.values())

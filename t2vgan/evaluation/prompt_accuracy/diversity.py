@@ -1,4 +1,4 @@
-"""Measure how objects vary within a clip, and clips within a prompt."""
+"""Measure the variation of objects within clips, and of clips within prompts."""
 
 from collections.abc import Sequence
 
@@ -16,28 +16,31 @@ RESIZING = ("shrinking", "expanding")
 class Steadiness(Frozen):
     """How much an object changes within a clip.
 
-    Means over clips of a std over frames; like `Spread`, over clips with training prompts, so that
-    real clips show the same motions.
+    Values are means over clips of a std over frames. As in `Spread`, clips are those with training
+    prompts, so that real clips show the same motions.
     """
 
     area: float | None
-    """Std of the area over its mean; shrinking and expanding clips and cut objects left out."""
+    """Std / mean of the area, without shrinking and expanding clips and cut objects."""
     colour: float | None
-    """Std of the object's mean colour, RMS over channels, grey levels."""
+    """Std of the object's mean colour, RMS over channels, in grey levels."""
     shape: float | None
-    """Std of the outline's moments, RMS over them, in units that tell shapes apart; cut objects
-    left out."""
+    """Std of the outline's moments in units of OUTLINE_SCALES, RMS over moments, without cut
+    objects."""
 
 
 class Spread(Frozen):
-    """Differences of clips of one prompt: std within, RMS over prompts."""
+    """Differences of clips of one prompt: std within, RMS over prompts.
+
+    Lengths are relative to the frame's shorter side.
+    """
 
     start: float | None
-    """Start position, RMS over x and y, over the frame's shorter side."""
+    """Start position, RMS over x and y."""
     size: float | None
-    """Object radius, mean over the clip, over the frame's shorter side."""
+    """Object radius, mean over the clip."""
     speed: float | None
-    """Length of the object's path through the clip, over the frame's shorter side."""
+    """Length of the object's path through the clip."""
 
 
 def measure_steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
@@ -64,9 +67,9 @@ def measure_steadiness(track: Track, prompts: np.ndarray) -> Steadiness:
 
 
 def measure_spread(track: Track, prompts: np.ndarray) -> Spread:
-    """Measure the spread of tracked objects; prompts with one clip are out."""
+    """Measure the spread of tracked objects, without prompts of one clip."""
     num_objects, num_clips = len(track.objects), len(prompts)
-    kinds = np.repeat(np.arange(num_objects), num_clips)  # they stand in one order in all clips
+    kinds = np.repeat(np.arange(num_objects), num_clips)  # the order is the same in all clips
     track, prompts = concat_tracks(track.objects), np.tile(prompts, num_objects)
     tracked = is_tracked(track)
     x, y = bridge_gaps(np.stack([track.x, track.y]), track.is_single) / track.unit
@@ -91,7 +94,7 @@ def measure_spread(track: Track, prompts: np.ndarray) -> Spread:
 
 
 def _mean_over_frames(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return the mean over valid frames, NaN for fewer than two."""
+    """Return the mean over valid frames; NaN for fewer than two."""
     count = valid.sum(axis=1)
     total = np.where(valid, values, 0).sum(axis=1)
     return np.where(count > 1, total / np.maximum(count, 1), np.nan)
@@ -107,5 +110,5 @@ def _root_mean_square(values: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def mean_if_any(values: np.ndarray) -> float | None:
-    """Return the mean of the values that are not NaN."""
+    """Return the mean of values that are not NaN, or None."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else None

@@ -1,8 +1,9 @@
 """Measure the distance of tracks from ideal paths of their motions.
 
-Straight motion is uniform along its direction, an orbit a circle at a steady rate, a bounce a
-triangle wave along its axis, a zigzag one across uniform motion, and what changes its size stands
-still. All else (place, speed, radius, amplitude, phase, rate) is fitted by least squares.
+Straight motion is uniform along its direction, an orbit is a circle at a constant rate, a bounce is
+a triangle wave along its axis, a zigzag is one across uniform motion, and an object that changes
+its size stands still. All parameters (position, speed, radius, amplitude, phase, rate) are fitted
+by least squares.
 """
 
 import itertools
@@ -18,9 +19,9 @@ STRAIGHT = {"up": -DOWN, "down": DOWN, "left": -RIGHT, "right": RIGHT}
 ORBIT_TURNS = (0.8, 2.0)
 PHASES = (0.0, 1.0)  # of a triangle wave of either sign
 NUM_GRID_POINTS = 41  # for each unknown rate or phase
-ZOOM, NUM_ZOOMS = (-1, -0.5, 0, 0.5, 1), 7  # around the best point, in steps that halve
+ZOOM, NUM_ZOOMS = (-1, -0.5, 0, 0.5, 1), 7  # refinements around the best point, halving the step
 
-CLIPS_AT_ONCE = 32  # bounds the memory of the grid's waves
+CLIPS_AT_ONCE = 32  # limits the memory of the grid's waves
 
 Range = tuple[float, float]
 Wave = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -30,8 +31,8 @@ Wave = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def path_residuals(track: Track, motions: Sequence[str]) -> np.ndarray:
     """Measure each track's RMS distance from its ideal path, (N,) pixels.
 
-    Frames in which the object is not single or touches the edge do not count. NaN for the motion
-    "none", and for clips with too few frames that count.
+    Only frames with a single object that does not touch the edge count. NaN for the motion "none",
+    and for clips with too few such frames.
     """
     valid = track.is_single & ~track.cut
     position = np.stack([track.x, track.y], axis=-1)
@@ -49,7 +50,7 @@ def path_deviation(position: np.ndarray, valid: np.ndarray, motion: str) -> np.n
     """Return the deviation of positions from a motion's nearest path.
 
     Both are (N, T, 2), x to the right, y downwards. The path is fitted to the valid frames (N, T);
-    elsewhere the deviation is 0.
+    in others the deviation is 0.
     """
     moved = _centred(position.swapaxes(1, 2), valid[:, None]).swapaxes(1, 2)
 
@@ -72,7 +73,7 @@ def path_deviation(position: np.ndarray, valid: np.ndarray, motion: str) -> np.n
 
 
 def _num_legs(turns: tuple[int, int]) -> tuple[int, int]:
-    """Return the range of straight legs of paths with these turns."""
+    """Return the range of the number of straight legs for these turns."""
     return turns[0], turns[1] + 1
 
 
@@ -86,7 +87,7 @@ def _line(unknown: np.ndarray, time: np.ndarray) -> np.ndarray:
 
 
 def _orbit(moved: np.ndarray, valid: np.ndarray, *, sense: int) -> np.ndarray:
-    """Fit a circle; angles grow clockwise, because y grows downwards."""
+    """Fit a circle; angles increase clockwise, because y points downwards."""
 
     def circle(turns: np.ndarray, time: np.ndarray) -> np.ndarray:
         return np.exp(2j * np.pi * sense * turns[..., 0] * time)
@@ -98,8 +99,8 @@ def _orbit(moved: np.ndarray, valid: np.ndarray, *, sense: int) -> np.ndarray:
 def _fit(values: np.ndarray, valid: np.ndarray, wave: Wave, ranges: Sequence[Range]) -> np.ndarray:
     """Fit a multiple of a centred wave to centred values (N, T).
 
-    The wave's unknowns are sought on a grid and then ever more finely around the best point; the
-    multiple (complex, so a rotation too, where values are) follows by projection.
+    The wave's unknowns are searched on a grid, which is refined around the best point. The multiple
+    is found by projection; if values are complex it is complex, so it includes a rotation.
     """
     time = np.linspace(0, 1, values.shape[1])
 

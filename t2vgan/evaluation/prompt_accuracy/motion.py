@@ -1,7 +1,7 @@
 """Classify the motion of a tracked object by rules with stated thresholds.
 
-Every length is a fraction of the frame's shorter side and every change is over the whole clip,
-so the rules hold for any number of frames and any size. y grows downwards, as on the screen.
+Every length is relative to the frame's shorter side and every change is over the whole clip, so the
+rules apply to any number of frames and any size. y points downwards, as on the screen.
 """
 
 import re
@@ -11,18 +11,18 @@ import numpy as np
 
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track, track
 
-MIN_SHARE_SINGLE = 0.6  # of the frames: exactly one object, else the motion is "none"
-MIN_TRAVEL = 0.25  # straight and zigzag: net way along the axis of motion
-MAX_DRIFT = 0.12  # net way along an axis that the motion does not use
+MIN_SHARE_SINGLE = 0.6  # share of frames with exactly one object, else the motion is "none"
+MIN_TRAVEL = 0.25  # straight and zigzag: net displacement along the axis of motion
+MAX_DRIFT = 0.12  # net displacement along an axis that the motion does not use
 MAX_DEVIATION = 0.05  # straight and zigzag: RMS distance from uniform motion
-MIN_TURN_BACK = 0.04  # a change of direction counts once the object has come back this far
-BOUNCE_RANGE, BOUNCE_TURNS = 0.2, (1, 3)  # smallest way from end to end; fewest, most reversals
+MIN_TURN_BACK = 0.04  # a reversal counts once the object has moved back this far
+BOUNCE_RANGE, BOUNCE_TURNS = 0.2, (1, 3)  # smallest extent; fewest and most reversals
 ZIGZAG_RANGE, ZIGZAG_TURNS = (0.1, 0.4), (2, 6)  # across the axis of motion
-MAX_LEAP = 2.5  # bounce and zigzag: largest step from frame to frame over the mean step
+MAX_LEAP = 2.5  # bounce and zigzag: largest step between frames, relative to the mean step
 MIN_ORBIT_RADIUS, MAX_ORBIT_WOBBLE = 0.12, 0.25  # mean, and relative standard deviation
-MAX_ORBIT_OFFSET = 0.15  # distance of the orbit's centre from the frame's middle
-MIN_ORBIT_TURNS, MAX_PHASE_ERROR = 0.8, 0.6  # whole turns; RMS radians from uniform turning
-MIN_GROWTH = np.log(2)  # shrinking and expanding: the area doubles or halves at least
+MAX_ORBIT_OFFSET = 0.15  # distance of the orbit's centre from the frame's centre
+MIN_ORBIT_TURNS, MAX_PHASE_ERROR = 0.8, 0.6  # full turns; RMS radians from uniform rotation
+MIN_GROWTH = np.log(2)  # shrinking and expanding: the area at least halves or doubles
 MIN_GROWTH_STEADINESS = 0.9  # correlation of log area with time
 
 NONE = "none"
@@ -45,7 +45,7 @@ MOTIONS = {
 
 
 def expected_motion(prompt: str) -> str | None:
-    """Return the motion a prompt asks for, or None if unknown."""
+    """Return the motion that a prompt asks for, or None if unknown."""
     words = set(re.findall(r"[^\W_]+", prompt.lower()))
     return MOTIONS.get(frozenset(words - IGNORED_WORDS))
 
@@ -56,7 +56,7 @@ def classify_motion(frames: np.ndarray) -> list[str]:
 
 
 def classify_tracks(track: Track, *, centred: bool = True) -> list[str]:
-    """Classify the motion of N tracks; `centred` requires orbits round the middle."""
+    """Classify the motion of N tracks; `centred`: orbits must be centred."""
     path = PathStatistics.from_track(track)
     rules = {
         **_size_rules(path),
@@ -70,7 +70,7 @@ def classify_tracks(track: Track, *, centred: bool = True) -> list[str]:
 
 
 def is_tracked(track: Track) -> np.ndarray:
-    """Return whether an object is tracked through enough frames, (N,) bool."""
+    """Return whether each object is single in enough frames, (N,) bool."""
     return track.is_single.mean(axis=1) >= MIN_SHARE_SINGLE
 
 
@@ -79,12 +79,12 @@ class PathStatistics:
     """Statistics of N paths; (2, ...) arrays hold x, then y."""
 
     position: np.ndarray  # (2, N, T), gaps bridged by straight lines
-    travel: np.ndarray  # (2, N) signed way of the best uniform motion
+    travel: np.ndarray  # (2, N) signed displacement of the best uniform motion
     deviation: np.ndarray  # (2, N) RMS distance from that motion
     extent: np.ndarray  # (2, N) largest minus smallest position
-    turns: np.ndarray  # (2, N) changes of direction
-    leap: np.ndarray  # (N,) largest step over the mean step
-    growth: np.ndarray  # (N,) change of log area, frames in which the object is cut left out
+    turns: np.ndarray  # (2, N) number of reversals
+    leap: np.ndarray  # (N,) largest step relative to the mean step
+    growth: np.ndarray  # (N,) change of log area, without frames in which the object is cut
     growth_steadiness: np.ndarray  # (N,) correlation of log area with time
 
     @classmethod
@@ -122,7 +122,7 @@ def _orbit_rules(path: PathStatistics, track: Track, max_offset: float) -> dict[
     centre = (path.position.max(axis=-1) + path.position.min(axis=-1)) / 2
     dx, dy = path.position - centre[..., None]
     radius = np.hypot(dx, dy)
-    phase = np.unwrap(np.arctan2(dy, dx), axis=-1)  # grows clockwise, because y grows downwards
+    phase = np.unwrap(np.arctan2(dy, dx), axis=-1)  # clockwise, because y points downwards
     angle, error, _ = fit_line(phase, track.is_single)
     round_ = (
         (radius.mean(axis=-1) >= MIN_ORBIT_RADIUS)
@@ -198,11 +198,11 @@ def _keeps_size(path: PathStatistics) -> np.ndarray:
 
 
 def fit_line(values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fit a line in time to the valid frames of values.
+    """Fit a least-squares line in time to the valid frames of values.
 
-    Values are (..., T). Least squares. Returns the line's change over the whole clip, the RMS
-    distance of the values from it and their correlation with time, each (...,); all zero where
-    fewer than two frames are valid.
+    Values are (..., T). Returns the line's change over the whole clip, the RMS distance of the
+    values from it and their correlation with time, each (...,); all are zero if fewer than two
+    frames are valid.
     """
     count = np.maximum(valid.sum(axis=-1), 1)
 
@@ -220,9 +220,9 @@ def fit_line(values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def bridge_gaps(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Replace invalid entries of (..., T) by straight lines between valid ones.
+    """Replace invalid entries of (..., T) by linear interpolation.
 
-    The ends take the nearest valid value; where no entry is valid, all become 0.
+    Ends get the nearest valid value; if no entry is valid, all become 0.
     """
     last = values.shape[-1] - 1
     index = np.arange(last + 1)
@@ -238,7 +238,7 @@ def bridge_gaps(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 def count_turns(position: np.ndarray, threshold: float) -> np.ndarray:
     """Count the reversals in positions (..., T) of more than `threshold`.
 
-    Smaller movements to and fro are wobble and change nothing.
+    Smaller movements to and fro are ignored.
     """
     highest = lowest = position[..., 0]
     direction = turns = np.zeros(position.shape[:-1], np.int64)

@@ -1,8 +1,8 @@
 """Track the largest object of a clip from its pixels.
 
-Position, size, colour and outline in each frame. Nothing depends on how a clip was made. The
-background is taken to be nearly uniform (the clip's median colour); what differs from it clearly is
-an object.
+Its position, size, colour and outline are measured in each frame, independently of the clip's
+origin. The background is assumed to be nearly uniform (the clip's median colour); pixels that
+clearly differ from it belong to objects.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,29 +13,29 @@ import numpy as np
 
 from t2vgan.evaluation.prompt_accuracy.objects import largest_objects
 
-OBJECT_CONTRAST = 96  # grey levels from the background in at least one channel, of 255
-CLIPS_AT_ONCE = 16  # keeps every intermediate array in the processor's cache
-BACKGROUND_STRIDE = 8  # every 8th pixel in y and x is enough to know the background
+OBJECT_CONTRAST = 96  # difference from the background in at least one channel, of 255
+CLIPS_AT_ONCE = 16  # keeps all intermediate arrays in the CPU's cache
+BACKGROUND_STRIDE = 8  # every 8th pixel in y and x is enough to estimate the background
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
     """One object of each of N clips through T frames.
 
-    `x`, `y` (pixels, pixel centres at whole numbers), `area` (pixels), `colour` (0..255) and what
-    follows from its coverage are NaN in a frame without an object. `further` has the tracks of the
-    clips' other objects.
+    `x`, `y` (pixels, with pixel centres at integers), `area` (pixels), `colour` (0..255), `centre`,
+    `coverage`, `core_colour` and `outline` are NaN in frames without an object. `further` has the
+    tracks of the clips' other objects.
     """
 
     x: np.ndarray  # (N, T)
     y: np.ndarray  # (N, T)
     area: np.ndarray  # (N, T)
     colour: np.ndarray  # (N, T, 3)
-    centre: np.ndarray  # (N, T, 2) x, y by coverage: steadier than whole pixels
-    coverage: np.ndarray  # (N, T) area in pixels, those of the soft edge counted in part
+    centre: np.ndarray  # (N, T, 2) x, y weighted by coverage: steadier than whole pixels
+    coverage: np.ndarray  # (N, T) area in pixels, with those of the soft edge counted in part
     core_colour: np.ndarray  # (N, T, 3) colour of the pixels that the object covers
-    outline: np.ndarray  # (N, T, 4) moments that tell shapes apart, see objects.OUTLINE
-    num_objects: np.ndarray  # (N, T) int; an object too spread out to be one counts as two
+    outline: np.ndarray  # (N, T, 4) moments that distinguish shapes, see objects.OUTLINE
+    num_objects: np.ndarray  # (N, T) int; an object too spread out to be single counts as two
     cut: np.ndarray  # (N, T) bool: the object touches the frame's edge
     flicker: np.ndarray  # (N,) mean change of the background between frames, grey levels
     height: int
@@ -54,7 +54,7 @@ class Track:
 
     @property
     def unit(self) -> int:
-        """Return the frame's shorter side, of which thresholds are fractions."""
+        """Return the frame's shorter side, to which thresholds are relative."""
         return min(self.height, self.width)
 
     def reorder_frames(self, order: np.ndarray) -> "Track":
@@ -106,11 +106,11 @@ def _track_chunk(frames: np.ndarray) -> Track:
 
 @dataclass(frozen=True, slots=True)
 class Foreground:
-    """The objects' pixels in a few clips, before any object is picked."""
+    """The pixels of all objects in a few clips."""
 
     frames: np.ndarray  # (N, T, H, W, 3) uint8
     background: np.ndarray  # (N, 3) the clip's median colour
-    contrast: np.ndarray  # (N, T, H, W) uint8, with the background
+    contrast: np.ndarray  # (N, T, H, W) uint8, difference from the background
     mask: np.ndarray  # (N, T, H, W) bool, pixels of objects
     flicker: np.ndarray  # (N,)
 
@@ -125,7 +125,7 @@ class Foreground:
         return cls(frames, background, contrast, mask, flicker)
 
     def track(self, contrast: np.ndarray, mask: np.ndarray) -> Track:
-        """Track the largest object of a mask, its edges soft by contrast."""
+        """Track the largest object of a mask, with soft edges by contrast."""
         num_clips, num_frames, height, width, _ = self.frames.shape
         objects = largest_objects(self.frames, contrast, mask)
         per_frame: dict[str, Any] = {
@@ -142,7 +142,7 @@ def _median(values: np.ndarray) -> np.ndarray:
 
 
 def _contrast(frames: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Return each pixel's largest channel distance from its clip's background."""
+    """Return each pixel's difference from the background, maximal over channels."""
     num_clips, num_frames, height, width, _ = frames.shape
     rows = frames.reshape(num_clips, num_frames * height, width * 3)
     background = np.tile(background, width)[:, None]  # whole rows: short axes are slow in NumPy

@@ -1,7 +1,7 @@
 """Label the connected components of masks and compute their moments.
 
 All frames are labelled in one call, as a strip with an empty row between frames; after that only
-object pixels, about one in forty, are touched.
+object pixels, about one in forty, are processed.
 """
 
 from functools import cached_property
@@ -10,14 +10,14 @@ import numpy as np
 
 MIN_OBJECT_AREA = 0.002  # of min(H, W)^2: 8 pixels at 64x64; anything smaller is a speck
 MAX_SPREAD = 1.23  # disc 1, square 1.05, star 1.18, triangle 1.21; two discs that touch 1.3 to 1.5
-ROUGHNESS = 3.0  # pixels of area: what the outline of a small object may add to that, over its area
-CORE_COVERAGE = 0.75  # pixels that an object covers at least so far show its own colour
-BLUR = 1 / 6  # what pixels of side 1 add to the mean square distance from the centre
+ROUGHNESS = 3.0  # divided by the area in pixels, the spread that a small object's outline may add
+CORE_COVERAGE = 0.75  # pixels with at least this coverage show the object's own colour
+BLUR = 1 / 6  # mean square distance from the centre within a pixel of side 1
 
 OUTLINE = ("spread", "threefold", "fourfold", "fivefold")
-"""The moments that distinguish outlines, each independent of size: the mean square distance from
-the centre over that of the disc of equal area, and Re mean(z^n) / mean(|z|^2)^(n/2) for n of 3, 4
-and 5, where z is a pixel's place seen from the centre with "up" as the real axis."""
+"""Moments that distinguish outlines, all independent of size: the mean square distance from the
+centre relative to the disc of equal area, and Re mean(z^n) / mean(|z|^2)^(n/2) for n of 3, 4 and 5,
+where z is a pixel's position relative to the centre, with "up" as the real axis."""
 
 
 class Components:
@@ -32,7 +32,7 @@ class Components:
         self.frame, in_frame = np.divmod(pixels, (height + 1) * width)
         self.y, self.x = np.divmod(in_frame, width)
         self.index = (self.frame * height + self.y) * width + self.x
-        """Of each pixel in frames without the empty rows."""
+        """Index of each pixel in frames without the empty rows."""
         self.frame_of = np.zeros(self.num_components, np.int64)
         self.frame_of[self.label] = self.frame
         self._least = MIN_OBJECT_AREA * min(height, width) ** 2
@@ -49,12 +49,12 @@ class Components:
 
     @cached_property
     def size(self) -> np.ndarray:
-        """Return the number of pixels of each component, at least one."""
+        """Return the number of pixels of each component, (K,)."""
         return self.total()
 
     @property
     def is_object(self) -> np.ndarray:
-        """Return which components are no specks, (K,) bool."""
+        """Return which components are large enough for objects, (K,) bool."""
         return self.size >= self._least
 
 
@@ -63,10 +63,10 @@ def largest_objects(
 ) -> dict[str, np.ndarray]:
     """Measure the largest object of each frame.
 
-    Returns Track's per-frame fields, each (N * T, ...). frames (N, T, H, W, 3), contrast (N, T, H,
-    W) with the background, mask of objects (N, T, H, W).
+    frames (N, T, H, W, 3), contrast with the background (N, T, H, W), mask of objects (N, T, H, W)
+    -> the per-frame fields of Track, each (N * T, ...).
     """
-    import cv2  # here, because `--help` and the trainer's start should not wait for it
+    import cv2  # late, so that `--help` and the trainer's start need not wait for it
 
     height, width = mask.shape[-2:]
     labels = label_components(mask)
@@ -102,8 +102,8 @@ def measure_components(
 ) -> tuple[Components, dict[str, np.ndarray]]:
     """Measure the components of a strip of labels, (K, ...).
 
-    `wider` has the labels with their soft edges. The fields are Track's, and the components' mean
-    square distance over that of the disc.
+    `wider` has the labels including soft edges. The fields are those of Track, and "spread", the
+    mean square distance relative to that of the disc of equal area.
     """
     height, width = frames.shape[2:4]
     components = Components(labels, height)
@@ -123,7 +123,7 @@ def measure_components(
 
 
 def pick_components(fields: dict[str, np.ndarray], chosen: np.ndarray) -> dict[str, np.ndarray]:
-    """Return Track's fields of the chosen components (F,); -1 is none."""
+    """Return Track's fields for the chosen components (F,); -1 means none."""
 
     def pick(values: np.ndarray) -> np.ndarray:
         missing = np.full((1, *values.shape[1:]), np.nan)
@@ -137,7 +137,7 @@ def pick_components(fields: dict[str, np.ndarray], chosen: np.ndarray) -> dict[s
 def _soft_fields(
     frames: np.ndarray, contrast: np.ndarray, labels: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Measure objects with soft edges: pixels count by their coverage."""
+    """Measure objects with soft edges, weighting pixels by coverage."""
     height = frames.shape[2]
     components = Components(labels, height)
     seen = contrast.reshape(-1)[components.index].astype(float)

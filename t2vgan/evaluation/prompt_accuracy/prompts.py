@@ -1,8 +1,8 @@
 """Parse prompts, and assign them to the clips of an evaluation.
 
-A prompt names a motion and, where it wants to, a shape, a colour and a size of its object; only
-what it names is scored, in the scenes' words or synonyms. Two objects stand each after its own
-article and differ in colour.
+A prompt names a motion and optionally a shape, a colour and a size of its object, in the scenes'
+words or synonyms; only what it names is scored. Two objects each have an article, and differ in
+colour.
 """
 
 import re
@@ -28,7 +28,7 @@ VALUES = {
     **dict.fromkeys(SIZES, "size"),
 }
 START_OF_OBJECT = re.compile(r"\b(?=(?:an?|the)\b)", re.IGNORECASE)
-JOINING = re.compile(  # but not that of the bounces "up and down" and "left and right"
+JOINING = re.compile(  # except in the bounces "up and down" and "left and right"
     r"\band\b(?!(?<=\bup and) down\b|(?<=\bleft and) right\b)"
 )
 
@@ -38,7 +38,7 @@ CanonicalForm = tuple[tuple[tuple[str, str], ...], ...]
 
 @lru_cache(maxsize=1 << 16)
 def expected_objects(prompt: str) -> Expected | None:
-    """Parse a prompt: attribute -> value of each object, None if unknown."""
+    """Parse a prompt: attribute -> value for each object; None if unknown."""
     prompt = normalize(prompt)
     before, *phrases = START_OF_OBJECT.split(prompt)
     if len(phrases) < 2:
@@ -56,12 +56,12 @@ def expected_objects(prompt: str) -> Expected | None:
 
 
 def expected_attributes(prompt: str) -> dict[str, str] | None:
-    """Parse one object's prompt: attribute -> value, None if unknown."""
+    """Parse one object's prompt: attribute -> value; None if unknown."""
     words = re.findall(r"[^\W_]+", JOINING.sub(" ", prompt.lower()))
     values = [w for w in words if w in VALUES]
     named = {VALUES[value]: value for value in values}
     if len(named) < len(values):
-        return None  # two colours, say: two objects
+        return None  # two values of an attribute, such as two colours: two objects
     rest = [w for w in words if w not in VALUES and w not in FILLERS]
     motion = expected_motion(" ".join(rest))
     return None if motion is None else named | {"motion": motion}
@@ -94,7 +94,7 @@ def check_grammar(prompts: Sequence[str]) -> None:
 
 
 def describe_unknown(prompts: Iterable[str]) -> str | None:
-    """Describe the prompts that the grammar does not know, None without any."""
+    """Describe the prompts that the grammar does not know; None without any."""
     unknown = unknown_prompts(prompts)
     if not unknown:
         return None
@@ -122,10 +122,10 @@ def assign_prompts(
 ) -> list[str]:
     """Assign a prompt to each of `num_clips` clips.
 
-    Where there are clips for all prompts, clip i shows prompt i mod P of the P prompts, training
-    first, so that none has over one clip more than another. Else the clips are dealt in this way to
-    a choice of prompts, drawn from the seed: half of them training prompts and half held out, and
-    as many as have `CLIPS_PER_CHOSEN` clips each, since variety shows only within a prompt.
+    If there are enough clips for all P prompts, clip i shows prompt i mod P, training prompts
+    first, so that numbers of clips differ by at most one. Otherwise the clips are assigned in this
+    way to a selection of prompts, drawn by the seed: up to half of it are held out, and its size is
+    such that each has `CLIPS_PER_CHOSEN` clips, because variety shows only within a prompt.
     """
     if num_clips < len(training) + len(held_out):
         num_prompts = -(-num_clips // CLIPS_PER_CHOSEN)

@@ -1,8 +1,8 @@
 """Track two objects that differ in colour.
 
-They are those of the two colours that a clip shows most. A pixel belongs to the nearest of COLOURS,
-if one is near. Frames in which the two objects touch, or in which a third colour shows an object,
-count as frames in which neither is single.
+They are those of a clip's two most frequent colours. A pixel belongs to the nearest of COLOURS, if
+one is near. In frames in which the two objects touch, or there is an object of a third colour,
+neither object counts as single.
 """
 
 from dataclasses import replace
@@ -14,15 +14,15 @@ from t2vgan.evaluation.prompt_accuracy.object_paths import Foreground, Track, tr
 from t2vgan.evaluation.prompt_accuracy.objects import MIN_OBJECT_AREA
 
 NUM_OBJECTS = 2
-LEAST_COVERAGE = 0.35  # of a pixel that differs from the background as much as objects must
-UNKNOWN = len(COLOURS)  # the label of pixels that are near none of COLOURS
+LEAST_COVERAGE = 0.35  # of a pixel whose contrast is that of objects
+UNKNOWN = len(COLOURS)  # label of pixels that are not near any of COLOURS
 
 
 def track_colours(frames: np.ndarray) -> Track:
     """Track the objects of two colours through clips.
 
-    Frames are (N, T, H, W, 3) uint8. The one whose colour stands first in COLOURS comes first, so
-    that clips of one prompt agree.
+    Frames are (N, T, H, W, 3) uint8. Objects are ordered by their colours in COLOURS, so that clips
+    of one prompt agree.
     """
     return track_in_chunks(_track_chunk, frames)
 
@@ -50,9 +50,9 @@ def _track_chunk(frames: np.ndarray) -> Track:
 def _label(foreground: Foreground) -> np.ndarray:
     """Label each pixel with the index of its colour, or UNKNOWN.
 
-    Labels are (N, T, H, W) uint8. Soft edges lie on the way from the background to a colour (the
-    edge of red is near orange, but nearer to that way), so the nearest colour is that whose way
-    passes nearest.
+    Labels are (N, T, H, W) uint8. In RGB space, pixels of soft edges are on the line from the
+    background to a colour (an edge of red may be near orange, but is nearer to that line), so the
+    nearest colour is the one with the nearest line.
     """
     labels = np.full(foreground.mask.shape, UNKNOWN, np.uint8)
     clip = np.nonzero(foreground.mask)[0]
@@ -83,7 +83,7 @@ def _dilate(mask: np.ndarray) -> np.ndarray:
 def _coverage(foreground: Foreground, colour: np.ndarray) -> np.ndarray:
     """Return each pixel's coverage by a colour, 0..255.
 
-    It is how far the pixel lies on the way from the background to the colour. colour: (N,) indices
+    It is the pixel's position on the line from the background to the colour. colour: (N,) indices
     of COLOURS.
     """
     background = foreground.background.astype(np.float32)
