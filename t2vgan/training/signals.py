@@ -39,7 +39,7 @@ class StopFlag:
         """Time of the first Ctrl-C."""
 
     def start_saving(self) -> None:
-        """From now on, respond to signals that this process is already saving."""
+        """Answer later signals by saying that this process is already saving."""
         self.is_saving = True
 
     def is_set(self) -> bool:

@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     num_records: int
     """Number of last records that are considered."""
     num_held: int
-    """In how many of those it must hold; not all, if a single step may explode in between."""
+    """Number of these in which it must hold; not all, if a single step may explode in between."""
 
     def __str__(self) -> str:
         return f"{self.found}; try {self.remedy}"
