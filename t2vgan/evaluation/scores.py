@@ -38,9 +38,13 @@ Interval = tuple[float, float]
 class AttributeScores(Frozen):
     """How often one attribute is as prompted."""
 
+    num_clips: int
+    """Clips with a training prompt that names the attribute."""
     right: float | None
-    """Share of right clips among those with a training prompt that names the attribute."""
+    """Share of right clips among these."""
     right_interval: Interval | None
+    num_held_out_clips: int
+    """Clips with a held-out prompt that names it."""
     right_held_out: float | None
     right_held_out_interval: Interval | None
     confusion: dict[str, dict[str, int]]
@@ -190,14 +194,17 @@ def _attribute_scores(
     ]
     is_asked = np.array([bool(clip) for clip in pairs])
     right = np.array([all(asked == found for asked, found in clip) for clip in pairs])
-    share, interval = _share(right[is_asked & ~held_out])
-    share_held_out, interval_held_out = _share(right[is_asked & held_out])
+    trained, other = right[is_asked & ~held_out], right[is_asked & held_out]
+    share, interval = _share(trained)
+    share_held_out, interval_held_out = _share(other)
     confusion: dict[str, Counter[str]] = {}
     for asked, found in sorted(itertools.chain.from_iterable(pairs)):
         confusion.setdefault(asked, Counter())[found] += 1
     return AttributeScores(
+        num_clips=len(trained),
         right=share,
         right_interval=interval,
+        num_held_out_clips=len(other),
         right_held_out=share_held_out,
         right_held_out_interval=interval_held_out,
         confusion={value: dict(counts.most_common()) for value, counts in confusion.items()},

@@ -41,7 +41,7 @@ def _meter_lines(evaluation: Evaluation) -> Iterator[str]:
     both = evaluation.generated, evaluation.ceiling
     held_out = evaluation.protocol.num_held_out_clips
     yield from _prompt_lines(evaluation.generated)
-    yield from _attribute_lines(*both, evaluation.controls, held_out)
+    yield from _attribute_lines(*both, evaluation.controls)
     yield ""
     yield from _total_lines(*both, evaluation.controls, held_out)
     yield ""
@@ -127,9 +127,7 @@ def _prompt_lines(scores: Scores) -> Iterator[str]:
         yield f"{line}  {named}"
 
 
-def _attribute_lines(
-    generated: Scores, real: Scores, controls: Controls, held_out: int
-) -> Iterator[str]:
+def _attribute_lines(generated: Scores, real: Scores, controls: Controls) -> Iterator[str]:
     """Format each attribute's accuracy, if prompts name more than one."""
     scores, ceiling = generated.per_attribute, real.per_attribute
     if len(scores) < 2:
@@ -139,8 +137,7 @@ def _attribute_lines(
         f"  {'real':>6} {'prompts':>8} {'frames':>7}"
     )
     for name, score in scores.items():
-        num_clips = generated.num_clips - held_out
-        line = _line(name, num_clips, score.right, score.right_interval)
+        line = _line(name, score.num_clips, score.right, score.right_interval)
         beside = (
             ceiling[name].right if name in ceiling else None,
             *(
@@ -149,9 +146,9 @@ def _attribute_lines(
             ),
         )
         yield f"{line:{NAME_WIDTH + 32}} " + " ".join(f"{_percent(share):>7}" for share in beside)
-        if held_out:
+        if score.num_held_out_clips:
             right, interval = score.right_held_out, score.right_held_out_interval
-            yield _line(f"  {name}, held out", held_out, right, interval)
+            yield _line(f"  {name}, held out", score.num_held_out_clips, right, interval)
     yield "(real clips; real clips with prompts shuffled; with frames shuffled)"
 
 

@@ -93,7 +93,12 @@ def test_only_what_a_prompt_names_is_asked_of_its_clip():
     prompts = [f"{look} moving right" for look in ("a red circle", "a circle", "a blue circle")]
     scores = score_clips(np.stack([red] * 3), prompts)
     assert scores.per_prompt == dict(zip(prompts, (1, 1, 0), strict=True))
-    assert scores.per_attribute["colour"].right == 0.5
+    colour, motion = scores.per_attribute["colour"], scores.per_attribute["motion"]
+    assert (colour.num_clips, colour.right) == (2, 0.5)
+    assert (motion.num_clips, motion.right) == (3, 1)
+    assert colour.num_held_out_clips == 0
+    held_out = score_clips(np.stack([red] * 3), prompts, prompts[:1]).per_attribute["colour"]
+    assert (held_out.num_clips, held_out.num_held_out_clips) == (1, 1)
 
 
 def test_unknown_prompts_are_listed():
