@@ -23,10 +23,10 @@ SCENES = (
     *("circles", "notebook", "shapes", "shapes-textured", "shapes-two", "actions"),
     "actions-held-out",
 )
-NUM_FRAMES = {"actions": 16, "actions-held-out": 16}  # by default; of the others:
+NUM_FRAMES = {"actions": 16, "actions-held-out": 16}  # defaults
 OTHERS_NUM_FRAMES = 10
 PARAPHRASED = ("circles", "notebook", "shapes", "shapes-textured")
-EXTRAS = {  # of scenes: the module that they need, and the extra that installs it
+EXTRAS = {  # scene -> the module it needs, and the extra that installs it
     "actions": ("vizdoom", "games"),
     "actions-held-out": ("vizdoom", "games"),
 }
@@ -36,30 +36,30 @@ EXTRAS = {  # of scenes: the module that they need, and the extra that installs 
 class BuildOptions:
     """Render scenes into webdataset shards with a manifest.
 
-    The same arguments give the same bytes, whatever the number of workers. Run the same command
-    again to continue an interrupted build.
+    The same arguments give the same bytes, whatever the number of workers. To continue an
+    interrupted build, run the same command again.
     """
 
     scene: Positional[str]
-    """circles, notebook (published positions), shapes, shapes-textured, shapes-two, actions or
-    actions-held-out (the same in other levels)."""
+    """Scene to render: circles, notebook (the published positions), shapes, shapes-textured,
+    shapes-two, actions or actions-held-out (the same actions in other levels)."""
     out: str
-    """Folder for the shards and manifest.json, or its URL, such as s3://bucket/folder."""
+    """Output folder for the shards and manifest.json, or its URL (s3://bucket/folder)."""
     num_clips: int = 10_000
     """Number of clips."""
     clips_per_shard: int = 500
-    """Clips in one shard; the last shard holds what is left."""
+    """Clips per shard; the last shard holds the rest."""
     num_frames: int | None = None
-    """Frames of a clip; by default 10, of actions 16."""
+    """Frames per clip; by default 10, or 16 for actions and actions-held-out."""
     size: str = "64x64"
     """Height and width of a frame in pixels, as HxW."""
     seed: int = 0
-    """Seed of everything that is drawn."""
+    """Seed of all random choices."""
     paraphrases: int = 0
-    """Further captions of each clip that say the same in other words, such as "a tiny crimson star
-    getting bigger"; of circles, notebook, shapes and shapes-textured."""
+    """Number of additional captions per clip that say the same in other words, such as "a tiny
+    crimson star getting bigger"; only for circles, notebook, shapes and shapes-textured."""
     workers: int = os.cpu_count() or 1
-    """Processes; 1 renders in this one."""
+    """Number of worker processes; 1 renders in the main process."""
 
 
 def main() -> None:
@@ -114,14 +114,14 @@ def check_total(num_clips: int) -> None:
 
 
 def check_installed(scene: str) -> None:
-    """Raise UserError where the library that a scene needs is missing."""
+    """Raise UserError if the library that a scene needs is missing."""
     module, extra = EXTRAS.get(scene, (None, None))
     if module is not None and importlib.util.find_spec(module) is None:
         raise UserError(f"scene {scene} needs {module}: pip install 't2vgan[{extra}]'")
 
 
 def build(plan: "Build", location: Path | str, *, num_workers: int) -> None:
-    """Build what is missing of a data set, the manifest last."""
+    """Build the missing shards of a data set, then its manifest."""
     from t2vgan.data.shards import load_manifest
 
     from .build.destination import open_destination

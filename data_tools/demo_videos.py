@@ -1,7 +1,7 @@
 """Draw captioned videos to try the tools: `python -m data_tools.demo_videos --out DIR`.
 
-FFmpeg's own generators draw them: nothing is downloaded. They vary as a user's videos do: several
-containers, codecs, sizes, rates and rotations.
+FFmpeg's own generators draw them, so nothing is downloaded. They vary as users' videos do, in
+container, codec, size, frame rate and rotation.
 """
 
 import itertools
@@ -85,10 +85,10 @@ def main() -> None:
 
 
 def demo_videos(out: Path, num_videos: int = 300) -> None:
-    """Draw captioned videos of three seconds, and three unusable files.
+    """Draw captioned three-second videos, and three unusable files.
 
     Args:
-        out: Folder for NAME.mp4 and the like, each with its caption in NAME.txt.
+        out: Output folder; each video, such as NAME.mp4, has its caption in NAME.txt.
         num_videos: Number of videos.
     """
     from tqdm import tqdm
@@ -113,7 +113,7 @@ def demo_videos(out: Path, num_videos: int = 300) -> None:
 
 
 def draw(folder: Path, number: int, video: DemoVideo) -> Path:
-    """Write one video; its number decides container, size and rate."""
+    """Write one video; its number selects container, size and frame rate."""
     import av
 
     suffix, codec, pix_fmt, options = CONTAINERS[number % len(CONTAINERS)]

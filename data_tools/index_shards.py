@@ -1,4 +1,4 @@
-"""Write the manifest of tars that others made: `python -m data_tools.index_shards DIR`."""
+"""Write a manifest for existing tars: `python -m data_tools.index_shards DIR`."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from t2vgan.data.pixel_sums import PixelSums
     from t2vgan.data.shards import EncodedSample, Geometry, ShardEntry
 
-MAX_SAMPLES_TRIED = 1000  # in search of a usable one
+MAX_SAMPLES_TRIED = 1000  # to find a usable one
 
 
 def main() -> None:
@@ -32,17 +32,17 @@ def index_shards(
     fps: float | None = None,
     max_bad_fraction: float = 0.01,
 ) -> None:
-    """Read every sample once and write manifest.json.
+    """Write a manifest.json for tars, reading every sample once.
 
-    For tars of mp4, webp, jpg or png + txt. All clips must have one size and length; t2vgan pack
-    makes such clips of raw videos. Samples that cannot be used are named, and the loader replaces
-    them.
+    A sample is a .mp4, or a film strip as .webp, .jpg or .png, with a .txt. All clips must have the
+    same size and length; t2vgan pack makes such clips from raw videos. Unusable samples are listed,
+    and the loader replaces them.
 
     Args:
         folder: The folder of tars.
-        num_frames: Frames of a clip; by default those of the .json or .mp4.
-        fps: Frames per second; by default those of the .json or .mp4, else 10.
-        max_bad_fraction: Refuse when more than this share of the samples cannot be used.
+        num_frames: Frames per clip of film strips; by default from the .json.
+        fps: Frames per second; by default from the .json or .mp4, else 10.
+        max_bad_fraction: Fail if more than this fraction of the samples is unusable.
     """
     from t2vgan.data.shards import MANIFEST_NAME, Manifest, fingerprint, write_manifest
 
@@ -76,7 +76,7 @@ def index_shards(
 
 
 def find_tars(folder: Path) -> list[Path]:
-    """Return a folder's tars, without hidden ones."""
+    """Return a folder's tars except hidden ones."""
     from .videos.input_list.file_kinds import find_reason_to_ignore
 
     tars = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
@@ -92,7 +92,7 @@ class Indexer:
         self._geometry = geometry
         self.prompts: Counter[str] = Counter()
         self.faults: list[str] = []
-        self._sums: list[PixelSums] = []  # of the current tar's samples
+        self._sums: list[PixelSums] = []  # of the current tar
 
     def entries(self, tars: list[Path]) -> "Iterator[ShardEntry]":
         """Yield the manifest entry of each tar that holds samples."""
@@ -141,7 +141,7 @@ class Indexer:
 
 
 def _check_names(tars: list[Path]) -> None:
-    """Raise UserError for a name that no manifest may hold."""
+    """Raise UserError for a name that a manifest may not hold."""
     from pydantic import TypeAdapter, ValidationError
 
     from t2vgan.data.manifest import PlainName
@@ -157,7 +157,7 @@ def _check_names(tars: list[Path]) -> None:
 
 
 def _check_archives(tars: list[Path]) -> None:
-    """Raise UserError for tars that a loader cannot read whole."""
+    """Raise UserError for tars that the loader cannot read completely."""
     from t2vgan.data.tar import ShardError, check_archive
     from t2vgan.utils.untrusted import open_file
 
@@ -179,7 +179,7 @@ def _check_archives(tars: list[Path]) -> None:
 def _detect(
     tars: list[Path], num_frames: int | None, fps: float | None
 ) -> "tuple[Geometry, float]":
-    """Return the geometry and rate of the first usable sample."""
+    """Return the geometry and frame rate of the first usable sample."""
     from t2vgan.data.shards import decode_sample, read_samples
 
     samples = ((path, sample) for path in tars for sample in read_samples(path))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BAR_WIDTH = 40
 MAX_PROMPTS = 40
 NO_PROMPT = "(no caption)"
-RULE = 208  # the grey of the line between two frames
+RULE = 208  # grey level of the line between two frames
 
 
 def main() -> None:
@@ -36,16 +36,17 @@ def inspect_shards(
     num_clips: int = 18,
     num_page_clips: int = 200,
 ) -> None:
-    """Print counts, sizes and a histogram of prompts; write pictures.
+    """Print a data set's counts and prompts, and write contact sheets.
 
-    The contact sheet is a PNG and a GIF; on the page, clips play and their prompts can be searched.
+    The contact sheet is written as PNG and GIF, and as an HTML page on which clips play and
+    prompts can be searched.
 
     Args:
         folder: The folder with manifest.json and its shards, or its URL (s3://bucket/folder).
-        out: Where contact_sheet.png, .gif and .html go; the folder itself if not given. A URL needs
-            it.
-        num_clips: Clips on the contact sheet, some of every prompt.
-        num_page_clips: Clips on the page, likewise.
+        out: Folder for contact_sheet.png, .gif and .html; by default the data set's own. Required
+            for a URL.
+        num_clips: Clips on the PNG and GIF, spread over the prompts.
+        num_page_clips: Clips on the HTML page, spread over the prompts.
     """
     from t2vgan.data.shards import check_shards
 
@@ -74,7 +75,7 @@ def inspect_shards(
 
 
 def format_report(folder: str, manifest: "Manifest") -> list[str]:
-    """Return the report: the build, its sizes and a histogram of prompts."""
+    """Return the report's lines: build, sizes and a histogram of prompts."""
     geometry = manifest.geometry
     num_bytes = sum(entry.num_bytes for entry in manifest.shards)
     shown = list(manifest.prompts.items())
@@ -117,9 +118,9 @@ def _account(manifest: "Manifest") -> list[str]:
 def pick_clips(
     found: "Destination", manifest: "Manifest", num_clips: int
 ) -> "list[tuple[str, np.ndarray]]":
-    """Return (prompt, frames (T, H, W, 3)), some of every prompt.
+    """Return clips as (prompt, frames (T, H, W, 3)), spread over the prompts.
 
-    Reading stops when there are enough.
+    Reading stops once there are enough clips.
     """
     from t2vgan.data.shards import decode_with_captions
 
@@ -128,7 +129,7 @@ def pick_clips(
     for sample in _samples(found, manifest):
         try:
             frames, captions = decode_with_captions(sample, manifest.geometry)
-        except ValueError:  # verify_shards names it
+        except ValueError:  # verify_shards reports it
             continue
         prompt = next((caption for caption in captions if wanted.get(caption)), None)
         if prompt is not None:
@@ -143,7 +144,7 @@ def pick_clips(
 def select_clips(
     clips: "list[tuple[str, np.ndarray]]", num_clips: int
 ) -> "list[tuple[str, np.ndarray]]":
-    """Return some of the clips, of every prompt."""
+    """Return some of the clips, spread over the prompts."""
     wanted = share_out(Counter(prompt for prompt, _ in clips), num_clips)
     selected = []
     for prompt, frames in clips:
@@ -156,8 +157,8 @@ def select_clips(
 def share_out(num_held: Mapping[str, int], num_clips: int) -> dict[str, int]:
     """Return how many clips of each prompt to show.
 
-    Shares are as equal as `num_held`, the clips that there are, allows. Of too many prompts an even
-    choice has a clip.
+    Shares are as equal as `num_held`, the available clips per prompt, allows. If there are more
+    prompts than clips to show, evenly spaced prompts have one clip each.
     """
     prompts = [prompt for prompt, count in num_held.items() if count]
     if len(prompts) > num_clips:
@@ -201,7 +202,7 @@ def write_contact_sheet(
 def write_page(
     folder: Path, clips: "list[tuple[str, np.ndarray]]", summary: list[str], fps: float
 ) -> Path:
-    """Write the clips as a page for the browser."""
+    """Write the clips as an HTML page."""
     from t2vgan.utils.files import atomic_write_bytes
 
     from .build.clip_page import clip_page

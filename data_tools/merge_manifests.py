@@ -1,4 +1,4 @@
-"""Join the tasks of a divided packing: `python -m data_tools.merge_manifests DIR`."""
+"""Merge the output of pack tasks: `python -m data_tools.merge_manifests DIR`."""
 
 from tyro.conf import Positional
 
@@ -12,10 +12,10 @@ def main() -> None:
 
 
 def merge_manifests(folder: Positional[str]) -> None:
-    """Check every task's shards and write failures.jsonl and manifest.json.
+    """Check the shards of all tasks; write failures.jsonl and manifest.json.
 
     Args:
-        folder: The --out of the tasks, a folder or a URL.
+        folder: The tasks' --out, a folder or a URL.
     """
     from .build.destination import open_destination
     from .build.runner import format_summary, merge_journals

@@ -1,6 +1,6 @@
 """Pack captioned videos into shards: `python -m data_tools.pack_videos SOURCE --out DIR`.
 
-The same list and settings give the same bytes, whatever the number of workers or tasks.
+The same input list and settings give the same bytes, whatever the number of workers or tasks.
 """
 
 import os
@@ -16,8 +16,8 @@ from t2vgan.utils.urls import as_location, is_url
 from .build.options import exit_on_sigterm, parse_size
 from .videos.options import PackOptions, check_options
 
-NUM_SHARDS, ROWS_PER_SHARD = 8, 100  # where --rows-per-shard is 0
-SIZE_UNIT = 16  # four patches of four pixels, the multiple that the default networks need
+NUM_SHARDS, ROWS_PER_SHARD = 8, 100  # if --rows-per-shard is 0
+SIZE_UNIT = 16  # the default networks need multiples of four patches of four pixels
 
 SMALL_FRAME = 64 * 64  # pixels
 
@@ -39,7 +39,7 @@ def main() -> int:
 
     exit_on_sigterm()
     check_options(options)
-    if options.engine == "ray":  # its processes have other working directories
+    if options.engine == "ray":  # its workers have other working directories
         options = replace(options, source=absolute(options.source), out=absolute(options.out))
     task = read_task(options.task_index, options.task_count)
     plan = make_plan(options)
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def make_plan(options: PackOptions) -> "PackPlan":
-    """Read the source and return the build."""
+    """Read the source and return the build that the options describe."""
     from .videos.held_out import HoldOut
     from .videos.input_list.sources import read_source
     from .videos.input_list.tables import Columns
@@ -94,7 +94,7 @@ def make_plan(options: PackOptions) -> "PackPlan":
 
 
 def read_held_out(options: PackOptions) -> tuple[str, ...]:
-    """Return the prompts to hold out, each once."""
+    """Return the prompts to hold out, without repetitions."""
     prompts = list(options.hold_out)
     if options.hold_out_file is not None:
         from t2vgan.utils.tables import read_text_lines
@@ -107,7 +107,7 @@ def read_held_out(options: PackOptions) -> tuple[str, ...]:
 
 
 def describe_input(plan: "PackPlan") -> list[str]:
-    """Describe captions, classes and what is held out, a line each."""
+    """Describe captions, classes and held-out rows, one line each."""
     from .videos.held_out import describe_held_out
     from .videos.prompts import describe_captions
 
@@ -116,7 +116,7 @@ def describe_input(plan: "PackPlan") -> list[str]:
 
 
 def usual_storage(geometry: "Geometry") -> "Storage":
-    """Return how clips are stored where --storage does not say."""
+    """Return how clips are stored by default."""
     from t2vgan.data.film_strip import MAX_WEBP_SIDE
 
     is_small = geometry.height * geometry.width <= SMALL_FRAME
@@ -145,7 +145,7 @@ def format_plan(plan: "PackPlan", task: "Task") -> list[str]:
 
 
 def pack(plan: "PackPlan", options: PackOptions, task: "Task") -> int:
-    """Pack what is missing, print the account, and return the exit code."""
+    """Pack the missing shards, print the counts and return the exit code."""
     from .build.destination import open_destination
 
     with open_destination(options.out, task) as out:
@@ -215,7 +215,7 @@ def select_engine(options: PackOptions) -> "RunJobs":
 
 
 def absolute(location: str) -> str:
-    """Return a path as absolute; a URL unchanged."""
+    """Return a path as absolute, and a URL unchanged."""
     location = as_location(location)
     return location if is_url(location) else os.path.abspath(location)
 

@@ -1,4 +1,4 @@
-"""Make damaged shards again: `python -m data_tools.repair_shards DIR`."""
+"""Rebuild damaged shards: `python -m data_tools.repair_shards DIR`."""
 
 import os
 from dataclasses import replace
@@ -37,20 +37,22 @@ def repair_shards(
     allow_private_hosts: bool = False,
     workers: int = os.cpu_count() or 1,
 ) -> int:
-    """Make exactly the missing or damaged shards again from their source.
+    """Rebuild missing and damaged shards from their source, and no others.
 
-    The exit code is 1 where the source, or another version of a library, gives other bytes now.
+    The exit code is 1 if a rebuilt shard has other bytes than before, because the source or the
+    version of a library has changed.
 
     Args:
         folder: The folder with manifest.json and its shards.
-        source: Videos that t2vgan pack read; rendered scenes need none.
-        video_column: Column of the videos, if t2vgan pack was given one.
-        prompt_column: Column of the captions, if t2vgan pack was given one.
-        label_column: Column of the classes, if t2vgan pack was given one.
-        classes: File with the names of the classes, if t2vgan pack was given one.
-        allow_local: Let a list or a link name videos outside the source.
-        allow_private_hosts: Let a list name addresses of this machine and of private networks.
-        workers: Processes that decode or render.
+        source: The source that t2vgan pack read; not needed for rendered scenes.
+        video_column: The --video-column of t2vgan pack, if one was given.
+        prompt_column: The --prompt-column of t2vgan pack, if one was given.
+        label_column: The --label-column of t2vgan pack, if one was given.
+        classes: The --classes of t2vgan pack, if given.
+        allow_local: Allow lists and symbolic links to refer to files outside the source folder.
+        allow_private_hosts: Allow lists to name web addresses of this machine and of private
+            networks.
+        workers: Number of processes that decode or render.
     """
     from t2vgan.data.shards import load_manifest
 
@@ -81,7 +83,7 @@ def repair_shards(
 
 
 def report_repairs(damaged: "Sequence[ShardEntry]", manifest: "Manifest") -> int:
-    """Print what became of damaged shards; 1: some have other bytes."""
+    """Print the result for each damaged shard; return 1 if bytes changed."""
     made = {entry.name: entry.sha256 for entry in manifest.shards}
     changed = [entry.name for entry in damaged if made.get(entry.name) != entry.sha256]
     for entry in damaged:

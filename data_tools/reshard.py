@@ -18,28 +18,29 @@ from .build.options import check_at_least, exit_on_sigterm
 class ReshardOptions:
     """Write clips of finished data sets into new shards.
 
-    Pixels are copied, never encoded again. Every new shard holds its share of each data set. Run
-    the same command again to continue an interrupted one.
+    Clips are copied without re-encoding. Every new shard holds its share of each data set. To
+    continue an interrupted run, run the same command again.
     """
 
     folders: Positional[list[Path]]
-    """Data sets of one geometry."""
+    """Folders of the data sets, all with the same geometry."""
     out: str
-    """Folder for the new shards, or its URL."""
+    """Output folder for the new shards, or its URL."""
     clips_per_shard: int = 500
-    """Clips in one new shard."""
+    """Clips per new shard."""
     weights: list[float] = field(default_factory=list)
-    """One for each data set: 0.5 takes half of its clips, 2 each of them twice."""
+    """One weight per data set, by default 1: 0.5 keeps half of its clips, 2 writes each twice."""
     match: str = ""
-    """Keep only clips whose prompt this regular expression finds something in."""
+    """Keep only clips with a caption in which this regular expression finds a match."""
     min_motion: float = 0.0
-    """Keep only clips whose colour values change at least this much from frame to frame."""
+    """Keep only clips whose mean change in colour value from frame to frame is at least this
+    (0 to 255)."""
     drop_duplicates: bool = False
-    """Keep one of clips that look nearly the same, over all data sets."""
+    """Leave out near duplicates of an earlier clip, across all data sets."""
     seed: int = 0
-    """Seed of the choice by weights and of the order inside a shard."""
+    """Seed of the choice by weights and of the order of clips inside a shard."""
     workers: int = os.cpu_count() or 1
-    """Processes."""
+    """Number of worker processes."""
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def reshard(options: ReshardOptions) -> None:
-    """Check the options, choose the clips and write missing shards."""
+    """Check the options, choose the clips and write the missing shards."""
     from .build.reshard_plan import Selection, choose
     from .build_shards import build
 

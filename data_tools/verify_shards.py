@@ -25,8 +25,8 @@ def main() -> int:
 def verify_shards(folder: Positional[str]) -> int:
     """Check every shard against the manifest and every sample against the format.
 
-    Checksums, counts, prompts, unique keys, and that every member decodes. Problems are listed
-    one a line, and the exit code is then 1.
+    Checks checksums, counts, prompts, that keys are unique and that every clip decodes. Problems
+    are printed one per line; the exit code is 1 if there are any.
 
     Args:
         folder: The folder with manifest.json and its shards, or its URL (s3://bucket/folder).
@@ -74,7 +74,7 @@ class Verifier:
             yield from self._account_problems(self._manifest.input)
 
     def _account_problems(self, counts: "InputCounts") -> Iterator[str]:
-        """Yield rows that have neither clips nor a reason."""
+        """Yield a problem if input rows have neither clips nor a failure."""
         from .build.journal import FAILURES_NAME, read_failures
         from .videos.keys import parse_key
 

@@ -1,4 +1,4 @@
-"""Options of packing, and their ranges."""
+"""Define the options of `t2vgan pack` and check their ranges."""
 
 import os
 from dataclasses import dataclass
@@ -16,96 +16,101 @@ from ..build.options import check_at_least
 class PackOptions:
     """Pack captioned videos into webdataset shards with a manifest.
 
-    Every row of the input gives clips or a line in failures.jsonl. Run the same command again to
-    continue an interrupted one.
+    Every input row yields clips or a line in failures.jsonl. To continue an interrupted run, run
+    the same command again.
     """
 
     source: Positional[str]
-    """Folder of a.mp4 + a.txt; folder with metadata.csv, .tsv, .jsonl or .parquet, or that file
-    itself; folder with videos.txt + prompts.txt; webdataset tars (mp4 + txt or json). A path or a
-    URL."""
+    """Path or URL of the videos: a folder of pairs such as a.mp4 + a.txt; a metadata.csv, .tsv,
+    .jsonl or .parquet, or its folder; a folder with videos.txt + prompts.txt; or webdataset tars
+    (mp4 + txt or json)."""
     out: str
-    """Folder for the shards, failures.jsonl and manifest.json, or its URL (s3://bucket/folder)."""
+    """Output folder, or its URL (s3://bucket/folder), for shards, failures.jsonl, manifest.json."""
     video_column: str | None = None
-    """Column of the videos' paths or URLs; by default a usual name (video, path, url)."""
+    """Column with the paths or URLs of the videos; by default a common name (video, path, url)."""
     prompt_column: str | None = None
-    """Column of the captions; by default a usual name (prompt, caption, text), or `captions`: a
-    list, or one a line."""
+    """Column with the captions; by default a common name (prompt, caption, text), or `captions`,
+    which holds a list or one caption per line."""
     label_column: str | None = None
-    """Column of the classes, texts or numbers; by default `label` or `cls`, if there is one. Where
-    a video has no caption, its class is the prompt."""
+    """Column with the class of each video, a name or a number; by default `label` or `cls`, if
+    present. The class is the prompt of a video without a caption."""
     classes: str | None = None
-    """File with the name of class 0, 1, ... in each line; by default classes.txt of the source."""
+    """File with the names of classes 0, 1, ..., one per line; by default the source's
+    classes.txt."""
     captions: Literal["required", "optional", "none"] = "required"
-    """required: a video without a caption is a failure; optional: it is packed without one; none:
-    captions are not read, and training needs no prompts."""
+    """required: a video without a caption or class fails; optional: it is packed without a prompt;
+    none: captions and classes are ignored, for training without prompts."""
     split: Literal["train", "validation", "test"] | None = None
-    """Part of a list with a column `split` to pack; by default train. Captions of the other parts
-    are held-out prompts."""
+    """Rows to pack if the list has a `split` column; by default train. Captions of the validation
+    and test rows are then held-out prompts."""
     hold_out: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """A caption whose videos are left out, to be a held-out prompt; repeat the option for more."""
+    """Caption to hold out: its videos are left out. Repeat the option for several captions."""
     hold_out_file: str | None = None
-    """Text file (UTF-8) with such a caption in each line."""
+    """UTF-8 text file of captions to hold out, one per line."""
     fps: float = 8.0
-    """Frames per second of a clip, whatever the video's own rate."""
+    """Frames per second of a clip; videos of any frame rate are resampled to it."""
     num_frames: int = 16
-    """Frames of a clip."""
+    """Frames per clip."""
     size: str = "64x64"
     """Height and width of a frame in pixels, as HxW."""
     clips_per_video: int = 1
-    """Clips cut from each video, from its start on; 0 cuts as many as it holds."""
+    """Maximum number of clips cut from each video, counted from its start; 0 cuts all that fit."""
     stride: float = 0.0
-    """Seconds between the starts of two clips of a video; 0 places them end to end."""
+    """Seconds between the starts of consecutive clips of a video; 0 places them end to end."""
     fit: Literal["crop", "random-crop", "pad"] = "crop"
-    """Other aspect ratios: cut from the centre, at a random place, or pad with black."""
+    """How to fit other aspect ratios: crop the centre, crop at a random place, or pad with
+    black."""
     storage: Literal["strip-jpg", "strip-webp", "mp4"] | None = None
-    """One JPEG or lossless WebP picture of all frames, or H.264 (smallest, slowest to read). By
-    default WebP for frames of up to 64x64 pixels, whose JPEG noise would be learned, else JPEG."""
+    """How a clip is stored: a film strip of all frames as one JPEG or lossless WebP picture, or
+    H.264 video (smallest, slowest to read). By default WebP for frames of up to 64x64 pixels,
+    because models learn JPEG artefacts at that size, else JPEG."""
     quality: int = 90
-    """Quality of JPEG and H.264, 1 to 100."""
+    """Quality of JPEG and H.264 encoding, 1 to 100."""
     min_motion: float = 0.0
-    """Leave out clips whose colour values change less than this from frame to frame (0 to 255)."""
+    """Leave out clips whose mean change in colour value from frame to frame is below this
+    (0 to 255)."""
     drop_duplicates: bool = False
-    """Leave out clips nearly equal to an earlier one of their shard (reshard does it over all)."""
+    """Leave out near duplicates of an earlier clip in the same shard (`t2vgan reshard` compares
+    all shards)."""
     max_prompt_words: int = 64
-    """Cut longer captions; the text encoder reads no more."""
+    """Maximum words of a caption; longer ones are cut, as the text encoder reads no more."""
     rows_per_shard: int = 0
-    """Videos in one shard; 0 takes 100, or fewer so that a small input makes 8 shards too, which is
-    what training reads side by side."""
+    """Videos per shard; 0 means 100, or fewer for a small input, so that it still fills the 8
+    shards that training reads in parallel."""
     seed: int = 0
     """Seed of the random crops."""
     workers: int = os.cpu_count() or 1
-    """Processes that decode."""
+    """Number of decoding processes on this machine."""
     engine: Literal["local", "ray"] = "local"
-    """local: processes of this machine; ray: every CPU of a Ray cluster."""
+    """local: run on this machine; ray: run on every CPU of a Ray cluster."""
     ray_address: str = "auto"
-    """Address of the Ray cluster; auto: the one that this machine belongs to."""
+    """Address of the Ray cluster; auto: the cluster that this machine belongs to."""
     plan_only: bool = False
-    """Print what would be done, and stop."""
+    """Print what would be done, then exit."""
     task_index: int | None = None
-    """Which task of a cluster's array this is; by default SLURM_ARRAY_TASK_ID or
+    """Index of this task in a cluster's job array, from 0; by default from SLURM_ARRAY_TASK_ID or
     JOB_COMPLETION_INDEX."""
     task_count: int | None = None
-    """Number of tasks that share the shards; by default SLURM_ARRAY_TASK_COUNT or
-    JOB_COMPLETION_COUNT. Then join them with `t2vgan merge`."""
+    """Number of tasks that divide the shards among them; by default from SLURM_ARRAY_TASK_COUNT or
+    JOB_COMPLETION_COUNT. After the last task, run `t2vgan merge`."""
     retry_failed: bool = False
-    """Make the shards in which rows failed again."""
+    """Rebuild the shards in which rows failed."""
     max_bad_fraction: float = 0.1
-    """Stop with exit code 1 when more than this share of the rows has failed."""
+    """Stop with exit code 1 if more than this fraction of the rows fails."""
     allow_local: bool = False
-    """Let lists and links lead to files outside the source's folder."""
+    """Allow lists and symbolic links to refer to files outside the source folder."""
     allow_private_hosts: bool = False
-    """Let a list name web addresses of this machine and of private networks."""
+    """Allow lists to name web addresses of this machine and of private networks."""
     timeout_seconds: float = 120.0
-    """Longest time from one clip of a video to its next."""
+    """Time limit in seconds from one clip of a video to the next."""
     memory_mb: int = 2048
-    """Most memory for decoding one video, beyond what the libraries take."""
+    """Memory limit in MiB of the decoding process, beyond what its libraries use."""
     max_pixels: int = 8192 * 4320
-    """Largest picture, height times width."""
+    """Limit of a video's frame size, height times width in pixels."""
     max_seconds: float = 14_400.0
-    """Longest video."""
+    """Limit of a video's length in seconds."""
     max_file_mb: int = 1024
-    """Largest file."""
+    """Limit of a video file's size in MiB."""
 
 
 def check_options(options: PackOptions) -> None:
