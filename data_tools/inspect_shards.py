@@ -118,7 +118,7 @@ def _account(manifest: "Manifest") -> list[str]:
 def pick_clips(
     found: "Destination", manifest: "Manifest", num_clips: int
 ) -> "list[tuple[str, np.ndarray]]":
-    """Return clips as (prompt, frames (T, H, W, 3)), spread over the prompts.
+    """Return (prompt, frames (T, H, W, 3)) of clips spread over prompts.
 
     Reading stops once there are enough clips.
     """

@@ -1,4 +1,4 @@
-"""Find out which task of a cluster's array this process is."""
+"""Determine which task of a cluster's job array this process is."""
 
 import os
 
@@ -15,7 +15,7 @@ NAME_THE_TASK = "give --task-index and --task-count (0 and 1: all shards)"
 
 
 def read_task(index: int | None, count: int | None) -> Task:
-    """Return the task of the options, or else of the cluster's variables."""
+    """Return the task from the options, or else from the cluster's variables."""
     if index is None and count is None:
         if (task := _read_array_task()) is None:
             return Task()
@@ -33,9 +33,9 @@ def read_task(index: int | None, count: int | None) -> Task:
 
 
 def _read_array_task() -> tuple[int, int] | None:
-    """Return a task's place in its array, from 0, and their number.
+    """Return this task's index, from 0, and its array's task count.
 
-    Slurm's arrays may begin at any number, and count in steps.
+    Slurm arrays may start at any number and count in steps.
     """
     for task, size in ARRAYS:
         number, count = _read_number(task), _read_number(size)

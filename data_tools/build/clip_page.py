@@ -1,7 +1,7 @@
-"""Write a page of searchable clips that play in a browser.
+"""Write an HTML page of searchable clips that play in a browser.
 
-One file that loads nothing: pictures are inside it, and its policy allows no other script or
-address. Whatever a prompt holds is shown as text.
+The page is one file that loads nothing: pictures are data URIs, and its content security policy
+allows no other script or address. Prompts are escaped.
 """
 
 import base64
@@ -47,7 +47,7 @@ def clip_page(
 ) -> str:
     """Return the page as HTML.
 
-    clips: (prompt, frames (T, H, W, 3)) of each; summary: lines about the data.
+    clips: (prompt, frames (T, H, W, 3)) of each clip; summary: lines about the data.
     """
     figures = "\n".join(_figure(prompt, frames, fps) for prompt, frames in clips)
     policy = (

@@ -36,20 +36,20 @@ CLAIM_PREFIX = f"{JOURNAL_PREFIX}-of-"
 
 
 class Destination:
-    """A local folder: shards are made in place."""
+    """A local folder, in which shards are made in place."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        """Holds manifest, journals and failures.jsonl during the build."""
+        """Local folder with manifest, journals and failures.jsonl during the build."""
 
     def __str__(self) -> str:
         return str(self.folder)
 
     def fetch(self, task: Task) -> None:
-        """Download what earlier runs recorded; their shards stay remote."""
+        """Download the records of earlier runs, but not their shards."""
 
     def fetch_finished(self) -> None:
-        """Download the manifest and failures.jsonl, where they exist."""
+        """Download the manifest and failures.jsonl, if they exist."""
 
     def manifest(self) -> Manifest:
         """Load the manifest, or raise UserError if missing or damaged."""
@@ -60,7 +60,7 @@ class Destination:
         return (self.folder / name).exists()
 
     def claim(self, header: BuildHeader) -> None:
-        """Keep other builds away, or raise UserError if one came first."""
+        """Exclude other builds; raise UserError if another one came first."""
 
     @contextmanager
     def copy_of(self, entry: ShardEntry) -> Iterator[Path]:
@@ -71,7 +71,7 @@ class Destination:
         """Move a finished shard from `folder` to the destination."""
 
     def record(self, header: BuildHeader, built: BuiltShard) -> None:
-        """Record the result of a shard where later runs read it."""
+        """Record the result of a shard for later runs."""
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file."""
@@ -84,8 +84,9 @@ class Destination:
 class RemoteDestination(Destination):
     """A folder behind a URL, with a journal for each finished shard.
 
-    Nothing can lock it. So a build first writes a claim and then reads the claims of others: of two
-    different builds at most one goes on. Two equal builds do the work twice, with equal bytes.
+    Object storage has no locks. So a build first writes a claim and then reads the claims of
+    others: of two different builds at most one continues. Two equal builds do the work twice, with
+    equal bytes.
     """
 
     def __init__(self, url: str, folder: Path):
@@ -160,8 +161,8 @@ class RemoteDestination(Destination):
 
     @contextmanager
     def copy_of(self, entry: ShardEntry) -> Iterator[Path]:
-        """Download a shard; of one too long, a byte too many."""
-        size = _remote(self._url).size(entry.name)  # None of a web server that sends no length
+        """Download a shard, at most one byte more than expected."""
+        size = _remote(self._url).size(entry.name)  # None if a web server sends no length
         num_bytes = entry.num_bytes if size is None else min(size, entry.num_bytes + 1)
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".tmp-") as file:
             _remote(self._url).download(entry.name, num_bytes, file)
@@ -190,7 +191,7 @@ class RemoteDestination(Destination):
                 remote.upload(self.folder / name, name)
         for name in remote.sizes() or ():
             if name.startswith(JOURNAL_PREFIX):
-                with suppress(FileNotFoundError):  # another build of the same has just done so
+                with suppress(FileNotFoundError):  # an equal build has just removed it
                     remote.remove(name)
 
 
@@ -204,7 +205,7 @@ def open_destination(location: Path | str, task: Task = WHOLE) -> Iterator[Desti
 
 @contextmanager
 def open_finished(location: Path | str) -> Iterator[Destination]:
-    """Open a finished data set, downloading shards past any cache."""
+    """Open a finished data set; its shards are downloaded without a cache."""
     with _locate(location) as destination:
         destination.fetch_finished()
         yield destination

@@ -1,9 +1,9 @@
 """Record finished shards, so that an interrupted build continues.
 
-A journal beside the shards: the first line is the build's header, each further line the result of a
-shard. A shard counts as finished when its line is there AND its bytes match its entry. The journals
-are removed after the manifest, written last, has replaced them; from then on the manifest and
-failures.jsonl hold the same.
+A journal is a file beside the shards: its first line is the build's header, each further line the
+result of one shard. A shard counts as finished if it has a line AND its bytes match its entry. The
+manifest is written last; it and failures.jsonl then hold what the journals held, and these are
+removed.
 """
 
 import fcntl
@@ -32,15 +32,15 @@ JOURNAL_NAME = f"{JOURNAL_PREFIX}.jsonl"
 JOURNAL_PATTERN = f"{JOURNAL_PREFIX}*.jsonl"
 FAILURES_NAME = "failures.jsonl"
 INPUT_LIST = "input_list_sha256"
-MAX_JOURNAL_BYTES = 1 << 30  # of a million shards, or of ten million failures
+MAX_JOURNAL_BYTES = 1 << 30  # a million shards, or ten million failures
 OTHER = "choose another --out"
 
 
 class Journal:
     """The journal of one build, opened and locked.
 
-    A lock keeps a second build out of the folder. Each task of a divided build has a journal of its
-    own, and tasks may run at the same time; an undivided build excludes all others.
+    A lock keeps a second build out of the folder. Each task of a divided build has its own journal,
+    so tasks may run at the same time; an undivided build excludes all others.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Journal:
         except BaseException:
             self.close()
             raise
-        if task.count == 1:  # of a build that was killed; the lock is ours
+        if task.count == 1:  # left by a killed build; this process holds the lock
             remove_temporary_files(folder)
 
     def __enter__(self) -> Self:
@@ -75,16 +75,16 @@ class Journal:
         self._file.close()
 
     def _continue(self, header: BuildHeader, where: object) -> dict[int, BuiltShard]:
-        """Return the recorded shards of this build; begin a new journal.
+        """Return the recorded shards of this build; start a journal if empty.
 
-        A torn last line is cut off, once the file has proved to be a journal.
+        An incomplete last line is cut off after the header has been checked.
         """
         self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
         first, *lines = whole.splitlines() or [content]
         text = header.model_dump_json()
-        if whole or not text.encode().startswith(first):  # else the first line may be torn
+        if whole or not text.encode().startswith(first):  # else the header may be incomplete
             check_same_arguments(where, parse_header(first, self.path), header)
         self._file.truncate(len(whole))
         if not whole:
@@ -113,7 +113,11 @@ def write_journal(
 
 
 def read_journals(folder: Path) -> tuple[BuildHeader, dict[int, BuiltShard]]:
-    """Merge the journals in a folder; raise UserError for two builds."""
+    """Merge the journals in a folder.
+
+    Raises:
+        UserError: there are none, or they belong to different builds.
+    """
     header = None
     built: dict[int, BuiltShard] = {}
     for path in sorted(folder.glob(JOURNAL_PATTERN)):
@@ -139,19 +143,19 @@ def parse_header(line: bytes, path: Path | str) -> BuildHeader:
 
 
 def parse_built(lines: Iterable[bytes]) -> dict[int, BuiltShard]:
-    """Parse a journal's results; later lines about a shard replace earlier ones."""
+    """Parse a journal's results; a shard's last line counts."""
     built = {}
     for line in lines:
         try:
             shard = BuiltShard.model_validate_json(line)
-        except ValidationError:  # torn: that shard is made again
+        except ValidationError:  # an incomplete line: that shard is made again
             continue
         built[shard.index] = shard
     return built
 
 
 def read_failures(folder: Path, where: object = None) -> list[Failure]:
-    """Read the failures of the input in order; `where` names the folder."""
+    """Read failures.jsonl in order; `where` names the folder in messages."""
     path = folder / FAILURES_NAME
     if not path.exists():
         return []

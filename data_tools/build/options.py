@@ -1,4 +1,4 @@
-"""Check command-line values that several commands share."""
+"""Check command-line options that several commands share."""
 
 import re
 import signal
@@ -24,7 +24,7 @@ def check_at_least(minimum: float, options: object, *names: str) -> None:
 
 
 def parse_size(size: str, num_frames: int, storage: "Storage" = "strip-webp") -> "Geometry":
-    """Parse HxW, or raise UserError if no film strip holds it."""
+    """Parse HxW; raise UserError if a film strip cannot hold it."""
     match = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", size)
     if not match:
         raise UserError(f"--size {size}: must be HEIGHTxWIDTH in pixels, such as 64x64")

@@ -1,4 +1,4 @@
-"""Define what a build is, so that one runner finishes every kind."""
+"""Define the interface of builds, which one runner serves."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ class BuildStopped(Exception):  # noqa: N818 (a request, not an error)
 
 
 class Failure(BaseModel):
-    """A row of the input, or one of its clips, left out."""
+    """An input row, or one of its clips, that was left out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,15 +47,15 @@ class BuiltShard(BaseModel):
 
     index: int
     entry: ShardEntry | None
-    """None where no clip is left."""
+    """None if no clip is left."""
     prompts: dict[str, int]
     failures: tuple[Failure, ...] = ()
     rejected: dict[str, int] | None = None
-    """Reason -> number of tries that gave no clip; None where a clip needs no try."""
+    """Reason -> number of rejected tries; None for builds that never retry a clip."""
 
 
 class BuildHeader(BaseModel):
-    """Everything in a manifest except its shards; equal headers are one build."""
+    """Everything in a manifest except its shards; identifies a build."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,10 +66,10 @@ class BuildHeader(BaseModel):
     fps: float
     num_shards: int
     num_rows: int | None = None
-    """Rows of the input list; None where clips are drawn, not read."""
+    """Rows of the input list; None for builds without one."""
     held_out_prompts: tuple[str, ...] = ()
     prompt_order: tuple[str, ...] = ()
-    """Prompts that the manifest lists first, in this order."""
+    """Prompts to list first in the manifest, in this order."""
 
     def make_manifest(self, built: Collection[BuiltShard]) -> Manifest:
         """Return the manifest of a finished build."""
@@ -102,7 +102,7 @@ class BuildHeader(BaseModel):
 
 
 def identity_of(build: BuildHeader | Manifest) -> dict[str, JsonValue]:
-    """Return everything that two builds into one folder must have in common."""
+    """Return what two builds into one folder must have in common."""
     versions = {"builder": build.builder, "builder_version": build.builder_version}
     return {**versions, **build.builder_config}
 
@@ -115,14 +115,14 @@ class ShardJob(Protocol):
         """The shard's file name."""
 
     def run(self, folder: Path, should_stop: ShouldStop) -> BuiltShard:
-        """Make the shard, or raise BuildStopped on request, leaving nothing."""
+        """Make the shard; on request, clean up and raise BuildStopped."""
 
 
 class Build(Protocol):
     """A whole build."""
 
     unit: str
-    """What `size_of` counts, for the progress bar."""
+    """The unit of `size_of`, for the progress bar."""
 
     @property
     def header(self) -> BuildHeader:
@@ -140,7 +140,7 @@ class Build(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """The shards that this process makes: every `count`-th from the `index`-th on."""
+    """The shards that this process makes: every `count`-th, from `index` on."""
 
     index: int = 0
     count: int = 1
@@ -156,7 +156,7 @@ WHOLE = Task()
 def build_shard(
     path: Path, index: int, samples: Iterable[EncodedSample], failures: Sequence[Failure] = ()
 ) -> BuiltShard:
-    """Write a shard and count its prompts and its builder's rejected tries.
+    """Write a shard and count its prompts and rejected tries.
 
     `failures` may grow while the samples are made.
     """
@@ -166,14 +166,14 @@ def build_shard(
 
 
 class SampleCounts:
-    """Count prompts and rejected tries of samples that pass by."""
+    """Count the prompts and rejected tries of a stream of samples."""
 
     def __init__(self) -> None:
         self._prompts: Counter[str] = Counter()
         self._rejected: list[dict[str, int] | None] = []
 
     def count(self, samples: Iterable[EncodedSample]) -> Iterator[EncodedSample]:
-        """Yield the samples."""
+        """Yield the samples unchanged while counting them."""
         for sample in samples:
             self._prompts.update(parse_captions(sample.members))
             self._rejected.append(parse_rejected(sample))
@@ -186,16 +186,16 @@ class SampleCounts:
 
 
 def parse_rejected(sample: EncodedSample) -> dict[str, int] | None:
-    """Return the rejected tries of a sample's metadata, if it counts any."""
+    """Return the rejected tries that a sample's metadata lists, if any."""
     try:
         counts = parse_metadata(sample).get("rejected")
-    except ValueError:  # of tars that others made
+    except ValueError:  # tars from other programs may hold any metadata
         return None
     known = isinstance(counts, dict) and all(type(n) is int and n > 0 for n in counts.values())
     return counts if known else None
 
 
 def add_rejected(counts: Iterable[dict[str, int] | None]) -> dict[str, int] | None:
-    """Add up rejected tries by reason; None if all are."""
+    """Add up rejected tries by reason; None if every item is None."""
     known = [count for count in counts if count is not None]
     return dict(sorted(sum(map(Counter, known), Counter()).items())) if known else None

@@ -13,7 +13,7 @@ from .protocol import ShouldStop
 from .worker_pool import Job, Result
 
 CONNECT_SECONDS = 10
-MAX_RETRIES = 3  # of a job whose node or process was lost
+MAX_RETRIES = 3  # per job, if its node or process is lost
 
 
 def run_jobs_on_ray(
@@ -23,9 +23,9 @@ def run_jobs_on_ray(
     num_workers: int = 0,
     address: str = "auto",
 ) -> Iterator[Result]:
-    """Yield `function(job, should_stop)` of every job, as `run_jobs`.
+    """Yield `function(job, should_stop)` of every job, like `run_jobs`.
 
-    Every CPU of the cluster runs one job at a time; `num_workers` applies to other engines.
+    Every CPU of the cluster runs one job at a time; `num_workers` is ignored.
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError("--engine ray needs Ray: pip install 't2vgan[ray]'")
@@ -61,7 +61,7 @@ def run_jobs_on_ray(
 
 
 def check_address(address: str) -> None:
-    """Raise OSError if nothing answers; Ray itself needs minutes for that."""
+    """Raise OSError if nothing answers; Ray itself would need minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()

@@ -1,4 +1,4 @@
-"""Plan which clips of which data sets go into which new shard."""
+"""Plan which clips of several data sets go into which new shard."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ from .protocol import (
 
 @dataclass(frozen=True)
 class Selection:
-    """Which clips of the data sets are kept, and how often."""
+    """The rules by which clips are kept or repeated."""
 
     weights: tuple[float, ...]
     match: str
@@ -44,7 +44,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One clip: its shard among those of all data sets, its place."""
+    """One clip: its shard, numbered over all data sets, and its place."""
 
     shard: int
     sample: int
@@ -57,11 +57,11 @@ class ReshardPlan:
     manifests: tuple[Manifest, ...]
     shards: tuple[Path, ...]
     picks: tuple[tuple[Pick, ...], ...]
-    """Chosen clips of each data set, in its own order."""
+    """The chosen clips of each data set, in the order of that data set."""
     selection: Selection
     clips_per_shard: int
     faults: Sequence[str] = ()
-    """Samples that cannot be used, and why."""
+    """Unusable samples, with reasons."""
     unit = "clips"
 
     @cached_property
@@ -90,7 +90,7 @@ class ReshardPlan:
         return f"clips-{index:06d}.tar"
 
     def picks_of(self, index: int) -> list[Pick]:
-        """Return a shard's clips: an equal span of every data set."""
+        """Return a shard's clips: a contiguous share of every data set."""
         num_shards = self.header.num_shards
         found: list[Pick] = []
         for picks in self.picks:
@@ -126,7 +126,7 @@ class MixedShard:
     geometry: Geometry
 
     def run(self, folder: Path, should_stop: ShouldStop) -> BuiltShard:
-        """Copy the clips, in an order drawn for the shard."""
+        """Copy the clips in random order."""
         samples = list(self._samples(should_stop))
         order = permutation(len(samples), self.seed, "reshard", self.index)
         return build_shard(folder / self.name, self.index, (samples[place] for place in order))
@@ -150,12 +150,12 @@ class MixedShard:
     def _sum_pixels(self, sample: EncodedSample) -> PixelSums | None:
         try:
             return sum_pixels(decode_sample(sample, self.geometry)[0])
-        except ValueError:  # a bad sample, which the loader replaces
+        except ValueError:  # an unusable sample, which the loader replaces
             return None
 
 
 def choose(folders: Sequence[Path], selection: Selection, clips_per_shard: int) -> ReshardPlan:
-    """Read data sets and choose clips; raise UserError if none is left."""
+    """Choose clips of data sets; raise UserError if none is left."""
     manifests = tuple(map(load_manifest, folders))
     check_compatible(dict(zip(map(str, folders), manifests, strict=True)))
     chooser = Chooser(selection)
@@ -185,7 +185,7 @@ class Chooser:
     def select(
         self, shards: list[Path], first: int, manifest: Manifest
     ) -> Iterator[tuple[int, int]]:
-        """Yield (shard, place) of each clip to keep, from shard `first` on."""
+        """Yield (shard, place) of each clip to keep, starting at shard `first`."""
         from tqdm import tqdm
 
         total = manifest.num_samples
@@ -219,7 +219,7 @@ class Chooser:
 
 
 def _weighted(kept: list[tuple[int, int]], weight: float, seed: int, number: int) -> Iterator[Pick]:
-    """Repeat clips `weight` times; a draw decides on the fractional part."""
+    """Repeat clips `weight` times; a random choice covers the fraction."""
     whole, rest = divmod(round(weight * len(kept)), len(kept)) if kept else (0, 0)
     drawn = set(permutation(len(kept), seed, "weights", number)[:rest].tolist())
     for place, (shard, sample) in enumerate(kept):

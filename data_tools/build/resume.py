@@ -1,4 +1,4 @@
-"""Find what is already finished of a build at its destination."""
+"""Find the finished part of a build at its destination."""
 
 from collections import defaultdict
 
@@ -20,8 +20,8 @@ from .protocol import Build, BuiltShard, Failure, SampleCounts
 def find_build(build: Build, out: Destination) -> Manifest | None:
     """Return the manifest of this build, if it has been published.
 
-    Raises UserError for the manifest of another build, and for shards under the build's names that
-    no build recorded.
+    Raises UserError for the manifest of another build, and for shards with this build's names that
+    no manifest or journal records.
     """
     folder = out.folder
     if (folder / MANIFEST_NAME).exists():

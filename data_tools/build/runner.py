@@ -1,4 +1,4 @@
-"""Make what is missing of a build and publish its manifest last."""
+"""Make the missing shards of a build, then publish its manifest."""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import contextmanager
@@ -42,11 +42,12 @@ def complete(
     watch: Callable[[BuiltShard], None] = lambda built: None,
     engine: RunJobs = run_jobs,
 ) -> dict[int, BuiltShard]:
-    """Make a task's missing shards and return the results of all.
+    """Make a task's missing shards; return the results of all its shards.
 
-    The manifest is written when nothing is left to other tasks. Shards in `remake` are made again
-    even if they are intact. `watch` is called with every shard of the task, existing ones first,
-    and may raise. Raises UserError as `find_build` does.
+    An undivided build also publishes its manifest; divided ones leave that to `merge_journals`.
+    Shards in `remake` are made again even if they are intact. `watch` is called with the result of
+    every shard of the task, existing ones first, and may raise. Raises UserError as `find_build`
+    does.
     """
     out.folder.mkdir(parents=True, exist_ok=True)
     manifest = find_build(build, out)
@@ -60,7 +61,7 @@ def complete(
         missing = [index for index in mine if index not in built]
         for index in mine:
             if index in built:
-                if task.count > 1 and index not in journal.built:  # where the merge will look
+                if task.count > 1 and index not in journal.built:  # the merge reads the journals
                     journal.record(built[index])
                     out.record(header, built[index])
                 watch(built[index])
@@ -82,7 +83,7 @@ def complete(
 
 
 def run_job(out: Destination, job: ShardJob, should_stop: ShouldStop) -> BuiltShard:
-    """Run a job and deliver its shard, in whatever process this is."""
+    """Run a job and deliver its shard."""
     built = job.run(out.folder, should_stop)
     out.deliver(job.name, built)
     return built
@@ -97,7 +98,7 @@ def is_complete(build: Build, out: Destination) -> bool:
 
 
 def merge_journals(out: Destination) -> Manifest:
-    """Publish a divided build, or raise UserError for missing shards."""
+    """Publish a divided build; raise UserError if shards are missing."""
     folder = out.folder
     if (folder / MANIFEST_NAME).exists() and not any(folder.glob(JOURNAL_PATTERN)):
         return load_manifest(folder)
@@ -114,7 +115,10 @@ def merge_journals(out: Destination) -> Manifest:
 
 
 def publish(out: Destination, header: BuildHeader, built: dict[int, BuiltShard]) -> Manifest:
-    """Write failures.jsonl (of a list) and the manifest, then remove the journals."""
+    """Write failures.jsonl and the manifest, then remove the journals.
+
+    Builds without an input list have no failures.jsonl.
+    """
     folder = out.folder
     if header.num_rows is not None:
         write_failures(folder, built.values())
@@ -138,7 +142,7 @@ def format_summary(manifest: Manifest) -> str:
 
 
 def format_rejected(manifest: Manifest) -> str:
-    """Format as one line how many tries gave no clip, and why."""
+    """Format the number of rejected tries and their reasons as one line."""
     rejected = manifest.rejected or {}
     count = sum(rejected.values())
     reasons = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or "none"

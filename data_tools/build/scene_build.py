@@ -22,12 +22,12 @@ from .protocol import (
 )
 
 NUMBERS_PER_PARAPHRASE = 6
-CLIPS_PER_RENDER = 100  # spreads the overhead of NumPy, or of loading a game's levels
+CLIPS_PER_RENDER = 100  # amortizes the overhead of NumPy, or of loading a game's levels
 
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """The arguments that decide a data set's bytes; workers do not."""
+    """The arguments that determine a data set's bytes."""
 
     scene: str
     num_clips: int
@@ -35,7 +35,7 @@ class BuildPlan:
     geometry: Geometry
     seed: int
     paraphrases: int = 0
-    """Further captions of each clip, in other words."""
+    """Number of additional captions per clip, in other words."""
     unit = "clips"
 
     @property
@@ -50,7 +50,7 @@ class BuildPlan:
 
     @property
     def header(self) -> BuildHeader:
-        """The header; arguments have their names on the command line."""
+        """The header, with arguments named as on the command line."""
         return BuildHeader(
             builder=self.scene,
             builder_version=self.module.VERSION,
@@ -74,7 +74,7 @@ class BuildPlan:
         return f"{self.scene}-{index:05d}.tar"
 
     def clip_indexes(self, index: int) -> range:
-        """Return the clips of a shard; the last may hold fewer."""
+        """Return the clips of a shard; the last shard may hold fewer."""
         first = index * self.clips_per_shard
         return range(self.num_clips)[first : first + self.clips_per_shard]
 
@@ -126,14 +126,14 @@ class SceneShard:
 
 
 def name_composition(attributes: Mapping[str, JsonValue]) -> dict[str, str]:
-    """Return what a clip's prompt names: size, colour, shape and motion."""
+    """Return the attributes in a clip's prompt: size, colour, shape, motion."""
     named = {"shape": "circle", **{name: str(value) for name, value in attributes.items()}}
     named["motion"] = named["motion"].replace("moving diagonally", "moving")
     return {name: named[name] for name in ("size", "colour", "shape", "motion") if name in named}
 
 
 def write_paraphrases(plan: BuildPlan, clip: int, composition: Mapping[str, str]) -> list[str]:
-    """Write the further captions of a clip, from plan and index alone."""
+    """Write the additional captions of a clip, from plan and index only."""
     numbers = random_generator(plan.seed, "paraphrases", plan.scene, clip)
     rows = numbers.random((plan.paraphrases, NUMBERS_PER_PARAPHRASE)).tolist()
     return [write_paraphrase(composition, row) for row in rows]

@@ -26,8 +26,8 @@ def run_jobs(
 ) -> Iterator[Result]:
     """Yield `function(job, should_stop)` of every job, in completion order.
 
-    One worker means this process. When the caller stops iterating (an exception, Ctrl-C), the
-    workers are asked to stop, and have ended before the exception propagates.
+    With one worker the jobs run in this process. If the caller stops iterating (an exception,
+    Ctrl-C), the workers are asked to stop, and have ended before the exception propagates.
     """
     if num_workers == 1 or len(jobs) <= 1:
         yield from (function(job, lambda: False) for job in jobs)
@@ -55,8 +55,8 @@ def run_jobs(
 def _deferred_interrupt() -> Iterator[None]:
     """Defer Ctrl-C until the block ends; processes started inside ignore it.
 
-    They inherit the signal mask. It does not protect this process, where any thread may receive the
-    signal, so here a handler records it.
+    They inherit the signal mask. The mask does not protect this process, because any of its threads
+    may receive the signal, so a handler records it here.
     """
     deferred: list[int] = []
     handler = signal.signal(signal.SIGINT, lambda number, frame: deferred.append(number))
@@ -75,7 +75,7 @@ def _run_job(function: Callable[[Job, ShouldStop], Result], job: Job) -> Result:
 
 
 def _start_worker(stop: Event) -> None:
-    """Connect to the parent's stop event, and exit when the parent does."""
+    """Connect to the parent's stop event; exit when the parent exits."""
     global _should_stop
     _should_stop = stop.is_set
     exit_with_parent()
@@ -83,9 +83,9 @@ def _start_worker(stop: Event) -> None:
 
 @contextmanager
 def serving_parent() -> Iterator[None]:
-    """End this process with its parent, quietly where their pipe breaks.
+    """End this process with its parent; a broken pipe is no error.
 
-    The pipe of a parent that was killed breaks before the thread has seen its end.
+    If the parent is killed, the pipe breaks before the thread notices the parent's end.
     """
     exit_with_parent()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):

@@ -1,4 +1,4 @@
-"""Record clips of a player in a game's levels.
+"""Record clips of a player in the levels of a game.
 
-ViZDoom is imported here only.
+Only this package imports ViZDoom.
 """

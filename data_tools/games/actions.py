@@ -1,14 +1,14 @@
-"""Define the held actions: buttons, phrases and paths."""
+"""Define the actions that a player holds: buttons, phrases and paths."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-FRICTION = 0.90625  # of the speed, kept per tic on the ground
-FORWARD_THRUST = 0.78125  # map units per tic per tic, walking
+FRICTION = 0.90625  # share of the speed kept per tic on the ground
+FORWARD_THRUST = 0.78125  # map units per tic^2, walking
 SIDE_THRUST = 0.75
 TURN_DEGREES = (1.8, 3.0)  # per tic
-CURVE_SHARE = 0.7  # of a turn's rate, while walking
+CURVE_SHARE = 0.7  # turn rate while walking, relative to turning in place
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Action:
     forward: int = 0
     left: int = 0
     turn: int = 0
-    """1 counterclockwise (to the left), -1 clockwise."""
+    """1: counterclockwise (to the left); -1: clockwise."""
     attack: bool = False
 
     @property
@@ -29,7 +29,7 @@ class Action:
 
     @property
     def turn_range(self) -> tuple[float, float]:
-        """The least and the greatest turn, degrees per tic to the left."""
+        """The smallest and largest turn, in degrees per tic to the left."""
         share = self.turn * (CURVE_SHARE if self.moves else 1.0)
         low, high = TURN_DEGREES
         return share * low, share * high
@@ -86,11 +86,11 @@ PLACE_PHRASES = {
     "panels": ("in a base", "between panels"),
     "marble": ("in a marble hall", "between marble walls"),
 }
-PLACE_SHARE = 0.7  # of the clips at a known place: their prompts name it
+PLACE_SHARE = 0.7  # share of the clips at a known place whose prompts name it
 
 
 def write_prompt(action: str, place: str | None, numbers: np.ndarray) -> str:
-    """Return the prompt of a clip by three numbers in [0, 1)."""
+    """Return a clip's prompt, chosen by three numbers in [0, 1)."""
     phrases = ACTIONS[action].phrases
     prompt = phrases[int(numbers[0] * len(phrases))]
     if place is not None and numbers[1] < PLACE_SHARE:
@@ -100,13 +100,13 @@ def write_prompt(action: str, place: str | None, numbers: np.ndarray) -> str:
 
 
 def predict_path(action: Action, turn: float, num_tics: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where an action leads from standstill on free, flat ground.
+    """Return the path of an action from standstill on free, flat ground.
 
-    turn: degrees per tic to the left. Returns positions (num_tics + 1, 2), for a player who faces
-    along x at first, and angles (num_tics + 1,) in degrees.
+    turn: degrees per tic to the left. Returns positions (num_tics + 1, 2), for a player who
+    initially faces along x, and angles (num_tics + 1,) in degrees.
     """
     angles = turn * np.arange(num_tics + 1)
-    radians = np.radians(angles[1:])  # a tic turns, then pushes, then moves, then brakes
+    radians = np.radians(angles[1:])  # per tic: turn, accelerate, move, slow down
     ahead = np.stack([np.cos(radians), np.sin(radians)], axis=-1)
     left = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1)
     thrust = action.forward * FORWARD_THRUST * ahead + action.left * SIDE_THRUST * left

@@ -15,9 +15,9 @@ ARGUMENTS = (
     "-nomonsters +sv_cheats 1 +sv_infiniteammo 1 +neverswitchonpickup 1"
     " +cl_showsecretmessage 0 +con_notifytime 0"
 )
-RAISING_TICS = 35  # after which the pistol is up
-STOPPING_TICS = 24  # after which the player stands
-SETTLING_TICS = 12  # after a jump to another place
+RAISING_TICS = 35  # until the pistol is raised
+STOPPING_TICS = 24  # until the player stands still
+SETTLING_TICS = 12  # to wait after a jump to another place
 HELD_STILL = Action(phrases=())
 
 
@@ -29,10 +29,10 @@ def wad_path() -> Path:
 
 
 class Engine:
-    """A game that runs on request, in tics of 1/35 second."""
+    """A game that is advanced on request, in tics of 1/35 second."""
 
     def __init__(self, config: Path, level: str):
-        """Start the engine's process, which reads and writes the file `config`."""
+        """Start the engine's process, which reads and writes `config`."""
         import vizdoom
 
         game = vizdoom.DoomGame()
@@ -65,9 +65,9 @@ class Engine:
         self._game = game
 
     def start_episode(self, level: str, seed: int) -> None:
-        """Load a level anew.
+        """Reload a level.
 
-        What follows is a function of level, seed and commands.
+        The episode is then a function of level, seed and commands.
         """
         self._game.set_doom_map(level)
         self._game.set_seed(seed)
@@ -76,7 +76,7 @@ class Engine:
         self.hold(HELD_STILL, 0.0, RAISING_TICS)
 
     def jump(self, start: Start) -> None:
-        """Put the player at a start, at rest."""
+        """Move the player to a start, at rest."""
         self.hold(HELD_STILL, 0.0, STOPPING_TICS)
         self._game.send_game_command(f"warp {start.x:.1f} {start.y:.1f}")
         self.hold(HELD_STILL, 0.0, 1)

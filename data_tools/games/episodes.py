@@ -1,8 +1,8 @@
 """Divide the clips of a data set into episodes, and record them.
 
-Loading a level costs as much as two clips, so that one episode gives several: what a clip shows
-depends on those before it in its episode (lamps flicker, shots leave marks). A clip is a function
-of seed and index all the same, for its whole episode is: its level, its seed and its clips.
+Loading a level costs as much as two clips, so each episode yields several. What a clip shows
+therefore depends on the clips before it in its episode (lamps flicker, shots leave marks). A clip
+is still a function of seed and index, because its whole episode (level, seed and clips) is one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from .recorder import shared_recorder
 from .recording import ClipOrder, EpisodeOrder, RecordedClip
 
 CLIPS_PER_EPISODE = 20
-EPISODES_PER_BLOCK = 5  # whose clips follow each other in turn, so that neighbours differ in level
+EPISODES_PER_BLOCK = 5  # interleaved, so that neighbouring clips differ in level
 CLIPS_PER_BLOCK = CLIPS_PER_EPISODE * EPISODES_PER_BLOCK
 
 
@@ -27,7 +27,7 @@ def record_clips(
 ) -> RenderedClips:
     """Record clips by index; `name` is part of their seeds.
 
-    Every ten clips from a multiple of ten on hold each action once.
+    Each block of ten clips, starting at a multiple of ten, shows every action once.
     """
     frames = np.empty((len(clip_indexes), *geometry.shape), np.uint8)
     prompts = [""] * len(frames)
@@ -48,9 +48,9 @@ def record_clips(
 def plan_episodes(
     clip_indexes: Sequence[int], seed: int, geometry: Geometry, name: str, levels: Sequence[str]
 ) -> Iterator[tuple[EpisodeOrder, list[int]]]:
-    """Yield the episodes of clips, each with its wanted clips.
+    """Yield the episodes of the given clips, each with its wanted clips.
 
-    An episode is played up to the last wanted clip.
+    An episode is played up to its last wanted clip.
     """
     wanted: dict[int, list[int]] = {}
     for index in sorted(clip_indexes):
@@ -83,9 +83,9 @@ def action_of(index: int, seed: int, name: str) -> str:
 
 
 def attributes_of(clip: RecordedClip) -> dict:
-    """Return what a sample's json says of a recorded clip.
+    """Return the metadata of a recorded clip for its sample's json.
 
-    Positions in map units, angles in degrees counterclockwise.
+    Positions are in map units, angles in degrees counterclockwise.
     """
     (start_x, start_y, angle), (end_x, end_y, _) = clip.positions[[0, -1]].round(2).tolist()
     return {

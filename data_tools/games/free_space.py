@@ -1,6 +1,6 @@
 """Choose where a clip starts, with free ground ahead.
 
-The level is drawn on a grid; a distance transform gives each cell's distance from what blocks.
+The level is drawn on a grid; a distance transform gives each cell's distance to obstacles.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ CELL = 8  # map units
 MARGIN = 4  # cells around the level
 REACH = 32  # units: the player's radius of 16 along the diagonal, and the grid's error
 START_CLEARANCE = 64
-VIEW = 160  # units ahead of the first view
-LAST_VIEW = 72  # and of the last, where the player moves
+VIEW = 160  # units that must be free ahead in the first frame
+LAST_VIEW = 72  # and in the last frame, if the player moves
 NUM_CANDIDATES = 256
-MAX_COMPARED = 32  # free candidates among which one under the wanted ceiling is looked for
-OUTDOOR_SHARE = 0.4  # wanted: large open areas would make nearly all clips otherwise
+MAX_COMPARED = 32  # free candidates, searched for one under the wanted kind of ceiling
+OUTDOOR_SHARE = 0.4  # wanted; otherwise nearly all clips would show large open areas
 THING_RADIUS = 24
-MIN_LIGHT = 112  # of the sector: less looks black
+MIN_LIGHT = 112  # of a sector; darker ones look black
 MONSTERS = frozenset(
     (
         *(7, 9, 16, 58, 64, 65, 66, 67, 68, 69, 71, 72, 84, 87, 88, 89),
@@ -39,7 +39,7 @@ class Start:
 
 
 class FreeSpace:
-    """Distance of each cell of a level from what blocks."""
+    """The distance of each cell of a level to obstacles."""
 
     def __init__(self, level: Level):
         import cv2
@@ -92,8 +92,8 @@ class FreeSpace:
     def choose_start(self, path: np.ndarray, generator: np.random.Generator) -> Start | None:
         """Choose a start from which the player can go along a path.
 
-        path: (T, 2) units from the start, for a player who faces along x. Returns None where none
-        of many random starts is free.
+        path: (T, 2) units from the start, for a player who faces along x. Returns None if none of
+        many random starts is free.
         """
         if not len(self.starts):
             return None
@@ -102,7 +102,7 @@ class FreeSpace:
         starts = self._origin + (cells + numbers[:-1, 1:3]) * CELL
         angles = numbers[:-1, 3] * 360
         wanted = bool(numbers[-1, 0] < OUTDOOR_SHARE)
-        other = None  # the first under another ceiling than the wanted one
+        other = None  # the first start under the other kind of ceiling
         for number in self._free_starts(starts, angles, path)[:MAX_COMPARED].tolist():
             start = Start(float(starts[number, 0]), float(starts[number, 1]), float(angles[number]))
             sector = self._level.sector_at(start.x, start.y)
@@ -114,7 +114,7 @@ class FreeSpace:
         return other
 
     def _free_starts(self, starts: np.ndarray, angles: np.ndarray, path: np.ndarray) -> np.ndarray:
-        """Return the numbers of the starts with a free path and view.
+        """Return the indexes of the starts with a free path and view.
 
         starts: (N, 2); angles: (N,) degrees; path: (T, 2).
         """
@@ -128,7 +128,7 @@ class FreeSpace:
         return free[(self.clearance_at(view) > 0).all(axis=1)]
 
     def _last_view_is_free(self, paths: np.ndarray) -> np.ndarray:
-        """Return for each path whether nothing blocks its last direction."""
+        """Return for each path whether its last view is free."""
         last = paths[:, -1] - paths[:, -2]
         speed = np.linalg.norm(last, axis=-1, keepdims=True)
         direction = last / np.maximum(speed, 1e-9)

@@ -1,6 +1,6 @@
 """Read a level of a Doom WAD: walls, floors, things and materials.
 
-The format is that of the original game: little-endian tables in lumps after the level's name
+The format is that of the original game: little-endian tables in the lumps after the level's name
 (Unofficial Doom Specs 1.666, M. S. Fell, 1994).
 """
 
@@ -37,15 +37,15 @@ TABLES: dict[str, list[tuple[str, str] | tuple[str, str, int]]] = {
     ],
 }
 NO_SIDE = 0xFFFF
-LEAF = 0x8000  # of a node's child: the rest is the number of a subsector
+LEAF = 0x8000  # flag of a node's child: the other bits are the number of a subsector
 IMPASSABLE = 1  # flag of a line
 
-MAX_STEP = 24  # units that the player climbs; he is not to fall either
+MAX_STEP = 24  # units that the player can climb; higher drops are avoided as well
 PLAYER_HEIGHT = 56
-UNSAFE = (4, 5, 7, 9, 10, 11, 14, 16)  # specials of sectors: damage, secrets, doors, the end
-DARK_LIGHT = 127  # the brightest that is called dark
-MOST = 0.45  # of the walls ahead, for their material to name a place
-MATERIAL_REACH = 600  # units within which walls name a place
+UNSAFE = (4, 5, 7, 9, 10, 11, 14, 16)  # sector specials: damage, secrets, doors, the level's end
+DARK_LIGHT = 127  # brightest level that is called dark
+MOST = 0.45  # share of the walls ahead at which their material names a place
+MATERIAL_REACH = 600  # units up to which walls name a place
 STARTS_OF_TEXTURES = {
     "brick": "BRICK BIGBRIK BRWINDOW A-BRICK A-BRB A-DBRI A-MOSBRI",
     "stone": "STONE GSTONE GST CEMENT GRAY CONCRETE ICKWALL AQCONC STUCCO MODWALL",
@@ -61,7 +61,7 @@ PLACES = ("sky", "dark", *STARTS_OF_TEXTURES)
 
 @dataclass(frozen=True)
 class Level:
-    """The tables of a level, structured arrays as in the file."""
+    """The tables of a level, as structured arrays like the file's."""
 
     name: str
     things: np.ndarray
@@ -74,7 +74,7 @@ class Level:
     nodes: np.ndarray
     sectors: np.ndarray
     materials: tuple[str | None, ...]
-    """Of each line's right side; None where it shows no texture, "" of an unknown one."""
+    """Material of each line's right side; None without a texture, "" for an unknown one."""
 
     @cached_property
     def ends(self) -> np.ndarray:
@@ -82,7 +82,7 @@ class Level:
         return self.vertexes[self.lines["vertexes"]]
 
     def sector_at(self, x: float, y: float) -> np.void:
-        """Return the sector at a point, by the level's BSP tree."""
+        """Return the sector at a point, found in the level's BSP tree."""
         child = len(self._tree) - 1
         while not child & LEAF:
             (start_x, start_y), (step_x, step_y), (right, left) = self._tree[child]
@@ -92,7 +92,7 @@ class Level:
 
     @cached_property
     def _tree(self) -> list[list[list[int]]]:
-        """Return start, step and children of each node, as integers."""
+        """Return the start, step and children of each node, as integers."""
         columns = (self.nodes[name].tolist() for name in ("start", "step", "child"))
         return [list(node) for node in zip(*columns, strict=True)]
 
@@ -104,9 +104,9 @@ class Level:
         return self.sides["sector"][side].tolist()
 
     def place_at(self, x: float, y: float, angle: float) -> str | None:
-        """Return the place's word of PLACES for a view, if any.
+        """Return the word of PLACES that describes a view, if any.
 
-        Sky and darkness go before the material of which most of the walls ahead are made. angle:
+        Sky and darkness take precedence over the most common material of the walls ahead. angle:
         degrees counterclockwise from the x axis.
         """
         sector = self.sector_at(x, y)
@@ -119,7 +119,7 @@ class Level:
         return best if best and totals[best] > MOST * sum(totals.values()) else None
 
     def _materials_ahead(self, x: float, y: float, angle: float) -> dict[str, float]:
-        """Return how much of the view each material fills, about."""
+        """Return approximately how much of the view each material fills."""
         ends = self.ends
         away = ends.mean(axis=1) - (x, y)
         distance = np.linalg.norm(away, axis=1)
@@ -133,10 +133,10 @@ class Level:
         return totals
 
     def blocking_lines(self) -> np.ndarray:
-        """Return which lines the player shall not cross, (N,) bool.
+        """Return which lines the player must not cross, (N,) bool.
 
-        Walls, steps up or down that are too high, low gaps, whatever acts on being crossed, and the
-        edges of sectors that hurt or end the level.
+        These are walls, steps that are too high (up or down), low gaps, lines that trigger an
+        action when crossed, and the edges of unsafe sectors.
         """
         lines = self.lines
         two_sided = (lines["sides"] != NO_SIDE).all(axis=1)
@@ -168,7 +168,7 @@ def read_level(path: Path, name: str) -> Level:
     for lump, fields in TABLES.items():
         start, size, _ = ranges[lump]
         kind = np.dtype(fields)
-        table_bytes = data[start : start + size]  # a copy: a view would keep the whole file
+        table_bytes = data[start : start + size]  # a copy: a view would keep the file in memory
         tables[lump] = np.frombuffer(table_bytes, kind)
     sides, lines = tables["SIDEDEFS"], tables["LINEDEFS"]
     return Level(

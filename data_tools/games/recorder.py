@@ -1,7 +1,7 @@
 """Record in a child process, which owns the game engine's process.
 
-Both are one process group with a folder of their own, where the engine leaves its settings. The
-group ends with its parent, however that ends, and after a time limit.
+Both form a process group with its own folder, where the engine leaves its settings. The group ends
+when its parent ends, in whatever way, or after a time limit.
 """
 
 import multiprocessing
@@ -30,7 +30,7 @@ class Recorder:
     """Record episodes in a child process, restarted after a failure."""
 
     def __init__(self, clip_seconds: float = CLIP_SECONDS):
-        """Prepare; clip_seconds limits one clip with its rejected tries."""
+        """Set the time limit of a clip with its rejected tries."""
         self._clip_seconds = clip_seconds
         self._child: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
@@ -39,7 +39,7 @@ class Recorder:
     def record(self, order: EpisodeOrder) -> Iterator[RecordedClip]:
         """Yield the wanted clips of an episode, in order.
 
-        Raises UserError when the engine dies or hangs, or where a level has no room.
+        Raises UserError if the engine dies or hangs, or if a level has no room.
         """
         try:
             pipe = self._ready_pipe()
@@ -50,7 +50,7 @@ class Recorder:
                     raise UserError(answer)
                 if clip.wanted:
                     yield answer
-        except BaseException:  # what the child still answers would be read as the next episode's
+        except BaseException:  # pending answers would be read as the next episode's
             self.close()
             raise
 
@@ -59,7 +59,7 @@ class Recorder:
         if self._child is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._child.pid or 0, signal.SIGKILL)
-            self._child.kill()  # if it had no group yet
+            self._child.kill()  # in case it had no group yet
             self._child.join()
             self._child.close()
         if self._pipe is not None:
@@ -104,7 +104,7 @@ def shared_recorder() -> Recorder:
 def _serve(pipe: Connection, folder: str) -> None:
     """Record until the parent closes the pipe."""
     os.setpgid(0, 0)
-    os.set_inheritable(pipe.fileno(), False)  # an engine that holds it would hide this one's end
+    os.set_inheritable(pipe.fileno(), False)  # an inherited pipe would hide this process's end
     signal.signal(signal.SIGTERM, lambda number, frame: _kill_group())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.chdir(folder)  # the engine makes a folder in the working directory
@@ -130,7 +130,7 @@ def _serve(pipe: Connection, folder: str) -> None:
             _kill_group()
         except UserError as error:
             pipe.send(str(error))
-        except Exception as error:  # ViZDoom has many kinds
+        except Exception as error:  # ViZDoom raises many types
             pipe.send(f"the game engine failed (level {order.level}): {error}; {CONTINUE}")
 
 
@@ -142,11 +142,11 @@ def _end_with_parent() -> None:
 
 
 def _end_with_engine() -> None:
-    """End when the engine, the only child process, does.
+    """End this process when the engine, its only child, ends.
 
-    ViZDoom may wait for it forever.
+    ViZDoom itself might wait for it forever.
     """
-    with suppress(ChildProcessError):  # ViZDoom was first to notice
+    with suppress(ChildProcessError):  # ViZDoom has already reaped it
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
     _kill_group()
 

@@ -1,4 +1,4 @@
-"""Record clips of held actions and reject those without them."""
+"""Record clips of held actions; reject those without the action."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,19 +19,19 @@ TICS_PER_FRAME = 3
 TICS_PER_SECOND = 35
 WARMUP_TICS = 8  # for which the action is held before the first picture
 MAX_TRIES = 200
-START_ERROR = 24  # units from where the player was put
+START_ERROR = 24  # maximum distance in units from the chosen start
 DRIFT = 8  # units that a standing player may move
-MAX_STEP = 60  # units between two pictures: more is a jump
-LEAST_SHARE = 0.6  # of the way between two pictures that free ground would give
-SIDE_SHARE = 0.4  # most of that way across the asked direction
+MAX_STEP = 60  # units between two pictures; more is a jump
+LEAST_SHARE = 0.6  # minimum distance between two pictures, relative to that on free ground
+SIDE_SHARE = 0.4  # maximum distance sideways, likewise
 ANGLE_ERROR = 1.0  # degrees between two pictures
-MIN_BRIGHTNESS, MIN_CONTRAST = 16, 12  # mean and deviation of the pixels, of 255
-PIXEL_STEP = 4  # between the pixels that are judged
+MIN_BRIGHTNESS, MIN_CONTRAST = 16, 12  # mean and standard deviation of the pixels, 0..255
+PIXEL_STEP = 4  # stride of the pixels that are judged
 PISTOL = 2
 
 
 class Rejected(Exception):  # noqa: N818 (expected, and counted)
-    """A try that gives no clip; the reason is its only argument."""
+    """A rejected try; the reason is the only argument."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ClipOrder:
     action: str
     seed: int
     wanted: bool = True
-    """Whether the clip is kept; if not, it is played only for those that follow."""
+    """Whether the clip is kept; if not, it is played only because later clips depend on it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class EpisodeOrder:
 
 @dataclass
 class RecordedClip:
-    """A clip and what is known of it."""
+    """A recorded clip and its metadata."""
 
     frames: np.ndarray
     """(T, H, W, 3) uint8 RGB."""
@@ -66,7 +66,7 @@ class RecordedClip:
     """Degrees per tic to the left."""
     place: str | None
     rejected: dict[str, int] = field(default_factory=dict)
-    """Reason -> number of tries before this one."""
+    """Reason -> number of rejected tries before this clip."""
 
 
 @lru_cache(maxsize=64)
@@ -77,9 +77,9 @@ def load_level(name: str) -> tuple[Level, FreeSpace]:
 
 
 def record_clip(engine: Engine, order: ClipOrder, level: str, geometry: Geometry) -> RecordedClip:
-    """Record a clip, trying until one shows its action.
+    """Record a clip, retrying until it shows its action.
 
-    Raises UserError where the level seems to have no room for it.
+    Raises UserError if the level seems to have no room for it.
     """
     generator = random_generator(order.seed)
     rejected: dict[str, int] = {}
@@ -139,7 +139,7 @@ def _try_clip(
 
 
 def check_motion(action: Action, turn: float, positions: np.ndarray) -> None:
-    """Raise Rejected unless a clip's motion is its action's.
+    """Raise Rejected unless a clip's motion matches its action.
 
     turn: degrees per tic to the left; positions: (T, 3) as in RecordedClip.
     """
@@ -174,7 +174,7 @@ def check_motion(action: Action, turn: float, positions: np.ndarray) -> None:
 def check_picture(picture: np.ndarray) -> None:
     """Raise Rejected for a nearly black or uniform picture.
 
-    It is judged before it is scaled, so that a clip is accepted at every size or at none.
+    The picture is judged before it is resized, so that the result does not depend on the size.
     """
     seen = picture[::PIXEL_STEP, ::PIXEL_STEP]
     if seen.mean() < MIN_BRIGHTNESS:

@@ -1,6 +1,6 @@
-"""Rendered scenes: each clip a pure function of (scene, seed, index, geometry).
+"""Rendered scenes: clips as functions of scene, seed, index and geometry.
 
-A scene is a module with `VERSION` (raised whenever a pixel changes), `PROMPTS` (empty where they
-are too many to list), `HELD_OUT_PROMPTS`, which no clip of a data set shows, and `render_clips`;
-`FPS` where it is not 10. Clips of `actions` are recorded from a game engine, by the same rule.
+A scene is a module with `VERSION` (raised whenever a pixel changes), `PROMPTS` (empty if there are
+too many to list), `HELD_OUT_PROMPTS`, which no clip of a data set shows, `render_clips`, and `FPS`
+if it is not 10. Clips of `actions` are recorded from a game engine, under the same rule.
 """

@@ -1,6 +1,6 @@
 """Record a player who holds an action in a Freedoom level.
 
-The levels of `actions_held_out` are never shown, so that it can test what was learned here.
+The levels of `actions_held_out` are never shown here, so that it can serve as a test set.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ HELD_OUT_LEVELS = ("MAP04", "MAP08", "MAP12", "MAP13", "MAP20", "MAP24", "MAP28"
 LEVELS = tuple(
     level
     for level in (f"MAP{number:02d}" for number in range(1, 33))
-    if level not in (*HELD_OUT_LEVELS, "MAP30")  # a single arena, where monsters are made
+    if level not in (*HELD_OUT_LEVELS, "MAP30")  # a single arena that spawns monsters
 )
 
 

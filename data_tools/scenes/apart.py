@@ -1,4 +1,4 @@
-"""Place two objects beside each other, in view and seldom touching."""
+"""Place two objects side by side, in view and rarely touching."""
 
 import numpy as np
 
@@ -7,19 +7,19 @@ from t2vgan.data.shards import Geometry
 from .motions import REFERENCE_SIDE, Paths
 
 NUM_PLACES = 32  # candidates; the first good one is used, or else the best
-DISTANCE = (20, 38)  # between the middles of two paths, pixels of the reference frame
-REACH = 1.4  # of an object, over its radius
+DISTANCE = (20, 38)  # between the centres of two paths, pixels of the reference frame
+REACH = 1.4  # extent of an object, in radii
 GAP = 3  # pixels of the reference frame between two objects
-SHOWN = 0.9  # of an object's radius: the least distance of its middle from the frame's edge
+SHOWN = 0.9  # minimum distance of an object's centre from the frame's edge, in radii
 
 
 def keep_apart(
     first: Paths, second: Paths, numbers: np.ndarray, geometry: Geometry
 ) -> tuple[Paths, Paths]:
-    """Move each clip's two paths from the frame's middle in opposite directions.
+    """Move each clip's two paths from the frame's centre in opposite directions.
 
     Of the placements drawn from numbers (N, 2 or more), use the first in which both objects stay
-    in view and never touch, or the one that comes nearest to that.
+    in view and never touch, or else the one closest to that.
     """
     scale = min(geometry.height, geometry.width) / REFERENCE_SIDE
     shifts = _places(numbers) * scale / 2  # (P, N, 2)
@@ -36,7 +36,7 @@ def keep_apart(
 def _places(numbers: np.ndarray) -> np.ndarray:
     """Return candidate offsets between the two objects, (P, N, 2).
 
-    The golden ratio spreads directions and distances evenly for any number of candidates.
+    Steps of the golden ratio spread directions and distances evenly for any number of candidates.
     """
     steps = np.arange(NUM_PLACES)[:, None] * (np.sqrt(5) - 1) / 2
     angle = 2 * np.pi * ((numbers[:, 0] + steps) % 1)
@@ -46,7 +46,7 @@ def _places(numbers: np.ndarray) -> np.ndarray:
 
 
 def _outside(paths: Paths, shift: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Return the largest distance outside the frame of moved paths, (P, N)."""
+    """Return how far moved paths leave the frame at most, (P, N)."""
     margin = SHOWN * paths.radii[..., None]
     lowest = (paths.centres - margin).min(axis=1) + shift
     highest = (paths.centres + margin).max(axis=1) + shift

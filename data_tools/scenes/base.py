@@ -1,4 +1,4 @@
-"""Provide what all scenes share: clips, random numbers, held-out splits."""
+"""Define what scenes share: clips, random numbers and held-out splits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ class RenderedClips:
 def clip_numbers(clip_indexes: Sequence[int], *parts: int | str) -> np.ndarray:
     """Return the random numbers of each clip, (N, 16) in [0, 1).
 
-    Row i depends on `parts` and `clip_indexes[i]` only: a counter-based generator jumps straight to
+    Row i depends only on `parts` and `clip_indexes[i]`: a counter-based generator jumps directly to
     the clip's position, so any worker may render any clip.
     """
     key = derive_seed(*parts)
-    blocks = NUMBERS_PER_CLIP // 4  # Philox gives four numbers a counter step
+    blocks = NUMBERS_PER_CLIP // 4  # Philox yields four numbers per counter step
     raw = [
         np.random.Philox(key=key, counter=[blocks * index, 0, 0, 0]).random_raw(NUMBERS_PER_CLIP)
         for index in clip_indexes
@@ -48,7 +48,7 @@ def pick(choices: Sequence[T], numbers: np.ndarray) -> list[T]:
 
 
 def hold_out(every: Sequence[T], name: str) -> tuple[list[T], list[T]]:
-    """Split everything a scene can show into training and held-out items."""
+    """Split a scene's items into training and held-out ones."""
     order = permutation(len(every), SPLIT_SEED, name)
     chosen = set(order[: round(HELD_OUT_SHARE * len(every))].tolist())
     train = [one for index, one in enumerate(every) if index not in chosen]

@@ -1,4 +1,4 @@
-"""Render the notebook's 18 prompts with the motion that each names."""
+"""Render the notebook's 18 prompts, each with the motion that it names."""
 
 from collections.abc import Sequence
 

@@ -1,9 +1,9 @@
 """Draw anti-aliased shapes, many frames at once.
 
-A shape is a gauge: a function of the position that grows in proportion to the distance from the
-shape's middle, and whose slope across an edge is 1. So `apothem * radius + 1/2 - gauge`, cut to
-0..1, is the coverage of a pixel by the analytic half-plane ramp. Every shape of one radius has the
-area of the disc of that radius.
+A shape is defined by a gauge: a function of the position that is proportional to the distance from
+the shape's centre and whose slope across an edge is 1. So `apothem * radius + 1/2 - gauge`, clipped
+to 0..1, is a pixel's coverage by the analytic half-plane ramp. Every shape of a given radius has
+the area of a disc of that radius.
 """
 
 import math
@@ -25,8 +25,8 @@ COLOURS: dict[str, Colour] = {
     "black": (0, 0, 0),
 }
 
-NUM_LEVELS = 16  # of coverage: they look like 256, and make film strips smaller
-SIZE_STEP = 4  # pixels: objects of about one size share the size of the squares they are drawn on
+NUM_LEVELS = 16  # of coverage: looks like 256 levels, but film strips are smaller
+SIZE_STEP = 4  # pixels between the sizes of drawn squares: similar objects share one size
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Shape:
     """The gauge of a shape and its extent for radius 1."""
 
     gauge: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    """x (N, 1, S) and y (N, S, 1) relative to the shape's middle -> (N, S, S)."""
+    """x (N, 1, S) and y (N, S, 1) relative to the shape's centre -> (N, S, S)."""
     apothem: float
-    """The gauge at the edges of the shape of radius 1."""
+    """Value of the gauge at the edges of the shape of radius 1."""
     reach: float
-    """Largest distance of the shape of radius 1 from its middle in x or y."""
+    """Extent of the shape of radius 1 from its centre, the larger of x and y."""
 
 
 def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the gauge of a five-pointed star with one tip up.
 
-    By symmetry only the tip nearest to a position counts: along and beside it, the edge is a line.
+    By symmetry, only the tip nearest to a position matters; its edge is a straight line.
     """
     along = np.maximum(-y, _STAR_TIP[0, 0] * np.abs(x) - _STAR_TIP[0, 1] * y)
     along = np.maximum(along, _STAR_TIP[1, 0] * np.abs(x) - _STAR_TIP[1, 1] * y)
@@ -54,7 +54,7 @@ def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 _FIFTH = 2 * math.pi / 5
 _STAR_TIP = np.array([[math.sin(k * _FIFTH), math.cos(k * _FIFTH)] for k in (1, 2)], np.float32)
-_STAR_WAIST = 0.5  # inner over outer radius
+_STAR_WAIST = 0.5  # inner radius / outer radius
 _STAR_RADIUS = math.sqrt(math.pi / (5 * math.sin(_FIFTH / 2) * _STAR_WAIST))  # for the area pi
 _STAR_EDGE = math.atan2(  # angle between a tip and the normal of its edges
     1 - _STAR_WAIST * math.cos(_FIFTH / 2), _STAR_WAIST * math.sin(_FIFTH / 2)
@@ -79,7 +79,7 @@ SHAPES: dict[str, Shape] = {
     ),
     "star": Shape(_star, apothem=_STAR_RADIUS * math.cos(_STAR_EDGE), reach=_STAR_RADIUS),
 }
-"""By the name in prompts; triangle and star stand on their base."""
+"""Name in prompts -> shape; triangle and star stand upright."""
 
 
 def blank(num_clips: int, num_frames: int, *, height: int, width: int) -> np.ndarray:
@@ -98,10 +98,10 @@ def draw_objects(
 ) -> None:
     """Draw one object with soft edges per clip, in place.
 
-    frames (N, T, H, W, 3) uint8; centres (N, T, 2) and radii (N, T) in pixels, x before y, with
-    pixel (0, 0) centred on the origin and y growing downwards. Only a square around each object is
-    computed; objects may lie partly or wholly outside. With `on_white`, when nothing is drawn yet,
-    the pixels are the same and drawing is faster.
+    frames: (N, T, H, W, 3) uint8. centres (N, T, 2) and radii (N, T) are in pixels, x before y,
+    with pixel (0, 0) centred on the origin and y pointing down. Only a square around each object is
+    computed; objects may lie partly or completely outside. `on_white` says that the frames are
+    still white, which is faster and gives the same pixels.
     """
     num_frames = frames.shape[1]
     flat = frames.reshape(-1, *frames.shape[2:])
@@ -127,12 +127,12 @@ def draw_objects(
         paint(views, levels, colour[chosen])
 
 
-# The part of a square that lies in a frame, (h, w, 3), and its (rows, columns) of the square.
+# The part of a square inside a frame, (h, w, 3), and its (rows, columns) in the square.
 ImagePatch = tuple[np.ndarray, tuple[slice, slice]]
 
 
 def cut_square(frame: np.ndarray, i: int, j: int, side: int) -> ImagePatch:
-    """Return a square of a frame with corner (i, j), clipped."""
+    """Return the square with corner (i, j), clipped to the frame."""
     height, width = frame.shape[:2]
     top, left, bottom, right = max(i, 0), max(j, 0), min(i + side, height), min(j + side, width)
     bottom, right = max(bottom, top), max(right, left)
@@ -162,7 +162,7 @@ def _levels(
 ) -> np.ndarray:
     """Return the coverage 0..15, (N, side, side) int16.
 
-    side is `2 * half + 1`; column, row: (N,) offset of the middle pixel from the shape's middle.
+    side is `2 * half + 1`; column, row: (N,) offset of the middle pixel from the shape's centre.
     """
     offset = np.arange(-half, half + 1, dtype=np.float32)
     x = (offset + column[:, None].astype(np.float32))[:, None, :]

@@ -1,8 +1,8 @@
-"""Compute the motions: an object's centre and radius over a clip.
+"""Compute motions: an object's centre and radius over a clip.
 
-Lengths are pixels of a 64-pixel frame and scale with the shorter side; motion is a function of clip
-time 0..1, so any number of frames shows the same path. "Clockwise" and "up" are meant as seen on
-the screen, where y grows downwards.
+Lengths are in pixels of a 64-pixel frame and scale with the shorter side. Motion is a function of
+clip time 0..1, so the path does not depend on the number of frames. "Clockwise" and "up" refer to
+the screen, where y points down.
 """
 
 from collections import defaultdict
@@ -26,25 +26,25 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Ranges:
-    """The ranges that a scene draws its lengths from."""
+    """The ranges from which a scene draws lengths."""
 
     radius: Range
-    """Of an object that keeps its size."""
+    """Radius of an object of constant size."""
     offset: float
-    """Of the path's middle from the frame's middle, in x and y, either direction."""
+    """Maximum offset of the path's centre from the frame's centre, in x and in y."""
     displacement: Range
-    """Of straight motion."""
+    """Length of a straight motion."""
     swing: Range
-    """Radius of an orbit, amplitude of a bounce."""
+    """Radius of an orbit, or amplitude of a bounce."""
     zigzag_displacement: Range
     zigzag_amplitude: Range
     radius_small: Range
-    """Of an object that shrinks or expands, at its smallest."""
+    """Smallest radius of an object that shrinks or expands."""
     radius_large: Range
 
 
 class Draw:
-    """Draw values of N clips in order and record them as attributes."""
+    """Draw values for N clips in order and record them as attributes."""
 
     def __init__(self, numbers: np.ndarray, ranges: Ranges, scale: float):
         self._columns = iter(numbers.T)
@@ -63,7 +63,7 @@ class Draw:
         return self.number(name, low * self._scale, high * self._scale)
 
     def offset(self, share_x: float = 1, share_y: float = 1) -> np.ndarray:
-        """Draw a point near the frame's middle: (N, 1, 2)."""
+        """Draw a point near the frame's centre: (N, 1, 2)."""
         x = self.length("offset_x", -share_x * self.ranges.offset, share_x * self.ranges.offset)
         y = self.length("offset_y", -share_y * self.ranges.offset, share_y * self.ranges.offset)
         return np.concatenate([x, y], axis=2)
@@ -73,20 +73,20 @@ class Draw:
         return self.length("radius", *self.ranges.radius)
 
 
-# A motion maps (draw, time) to centres relative to the frame's middle and to radii:
+# A motion maps (draw, time) to centres relative to the frame's centre, and radii:
 # (N,), (T, 1) -> (N, T, 2), (N, T or 1, 1).
 Motion = Callable[[Draw, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def moving(draw: Draw, time: np.ndarray, *, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cross the frame's middle in a straight line at constant speed."""
+    """Cross the frame's centre in a straight line at constant speed."""
     radius = draw.radius()
     displacement = draw.length("displacement", *draw.ranges.displacement)
     return draw.offset() + displacement * (time - 0.5) * direction, radius
 
 
 def rotating(draw: Draw, time: np.ndarray, *, sense: int) -> tuple[np.ndarray, np.ndarray]:
-    """Orbit the frame's middle from its top; sense +1 is clockwise."""
+    """Orbit the frame's centre from near its top; sense +1 is clockwise."""
     radius = draw.radius()
     orbit_radius = draw.length("orbit_radius", *draw.ranges.swing)
     start = draw.number("start_turn", 0.67, 0.83)  # 0.75 is the top
@@ -96,10 +96,10 @@ def rotating(draw: Draw, time: np.ndarray, *, sense: int) -> tuple[np.ndarray, n
 
 
 def bouncing(draw: Draw, time: np.ndarray, *, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bounce along one axis from the middle, 2 to 2.5 legs."""
+    """Bounce along one axis from the centre, 2 to 2.5 legs."""
     radius = draw.radius()
     amplitude = draw.length("amplitude", *draw.ranges.swing)
-    phase = draw.number("phase_legs", 1.35, 1.65)  # 1.5 is the middle, on the way down or right
+    phase = draw.number("phase_legs", 1.35, 1.65)  # 1.5 is the centre, on the way down or right
     legs = draw.number("legs", 2, 2.5)
     middle = draw.offset(*(axis / 2 + (1 - axis)))
     return middle + amplitude * triangle_wave(phase + legs * time) * axis, radius
@@ -126,7 +126,7 @@ def resizing(draw: Draw, time: np.ndarray, *, grows: bool) -> tuple[np.ndarray, 
 
 
 def triangle_wave(legs: np.ndarray) -> np.ndarray:
-    """Return a wave from 1 to -1 over one leg and back."""
+    """Return a triangle wave: 1 to -1 over one leg, then back."""
     return 2 * np.abs(np.mod(legs, 2) - 1) - 1
 
 

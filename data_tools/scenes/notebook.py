@@ -1,8 +1,8 @@
-"""Render the published scenes: the notebook's positions and shape to the pixel.
+"""Render the notebook's published scenes with exactly its positions and shape.
 
-The circle stays blue. Kept on purpose, because the baseline is trained on them: offsets wrap round
-the frame, every prompt has exactly one clip, and the circle stands still for rotating, shrinking
-and expanding.
+The circle stays blue. These properties are kept because the baseline is trained on them: offsets
+wrap around the frame, every prompt has exactly one clip, and the circle stands still for rotating,
+shrinking and expanding.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,17 +18,17 @@ from .drawing import COLOURS, WHITE
 
 VERSION = "1"
 HELD_OUT_PROMPTS = ("circle moving up-right",)
-STEP = 5  # pixels a frame
+STEP = 5  # pixels per frame
 REACH = 5  # the ellipse goes from centre - 5 to centre + 5
 
 
-# (s, w, h) -> offset of the circle's centre from the frame's middle, where s = STEP * frame number.
+# (s, w, h) -> offset of the circle's centre from the frame's centre, where s = STEP * frame number.
 # Python's modulo is never negative: -5 % 64 is 59.
 Offset = Callable[[int, int, int], tuple[int, int]]
 
 
 def zigzag(step: int, length: int, middle: int) -> int:
-    """Return the published zigzag: back on even frames, forth on odd ones."""
+    """Return the published zigzag: back on even frames, forward on odd ones."""
     even = (step // STEP) % 2 == 0
     return middle - step % length if even else middle + step % length
 

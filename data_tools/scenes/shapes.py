@@ -1,7 +1,7 @@
 """Render Moving Shapes: one object of prompted shape, colour, size and motion.
 
-Of the 1,280 compositions of these attributes 15 % are held out: no clip of the data shows them, but
-every pair of values still occurs, so that training shows everything that such a prompt asks for.
+Of the 1,280 compositions of these attributes, 15 % are held out: no clip of the data shows them,
+but every pair of values still occurs, so training shows everything that a held-out prompt names.
 """
 
 import itertools
@@ -51,7 +51,7 @@ Composition = tuple[str, str, str, str]
 
 
 def split_compositions() -> tuple[list[Composition], list[Composition]]:
-    """Return the compositions to train on, and those held out."""
+    """Return the training compositions and the held-out ones."""
     every: list[Composition] = list(itertools.product(SHAPES, COLOURS, SIZES, MOTIONS))
     return hold_out(every, "held-out compositions")
 

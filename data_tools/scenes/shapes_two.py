@@ -1,9 +1,9 @@
 """Render Moving Shapes with two objects per clip.
 
-Each prompt binds a shape and a motion to each of two colours. What is held out is how two objects
-look together, as in "a red circle ... a blue square": of the 700 pairs of looks of different
-colours 15 %, whichever is named first and however they move. Every object, and every pair of
-colours, of shapes and of motions, still occurs. Prompts are too many to list: they are drawn.
+Each prompt binds a shape and a motion to each of two colours. Held out are pairs of looks, such as
+"a red circle ... a blue square": 15 % of the 700 pairs of looks with different colours, in either
+order and with any motions. Every object, and every pair of colours, of shapes and of motions, still
+occurs. There are too many prompts to list, so they are drawn at random.
 """
 
 import itertools

@@ -9,11 +9,11 @@ from t2vgan.data.shards import Geometry
 from .base import clip_numbers
 
 NUM_WAVES = 4
-BRIGHTNESS = (215, 235)  # of the whole, grey levels
-TINT = 8  # of each channel, either way
-AMPLITUDE = (4, 7)  # of a wave: at most 28 together
-WAVES_ACROSS = (0.5, 3)  # the frame's shorter side
-LEVEL_STEP = 4  # grey levels: smooth enough to the eye, and half the bytes of a film strip
+BRIGHTNESS = (215, 235)  # mean grey level
+TINT = 8  # maximum offset of each channel
+AMPLITUDE = (4, 7)  # of one wave; at most 28 in total
+WAVES_ACROSS = (0.5, 3)  # along the frame's shorter side
+LEVEL_STEP = 4  # grey levels: looks smooth, and halves the bytes of a film strip
 
 
 def textures(clip_indexes: Sequence[int], seed: int, geometry: Geometry) -> np.ndarray:
@@ -24,7 +24,7 @@ def textures(clip_indexes: Sequence[int], seed: int, geometry: Geometry) -> np.n
     angle = 2 * np.pi * direction
     turns = 2 * np.pi * _between(rate, WAVES_ACROSS) / min(geometry.height, geometry.width)
     x, y = np.arange(geometry.width), np.arange(geometry.height)
-    # exp(i (kx x + ky y)) is a product: two short lines instead of a plane of cosines
+    # exp(i (kx x + ky y)) is a product: two vectors instead of a plane of cosines
     along_x = np.exp(1j * ((turns * np.cos(angle))[..., None] * x + 2 * np.pi * phase[..., None]))
     along_y = np.exp(1j * ((turns * np.sin(angle))[..., None] * y))
     along_y *= _between(strength, AMPLITUDE)[..., None]
@@ -35,6 +35,6 @@ def textures(clip_indexes: Sequence[int], seed: int, geometry: Geometry) -> np.n
 
 
 def _between(numbers: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """Return numbers in [0, 1) stretched to lie within limits."""
+    """Return numbers in [0, 1) scaled to the given limits."""
     low, high = limits
     return low + (high - low) * numbers

@@ -1,4 +1,4 @@
-"""Account for all rows: with clips, filtered or failed."""
+"""Account for all rows: packed, filtered or failed."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ class TooManyBadRows(Exception):  # noqa: N818 (a limit that the user set)
 
 
 def format_passed_over(passed_over: Iterable[PassedOver]) -> list[str]:
-    """Format the reasons why files are no rows, one per line."""
+    """Format the reasons why files were skipped, one per line."""
     by_reason: dict[str, list[str]] = {}
     for entry in passed_over:
         by_reason.setdefault(entry.reason, []).append(entry.path)
@@ -34,14 +34,14 @@ def format_passed_over(passed_over: Iterable[PassedOver]) -> list[str]:
 
 
 def write_passed_over(out: Destination, passed_over: list[PassedOver]) -> None:
-    """Write the files that are no rows, one per line, if any."""
+    """Write the skipped files, one per line, if there are any."""
     lines = [json.dumps(asdict(entry)) for entry in passed_over]
     if lines:
         out.write(PASSED_OVER_NAME, "".join(f"{line}\n" for line in lines).encode())
 
 
 def errors_of(built: BuiltShard) -> list[Failure]:
-    """Return the failures of a shard that no filter asked for."""
+    """Return the failures of a shard, without those that filters caused."""
     return [failure for failure in built.failures if failure.reason not in FILTERS]
 
 
@@ -66,7 +66,7 @@ class BadRows:
 
 
 def report_failures(manifest: Manifest, max_fraction: float) -> int:
-    """Print the failed rows of a finished build; return its exit code."""
+    """Print the failed rows of a finished build; return the exit code."""
     assert manifest.input is not None
     reasons = {name: n for name, n in manifest.input.failures.items() if name not in FILTERS}
     if not reasons:
@@ -77,7 +77,7 @@ def report_failures(manifest: Manifest, max_fraction: float) -> int:
 
 
 def format_failures(built: Iterable[BuiltShard]) -> list[str]:
-    """Format a line for each failed row; of very many, the first."""
+    """Format failed rows, one per line; only the first of very many."""
     failures = [failure for shard in built for failure in errors_of(shard)]
     lines = [
         escape_control_chars(f"row {f.row} ({f.source}): {f.reason}: {f.message}")

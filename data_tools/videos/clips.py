@@ -37,7 +37,7 @@ class RowTask:
 def make_clips(task: RowTask, settings: PackSettings) -> Iterator[EncodedSample]:
     """Yield a row's clips as they are cut.
 
-    Raises VideoError, or what the decoder raises, after however many clips.
+    VideoError, or whatever the decoder raises, may come after any number of clips.
     """
     row, limits = task.row, settings.limits
     if row.problem and row.problem_kind != "prompt":
@@ -71,7 +71,7 @@ def make_clips(task: RowTask, settings: PackSettings) -> Iterator[EncodedSample]
 
 @dataclass
 class FrameConverter:
-    """Convert a video's frames to a clip's size, reusing the last picture."""
+    """Convert frames to a clip's size, reusing the last picture."""
 
     number: int
     settings: ClipSettings
@@ -108,7 +108,7 @@ def encode_clip(
     captions: Sequence[str],
     settings: ClipSettings,
 ) -> EncodedSample:
-    """Encode a clip with metadata on its source and content."""
+    """Encode a clip with metadata about its source and content."""
     metadata: dict[str, JsonValue] = {
         **settings.geometry.model_dump(),
         "fps": settings.fps,

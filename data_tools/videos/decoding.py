@@ -1,8 +1,8 @@
 """Decode source videos as a viewer would see them.
 
-The only module of the data tools that opens videos with FFmpeg. Whatever a file is called, only
-containers listed here are opened, and nothing inside one may open anything else: a playlist or an
-edit list in disguise reads no other file and no address.
+This is the only module of the data tools that opens videos with FFmpeg. Whatever a file's name,
+only the containers listed here are opened, and nothing inside one may open anything else: a
+disguised playlist or edit list reads no other file and no address.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import av
 
 CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,wtv,mxf"
-MAX_ROUNDING = Fraction(1, 2000)  # containers round times to their own clock, often milliseconds
+MAX_ROUNDING = Fraction(1, 2000)  # containers round times to their clock, often to milliseconds
 MAX_STEP_AHEAD = 10  # seconds, FFmpeg's -dts_delta_threshold
 MAX_STEP_BACK = Fraction(1, 10)
-MAX_MARKED = 2  # packets before a joint: the parser marks the one before the last
+MAX_MARKED = 2  # packets before a joint; the parser marks the second to last
 TS_DISCONT = 0x200  # AVFMT_TS_DISCONT: MPEG-TS, MPEG-PS, Ogg
 
 
@@ -40,10 +40,10 @@ class ShownFrame(NamedTuple):
 def open_video(
     file: BinaryIO, limits: Limits
 ) -> "Iterator[tuple[av.container.InputContainer, av.VideoStream]]":
-    """Open a video and pick the stream that players show.
+    """Open a video and select the stream that players show.
 
-    The header's size and length are checked before a frame is decoded. Raises VideoError if they
-    exceed the limits, or there is no stream.
+    The header's frame size and duration are checked before a frame is decoded. Raises VideoError if
+    they exceed the limits or there is no video stream.
     """
     import av
 
@@ -67,9 +67,10 @@ def open_video(
 
 
 class FrameClock:
-    """Choose the better of a frame's two times, as FFmpeg's guess_correct_pts does.
+    """Choose the better of a frame's two timestamps, like guess_correct_pts of FFmpeg.
 
-    AVI has no times of showing: where B-frames make them run back, those of decoding are right.
+    AVI has no presentation timestamps: where B-frames make them run backwards, the decoding
+    timestamps are right.
     """
 
     def __init__(self) -> None:
@@ -78,7 +79,7 @@ class FrameClock:
         self._num_bad_pts = self._num_bad_dts = 0
 
     def read(self, frame: "av.VideoFrame") -> Fraction | None:
-        """Return when a frame is shown, in seconds on the stream's clock."""
+        """Return a frame's presentation time in seconds of the stream's clock."""
         pts, dts = frame.pts, frame.dts
         self._num_bad_pts += _runs_back(self._last_pts, pts)
         self._num_bad_dts += _runs_back(self._last_dts, dts)
@@ -100,7 +101,7 @@ def shown_frames(
 ) -> Iterator[ShownFrame]:
     """Yield frames with the times during which they are shown.
 
-    Where the stream's clock breaks, the next frame follows at once, as in a player.
+    Where the stream's clock jumps, the next frame follows immediately, as in a player.
     """
     usual = 1 / (stream.average_rate or stream.guessed_rate or Fraction(25))
     rounding = min((stream.time_base or Fraction(0)) / 2, MAX_ROUNDING)
@@ -109,7 +110,7 @@ def shown_frames(
     decoder, clock = FrameDecoder(stream), FrameClock()
     for frame in decoder.frames(_sound_packets(file, container, stream)):
         if frame.is_corrupt:
-            if shown is None:  # a recording that starts between two key frames
+            if shown is None:  # the recording starts between two key frames
                 continue
             raise VideoError("decode", f"damaged near {float(start):.2f} s")
         time = clock.read(frame)
@@ -120,7 +121,7 @@ def shown_frames(
             step = length if time is None or before is None else time - before
             if _is_break(step, container):
                 step = length
-            elif step <= 0:  # a clock that stands still
+            elif step <= 0:  # the clock stands still
                 continue
             yield _checked(ShownFrame(start, start + step - rounding, shown), limits)
             start += step
@@ -132,7 +133,7 @@ def shown_frames(
 
 
 def _checked(shown: ShownFrame, limits: Limits) -> ShownFrame:
-    """Return a frame; raise VideoError where it ends too late."""
+    """Return the frame; raise VideoError if it ends beyond the limit."""
     if shown.end > limits.max_seconds:
         raise VideoError("limit", f"more than {limits.max_seconds:g} seconds are shown")
     return shown
@@ -141,7 +142,7 @@ def _checked(shown: ShownFrame, limits: Limits) -> ShownFrame:
 def _length(
     frame: "av.VideoFrame", time: Fraction | None, repeated_until: Fraction | None
 ) -> Fraction | None:
-    """Return how long a frame before a break or end is shown."""
+    """Return a frame's duration before a clock break or the end."""
     length = _seconds(frame.duration or None, frame.time_base)
     if time is None or repeated_until is None:
         return length
@@ -151,12 +152,12 @@ def _length(
 def _sound_packets(
     file: BinaryIO, container: "av.container.InputContainer", stream: "av.VideoStream"
 ) -> "Iterator[av.Packet]":
-    """Yield packets up to a gap in the bytes, then raise VideoError.
+    """Yield packets; raise VideoError at the first gap in the data.
 
-    Where two recordings were joined, their packets are counted anew and nothing is missing.
+    A joint of two recordings, where the packet count restarts, is no gap.
     """
     sound = False
-    marked: list[av.Packet] = []  # from one on that seems to lack bytes
+    marked: list[av.Packet] = []  # held back from the first that seems incomplete
     for packet in container.demux(stream):
         if marked:
             joined = _is_break(_seconds_between(marked[-1], packet), container) or is_joint(
@@ -195,10 +196,10 @@ def _seconds_between(first: "av.Packet", second: "av.Packet") -> Fraction:
 
 
 def _is_break(step: Fraction, container: "av.container.InputContainer") -> bool:
-    """Return whether a clock's step means that it was reset.
+    """Return whether a time step means that the clock was reset.
 
-    In formats whose clock may start again, that is a long step ahead; in others a picture may stay
-    that long. A step back is a break in all. Source: FFmpeg's ts_discontinuity_process.
+    A step back always does. A long step ahead does in formats whose clock may restart; in others a
+    picture may really be shown that long. Source: FFmpeg's ts_discontinuity_process.
     """
     return step < -MAX_STEP_BACK or (step > MAX_STEP_AHEAD and _may_reset_clock(container))
 
@@ -218,8 +219,8 @@ def cut_clips(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (number, frames (T, H, W, 3)) of each clip.
 
-    Each of its frames is the one shown at that time; `convert(frame, clip)` makes the picture. A
-    clip that the video is too short for is left out.
+    Each frame of a clip is the one that the video shows at that time; `convert(frame, clip)` makes
+    the picture. A clip for which the video is too short is left out.
     """
     step, num_frames = settings.frame_step, settings.geometry.num_frames
     begun: dict[int, list[np.ndarray]] = {}
@@ -241,7 +242,7 @@ def cut_clips(
 
 
 def pixel_aspect_of(stream: "av.VideoStream", frame: "av.VideoFrame") -> float:
-    """Return how wide a pixel is shown over how high, after rotation."""
+    """Return the aspect ratio (width / height) of a pixel after rotation."""
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     return 1 / aspect if orientation_of(frame).transposed else aspect
 
@@ -258,9 +259,9 @@ def _shown_stream(container: "av.container.InputContainer") -> "av.VideoStream":
 def _check_claimed_length(
     container: "av.container.InputContainer", stream: "av.VideoStream", limits: Limits
 ) -> None:
-    """Raise VideoError where the header tells of a longer video than allowed.
+    """Raise VideoError if the header's duration exceeds the limit.
 
-    Some formats count the time before the first frame too, others do not.
+    Some formats include the time before the first frame in it, others do not.
     """
     seconds = Fraction(container.duration or 0, 1_000_000)
     start = _seconds(stream.start_time, stream.time_base) or Fraction(0)

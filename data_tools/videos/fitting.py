@@ -17,8 +17,8 @@ def fit_picture(
 ) -> np.ndarray:
     """Return a picture (H, W, 3) at a clip's height and width.
 
-    pixel_aspect: how wide a stored pixel is shown, over how high. place: position of a crop in what
-    is left over, (down, right), each 0 to 1.
+    pixel_aspect: width / height of a stored pixel as shown. place: position of the crop within the
+    excess, (down, right), each 0 to 1.
     """
     if fit == "pad":
         return _pad(picture, geometry, pixel_aspect)
@@ -45,7 +45,7 @@ def _pad(picture: np.ndarray, geometry: Geometry, pixel_aspect: float) -> np.nda
 
 
 def _resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize; where a picture shrinks, average the area of each pixel."""
+    """Resize a picture, averaging areas where it shrinks."""
     import cv2
 
     return cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=cv2.INTER_AREA)

@@ -20,7 +20,7 @@ SPLITS = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""A list's name of a part -> the part."""
+"""Name of a split in a list -> its usual name."""
 MAX_NAMED = 5
 
 Words = tuple[str, ...]
@@ -28,14 +28,14 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Which rows are packed: those of a split, without some prompts."""
+    """Which rows to pack: those of a split, without some prompts."""
 
     split: str = ""
-    """A value of SPLITS; empty takes the rows for training, or all of a list without splits."""
+    """A value of SPLITS; empty selects the training rows, or all rows of a list without splits."""
     prompts: tuple[str, ...] = ()
 
     def as_config(self) -> dict[str, JsonValue]:
-        """Return what is not the default."""
+        """Return the settings that differ from the defaults."""
         chosen: dict[str, JsonValue] = {"split": self.split} if self.split else {}
         return chosen | ({"hold_out": list(self.prompts)} if self.prompts else {})
 
@@ -47,13 +47,13 @@ class HoldOut:
         return cls(str(config.get("split", "")), tuple(map(str, prompts)))
 
     def apply(self, source: Source, settings: ClipSettings) -> Source:
-        """Return the source without held-out rows, and with their captions.
+        """Return the source without held-out rows, but with their captions.
 
-        A caption of such a row is a held-out prompt if rows that stay have each of its words, and
-        none has it whole. Case, punctuation and spaces make no difference.
+        A caption of a held-out row is a held-out prompt if the remaining rows contain all of its
+        words, but none has the whole caption. Case, punctuation and spaces are ignored.
 
         Raises:
-            UserError: a prompt occurs in no caption, or no row is left.
+            UserError: a prompt to hold out is not among the captions, or no row is left.
         """
         has_splits = any(row.split for row in source.rows)
         if self.split and not has_splits:
@@ -107,7 +107,7 @@ class HoldOut:
         wanted: Mapping[Words, str],
         settings: ClipSettings,
     ) -> tuple[str, ...]:
-        if self.split not in ("", TRAIN):  # a set for the test holds nothing out itself
+        if self.split not in ("", TRAIN):  # the other splits are no held-out prompts of a test set
             left_out = [row for row in left_out if row.split == self.split]
         shown = {words for row in kept for words in _captions(row, settings)}
         prompts = dict(wanted)
@@ -117,7 +117,7 @@ class HoldOut:
 
 
 ALL_ROWS = HoldOut()
-"""Of a list without splits; of others, those for training."""
+"""All rows of a list without splits; of others, the training rows."""
 
 
 def describe_held_out(source: Source) -> list[str]:
@@ -133,7 +133,7 @@ def describe_held_out(source: Source) -> list[str]:
 
 
 def _with_known_split(row: Row) -> Row:
-    """Return the row with its split's usual name, or a problem."""
+    """Return the row with its split's usual name, or with a problem."""
     if not row.split:
         return row
     split = SPLITS.get(row.split.lower())
@@ -144,7 +144,7 @@ def _with_known_split(row: Row) -> Row:
 
 
 def _captions(row: Row, settings: ClipSettings) -> dict[Words, str]:
-    """Return the captions that a row's clips will have, by their words."""
+    """Return the captions of a row's clips, keyed by their words."""
     if row.problem and row.problem_kind != "prompt":
         return {}
     try:

@@ -5,12 +5,12 @@ from collections import defaultdict
 import numpy as np
 
 HASH_SIDE = 8
-MAX_DIFFERENT_BITS = 6  # of 128: re-encoding changes about two
-BITS_PER_DIFFERENCE = 10  # a small object on plain ground sets few, and moves by changing them
+MAX_DIFFERENT_BITS = 6  # of 128; re-encoding changes about two
+BITS_PER_DIFFERENCE = 10  # a small object on a plain background sets few bits, all by its position
 
 
 def motion_of(frames: np.ndarray) -> float:
-    """Return the mean change between consecutive frames (T, H, W, 3), 0..255."""
+    """Return the mean change between consecutive frames, 0..255."""
     if len(frames) < 2:
         return 0.0
     return float(np.abs(np.diff(frames.astype(np.int16), axis=0)).mean())
@@ -19,8 +19,8 @@ def motion_of(frames: np.ndarray) -> float:
 def perceptual_hash(frames: np.ndarray) -> str:
     """Return 128 bits as hex that are robust to scaling and encoding.
 
-    A difference hash of two moments of the clip: is each cell of an 8x9 grid brighter than the one
-    to its left?
+    It is a difference hash of two moments of the clip. Each bit says whether a cell of an 8x9 grid
+    is brighter than the cell to its left.
     """
     import cv2
 
@@ -36,18 +36,18 @@ def perceptual_hash(frames: np.ndarray) -> str:
 class SeenClips:
     """Perceptual hashes of the clips so far.
 
-    Of eight bands, two hashes that differ in at most six bits share at least two whole: only clips
-    that share a band are compared. The fewer bits are set in either, the fewer may differ; plain
-    pictures, which set none, never count as duplicates.
+    Hashes are divided into eight bands. Two hashes that differ in at most six bits share at least
+    two bands, so only clips that share a band are compared. The fewer bits are set in either hash,
+    the fewer may differ; plain pictures, which set none, never count as duplicates.
     """
 
     def __init__(self) -> None:
         self._by_band: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
 
     def is_new(self, hash: str) -> bool:
-        """Add a clip and return True unless it has a near duplicate.
+        """Add a clip and return True, unless it has a near duplicate.
 
-        Raises ValueError when the hash is no hexadecimal number.
+        Raises ValueError if the hash is not a hexadecimal number.
         """
         try:
             value = int(hash, 16)

@@ -9,6 +9,6 @@ def sample_key(row: int, clip: int) -> str:
 
 
 def parse_key(key: str) -> tuple[int, int] | tuple[None, None]:
-    """Parse a key into (row, clip), (None, None) if it is another."""
+    """Parse a key into (row, clip), or (None, None) for other keys."""
     match = re.fullmatch(r"(\d{8,})-(\d{4,})", key)
     return (int(match[1]), int(match[2])) if match else (None, None)

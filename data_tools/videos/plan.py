@@ -29,23 +29,23 @@ from .spool import SampleSpool
 
 BUILDER = "videos"
 VERSION = "4"  # raised whenever the same rows give other bytes
-FILTERS = ("static", "duplicate")  # reasons that the user asked for; all others are errors
+FILTERS = ("static", "duplicate")  # reasons that options cause; all others are errors
 
 
 @dataclass(frozen=True)
 class PackPlan:
-    """The input list and the settings that decide the bytes of shards."""
+    """The input list and the settings that determine the bytes of shards."""
 
     source: Source
     settings: PackSettings
     rows_per_shard: int
     hold_out: HoldOut = ALL_ROWS
-    """What `source` was divided by."""
+    """The choice of rows that was applied to `source`."""
     unit = "videos"
 
     @cached_property
     def header(self) -> BuildHeader:
-        """The header; settings have their names on the command line."""
+        """The header, with settings named as on the command line."""
         return BuildHeader(
             builder=BUILDER,
             builder_version=VERSION,
@@ -68,7 +68,7 @@ class PackPlan:
         return f"{BUILDER}-{index:06d}.tar"
 
     def row_numbers(self, index: int) -> range:
-        """Return the rows of a shard; the last may have fewer."""
+        """Return the rows of a shard; the last shard may have fewer."""
         first = index * self.rows_per_shard
         return range(len(self.source.rows))[first : first + self.rows_per_shard]
 
@@ -84,7 +84,7 @@ class PackPlan:
 
 
 def decoder_version() -> str:
-    """Return the decoders' version, which may change pixels."""
+    """Return the version of the decoders; another one may change pixels."""
     import av
 
     return "libavcodec " + ".".join(map(str, av.library_versions["libavcodec"]))
@@ -92,7 +92,7 @@ def decoder_version() -> str:
 
 @dataclass(frozen=True)
 class PackedShard:
-    """One shard, a pure function of its rows and the settings."""
+    """The job that makes one shard from its rows and the settings."""
 
     index: int
     name: str
@@ -100,13 +100,13 @@ class PackedShard:
     settings: PackSettings
 
     def run(self, folder: Path, should_stop: ShouldStop) -> BuiltShard:
-        """Make the shard; every row gives clips or a failure."""
+        """Make the shard; every row yields clips or a failure."""
         failures: list[Failure] = []
         samples = self._samples(folder, failures, should_stop)
         path = folder / self.name
         if first := list(islice(samples, 1)):
             return build_shard(path, self.index, chain(first, samples), failures)
-        path.unlink(missing_ok=True)  # of a run in which fewer of these rows failed
+        path.unlink(missing_ok=True)  # from a run in which fewer of these rows failed
         return BuiltShard(index=self.index, entry=None, prompts={}, failures=tuple(failures))
 
     def _samples(
@@ -121,7 +121,7 @@ class PackedShard:
                     with closing(sandbox.make_clips(task, should_stop)) as made:
                         for clip in made:
                             clips.append(clip)
-                except VideoError as error:  # however many clips came before it
+                except VideoError as error:  # after any number of clips
                     failures.append(_failure(task, error))
                     continue
                 for clip in clips:

@@ -1,4 +1,4 @@
-"""Clean captions so that they can be prompts, and describe them."""
+"""Clean captions for use as prompts, and describe them."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -10,18 +10,17 @@ from t2vgan.utils.untrusted import MAX_CAPTION_BYTES
 from .input_list.rows import Row
 from .settings import ClipSettings, VideoError
 
-ZERO_WIDTH_SPACE = "\u200b"  # between words of Thai, Khmer and others
+ZERO_WIDTH_SPACE = "\u200b"  # separates words in Thai, Khmer and other scripts
 MAX_PROMPT_CHARACTERS = 2000
 
 
 def choose_captions(row: Row, settings: ClipSettings) -> tuple[str, ...]:
-    """Return a row's captions, cleaned, or else its class.
+    """Return a row's cleaned captions, or else its class.
 
-    Empty where neither is there and `settings` allow it.
-    Captions without words are passed over where others have some.
+    Captions without words are skipped. The result may be empty if `settings` allow it.
 
     Raises:
-        VideoError: there are none, and a caption is required.
+        VideoError: the row has neither, but a caption is required.
     """
     if settings.captions == "none":
         return ()
@@ -45,7 +44,7 @@ def _clean_each(texts: Iterable[str], max_words: int) -> Iterator[str]:
 
 
 def describe_captions(rows: Iterable[Row], settings: ClipSettings) -> list[str]:
-    """Count rows with several captions, none, long ones, and classes."""
+    """Count rows with several, long or no captions, and classes."""
     limit = settings.max_prompt_words
     num_several = num_empty = num_long = num_labelled = 0
     labels = set()
@@ -71,7 +70,7 @@ def describe_captions(rows: Iterable[Row], settings: ClipSettings) -> list[str]:
 
 
 def _is_longer(caption: str, max_words: int) -> bool:
-    """Return whether a caption has more words."""
+    """Return whether a caption has more than `max_words` words."""
     if len(caption) < 2 * max_words:
         return False
     return len(caption) > MAX_PROMPT_CHARACTERS or sum(1 for _ in find_words(caption)) > max_words
@@ -80,13 +79,13 @@ def _is_longer(caption: str, max_words: int) -> bool:
 def clean_prompt(text: str, *, max_words: int) -> str:
     """Return a caption normalised (NFC), on one line, cut to length.
 
-    Words are counted as the text encoder counts them. Control and invisible characters,
-    right-to-left overrides too, are dropped, so that a prompt reads as it is stored. Raises
-    VideoError when no word is left.
+    Words are counted as the text encoder counts them. Control and invisible characters, including
+    right-to-left overrides, are removed, so that a prompt looks like its stored text. Raises
+    VideoError if no word is left.
     """
     text = text[: 8 * MAX_PROMPT_CHARACTERS]
     spaced = (" " if c.isspace() or c == ZERO_WIDTH_SPACE else c for c in text)
-    # Joiners shape words of many scripts, and emoji; other invisible characters only hide things.
+    # Joiners shape words of many scripts, and emoji; other invisible characters only hide text.
     visible = (c for c in spaced if c in JOINERS or unicodedata.category(c)[0] != "C")
     text = unicodedata.normalize("NFC", " ".join("".join(visible).split()))[:MAX_PROMPT_CHARACTERS]
     words = list(find_words(text))

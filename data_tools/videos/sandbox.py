@@ -1,7 +1,7 @@
-"""Decode in a child process, where a crash costs one row.
+"""Decode in a child process, so that a crash costs one row.
 
-The child may crash, hang or run out of memory. It may write no file and ignores Ctrl-C. Its answers
-are read as JSON and bytes, never unpickled: by then it has opened an untrusted file.
+The child may crash, hang or run out of memory. It cannot write files and ignores Ctrl-C. Its
+answers are read as JSON and bytes, never unpickled, because it has opened untrusted files.
 """
 
 import json
@@ -37,7 +37,7 @@ class Sandbox:
     def make_clips(self, task: RowTask, should_stop: ShouldStop) -> Generator[EncodedSample]:
         """Yield a row's clips; raise VideoError, or BuildStopped on request.
 
-        The time limit counts from one clip to the next.
+        The time limit applies from one clip to the next.
         """
         pipe = self._ready_pipe(should_stop)
         limit = self._settings.limits.timeout_seconds
@@ -54,7 +54,7 @@ class Sandbox:
             code = format_exit_code(self._exit_code())
             raise VideoError("crash", f"the decoder's process died ({code})") from None
         except BaseException as error:
-            if not isinstance(error, VideoError):  # answers are still in the pipe
+            if not isinstance(error, VideoError):  # the pipe still holds answers
                 self.close()
             raise
 
@@ -98,9 +98,10 @@ class Sandbox:
 
 
 def _receive(pipe: Connection) -> EncodedSample | None:
-    """Return the next clip, None after the last.
+    """Return the next clip, or None after the last.
 
-    Raises VideoError where the row fails."""
+    Raises VideoError if the row fails.
+    """
     answer = json.loads(pipe.recv_bytes(MAX_ANSWER_BYTES))
     if "reason" in answer:
         raise VideoError(answer["reason"], answer["message"])
@@ -111,7 +112,7 @@ def _receive(pipe: Connection) -> EncodedSample | None:
 
 
 def format_exit_code(code: int | None) -> str:
-    """Format how a process ended: its code, or the signal."""
+    """Format how a process ended: its exit code or signal."""
     if code is None or code >= 0:
         return f"exit code {code}"
     return f"signal {signal.Signals(-code).name}"
@@ -123,7 +124,7 @@ def format_exit_code(code: int | None) -> str:
 def _serve(pipe: Connection, settings: PackSettings) -> None:
     """Serve requests until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.disable()  # FFmpeg logs every odd file; the failure holds it once
+    logging.disable()  # the failure already holds what FFmpeg would log
     with serving_parent():
         _import_codecs()
         limit_resources(settings.limits.memory_mb)
@@ -138,14 +139,14 @@ def _answer(pipe: Connection, task: RowTask, settings: PackSettings) -> None:
         for sample in make_clips(task, settings):
             _send(pipe, sample)
         last: dict[str, str] = {}
-    except Exception as error:  # decoders raise every kind of exception on strange files
+    except Exception as error:  # decoders raise all kinds of exceptions on damaged files
         reason, text = _classify(error)
         last = {"reason": reason, "message": text}
     pipe.send_bytes(json.dumps(last).encode())
 
 
 def _send(pipe: Connection, sample: EncodedSample) -> None:
-    """Send a clip: first what it is, then its members."""
+    """Send a clip: first its description, then its members."""
     assert sample.pixel_sums is not None
     sums = sample.pixel_sums.model_dump()
     header = {"key": sample.key, "members": list(sample.members), "pixel_sums": sums}
@@ -170,24 +171,24 @@ def _classify(error: Exception) -> tuple[str, str]:
 
 
 def _import_codecs() -> None:
-    """Load the libraries while memory is not limited yet."""
+    """Import the libraries before memory is limited."""
     import av
     import cv2
     from PIL import Image
 
-    Image.init()  # its formats too
+    Image.init()  # loads its formats
     av.logging.set_level(None)
     cv2.setNumThreads(1)
 
 
 def limit_resources(memory_mb: int) -> None:
-    """Limit the memory beyond what libraries hold, and forbid writing files."""
+    """Limit memory beyond what libraries hold, and forbid writing files."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     try:
         with open("/proc/self/statm") as file:
             held = int(file.read().split()[0]) * resource.getpagesize()
-    except OSError:  # no /proc: such systems do not keep RLIMIT_AS either
+    except OSError:  # systems without /proc do not enforce RLIMIT_AS either
         return
     total = held + (memory_mb << 20)
     resource.setrlimit(resource.RLIMIT_AS, (total, total))

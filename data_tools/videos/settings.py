@@ -1,4 +1,4 @@
-"""Define what decides the bytes of clips, and what guards the work."""
+"""Define the settings of clips, and limits on making them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -14,7 +14,7 @@ Captions = Literal["required", "optional", "none"]
 
 
 class VideoError(Exception):
-    """No clip from a row; `reason` is one word for the summary."""
+    """A failed row or clip; `reason` is one word for the summary."""
 
     def __init__(self, reason: str, message: str):
         super().__init__(message)
@@ -23,14 +23,14 @@ class VideoError(Exception):
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """How videos become clips; equal settings and rows give equal bytes."""
+    """How videos become clips; with the rows, they determine the bytes."""
 
     geometry: Geometry
     fps: float
     clips_per_video: int
-    """0 cuts as many as the video holds."""
+    """0 cuts all that fit."""
     stride: float
-    """Seconds from one clip's start to the next one's."""
+    """Seconds between the starts of consecutive clips."""
     fit: Fit
     storage: Storage
     quality: int
@@ -39,23 +39,23 @@ class ClipSettings:
     max_prompt_words: int
     seed: int
     captions: Captions = "required"
-    """Whether a row without a caption fails, and whether captions are read at all."""
+    """Whether a row without a caption fails, and whether captions are used at all."""
 
     @property
     def frame_step(self) -> Fraction:
-        """Seconds between two frames of a clip, exact: 29.97 frames/s is 2997/100."""
+        """Exact seconds between two frames of a clip: 29.97 frames/s is 2997/100."""
         return 1 / Fraction(self.fps).limit_denominator(1001)
 
     @property
     def clip_step(self) -> Fraction:
-        """Seconds between the starts of two clips, exact."""
+        """Exact seconds between the starts of consecutive clips."""
         return Fraction(self.stride).limit_denominator(100_000)
 
     def as_config(self) -> dict[str, JsonValue]:
-        """Return the settings by their names on the command line."""
+        """Return the settings, keyed by their names on the command line."""
         geometry = self.geometry
         others = {name: value for name, value in asdict(self).items() if name != "geometry"}
-        if self.captions == "required":  # as of versions without the option
+        if self.captions == "required":  # as in versions without the option
             del others["captions"]
         return {
             "num_frames": geometry.num_frames,
@@ -73,7 +73,7 @@ class ClipSettings:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one row may cost; rows above it can be retried."""
+    """Limits for one row; rows that exceed them can be retried."""
 
     timeout_seconds: float = 120.0
     memory_mb: int = 2048
@@ -87,7 +87,7 @@ class Access:
     """The locations that rows may point to."""
 
     root: str
-    """The folder or URL that relative paths start from."""
+    """The folder or URL to which paths are relative."""
     allow_local: bool = False
     allow_private_hosts: bool = False
 

@@ -1,4 +1,4 @@
-"""Keep a row's clips until all of it has been read."""
+"""Hold a row's clips until the whole row has been read."""
 
 import json
 import tempfile
@@ -8,11 +8,11 @@ from pathlib import Path
 from t2vgan.data.pixel_sums import PixelSums
 from t2vgan.data.shards import EncodedSample
 
-MEMORY_BYTES = 32 << 20  # what is more lies in a nameless file
+MEMORY_BYTES = 32 << 20  # the rest is in an unnamed temporary file
 
 
 class SampleSpool:
-    """Encoded clips, on disk where they are many."""
+    """A list of encoded clips, moved to disk when large."""
 
     def __init__(self, folder: Path):
         self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(folder))  # noqa: SIM115

@@ -1,23 +1,23 @@
 """Find joints of MPEG-TS recordings.
 
-There nothing is missing, though the packets are counted anew.
+At a joint the packet counter restarts, but nothing is missing.
 
-Source: ISO/IEC 13818-1, 2.4.3. Each packet begins with 0x47 and counts those of its stream that
-carry bytes, modulo 16; a flag says that a picture begins in it.
+Source: ISO/IEC 13818-1, 2.4.3. Each packet begins with 0x47 and has a counter, modulo 16, of its
+stream's packets with payload; a flag says that a picture begins in the packet.
 """
 
 from typing import BinaryIO
 
 SYNC = 0x47
-LAYOUTS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet, and where in them it begins
-MAX_BYTES = 16 << 20  # of the pictures on both sides of a joint
+LAYOUTS = ((188, 0), (192, 4), (204, 0))  # bytes per packet, and offset of its first byte
+MAX_BYTES = 16 << 20  # for the pictures on both sides of a joint
 
 
 def is_joint(file: BinaryIO, pid: int, before: int, place: int) -> bool:
-    """Return whether a stream's count breaks at a place and nowhere near.
+    """Return whether a stream's counter breaks at a place only.
 
-    From the picture that begins at `before` to the end of the one at `place`. The file's position
-    stays. What is no MPEG-TS has no joints.
+    The range checked is from the picture that begins at `before` to the end of the one at `place`.
+    The file's position is kept. Other formats than MPEG-TS have no joints.
     """
     position = file.tell()
     file.seek(before)
@@ -30,9 +30,10 @@ def is_joint(file: BinaryIO, pid: int, before: int, place: int) -> bool:
 
 
 def _find_breaks(data: bytes, size: int, pid: int, place: int) -> list[int]:
-    """Return where the count breaks.
+    """Return where the counter breaks.
 
-    It is followed up to the end of the picture that begins at `place`."""
+    The search ends at the end of the picture that begins at `place`.
+    """
     breaks: list[int] = []
     last: tuple[int, int, int] | None = None
     for start in range(0, len(data) - 3, size):
@@ -43,7 +44,7 @@ def _find_breaks(data: bytes, size: int, pid: int, place: int) -> list[int]:
             continue
         if begins and start > place:
             return breaks
-        if last is not None and count not in (last[0], (last[0] + 1) % 16):  # sent twice, or next
+        if last is not None and count not in (last[0], (last[0] + 1) % 16):  # repeated, or next
             breaks.append(start if last[1] else last[2])  # a picture's last packet is padded
         last = count, padded, start
     return breaks

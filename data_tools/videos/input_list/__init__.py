@@ -1,1 +1,1 @@
-"""Read the list of source videos and captions, whatever form it has."""
+"""Read the list of source videos and captions, in any layout."""

@@ -1,4 +1,4 @@
-"""Read the rows of tars, and count what is lost of them."""
+"""Read the rows of tars, and count samples lost to damage."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -34,9 +34,9 @@ COMPRESSED = {
     (0, b"\x28\xb5\x2f\xfd"): "zstd",
 }
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
-MAX_MEMBERS = 1_000_000  # of one tar: all are held in memory
-MAX_DAMAGES = 1000  # of one tar: each costs a search
-MAX_LOST_ROWS = 100_000  # beyond as many as were found, whatever manifests claim
+MAX_MEMBERS = 1_000_000  # per tar; all are held in memory
+MAX_DAMAGES = 1000  # per tar; each costs a search
+MAX_LOST_ROWS = 100_000  # beyond the number of rows found, whatever manifests claim
 
 
 def is_tar(name: str) -> bool:
@@ -46,18 +46,18 @@ def is_tar(name: str) -> bool:
 
 @dataclass
 class Archive:
-    """A tar that was read as far as it can be."""
+    """A tar, read as far as possible."""
 
     name: str
     rows: list[Row] = field(default_factory=list)
     passed_over: list[PassedOver] = field(default_factory=list)
     lost: list[LostPart] = field(default_factory=list)
     num_bytes: int = 0
-    """Of the members."""
+    """Total size of the members."""
 
 
 def read_archives(folder: SourceFolder, names: Iterable[str]) -> tuple[list[Row], list[PassedOver]]:
-    """Return the rows of tars, lost samples included, and other members."""
+    """Return the rows of tars, including lost samples, and other members."""
     archives = [read_archive(folder, name) for name in names]
     expected = expected_samples(folder, archives)
     rows = []
@@ -70,7 +70,7 @@ def read_archives(folder: SourceFolder, names: Iterable[str]) -> tuple[list[Row]
 
 
 def read_archive(folder: SourceFolder, name: str) -> Archive:
-    """Read a tar; what stops the reading is a lost part."""
+    """Read a tar; what stops the reading counts as a lost part."""
     archive = Archive(name)
     try:
         with folder.open(name) as file:
@@ -102,7 +102,7 @@ def read_archive(folder: SourceFolder, name: str) -> Archive:
 
 
 def _read_members(file: BinaryIO, archive: Archive) -> Iterator[Member]:
-    """Yield an archive's members; record what is none."""
+    """Yield an archive's members; record lost and ignored ones."""
     for number, found in enumerate(scan_members(file)):
         if number >= MAX_MEMBERS or len(archive.lost) >= MAX_DAMAGES:
             problem = f"more than {MAX_MEMBERS} members or {MAX_DAMAGES} damages; divide or mend it"
@@ -126,10 +126,10 @@ def _read_members(file: BinaryIO, archive: Archive) -> Iterator[Member]:
 
 
 def expected_samples(folder: SourceFolder, archives: list[Archive]) -> dict[str, tuple[int, str]]:
-    """Return how many samples damaged archives should hold, and what says so.
+    """Return the expected number of samples of damaged archives, with the source.
 
-    That is the manifest or video2dataset's statistics beside it, else the usual number of the
-    sound archives.
+    The source is the manifest or video2dataset's statistics beside the archive, or else the usual
+    number of the sound archives.
     """
     found = {}
     sound = [len(archive.rows) for archive in archives if archive.rows and not archive.lost]
@@ -169,8 +169,8 @@ def _counted_by_video2dataset(folder: SourceFolder, name: str) -> tuple[int, str
 def lost_rows(archive: Archive, expected: dict[str, tuple[int, str]]) -> Iterator[Row]:
     """Yield a row for each sample that an archive lacks.
 
-    Where nothing says how many, a torn archive counts as having lost as many as it holds, and bytes
-    that are no members as many as would fit into them.
+    If their number is unknown, a truncated archive counts as having lost as many samples as it
+    holds, and damaged bytes as many as would fit into them.
     """
     if not archive.lost:
         return

@@ -1,4 +1,4 @@
-"""Name the classes of rows, and refuse columns of too many."""
+"""Name the classes of rows, and refuse columns with too many classes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,16 +11,16 @@ from .rows import Row
 from .source_folder import SourceFolder
 
 CLASSES = "classes.txt"
-MAX_CLASSES = 25_000  # more than any list of things in use; numbers of clips are no classes
+MAX_CLASSES = 25_000  # more than any taxonomy in use; a column of clip numbers has more
 
 
 def read_class_names(folder: SourceFolder, path: str | None) -> list[str]:
-    """Return the names of classes, a line of a file each.
+    """Return the class names from a file with one per line.
 
-    Without a path it is classes.txt of the source, if that is there.
+    Without a path, the file is the source's classes.txt, if it exists.
 
     Raises:
-        UserError: it is no text, or names a class twice.
+        UserError: the file is not text, or names a class twice.
     """
     if path is None:
         if not folder.is_file(CLASSES):
@@ -40,9 +40,9 @@ def read_class_names(folder: SourceFolder, path: str | None) -> list[str]:
 
 
 def name_classes(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    """Replace numbers of classes by their names.
+    """Replace class numbers by class names.
 
-    A class that is not listed fails its row.
+    A row whose class is not listed fails.
 
     Raises:
         UserError: there are more classes than MAX_CLASSES.

@@ -1,4 +1,4 @@
-"""Resolve and open what a list names; no other module does."""
+"""Resolve and open the locations in a list; no other module does."""
 
 import errno
 import io
@@ -23,15 +23,15 @@ from t2vgan.utils.urls import REMOTE_SCHEMES, host_of, is_url, redact, redact_ur
 from ..settings import Access, VideoError
 
 LOCAL_SCHEMES = ("file", "local")
-NOT_REGULAR = (errno.EINVAL, errno.EISDIR, errno.ENXIO)  # a pipe or device, a folder, a socket
+NOT_REGULAR = (errno.EINVAL, errno.EISDIR, errno.ENXIO)  # pipe or device, folder, socket
 
 
 def resolve(path: str, access: Access) -> str:
-    """Return the path or URL that a row points to.
+    """Return the path or URL that a row refers to.
 
-    Relative paths stay inside the source. Other local paths and `file:` URLs need --allow-local;
-    every scheme that is not plain storage (`pipe:`, chained ones) is always refused, with a
-    VideoError. A web address of a private network is refused when it is read.
+    Relative paths must stay inside the source. Other local paths and `file:` URLs need
+    --allow-local. Schemes other than plain storage (`pipe:`, chained ones) are always refused, with
+    a VideoError. Web addresses in a private network are refused only when they are read.
     """
     try:
         usable = bool(path) and b"\0" not in os.fsencode(path)
@@ -40,7 +40,7 @@ def resolve(path: str, access: Access) -> str:
     if not usable:
         raise VideoError("refused", f"{path[:100]!r} cannot be the name of a file")
     inside = "" if is_url(access.root) else _inside(path, access.root)
-    if inside and os.path.isfile(inside):  # whatever its name looks like
+    if inside and os.path.isfile(inside):  # even if its name looks like a URL
         return inside
     scheme = scheme_of(path)
     if "::" in path or scheme not in ("", *REMOTE_SCHEMES, *LOCAL_SCHEMES):
@@ -59,7 +59,7 @@ def resolve(path: str, access: Access) -> str:
 def locate(name: str, access: Access) -> str:
     """Return the real path of a local source's file or folder.
 
-    Raises VideoError where `..` or a link leads out of the source, without --allow-local.
+    Without --allow-local, raises VideoError if `..` or a link leads out of the source.
     """
     real = os.path.realpath(os.path.join(access.root, name))
     return _inside(name, access.root) or _outside(real, name, access)
@@ -73,9 +73,9 @@ def open_bytes(
     max_bytes: int,
     private_hosts: bool = False,
 ) -> BinaryIO:
-    """Open a resolved file, or `size` bytes of one.
+    """Open a resolved file, or `size` bytes of it.
 
-    Remote files are read into memory. Raises VideoError if there is nothing to read, or too much.
+    Remote files are read into memory. Raises VideoError if the file cannot be read or is too large.
     """
     if is_url(location):
         return io.BytesIO(_fetch(location, offset, size, max_bytes, private_hosts))
@@ -98,7 +98,7 @@ def open_bytes(
 
 
 def _open_part(file: BinaryIO, offset: int, size: int) -> BinaryIO:
-    """Return a member of a tar as a file of its own."""
+    """Return a member of a tar as a separate file."""
 
     def read_part(start: int, stop: int) -> bytes:
         file.seek(offset + start)
@@ -121,7 +121,7 @@ def _fetch(url: str, offset: int, size: int | None, max_bytes: int, private_host
 
     try:
         return retry(shown, read, ATTEMPTS_FOR_VIDEOS)
-    except UserError as error:  # no URL, no client, or a server that cannot send parts
+    except UserError as error:  # not a URL, no client, or no range requests
         raise VideoError("refused", redact(f"{shown}: {error}")) from None
     except PermissionError as error:
         refusal = find_refusal(error)
@@ -136,9 +136,9 @@ def _fetch(url: str, offset: int, size: int | None, max_bytes: int, private_host
 
 
 def may_be_private(url: str, access: Access) -> bool:
-    """Return whether a resolved address may lead to a private network.
+    """Return whether an address is allowed to be in a private network.
 
-    It may with --allow-private-hosts, and on the host that the user named as the source.
+    It is with --allow-private-hosts, and on the host of the source itself.
     """
     if access.allow_private_hosts or not is_url(access.root):
         return access.allow_private_hosts
@@ -146,7 +146,7 @@ def may_be_private(url: str, access: Access) -> bool:
 
 
 def _inside(path: str, root: str) -> str:
-    """Return the real path of a file inside the root, else ""."""
+    """Return a file's real path inside the root, else ""."""
     whole = os.path.realpath(os.path.join(root, path))
     return whole if Path(whole).is_relative_to(os.path.realpath(root)) else ""
 

@@ -1,7 +1,7 @@
-"""Read Parquet in a child process within limits of memory and time.
+"""Read Parquet in a child process with limits on memory and time.
 
-A few kilobytes of Parquet may stand for terabytes, and its reader is a large library: what it is
-given by others costs a process at most.
+A few kilobytes of Parquet may expand to terabytes, and its reader is a large library. In a child
+process, untrusted files can at worst crash that process.
 """
 
 import json
@@ -21,7 +21,7 @@ from ..sandbox import MAX_ANSWER_BYTES, format_exit_code, limit_resources
 from .source_folder import SourceFolder
 from .tables import LIST_COLUMN, MAX_CAPTIONS, Columns
 
-MEMORY_MB = 1024  # beyond what the library takes
+MEMORY_MB = 1024  # beyond what the library uses
 TIMEOUT_SECONDS = 120.0  # from one batch of rows to the next
 BATCH_ROWS = 256
 
@@ -29,11 +29,11 @@ BATCH_ROWS = 256
 def read_parquet(folder: SourceFolder, name: str, columns: Columns) -> Iterator[Record]:
     """Yield the rows of a Parquet file.
 
-    Its columns hold strings; classes may be integers, and `captions` lists.
+    Columns hold strings; classes may be integers, and `captions` may be lists.
 
     Raises:
-        UserError: it is damaged, lacks a column, has it twice or of another type, or exceeds a
-            limit.
+        UserError: the file is damaged, a column is missing, duplicate or of another type, or a
+            limit is exceeded.
     """
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
@@ -60,7 +60,7 @@ def read_parquet(folder: SourceFolder, name: str, columns: Columns) -> Iterator[
 
 
 def _receive(pipe: Connection, name: str) -> list[dict[str, Any]]:
-    """Return the next rows, none after the last."""
+    """Return the next rows; an empty list after the last."""
     if not pipe.poll(TIMEOUT_SECONDS):
         raise UserError(f"{name}: no rows for {TIMEOUT_SECONDS:g} seconds")
     answer = json.loads(pipe.recv_bytes(MAX_ANSWER_BYTES))
@@ -74,7 +74,7 @@ def _receive(pipe: Connection, name: str) -> list[dict[str, Any]]:
 
 
 def _serve(pipe: Connection, folder: SourceFolder, name: str, columns: Columns) -> None:
-    """Send the rows, or the error."""
+    """Send the rows, or the error message."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with serving_parent():
         try:
@@ -95,7 +95,7 @@ def _describe(error: Exception, name: str) -> str:
             return f"{name} needs pyarrow: pip install 't2vgan[parquet]'"
         case MemoryError():
             return f"{name}: reading it needs more than the limit of {MEMORY_MB} MB"
-        case _:  # of the library, or of the storage
+        case _:  # from the library or the storage
             text = " ".join(str(error).split())[:200]
             return f"{name} is no sound Parquet file ({text})"
 
@@ -103,11 +103,11 @@ def _describe(error: Exception, name: str) -> str:
 def _read_batches(
     folder: SourceFolder, name: str, columns: Columns
 ) -> Iterator[list[dict[str, Any]]]:
-    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others reserve a gigabyte
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others reserve a gigabyte of address space
     import pyarrow
     from pyarrow import parquet
 
-    pyarrow.set_cpu_count(1)  # each thread takes address space
+    pyarrow.set_cpu_count(1)  # each thread uses address space
     pyarrow.set_io_thread_count(1)
     limit_resources(MEMORY_MB)
     with folder.open_list(name) as file:
@@ -131,9 +131,9 @@ def _read_batches(
 
 
 def _check_column(schema: Any, column: str, name: str, *, is_label: bool, is_list: bool) -> None:
-    """Raise UserError unless one column has this name, and holds strings.
+    """Raise UserError if the column is duplicate or of a wrong type.
 
-    Or integers, where it is that of classes, or lists of strings.
+    It may hold strings, integers too if `is_label`, and lists of strings if `is_list`.
     """
     from pyarrow import types
 

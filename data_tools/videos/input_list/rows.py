@@ -1,4 +1,4 @@
-"""Define the input list; its order depends on the source only."""
+"""Define the input list, whose order depends only on the source."""
 
 import codecs
 import hashlib
@@ -13,9 +13,9 @@ from t2vgan.utils.urls import redact_url
 class Row:
     """One source video and its captions.
 
-    In a tar, `member` lies at `offset` with `size` bytes. `problem` is what was wrong with the row
-    before any video was opened. `further` are the captions after the first, `label` is the class
-    and `split` the part of the data that a list puts it into; empty where there is none.
+    In a tar, `member` is at `offset` and has `size` bytes. `problem` is an error found before any
+    video was opened. `further` are the captions after the first, `label` is the class and `split`
+    the split that the list assigns. All are empty by default.
     """
 
     path: str
@@ -30,12 +30,12 @@ class Row:
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """All captions as they were read; empty where there is none."""
+        """All captions as they were read."""
         return (self.prompt, *self.further) if self.prompt else ()
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What the clips are made of, beside the settings."""
+        """What determines the clips besides the settings."""
         rest = (self.further, self.label) if self.further or self.label else ()
         return (
             *(self.path, self.prompt, self.member, self.offset, self.size, self.problem),
@@ -44,20 +44,20 @@ class Row:
 
     @property
     def source(self) -> str:
-        """The row's name in metadata and reports, valid as UTF-8, without passwords."""
+        """The row's name in metadata and reports: valid UTF-8, without passwords."""
         path = redact_url(self.path)
         name = f"{path}/{self.member}" if self.member else path
         return name.encode("utf-8", "backslashreplace").decode()
 
     @property
     def problem_kind(self) -> str:
-        """The problem as a word for the summary."""
+        """The kind of problem, as one word for the summary."""
         return "prompt" if self.problem.startswith(("no caption", "the caption")) else "list"
 
     def with_caption(self, caption: bytes) -> "Row":
-        """Return the row with the captions of a text, one a line.
+        """Return the row with the captions of a text, one per line.
 
-        Of a very long text the beginning is read.
+        Only the beginning of a very long text is read.
         """
         decoder = codecs.getincrementaldecoder("utf-8-sig")()
         try:
@@ -69,7 +69,7 @@ class Row:
         return self.with_lines(text)
 
     def with_lines(self, text: str) -> "Row":
-        """Return the row with a caption for each line but blank ones."""
+        """Return the row with a caption for each non-blank line."""
         lines = [line.strip() for line in text.split("\n") if line.strip()]
         if len(lines) < 2:
             return replace(self, prompt=text)
@@ -78,7 +78,7 @@ class Row:
 
 @dataclass(frozen=True)
 class PassedOver:
-    """A file of a source that is no row, and why."""
+    """A file of a source that was skipped, and why."""
 
     path: str
     reason: str
@@ -93,16 +93,15 @@ class Source:
     kind: str
     passed_over: list[PassedOver] = field(default_factory=list)
     held_out_prompts: tuple[str, ...] = ()
-    """Captions of rows that were left out for the test: no row has them, but some have each of
-    their words."""
+    """Captions of held-out rows that no remaining row has, but whose words all occur in some."""
     num_unknown: int = 0
-    """Captions of those rows that have other words."""
+    """Number of captions of held-out rows with words that occur in no remaining row."""
     num_held_out: int = 0
-    """Rows that were left out for the test."""
+    """Number of held-out rows."""
 
     @property
     def sha256(self) -> str:
-        """The digest of the rows, which identifies the list."""
+        """Digest of the rows, which identifies the list."""
         digest = hashlib.sha256()
         for row in self.rows:
             digest.update(json.dumps(row.identity).encode() + b"\n")

@@ -20,17 +20,17 @@ from .rows import PassedOver
 class SourceFolder:
     """A folder of files, local or in object storage.
 
-    Of a local one, links lead to files and folders outside only with --allow-local.
+    In a local folder, links may lead outside only with --allow-local.
     """
 
     def __init__(self, source: str, allow_local: bool = False):
         self.root = source if is_url(source) else os.path.abspath(source)
         self._remote = RemoteFolder(source) if is_url(source) else None
         self._allow_local = allow_local
-        self._named = ""  # a file that the user named, who may name a link
+        self._named = ""  # a file that the user named; it may be a link
 
     def split_name(self) -> str:
-        """Make the source's file its folder; return the file's name."""
+        """Replace a source file by its folder; return the file's name."""
         self.root, _, self._named = self.url.rpartition("/")
         self.root = self.root or "/"
         self._remote = self._remote and RemoteFolder(self.root)
@@ -38,7 +38,7 @@ class SourceFolder:
 
     @property
     def url(self) -> str:
-        """The folder's path or URL, which the paths of rows start from."""
+        """The folder's path or URL, to which rows' paths are relative."""
         return self._remote.address if self._remote else self.root
 
     def is_folder(self) -> bool:
@@ -52,7 +52,7 @@ class SourceFolder:
         return os.path.isfile(os.path.join(self.root, name) if name else self.root)
 
     def list_files(self) -> tuple[list[str], list[PassedOver]]:
-        """Return the source's files, sorted, and those passed over."""
+        """Return the source's files, sorted, and the skipped ones."""
         names, passed_over = (self._remote.find(), []) if self._remote else _walk(self._access)
         reasons = {name: find_reason_to_ignore(name) for name in names}
         passed_over += [PassedOver(name, reason) for name, reason in reasons.items() if reason]
@@ -80,7 +80,7 @@ class SourceFolder:
         if self._remote:
             try:
                 return self._remote.read_head(name, num_bytes)
-            except UserError as error:  # a server that cannot send a part
+            except UserError as error:  # the server does not support range requests
                 raise VideoError("refused", str(error)) from None
         with self.open(name) as file:
             return file.read(num_bytes)
@@ -91,9 +91,9 @@ class SourceFolder:
 
 
 def _walk(access: Access) -> tuple[list[str], list[PassedOver]]:
-    """Return the paths of all files, and folders that are not listed.
+    """Return the paths of all files, and the folders that were skipped.
 
-    Linked folders come last: none is listed twice, and a loop of links ends.
+    Linked folders come last, so that no folder is listed twice and cycles of links end.
     """
     names: list[str] = []
     passed_over: list[PassedOver] = []
@@ -110,7 +110,7 @@ def _walk(access: Access) -> tuple[list[str], list[PassedOver]]:
         whole = os.path.join(access.root, folder)
         if (real := os.path.realpath(whole)) in seen:
             continue
-        if not find_reason_to_ignore(folder):  # a link may show what is hidden
+        if not find_reason_to_ignore(folder):  # a link may lead to a hidden folder
             seen.add(real)
         try:
             entries = sorted(os.scandir(whole), key=lambda entry: entry.name)
@@ -129,7 +129,7 @@ def _walk(access: Access) -> tuple[list[str], list[PassedOver]]:
 
 
 def _refuse_link(link: str, access: Access, seen: set[str]) -> str:
-    """Return why a linked folder is not listed, or an empty text."""
+    """Return why a linked folder is skipped, or an empty string."""
     if reason := find_reason_to_ignore(link):
         return reason
     try:

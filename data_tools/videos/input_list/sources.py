@@ -1,4 +1,4 @@
-"""Read the input list of a folder, table, text file or tars."""
+"""Read the input list from a folder, table, text files or tars."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,7 +29,7 @@ LAYOUTS = (
 
 
 def read_source(source: str, columns: Columns, *, allow_local: bool = False) -> Source:
-    """Read the rows of a source, or raise UserError with the layouts."""
+    """Read the rows of a source; UserError names the supported layouts."""
     folder = SourceFolder(source, allow_local)
     if folder.is_file(""):
         found = _read_list(folder, folder.split_name(), columns)
@@ -71,10 +71,10 @@ def _read_folder(folder: SourceFolder, columns: Columns) -> Source:
 def _leave_out_outputs(
     folder: SourceFolder, names: list[str], passed_over: list[PassedOver]
 ) -> tuple[list[str], list[PassedOver]]:
-    """Pass over the data sets that this program made inside the source.
+    """Skip data sets that this program wrote inside the source.
 
-    Unless the source holds nothing else. An unfinished one is known by its journal, which is
-    hidden.
+    They are kept if the source holds nothing else. An unfinished one is recognized by its hidden
+    journal.
     """
     tars = {str(PurePosixPath(name).parent) for name in names if is_tar(name)} - {"."}
     made = set()
@@ -102,7 +102,7 @@ def _is_manifest(folder: SourceFolder, name: str) -> bool:
 
 
 def _find_videos(folder: SourceFolder, names: list[str]) -> tuple[list[str], list[PassedOver]]:
-    """Return the videos, by name or content, and the other files."""
+    """Return the videos, recognized by name or content, and the other files."""
     videos, others = [], []
     for name in names:
         reason = "no video"
@@ -121,7 +121,10 @@ def _find_videos(folder: SourceFolder, names: list[str]) -> tuple[list[str], lis
 def _read_captions(
     folder: SourceFolder, names: list[str], videos: list[str]
 ) -> tuple[list[Row], set[str]]:
-    """Return a row per video, and the captions read: NAME.txt, or NAME.mp4.txt."""
+    """Return a row per video, and the caption files that were read.
+
+    The captions of NAME.mp4 are in NAME.txt or NAME.mp4.txt.
+    """
     from tqdm import tqdm
 
     captions = {_stem(name): name for name in reversed(names) if _is_text(name)}

@@ -1,4 +1,4 @@
-"""Make rows of the tables and texts that list videos and captions."""
+"""Make rows from tables and text files that list videos and captions."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -15,35 +15,35 @@ VIDEO_COLUMNS = ("video", "video_path", "path", "file_name", "filename", "file",
 PROMPT_COLUMNS = ("prompt", "caption", "text", "description", "captions")
 SPLIT_COLUMNS = ("split",)
 LIST_COLUMN = "captions"
-"""A column of lists, or of texts with a caption a line."""
+"""A column of lists, or of texts with one caption per line."""
 MAX_LISTED = 20
-MAX_CAPTIONS = 1000  # of a video that are read; as many are stored as fit into 64 KB
+MAX_CAPTIONS = 1000  # read per video; those that fit into 64 KB are stored
 MAX_LABEL_CHARACTERS = 200
 FIRST_LINE = ", or name the columns in the first line"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of a table's columns; None picks the first usual one."""
+    """Names of a table's columns; None selects the first usual name."""
 
     video: str | None = None
     prompt: str | None = None
     label: str | None = None
     classes: str | None = None
-    """File that names the classes; None takes classes.txt of the source."""
+    """File with the class names; None selects the source's classes.txt."""
     needs_prompt: bool = True
-    """Whether a table must have a column of captions, or else of classes."""
+    """Whether a table must have a column of captions or classes."""
 
     @property
     def wanted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Names of the video and the prompt column, the first preferred."""
+        """Candidate names of the video and the prompt column, preferred first."""
         return (
             (self.video,) if self.video else VIDEO_COLUMNS,
             (self.prompt,) if self.prompt else PROMPT_COLUMNS,
         )
 
     def pick(self, names: Iterable[str], table: str) -> "PickedColumns":
-        """Return a table's columns, or raise UserError with those there."""
+        """Return the columns to read; UserError lists the existing ones."""
         names = list(names)
         video, prompt = (_find(wanted, names) for wanted in self.wanted)
         label = self.pick_label(names)
@@ -70,13 +70,13 @@ class Columns:
         return PickedColumns(video, prompt, label, _find(SPLIT_COLUMNS, names))
 
     def pick_label(self, names: Iterable[str]) -> str | None:
-        """Return the column of classes, if there is one."""
+        """Return the name of the column of classes, if there is one."""
         return _find((self.label,) if self.label else LABEL_FIELDS, names)
 
 
 @dataclass(frozen=True)
 class PickedColumns:
-    """The columns that a table has."""
+    """The columns to read from a table."""
 
     video: str
     prompt: str | None
@@ -85,22 +85,24 @@ class PickedColumns:
 
     @property
     def names(self) -> list[str]:
-        """All of them, each once."""
+        """All names, without repetitions."""
         columns = (self.video, self.prompt, self.label, self.split)
         return list(dict.fromkeys(column for column in columns if column is not None))
 
 
 def _find(wanted: Iterable[str], names: Iterable[str]) -> str | None:
-    """Return the first wanted name that is there, with its spaces."""
+    """Return the first wanted name that exists, with its spaces."""
     found = {name.strip(): name for name in names}
     return next((found[name.strip()] for name in wanted if name.strip() in found), None)
 
 
 def table_rows(records: Iterable[Record], name: str, columns: Columns) -> Iterator[Row]:
-    """Yield a row for each record; the first with a column decides.
+    """Yield a row for each record.
+
+    The first record that has a wanted column decides its name for the table.
 
     Raises:
-        UserError: none has it.
+        UserError: no record has a wanted column.
     """
     found: tuple[str | None, ...] = (None, None)
     seen: dict[str, None] = {}  # all columns, in order
@@ -143,7 +145,7 @@ def _table_row(record: Record, name: str, video: str | None, prompt: str | None)
 
 
 def with_captions(row: Row, captions: object, place: str) -> Row:
-    """Return the row with captions: a list, or lines of a text."""
+    """Return the row with captions: a list, or a text's lines."""
     if isinstance(captions, str):
         return row.with_lines(captions[:MAX_CAPTION_BYTES])
     if not (isinstance(captions, list) and all(isinstance(text, str) for text in captions)):
@@ -170,10 +172,10 @@ def _with_class(row: Row, record: Record, name: str, column: str | None) -> Row:
 
 
 def format_label(label: object) -> str:
-    """Return a class as a line of text.
+    """Return a class as one line of text.
 
     Raises:
-        ValueError: it is neither a string nor an integer.
+        ValueError: the class is neither a string nor an integer.
     """
     if not isinstance(label, str) and type(label) is not int:
         raise ValueError(f"is {format_json_type(label)}, must be a string or an integer")
@@ -182,7 +184,7 @@ def format_label(label: object) -> str:
 
 
 def text_rows(videos: BinaryIO, prompts: BinaryIO, name: str) -> list[Row]:
-    """Return the rows of two texts, matched line by line."""
+    """Return the rows of two text files, paired line by line."""
     paths, captions = _text_lines(videos, name), _text_lines(prompts, "prompts.txt")
     while paths and not paths[-1]:
         paths.pop()

@@ -1,8 +1,8 @@
 """Pair the videos of a tar with their captions.
 
-A caption belongs to the video whose name it has up to the extension, or up to the first dot (the
-key of webdataset), among the members that follow each other with one key. In a tar whose members
-are not in order it is searched in the whole tar, as long as one member only has that name.
+A caption belongs to the video with the same name up to the extension, or up to the first dot (the
+webdataset key), among consecutive members with one key. In a tar whose members are not in order,
+the whole tar is searched, provided that only one member has that name.
 """
 
 from collections import Counter, defaultdict
@@ -30,7 +30,7 @@ NO_CAPTION = Row("", problem="no caption: neither .txt nor `caption` in .json")
 
 @dataclass(slots=True)
 class Member:
-    """A member of a tar, and what pairing needs of it."""
+    """A member of a tar, with what pairing needs."""
 
     name: str
     offset: int = 0
@@ -38,11 +38,11 @@ class Member:
     problem: str = ""
     is_video: bool = False
     caption: Row = NO_CAPTION
-    """Of a .txt, .json or .cls: its captions and class, or the problem with them."""
+    """Captions and class in a .txt, .json or .cls, or the problem with them."""
 
     @property
     def key(self) -> str:
-        """The name up to the file's first dot, as in webdataset."""
+        """The name up to the file name's first dot, as in webdataset."""
         folder, slash, filename = self.name.rpartition("/")
         return folder + slash + filename.partition(".")[0]
 
@@ -54,12 +54,12 @@ class Member:
 
     @property
     def label(self) -> str:
-        """The name, its extension in lower case."""
+        """The name, with its extension in lower case."""
         return f"{self.stem}.{extension_of(self.name)}"
 
 
 def read_caption(file: BinaryIO, member: Member) -> Row:
-    """Return a row with a member's caption, or the problem with it."""
+    """Return a row with a member's captions, or the problem with them."""
     size = member.size or 0
     if extension_of(member.name) == "txt":
         return Row("").with_caption(file.read(min(size, MAX_CAPTION_BYTES)))
@@ -80,10 +80,10 @@ def read_caption(file: BinaryIO, member: Member) -> Row:
 
 
 def _read_record(record: dict[str, Any], name: str) -> Row:
-    """Return a row with the captions and the class of a .json."""
+    """Return a row with the captions and the class in a .json."""
     try:
         row = replace(NO_CAPTION, label=format_label(read_label(record) or ""))
-    except ValueError as error:  # beside a caption it does no harm: it may be anything else
+    except ValueError as error:  # harmless beside a caption, as it may be anything
         row = Row("", problem=f"no caption: {name}: {error}")
     if (captions := record.get(LIST_COLUMN)) is not None:
         return with_captions(replace(row, problem=""), captions, f"`{LIST_COLUMN}` in {name}")
@@ -97,9 +97,9 @@ def _read_record(record: dict[str, Any], name: str) -> Row:
 
 
 def pair_members(members: Iterable[Member]) -> Iterator[tuple[Member, Row | str]]:
-    """Yield videos with a row of their captions, others with a reason.
+    """Yield videos with their captions as a row, others with a reason.
 
-    Of a sample without a video the first member is yielded.
+    For a sample without a video, its first member is yielded.
     """
     samples = [list(group) for _, group in groupby(members, key=lambda member: member.key)]
     without = [sample for sample in samples if not any(member.is_video for member in sample)]
@@ -128,7 +128,7 @@ def pair_members(members: Iterable[Member]) -> Iterator[tuple[Member, Row | str]
 
 
 def _pair_sample(sample: list[Member]) -> Iterator[tuple[Member, Member | str | None]]:
-    """Yield a sample's videos with captions, or a reason."""
+    """Yield a sample's videos, each with its caption or a reason."""
     captions = _by_label(sample)
     videos = [member for member in sample if member.is_video]
     has_main = any(video.stem == video.key for video in videos)
@@ -150,7 +150,7 @@ def _by_label(members: Iterable[Member]) -> dict[str, list[Member]]:
 
 
 def _find_caption(stems: tuple[str, ...], members: dict[str, list[Member]]) -> Member | None:
-    """Return the caption of a name, a sound one first."""
+    """Return the caption member for a name, preferring one without a problem."""
     first = None
     for stem in dict.fromkeys(stems):
         for extension in CAPTION_EXTENSIONS:
@@ -169,7 +169,7 @@ def _ambiguous(caption: Member, count: int) -> Member:
 
 
 def _caption_row(video: Member, caption: Member | None) -> Row:
-    """Return a row with the prompt or the problem of a video."""
+    """Return a row with a video's captions or problem."""
     if video.problem:
         return Row("", problem=f"{video.name} {video.problem}")
     if caption is None:
