@@ -1,6 +1,6 @@
 """Score generated videos: `python evaluate.py --weights RUN_DIR --data DIR`.
 
-The same command as `python -m t2vgan.evaluation`.
+It is the same command as `python -m t2vgan.evaluation`.
 """
 
 from t2vgan.evaluation.__main__ import main

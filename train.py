@@ -1,4 +1,4 @@
-"""Train: `accelerate launch train.py PRESET [--section.field value ...]`, or `python train.py`."""
+"""Train a GAN: `accelerate launch train.py PRESET`, or `python train.py PRESET`."""
 
 from t2vgan.commands.train import main
 

@@ -1,1 +1,1 @@
-"""Command lines of the programs at the top level."""
+"""Commands with options: train, generate, demo and export."""

@@ -1,4 +1,4 @@
-"""Serve a page on which visitors draw films from prompts."""
+"""Serve a web page that generates videos from prompts."""
 
 import importlib.util
 import socket
@@ -13,20 +13,21 @@ from t2vgan.utils import cli
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Serve a page on which visitors draw films from prompts.
+    """Serve a web page that generates videos from prompts.
 
-    Nothing is saved: films travel in the page, and everybody who reaches the address may draw.
+    The server saves nothing: videos are part of the page. Everyone who can reach the address can
+    generate videos.
     """
 
     weights: Path | None = None
     """Shipped weights (circles, shapes, shapes-two, actions), a run folder, weights file, model
-    folder or Hugging Face id (owner/name); without it, circles."""
+    folder or Hugging Face id (owner/name); by default circles."""
     host: str = "127.0.0.1"
-    """Address to serve on; 0.0.0.0 lets other machines in."""
+    """Address to serve on; 0.0.0.0 accepts connections from other machines."""
     port: int = 7860
-    """Port to serve on; 0 takes any free one."""
+    """Port to serve on; 0 selects any free port."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto uses a GPU if there is one."""
 
 
 def main() -> None:
@@ -43,10 +44,10 @@ def main() -> None:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Reserve the address; connections wait for the server.
+    """Bind a listening socket; connections wait until the server starts.
 
     Raises:
-        UserError: the address is taken, forbidden or none of this machine's.
+        UserError: the address is in use, forbidden or not an address of this machine.
     """
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port}: must be between 0 and 65535")

@@ -1,6 +1,6 @@
 """Export weights: `t2vgan export WEIGHTS --to onnx --out FILE`.
 
-The file draws clips in any program that runs its format, without t2vgan; docs/export.md shows how.
+The file generates clips in any program that runs its format, without t2vgan; see docs/export.md.
 """
 
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ SUFFIXES = {"onnx": ".onnx", "torch.export": ".pt2"}
 class ExportOptions:
     """Write a generator as a file that runs without t2vgan.
 
-    The text encoder is part of it.
-    A JSON file beside it has the vocabulary, the sizes of the inputs and their meaning.
+    The file includes the text encoder. A JSON file beside it holds the vocabulary and describes the
+    inputs.
     """
 
     weights: Positional[Path]
     """Shipped weights (circles, shapes, shapes-two, actions), a run folder, weights file, model
     folder or Hugging Face id (owner/name)."""
     out: Path
-    """File that ends in .onnx or .pt2, or a folder, for generator.onnx or generator.pt2 in it."""
+    """Output file (.onnx or .pt2), or a folder for generator.onnx or generator.pt2."""
     to: Literal["onnx", "torch.export"] = "onnx"
-    """Format; torch.export is a .pt2 archive for PyTorch."""
+    """Output format; torch.export writes a .pt2 archive for PyTorch."""
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def choose_path(options: ExportOptions) -> Path:
     """Return the file to write.
 
     Raises:
-        UserError: it exists, or has another format's name.
+        UserError: the file exists, or its suffix is that of another format.
     """
     suffix = SUFFIXES[options.to]
     is_file = options.out.suffix.lower() in SUFFIXES.values()
@@ -72,5 +72,5 @@ def choose_path(options: ExportOptions) -> Path:
 
 
 def name_description(path: Path) -> Path:
-    """Return the JSON file beside an exported file."""
+    """Return the path of the JSON file beside an exported file."""
     return path.with_name(f"{path.name}.json")

@@ -1,7 +1,7 @@
 """Turn prompts into videos: the command behind generate.py.
 
-Video i of a prompt is drawn from seed + i and nothing else: the same seed gives the same bytes,
-alone or among others.
+Video i of a prompt depends only on seed + i: the same seed gives the same bytes, whichever other
+videos are generated.
 """
 
 import difflib
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from t2vgan.checkpoint.weights import WeightsInfo
     from t2vgan.pipeline import TextToVideo
 
-MAX_NOTES = 20  # about prompts
-MAX_VIDEOS = 1_000_000  # of a call: all are planned before the first is drawn
+MAX_NOTES = 20  # printed about prompts
+MAX_VIDEOS = 1_000_000  # per call; all are planned before the first is generated
 PRETRAINED = "circles"  # shipped with the package
 
 
@@ -37,59 +37,61 @@ PRETRAINED = "circles"  # shipped with the package
 class GenerateOptions:
     """Turn prompts into videos.
 
-    Files are called <prompt>-<seed>.<format> and replace older ones of that name. The same seed
-    gives the same bytes, alone or among others.
+    Files are called <prompt>-<seed>.<format> and replace existing files of that name. The same seed
+    gives the same bytes, whichever other videos are generated.
     """
 
     prompt: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """What the video shows; repeat the option for more prompts. Weights trained without captions
-    need none; those trained with caption dropout take an empty one too."""
+    """Prompt, a text that says what the video shows; repeat the option for several. Weights trained
+    without captions need none; those trained with caption dropout also accept an empty one."""
     prompts_file: Path | None = None
-    """Text file (UTF-8) with one prompt per line."""
+    """UTF-8 text file with one prompt per line."""
     weights: Path | None = None
     """Shipped weights (circles, shapes, shapes-two, actions), a run folder, weights file, model
-    folder or Hugging Face id (owner/name); without it, circles."""
+    folder or Hugging Face id (owner/name); by default circles."""
     num_videos: int = 1
-    """Videos per prompt; video i is drawn from seed + i."""
+    """Videos per prompt; video i uses seed + i."""
     seed: int = 0
     """Seed of each prompt's first video."""
     num_frames: int | None = None
-    """Frames per video; without it, as many as in training. More are the same motion, finer, on a
-    smooth curve along the trained frames."""
+    """Frames per video; by default as many as in training. More frames show the same motion in
+    finer steps, interpolated smoothly between the trained frames."""
     fps: float | None = None
-    """Frames per second; without it, those of the clips that the weights learned."""
+    """Frames per second; by default the rate of the training clips."""
     format: str = "gif"
-    """Any of gif,mp4,avi,webp,png, with commas between; png is a folder of frames."""
+    """Output formats: one or more of gif,mp4,avi,webp,png, separated by commas; png writes a folder
+    of frames."""
     out: Path = Path("videos")
-    """Folder for the videos."""
+    """Output folder."""
     truncation: float = 1.0
-    """From 1 (as in training) down to 0: more typical and less varied videos."""
+    """Factor of the latents, from 1 (as in training) down to 0; lower values give more typical but
+    less varied videos."""
     scale: int | None = None
-    """Enlarge the frames by this factor."""
+    """Factor by which to enlarge the frames."""
     height: int | None = None
-    """Instead of --scale: the height of the frames in pixels; the width follows."""
+    """Height of the frames in pixels, instead of --scale; the width keeps the aspect ratio."""
     resample: Literal["lanczos", "nearest"] = "lanczos"
-    """How to enlarge: lanczos is smooth, nearest repeats pixels."""
+    """Resampling filter: lanczos is smooth, nearest repeats pixels."""
     strict: bool = False
-    """Refuse prompts that are not among those of training or held out."""
+    """Refuse prompts that are neither training prompts nor held-out prompts."""
     allow_unknown: bool = False
-    """Draw a prompt's own words, without those that the model never saw, instead of the nearest
-    prompt of training."""
+    """Use a prompt as it is, leaving out words that the model never saw, instead of the nearest
+    known prompt."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes a GPU if there is one."""
+    """Device to compute on; auto uses a GPU if there is one."""
 
 
 class Job(NamedTuple):
-    """One video to make."""
+    """One video to generate."""
 
     prompt: str
     seed: int
     path: Path
-    """Where it goes, without the format's suffix."""
+    """Output path without the format's suffix."""
 
 
 def main() -> None:
-    """Make the videos that the command line asks for."""
+    """Generate the videos that the command line asks for."""
     options = cli.parse(GenerateOptions)
     formats = parse_formats(options.format)
     check_numbers(options)
@@ -98,7 +100,7 @@ def main() -> None:
     jobs = plan_jobs(prompts, options)
 
     pipeline = load_pipeline(options.weights, options.device)
-    read_as = read_with(pipeline, prompts, options)  # before any file
+    read_as = read_with(pipeline, prompts, options)  # before any file is written
     size = choose_frame_size(pipeline, options)
     fps = options.fps or pipeline.info.fps
     for note in filter(None, (format_rate_note(format, fps) for format in formats)):
@@ -111,7 +113,7 @@ def main() -> None:
 
 
 def choose_frame_size(pipeline: "TextToVideo", options: GenerateOptions) -> tuple[int, int]:
-    """Return the height and width to save; print them where they change."""
+    """Return the height and width to save; print them if they change."""
     info = pipeline.info
     num_frames = options.num_frames or info.num_frames
     size = choose_size(
@@ -128,12 +130,12 @@ def choose_frame_size(pipeline: "TextToVideo", options: GenerateOptions) -> tupl
 def read_with(
     pipeline: "TextToVideo", prompts: Sequence[str], options: GenerateOptions
 ) -> dict[str, str]:
-    """Return what is drawn for each prompt; print where it differs."""
+    """Return prompt -> the prompt that is used for it; print warnings."""
     from t2vgan.prompts.matching import warn_of_length
 
     notes = [*filter(None, map(warn_of_length, prompts))]
     if options.allow_unknown:
-        pipeline.vocabulary.encode(prompts, allow_unknown=True)  # raises where nothing is known
+        pipeline.vocabulary.encode(prompts, allow_unknown=True)  # raises if no word is known
         read_as = dict(zip(prompts, prompts, strict=True))
     else:
         matches = pipeline.match_prompts(prompts, strict=options.strict)
@@ -150,7 +152,7 @@ def read_with(
 def load_pipeline(weights: Path | None, device: str) -> "TextToVideo":
     """Load the weights, by default those of circles, onto the device.
 
-    The first function here that imports PyTorch, which takes seconds.
+    This is the first function that imports PyTorch, which takes seconds.
     """
     print_stderr(f"loading {weights or PRETRAINED}")
     import torch
@@ -168,7 +170,7 @@ def load_pipeline(weights: Path | None, device: str) -> "TextToVideo":
 def generate(
     pipeline: "TextToVideo", jobs: Sequence[Job], read_as: dict[str, str], options: GenerateOptions
 ) -> Iterator[tuple[Job, "np.ndarray"]]:
-    """Yield each job with its frames as they are drawn."""
+    """Yield each job with its frames as they are generated."""
     clips = pipeline.iter_clips(
         [read_as[job.prompt] for job in jobs],
         [job.seed for job in jobs],
@@ -180,7 +182,7 @@ def generate(
 
 
 def save(job: Job, frames: "np.ndarray", *, format: str, fps: float) -> None:
-    """Write one video in one format; UserError where the disk refuses."""
+    """Write one video in one format; UserError if that fails."""
     try:
         if format == "png":
             save_frame_folder(job.path, frames)
@@ -209,7 +211,7 @@ def print_files(jobs: Sequence[Job], formats: Sequence[str], out: Path) -> None:
 
 
 def plan_jobs(prompts: Sequence[str], options: GenerateOptions) -> list[Job]:
-    """List the videos; UserError for too many, or two of one name."""
+    """List the videos; UserError for too many, or equal file names."""
     if (total := len(prompts) * options.num_videos) > MAX_VIDEOS:
         raise UserError(
             f"--num-videos {options.num_videos}: {total:,} videos at once; at most {MAX_VIDEOS:,}:"
@@ -261,7 +263,7 @@ def read_info(options: GenerateOptions) -> "WeightsInfo":
 
 
 def find_file(weights: Path | None) -> Path:
-    """Find the weights; without a name, those shipped as PRETRAINED."""
+    """Find the weights, by default those shipped as PRETRAINED."""
     from t2vgan.checkpoint.weights import list_shipped_weights
     from t2vgan.pipeline import find_pretrained
 
@@ -269,14 +271,14 @@ def find_file(weights: Path | None) -> Path:
 
 
 def list_known(options: GenerateOptions) -> str:
-    """Return a text that names some prompts of the weights' training."""
+    """Return a text that names some training prompts of the weights."""
     info = read_info(options)
     some = ", ".join(map(repr, info.prompts[:4]))
     return f"these weights know {len(info.prompts)}, such as {some}"
 
 
 def parse_formats(text: str) -> list[str]:
-    """Return the formats of a list such as "gif,mp4", each once."""
+    """Return the formats in a list such as "gif,mp4", without repetitions."""
     formats = [part.strip().lower() for part in text.split(",")]
     for format in formats:
         if format not in FORMATS:
@@ -301,7 +303,7 @@ def check_numbers(options: GenerateOptions) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise UserError if a folder can neither be written nor made."""
+    """Raise UserError if a folder can be neither written to nor created."""
     ancestor = folder.absolute()
     while not ancestor.exists():
         ancestor = ancestor.parent

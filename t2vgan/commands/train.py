@@ -1,8 +1,8 @@
 """Train a text-to-video GAN: `t2vgan train PRESET [--section.field value ...]`.
 
 `accelerate launch -m t2vgan train PRESET` starts several processes, as does
-`accelerate launch train.py PRESET` in a checkout. The same command again resumes the run in its
---run-dir. Nothing heavy is imported before the command line is parsed.
+`accelerate launch train.py PRESET` in a checkout. To resume the run in --run-dir, run the same
+command again. Nothing heavy is imported before the command line is parsed.
 """
 
 import os
@@ -26,25 +26,26 @@ from t2vgan.utils.frozen import format_faults
 class Command(BaseModel):
     """Train a text-to-video GAN.
 
-    The same command again resumes the run in its --run-dir.
+    To resume the run in --run-dir, run the same command again.
     """
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     config: Annotated[Config, tyro.conf.arg(name="")]
     dry_run: bool = False
-    """Print what would be done, its size and its cost, and write nothing."""
+    """Print what would be done, its size and its cost, without writing anything."""
     preflight: bool = False
-    """Check devices, links, folders, shards and versions on every rank, and train nothing."""
+    """Check devices, links, folders, shards and versions on every rank, without training."""
     rollback: bool = False
-    """After a stop because of bad steps: go on before them, with the data in another order."""
+    """After a stop because of bad steps: resume from before them, with the data in another
+    order."""
     exit_code_when_stopped: Annotated[int, Field(ge=0, le=255)] = 0
-    """Exit code of a run that a signal stopped, saved, and is not complete; schedulers that start
-    it again need one of their own (the launch files use 75)."""
+    """Exit code of a run that was saved and stopped by a signal before it was complete; schedulers
+    that restart runs need a distinct code (the launch files use 75)."""
 
 
 def read(arguments: list[str]) -> Command:
-    """Parse the command line; exit with usage where no preset is named."""
+    """Parse the command line; exit with usage if no preset is named."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print_stdout(format_usage())
         sys.exit(0 if arguments else 2)
@@ -90,11 +91,11 @@ def format_usage() -> str:
 
 def train() -> int:
     """Train, or only check, and return the exit code."""
-    launcher = find_launcher()  # now: it may die while torch is imported
+    launcher = find_launcher()  # early: it may die while torch is imported
     command = read(sys.argv[1:])
     print_loading(f"PyTorch, and {command.config.data.name}")
-    # Before torch is imported: its warnings of C++, such as one for each rank that DDP could find
-    # unused parameters and found none, would hide our lines.
+    # Set before torch is imported: its C++ warnings, such as DDP's for each rank about
+    # find_unused_parameters, would hide our lines.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if command.dry_run:
         from t2vgan.training.dry_run import dry_run
@@ -111,7 +112,7 @@ def train() -> int:
 
 
 def main() -> NoReturn:
-    """Run the command and exit, without teardown if there are other processes."""
+    """Run the command and exit, without teardown if distributed."""
     try:
         cli.run(train)
     except SystemExit as stop:
@@ -122,12 +123,12 @@ def main() -> NoReturn:
 
 
 def exit_process(code: int) -> NoReturn:
-    """Exit; one of several processes leaves its connections to the system.
+    """Exit; in a distributed run, without tearing down the process group.
 
-    Teardown of a process group whose other members are gone may wait for them or abort.
+    Teardown could wait for members that are gone, or abort.
     """
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        with suppress(OSError):  # closed
+        with suppress(OSError):  # a closed stream
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)

@@ -1,7 +1,7 @@
-"""Write self-contained HTML pages of one run or several.
+"""Write self-contained HTML reports of one run or several.
 
-A page works offline and runs no script: pictures are data URIs, charts are inline SVG, the moving
-pictures are CSS animations.
+A page works offline and runs no script: pictures are data URIs, charts are inline SVG, and clips
+play as CSS animations.
 """
 
 from t2vgan.report.comparison import Comparison, open_comparison, write_comparison

@@ -1,4 +1,4 @@
-"""Write the page of a run, or compare several: `t2vgan report RUN`."""
+"""Write the report of a run, or compare several: `t2vgan report RUN`."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from t2vgan.utils.console import print_stdout
 
 
 def report(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path | None = None) -> None:
-    """Write a run's page, RUN/report.html, or a comparison of several.
+    """Write an HTML report of a run, or a comparison of several.
 
-    The comparison is printed as well.
+    A comparison is also printed.
 
     Args:
-        runs: Folders of training runs, or records that t2vgan evaluate wrote
-        out: Where the page goes; without it, a comparison goes to comparison.html
+        runs: Folders of training runs, or JSON files that t2vgan evaluate wrote
+        out: HTML file to write; by default RUN/report.html, or comparison.html for a comparison
     """
     if not runs:
         raise UserError("runs: none is named; name the folder of a run, such as runs/quickstart")

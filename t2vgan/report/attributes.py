@@ -11,11 +11,11 @@ from t2vgan.report.scores import Cell
 from t2vgan.utils.records import Record, get_interval, get_number, get_record
 
 ALL_ATTRIBUTES = "all at once"
-NOT_RECOGNIZED = "none"  # the classifier's answer where it sees no value that it knows
+NOT_RECOGNIZED = "none"  # the classifier's answer if it recognizes no value
 
 
 def build_attributes(run: Run) -> dict[str, Any] | None:
-    """Build the values of attributes.html; None if nothing was evaluated."""
+    """Build the values for attributes.html; None if nothing was evaluated."""
     scores, source = _latest_scores(run)
     attributes = get_record(scores, "per_attribute")
     if not attributes:
@@ -37,7 +37,7 @@ def build_attributes(run: Run) -> dict[str, Any] | None:
 
 
 def _latest_scores(run: Run) -> tuple[Record, str]:
-    """Return the scores that the section shows, and their source."""
+    """Return the scores to show in the section, and their source."""
     final = get_scores(run.final_evaluation)
     if get_record(final, "per_attribute"):
         return final, f"From evaluation.json, {_num_clips(final)}."
@@ -71,7 +71,7 @@ def _build_curves(run: Run, paths: Mapping[str, str]) -> list[Plot]:
 def _build_matrices(
     attributes: Record,
 ) -> Iterator[tuple[str, list[str], dict[str, dict[str, float]]]]:
-    """Yield each confusion matrix: name, columns (seen), rows (asked for)."""
+    """Yield confusion matrices: name, columns (recognized), rows (requested)."""
     for name in attributes:
         confusion = get_record(get_record(attributes, name), "confusion")
         counts = {asked: _counts(get_record(confusion, asked)) for asked in confusion}

@@ -1,7 +1,7 @@
 """Compute line charts, which templates/chart.html draws as inline SVG.
 
-Written here because a chart library adds one to four megabytes of script to every page, and the
-page must run no script: hover text is SVG's own `title`, colours are the style sheet's.
+No chart library is used, because it would add one to four megabytes of script to every page, and
+the page must not run scripts: hover text uses SVG's `title`, colours come from the style sheet.
 """
 
 import math
@@ -12,20 +12,20 @@ from statistics import fmean
 
 from t2vgan.report.formatting import format_number, format_percent
 
-LEFT, RIGHT, TOP, BOTTOM = 42, 350, 8, 166  # the plot inside the picture of 360x200
+LEFT, RIGHT, TOP, BOTTOM = 42, 350, 8, 166  # the plot area inside the picture of 360x200
 MAX_POINTS = 120
 MAX_DOTS = 30
-SMALLEST = 1e-300  # below it steps and logarithms have no digits left
+SMALLEST = 1e-300  # below it, steps and logarithms lose precision
 
 
 @dataclass(frozen=True)
 class Chart:
     """A chart's series and how they are drawn.
 
-    `names` maps keys of records to names in the legend, at most eight. `unit` "%" shows shares of 1
-    in percent. `low` and `high` are values that the y axis always reaches. `log` is kept only where
-    every value is positive. In a `bridged` chart a missing value is no gap: its series were not
-    measured at the same x.
+    `names` maps keys of records to names in the legend, at most eight. `unit` "%" shows fractions
+    in percent. `low` and `high` are values that the y axis always includes. `log` is ignored unless
+    all values are positive. In a `bridged` chart, lines continue over missing values, because its
+    series were not measured at the same x.
     """
 
     title: str
@@ -61,11 +61,11 @@ class Axis:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Neighbouring records drawn as one point."""
+    """Neighbouring records, drawn as one point."""
 
     x: float
     note: str
-    values: dict[str, list[float]]  # of the series that have any here
+    values: dict[str, list[float]]  # only of series that have values here
 
     @property
     def means(self) -> dict[str, float]:
@@ -85,7 +85,7 @@ class Plot:
 
     @property
     def remark(self) -> str:
-        """Return the unit and the scale, which stand beside the title."""
+        """Return the unit and the scale, to be shown beside the title."""
         scale = "log scale" if self.y.log else ""
         return ", ".join(filter(None, [self.chart.unit.strip("%"), scale]))
 
@@ -98,7 +98,7 @@ class Plot:
         return "".join(map(_path, self._points(name)))
 
     def dots(self, name: str) -> list[tuple[float, float]]:
-        """Return all points if they are few, else those without a line."""
+        """Return all points if they are few, else isolated ones."""
         return [
             point
             for segment in self._points(name)
@@ -109,7 +109,7 @@ class Plot:
     def band(self, name: str) -> str:
         """Return the range of values behind a line as SVG path data.
 
-        Empty where every point stands for a single record.
+        It is empty if every point is a single record.
         """
         data = ""
         for segment in self._segments(name):
@@ -122,7 +122,7 @@ class Plot:
     def probes(self) -> Iterator[tuple[float, float, float, Bucket]]:
         """Yield (left, width, x, bucket) of each bucket's hover strip.
 
-        A strip shows its values under the pointer and reaches halfway to its neighbours.
+        A strip shows its values when hovered over, and reaches halfway to its neighbours.
         """
         places = [self.x(bucket.x) for bucket in self.buckets]
         edges = [LEFT, *map(fmean, pairwise(places)), RIGHT]
@@ -181,7 +181,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 def log_ticks(low: float, high: float) -> list[float]:
     """Return powers of ten inside [low, high].
 
-    Where they are fewer than three, 2 and 5 times a power come between.
+    If there are fewer than three, 2 and 5 times powers of ten are added.
     """
     powers = [10.0**p for p in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
     tens = [power for power in powers if low <= power <= high]
@@ -198,7 +198,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 def _y_limits(values: Sequence[float], chart: Chart, log: bool) -> tuple[float, float]:
     """Return the ends of the y axis.
 
-    They are the values that the chart must reach, else leave a little room around all values.
+    They are the values that the chart must include, else leave a small margin around all values.
     """
     low, high = min(values), max(values)
     if log:
@@ -213,7 +213,7 @@ def _y_limits(values: Sequence[float], chart: Chart, log: bool) -> tuple[float, 
 def _build_buckets(
     x: Sequence[float], series: Mapping[str, Sequence[float | None]], notes: Sequence[str]
 ) -> list[Bucket]:
-    """Join neighbours into at most MAX_POINTS points with mean and range."""
+    """Merge neighbours into at most MAX_POINTS points with mean and range."""
     size = math.ceil(len(x) / MAX_POINTS)
     buckets = []
     for start in range(0, len(x), size):

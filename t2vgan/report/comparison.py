@@ -1,6 +1,6 @@
 """Write a page that compares runs: final numbers, clips, curves, settings.
 
-A run here may be only an evaluation: another system's videos have no training to show.
+A run may also be an evaluation without training, such as that of another system's videos.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,15 +27,15 @@ from t2vgan.report.templating import render
 from t2vgan.utils.files import atomic_write_bytes
 from t2vgan.utils.records import Record, get_number, get_record
 
-MAX_RUNS = 8  # as many as there are colours that can be told apart
-NOT_COMPARED = {"run_dir", "command"}  # the command is its settings
+MAX_RUNS = 8  # number of distinguishable colours
+NOT_COMPARED = {"run_dir", "command"}  # the command repeats the settings
 
 
 class Comparison:
     """Runs with the names that distinguish them.
 
     Raises:
-        UserError: they are too many, or one comes twice.
+        UserError: there are too many runs, or one is given twice.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -48,7 +48,7 @@ class Comparison:
         self.labels = label_runs(folders)
 
     def format_lines(self) -> Iterator[str]:
-        """Yield the final numbers as text, and what limits the comparison."""
+        """Yield the final numbers as text, then caveats of the comparison."""
         yield from format_rows(build_rows(self.runs), self.labels)
         yield from find_differences(self.runs)
 
@@ -57,8 +57,8 @@ def open_comparison(paths: Sequence[Path | str]) -> Comparison:
     """Read run folders, and evaluations without a run, to compare them.
 
     Raises:
-        UserError: a folder holds no metrics, a file is no evaluation, one is named twice, or they
-            are more than eight.
+        UserError: a folder holds no metrics, a file is not an evaluation, one is named twice, or
+            there are more than eight.
     """
 
     def read(path: Path) -> Run:
@@ -97,9 +97,9 @@ def render_comparison(comparison: Comparison) -> str:
 
 
 def label_runs(folders: Sequence[Path]) -> list[str]:
-    """Label each folder or record by its last parts.
+    """Label each folder or record by the last parts of its path.
 
-    They have as many parts as distinguish all of them.
+    Labels have as few parts as distinguish all of them.
     """
     most = max(len(folder.parts) for folder in folders)
     for size in range(1, most + 1):
@@ -110,12 +110,12 @@ def label_runs(folders: Sequence[Path]) -> list[str]:
 
 
 def _without_record(path: Path) -> Path:
-    """Return the folder that RUN/evaluation.json stands for."""
+    """Return the run folder for RUN/evaluation.json."""
     return path.parent if path.name == EVALUATION_NAME else path
 
 
 def _build_cost_rows(runs: Sequence[Run]) -> Rows:
-    """Return rows of what training cost."""
+    """Return rows with the cost of training."""
     costs = [_compute_costs(run) for run in runs]
     rows = {name: [Cell(text=cost[name]) for cost in costs] for name in costs[0]}
     return {name: row for name, row in rows.items() if any(cell.text != ABSENT for cell in row)}
@@ -135,7 +135,7 @@ def _compute_costs(run: Run) -> dict[str, str]:
 
 
 def _build_setting_rows(runs: Sequence[Run]) -> Rows:
-    """Return rows of the settings and the hardware that differ."""
+    """Return rows of settings and hardware that differ."""
     columns = [
         {**dict(flatten_record(run.config)), **dict(flatten_record(run.environment))}
         for run in runs
@@ -150,14 +150,14 @@ def _build_setting_rows(runs: Sequence[Run]) -> Rows:
 
 
 def _find_attributes(runs: Sequence[Run]) -> list[str]:
-    """Return the attributes that any of the runs was scored by."""
+    """Return the attributes by which any of the runs was scored."""
     records = [record for run in runs for record in (*run.evaluations, run.final_evaluation)]
     names = (name for r in records for name in get_record(get_scores(r), "per_attribute"))
     return list(dict.fromkeys(names))
 
 
 def _build_plots(runs: Sequence[Run], labels: Sequence[str]) -> Iterator[Plot]:
-    """Plot each number in a chart with one line for each run."""
+    """Plot each number in its own chart, with one line per run."""
     accuracy, *others = EVALUATION_CHARTS
     by_attribute = [
         Chart(f"{name}, training prompts", {f"per_attribute.{name}.right": name}, "%", 0, 1)
@@ -175,7 +175,7 @@ def _overlay(
     labels: Sequence[str],
     x_label: str = "clips seen",
 ) -> Iterator[Plot]:
-    """Plot each number of the charts that any run's records hold."""
+    """Plot each number of `charts` that the records of any run hold."""
     in_minutes = x_label != "clips seen"
     for chart in charts:
         for key, name in chart.names.items():

@@ -1,4 +1,4 @@
-"""Tabulate evaluations: a row for each number, a column for each run."""
+"""Tabulate evaluations, with a row per number and a column per run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -52,10 +52,10 @@ Rows = dict[str, list[Cell]]
 
 
 def build_rows(runs: Sequence[Run]) -> Rows:
-    """Return name -> a cell for each run, for every measured number.
+    """Return name -> one cell per run, for every measured number.
 
-    The best share of a row is marked where several runs have one. A run without evaluation.json
-    shows the last evaluation of its training.
+    The best share in a row is marked if several runs have one. For a run without evaluation.json,
+    the last evaluation of its training is shown.
     """
     evaluations = [_latest_evaluation(run) for run in runs]
     shares = {**ACCURACIES, **_attribute_paths(evaluations), **SHARES}
@@ -79,7 +79,7 @@ def build_rows(runs: Sequence[Run]) -> Rows:
 
 
 def find_differences(runs: Sequence[Run]) -> list[str]:
-    """Return what makes numbers of the runs hard to compare."""
+    """Return the reasons why the runs' numbers are hard to compare."""
     found = {
         name: {get_text(run.final_evaluation, path) for run in runs}
         for name, path in FINGERPRINTS.items()

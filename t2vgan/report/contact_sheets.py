@@ -1,4 +1,4 @@
-"""Lay out looping clips: prompts by moments, seeds or runs."""
+"""Lay out looping clips by prompt, and by moment, seed or run."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from t2vgan.utils.sequences import choose_evenly
 
 MAX_MOMENTS = 6
 MAX_SEEDS = 5
-ROOM, ROOM_OF_MANY = (24, 6), (8, 4)  # prompts of a sheet: trained, held out
+ROOM, ROOM_OF_MANY = (24, 6), (8, 4)  # prompts per sheet: (training, held-out)
 
 
 @dataclass(frozen=True)
 class Column:
-    """The head of a column of clips."""
+    """The heading of a column of clips."""
 
     title: str
     second_line: str = ""
@@ -29,7 +29,7 @@ Line = tuple[str, Sequence[Clip | None]]  # a prompt and its clips
 
 @dataclass(frozen=True)
 class ContactSheet:
-    """Clips of prompts (lines) by moments, seeds or runs (columns)."""
+    """Clips by prompt (lines) and moment, seed or run (columns)."""
 
     strips: Sequence[FilmStrips]
     columns: Sequence[Column]
@@ -50,8 +50,8 @@ class ContactSheet:
 def build_moments_sheet(run: Run, problems: list[str]) -> ContactSheet | None:
     """Lay out up to MAX_MOMENTS moments of training, first to last.
 
-    Return None if no picture can be shown. One that is missing, foreign or damaged is left out and
-    added to `problems`.
+    Return None if no picture can be shown. Pictures that are missing, damaged or not the run's are
+    left out and added to `problems`.
     """
     present = [record for record in run.samples if picture_path(run, record)]
     if len(present) < len(run.samples):
@@ -77,7 +77,7 @@ def build_moments_sheet(run: Run, problems: list[str]) -> ContactSheet | None:
 
 
 def build_seeds_sheet(run: Run, problems: list[str]) -> ContactSheet | None:
-    """Lay out prompts by seeds, a real clip first; None without seeds."""
+    """Lay out prompts by seed, after a real clip; None without seeds."""
     present = [record for record in run.seeds if picture_path(run, record)]
     if not present:
         return None
@@ -140,13 +140,13 @@ def build_runs_sheet(
 def _build_lines(
     rows: Iterable[StripRow], strips: Sequence[FilmStrips], remarks: Sequence[str]
 ) -> list[Line]:
-    """Return a line for each row, with a clip of each strip."""
+    """Return a line for each row, with one clip per film strip."""
     pairs = list(zip(strips, remarks, strict=True))
     return [(row.prompt, [one.clip(row, remark) for one, remark in pairs]) for row in rows]
 
 
 def _choose_prompts(records: Sequence[Record], run: Run, room: tuple[int, int] = ROOM) -> set[str]:
-    """Return the trained and held-out prompts that a sheet has room for."""
+    """Return the training and held-out prompts to show on a sheet."""
     prompts = list(dict.fromkeys(prompt for r in records for prompt in get_texts(r, "prompts")))
     held_out = [prompt for prompt in prompts if prompt in run.held_out_prompts]
     trained = [prompt for prompt in prompts if prompt not in run.held_out_prompts]

@@ -110,7 +110,7 @@ TRAIN_CHARTS = (
 
 
 def build_curves(run: Run) -> list[Plot]:
-    """Plot every number against clips seen, the important ones first."""
+    """Plot every number against clips seen, the most important first."""
     return [
         *build_plots(run.evaluations, EVALUATION_CHARTS),
         *build_plots(run.variety, VARIETY_CHARTS),
@@ -120,7 +120,7 @@ def build_curves(run: Run) -> list[Plot]:
 
 
 def build_plots(records: Sequence[Record], charts: Sequence[Chart]) -> list[Plot]:
-    """Plot each chart for which the records hold a number."""
+    """Plot each chart for which the records hold any numbers."""
     x = [record["clips_seen"] for record in records]
     notes = [
         f"step {format_count(record['step'])}, {format_count(record['clips_seen'])} clips, "

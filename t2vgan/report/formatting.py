@@ -1,12 +1,12 @@
-"""Format numbers and names for readers."""
+"""Format numbers and names for display."""
 
 ABSENT = "\N{EN DASH}"
 
 
 def format_percent(share: float | None) -> str:
-    """Format a share of 1: 0.9612 -> "96.1 %".
+    """Format a fraction in percent: 0.9612 -> "96.1 %".
 
-    Only 1 itself is 100 %; a missing share is a dash.
+    Only 1 itself becomes 100 %; a missing value becomes a dash.
     """
     if share is None:
         return ABSENT
@@ -17,17 +17,17 @@ def format_percent(share: float | None) -> str:
 
 
 def format_css_percent(share: float) -> str:
-    """Format a share of 1 as a CSS percentage, clamped."""
+    """Format a fraction as a CSS percentage, clamped to 0..100 %."""
     return f"{100 * min(max(share, 0), 1):.1f}%"
 
 
 def format_count(number: float) -> str:
-    """Format a whole number with thousands separated: 128000 -> "128,000"."""
+    """Format an integer with thousands separators: 128000 -> "128,000"."""
     return f"{round(number):,}"
 
 
 def format_number(number: float) -> str:
-    """Format a number with three figures: 20000 -> "20k", 0.00002 -> "2e-5"."""
+    """Format a number in three digits: 20000 -> "20k", 0.00002 -> "2e-5"."""
     size = abs(number)
     for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size >= 0.9995 * limit:
@@ -62,6 +62,6 @@ def format_name(key: str) -> str:
 def shorten(text: str, most: int = 300) -> str:
     """Cut a text to `most` characters.
 
-    A page with a caption of a megabyte in every cell would not open.
+    Otherwise a page with very long captions in every cell might not open.
     """
     return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"

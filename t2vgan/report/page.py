@@ -1,4 +1,4 @@
-"""Write the report page of one run."""
+"""Write the HTML report of one run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,12 +26,12 @@ MAX_WARNINGS = 5
 
 
 def write_report(run_dir: Path | str, out: Path | str | None = None) -> Path:
-    """Write the page of a run's files, `run_dir/report.html`; return its path.
+    """Write a run's report and return its path.
 
-    `out` is where it goes instead.
+    out: the file to write, by default `run_dir/report.html`.
 
-    Raises UserError when `run_dir` holds no metrics. Everything else may be missing (samples,
-    evaluations, config): the page then names what is absent.
+    Raises UserError if `run_dir` holds no metrics. Everything else may be missing (samples,
+    evaluations, config); the page then names what is missing.
     """
     run_dir = Path(run_dir)
     report = run_dir / "report.html" if out is None else Path(out)
@@ -40,14 +40,14 @@ def write_report(run_dir: Path | str, out: Path | str | None = None) -> Path:
 
 
 def render_page(run: Run) -> str:
-    """Return the whole page of one run."""
+    """Return the HTML page of one run."""
     problems = list(run.problems)
     accuracy, held_out, accuracy_source = latest_accuracy(run)
     agreement = latest_agreement(run)
     return render(
         "run.html",
         run=run,
-        problems=problems,  # the sheets add to them
+        problems=problems,  # the sheets add problems
         accuracy=accuracy,
         held_out=held_out,
         agreement=get_number(agreement, "accuracy"),
@@ -73,13 +73,13 @@ def render_page(run: Run) -> str:
 
 
 def first_on_target(run: Run) -> Record | None:
-    """Return the first evaluation with every measured accuracy on target."""
+    """Return the first evaluation whose accuracies all reach the target."""
     on_target = (r for r in run.evaluations if min(_accuracies(r), default=0) >= TARGET_ACCURACY)
     return next(on_target, None)
 
 
 def _accuracies(record: Record) -> list[float]:
-    """Return the accuracies measured, of training prompts and of held-out ones."""
+    """Return the measured accuracies on training and on held-out prompts."""
     shares = (get_number(record, key) for key in ("accuracy", "accuracy_held_out"))
     return [share for share in shares if share is not None]
 
@@ -95,7 +95,7 @@ def _time_to_target(run: Run) -> str:
 
 
 def _device(environment: Record) -> tuple[str, str]:
-    """Return the device's name and its processes, cores and precision."""
+    """Return the device's name, and its processes, cores and precision as text."""
     device = get_text(environment, "device") or "unknown"
     remarks = [
         f"{format_count(value)} {name}{'' if value == 1 else plural}"
@@ -107,12 +107,12 @@ def _device(environment: Record) -> tuple[str, str]:
 
 
 def _format_alarms(run: Run) -> list[str]:
-    """Return the alarms that are on, since when, and what to try."""
+    """Return the active alarms, since when, and what to try."""
     return [f"alarm since {step}: {message}" for step, _, message in _format_events(run.alarms)]
 
 
 def _format_warnings(run: Run) -> list[str]:
-    """Return the last warnings, latest first, and how many came before."""
+    """Return the last warnings, latest first, and how many are not shown."""
     warnings = [event for event in run.warnings if event not in run.alarms]
     events = _format_events(warnings[-MAX_WARNINGS:])
     hidden = len(warnings) - MAX_WARNINGS

@@ -1,8 +1,8 @@
 """Read a run's film strips and compress them for the page.
 
-A film strip has one row for each clip, its frames side by side. A picture goes into the page once.
+A film strip has one row per clip, with the frames side by side. Each picture is in the page once.
 Each cell of a sheet shows one frame of one row, and a CSS animation steps along the row. All cells
-share the page's one clock, so they move in step, which separate animated pictures do not.
+share one clock, so they play in sync, unlike separate animated pictures.
 """
 
 import base64
@@ -22,10 +22,10 @@ from t2vgan.utils.sequences import number_repeats
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PICTURE_BYTES = 750_000  # 9 of these in base64 are 9 MB of page
-MAX_PIXELS = 2**28  # a gigabyte while it is read
+MAX_PICTURE_BYTES = 750_000  # nine of these in base64 make a page of 9 MB
+MAX_PIXELS = 2**28  # reading them takes a gigabyte
 LOSSLESS = {"lossless": True, "method": 2, "quality": 50}
-QUALITIES = (85, 60, 30, 5)  # tried in turn where a picture is too heavy without loss
+QUALITIES = (85, 60, 30, 5)  # tried in turn if lossless compression is too large
 DEFAULT_FPS = 10
 
 
@@ -42,13 +42,13 @@ class Clip:
     """A cell of a contact sheet, playing one row of a picture."""
 
     css_class: str
-    position: float  # of the row, in percent from top to bottom
+    position: float  # of the row in the picture, in percent from the top
     title: str
 
 
 @dataclass(frozen=True)
 class FilmStrips:
-    """Some rows of a run's picture, ready for the page."""
+    """Some rows of a run's picture, encoded for the page."""
 
     name: str  # the CSS class of its cells
     record: Record
@@ -60,7 +60,7 @@ class FilmStrips:
     picture: str  # WebP in base64
 
     def clip(self, row: StripRow, remark: str) -> Clip | None:
-        """Return the cell of a row, None where the picture lacks it."""
+        """Return the cell of a row; None if the picture lacks it."""
         if row not in self.rows:
             return None
         position = 100 * self.rows.index(row) / max(len(self.rows) - 1, 1)
@@ -72,7 +72,7 @@ def read_strips(
 ) -> FilmStrips | None:
     """Read the clips of `prompts` from the picture that a record names.
 
-    Return None and add to `problems` where the picture is missing, foreign or damaged.
+    Return None and add to `problems` if the picture is missing, damaged or not the run's.
     """
     path = picture_path(run, record)
     if path is None:
@@ -85,9 +85,9 @@ def read_strips(
 
 
 def picture_path(run: Run, record: Record) -> Path | None:
-    """Return the path of a record's picture, None if there is none.
+    """Return the path of a record's picture, or None.
 
-    Only files of the run's own folder are ever read.
+    Only files in the run's own folder are read.
     """
     folder = run.folder.resolve()
     try:
@@ -133,7 +133,7 @@ def _read(record: Record, path: Path, name: str, prompts: Collection[str]) -> Fi
 
 @contextmanager
 def _unlimited_size() -> Iterator[None]:
-    """Lift Pillow's limit of pixels, which long clips exceed.
+    """Lift Pillow's limit on pixels, which long clips exceed.
 
     The size is compared with the record before anything is decoded.
     """
@@ -147,7 +147,7 @@ def _unlimited_size() -> Iterator[None]:
 
 
 def _crop_rows(image: "Image.Image", chosen: Sequence[int], height: int) -> "Image.Image":
-    """Return an RGB picture of the chosen rows of height `height`."""
+    """Return an RGB picture of the chosen rows, each `height` pixels high."""
     from PIL import Image
 
     picture = Image.new("RGB", (image.width, len(chosen) * height))
@@ -158,10 +158,10 @@ def _crop_rows(image: "Image.Image", chosen: Sequence[int], height: int) -> "Ima
 
 
 def _encode(picture: "Image.Image") -> bytes:
-    """Encode a picture as WebP, without loss if that is light enough.
+    """Encode a picture as WebP, losslessly if that is small enough.
 
     Raises:
-        ValueError: the picture is too heavy even at the lowest quality.
+        ValueError: the picture is too large even at the lowest quality.
     """
     for options in (LOSSLESS, *({"quality": quality} for quality in QUALITIES)):
         buffer = io.BytesIO()

@@ -1,6 +1,6 @@
 """Read the files of a run.
 
-A damaged piece is listed among the run's problems and never fatal.
+Damaged files are listed among the run's problems and are never fatal.
 """
 
 from collections.abc import Sequence
@@ -23,25 +23,25 @@ EVALUATION_NAME = "evaluation.json"
 
 @dataclass(frozen=True)
 class Run:
-    """One run's files, or only the evaluation of another system.
+    """One run's files, or only an evaluation without training.
 
     Every list of records is in the order of training.
     """
 
     run_dir: Path  # or the file of an evaluation without a run
-    folder: Path  # its pictures lie in there
-    is_trained: bool  # False: there is only an evaluation
+    folder: Path  # holds the pictures
+    is_trained: bool  # False if there is only an evaluation
     final_evaluation: Record  # evaluation.json, written after training with more clips
     data: Record  # the training data, with a picture of real clips
     config: Record = field(default_factory=dict)  # config.json
     environment: Record = field(default_factory=dict)  # run.json: hardware, versions, command
     train: Sequence[Record] = ()
-    samples: Sequence[Record] = ()  # each prompt once
+    samples: Sequence[Record] = ()  # every prompt with one seed
     seeds: Sequence[Record] = ()  # some prompts with several seeds
-    variety: Sequence[Record] = ()  # what prompts and seeds change
+    variety: Sequence[Record] = ()  # how much prompts and seeds change clips
     evaluations: Sequence[Record] = ()
     events: Sequence[Record] = ()
-    problems: Sequence[str] = ()  # what could not be read, for the reader of the page
+    problems: Sequence[str] = ()  # what could not be read, to be shown on the page
 
     @property
     def name(self) -> str:
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def alarms(self) -> list[Record]:
-        """Return the events that raised the alarms which are not over."""
+        """Return the events that raised the alarms still active."""
         latest = {name: event for event in self.events if (name := get_text(event, "alarm"))}
         return [event for event in latest.values() if event.get("over") is not True]
 
@@ -69,7 +69,7 @@ class Run:
     def best_evaluation(self) -> Record | None:
         """Return the most accurate evaluation, whose weights the run keeps.
 
-        Accuracy is that on training prompts; of equal ones the first counts.
+        Accuracy on training prompts counts; among equal ones, the first.
         """
         rated = [
             record for record in self.evaluations if get_number(record, "accuracy") is not None
@@ -89,7 +89,7 @@ def read_run(run_dir: Path) -> Run:
     """Read a run's files.
 
     Raises:
-        UserError: the folder holds no training record at all.
+        UserError: the folder holds no training record.
     """
     metrics = run_dir / "metrics.jsonl"
     if not metrics.is_file():
@@ -127,7 +127,7 @@ def read_evaluation(file: Path) -> Run:
     """Read a record of `t2vgan evaluate` as a run.
 
     Raises:
-        UserError: the file is no such record.
+        UserError: the file is not such a record.
     """
     record = _read_json(file, [])
     if not has_accuracy(record) and not get_record(record, "clip_numbers"):
@@ -152,13 +152,13 @@ def read_evaluation(file: Path) -> Run:
 
 
 def has_accuracy(record: Record) -> bool:
-    """Return whether evaluation.json holds an accuracy, on either kind of prompts."""
+    """Return whether evaluation.json holds an accuracy of any prompts."""
     scores = get_scores(record)
     return any(get_number(scores, key) is not None for key in ("accuracy", "accuracy_held_out"))
 
 
 def get_scores(evaluation: Record) -> Record:
-    """Return the generated clips' scores inside evaluation.json."""
+    """Return the scores of the generated clips in evaluation.json."""
     return get_record(evaluation, "generated") or evaluation
 
 

@@ -1,8 +1,8 @@
 """List the commands, hardware and settings that reproduce a run.
 
-The commands are made to be pasted into a shell, and a run's files may come from anybody. So every
-line is made by `format_command`, of words that a shell does not interpret, and what is no name,
-commit or training command is left out.
+The commands are meant to be pasted into a shell, but a run's files may come from anyone. So every
+line is made by `format_command` from words that a shell does not interpret, and whatever is not a
+valid name, commit or training command is left out.
 """
 
 import json
@@ -17,7 +17,7 @@ from t2vgan.report.records import Run
 from t2vgan.utils.console import escape_control_chars
 from t2vgan.utils.records import Record, get_number, get_record, get_text, get_texts
 
-RENDERED = {"num_clips", "size", "seed"}  # options of build_shards, which scenes keep
+RENDERED = {"num_clips", "size", "seed"}  # options of build_shards that manifests record
 DATA_KEYS = {"builder", "fingerprint", "num_clips", "num_prompts", "num_held_out_prompts"}
 SCENE, OPTION = re.compile(r"[a-z][a-z0-9_-]*"), re.compile(r"[a-z][a-z0-9_]*")
 COMMIT = re.compile(r"([0-9a-f]{4,64})(\+?)")
@@ -25,15 +25,15 @@ TRAINERS = (["-m", "t2vgan", "train"], ["t2vgan", "train"], ["train.py"])  # aft
 
 
 def format_command(*parts: str) -> str:
-    """Join words into one line that is inert in a shell.
+    """Join words into one line, quoted for a shell.
 
-    Control characters, which a terminal would obey even in quotes, become question marks.
+    Control characters, which a terminal would interpret even in quotes, become question marks.
     """
     return shlex.join(map(escape_control_chars, parts))
 
 
 def format_commands(run: Run) -> str:
-    """Return the commands from a checkout to this page."""
+    """Return the commands from checking out the code to this report."""
     folder = str(run.run_dir)
     asked = get_record(run.config, "data")
     mix = [entry for entry in get_texts(asked, "mix") if not entry.startswith("-")]
@@ -68,7 +68,7 @@ def _option(name: str, value: str) -> list[str]:
 
 
 def _as_argument(path: str) -> str:
-    """Return a path that is no option."""
+    """Return a path that is not parsed as an option."""
     return f"./{path}" if path.startswith("-") else path
 
 
@@ -80,7 +80,7 @@ def _checkout_commands(environment: Record) -> Iterator[tuple[str, str]]:
 
 
 def _build_commands(data: Record, folder: str) -> Iterator[tuple[str, str]]:
-    """Yield the command that builds the data, where they are rendered."""
+    """Yield the command that builds the data, if they are rendered."""
     config, builder = get_record(data, "builder_config"), get_text(data, "builder")
     if builder is None:
         return
@@ -98,13 +98,13 @@ def _build_commands(data: Record, folder: str) -> Iterator[tuple[str, str]]:
 
 
 def _find_training_command(value: Any) -> Sequence[str] | None:
-    """Split a training command, from one string or a list.
+    """Split a training command, given as a string or a list.
 
-    None of any other command: a launcher or Python that runs anything but this program's training.
+    Return None for other commands: a launcher or Python that runs anything but t2vgan's training.
     """
     try:
         parts = list(map(str, value)) if isinstance(value, list) else shlex.split(value or "")
-    except (AttributeError, TypeError, ValueError):  # no text, or an open quote
+    except (AttributeError, TypeError, ValueError):  # not text, or an unclosed quote
         return None
     num_launcher = 2 if parts[:2] == ["accelerate", "launch"] else 1
     is_launcher = num_launcher == 2 or re.fullmatch(
@@ -119,7 +119,7 @@ def _find_training_command(value: Any) -> Sequence[str] | None:
 
 
 def list_hardware(run: Run) -> list[tuple[str, str]]:
-    """Return device, processes, versions and the data, by name."""
+    """Return (name, value) of device, processes, versions and data."""
     environment = [
         (name, value) for name, value in flatten_record(run.environment) if name != "command"
     ]
@@ -130,7 +130,7 @@ def list_hardware(run: Run) -> list[tuple[str, str]]:
 
 
 def flatten_record(node: Record, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield a record's values by their dotted names, as texts."""
+    """Yield a record's (dotted name, value as text) pairs."""
     for key, value in node.items():
         if isinstance(value, dict) and value:
             yield from flatten_record(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""Tabulate accuracy by prompt, and the final evaluation beside its controls."""
+"""Tabulate accuracy by prompt, and the final evaluation with its controls."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from t2vgan.utils.records import Record, get_interval, get_number, get_record, g
 
 BY_PROMPT = {"per_prompt", "clips_per_prompt", "confusion"}
 SHARES = {"accuracy", "accuracy_held_out", "one_object", "right", "right_held_out"}
-NOT_LISTED = {"protocol", "shown"}  # of evaluation.json: the protocol has a list of its own
+NOT_LISTED = {"protocol", "shown"}  # keys of evaluation.json; the protocol has its own list
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number in a table."""
+    """A formatted number in a table."""
 
     value: float | None = None
     text: str = ABSENT
     limits: str = ""
-    """The ends of its 95 % interval."""
+    """The 95 % confidence interval."""
     is_best: bool = False
 
 
 def latest_accuracy(run: Run) -> tuple[float | None, float | None, str]:
     """Return accuracy, held-out accuracy and their source.
 
-    evaluation.json comes before the evaluations of training.
+    evaluation.json takes precedence over the evaluations of training.
     """
     scores: Record = {}
     source = ""
@@ -47,7 +47,7 @@ def latest_accuracy(run: Run) -> tuple[float | None, float | None, str]:
 
 
 def latest_agreement(run: Run) -> Record:
-    """Return the text-video agreement of the last evaluation, else nothing."""
+    """Return the text-video agreement of the last evaluation, if any."""
     records = [run.final_evaluation, *reversed(run.evaluations)]
     found = (get_record(record, "clip_numbers.agreement") for record in records)
     return next((record for record in found if get_number(record, "accuracy") is not None), {})
@@ -91,8 +91,8 @@ def build_prompt_table(run: Run) -> dict[str, Any] | None:
 def build_evaluation_table(run: Run) -> dict[str, Any] | None:
     """Tabulate evaluation.json by groups of clips; None if it is missing.
 
-    Every object inside that has an `accuracy` is a group (generated clips, real clips as ceiling,
-    controls) and a column; all other numbers and texts are facts, the protocol last.
+    Every object in it with an `accuracy` is a group (generated clips, real clips as ceiling,
+    controls) and becomes a column; all other numbers and texts are facts, the protocol last.
     """
     record = run.final_evaluation
     if not record:
@@ -113,7 +113,7 @@ def build_evaluation_table(run: Run) -> dict[str, Any] | None:
 
 
 def _accuracy_columns(run: Run) -> dict[str, Record]:
-    """Return accuracy by prompt of the last, best and final evaluation."""
+    """Return accuracy by prompt in the last, best and final evaluation."""
     columns = {
         "last": get_record(run.evaluations[-1], "per_prompt") if run.evaluations else {},
         "best": get_record(run.best_evaluation or {}, "per_prompt"),
@@ -136,7 +136,7 @@ def _describe_sources(run: Run, columns: Mapping[str, Record]) -> Iterator[str]:
 
 
 def _clips_per_prompt(record: Record) -> str:
-    """Format the number of clips of each prompt, if all are equal."""
+    """Format the number of clips per prompt, if all are equal."""
     clips = record.get("clips_per_prompt")
     numbers = set(clips.values()) if isinstance(clips, dict) else {clips}
     match list(numbers):
@@ -172,7 +172,7 @@ def _find_facts(node: Record, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _flatten_scores(node: Record, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield one group's scores, without the long tables by prompt."""
+    """Yield one group's scores, without the long tables per prompt."""
     for key, value in node.items():
         path = f"{name} {key}".strip()
         if isinstance(value, dict) and key not in BY_PROMPT:

@@ -1,4 +1,4 @@
-"""Render the templates of this package, with every value escaped."""
+"""Render this package's templates, with every value escaped."""
 
 from inspect import getmembers, isfunction
 from typing import Any
@@ -28,5 +28,5 @@ _environment.globals["version"] = __version__
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the text of a template filled with values."""
+    """Return a template filled with values."""
     return _environment.get_template(template).render(values)
