@@ -1,1 +1,1 @@
-"""Serve a page on which visitors draw films from prompts."""
+"""Serve a web page that generates videos from prompts."""

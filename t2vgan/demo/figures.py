@@ -1,6 +1,6 @@
 """Format films, notes and readings as HTML.
 
-Every text is escaped: prompts and weights are others'.
+All text is escaped, because prompts and weights are untrusted.
 """
 
 import base64
@@ -45,9 +45,9 @@ def format_rows(rows: Sequence[FilmRow], remark: str) -> str:
 
 
 def format_film(film: Film) -> str:
-    """Format one film: it plays, can be saved, and has readings.
+    """Format one film with its readings and links to save it.
 
-    Its files are in the page itself: the server keeps none.
+    Its files are part of the page; the server stores none.
     """
     mp4 = f"data:video/mp4;base64,{base64.b64encode(film.mp4).decode()}"
     gif = f"data:image/gif;base64,{base64.b64encode(film.gif).decode()}"
@@ -63,7 +63,7 @@ def format_film(film: Film) -> str:
 
 
 def format_reading(reading: MeasuredAttribute) -> str:
-    """Format what the meter sees beside what was asked."""
+    """Format the meter's reading beside the requested value."""
     kind, mark = ("hit", "✓") if reading.seen == reading.asked else ("miss", "✗")
     asked = "" if kind == "hit" else f" (asked: {reading.asked})"
     seen = "not recognised" if reading.seen == "none" else reading.seen
@@ -78,5 +78,5 @@ def format_note(note: Note) -> str:
 
 
 def format_error(message: str) -> str:
-    """Format a mistake that a visitor can mend."""
+    """Format an error that a visitor can correct."""
     return f'<p class="t2v-error" role="alert">{escape(message)}</p>'

@@ -1,4 +1,4 @@
-"""Draw the films of a request, and read what they show."""
+"""Generate the films of a request, and measure what they show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ MAX_PROMPT_LENGTH = 300
 MAX_VIDEOS = 8
 MAX_FRAMES = 64
 MAX_SCALE = 16
-MAX_SEED = 2**53 - 2  # what a browser's numbers hold; a walk also draws the next one
-MAX_PIXELS = 2**25  # of all frames of an answer: ten seconds of one core, 100 MB
-DEFAULT_HEIGHT = 256  # of a film on the page, about
+MAX_SEED = 2**53 - 2  # exact in a browser's numbers; a walk also uses the next seed
+MAX_PIXELS = 2**25  # all frames of an answer: ten seconds of one core, 100 MB
+DEFAULT_HEIGHT = 256  # approximate height of a film on the page
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_LENGTH)]
 
 
 class DrawRequest(Frozen):
-    """What a visitor asks for, within limits."""
+    """A visitor's request, within limits."""
 
     prompt: Prompt
     other_prompt: Prompt = ""
     """The second prompt, or empty."""
     mode: Literal["videos", "walk"] = "videos"
-    """Films of each prompt, or steps on the way from one prompt or seed to the other."""
+    """Films of each prompt, or steps of a walk from one prompt or seed to the next."""
     num_videos: Annotated[int, Field(ge=1, le=MAX_VIDEOS)] = 1
-    """Films of each prompt, or steps of the walk."""
+    """Number of films per prompt, or of steps of the walk."""
     num_frames: Annotated[int, Field(ge=1, le=MAX_FRAMES)]
     seed: Annotated[int, Field(ge=0, le=MAX_SEED - MAX_VIDEOS)] = 0
     truncation: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -53,7 +53,7 @@ class DrawRequest(Frozen):
 
 @dataclass(frozen=True)
 class MeasuredAttribute:
-    """What the meter sees of one attribute of one object."""
+    """The meter's reading of one attribute of one object."""
 
     attribute: str
     asked: str
@@ -62,11 +62,11 @@ class MeasuredAttribute:
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """One film in the formats that a visitor can save."""
+    """One film, in the formats that a visitor can save."""
 
     label: str
     name: str
-    """Of its files, without a suffix."""
+    """File name without a suffix."""
     gif: bytes
     mp4: bytes
     readings: tuple[MeasuredAttribute, ...] = ()
@@ -82,13 +82,13 @@ class FilmRow:
 
 
 def draw_rows(pipe: TextToVideo, known: KnownPrompts, request: DrawRequest) -> list[FilmRow]:
-    """Draw what is asked for.
+    """Generate the requested films.
 
-    It is a row of films for each prompt, or one row for a walk. A prompt that training did not
-    show is read as the nearest one that it did; a note says so.
+    There is one row of films per prompt, or one row for a walk. An unknown prompt is replaced by
+    the nearest known one; a note says so.
 
     Raises:
-        UserError: a prompt has no known word, or the films have too many pixels together.
+        UserError: a prompt has no known word, or the films have too many pixels in total.
     """
     check_pixels(pipe, request)
     draw = draw_walk if request.mode == "walk" else draw_each_prompt
@@ -96,7 +96,7 @@ def draw_rows(pipe: TextToVideo, known: KnownPrompts, request: DrawRequest) -> l
 
 
 def check_pixels(pipe: TextToVideo, request: DrawRequest) -> None:
-    """Raise UserError where the answer would be too large."""
+    """Raise UserError if the answer would be too large."""
     num_rows = 1 if request.mode == "walk" else len(request.prompts)
     num_frames = num_rows * request.num_videos * request.num_frames
     if num_frames * pipe.info.height * pipe.info.width * request.scale**2 > MAX_PIXELS:
@@ -107,7 +107,7 @@ def check_pixels(pipe: TextToVideo, request: DrawRequest) -> None:
 
 
 def draw_each_prompt(pipe: TextToVideo, known: KnownPrompts, request: DrawRequest) -> list[FilmRow]:
-    """Draw a row for each prompt, with the same seeds."""
+    """Generate a row for each prompt, with the same seeds."""
     seeds = range(request.seed, request.seed + request.num_videos)
     matches = pipe.match_prompts(request.prompts)
     prompts = [matches[prompt].read_as for prompt in request.prompts for _ in seeds]
@@ -117,7 +117,7 @@ def draw_each_prompt(pipe: TextToVideo, known: KnownPrompts, request: DrawReques
         num_frames=request.num_frames,
         truncation=request.truncation,
         allow_unknown=True,
-        batch_size=1,  # no larger one has to be found first
+        batch_size=1,  # avoids the search for the largest one
     )
     by_prompt = np.split(frames, len(request.prompts))
     rows = []
@@ -138,7 +138,7 @@ def choose_asked(match: PromptMatch) -> str:
 
 
 def draw_walk(pipe: TextToVideo, known: KnownPrompts, request: DrawRequest) -> list[FilmRow]:
-    """Draw the steps from one prompt, or seed, to the next."""
+    """Generate the steps from one prompt, or seed, to the next."""
     matches = pipe.match_prompts(request.prompts)
     start, end = (matches[prompt].read_as for prompt in (request.prompt, request.prompts[-1]))
     last_seed = request.seed + (len(request.prompts) == 1)
@@ -168,7 +168,7 @@ def draw_walk(pipe: TextToVideo, known: KnownPrompts, request: DrawRequest) -> l
 def read_walk(
     videos: Videos, start: str, end: str, scored: Sequence[str]
 ) -> tuple[list[tuple[MeasuredAttribute, ...]], list[Note]]:
-    """Read the steps of a walk that show one prompt."""
+    """Measure the steps of a walk that show a single prompt."""
     if start == end:
         return read_clips(videos.frames, start, scored)
     (first,), notes = read_clips(videos.frames[:1], start, scored)
@@ -180,10 +180,10 @@ def read_walk(
 def read_clips(
     frames: np.ndarray, prompt: str, scored: Sequence[str]
 ) -> tuple[list[tuple[MeasuredAttribute, ...]], list[Note]]:
-    """Read the scored attributes that the prompt names from clips.
+    """Measure the scored attributes that the prompt names in clips.
 
-    They are (N, T, H, W, 3) uint8. Returns the readings of each, or a note where the meter cannot
-    read clips of this prompt.
+    The clips are (N, T, H, W, 3) uint8. Returns the readings of each clip, and a note if the meter
+    cannot read clips of this prompt.
     """
     expected = expected_objects(prompt)
     if expected is None:
@@ -220,11 +220,11 @@ def encode_film(
 
 
 def choose_scale(height: int) -> int:
-    """Return the factor that makes films large enough to look at."""
+    """Return the factor that enlarges films to about the default height."""
     return max(1, min(MAX_SCALE, DEFAULT_HEIGHT // height))
 
 
 def choose_examples(prompts: Sequence[str], held_out: Sequence[str], number: int) -> list[str]:
-    """Choose prompts to try: some of training, then some held out."""
+    """Choose example prompts: some training prompts, then held-out ones."""
     num_held_out = min(len(held_out), number // 4)
     return [*choose_evenly(prompts, number - num_held_out), *choose_evenly(held_out, num_held_out)]

@@ -1,11 +1,11 @@
-"""Build the page: its controls, and what happens at a click."""
+"""Build the page: its controls and their actions."""
 
 import os
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read by the import that follows
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported below
 
 import gradio as gr
 from pydantic import ValidationError
@@ -27,7 +27,7 @@ from t2vgan.errors import UserError
 from t2vgan.pipeline import TextToVideo
 from t2vgan.utils.frozen import format_faults
 
-MAX_WAITING = 64  # clicks; the page refuses more
+MAX_WAITING = 64  # requests in the queue; more are refused
 NUM_EXAMPLES = 8
 WORDS_PER_PAGE = 40
 DRAWN = {"films of each prompt": "videos", "a walk from one to the other": "walk"}
@@ -41,11 +41,11 @@ element.addEventListener('click', event => {
 SHOW_FILMS = """
 () => { if (innerWidth < 700) document.querySelector('#films').scrollIntoView() }
 """
-"""On a phone they are below the settings."""
+"""Scrolls to the films, which are below the settings on a phone."""
 
 
 def build_page(pipe: TextToVideo) -> gr.Blocks:
-    """Build the page of one model, which has drawn once."""
+    """Build the page of a model, which generates once to warm up."""
     known = KnownPrompts.from_info(pipe.info)
 
     def draw(*values: Any) -> str:
@@ -70,12 +70,12 @@ def build_page(pipe: TextToVideo) -> gr.Blocks:
             api_visibility="private",
         )
         drawn.then(None, js=SHOW_FILMS, api_visibility="private")
-    draw(*(component.value for component in inputs))  # loads what the first visitor would wait for
+    draw(*(component.value for component in inputs))  # so that the first visitor does not wait
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1, api_open=False)
 
 
 def add_prompts(pipe: TextToVideo) -> list[gr.Textbox]:
-    """Add the two prompts, with words and examples to click."""
+    """Add the two prompts, with clickable words and examples."""
     info = pipe.info
     examples = choose_examples(info.prompts, info.held_out_prompts, NUM_EXAMPLES)
     prompts = [
@@ -85,7 +85,7 @@ def add_prompts(pipe: TextToVideo) -> list[gr.Textbox]:
             ("", "Second prompt, if any", "other-prompt"),
         )
     ]
-    in_use = gr.State(0)  # which of the two the visitor was last in
+    in_use = gr.State(0)  # index of the prompt that was focused last
     for index, prompt in enumerate(prompts):
         prompt.focus(lambda index=index: index, None, in_use, queue=False, api_visibility="private")
     add_choices("Words that the model knows", info.words, add_to_prompt, [in_use, *prompts])
@@ -96,7 +96,7 @@ def add_prompts(pipe: TextToVideo) -> list[gr.Textbox]:
 def add_choices(
     label: str, texts: Sequence[str], change: Callable[..., list[str]], inputs: list[Any]
 ) -> None:
-    """Add texts that change the prompt in use at a click."""
+    """Add clickable texts that change the prompt in use."""
     choices = gr.Dataset(
         label=label,
         components=[gr.Textbox(visible=False)],
@@ -121,7 +121,7 @@ def replace_prompt(sample: list[str], in_use: int, *prompts: str) -> list[str]:
 
 
 def add_settings(pipe: TextToVideo) -> list[gr.Slider | gr.Number | gr.Radio]:
-    """Add what is drawn besides the prompts, in the order of DrawRequest."""
+    """Add the settings besides the prompts, in the order of DrawRequest."""
     info = pipe.info
     with gr.Row():
         num_videos = gr.Slider(
@@ -143,7 +143,7 @@ def add_settings(pipe: TextToVideo) -> list[gr.Slider | gr.Number | gr.Radio]:
 
 
 def format_head(pipe: TextToVideo) -> str:
-    """Format what the model draws, as HTML."""
+    """Format the description of the model as HTML."""
     info = pipe.info
     text = (
         f"A model of {len(info.prompts):,} prompts and {len(info.words):,} words draws films of "
@@ -153,7 +153,7 @@ def format_head(pipe: TextToVideo) -> str:
 
 
 def answer(pipe: TextToVideo, known: KnownPrompts, values: dict[str, Any]) -> str:
-    """Return the HTML of the films asked for, or of an error."""
+    """Return the HTML of the requested films, or of an error."""
     try:
         request = DrawRequest(**values)
         rows = draw_rows(pipe, known, request)

@@ -1,4 +1,4 @@
-"""Say what the page draws for a visitor's prompt."""
+"""Explain what the page generates for a visitor's prompt."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,11 @@ class Note:
 
 @dataclass(frozen=True)
 class KnownPrompts:
-    """The held-out prompts, and what the meter reads."""
+    """The held-out prompts, and the attributes that the meter reads."""
 
     held_out: frozenset[str]
     scored: tuple[str, ...]
-    """Attributes in which the prompts differ, which the meter reads."""
+    """Attributes that differ between prompts and that the meter reads."""
 
     @classmethod
     def from_info(cls, info: WeightsInfo) -> "KnownPrompts":
@@ -30,7 +30,7 @@ class KnownPrompts:
         return cls(frozenset(info.held_out_prompts), tuple(scored))
 
     def describe(self, match: PromptMatch) -> list[Note]:
-        """List notes on what is read, and what is drawn."""
+        """List notes on how a prompt is read, and what is generated."""
         notes = []
         if note := warn_of_length(match.prompt):
             notes.append(Note(as_sentence(note), is_warning=True))
@@ -43,5 +43,5 @@ class KnownPrompts:
 
 
 def as_sentence(note: str) -> str:
-    """Return a note as a sentence of a page."""
+    """Return a note as a full sentence."""
     return f"{note[0].upper()}{note[1:]}."

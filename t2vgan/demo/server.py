@@ -1,4 +1,4 @@
-"""Serve the page: its own paths, small requests, no other host."""
+"""Serve the page with limits on paths, request sizes and hosts."""
 
 import socket
 from collections.abc import Awaitable, Callable
@@ -17,15 +17,15 @@ FOLDERS = ("/assets/", "/static/", "/gradio_api/heartbeat/")
 CALLS = {
     f"/gradio_api/{name}" for name in ("queue/join", "queue/data", "run/predict", "cancel", "reset")
 }
-"""Not Gradio's paths for uploads, files of the server and other pages' addresses."""
-MAX_BODY = 2**16  # bytes of a request
+"""Allowed calls; Gradio's paths for uploads, server files and proxied addresses are not."""
+MAX_BODY = 2**16  # bytes per request
 MAX_CONNECTIONS = 256
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
     "media-src data:; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
-"""For the browser: scripts as Gradio needs them, and no request to another host."""
+"""Content security policy: scripts as Gradio needs them, and no requests to other hosts."""
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -53,7 +53,7 @@ class LimitedApp:
 
 
 def find_error_status(scope: Scope) -> int | None:
-    """Return the HTTP status that refuses a request, or None."""
+    """Return the HTTP status with which to refuse a request, or None."""
     if scope["type"] != "http":
         return 403
     path = scope["path"]
@@ -69,7 +69,7 @@ def find_error_status(scope: Scope) -> int | None:
 
 
 class Server(uvicorn.Server):
-    """Print the page's address once it is served."""
+    """A server that prints the page's address once it is ready."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -96,6 +96,6 @@ def serve(page: gr.Blocks, bound: socket.socket) -> None:
         create_app(page),
         log_level="warning",
         limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=1,  # browsers keep their connections open
+        timeout_graceful_shutdown=1,  # because browsers keep connections open
     )
     Server(config).run(sockets=[bound])

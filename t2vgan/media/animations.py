@@ -1,10 +1,10 @@
 """Write GIF and animated WebP frame by frame.
 
-Pillow's own writers do not keep the frames: save_all merges equal neighbours into one long frame,
-and a clip that stands still into a still picture without a duration. For WebP no option prevents it
-(libwebp's WebPAnimEncoder does it), so a clip of T frames would not come back as T frames. Here
-Pillow compresses the pictures and this module writes the containers around them: a few bytes each,
-and the same bytes every time. Sources: the GIF89a specification; RFC 9649 (WebP container).
+Pillow's own writers do not keep all frames: save_all merges equal neighbours into one long frame,
+and turns a clip without motion into a still picture without a duration. For WebP no option prevents
+this (libwebp's WebPAnimEncoder does it), so a clip of T frames would not be read back as T frames.
+Here Pillow compresses the pictures, and this module writes the containers around them: a few bytes
+each, and always the same. Sources: the GIF89a specification; RFC 9649 (WebP container).
 """
 
 import io
@@ -14,17 +14,18 @@ from itertools import pairwise
 import numpy as np
 
 LOOP_FOREVER = 0
-EXACT_COLOURS = 32  # of a crowded GIF palette's 256: the clip's most frequent colours, untouched
+EXACT_COLOURS = 32  # of the 256 in a full GIF palette: the most frequent colours, kept exactly
 SHORTEST_GIF_DELAY = 2  # centiseconds; players replace 0 and 1 by 10
 MAX_GIF_FPS = 100 // SHORTEST_GIF_DELAY
 
 
 def encode_gif(frames: np.ndarray, *, fps: float) -> bytes:
-    """Return a GIF that loops for ever.
+    """Return a GIF that loops forever.
 
-    frames: (T, H, W, 3) uint8. Clips of at most 256 colours are kept exactly; of richer ones the
-    32 most frequent colours (a plain background, a plain object) are exact and the rest nearest.
-    GIF delays are whole centiseconds, at least 2: faster clips play at 50 frames per second.
+    frames: (T, H, W, 3) uint8. Clips of at most 256 colours are kept exactly. With more colours,
+    the 32 most frequent ones (a plain background, a plain object) stay exact and others are mapped
+    to the nearest. GIF delays are at least 2 whole centiseconds, so faster clips play at 50 frames
+    per second.
     """
     from PIL import GifImagePlugin, Image
 
@@ -42,7 +43,7 @@ def encode_gif(frames: np.ndarray, *, fps: float) -> bytes:
 
 
 def encode_webp(frames: np.ndarray, *, fps: float) -> bytes:
-    """Return a lossless animated WebP that loops for ever.
+    """Return a lossless animated WebP that loops forever.
 
     frames: (T, H, W, 3) uint8.
     """
@@ -96,8 +97,8 @@ def find_changed_boxes(pictures: np.ndarray) -> list[tuple[int, int, int, int]]:
     """Return the box in which each picture differs from the previous one.
 
     pictures: (T, H, W) or (T, H, W, C). Boxes are (left, top, right, bottom); the first is the
-    whole picture. Left and top are even, as WebP requires; a picture without a change still gets
-    one pixel, so that it stays a frame.
+    whole picture. Left and top are even, as WebP requires; a picture without changes still gets a
+    box of one pixel, so that it stays a frame.
     """
     height, width = pictures.shape[1:3]
     boxes = [(0, 0, width, height)]
@@ -116,8 +117,8 @@ def find_changed_boxes(pictures: np.ndarray) -> list[tuple[int, int, int, int]]:
 def build_palette(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return one palette for a clip, and its frames as indexes.
 
-    The palette is (256, 3), the indexes (T, H, W), both uint8. One palette for all frames, and no
-    dithering: a still background must not flicker.
+    The palette is (256, 3), the indexes (T, H, W), both uint8. All frames share one palette,
+    without dithering, so that a still background does not flicker.
     """
     codes = frames.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
     colours, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
@@ -138,7 +139,7 @@ def quantize_frames(frames: np.ndarray, *, num_colours: int) -> tuple[np.ndarray
     """Return an octree's palette and the frames as indexes into it.
 
     The palette is (256, 3), of which `num_colours` are used. A median cut would spend its colours
-    on whites that hardly differ and draw small objects in each other's colours.
+    on nearly equal whites, and small objects would share colours.
     """
     from PIL import Image
 

@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 FORMATS = ("gif", "mp4", "avi", "webp", "png")
 LOADABLE_FORMATS = ("gif", "mp4", "avi", "webp")
 MIN_FPS, MAX_FPS = 0.1, 1000.0
-MAX_CLIP_PIXELS = 2**28  # of all frames: 0.8 GB of RGB, 3 GB in float32; a file of kB can claim it
+MAX_CLIP_PIXELS = 2**28  # all frames: 0.8 GB of RGB, 3 GB in float32; small files can claim more
 MAX_CLIP_BYTES = 2**30
 MAX_SIDE = 2**14 - 1  # what WebP can hold, and more than players show
 
 
 def save_clip(path: Path | str, frames: np.ndarray, *, fps: float = 10) -> None:
-    """Write a clip in the format of the file's suffix.
+    """Write a clip in the format that the file's suffix names.
 
     path: ends with .gif, .mp4, .avi, .webp or .png. frames: (T, H, W, 3) uint8 RGB. GIF and WebP
-    loop for ever; WebP and PNG (a film strip, frames side by side) are lossless. MP4 is H.264, AVI
+    loop forever; WebP and PNG (a film strip, frames side by side) are lossless. MP4 is H.264, AVI
     is XVID: both store colour at half the resolution, and an odd height or width grows by one
-    repeated row or column. The same frames give the same bytes. The file appears whole or not at
-    all. Raises UserError for another suffix or frame rate.
+    repeated row or column. The same frames give the same bytes. The file is written atomically.
+    Raises UserError for another suffix or an invalid frame rate.
     """
     atomic_write_bytes(path, encode_clip(frames, format=parse_format(path, FORMATS), fps=fps))
 
@@ -66,8 +66,8 @@ def encode_clip(frames: np.ndarray, *, format: str, fps: float = 10) -> bytes:
 def save_frame_folder(folder: Path | str, frames: np.ndarray) -> None:
     """Write frames as frame_0.png, frame_1.png, ... into a folder.
 
-    The folder appears whole or not at all. Frames saved there before are replaced. Raises UserError
-    if the folder holds anything else.
+    The folder appears complete or not at all. Frames saved there before are replaced. Raises
+    UserError if the folder holds anything else.
     """
     check_frames(frames)
     folder = Path(folder)
@@ -107,9 +107,7 @@ def load_clip(path: Path | str) -> np.ndarray:
 
 
 def format_rate_note(format: str, fps: float) -> str:
-    """Format a note on a rate that players do not reach.
-
-    It is empty for the others."""
+    """Return a note if a format cannot store a frame rate."""
     if format != "gif" or fps <= MAX_GIF_FPS:
         return ""
     return (
@@ -120,7 +118,7 @@ def format_rate_note(format: str, fps: float) -> str:
 def to_data_uri(frames: np.ndarray, *, format: str = "webp", fps: float = 10) -> str:
     """Return a clip as a data URI for HTML.
 
-    It is the `src` of an <img>, or of a <video> where format is mp4.
+    It is the `src` of an <img>, or of a <video> if the format is mp4.
     """
     kind = "video" if format in ("mp4", "avi") else "image"
     data = base64.b64encode(encode_clip(frames, format=format, fps=fps)).decode()
@@ -182,7 +180,7 @@ def as_rgb(picture: "Image") -> np.ndarray:
 
 
 def limit_pixels(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield pictures; raise UserError once they have too many pixels together."""
+    """Yield pictures; raise UserError once their total pixels are too many."""
     num_pixels = 0
     for picture in pictures:
         num_pixels += picture.shape[0] * picture.shape[1]
@@ -191,6 +189,6 @@ def limit_pixels(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def check_num_pixels(num_pixels: int) -> None:
-    """Raise UserError where a clip is too large to be read."""
+    """Raise UserError if a clip is too large to be read."""
     if num_pixels > MAX_CLIP_PIXELS:
         raise UserError(f"clips of more than {MAX_CLIP_PIXELS} pixels are not read")

@@ -1,8 +1,8 @@
-"""Read which part of its pictures a container says is shown.
+"""Read which part of its pictures a container declares as visible.
 
-PyAV has no access to this side data of FFmpeg (Matroska's PixelCrop, the clean aperture of MP4 and
-MOV). FFmpeg's Matroska muxer writes it out for every kind of container, so it is read from the
-header of a file without pictures in memory. Source: RFC 9559 (Matroska).
+PyAV has no access to this FFmpeg side data (Matroska's PixelCrop, the clean aperture of MP4 and
+MOV). FFmpeg's Matroska muxer writes it for every kind of container, so it is read from the header
+of a Matroska file without pictures, written to memory. Source: RFC 9559 (Matroska).
 """
 
 import io
@@ -28,9 +28,10 @@ class Cropping(NamedTuple):
     right: int = 0
 
     def apply(self, picture: np.ndarray) -> np.ndarray:
-        """Return what is shown of a picture (H, W, C).
+        """Return the visible part of a picture (H, W, C).
 
-        Cropping that leaves nothing is ignored."""
+        Cropping that would leave nothing is ignored.
+        """
         height, width = picture.shape[:2]
         shown = picture[self.top : height - self.bottom, self.left : width - self.right]
         return shown if shown.size else picture
@@ -46,23 +47,21 @@ def read_cropping(stream: "av.VideoStream") -> Cropping:
             container.add_stream_from_template(stream)
             container.start_encoding()
             data = header.getvalue()
-    except (av.FFmpegError, ValueError):  # a codec that Matroska has no name for
+    except (av.FFmpegError, ValueError):  # a codec that Matroska does not support
         return Cropping()
     found = {SIDES[name]: value for name, value in _elements(data) if name in SIDES}
     return Cropping(**{side: int.from_bytes(value) for side, value in found.items()})
 
 
 def _elements(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield EBML elements, also those inside PARENTS.
-
-    Each is its identifier and its contents."""
+    """Yield EBML elements as (identifier, contents), including those in PARENTS."""
     place = 0
     while place < len(data):
         length = _length(data[place])
         name, place = data[place : place + length], place + length
         length = _length(data[place])
         size = int.from_bytes(data[place : place + length]) - (1 << 7 * length)
-        unknown = (1 << 7 * length) - 1  # of a file that is still being written
+        unknown = (1 << 7 * length) - 1  # in a file that is still being written
         place += length
         end = len(data) if size == unknown else place + size
         if name in PARENTS:
@@ -73,5 +72,5 @@ def _elements(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _length(first: int) -> int:
-    """Return the length of a number by its first byte."""
+    """Return the length of a number, given its first byte."""
     return 9 - first.bit_length()

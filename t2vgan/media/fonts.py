@@ -1,7 +1,7 @@
-"""Write texts of any script with the fonts of the system.
+"""Draw text of any script with the fonts of the system.
 
-Pillow's own font has Latin letters only. Each run of words takes the first font that has all of its
-letters; where none has them, they are spelt in ASCII.
+Pillow's own font has only Latin letters. Each run of words uses the first font that has all of its
+letters; letters that no font has are transliterated to ASCII.
 """
 
 import os
@@ -28,18 +28,18 @@ FOLDERS = (
 )
 MAX_FONTS = 2000
 UNUSUAL = ("bold", "italic", "oblique", "mono", "condensed", "light", "thin", "black", "serif")
-OWN_FONT = ""  # the path of the one that comes with Pillow
-UNASSIGNED = "\U0010ffff"  # in no font: shows what stands for missing letters
+OWN_FONT = ""  # stands for the path of Pillow's own font
+UNASSIGNED = "\U0010ffff"  # in no font, so it shows the glyph for missing letters
 
 
 class LabelFont:
-    """Fonts of one size, used like one of Pillow's."""
+    """Fonts of one size, used like a single Pillow font."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def spell(self, text: str) -> str:
-        """Return a text of letters that the fonts have."""
+        """Return a text spelt with letters that the fonts have."""
         return " ".join(
             token if _choose_font(token) is not None else _spell(token) for token in text.split()
         )
@@ -57,7 +57,7 @@ class LabelFont:
         *,
         is_centred: bool = False,
     ) -> None:
-        """Draw a text below a place: to its right, or centred there."""
+        """Draw a text below a place, starting or centred there."""
         runs = self._split_runs(text)
         own = _load_font(OWN_FONT, self.size)
         if [font for _, font in runs] == [own]:
@@ -70,7 +70,7 @@ class LabelFont:
             left += font.getlength(run)
 
     def _split_runs(self, text: str) -> "list[tuple[str, FreeTypeFont]]":
-        """Return successive words of one font, with the spaces after them."""
+        """Return runs of consecutive words in one font, with trailing spaces."""
         tokens = text.split(" ")
         spaced = [f"{token} " for token in tokens[:-1]] + tokens[-1:]
         runs = groupby(spaced, key=lambda token: _choose_font(token) or OWN_FONT)
@@ -78,14 +78,14 @@ class LabelFont:
 
 
 def _spell(token: str) -> str:
-    """Spell the letters that no font has, or all letters."""
+    """Transliterate the letters that no font has, or all letters."""
     mixed = "".join(c if _choose_font(c) is not None else transliterate(c) for c in token)
     plain = _choose_font(mixed) is not None and not _is_complex(token)
     return mixed if plain else transliterate(token)
 
 
 def _is_complex(text: Iterable[str]) -> bool:
-    """Return whether letters change by their neighbours, or run to the left."""
+    """Return whether a script needs shaping or runs right to left."""
     return any(
         unicodedata.category(c)[0] == "M" or unicodedata.bidirectional(c) in ("R", "AL")
         for c in text
@@ -109,7 +109,7 @@ def _can_shape() -> bool:
 
 @lru_cache(1)
 def _font_paths() -> tuple[str, ...]:
-    """Return the paths of the fonts, plain ones first."""
+    """Return the paths of the fonts, regular sans-serif ones first."""
     found = [path for folder in FOLDERS for path in _list_fonts(Path(folder).expanduser())]
 
     def order(path: str) -> tuple[int, bool, str]:
@@ -134,12 +134,12 @@ def _has_letters(path: str, text: str) -> bool:
 def _has_letter(path: str, letter: str) -> bool:
     if letter == " ":
         return True
-    if unicodedata.category(letter) == "Cf":  # joiners; the shaping of words uses them up
+    if unicodedata.category(letter) == "Cf":  # joiners, which text shaping consumes
         return path != OWN_FONT
     try:
         font = _load_font(path, 24, shaped=False)
         mask, missing = font.getmask(letter), font.getmask(UNASSIGNED)
-    except (OSError, ValueError):  # a font of pictures, or none
+    except (OSError, ValueError):  # a bitmap font, or not a font
         return False
     return mask.getbbox() is not None and (mask.size, bytes(mask)) != (missing.size, bytes(missing))
 

@@ -1,8 +1,8 @@
 """Turn decoded frames into pictures as players show them.
 
-Colours follow their tags, transparency lies on black, the container's cropping cuts, and its or the
-codec's display matrix turns and mirrors. Source: ISO/IEC 14496-12, 6.2.2, whose matrix FFmpeg's
-`libavutil/display.h` describes.
+Colours follow their tags, transparent pixels are laid on black, the container's cropping is
+applied, and so is the rotation or mirroring of the container's or codec's display matrix. Source:
+ISO/IEC 14496-12, 6.2.2; FFmpeg's `libavutil/display.h` describes the matrix.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import av
 
 UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
-HD_HEIGHT = 720  # from here on untagged colours are BT.709, as players assume
-THEORA_COMMENT = b"\x81"  # the one header that FFmpeg's decoder refuses between frames
-ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own ignore the second picture
+HD_HEIGHT = 720  # from this height on, players assume that untagged colours are BT.709
+THEORA_COMMENT = b"\x81"  # the only header that FFmpeg's decoder rejects between frames
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own ignore the alpha picture
 
 
 class Orientation(NamedTuple):
@@ -28,7 +28,7 @@ class Orientation(NamedTuple):
 
     transposed: bool = False
     mirrored: bool = False
-    """Left becomes right."""
+    """Left and right are exchanged."""
     upside_down: bool = False
 
     def apply(self, picture: np.ndarray) -> np.ndarray:
@@ -39,13 +39,13 @@ class Orientation(NamedTuple):
 
 
 def orientation_of(frame: "av.VideoFrame") -> Orientation:
-    """Return the orientation that is nearest to a frame's display matrix."""
+    """Return the orientation closest to a frame's display matrix."""
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return Orientation()
     # right = a * column + c * row, down = b * column + d * row, in 16.16 fixed point
     a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32)[:9].tolist()
-    if a * d == b * c:  # it would show a line or a point: players ignore it
+    if a * d == b * c:  # singular, shows a line or a point: players ignore it
         return Orientation()
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Orientation(transposed=True, mirrored=c < 0, upside_down=b < 0)
@@ -69,7 +69,7 @@ def lay_on_black(picture: np.ndarray) -> np.ndarray:
 
 
 def rgb_of(frame: "av.VideoFrame", cropping: Cropping) -> np.ndarray:
-    """Return a frame for a standard screen, (H, W, 3) uint8."""
+    """Return a frame in standard dynamic range, (H, W, 3) uint8."""
     picture = picture_of(frame, cropping)
     return picture if picture.dtype == np.uint8 else to_standard_range(picture, transfer_of(frame))
 
@@ -106,12 +106,12 @@ class FrameDecoder:
     def __init__(self, stream: "av.VideoStream"):
         self._context = _alpha_decoder(stream) or stream.codec_context
         self.repeated_until: Fraction | None = None
-        """The end of packets that repeat the frame before the one just yielded, in seconds."""
+        """End, in seconds, of packets that repeat the frame before the one just yielded."""
 
     def frames(self, packets: "Iterable[av.Packet]") -> "Iterator[av.VideoFrame]":
         """Yield the frames of packets, the last of which ends the stream.
 
-        A packet without bytes (Theora, AVI) is no error: the picture before it stays.
+        A packet without bytes (Theora, AVI) repeats the previous picture.
         """
         for packet in packets:
             if packet.buffer_ptr and not packet.size:
@@ -123,12 +123,12 @@ class FrameDecoder:
                     self.repeated_until = None
 
     def _is_comment(self, packet: "av.Packet") -> bool:
-        """Return whether it is the text that begins a joined Theora stream."""
+        """Return whether a packet is the comment header of Theora."""
         return self._context.name == "theora" and memoryview(packet)[:1] == THEORA_COMMENT
 
 
 def _alpha_decoder(stream: "av.VideoStream") -> "av.VideoCodecContext | None":
-    """Return a decoder for transparency that lies beside the picture."""
+    """Return a decoder for transparency that is stored beside the picture."""
     import av
 
     context = stream.codec_context
@@ -142,7 +142,7 @@ def _alpha_decoder(stream: "av.VideoStream") -> "av.VideoCodecContext | None":
 
 
 def _convert(frame: "av.VideoFrame", format: str) -> np.ndarray:
-    """Convert pixels by their tagged colour matrix, or the size's usual one."""
+    """Convert pixels by the tagged colour matrix, or the usual one."""
     matrix: int | str = frame.colorspace
     if matrix == UNTAGGED:
         matrix = "ITU709" if frame.height >= HD_HEIGHT else "ITU601"
@@ -151,5 +151,5 @@ def _convert(frame: "av.VideoFrame", format: str) -> np.ndarray:
         src_colorspace=matrix,
         src_color_range=frame.color_range or None,
         dst_color_range="JPEG",
-        threads=1,  # otherwise one for each core, and memory limits count their stacks
+        threads=1,  # otherwise one per core, and their stacks count towards memory limits
     )

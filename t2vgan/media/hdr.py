@@ -1,7 +1,7 @@
-"""Convert HDR pictures for a standard screen.
+"""Convert HDR pictures to standard dynamic range.
 
-ITU-R BT.2100 gives the two transfer functions, PQ and HLG; BT.2408 puts white paper at 203 cd/m2.
-Brighter light is rolled off instead of clipped, and wide colours are brought into BT.709.
+ITU-R BT.2100 defines the two transfer functions, PQ and HLG; BT.2408 sets diffuse white to 203
+cd/m2. Brighter light is rolled off instead of clipped, and wide-gamut colours are mapped to BT.709.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def to_standard_range(picture: np.ndarray, transfer: str) -> np.ndarray:
 
 
 def _pq_light(signal: np.ndarray) -> np.ndarray:
-    """Convert a PQ signal (SMPTE ST 2084) to light, white paper 1.0."""
+    """Convert a PQ signal (SMPTE ST 2084) to light, diffuse white 1.0."""
     m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
     root = signal ** (1 / m2)
     return 10_000 / PAPER_WHITE * (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1)
@@ -42,6 +42,6 @@ def _hlg_light(signal: np.ndarray) -> np.ndarray:
 
 
 def _roll_off(light: np.ndarray) -> np.ndarray:
-    """Compress light above a knee to below 1."""
+    """Compress light above a knee, so that it stays below 1."""
     room, excess = 1 - ROLL_OFF_FROM, np.maximum(light - ROLL_OFF_FROM, 0)
     return np.minimum(light, ROLL_OFF_FROM) + room * (1 - np.exp(-excess / room))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import av
 
 CODECS: dict[str, tuple[str, str | None, dict[str, object]]] = {
-    # x264's macroblock tree reads memory that was never written: now and then other bytes.
+    # x264's macroblock tree reads uninitialized memory, so its output is not deterministic.
     "mp4": ("libx264", None, {"crf": "10", "preset": "medium", "mbtree": "0"}),
     "avi": ("mpeg4", "XVID", {"qmin": "1", "qmax": "2"}),
 }
@@ -24,10 +24,10 @@ DEMUXERS = {"mp4": "mov", "avi": "avi"}
 def encode_movie(frames: np.ndarray, *, format: str, fps: float, crf: int | None = None) -> bytes:
     """Return a high-quality MP4 or AVI file.
 
-    MP4 is H.264, AVI is MPEG-4 part 2, tagged XVID. frames: (T, H, W, 3) uint8. `crf` sets another
-    quality of H.264: 0 is lossless, 51 the worst. 4:2:0 colour needs even sides: an odd one grows
-    by a repeated row or column. One encoder thread, because x264's output depends on how many there
-    are.
+    MP4 is H.264, AVI is MPEG-4 part 2, tagged XVID. frames: (T, H, W, 3) uint8. `crf` sets the
+    quality of H.264, from 0 (lossless) to 51 (worst). 4:2:0 colour needs even sides, so an odd one
+    grows by a repeated row or column. There is one encoder thread, because x264's output depends on
+    their number.
     """
     import av
 
@@ -46,7 +46,7 @@ def encode_movie(frames: np.ndarray, *, format: str, fps: float, crf: int | None
             stream.codec_context.codec_tag = tag
         for picture in frames:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            # Players read large pictures by another matrix.
+            # Players assume another colour matrix for large pictures.
             matrix = "ITU709" if frame.height >= HD_HEIGHT else None
             frame = frame.reformat(format="yuv420p", dst_colorspace=matrix, threads=1)
             container.mux(stream.encode(frame))
@@ -57,7 +57,8 @@ def encode_movie(frames: np.ndarray, *, format: str, fps: float, crf: int | None
 def decode_movie(data: bytes, format: str) -> Iterator[np.ndarray]:
     """Yield the pictures that players show, (H, W, 3) uint8.
 
-    The demuxer is named, never guessed, and reads memory: a disguised playlist opens no file.
+    The demuxer is named, never guessed, and reads from memory, so a disguised playlist opens no
+    file.
     """
     import av
 
@@ -69,7 +70,7 @@ def decode_movie(data: bytes, format: str) -> Iterator[np.ndarray]:
 
 
 def read_frame_rate(data: bytes, format: str) -> float | None:
-    """Return the frames per second that a film's header gives.
+    """Return the frame rate in a video's header.
 
     Raises what the demuxer raises.
     """
@@ -82,10 +83,10 @@ def read_frame_rate(data: bytes, format: str) -> float | None:
 
 
 def decode_clip(data: bytes, format: str, shape: tuple[int, int, int, int]) -> np.ndarray:
-    """Return the frames of a film that must have the given shape.
+    """Return the frames of a video that must have the given shape.
 
-    They are (T, H, W, 3) uint8. In the file an odd side may have grown by one. The size in the
-    header is compared before a picture is decoded. Raises ValueError.
+    They are (T, H, W, 3) uint8. An odd side may be larger by one in the file. The size in the
+    header is checked before a picture is decoded. Raises ValueError if the shape differs.
     """
     import av
 
@@ -98,7 +99,7 @@ def decode_clip(data: bytes, format: str, shape: tuple[int, int, int, int]) -> n
             cropping, stored = read_cropping(stream), _sides(context)
             rows = stored[0] - cropping.top - cropping.bottom
             columns = stored[1] - cropping.left - cropping.right
-            # its frames may be turned by a quarter, which is known when one is decoded
+            # frames may be rotated by 90 degrees, which is only known once one is decoded
             if not any(_fits(sides, shape) for sides in ((rows, columns), (columns, rows))):
                 raise ValueError(f"film is {columns}x{rows} pixels, expected {width}x{height}")
             context.thread_count = 1
@@ -131,8 +132,9 @@ def _sides(picture: "av.VideoCodecContext | av.VideoFrame") -> tuple[int, int]:
 
 
 def _fits(sides: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Return whether a picture's sides are a clip's.
+    """Return whether a picture's sides match a clip's.
 
-    Odd ones may have grown by one."""
+    Odd sides may be larger by one.
+    """
     height, width = shape[1:3]
     return sides in ((height, width), (height + height % 2, width + width % 2))

@@ -9,9 +9,9 @@ MAX_SLUG_LENGTH = 64
 def slug(prompt: str) -> str:
     """Return a prompt as a file name.
 
-    It has lowercase ASCII letters, digits and single hyphens, at most 64 and never none. Where
-    letters are lost to other alphabets or to length, a digest of the prompt keeps different prompts
-    apart. The empty prompt is called "no-prompt".
+    It consists of 1 to 64 lowercase ASCII letters, digits and single hyphens. If letters are lost
+    because of other alphabets or the length, a digest of the prompt keeps names distinct. The empty
+    prompt becomes "no-prompt".
     """
     if not prompt.strip():
         return "no-prompt"

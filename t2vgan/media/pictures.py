@@ -13,9 +13,9 @@ from t2vgan.media.sheets import split_film_strips
 def load_frame_folder(folder: Path | str) -> np.ndarray:
     """Return the frames of a folder's PNG files, ordered by number.
 
-    They are (T, H, W, 3) uint8. The last number in a name counts: frame_2.png comes before
-    frame_10.png. Raises UserError for a folder without PNG files, and for pictures that are
-    damaged, of several sizes or too many.
+    They are (T, H, W, 3) uint8. Files are ordered by the last number in their names: frame_2.png
+    comes before frame_10.png. Raises UserError for a folder without PNG files, and for pictures
+    that are damaged, of different sizes or too many.
     """
     files = sorted(Path(folder).glob("*.png"), key=lambda file: (_number(file), file.name))
     if not files:
@@ -42,7 +42,7 @@ def load_film_strip(path: Path | str, *, num_frames: int) -> np.ndarray:
 def load_picture(path: Path | str) -> np.ndarray:
     """Return a PNG file as (H, W, 3) uint8.
 
-    Raises UserError where it cannot be decoded.
+    Raises UserError if it cannot be decoded.
     """
     from PIL import Image
 

@@ -18,10 +18,11 @@ def choose_size(
 ) -> tuple[int, int]:
     """Return the height and width that a clip is resized to.
 
-    `scale` multiplies both sides; `new_height` keeps their ratio; without either they stay.
+    `scale` multiplies both sides; `new_height` keeps the aspect ratio; without either, the size
+    stays the same.
 
     Raises:
-        UserError: both are given, or one is below 1 or gives frames too large to save.
+        UserError: both are given, one is below 1, or the frames would be too large to save.
     """
     check_sides(scale=scale, height=new_height)
     if scale is not None:
@@ -43,10 +44,10 @@ def resize_frames(
 ) -> np.ndarray:
     """Resize frames (T, H, W, 3) uint8 to size (height, width).
 
-    "lanczos" is smooth; "nearest" repeats pixels, so that each can be seen.
+    "lanczos" is smooth; "nearest" repeats pixels, so that each is visible.
 
     Raises:
-        UserError: another resampling is named.
+        UserError: `resample` has another value.
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""Draw many clips in one picture: film strips and contact sheets."""
+"""Show many clips in one picture: film strips and contact sheets."""
 
 import re
 from bisect import bisect_left
@@ -15,11 +15,11 @@ LINE = (205, 209, 216)
 INK = (38, 42, 51)
 FONT_SIZE = 12
 MAX_LABEL_LINES = 3
-MAX_LABEL_LENGTH = 500  # characters; more than three lines show
+MAX_LABEL_LENGTH = 500  # characters, more than three lines can show
 
 
 def film_strips(clips: np.ndarray) -> np.ndarray:
-    """Return clips as one picture with a row for each.
+    """Return clips as one picture, with a row per clip.
 
     (N, T, H, W, C) becomes (N*H, T*W, C).
     """
@@ -45,7 +45,7 @@ def contact_sheet(
     """Return labelled clips side by side as the frames of one animation.
 
     clips: (N, T, H, W, 3) uint8, placed row by row. labels: N texts, one under each clip, wrapped
-    to at most three lines. `scale` repeats pixels, so that nothing is smoothed away. The frames are
+    to at most three lines. `scale` enlarges clips by repeating pixels. The returned frames are
     (T, H', W', 3) uint8; H' and W' are even, as MP4 requires.
     """
     num_clips, num_frames, height, width, _ = clips.shape
@@ -64,7 +64,7 @@ def contact_sheet(
 
 
 class SheetLayout:
-    """The still part of a contact sheet: texts, and places of clips."""
+    """The static part of a contact sheet: labels, and positions of clips."""
 
     def __init__(
         self, labels: Sequence[str], clip_height: int, clip_width: int, columns: int
@@ -75,7 +75,7 @@ class SheetLayout:
         self.rows = -(-len(labels) // self.columns)
 
         self.gap = round(1.25 * FONT_SIZE)  # around the sheet and between its cells
-        self.pad = FONT_SIZE // 2  # from a clip down to its label
+        self.pad = FONT_SIZE // 2  # between a clip and its label
         self.line_height = round(1.25 * FONT_SIZE)
         self.cell_width = max(clip_width, 7 * FONT_SIZE)  # narrower cells cut most words
         self.labels = [
@@ -86,14 +86,14 @@ class SheetLayout:
         self.cell_height = clip_height + self.pad + num_lines * self.line_height
 
     def corner(self, index: int) -> tuple[int, int]:
-        """Return the left and top of a clip."""
+        """Return the left and top coordinates of a clip."""
         row, column = divmod(index, self.columns)
         left = self.gap + column * (self.cell_width + self.gap)
         top = self.gap + row * (self.cell_height + self.gap)
         return left + (self.cell_width - self.clip_width) // 2, top
 
     def draw(self) -> np.ndarray:
-        """Return the sheet without clips, (H', W', 3) uint8."""
+        """Return the sheet without its clips, (H', W', 3) uint8."""
         from PIL import Image, ImageDraw
 
         width = self.gap + self.columns * (self.cell_width + self.gap)
@@ -113,8 +113,8 @@ class SheetLayout:
 def wrap(text: str, width: int, length: Callable[[str], float]) -> list[str]:
     """Return text as at most three lines of `width` pixels.
 
-    Lines break at spaces, and after a hyphen where one word is too long. A line that does not fit
-    ends in an ellipsis.
+    Lines break at spaces, and after hyphens if a word is too long. A line that does not fit ends in
+    an ellipsis.
     """
     lines = [""]
     for chunk in text.split():
@@ -132,19 +132,19 @@ def wrap(text: str, width: int, length: Callable[[str], float]) -> list[str]:
 def split_at_hyphen(text: str, width: int, length: Callable[[str], float]) -> list[tuple[str, str]]:
     """Return the unbreakable parts of a text without spaces.
 
-    Each comes with the separator to the part before. Lines of Chinese and Japanese break anywhere.
+    Each comes with the separator before it. Chinese and Japanese lines may break anywhere.
     """
     if length(text) <= width:
         return [(text, " ")]
     if "\\u" in text or any(east_asian_width(letter) == "W" for letter in text):
-        first, *others = re.findall(r"\\u[0-9a-f]{4}|.", text)  # escaped ones too
+        first, *others = re.findall(r"\\u[0-9a-f]{4}|.", text)  # also escaped characters
         return [(first, " "), *((letter, "") for letter in others)]
     first, hyphen, rest = text.partition("-")
     return [(first + hyphen, " "), *([(rest, "")] if hyphen else [])]
 
 
 def cut_to_width(text: str, width: int, length: Callable[[str], float]) -> str:
-    """Return text cut to `width` pixels, an ellipsis marking the cut."""
+    """Return text cut to `width` pixels, with an ellipsis at the cut."""
     if length(text) <= width:
         return text
 

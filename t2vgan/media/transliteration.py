@@ -1,6 +1,6 @@
-"""Spell letters of other scripts in ASCII, by their names in Unicode.
+"""Transliterate other scripts to ASCII, using the letters' Unicode names.
 
-Readable rather than exact: it stands in labels where no font of the system has a letter.
+The result is readable rather than exact. It is used in labels for letters that no system font has.
 """
 
 import re
@@ -12,14 +12,14 @@ CYRILLIC_SOUNDS = (
 )
 CYRILLIC = dict(zip(CYRILLIC_LETTERS, CYRILLIC_SOUNDS.split(), strict=True))
 ALPHABETS = ("ARABIC", "HEBREW", "GREEK", "ARMENIAN", "COPTIC", "SYRIAC")
-"""Scripts whose names of letters begin with their sound, such as BETA; of others, such as
-DEVANAGARI, the name is the sound."""
+"""Scripts whose letter names begin with the sound, such as BETA. In others, such as DEVANAGARI, the
+name is the sound."""
 SOUND = re.compile(r"[^AEIOU]+|[AEIOU]")
 SIGNS = {"ANUSVARA": "n", "CANDRABINDU": "n", "VISARGA": "h"}
 
 
 def transliterate(text: str) -> str:
-    """Return a text in ASCII; letters without a sound are escaped."""
+    """Return a text in ASCII; letters without a known sound are escaped."""
     spelt = ""
     for character in unicodedata.normalize("NFC", text):
         name = unicodedata.name(character, "")
@@ -39,7 +39,7 @@ def _spell(character: str, name: str) -> str:
     latin = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     if latin.strip():
         return latin
-    if match := re.search(r"CHARACTER SARA (\w+)", name):  # vowels of Thai
+    if match := re.search(r"CHARACTER SARA (\w+)", name):  # Thai vowels
         return match[1].lower()
     if unicodedata.category(character)[0] == "M":
         return SIGNS.get(name.split()[-1], "") if name else ""
@@ -56,7 +56,7 @@ def _spell_by_name(character: str, name: str) -> str:
         sound = SOUND.match(match[1]) if script in ALPHABETS else None
         spelt = (sound[0] if sound else match[1]).lower()
         return spelt.capitalize() if character.isupper() else spelt
-    if match := re.match(r"CHARACTER ([^AEIOU]+)", rest):  # consonants of Thai
+    if match := re.match(r"CHARACTER ([^AEIOU]+)", rest):  # Thai consonants
         return match[1].lower()
     if unicodedata.category(character)[0] in "PZC":
         return "" if unicodedata.category(character)[0] == "C" else " "

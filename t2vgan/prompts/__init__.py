@@ -1,1 +1,1 @@
-"""Understand prompts: what words mean, and which known prompt is meant."""
+"""Interpret prompts: what words mean, and which known prompt is meant."""

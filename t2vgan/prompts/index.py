@@ -12,22 +12,22 @@ import numpy as np
 
 from t2vgan.prompts.synonyms import Phrase, Reading, Stems, Synonyms, read_phrases, stem_text
 
-MAX_TIED = 256  # prompts that are equally near, compared word by word
-MAX_HINTS = 5  # unknown words whose spelling decides between these
+MAX_TIED = 256  # equally near prompts, which are compared word by word
+MAX_HINTS = 5  # unknown words whose spelling decides between them
 
 
 class Nearest(NamedTuple):
-    """The known prompt that is nearest to another."""
+    """The known prompt nearest to a given one."""
 
     prompt: str
     coverage: float
-    """Share of the other's known meanings that it has, weighted."""
+    """Weighted share of the given prompt's known meanings that it has."""
     meanings: Stems
-    """What the other is understood to say."""
+    """The meanings by which the given prompt was read."""
 
 
 class PromptIndex:
-    """Prompts by meaning, each read in its most usual way."""
+    """An index of prompts by meaning, each in its most usual reading."""
 
     def __init__(self, prompts: Sequence[str], synonyms: Synonyms) -> None:
         self.synonyms = synonyms
@@ -54,8 +54,8 @@ class PromptIndex:
     def find_nearest(self, phrases: Sequence[Phrase]) -> Nearest | None:
         """Find the prompt that says most of these phrases, and little else.
 
-        None where no prompt says any of them. Of equally near prompts the one in the same order
-        and words is returned, then the first.
+        Return None if no prompt says any of them. Among equally near prompts, the order and the
+        words decide, then the position.
         """
         best = 0.0, 0
         tied: list[tuple[Reading, int]] = []
@@ -88,11 +88,11 @@ class PromptIndex:
 
     @functools.cached_property
     def kinds(self) -> dict[str, str]:
-        """Meaning -> its kind, named by one of them.
+        """Meaning -> its kind, named by one meaning of that kind.
 
-        Two meanings are of one kind if a prompt has one where another prompt, else alike, has the
-        other: "up" and "down" by "circle moving up" and "circle moving down" (Harris,
-        Distributional structure, 1954).
+        Two meanings are of one kind if two prompts differ only in having one or the other, such as
+        "up" and "down" in "circle moving up" and "circle moving down" (Harris, Distributional
+        structure, 1954).
         """
         parents: dict[str, str] = {}
 
@@ -101,7 +101,7 @@ class PromptIndex:
                 meaning = parent
             return meaning
 
-        seen: dict[int, str] = {}  # sets as the exclusive or of hashes: they take little memory
+        seen: dict[int, str] = {}  # sets as XORs of hashes, to save memory
         for meanings in set(map(frozenset, self.meanings)):
             total = functools.reduce(operator.xor, map(hash, meanings), 0)
             for meaning in meanings:
@@ -110,10 +110,10 @@ class PromptIndex:
         return {meaning: find(meaning) for meaning in self.places}
 
     def names_otherwise(self, nearest: Nearest) -> bool:
-        """Return whether the nearest prompt changes what the other names.
+        """Return whether the nearest prompt contradicts the given one.
 
-        "circle moving up-left" does so for "circle moving up", of which it names another direction;
-        "a small star" does not for "star", which names no size.
+        "circle moving up-left" does for "circle moving up", as it names another direction; "a small
+        star" does not for "star", which names no size.
         """
         said = set(nearest.meanings)
         named = {self.kinds[meaning] for meaning in said & self.kinds.keys()}
@@ -122,12 +122,12 @@ class PromptIndex:
         return not named.isdisjoint(self.kinds[meaning] for meaning in others)
 
     def list_added(self, nearest: Nearest) -> list[str]:
-        """List what the nearest prompt says and the other does not."""
+        """List what the nearest prompt says but the given one does not."""
         said, phrases = set(nearest.meanings), self.synonyms.split(nearest.prompt)
         return [p.text for p in phrases if p.meanings[0] and said.isdisjoint(p.meanings[0])]
 
     def _find_rows(self, reading: Reading) -> tuple[tuple[float, int], list[int]]:
-        """Return how near the nearest prompts are, and which."""
+        """Return how near the nearest prompts are, and their rows."""
         meanings = set(reading.meanings)
         shared = np.zeros(len(self.prompts))
         total = 0.0

@@ -1,7 +1,7 @@
-"""Match prompts that people type with the prompts that a model knows.
+"""Match prompts that people type with prompts that a model knows.
 
-Both are read as sets of meanings. The known prompt that has most of a prompt's meanings, weighted
-by how rare they are, is the nearest one.
+Both are read as sets of meanings. The nearest known prompt is the one that shares the most meanings
+with the given prompt, weighted by their rarity.
 """
 
 import difflib
@@ -19,15 +19,15 @@ from t2vgan.tokenizer import MAX_TOKENS, Vocabulary, shorten_prompt, split_phras
 from t2vgan.utils.sequences import choose_evenly
 
 ARTICLES = frozenset({"a", "an", "the"})
-MAX_COMPARED = 20_000  # known prompts
+MAX_COMPARED = 20_000  # known prompts to compare with
 MAX_NAMED = 5  # words in a message
 NUM_SUGGESTED = 3
-MIN_MENDED = 4  # letters of an unknown word that is read as another
-MIN_COSINE = 0.6  # of words of nearly the same meaning (benchmarks/paraphrases.py)
-MIN_COVERAGE = 0.75  # of the meaning of a prompt that is read as another
-MAX_MISSPELT, MAX_LETTERS = 3, 32  # words of a prompt, and letters of each
-MAX_SPELLINGS = 64  # ways to mend them that are looked up
-SPELLING_CUTOFF = 0.82  # likeness by difflib
+MIN_MENDED = 4  # letters that an unknown word must have to be read as another
+MIN_COSINE = 0.6  # similarity of words with nearly the same meaning (benchmarks/paraphrases.py)
+MIN_COVERAGE = 0.75  # share of a prompt's meaning that its replacement must have
+MAX_MISSPELT, MAX_LETTERS = 3, 32  # misspelt words per prompt, and letters of each
+MAX_SPELLINGS = 64  # combinations of corrections that are looked up
+SPELLING_CUTOFF = 0.82  # similarity ratio of difflib
 
 
 Embed = Callable[[Sequence[str]], np.ndarray]
@@ -35,17 +35,17 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 
 @dataclass(frozen=True)
 class PromptMatch:
-    """What a model draws for a prompt."""
+    """What a model generates for a prompt."""
 
     prompt: str
     read_as: str
-    """The prompt that is drawn: a known one, or the prompt itself."""
+    """The prompt that is used: a known one, or the prompt itself."""
     note: str = ""
-    """One line on what differs; empty where the prompt is known."""
+    """One line on what differs; empty if the prompt is known."""
 
 
 class PromptMatcher:
-    """Find what a model with these prompts draws for any prompt."""
+    """Find what a model that knows certain prompts generates for any prompt."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class PromptMatcher:
         held_out_prompts: Sequence[str] = (),
         embed: Embed | None = None,
     ) -> None:
-        """Hold prompts; `embed` maps texts (N) to unit vectors (N, H)."""
+        """Store prompts; `embed` maps N texts to unit vectors (N, H)."""
         self.vocabulary = vocabulary
         self.embed = embed
         self.prompts = tuple(prompts)
@@ -68,7 +68,7 @@ class PromptMatcher:
 
     @cached_property
     def by_tokens(self) -> dict[tuple[str, ...], str]:
-        """Known prompts by their words, and by these without articles."""
+        """Known prompts by their words, with and without articles."""
         found: dict[tuple[str, ...], str] = {}
         for prompt in reversed(self.known):
             tokens = self.vocabulary.tokenize(prompt)
@@ -79,9 +79,9 @@ class PromptMatcher:
 
     @cached_property
     def of_phrases(self) -> "PromptMatcher | None":
-        """The matcher of single phrases, where prompts have several.
+        """The matcher of single phrases, if prompts have several.
 
-        What is known is then a phrase, whatever stands beside it.
+        It knows each phrase, in whatever combination.
         """
         if (most := self.vocabulary.max_phrases) == 1:
             return None
@@ -100,12 +100,12 @@ class PromptMatcher:
 
     @cached_property
     def index(self) -> PromptIndex:
-        """The known prompts by meaning, or as many as are compared."""
+        """The known prompts by meaning, at most MAX_COMPARED of them."""
         return PromptIndex(choose_evenly(self.known, MAX_COMPARED), load_synonyms())
 
     @cached_property
     def readable_words(self) -> list[str]:
-        """Words of known meaning, which an unknown one may be like."""
+        """Words of known meaning, with which unknown words are compared."""
         words = dict.fromkeys([*self.vocabulary.words, *self.index.synonyms.words])
         parts = ((text, self.split(text)) for text in words)
         return [
@@ -121,11 +121,11 @@ class PromptMatcher:
         return self.embed(self.readable_words)
 
     def match(self, prompt: str, *, strict: bool = False) -> PromptMatch:
-        """Find what is drawn for a prompt.
+        """Find what is generated for a prompt.
 
         Raises:
-            UserError: the prompt has no words, or none that the model knows in any way; with
-                prompts to copy. With `strict`, also where it is not a known prompt.
+            UserError: the prompt has no words, or none that the model knows in any way; or, with
+                `strict`, it is not a known prompt. The message suggests prompts.
         """
         found = self._match(prompt)
         if strict and found.note:
@@ -143,12 +143,12 @@ class PromptMatcher:
         if known := self.find_worded(tokens):
             return PromptMatch(prompt, known)
         if not self.known:
-            self.vocabulary.encode([prompt])  # raises where a word is unknown
+            self.vocabulary.encode([prompt])  # raises if a word is unknown
             return PromptMatch(prompt, prompt)
         return self.match_misspelt(prompt, tokens) or self.match_meaning(prompt, tokens)
 
     def match_phrases(self, prompt: str, of_phrases: "PromptMatcher") -> PromptMatch:
-        """Match each phrase of a prompt by itself; errors as `match`."""
+        """Match each phrase of a prompt separately; errors as in `match`."""
         most = self.vocabulary.max_phrases
         found = [of_phrases.match(phrase) for phrase in split_phrases(prompt, most)]
         phrases = [phrase.read_as for phrase in found]
@@ -158,7 +158,7 @@ class PromptMatcher:
         return PromptMatch(prompt, joined if is_split else prompt, note)
 
     def match_meaning(self, prompt: str, tokens: Sequence[str]) -> PromptMatch:
-        """Find the nearest known prompt by meaning; errors as `match`."""
+        """Find the nearest known prompt by meaning; errors as in `match`."""
         phrases = [self.mend(phrase) for phrase in self.split(" ".join(tokens))]
         nearest = self.index.find_nearest(phrases)
         if nearest is None:
@@ -187,12 +187,12 @@ class PromptMatcher:
         return PromptMatch(prompt, read_as, note)
 
     def describe_known(self, known: str) -> str:
-        """Say that a known prompt is read."""
+        """Return the part of a note that names a known prompt."""
         origin = "held out from training" if known in self.held_out else "nearest training prompt"
         return f"read as {quote(known)} ({origin})"
 
     def match_misspelt(self, prompt: str, tokens: Sequence[str]) -> PromptMatch | None:
-        """Find the known prompt of which a few words are misspelt."""
+        """Find the known prompt that results from correcting a few words."""
         wrong = [token for token in dict.fromkeys(tokens) if token not in self.vocabulary.ids]
         if not 0 < len(wrong) <= MAX_MISSPELT or max(map(len, wrong)) > MAX_LETTERS:
             return None
@@ -207,9 +207,10 @@ class PromptMatcher:
         return None
 
     def list_near_words(self, token: str) -> set[str]:
-        """List the model's words that differ by one letter, or two exchanged.
+        """List the model's words at edit distance one from a token.
 
-        All such spellings are made and looked up (Norvig, How to write a spelling corrector, 2007).
+        All spellings that differ by a letter, or by two exchanged ones, are looked up (Norvig, How
+        to write a spelling corrector, 2007).
         """
         cuts = [(token[:place], token[place:]) for place in range(len(token) + 1)]
         near = {a + b[1:] for a, b in cuts} | {a + b[1:2] + b[:1] + b[2:] for a, b in cuts}
@@ -217,15 +218,15 @@ class PromptMatcher:
         return near & self.vocabulary.ids.keys()
 
     def find_worded(self, tokens: Sequence[str]) -> str | None:
-        """Return the known prompt of these words, articles aside."""
+        """Return the known prompt with these words, ignoring articles."""
         return self.by_tokens.get(tuple(tokens)) or self.by_tokens.get(without_articles(tokens))
 
     def split(self, text: str) -> list[Phrase]:
-        """Split a text into phrases of the table of synonyms."""
+        """Split a text into phrases of the synonym table."""
         return self.index.synonyms.split(text)
 
     def mend(self, phrase: Phrase) -> Phrase:
-        """Read an unknown word as a near one, if there is any."""
+        """Read an unknown word as a similar known one, if any."""
         is_readable = self.index.knows(phrase) or not phrase.says_something
         if is_readable or len(phrase.text) < MIN_MENDED or phrase.is_listed:
             return phrase
@@ -241,7 +242,7 @@ class PromptMatcher:
         return next(iter(difflib.get_close_matches(token, long, 1, SPELLING_CUTOFF)), None)
 
     def find_meaning(self, token: str) -> str | None:
-        """Return the readable word that means nearly the same, if any."""
+        """Return the readable word with nearly the same meaning, if any."""
         if self.embed is None or not self.readable_words:
             return None
         likeness = self.embeddings @ self.embed([token])[0]
@@ -249,7 +250,7 @@ class PromptMatcher:
         return self.readable_words[nearest] if likeness[nearest] >= MIN_COSINE else None
 
     def suggest(self) -> str:
-        """Return some known prompts to copy."""
+        """Return a text that suggests some known prompts."""
         some = ", ".join(quote(prompt) for prompt in choose_evenly(self.prompts, NUM_SUGGESTED))
         return f"prompts to copy: {some}" if some else "give words of the training prompts"
 
@@ -265,14 +266,14 @@ def quote(prompt: str) -> str:
 
 
 def name_words(words: Sequence[str]) -> str:
-    """List words for a message, not too many."""
+    """List words for a message, at most MAX_NAMED of them."""
     unique = list(dict.fromkeys(words))
     more = f" and {len(unique) - MAX_NAMED} more" if len(unique) > MAX_NAMED else ""
     return ", ".join(token[:40] for token in unique[:MAX_NAMED]) + more
 
 
 def warn_of_length(prompt: str) -> str:
-    """Return a note where a prompt has more words than are read."""
+    """Return a note if a prompt has more words than are read."""
     count = len(split_words(prompt))
     if count <= MAX_TOKENS:
         return ""

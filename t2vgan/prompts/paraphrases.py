@@ -1,8 +1,7 @@
-"""Other words for what prompts of rendered scenes say.
+"""Paraphrase the prompts of rendered scenes.
 
-They are those of the table of synonyms that are marked for captions (`prompts/synonyms.txt`).
-`normalize` replaces them by the scenes' own words, so that a meter reads both; `write_paraphrase`
-draws a phrasing.
+The synonyms are those in `prompts/synonyms.txt` that are marked for captions. `normalize` replaces
+them by the scenes' own words, so that a meter reads both; `write_paraphrase` draws a phrasing.
 """
 
 import re
@@ -23,14 +22,14 @@ OTHER_MOTIONS = (
 
 
 def list_synonyms(value: str) -> tuple[str, ...]:
-    """List what captions say for a value, from the table of synonyms."""
+    """List the phrases for a value that captions use."""
     table = load_synonyms()
     (usual, *_) = read_phrases(table.split(value))
     return table.in_captions.get(usual.meanings, ())
 
 
 def list_ways_to_move(way: str) -> tuple[str, ...]:
-    """List what captions say for moving in a way."""
+    """List the phrases for moving in a certain way that captions use."""
     verbs, ways = (("moving", *list_synonyms("moving")), (way, *list_synonyms(way)))
     pairs = (f"{verb} {said}" for verb in verbs for said in ways)
     return (*pairs, *list_synonyms(f"moving {way}"))
@@ -45,7 +44,7 @@ SYNONYMS: dict[str, dict[str, tuple[str, ...]]] = {
         **{value: list_synonyms(value) for value in OTHER_MOTIONS},
     },
 }
-"""Attribute -> value in the scenes' prompts -> other words for it."""
+"""Attribute -> value in the scenes' prompts -> synonyms."""
 TEMPLATES = (
     "{article} {look} {motion}",
     "{article} {look} is {motion}",
@@ -54,7 +53,7 @@ TEMPLATES = (
     "{motion}: {article} {look}",
 )
 FILLERS = frozenset({"a", "an", "the", "is", "that"})
-"""Words that change nothing of what a prompt says."""
+"""Words that do not change a prompt's meaning."""
 
 VALUE_OF = {
     phrase: value
@@ -70,20 +69,20 @@ PHRASE = re.compile(
 
 @lru_cache(maxsize=1 << 16)
 def normalize(prompt: str) -> str:
-    """Return a prompt in lower case and in the scenes' own words."""
+    """Return a prompt in lower case with the scenes' own words."""
     return PHRASE.sub(lambda match: VALUE_OF[match[0]], prompt.lower())
 
 
 def say_the_same(prompt: str, other: str) -> bool:
-    """Return whether two prompts differ in synonyms and fillers only."""
+    """Return whether two prompts differ only in synonyms and fillers."""
     return _content(prompt) == _content(other)
 
 
 def write_paraphrase(attributes: Mapping[str, str], numbers: Sequence[float]) -> str:
-    """Write a phrasing of what a prompt names.
+    """Write a prompt's attributes in other words.
 
-    `attributes` are shape, motion and, if named, colour and size. `numbers` are at least
-    6 uniform draws from 0 to 1.
+    `attributes` are shape, motion and, if named, colour and size. `numbers` are at least 6 uniform
+    random numbers in [0, 1).
     """
     draws = iter(numbers)
     template = _pick(TEMPLATES, next(draws))

@@ -1,6 +1,6 @@
-"""Read texts as sets of meanings, by a table of English synonyms.
+"""Read texts as sets of meanings, using a table of English synonyms.
 
-Two texts that say the same in other words have a reading in common: "a tiny crimson star getting
+Texts that say the same in different words share a reading, such as "a tiny crimson star getting
 bigger" and "a small red star expanding".
 """
 
@@ -12,10 +12,10 @@ from importlib import resources
 
 from t2vgan.tokenizer import split_words
 
-MAX_READINGS = 64  # of one text
-MAX_COMBINATIONS = 4096  # of alternatives that are looked at to find them
+MAX_READINGS = 64  # per text
+MAX_COMBINATIONS = 4096  # of alternatives that are tried to find them
 ENDING = re.compile(r"(?:ies|sses|ing|ed|es|s|ly|e)$")
-NO_MEANING, FILLER = "-", "?"  # the meanings of words that say nothing, in the table
+NO_MEANING, FILLER = "-", "?"  # meanings in the table of words that say nothing
 
 Stems = tuple[str, ...]
 
@@ -24,7 +24,7 @@ Stems = tuple[str, ...]
 def stem(token: str) -> str:
     """Strip English endings: "moves", "moved" and "moving" are "mov".
 
-    A short form of Porter's steps 1 and 5 (An algorithm for suffix stripping, 1980).
+    This abbreviates Porter's steps 1 and 5 (An algorithm for suffix stripping, 1980).
     """
     while match := ENDING.search(token):
         rest = token[: match.start()]
@@ -38,42 +38,42 @@ def stem(token: str) -> str:
 
 @dataclass(frozen=True)
 class Phrase:
-    """A part of a text and its meanings, the usual first."""
+    """A part of a text and its meanings, the most usual first."""
 
     text: str
     meanings: tuple[Stems, ...]
     is_filler: bool = False
-    """Whether nothing is lost where the meaning is unknown."""
+    """Whether nothing is lost if the meaning is unknown."""
     is_listed: bool = True
-    """Whether it stands in the table."""
+    """Whether the table lists the phrase."""
     like: str = ""
-    """The word in whose meaning an unknown one is read."""
+    """The known word whose meaning an unknown word is given."""
 
     @property
     def says_something(self) -> bool:
-        """Whether the phrase has a meaning that may be missed."""
+        """Whether the phrase has a meaning that could be lost."""
         return not self.is_filler and () not in self.meanings
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read a text."""
+    """One interpretation of a text."""
 
     meanings: Stems
     """In the order of the text."""
     num_unusual: int
-    """Phrases that are not read in their usual meaning."""
+    """Number of phrases that are not read in their usual meaning."""
 
 
 class Synonyms:
-    """A table from phrases to what they may mean."""
+    """A table of phrases and their possible meanings."""
 
     def __init__(self, table: str) -> None:
         self.meanings: dict[Stems, list[Stems]] = {}
         self.filler: set[Stems] = set()
         self.words: list[str] = []
         self.in_captions: dict[Stems, tuple[str, ...]] = {}
-        """Meaning -> phrases that captions of rendered scenes use."""
+        """Meaning -> phrases used in captions of rendered scenes."""
         for line in table.splitlines():
             meaning, _, phrases = line.partition(":")
             if line.strip() and not line.startswith("#"):
@@ -92,7 +92,7 @@ class Synonyms:
             found += [more for more in dict.fromkeys(further) if more not in found]
 
     def _add(self, meaning: str, listed: str) -> None:
-        """Add a line; a meaning of one word is its own phrase."""
+        """Add a line of the table; one-word meanings are also phrases."""
         says_nothing = meaning in (NO_MEANING, FILLER)
         stems = () if says_nothing else stem_text(meaning)
         before, bar, after = listed.partition("|")
@@ -110,7 +110,7 @@ class Synonyms:
                 known.insert(0 if key == stems else len(known), stems)
 
     def split(self, text: str) -> list[Phrase]:
-        """Split a text into its longest known phrases; other words are themselves."""
+        """Split a text into its longest known phrases and single other words."""
         tokens = split_words(text)
         stems = [stem(token) for token in tokens]
         phrases, start = [], 0
@@ -147,12 +147,12 @@ def read_phrases(phrases: list[Phrase]) -> list[Reading]:
 
 
 def split_list(text: str) -> list[str]:
-    """Split a list with commas."""
+    """Split a comma-separated list."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def make_key(phrase: str) -> Stems:
-    """Return a phrase's key: its stems; after "=" the first word whole."""
+    """Return a phrase's key: its stems; after "=" the unstemmed first word."""
     if not phrase.startswith("="):
         return stem_text(phrase)
     first, *others = split_words(phrase)
@@ -166,5 +166,5 @@ def stem_text(text: str) -> Stems:
 
 @lru_cache(maxsize=1)
 def load_synonyms() -> Synonyms:
-    """Load the table that comes with the package."""
+    """Load the table that is part of the package."""
     return Synonyms(resources.files(__package__).joinpath("synonyms.txt").read_text("utf-8"))

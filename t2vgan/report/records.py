@@ -67,9 +67,9 @@ class Run:
 
     @property
     def best_evaluation(self) -> Record | None:
-        """Return the most accurate evaluation, whose weights the run keeps.
+        """Return the first evaluation with the highest accuracy.
 
-        Accuracy on training prompts counts; among equal ones, the first.
+        Accuracy on training prompts counts.
         """
         rated = [
             record for record in self.evaluations if get_number(record, "accuracy") is not None

@@ -1,4 +1,4 @@
-"""Experiment tracking in a thread, which cannot stop or slow a run."""
+"""Experiment tracking in a thread that cannot stop or slow a run."""
 
 from t2vgan.tracking.background import BackgroundTracker
 from t2vgan.tracking.start import check_tracking, start_tracking

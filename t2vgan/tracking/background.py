@@ -8,14 +8,14 @@ from typing import Protocol
 
 from t2vgan.tracking.metrics_log import Record
 
-MAX_QUEUED = 1000  # records: the metrics of some 20,000 steps
-CLOSE_TIMEOUT_SECONDS = 60.0  # at the end of a run; a server may never answer
+MAX_QUEUED = 1000  # records, enough for about 20,000 steps
+CLOSE_TIMEOUT_SECONDS = 60.0  # at the end of a run, as a server may never answer
 
 logger = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
-    """A tracker's methods; both may last and raise anything."""
+    """A tracker's methods; both may be slow and raise anything."""
 
     def log(self, record: Record) -> None: ...
 
@@ -23,9 +23,9 @@ class Tracker(Protocol):
 
 
 class BackgroundTracker:
-    """Queue records for a tracker in a thread, and count those dropped.
+    """Queue records for a tracker in a thread, and count dropped ones.
 
-    `start` makes the tracker, in that thread. The first failure is logged; the run goes on.
+    `start` creates the tracker in that thread. The first failure is logged; the run continues.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class BackgroundTracker:
         self.thread.start()
 
     def put(self, record: Record) -> None:
-        """Queue a record; never wait, never raise."""
+        """Queue a record, without ever waiting or raising."""
         try:
             self.records.put_nowait(record)
         except queue.Full:
             self._drop("it is too slow, its queue is full")
 
     def close(self, timeout_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
-        """Wait for the tracker, up to a timeout; log what it missed."""
+        """Wait for the tracker up to a timeout; log the dropped records."""
         try:
             self.records.put(None, timeout=timeout_seconds)
             self.thread.join(timeout_seconds)
@@ -65,7 +65,7 @@ class BackgroundTracker:
     def _run(self, start: Callable[[], Tracker]) -> None:
         try:
             tracker = start()
-        except Exception as error:  # whatever a tracker does, the run goes on
+        except Exception as error:  # a tracker must not stop the run
             logger.warning("%s did not start (%s); the run goes on", self.name, one_line(error))
             while self.records.get() is not None:
                 self._drop("it did not start")

@@ -23,7 +23,7 @@ from t2vgan.utils.records import iter_records
 
 METRICS_NAME = "metrics.jsonl"
 
-LONGEST_SECONDS = 1e13  # that are shown, and that Python can format
+LONGEST_SECONDS = 1e13  # longest time shown, which Python can format
 
 Record = dict[str, Any]  # plain JSON
 
@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 class JsonlLogger:
     """Writes a run's records, on the main rank only.
 
-    Records of a step must be written before its checkpoint is saved: then a resumed run that
-    calls `truncate_after(step)` has each of them exactly once.
+    Records of a step must be written before its checkpoint is saved. Then a resumed run that calls
+    `truncate_after(step)` has each of them exactly once.
     """
 
     def __init__(self, run_dir: Path | str, is_main: bool = True):
@@ -42,10 +42,10 @@ class JsonlLogger:
         self.is_main = is_main
         self.on_record: Callable[[Record], None] | None = None
         self.file: FileIO | None = None
-        self.unwritten: deque[bytes] = deque()  # lines that wait for space on the disk
+        self.unwritten: deque[bytes] = deque()  # lines waiting for space on the disk
 
     def forward_to(self, on_record: Callable[[Record], None]) -> None:
-        """Pass each further record on too; `on_record` must not raise."""
+        """Also pass each new record to `on_record`, which must not raise."""
         self.on_record = on_record
 
     def write(
@@ -53,7 +53,7 @@ class JsonlLogger:
     ) -> None:
         """Append one record and flush it.
 
-        Numbers that are not finite become null. While the disk is full, records wait in memory.
+        Non-finite numbers become null. While the disk is full, records wait in memory.
         """
         if not self.is_main:
             return
@@ -80,10 +80,10 @@ class JsonlLogger:
             self.on_record(record)
 
     def open(self) -> FileIO:
-        """Open the file to append, unless it is open.
+        """Open the file for appending, unless it is open.
 
         Raises:
-            OSError: it is a link, or cannot be written.
+            OSError: the file is a link, or cannot be written.
         """
         if self.file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,10 +92,10 @@ class JsonlLogger:
         return self.file
 
     def flush(self, file: FileIO) -> None:
-        """Write the pending lines; remove one that does not fit whole.
+        """Write the pending lines; remove a partly written one.
 
         Raises:
-            OSError: the disk is full; lines from there on stay pending.
+            OSError: the disk is full; the unwritten lines stay pending.
         """
         while self.unwritten:
             size = os.fstat(file.fileno()).st_size
@@ -109,9 +109,9 @@ class JsonlLogger:
             self.unwritten.popleft()
 
     def truncate_after(self, step: int) -> None:
-        """Remove the records after `step`, and a line torn by a kill.
+        """Remove the records after `step`, and an incomplete last line.
 
-        A run that starts again without a checkpoint calls it with -1: records of step 0 go too.
+        A run that restarts without a checkpoint passes -1, which also removes records of step 0.
         """
         if not self.is_main or not self.path.exists():
             return
@@ -145,7 +145,7 @@ class JsonlLogger:
 
 
 def read_records(path: Path | str) -> Iterator[Record]:
-    """Yield the records of a metrics file, except torn lines."""
+    """Yield the records of a metrics file, except incomplete lines."""
     return (record for record in iter_records(path) if record is not None)
 
 
@@ -161,7 +161,7 @@ def format_status(
 ) -> str:
     """Format a status line.
 
-    Before a rate is measured, it and the time left are omitted.
+    The rate and the time left are omitted until a rate has been measured.
 
     `step 1200/9000  clips 19.2k  412 clips/s  loss D 0.61 G 0.74  left 0:05:12`
     """
@@ -193,7 +193,7 @@ def format_duration(seconds: float) -> str:
 def to_json(value: Any) -> Any:
     """Convert to plain JSON values.
 
-    Paths become text, arrays' scalars numbers, and what is not finite null.
+    Paths become strings, NumPy and torch scalars become numbers, non-finite numbers become null.
     """
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}

@@ -1,4 +1,4 @@
-"""Convert records of metrics.jsonl to trackers' numbers and rows."""
+"""Convert records of metrics.jsonl to scalars and table rows for trackers."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,8 +25,8 @@ PROMPT_COLUMNS = ["prompt", "accuracy", "clips", "seen as"]
 def scalars(record: Record) -> dict[str, float]:
     """Return a record's numbers by panel name, section/name, without axes.
 
-    The section is the kind of a record, other than "train", and the name of a nested object. The
-    numbers of a record of pictures only describe these: it has none.
+    The section is the record's kind, unless that is "train", and the name of a nested object. A
+    record of pictures has none, because its numbers only describe the pictures.
     """
     kind = record["kind"]
     numbers = {name: value for name, value in _numbers(record) if name not in AXES}
@@ -43,7 +43,7 @@ def scalars(record: Record) -> dict[str, float]:
 def evaluation_tables(record: Record) -> dict[str, list[list[Any]]]:
     """Return an evaluation's tables by panel name, rows of `PROMPT_COLUMNS`, worst first.
 
-    Where no meter reads the clips, the names are those that the probe knows.
+    If no meter can read the clips, the rows are the names that the probe knows.
     """
     tables = {}
     if "per_prompt" in record:

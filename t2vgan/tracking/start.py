@@ -22,13 +22,13 @@ def start_tracking(
 ) -> BackgroundTracker | None:
     """Start the tracker in a thread; return None without one.
 
-    `step` is where the run resumes; `environment` is what run.json holds.
+    `step` is the step from which the run resumes; `environment` is the content of run.json.
     """
     if config.tracking == "none":
         return None
     settings = config.redacted().model_dump(mode="json") | {"environment": environment}
 
-    def start() -> Tracker:  # in the thread: imports take seconds, servers longer
+    def start() -> Tracker:  # runs in the thread: imports take seconds, servers longer
         if config.tracking == "wandb":
             from t2vgan.tracking.wandb_tracker import WandbTracker
 

@@ -1,4 +1,4 @@
-"""Write curves, animations and tables for TensorBoard to run_dir/tensorboard."""
+"""Write curves, animations and tables to run_dir/tensorboard for TensorBoard."""
 
 import json
 from pathlib import Path
@@ -38,9 +38,9 @@ class TensorBoardTracker:
         self.writer.flush()
 
     def add_animation(self, path: Path, step: int, time: float) -> None:
-        """Add a GIF file as it is.
+        """Add a GIF file without re-encoding.
 
-        `add_video` would need moviepy, only to encode another one.
+        `add_video` would need moviepy, and encode another GIF.
         """
         from PIL import Image
 

@@ -1,6 +1,6 @@
 """Log curves, videos, tables and weights to Weights & Biases.
 
-Without a key or a server the run is recorded in run_dir/wandb, and `wandb sync` uploads it later.
+Without a key or a server, the run is recorded in run_dir/wandb, and `wandb sync` uploads it later.
 A resumed run continues the same wandb run, whose id is in run_dir/wandb_id.
 """
 
@@ -35,7 +35,7 @@ class WandbTracker:
         self.latest_weights: Record | None = None
         for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
-        # Weights to upload wait beside the records, not in a home folder that another node lacks.
+        # Weights are staged beside the records, not in a home folder that another node may lack.
         os.environ.setdefault("WANDB_DATA_DIR", str(run_dir.resolve() / "wandb"))
         self.run = start_run(run_dir, config)
         self.run.define_metric("clips_seen", hidden=True)
@@ -53,18 +53,18 @@ class WandbTracker:
             self.run.alert(title, text, level="WARN")
         row: dict[str, Any] = scalars(record)
         if record["kind"] == "samples":
-            # The animation that exists: encoding one for each prompt costs a third of a second.
+            # Use the existing animation: encoding one per prompt would take a third of a second.
             animation = self.run_dir / record["animation"]
             row["samples"] = wandb.Video(str(animation), caption="; ".join(record["prompts"]))
         for panel, rows in evaluation_tables(record).items():
             row[panel] = wandb.Table([*PROMPT_COLUMNS], data=rows)
         if row:
-            # Not wandb's own step, which cannot decrease as a run's does when it resumes from a
-            # checkpoint before its last record.
+            # wandb's own step is not used, because it cannot decrease, as a run's step does on
+            # resuming from a checkpoint before its last record.
             self.run.log(row | {"step": record["step"], "clips_seen": record["clips_seen"]})
 
     def log_weights(self, record: Record) -> None:
-        """Upload the best weights at once, others when the run ends."""
+        """Upload the best weights immediately, the latest when the run ends."""
         if record["is_best"]:
             self.upload_weights(self.run_dir / "weights_best.safetensors", record, "best")
         self.latest_weights = record
@@ -83,7 +83,7 @@ class WandbTracker:
 
 
 def start_run(run_dir: Path, config: dict[str, Any]) -> wandb.Run:
-    """Start or resume a run_dir's wandb run, online or else offline."""
+    """Start or resume a run_dir's wandb run, online if possible, else offline."""
     options: dict[str, Any] = {
         "project": os.environ.get("WANDB_PROJECT", "t2vgan"),
         "name": run_dir.resolve().name,
@@ -91,7 +91,7 @@ def start_run(run_dir: Path, config: dict[str, Any]) -> wandb.Run:
         "resume": "allow",
         "config": config,
         "dir": os.environ.get("WANDB_DIR", run_dir),
-        # Else every print would wait for wandb's process, which captures the console.
+        # Otherwise every print would wait for wandb's process, which captures the console.
         "settings": wandb.Settings(console="off"),
     }
     if os.environ.get("WANDB_MODE", "online") != "online":
@@ -102,7 +102,7 @@ def start_run(run_dir: Path, config: dict[str, Any]) -> wandb.Run:
             return wandb.init(**options)
         except wandb.Error as error:
             reason = format_error(error)
-            wandb.teardown()  # else its process holds the id of the run that did not start
+            wandb.teardown()  # otherwise its process keeps the id of the failed run
     folder = Path(options["dir"]) / "wandb"
     message = "wandb is not reachable (%s); recorded in %s, `wandb sync %s/offline-run-*` sends it"
     logger.warning(message, reason, folder, folder)

@@ -1,1 +1,1 @@
-"""Live terminal view of a run, from its files alone."""
+"""Live terminal view of a run, based only on its files."""

@@ -26,9 +26,9 @@ def watch(
     Ctrl-C ends the view, not the run.
 
     Args:
-        run_dir: The run's folder, also on a shared file system: only files are read.
-        once: Draw once and exit.
-        every_seconds: Time between two updates.
+        run_dir: The run's folder, possibly on a shared file system; only files are read.
+        once: Show the run once and exit.
+        every_seconds: Seconds between updates.
     """
     if not run_dir.is_dir():
         raise UserError(f"run_dir={run_dir} does not exist; name the folder of a training run")

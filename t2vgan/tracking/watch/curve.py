@@ -1,4 +1,4 @@
-"""Draw curves in a terminal, 2 x 4 dots to a character."""
+"""Draw curves in a terminal, with 2 x 4 dots per character."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from rich.text import Text
 from t2vgan.tracking.metrics_log import abbreviate_count
 
 COLOURS = ("cyan", "magenta", "yellow")
-BLANK = 0x2800  # Unicode's braille patterns begin here
+BLANK = 0x2800  # the first of Unicode's braille patterns
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # [column][row], from the top
 AXIS_WIDTH = 9
 
@@ -17,7 +17,7 @@ Values = Sequence[float | None]
 
 
 def draw_curves(series: Mapping[str, Values], *, width: int, height: int) -> Text:
-    """Draw a legend and `height` lines of curves over a common scale.
+    """Draw a legend and `height` lines of curves on a common scale.
 
     The lines are `width` characters wide. Missing values leave a gap.
     """
@@ -49,7 +49,7 @@ def plot_dots(
         if value is None:
             before = None
             continue
-        span = high / 2 - low / 2  # halves: the difference of two large values is infinite
+        span = high / 2 - low / 2  # halves, because the difference of two large values may overflow
         share = (high / 2 - value / 2) / span if span else 1.0
         y = round(min(1.0, max(0.0, share)) * (height - 1))
         first, last = sorted((y, y if before is None else before))
@@ -67,7 +67,7 @@ def draw_legend(series: Mapping[str, Values]) -> Text:
 
 
 def resample(values: Values, size: int) -> list[float | None]:
-    """Resample to `size` values, by means of equal parts or by interpolation."""
+    """Resample to `size` values, averaging equal parts or interpolating."""
     if len(values) > size:
         edges = [place * len(values) // size for place in range(size + 1)]
         return [mean(values[start:end]) for start, end in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""Follow a run's files as they grow, also missing or half-written ones."""
+"""Follow a run's files as they grow, even missing or incomplete ones."""
 
 import os
 import time
@@ -9,7 +9,7 @@ from t2vgan.tracking.metrics_log import METRICS_NAME
 from t2vgan.utils.records import Record, find_heartbeats, get_number, parse_records, read_object
 from t2vgan.utils.untrusted import MAX_JSON_BYTES, open_file
 
-SILENT_AFTER_SECONDS = 30.0  # network folders show changes late
+SILENT_AFTER_SECONDS = 30.0  # network file systems show changes late
 
 
 @dataclass
@@ -23,9 +23,9 @@ class RunSnapshot:
     evaluations: list[Record] = field(default_factory=list)
     events: list[Record] = field(default_factory=list)
     ranks: dict[int, Record] = field(default_factory=dict)
-    """The heartbeat of each rank that is alive or was killed; a run that ended has none."""
+    """The heartbeat of each rank that is alive or was killed; empty after a normal end."""
     silent_seconds: float | None = None
-    """Time since any of its files changed; None where nothing has been written."""
+    """Time since any of the run's files changed; None if nothing has been written."""
 
     @property
     def num_steps(self) -> int:
@@ -48,7 +48,7 @@ class RunSnapshot:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time to the last step at the present rate; None while unknown."""
+        """Time to the last step at the current rate; None while unknown."""
         record = self.train[-1] if self.train else {}
         rate, step = get_number(record, "clips_per_second") or 0, get_number(record, "step") or 0
         if rate <= 0 or step <= 0:
@@ -61,7 +61,7 @@ class RunSnapshot:
 
 
 class Follower:
-    """Reads a run repeatedly, and of metrics.jsonl only what is new."""
+    """Reads a run repeatedly, but only new lines of metrics.jsonl."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
@@ -69,8 +69,8 @@ class Follower:
         self.records: list[Record] = []
         self.position = 0
         self.identity: tuple[int, int] = (0, 0)
-        self.seen: dict[Path, int] = {}  # file -> its modification time, by the file server's clock
-        self.changed: float | None = None  # time of the last change, by our own monotonic clock
+        self.seen: dict[Path, int] = {}  # file -> modification time, by the file server's clock
+        self.changed: float | None = None  # time of the last change, by the local monotonic clock
 
     def read(self) -> RunSnapshot:
         """Read the run as it is now."""
@@ -91,9 +91,9 @@ class Follower:
         )
 
     def _read_new_records(self) -> None:
-        """Read the lines added since; a replaced file from its start.
+        """Read newly added lines, or a replaced file from its start.
 
-        A run that resumes replaces the file by a shorter one without the steps it will do again.
+        A run that resumes replaces the file by a shorter one, without the steps that it repeats.
         """
         try:
             with open_file(self.path) as file:
@@ -114,7 +114,8 @@ class Follower:
     def _seconds_since_change(self, paths: list[Path]) -> float | None:
         """Return the seconds since a file changed.
 
-        At the first call by the clocks' difference, which may be off; then by our own clock.
+        The first call compares the clocks of both machines, which may differ; later calls use only
+        the local clock.
         """
         now = time.monotonic()
         for path in paths:

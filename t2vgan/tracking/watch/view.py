@@ -1,4 +1,4 @@
-"""Draw a run on one screen: progress, rate, curves and warnings."""
+"""Show a run on one screen: progress, rate, curves and warnings."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ def draw(run: RunSnapshot, width: int) -> RenderableType:
     parts: list[RenderableType] = [draw_header(run)]
     if run.num_steps:
         bar = ProgressBar(total=run.num_steps, completed=run.step, width=width)
-        parts.append(Padding(bar, 0))  # which ends its line
+        parts.append(Padding(bar, 0))  # a Padding ends its line
     parts.append(draw_progress(run))
     if not run.train:
         parts.append(Text("no metrics yet", "dim"))
@@ -107,11 +107,11 @@ def draw_charts(run: RunSnapshot, width: int) -> Table:
 
 def values_of(records: Sequence[Record], key: str) -> Values:
     values = [get_number(record, key) for record in records]
-    return values[1:] if key == "clips_per_second" else values  # a rate has two ends
+    return values[1:] if key == "clips_per_second" else values  # rates need two records
 
 
 def draw_messages(run: RunSnapshot) -> Text:
-    """Draw the last warnings, or without any the last events."""
+    """Draw the last warnings, or the last events if there are none."""
     warnings = run.warnings
     text = Text()
     for event in (warnings or run.events)[-NUM_MESSAGES:]:
