@@ -25,8 +25,8 @@ from t2vgan.utils.console import StderrHandler, format_error, open_standard_stre
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 3
 EXIT_INTERRUPTED = 130
-EXIT_CLOSED_PIPE = 141  # as of programs that SIGPIPE ends
-ENTRY_POINTS = ("t2vgan ", "python -m t2vgan ")  # t2vgan.__main__ starts argv with one of them
+EXIT_CLOSED_PIPE = 141  # like programs that SIGPIPE ends
+ENTRY_POINTS = ("t2vgan ", "python -m t2vgan ")  # one of them begins argv[0] under t2vgan.__main__
 TYRO_HELP = tyro_arguments.generate_argument_helptext
 
 Parsed = TypeVar("Parsed")
@@ -35,10 +35,10 @@ Parsed = TypeVar("Parsed")
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a command and exit with its code.
 
-    A user's mistake (`UserError`) and what the system refuses (`OSError`: a full disk, a read-only
-    folder) become one line on stderr and exit code 2; a run that had to stop and may be started
-    again (`RunStoppedError`), one line and 3. Output whose reader is gone is no mistake. Anything
-    else is our defect and keeps its traceback.
+    User errors (`UserError`), system errors (`OSError`: a full disk, a read-only folder) and lack
+    of memory print one line to stderr and exit with code 2; a run that had to stop and may be
+    restarted (`RunStoppedError`) prints one line and exits with 3. A closed output pipe and Ctrl-C
+    have exit codes of their own. Any other exception is a bug and keeps its traceback.
     """
     open_standard_streams()
     logging.lastResort = StderrHandler(logging.WARNING)
@@ -70,13 +70,13 @@ def close_output_without_reader() -> bool:
     if not any(events & select.POLLERR for _, events in poll.poll(0)):
         return False
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())  # Python flushes what is left when it ends
+    os.dup2(nowhere, sys.stdout.fileno())  # Python flushes the rest at exit
     os.close(nowhere)
     return True
 
 
 def program() -> str:
-    """Return what starts this command, as its messages name it."""
+    """Return the command that was started, as named in messages."""
     if sys.argv[0].startswith(ENTRY_POINTS):
         return sys.argv[0]
     if (spec := sys.modules["__main__"].__spec__) is not None:
@@ -85,7 +85,7 @@ def program() -> str:
 
 
 def call(function: Callable[..., Parsed]) -> Parsed:
-    """Call a function with the command line's arguments; UserError as in `parse`."""
+    """Call a function with the command line's arguments; raises like `parse`."""
 
     @functools.wraps(function)
     def bind(*arguments: Any, **named: Any) -> Callable[[], Parsed]:
@@ -95,11 +95,11 @@ def call(function: Callable[..., Parsed]) -> Parsed:
 
 
 def parse(command: Callable[..., Parsed], *, prog: str | None = None, **options: Any) -> Parsed:
-    """Build what the command line describes; `options` are tyro.cli's.
+    """Build `command` from the command line; `options` are those of tyro.cli.
 
     Raises:
-        UserError: an option is unknown, missing or has no such value.
-        ValidationError: a pydantic model refuses its values, in a section or as a whole.
+        UserError: an option is unknown, missing or has an invalid value.
+        ValidationError: a pydantic model rejects its values, in a section or as a whole.
     """
 
     prog = prog or program()
@@ -107,7 +107,7 @@ def parse(command: Callable[..., Parsed], *, prog: str | None = None, **options:
     options["config"] = markers
 
     def refuse(event: tyro_errors.ParseErrorEvent) -> None:
-        error = sys.exception()  # of a model: its own, or in a section tyro's in its place
+        error = sys.exception()  # a model's own error, or tyro's in place of it for a section
         for cause in (error, error and error.__context__):
             if isinstance(cause, ValidationError):
                 raise cause
@@ -120,7 +120,7 @@ def parse(command: Callable[..., Parsed], *, prog: str | None = None, **options:
 
 
 def format_help(arg: tyro_arguments.ArgumentDefinition, *args: Any, **options: Any) -> Any:
-    """Format an option's help as tyro does, without a docstring's line breaks."""
+    """Format an option's help like tyro, without the docstring's line breaks."""
     text = arg.field.helptext() if callable(arg.field.helptext) else arg.field.helptext
     field = replace(arg.field, helptext=text and " ".join(text.split()))
     return TYRO_HELP(replace(arg, field=field), *args, **options)
@@ -128,7 +128,7 @@ def format_help(arg: tyro_arguments.ArgumentDefinition, *args: Any, **options: A
 
 @contextmanager
 def naming_flags(*names: str) -> Iterator[None]:
-    """Name arguments as flags in errors: `--num-clips 3`, not `num_clips=3`."""
+    """Spell arguments as flags in errors: `--num-clips 3`, not `num_clips=3`."""
     try:
         yield
     except UserError as error:
@@ -143,7 +143,7 @@ def describe_mistake(
 ) -> str | None:
     """Describe one of tyro's parse errors.
 
-    For other kinds, None: tyro prints its own message.
+    Return None for other kinds, for which tyro prints its own message.
     """
     match event:
         case tyro_errors.UnrecognizedArgs(tokens=tokens):
@@ -178,7 +178,7 @@ def list_options(
 ) -> list[str]:
     """List the options that a command has, with or without its flags."""
     settings = {name: value for name, value in options.items() if name != "args"}
-    with warnings.catch_warnings(action="ignore"):  # deprecated, with nothing in its place
+    with warnings.catch_warnings(action="ignore"):  # deprecated without a replacement
         parser = tyro.extras.get_parser(command, **settings)
     return [
         name

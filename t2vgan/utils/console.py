@@ -1,4 +1,4 @@
-"""Print to the terminal, safely and in one line."""
+"""Print to the terminal safely."""
 
 import io
 import logging
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from t2vgan.utils.urls import redact
 
 MAX_SHOWN = 20
-MAX_MESSAGE = 3000  # characters: of a longer one the middle is left out
+MAX_MESSAGE = 3000  # characters; the middle of longer messages is left out
 
 
 def open_standard_streams() -> None:
-    """Send closed streams nowhere; show what a terminal cannot as question marks."""
+    """Open closed standard streams; replace unencodable output by question marks."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass  # the number of a closed stream, which the next file would get
+        pass  # occupies the number of a closed stream, so that no file gets it
     os.close(descriptor)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -25,7 +25,7 @@ def open_standard_streams() -> None:
 
 
 def print_stdout(text: object) -> None:
-    """Print lines, without codes that a terminal would obey."""
+    """Print lines, without control characters."""
     sys.stdout.write(f"{escape_lines(str(text))}\n")
     sys.stdout.flush()
 
@@ -33,25 +33,25 @@ def print_stdout(text: object) -> None:
 def print_stderr(text: str) -> None:
     """Print a line for the user; ignore a closed terminal or pipe.
 
-    Signal handlers may call this too. Text and line end are one write: ranks share a terminal.
+    Signal handlers may call this. Text and line end are one write, because ranks share a terminal.
     """
     try:
         sys.stderr.write(f"{escape_lines(text)}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
-    except RuntimeError:  # a handler in the middle of another line
+    except RuntimeError:  # a signal handler interrupted another write
         pass
 
 
 def print_loading(what: object) -> None:
-    """Name what takes seconds to load; at a terminal only."""
+    """Print what is being loaded, only on rank 0 at a terminal."""
     if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
         print_stderr(f"loading {what}")
 
 
 def format_error(error: BaseException) -> str:
-    """Format an exception as one printable line, an OSError's file first.
+    """Format an exception as one printable line; an OSError's file comes first.
 
     Passwords in URLs are hidden.
     """
@@ -67,7 +67,7 @@ def format_error(error: BaseException) -> str:
 
 
 def show_some(lines: Sequence[str]) -> None:
-    """Print the first of many lines, and how many more there are."""
+    """Print the first of the lines, and how many more there are."""
     for line in lines[:MAX_SHOWN]:
         print_stdout(escape_control_chars(line))
     if len(lines) > MAX_SHOWN:
@@ -75,20 +75,20 @@ def show_some(lines: Sequence[str]) -> None:
 
 
 def escape_control_chars(text: str) -> str:
-    """Replace what a terminal would obey by question marks.
+    """Replace control characters by question marks.
 
-    For text from files that others wrote, on one line.
+    This is for untrusted text on one line.
     """
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def escape_lines(text: str) -> str:
-    """Replace what a terminal would obey, except ends of lines."""
+    """Replace control characters, except line ends, by question marks."""
     return "\n".join(map(escape_control_chars, text.split("\n")))
 
 
 class StderrHandler(logging.Handler):
-    """Print warnings of the log as lines for the user."""
+    """A logging handler that prints records as lines for the user."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print_stderr(f"{record.levelname.lower()}: {self.format(record)}")

@@ -1,4 +1,4 @@
-"""Check the numbers that videos are drawn by, before anything is loaded."""
+"""Check the arguments of generation before anything is loaded."""
 
 import operator
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from numbers import Real
 
 from t2vgan.errors import UserError
 
-MAX_FRAMES = 2048  # one forward pass draws a whole clip
+MAX_FRAMES = 2048  # one forward pass generates a whole clip
 MAX_SEED = 2**63 - 1
 
 
@@ -31,7 +31,7 @@ def check_drawing(
 
 
 def check_seeds(seeds: Iterable[int]) -> list[int]:
-    """Return the seeds of clips as Python's integers; UserError for others."""
+    """Return seeds as Python integers; UserError for other values."""
     checked = [as_integer("seed", seed) for seed in seeds]
     for seed in checked:
         if not 0 <= seed <= MAX_SEED:
@@ -40,7 +40,7 @@ def check_seeds(seeds: Iterable[int]) -> list[int]:
 
 
 def as_integer(name: str, value: object) -> int:
-    """Return an integer of any library as Python's; UserError for other values."""
+    """Return any library's integer as Python's; UserError for other values."""
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -48,7 +48,7 @@ def as_integer(name: str, value: object) -> int:
 
 
 def check_sides(*, scale: int | None, height: int | None, as_flags: bool = False) -> None:
-    """Raise UserError unless at most one is given, and that is positive."""
+    """Raise UserError if both are given, or one is not positive."""
     given = {name: n for name, n in (("scale", scale), ("height", height)) if n is not None}
     for name, value in given.items():
         as_integer(name, value)

@@ -11,14 +11,14 @@ from typing import Any
 import t2vgan
 from t2vgan.utils.urls import redact
 
-LAUNCHERS = {  # by a variable that they set; the first starts its processes as the second does
+LAUNCHERS = {  # variable set -> launcher; accelerate also sets the variable of torchrun
     "ACCELERATE_MIXED_PRECISION": "accelerate launch",
     "TORCHELASTIC_RUN_ID": "torchrun",
 }
 
 
 def describe_environment(*, device: str, world_size: int, precision: str) -> dict[str, Any]:
-    """Return what is needed to understand or repeat a run."""
+    """Return what is needed to understand or reproduce a run."""
     from importlib.metadata import version
 
     return {
@@ -36,7 +36,7 @@ def describe_environment(*, device: str, world_size: int, precision: str) -> dic
 
 
 def command_line() -> str:
-    """Return the command; of a launcher only its name, without its options.
+    """Return the command; launchers are named without their options.
 
     Passwords in URLs are hidden.
     """
@@ -44,14 +44,14 @@ def command_line() -> str:
     arguments = [redact(argument) for argument in sys.orig_argv]
     if not names:
         return shlex.join(arguments)
-    given = [argument for argument in arguments[1:] if argument != "-u"]  # the launcher's
+    given = [argument for argument in arguments[1:] if argument != "-u"]  # the launcher adds -u
     return f"{names[0]} {shlex.join(given)}"
 
 
 def git_commit() -> str | None:
     """Return the checkout's commit, with "+" if tracked files differ from it.
 
-    None for an installed package, also where its folder lies in another repository.
+    Return None for an installed package, even if its folder is inside another repository.
     """
     file = Path(__file__).resolve()
 

@@ -1,4 +1,4 @@
-"""Read parts of something as if they were a file."""
+"""Present data that is read in parts as a file."""
 
 import io
 import os
@@ -20,21 +20,21 @@ class FileOfParts(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Return True: it is a file to read."""
+        """Return True: the file can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Return True: any part can be read."""
+        """Return True: the file can be read from any position."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set and return the position, as files do."""
+        """Set the position and return it, as in `io.IOBase.seek`."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = max(0, start + offset)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer from the position on; return the number of bytes."""
+        """Fill a buffer from the current position; return the number of bytes."""
         stop = min(self._position + len(buffer), self._size)
         data = self._read_part(self._position, stop) if self._position < stop else b""
         buffer[: len(data)] = data
@@ -42,6 +42,6 @@ class FileOfParts(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Close what is read."""
+        """Close the source of the data."""
         self._close()
         super().close()

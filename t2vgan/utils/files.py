@@ -1,7 +1,7 @@
 """Write files atomically, and never through a link.
 
-A folder may be shared with others. Temporary files have random names and are created as new ones,
-their modes are the umask's, and a file that is opened by a fixed name must be a plain one.
+A folder may be shared with other users. Temporary files have random names, must not exist before,
+and get their mode from the umask; a file that is opened by a fixed name must be a regular file.
 """
 
 import errno
@@ -16,12 +16,12 @@ from pathlib import Path
 from t2vgan.utils.untrusted import open_file
 
 TEMPORARY_PREFIX = ".tmp-"
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # of a write: they name no file
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # writes, which name no file
 
 
 @contextmanager
 def naming_file(path: Path | str) -> Iterator[None]:
-    """Name `path` in what the disk refuses inside the context."""
+    """Add `path` to disk errors raised inside the context."""
     try:
         yield
     except OSError as error:
@@ -34,8 +34,8 @@ def naming_file(path: Path | str) -> Iterator[None]:
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a hidden temporary file's path; on success rename it to `path`.
 
-    The temporary file keeps the final suffix, so that writers which choose a format by suffix
-    work. On an exception it is removed and whatever `path` held before is untouched.
+    The temporary file has the final suffix, for writers that choose a format by suffix. On an
+    exception it is removed, and `path` stays as it was.
     """
     path = Path(path)
     with naming_file(path):
@@ -44,7 +44,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         try:
             mode = file_mode(temporary)
             yield temporary
-            os.chmod(temporary, mode)  # some writers put a file of their own mode in its place
+            os.chmod(temporary, mode)  # some writers replace it by a file with another mode
             fsync_path(temporary)
             os.replace(temporary, path)
             fsync_path(path.parent)
@@ -53,7 +53,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def create_temporary(path: Path) -> Path:
-    """Create an empty file beside `path`, of its suffix."""
+    """Create an empty file beside `path`, with its suffix."""
     temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{path.suffix}"
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
     return temporary
@@ -67,21 +67,21 @@ def create_temporary_folder(parent: Path) -> Path:
 
 
 def file_mode(path: Path) -> int:
-    """Return the mode of files, as the umask gave it to `path`."""
+    """Return the mode of `path` without its execute bits."""
     return stat.S_IMODE(path.stat().st_mode) & 0o666
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove the files of killed writers; no process may be writing here."""
+    """Remove files left by killed writers; no process may be writing here."""
     for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
         if leftover.is_symlink() or not leftover.is_dir():
             leftover.unlink(missing_ok=True)
 
 
 def open_plain(path: Path, flags: int) -> int:
-    """Open a plain file by its own name; return the descriptor.
+    """Open a regular file, but no link; return the descriptor.
 
-    With O_CREAT a new file gets the umask's mode.
+    With O_CREAT, a new file gets its mode from the umask.
 
     Raises:
         NotPlainFileError: the path is a link, a pipe, a folder or the like.
@@ -89,7 +89,7 @@ def open_plain(path: Path, flags: int) -> int:
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        # The last two are those of a pipe or a socket, and of a folder.
+        # ENXIO is raised for a pipe or a socket, EISDIR for a folder.
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise NotPlainFileError(path) from None
         raise
@@ -100,7 +100,7 @@ def open_plain(path: Path, flags: int) -> int:
 
 
 class NotPlainFileError(OSError):
-    """A path holds a link, a pipe or the like."""
+    """A path is a link, a pipe or the like."""
 
     def __init__(self, path: Path) -> None:
         reason = "is a link, a pipe, a folder or the like, and no plain file; move it away"

@@ -5,22 +5,22 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-MAX_FAULTS = 8  # named in a message
-MAX_SHOWN = 200  # characters of a value
+MAX_FAULTS = 8  # listed in a message
+MAX_SHOWN = 200  # characters of a value in a message
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Frozen(BaseModel):
-    """Forbid changes after validation, and unknown fields."""
+    """A model that forbids unknown fields and changes after validation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Versioned(Frozen):
-    """Ignore retired fields with a value that had no effect.
+    """A model that ignores retired fields if their value had no effect.
 
-    So files of earlier versions still load.
+    Files of earlier versions therefore still load.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -50,7 +50,7 @@ def flatten(model: Frozen, prefix: str = "") -> dict[str, Any]:
 
 
 def format_faults(error: ValidationError, section: str = "") -> str:
-    """Format in one line the first failed fields, their values and rules."""
+    """Format the first invalid fields, their values and rules as one line."""
     faults = []
     every = error.errors(include_url=False, include_context=False)
     for fault in every[:MAX_FAULTS]:

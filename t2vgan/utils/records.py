@@ -1,4 +1,4 @@
-"""Read records that others wrote: fields of JSON of any shape."""
+"""Read untrusted records: fields of JSON objects of any shape."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,17 +12,17 @@ Record = Mapping[str, Any]
 
 HEARTBEAT_NAME = re.compile(r"rank_(\d{1,9})\.json", re.ASCII)
 CLOCKS = ("step", "clips_seen", "seconds")  # every record of a run has them
-LARGEST = 1e300  # beyond it sums and the ranges of axes overflow
+LARGEST = 1e300  # beyond it, sums and axis ranges overflow
 
 
 def find_heartbeats(run_dir: Path) -> dict[int, Path]:
-    """Return the file of each rank's status, by rank."""
+    """Return rank -> its heartbeat file."""
     paths = sorted((run_dir / "heartbeats").glob("rank_*.json"))
     return {int(match[1]): path for path in paths if (match := HEARTBEAT_NAME.fullmatch(path.name))}
 
 
 def iter_records(path: Path | str) -> Iterator[dict[str, Any] | None]:
-    """Yield a run's records; None for a line that is none.
+    """Yield a run's records; None for an invalid line.
 
     Raises:
         OSError: the file cannot be read.
@@ -32,9 +32,9 @@ def iter_records(path: Path | str) -> Iterator[dict[str, Any] | None]:
 
 
 def parse_records(lines: Iterable[bytes | None]) -> Iterator[dict[str, Any] | None]:
-    """Yield the records of lines that are not blank.
+    """Yield the records of the lines that are not blank.
 
-    None stands for a line torn by a kill, or longer than the limit.
+    None stands for an invalid line, such as an incomplete or very long one.
     """
     for line in lines:
         if line is None:
@@ -45,7 +45,7 @@ def parse_records(lines: Iterable[bytes | None]) -> Iterator[dict[str, Any] | No
 
 
 def is_record(record: Record) -> bool:
-    """Return whether a record has a kind and three clocks, none negative."""
+    """Return whether a record has a kind and three non-negative clocks."""
     clocks = (get_number(record, key) for key in CLOCKS)
     return (
         isinstance(record.get("kind"), str)
@@ -55,7 +55,7 @@ def is_record(record: Record) -> bool:
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """Read a file's JSON object; None if there is none."""
+    """Read a JSON object from a file; None if there is none."""
     try:
         return parse_object(read_bytes(path, MAX_JSON_BYTES))
     except OSError:
@@ -63,9 +63,9 @@ def read_object(path: Path) -> dict[str, Any] | None:
 
 
 def parse_object(text: bytes) -> dict[str, Any] | None:
-    """Parse a JSON object; None if it is none.
+    """Parse a JSON object; None if the text is not one.
 
-    What is no Unicode becomes question marks; NaN and infinities become None.
+    Invalid Unicode becomes question marks; NaN and infinities become None.
     """
     try:
         value = parse_json(text, errors="replace", parse_constant=lambda _: None)
@@ -83,7 +83,7 @@ def get_value(record: Record, path: str) -> Any:
 
 
 def get_number(record: Record, path: str) -> float | None:
-    """Return a number if finite and at most LARGEST, else None."""
+    """Return a field that is a number as in `to_number`, else None."""
     return to_number(get_value(record, path))
 
 
@@ -108,7 +108,7 @@ def get_interval(record: Record, path: str) -> tuple[float, float] | None:
 
 
 def get_record(record: Record, path: str) -> Record:
-    """Return an inner object; empty if there is none."""
+    """Return a nested object; empty if there is none."""
     value = get_value(record, path)
     return value if isinstance(value, dict) else {}
 

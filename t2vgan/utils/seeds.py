@@ -1,8 +1,8 @@
 """Derive the seed of every random draw from its name and position.
 
-A draw is named by parts such as `(seed, "latents", step)`. It depends on no rank, worker count,
-wall clock or earlier draw, so that a resumed run needs no generator state. NumPy
-promises that the raw output of its bit generators never changes between versions.
+A draw is named by parts such as `(seed, "latents", step)`. It does not depend on rank, worker
+count, wall clock or earlier draws, so a resumed run needs no generator state. NumPy promises that
+the raw output of its bit generators never changes between versions.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Choose from sequences, and number what repeats in them."""
+"""Select evenly from sequences, and number repeated items."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def choose_evenly(items: Sequence[T], most: int) -> list[T]:
-    """Return at most `most` items, evenly spaced, with both ends."""
+    """Return at most `most` items, evenly spaced and including both ends."""
     if len(items) <= most or most < 2:
         return list(items[:most])
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]

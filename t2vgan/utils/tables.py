@@ -1,7 +1,7 @@
-"""Read lists of others strictly: .csv, .tsv, .jsonl and lines of text.
+"""Read untrusted lists strictly: .csv, .tsv, .jsonl and lines of text.
 
-They are UTF-8, and only a line feed ends a line. What spoils the whole list is a UserError with its
-line; what spoils one row is that row's problem.
+They must be UTF-8, and only a line feed ends a line. An error that affects the whole list raises a
+UserError with its line; an error in one row is recorded as that row's problem.
 """
 
 import codecs
@@ -25,7 +25,7 @@ MAX_TABLE_ROWS = 4_000_000  # all are held in memory
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons"}
 BYTE_ORDER_MARKS = {
-    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark begins it
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark is a prefix of it
     codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
@@ -45,9 +45,9 @@ class Record:
     """A row of a table, or the problem with it."""
 
     place: str
-    """Where it begins, such as "line 3"."""
+    """Where the row begins, such as "line 3"."""
     values: Mapping[str, Any]
-    """By column. Those of .csv and .tsv are texts."""
+    """Column -> value; strings in .csv and .tsv."""
     problem: str = ""
 
 
@@ -55,7 +55,8 @@ def read_table(file: BinaryIO, name: str) -> Iterator[Record]:
     """Yield the rows of a .csv, .tsv or .jsonl.
 
     Raises:
-        UserError: it is not UTF-8, its quotes or its first line are wrong, or it exceeds a limit.
+        UserError: the file is not UTF-8, its quotes or its first line are invalid, or it exceeds a
+            limit.
     """
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".jsonl":
@@ -69,10 +70,10 @@ def read_table(file: BinaryIO, name: str) -> Iterator[Record]:
 
 
 def read_text_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
-    """Yield numbers from 1, and lines with ends, of UTF-8.
+    """Yield (number from 1, line with its end) of a UTF-8 text.
 
     Raises:
-        UserError: another encoding, or beyond a limit; with the line.
+        UserError: the text has another encoding or exceeds a limit; the message names the line.
     """
     num_bytes = 0
     for number, line in read_lines(file):
@@ -142,7 +143,7 @@ def _read_delimited(file: BinaryIO, name: str, delimiter: str) -> Iterator[Recor
 
 
 def _split_rows(file: BinaryIO, name: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the first line's number, and the fields, of each row."""
+    """Yield each row's first line number and its fields."""
     csv.field_size_limit(MAX_JSON_LINE_BYTES)
     lines = (line for _, line in read_text_lines(file, name))
     reader = csv.reader(lines, delimiter=delimiter, strict=True)

@@ -1,7 +1,8 @@
-"""Read untrusted files and JSON within limits on bytes and depth.
+"""Read untrusted files and JSON with limits on size and depth.
 
-Everything is bounded before it is parsed: a pipe in a file's place would block, an endless file
-fill the memory, and a text of brackets exhaust the stack or take twenty times its size as objects.
+Everything is checked before it is parsed: a pipe in place of a file would block, an endless file
+would fill the memory, and a text of brackets would exhaust the stack or take twenty times its size
+as objects.
 """
 
 import errno
@@ -16,13 +17,13 @@ from typing import Any, BinaryIO, Literal
 
 from t2vgan.errors import UserError
 
-MAX_JSON_BYTES = 128 << 20  # of a file: a manifest of a million captions
-MAX_JSON_LINE_BYTES = 16 << 20  # of a line of many: a record, or a row of a list
-MAX_CAPTION_BYTES = 1 << 16  # more than a prompt of any script takes
-MAX_JSON_DEPTH = 100  # containers inside each other
-MAX_JSON_VALUES = 4_000_000  # of which a value takes up to 200 bytes
+MAX_JSON_BYTES = 128 << 20  # per file, such as a manifest of a million captions
+MAX_JSON_LINE_BYTES = 16 << 20  # per line of JSON Lines: a record, or a row of a list
+MAX_CAPTION_BYTES = 1 << 16  # more than a prompt in any script needs
+MAX_JSON_DEPTH = 100  # nested containers
+MAX_JSON_VALUES = 4_000_000  # a value takes up to 200 bytes in memory
 
-STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # an open one reaches to the end
+STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # an unclosed one reaches to the end
 NO_BRACKET = re.compile(r"[^][{}]+")
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")  # escaped, or in a str
 
@@ -37,7 +38,7 @@ def open_file(path: Path | str, *, buffering: int = -1) -> BinaryIO:
     """Open a regular file for reading.
 
     Raises:
-        OSError: it cannot be read, or is a pipe, a socket or a device, which might never end.
+        OSError: the file cannot be read, or is a pipe, a socket or a device, which might never end.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -56,7 +57,7 @@ def read_bytes(path: Path | str, max_bytes: int) -> bytes:
     """Read a regular file of at most `max_bytes`.
 
     Raises:
-        OSError: as `open_file`, or it is larger (EFBIG).
+        OSError: as in `open_file`, or the file is larger (EFBIG).
     """
     with open_file(path) as file:
         data = file.read(max_bytes + 1)
@@ -69,8 +70,8 @@ def read_json(path: Path | str, *, errors: Errors = "strict") -> Any:
     """Read a JSON file.
 
     Raises:
-        OSError: as `read_bytes`.
-        JsonError: as `parse_json`; the message begins with the path.
+        OSError: as in `read_bytes`.
+        JsonError: as in `parse_json`; the message begins with the path.
     """
     data = read_bytes(path, MAX_JSON_BYTES)
     try:
@@ -85,21 +86,21 @@ def parse_json(
     errors: Errors = "strict",
     parse_constant: Callable[[str], Any] = float,
 ) -> Any:
-    """Parse JSON in UTF-8 of bounded depth and number of values.
+    """Parse UTF-8 JSON with limits on depth and number of values.
 
-    What is no Unicode (other bytes, halves of surrogate pairs) is refused, or replaced by question
-    marks as in `bytes.decode`. `parse_constant` converts NaN and infinities. The caller bounds the
-    length of the text.
+    Invalid Unicode (other bytes, halves of surrogate pairs) is refused, or replaced by question
+    marks, depending on `errors` as in `bytes.decode`. `parse_constant` converts NaN and infinities.
+    The caller must limit the length of the text.
 
     Raises:
-        JsonError: the text is no JSON, or exceeds a limit.
+        JsonError: the text is not JSON, or exceeds a limit.
     """
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig", errors)
         check_structure(text)
         value = json.loads(text, parse_constant=parse_constant)
-        if SURROGATE.search(text):  # half of a pair, or the whole one
+        if SURROGATE.search(text):  # half of a pair, or a whole pair
             encoded = json.dumps(value, ensure_ascii=False).encode("utf-8", errors)
             value = value if errors == "strict" else json.loads(encoded)
         return value
@@ -124,10 +125,10 @@ def format_json_type(value: object) -> str:
 
 
 def check_structure(text: str) -> None:
-    """Raise JsonError if a text is too deep or too large.
+    """Raise JsonError if a JSON text is too deep or too large.
 
-    Nothing of it is built: brackets and commas are counted, those in strings only where the limits
-    would otherwise be exceeded.
+    No objects are built: brackets and commas are counted. Strings are removed first only if the
+    limits would otherwise be exceeded.
     """
     openings = text.count("[") + text.count("{")
     if openings <= MAX_JSON_DEPTH and openings + text.count(",") < MAX_JSON_VALUES:
@@ -145,9 +146,9 @@ def check_structure(text: str) -> None:
 def read_lines(
     file: BinaryIO, max_bytes: int = MAX_JSON_LINE_BYTES
 ) -> Iterator[tuple[int, bytes | None]]:
-    """Yield (number from 1, line) of a file, ends included.
+    """Yield (number from 1, line) of a file, including line ends.
 
-    A line of more than `max_bytes` is None: it is passed over and not held in memory.
+    A line of more than `max_bytes` is None: it is skipped and not held in memory.
     """
     number = 0
     while line := file.readline(max_bytes + 1):

@@ -7,18 +7,18 @@ from pathlib import Path
 from t2vgan.errors import UserError
 
 REMOTE_SCHEMES = ("http", "https", "s3", "gs", "gcs", "az", "abfs")
-WEB_SCHEMES = ("http", "https")  # neither listed nor written to
+WEB_SCHEMES = ("http", "https")  # can be neither listed nor written to
 HIDDEN = "***"
 URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://(?:[^\s/?#]*@)?[^\s'\"<>`]*")
 
 
 def is_url(location: str) -> bool:
-    """Return whether a location is a URL to be read through fsspec."""
+    """Return whether a location is a URL, to be read through fsspec."""
     return scheme_of(location) in REMOTE_SCHEMES and "::" not in location
 
 
 def scheme_of(location: str) -> str:
-    """Return a location's URL scheme in lower case, or an empty text."""
+    """Return a location's URL scheme in lower case, or an empty string."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", location)
     return match.group(1).lower() if match else ""
 
@@ -30,12 +30,12 @@ def host_of(url: str) -> str:
 
 
 def as_location(path: Path | str) -> str:
-    """Return a folder's path or URL as text.
+    """Return a folder's path or URL as a string.
 
-    A Path has removed one of a URL's slashes: it is put back.
+    A Path removes one of a URL's slashes; it is restored.
 
     Raises:
-        UserError: a URL of another kind, which would pass for the path of a folder named "kind:".
+        UserError: the URL has an unknown scheme, and would be taken for a folder named "scheme:".
     """
     text = os.fspath(path)
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", text)
@@ -49,16 +49,16 @@ def as_location(path: Path | str) -> str:
 
 def redact(text: str) -> str:
     """Hide passwords and signatures in the URLs of a text."""
-    if "://" not in text:  # most; and pictures of megabytes
+    if "://" not in text:  # the usual case, including data URIs of megabytes
         return text
     return URL_IN_TEXT.sub(lambda match: redact_url(match[0]), text)
 
 
 def redact_url(location: str) -> str:
-    """Hide a URL's password and the values of its query; paths stay.
+    """Hide a URL's password and its query values; keep its path.
 
-    Everything that is recorded or shown of a location passes through here. `abfs://container@host`
-    has no password; a web address may have one for a user's name.
+    Every location that is recorded or shown passes through here. `abfs://container@host` holds no
+    password; the user name in a web address may be one.
     """
     scheme, separator, rest = location.partition("://")
     if not separator or scheme_of(location) != scheme.lower():
