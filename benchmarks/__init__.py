@@ -1,1 +1,1 @@
-"""Measure one claim per script; print a table; write results/."""
+"""Benchmarks: each script measures one claim, and writes results/."""

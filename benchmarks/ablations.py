@@ -1,8 +1,8 @@
 """Train the same short run without each part of the recipe.
 
-`python -m benchmarks.ablations --shapes data/shapes-32`. The same command scores all. Every row is
-a whole run of as many steps, schedules included; the published notebook's preset stands beside it,
-on its own scene and on shapes.
+Run `python -m benchmarks.ablations --shapes data/shapes-32`. All rows are scored in the same way.
+Every row is a complete run of the same number of steps, including schedules. The published
+notebook's preset is included for comparison, on its own scene and on shapes.
 """
 
 import time
@@ -38,17 +38,17 @@ def run(
     out: Path = Path("runs/ablations"),
     options: str = "--num-cpu-threads 1",
 ) -> int:
-    """Train and score every row; print and record after each.
+    """Train and score every row; print and record the results after each.
 
     Args:
         shapes: Shards of Moving Shapes, 16 frames of 32x32.
-        notebook_shapes: The same of 64x64, which the notebook's networks need.
+        notebook_shapes: The same at 64x64, which the notebook's networks need.
         notebook: Shards of the notebook's own scene.
-        num_steps: Steps of each run: of 16 frames in the notebook's, of 64 in ours.
-        num_clips: Clips that the evaluation draws.
-        only: Rows to run; all where none is named.
-        out: Folder of the run folders; a finished row is not trained again.
-        options: Further options of train.py for every row.
+        num_steps: Steps of each run, of 16 frames for the notebook's preset and of 64 for ours.
+        num_clips: Clips generated for the evaluation.
+        only: Rows to run; by default all.
+        out: Folder for the run folders; finished rows are not trained again.
+        options: Additional options of train.py for every row.
     """
     rows = {name: ("shapes-cpu", shapes, f"{change} --train.num-steps {num_steps}")
             for name, change in OURS.items()}  # fmt: skip
@@ -84,7 +84,7 @@ def row(
 
 
 def print_results(results: dict[str, dict[str, Any]]) -> None:
-    """Print a row for each run."""
+    """Print a row per run."""
     print_table(
         ["recipe", "all right", "held out", *ATTRIBUTES, "one object"],
         [
@@ -100,7 +100,7 @@ def print_results(results: dict[str, dict[str, Any]]) -> None:
 
 
 def percent(share: float | None) -> str:
-    """Return a share as text."""
+    """Format a fraction in percent."""
     return "-" if share is None else f"{share:.1%}"
 
 

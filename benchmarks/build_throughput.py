@@ -1,9 +1,9 @@
 """Compare shard building with the notebook: `python -m benchmarks.build_throughput`.
 
-Both make the same number of 10-frame 64x64 clips, turn by turn, so that other load on the machine
-touches both alike; the ratio of the medians is the claim. They write to memory where there is a
-memory disk: on a slow disk the notebook's eleven files a clip cost more than its drawing, and the
-ratio would flatter us.
+Both make the same number of 10-frame 64x64 clips in alternating turns, so that other load on the
+machine affects both equally; the claim is the ratio of the medians. They write to a memory disk if
+there is one: on a slow disk, the notebook's eleven files per clip would cost more than its drawing,
+and the ratio would be too good.
 """
 
 import io
@@ -32,13 +32,13 @@ def run(
     workers: int = os.cpu_count() or 1,
     folder: Path | None = None,
 ) -> None:
-    """Time both builders turn by turn; print and record.
+    """Time both builders in turns; print and record the results.
 
     Args:
-        num_clips: Clips that each builder makes in each turn.
+        num_clips: Clips per builder and turn.
         turns: Turns of each builder; medians are reported.
-        workers: Processes of our builder. The notebook's loop has one, as published.
-        folder: Where both write, below it and removed again; a memory disk if there is one.
+        workers: Number of processes of our builder; the notebook's loop has one, as published.
+        folder: Folder in which both write temporarily; by default a memory disk, if there is one.
     """
     if folder is None:
         folder = MEMORY_DISK if MEMORY_DISK.is_dir() else Path(tempfile.gettempdir())
@@ -64,7 +64,7 @@ def run(
 
 
 def build_ours(num_clips: int, workers: int, folder: Path) -> None:
-    """Make clips as the command does, start of workers and manifest included."""
+    """Make clips like the command, including worker start and manifest."""
     plan = BuildPlan("circles", num_clips, CLIPS_PER_SHARD, GEOMETRY, seed=0)
     silence = io.StringIO()
     with redirect_stdout(silence), redirect_stderr(silence):

@@ -1,4 +1,4 @@
-"""Write the clips that benchmarks read and train with."""
+"""Write the clips with which benchmarks read and train."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ SCENES = {
     "shapes": ("shapes", "64x64"),
     "notebook": ("notebook", "64x64"),
 }
-"""Preset -> scene and size of its clips."""
+"""Preset -> scene and size of the clips."""
 
 
 def write_clips(

@@ -1,7 +1,7 @@
 """Compare exported generators in onnxruntime with PyTorch.
 
-`python -m benchmarks.export`. The shipped weights, one thread, turn by turn: clips of the trained
-number of frames, one a pass and eight.
+Run `python -m benchmarks.export`. It measures the shipped weights on one thread, in turns: clips of
+the trained number of frames, with one and with eight clips per pass.
 """
 
 import tempfile
@@ -59,7 +59,7 @@ def compare(name: str, folder: Path, turns: int) -> dict[str, Any]:
 
 
 def make_inputs(pipeline: TextToVideo, batch_size: int) -> dict[str, torch.Tensor]:
-    """Return a pass's inputs by name, with the trained number of frames."""
+    """Return a pass's inputs by name, for the trained frame count."""
     info = pipeline.info
     prompts = [info.prompts[index % len(info.prompts)] for index in range(batch_size)]
     token_ids, token_mask = map(torch.from_numpy, pipeline.vocabulary.encode(prompts))
@@ -76,7 +76,7 @@ def make_inputs(pipeline: TextToVideo, batch_size: int) -> dict[str, torch.Tenso
 def make_ways(
     pipeline: TextToVideo, onnx_file: Path, archive: Path, inputs: dict[str, torch.Tensor]
 ) -> Ways:
-    """Return a pass of the same inputs in PyTorch, onnxruntime and torch.export."""
+    """Return the same pass in PyTorch, onnxruntime and torch.export."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""Measure what saves and checks cost a training run, for benchmarks/faults.py."""
+"""Measure the cost of saves and checks in training, for benchmarks/faults.py."""
 
 import json
 import time
@@ -22,7 +22,7 @@ def build_data(folder: Path, *, num_clips: int, size: str, num_frames: int) -> P
 
 
 def measure_costs(out: Path) -> dict[str, float]:
-    """Train the quickstart's model and measure what safety costs it."""
+    """Train the quickstart's model; measure the cost of saves and checks."""
     data = build_data(out / "full-size", num_clips=480, size="64x64", num_frames=10)
     run_dir = out / "costs"
     options = (

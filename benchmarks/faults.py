@@ -1,14 +1,15 @@
-"""Kill real training runs over and over; prove none is lost.
+"""Kill real training runs repeatedly, and check that none is lost.
 
-`python -m benchmarks.faults --kills 100`. A life is one run in one folder, killed at random (by the
-clock, or at a named place of tests/faults/faulty_train.py), started again with the same command
-line, and in the end left to finish. Lives with a fixed world size of 1, 2 or 4 must end with the
-bits of a run that was never interrupted. Elastic lives draw another world size at every start; they
-train in float64, and must end within 1e-5 of one process's weights. Exit code 1 if one differs.
+Run `python -m benchmarks.faults --kills 100`. A life is one run in one folder that is killed at
+random (after a random time, or at a named place of tests/faults/faulty_train.py), restarted with
+the same command line, and finally left to finish. Lives with a fixed world size of 1, 2 or 4 must
+end with the same bits as a run that was never interrupted. Elastic lives draw another world size at
+every start; they train in float64, and must end within 1e-5 of the weights of one process. The exit
+code is 1 if any life differs.
 
-Every start is a fork of this process, which has imported torch and all of train.py but done nothing
-with them: so a start costs no three seconds of imports, in which nothing could be lost anyway.
-tests/system/test_kills.py kills what the real launchers start.
+Every start is a fork of this process, which has imported torch and all of train.py but not used
+them. This saves three seconds of imports per start, during which nothing could be lost.
+tests/system/test_kills.py kills runs of the real launchers.
 """
 
 import json
@@ -49,7 +50,7 @@ LONGEST_SECONDS = 600.0
 FORK = multiprocessing.get_context("fork")
 ELASTIC_TOLERANCE = 1e-5
 
-# Places to be killed at, and up to how often they are passed before.
+# Places to kill at -> how often they are passed before, at most.
 PLACES = {
     "data": 40, "discriminator loss": 40, "update": 80, "average": 40, "metrics": 20,
     "sampling": 4, "sample files": 6, "evaluation": 2, "snapshot": 8, "weights": 8,
@@ -66,11 +67,11 @@ class Kill:
     world_size: int
     elastic: bool
     place: str
-    """A named place, or "by the clock, while " what the main rank did."""
+    """A named place, or "by the clock, while " and the main rank's activity."""
     seconds_lost: float = 0.0
-    """From the last checkpoint (else the start) to the kill."""
+    """Time from the last checkpoint, or else the start, to the kill."""
     same: bool | None = None
-    """Whether the life ended as it should."""
+    """Whether the life ended as expected."""
 
 
 @dataclass
@@ -94,14 +95,14 @@ def run(
     world_sizes: tuple[int, ...] = (1, 2, 4),
     max_minutes: float = 60.0,
 ) -> int:
-    """Kill runs, measure what safety costs; print and record both.
+    """Kill runs and measure the cost of saves and checks.
 
     Args:
         kills: Number of kills.
         seed: Seed of the random places and times.
-        out: Folder of the data and the runs; emptied first.
+        out: Folder for data and runs; emptied first.
         world_sizes: Numbers of processes to draw from.
-        max_minutes: Begin no new life after so long.
+        max_minutes: No new life starts after this time.
     """
     shutil.rmtree(out, ignore_errors=True)
     data = build_data(out / "data", num_clips=120, size="32x48", num_frames=6)
@@ -144,11 +145,11 @@ class Bench:
     ) -> None:
         self.data, self.out, self.random = data, out, random_
         self.world_sizes = world_sizes
-        self.shares = [1 / size**2 for size in world_sizes]  # more take longer on few cores
+        self.shares = [1 / size**2 for size in world_sizes]  # larger ones take longer on few cores
         self.references: dict[tuple[bool, int], tuple[Path, float]] = {}
 
     def reference(self, *, elastic: bool, world_size: int) -> tuple[Path, float]:
-        """Return an uninterrupted run and its seconds; train it once."""
+        """Return an uninterrupted run and its duration, training it only once."""
         key = (elastic, world_size)
         if key not in self.references:
             run_dir = self.out / f"reference-{'float64-' if elastic else ''}{world_size}"
@@ -169,7 +170,7 @@ class Bench:
                 (life.world_size,) = self.random.choices(self.world_sizes, self.shares)
             _, seconds = self.reference(elastic=elastic, world_size=life.world_size)
             if (place := self.kill_once(life, seconds)) is None:
-                break  # it came to its end before
+                break  # the run finished before the kill
             life.kills.append(Kill(number, life.world_size, elastic, *place))
             progress.update()
         process = self.start(life.run_dir, life.world_size, elastic)
@@ -184,7 +185,8 @@ class Bench:
     def kill_once(self, life: Life, seconds: float) -> tuple[str, float] | None:
         """Start a life and kill it.
 
-        Returns where it was killed and the seconds lost, or None if it ended before."""
+        Returns the place of the kill and the seconds lost, or None if the run ended before.
+        """
         by_the_clock = self.random.random() < 0.5
         fault = "" if by_the_clock else self.random_fault(life.world_size)
         start = time.time()
@@ -215,7 +217,7 @@ class Bench:
         faults = [*(["float64"] if elastic else []), *([fault] if fault else [])]
         command = [
             *faults, "--", "quickstart", "--data.path", self.data, "--run-dir", run_dir, *RUN,
-            *(NO_EVALUATION if elastic else ()),  # of a float64 model
+            *(NO_EVALUATION if elastic else ()),  # cannot evaluate a float64 model
         ]  # fmt: skip
         arguments = (list(map(str, command)), world_size, run_dir.with_suffix(".log"))
         process = FORK.Process(target=launch, args=arguments)
@@ -233,7 +235,7 @@ class Bench:
 
 
 def launch(command: list[str], world_size: int, log: Path) -> None:
-    """Start the ranks as a launcher does; kill all when one dies."""
+    """Start the ranks like a launcher; kill all when one dies."""
     os.setsid()
     with open(log, "a") as file:
         os.dup2(file.fileno(), 1)

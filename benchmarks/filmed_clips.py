@@ -1,8 +1,8 @@
-"""Cut short captioned clips from films that packages of Debian 12 hold.
+"""Cut short captioned clips from films in Debian 12 packages.
 
 Fourteen were filmed; the woman and the man, and the flame, are drawn. A clip is a window of two
-seconds and of most of the frame, chosen with a fixed seed; half of them are mirrored. Needs apt-get
-and dpkg-deb, downloads 450 MB and installs nothing:
+seconds and of most of the frame, chosen with a fixed seed; half of the clips are mirrored. This
+needs apt-get and dpkg-deb, downloads 450 MB and installs nothing:
 
     python -m benchmarks.filmed_clips films
     t2vgan pack films --out data/films --size 32x32 --num-frames 16 --fps 8
@@ -46,7 +46,7 @@ FILMS = [
 
 SECONDS, RATE, SIDE = 2.125, 16, 128
 SMALLEST = 0.75
-"""Side of a window, in shorter sides of the frame."""
+"""Smallest side of a window, relative to the frame's shorter side."""
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def unpack(packages: list[str], folder: Path) -> Path:
-    """Download Debian packages and unpack each into a folder of its name."""
+    """Download Debian packages; unpack each into a folder of its name."""
     subprocess.run(["apt-get", "download", "-qq", *packages], cwd=folder, check=True)
     for file in folder.glob("*.deb"):
         target = folder / file.name.partition("_")[0]
@@ -80,7 +80,7 @@ def unpack(packages: list[str], folder: Path) -> Path:
 def decode(path: Path) -> np.ndarray:
     """Decode a film at RATE: (T, H, W, 3) uint8.
 
-    One shorter than a clip is slowed down to its length.
+    A film shorter than a clip is slowed down to the clip's length.
     """
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     with av.open(io.BytesIO(data), "r") as container:

@@ -37,7 +37,7 @@ def write_film(path: Path, seed: int, *, seconds: float, size: str = "1280x720")
 
 
 def write_list(folder: Path, num_rows: int) -> None:
-    """Write a list of `num_rows` rows: the films repeated, different prompts."""
+    """Write a list of `num_rows` rows: repeated films, different prompts."""
     films = itertools.cycle(sorted(path.name for path in folder.glob("*.mp4")))
     names = list(itertools.islice(films, num_rows))
     (folder / "videos.txt").write_text("".join(f"{name}\n" for name in names))

@@ -1,7 +1,8 @@
-"""Time the command to one GIF, with and without the sentence encoder.
+"""Time generating one GIF, with and without the sentence encoder.
 
-`python -m benchmarks.first_gif`. In turns: a known prompt, a word outside the table of synonyms,
-and the same where the table's words are embedded at the start instead of read from their file.
+Run `python -m benchmarks.first_gif`. It alternates between a known prompt, a prompt with a word
+outside the synonym table, and the latter with the table's words embedded at the start instead of
+read from their file.
 """
 
 import tempfile
@@ -32,7 +33,7 @@ def run(turns: int = 5) -> None:
         "another word, all words embedded": partial(draw, UNKNOWN, "embed"),
     }
     for way in ways.values():
-        way()  # files into memory
+        way()  # loads files into memory
     summary = summarise(run_turns(ways, turns), 1)
     print_summary("GIFs/s", summary)
     print(f"wrote {write_record('first_gif', {'turns': turns, 'gifs_per_second': summary})}")

@@ -1,7 +1,7 @@
 """Measure sampling rate and the time to one GIF.
 
-`python -m benchmarks.generate_throughput`. The same clips, a pass for each and as many a pass as
-generate.py takes, turn by turn.
+Run `python -m benchmarks.generate_throughput`. It generates the same clips with one clip per pass,
+and with as many per pass as generate.py uses, in turns.
 """
 
 import subprocess
@@ -29,13 +29,13 @@ PROMPTS = ("circle moving diagonally up-right", "circle rotating counter-clockwi
 
 
 def run(num_clips: int = 64, turns: int = 15, threads: int = 2, cold_starts: int = 3) -> None:
-    """Time sampling with the default clip_gan, untrained, and the command's start.
+    """Time sampling with an untrained default clip_gan, and the command's start.
 
     Args:
-        num_clips: Clips of 10x64x64 in each turn.
+        num_clips: Clips of 10x64x64 per turn.
         turns: Turns of each way; medians and extremes are reported.
-        threads: Workers of one thread each; a GPU has one worker.
-        cold_starts: Times that generate.py makes one GIF, from process start to end.
+        threads: Number of workers with one thread each; a GPU has one worker.
+        cold_starts: Number of times that generate.py makes one GIF, from process start to end.
     """
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -67,7 +67,7 @@ def make_pipeline(
 ) -> TextToVideo:
     """Build the default clip_gan with random weights.
 
-    Speed does not depend on their values.
+    Speed does not depend on the weights.
     """
     torch.manual_seed(0)
     vocabulary = Vocabulary.from_prompts(prompts)
@@ -101,7 +101,7 @@ def sample(pipeline: TextToVideo, num_clips: int, *, batch_size: int) -> None:
 
 
 def time_first_gif(pipeline: TextToVideo) -> float:
-    """Time generate.py making one GIF, start of Python included."""
+    """Time generate.py making one GIF, including the start of Python."""
     script = Path(__file__).parents[1] / "generate.py"
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"

@@ -1,9 +1,9 @@
-"""Measure what a training step costs the main thread besides the networks.
+"""Measure the main thread's cost of a training step besides the networks.
 
-`python -m benchmarks.host_work`: processor milliseconds of the training loop, but for the losses
-with their backward passes. On a GPU that is work of the host, which should be done before the
-device is. On a CPU the arithmetic of optimizers, average and batches is in it, so networks as
-narrow as can be are measured too: they have as many tensors, and leave what launching costs.
+`python -m benchmarks.host_work` measures processor milliseconds of the training loop, without the
+losses and their backward passes. On a GPU this is host work, which should finish before the device
+does. On a CPU it includes the arithmetic of optimizers, weight average and batches, so the
+narrowest possible networks are measured too: they have as many tensors, but only launch costs.
 """
 
 import tempfile
@@ -26,9 +26,9 @@ def run(preset: str = "quickstart", size: str = "64x64", num_steps: int = 60) ->
     """Train with the preset's networks and with narrow ones; print and record.
 
     Args:
-        preset: A clip GAN.
-        size: Of its clips, height x width.
-        num_steps: Steps of each, of which medians are taken.
+        preset: Preset of a clip GAN.
+        size: Height x width of its clips.
+        num_steps: Steps of each network; medians are reported.
     """
     own = PRESETS[preset].model
     narrow = own.model_copy(update=NARROW)
@@ -46,7 +46,7 @@ def run(preset: str = "quickstart", size: str = "64x64", num_steps: int = 60) ->
 
 
 def measure(preset: str, model: Any, size: str, num_steps: int) -> dict[str, float]:
-    """Train a new run; return processor milliseconds of a step's parts."""
+    """Train a new run; return processor milliseconds by part of a step."""
     config = PRESETS[preset]
     with tempfile.TemporaryDirectory() as name:
         write_clips(Path(name), "circles", size)

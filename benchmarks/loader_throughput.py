@@ -28,10 +28,10 @@ NUM_STREAMS = 8
 
 
 def run(num_clips: int = 8000, turns: int = 7) -> None:
-    """Time all readers turn by turn; print and record.
+    """Time all readers in turns; print and record the results.
 
     Args:
-        num_clips: Clips of 10x64x64 read in each turn.
+        num_clips: Clips of 10x64x64 read per turn.
         turns: Turns of each way; medians of rates and of the turns' ratios are reported.
     """
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -60,7 +60,7 @@ def run(num_clips: int = 8000, turns: int = 7) -> None:
 
 
 def decode_only(strips: list[bytes], manifest: Manifest) -> int:
-    """Decode strips held in memory into one batch, over and over."""
+    """Decode strips from memory into one batch repeatedly."""
     frames = np.empty((BATCH_SIZE, *manifest.geometry.shape), np.uint8)
     for strip, out in zip(strips, cycle(frames), strict=False):
         decode_strip(strip, manifest.geometry, out=out)

@@ -1,6 +1,7 @@
-"""Time several ways of doing the same work, turn by turn.
+"""Time several ways of doing the same work, in turns.
 
-Other load on the machine then affects all of them alike."""
+Other load on the machine then affects all of them equally.
+"""
 
 import os
 import subprocess
@@ -24,11 +25,11 @@ Ways = Mapping[str, Callable[..., object]]
 
 @dataclass(frozen=True)
 class Turn:
-    """Time that one turn of one way cost."""
+    """The time of one turn of one way."""
 
     seconds: float
     processor_seconds: float
-    """Of this process and its ended children: what other load on the machine hardly changes."""
+    """Of this process and its ended children; hardly affected by other load on the machine."""
 
 
 Turns = dict[str, list[Turn]]
@@ -38,7 +39,7 @@ Interval = tuple[float, float]
 
 
 def benchmark(run: Callable[..., int | None]) -> NoReturn:
-    """Run a benchmark's function as its command: its arguments are the options."""
+    """Run a benchmark's function as a command; its arguments are the options."""
     cli.run(lambda: cli.call(run))
 
 
@@ -50,7 +51,8 @@ def run_python(*arguments: object, **options: Any) -> None:
 def run_turns(ways: Ways, turns: int, *, measure: Callable[..., Turn] | None = None) -> Turns:
     """Time every way once per turn.
 
-    `measure` times one way, and may prepare and clear up around it."""
+    `measure` times one way, and may prepare and clean up around it.
+    """
     timed_turns: Turns = {name: [] for name in ways}
     with tqdm(total=turns * len(ways), desc="turns", unit=" turns", delay=2) as progress:
         for _ in range(turns):
@@ -73,7 +75,7 @@ def processor_seconds() -> float:
 
 
 def time_calls(owner: Any, name: str) -> list[Interval]:
-    """Return a list to which each call of a method is added."""
+    """Return a list to which each method call appends its interval."""
     method, intervals = getattr(owner, name), list[Interval]()
 
     def timed(*arguments: Any) -> Any:
@@ -87,15 +89,15 @@ def time_calls(owner: Any, name: str) -> list[Interval]:
 
 
 def total(intervals: Iterable[Interval]) -> float:
-    """Return the seconds of calls."""
+    """Return the total seconds of calls."""
     return sum(end - start for start, end in intervals)
 
 
 def summarise(turns: Turns, count: int) -> dict[str, dict[str, Any]]:
     """Return each way's rates and its ratios to the first way.
 
-    A turn processes `count` things. A ratio is the median of the turns' own ratios: both ways of a
-    turn saw the same load.
+    A turn processes `count` items. A ratio is the median of the ratios of all turns, because both
+    ways of a turn saw the same load.
     """
     first = next(iter(turns.values()))
     summary = {}

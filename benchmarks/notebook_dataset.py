@@ -1,4 +1,4 @@
-"""Build data by the published notebook's own loop, unchanged."""
+"""Build data with the published notebook's own loop, unchanged."""
 
 import os
 import random

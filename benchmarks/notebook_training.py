@@ -1,7 +1,8 @@
-"""Train as the published notebook does, in plain code.
+"""Train like the published notebook, in plain code.
 
-`train.py notebook` is compared with it. The same networks, losses, optimizers and batch, written as
-the notebook writes them: PNG files opened one by one, float32, one prompt embedded at a time.
+`train.py notebook` is compared with it. Networks, losses, optimizers and batch are the same,
+written as in the notebook: PNG files are opened one by one, and prompts are embedded one at a time,
+in float32.
 """
 
 import os
@@ -36,7 +37,7 @@ class TextToVideoDataset(Dataset):
 
 
 class Generator(nn.Module):
-    """Noise and a text embedding to a frame."""
+    """Map noise and a text embedding to a frame."""
 
     def __init__(self, text_embed_size):
         super().__init__()
@@ -56,7 +57,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A frame to a probability."""
+    """Map a frame to a probability."""
 
     def __init__(self):
         super().__init__()
@@ -75,7 +76,7 @@ class Discriminator(nn.Module):
 
 
 class PlainLoop:
-    """Train on a folder of frames by the notebook's loop."""
+    """Train on a folder of frames with the notebook's loop."""
 
     def __init__(self, root_dir, device):
         from torchvision import transforms

@@ -1,7 +1,7 @@
 """Measure memory while 10,000 videos are packed: `python -m benchmarks.packing_memory`.
 
-The resident memory of the command and of its child is read after every shard. Asked: the peak of
-the last tenth is at most 1.1 times that of the first tenth.
+The resident memory of the command and of its child is read after every shard. The claim: the peak
+in the last tenth is at most 1.1 times the peak in the first tenth.
 """
 
 import tempfile
@@ -24,7 +24,7 @@ def run(num_videos: int = 10_000) -> None:
     """Pack small films in sequence; print and record the peaks.
 
     Args:
-        num_videos: Rows of the list; a multiple of 500, which makes ten shards.
+        num_videos: Rows of the list; must be a multiple of 500.
     """
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as out:
         folder = Path(name)

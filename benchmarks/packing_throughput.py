@@ -1,8 +1,8 @@
 """Compare packing of 10 s 720p films with pure decoding.
 
-`python -m benchmarks.packing_throughput`. Every clip spans its film, so that both decode all of its
-frames. Asked: at least 80 % of the pure decode rate with one process, and two processes at least
-1.8 times as fast as one.
+Run `python -m benchmarks.packing_throughput`. Every clip spans its whole film, so that both decode
+all of its frames. The claims: at least 80 % of the pure decode rate with one process, and two
+processes at least 1.8 times as fast as one.
 """
 
 import io
@@ -30,7 +30,7 @@ def run(num_videos: int = 32, turns: int = 5, seconds: float = 10.0) -> None:
     """Time decoding and packing turn by turn; print and record.
 
     Args:
-        num_videos: Films packed in each turn (of a few different ones).
+        num_videos: Films packed per turn (repetitions of a few different ones).
         turns: Turns of each way; medians of rates and of the turns' ratios are reported.
         seconds: Length of a film.
     """
@@ -75,13 +75,13 @@ def decode(films: list[Path]) -> None:
 
 
 def pack(plan: PackPlan, num_workers: int) -> None:
-    """Pack as the command does, start of processes and manifest included."""
+    """Pack like the command, including process start and manifest."""
     with tempfile.TemporaryDirectory() as out, redirect_stderr(io.StringIO()):
         built = complete(plan, Destination(Path(out)), num_workers=num_workers)
     entries = [shard.entry for shard in built.values()]
     assert sum(entry.num_samples for entry in entries if entry) == len(plan.source.rows)
     if num_workers == 1:
-        sandbox_for(plan.settings).close()  # its processor time counts when it has ended
+        sandbox_for(plan.settings).close()  # its processor time counts once it has ended
         sandbox_for.cache_clear()
 
 

@@ -1,10 +1,10 @@
-"""Score what the shipped weights draw for paraphrases of their prompts.
+"""Score the shipped weights' clips for paraphrases of their prompts.
 
-`python -m benchmarks.paraphrases`. Of circles and shapes, clips of paraphrases and of the known
-prompts are drawn with the same seeds and scored by the meter. Of actions, whose probe needs a data
-set, the share of paraphrases that are read as the right action is counted. Four ways to find the
-known prompt are compared: by the table of synonyms, with MiniLM for words that are not in it, by
-the nearest sentence of MiniLM, and by shared words.
+Run `python -m benchmarks.paraphrases`. For circles and shapes, clips of paraphrases and of the
+known prompts are generated with the same seeds and scored by the meter. For actions, whose probe
+needs a data set, the share of paraphrases that are read as the right action is counted. Four ways
+to find the known prompt are compared: by the synonym table, with MiniLM for words that are not in
+it, by the nearest sentence of MiniLM, and by shared words.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,18 +26,18 @@ from t2vgan.pipeline.word_vectors import embed_texts
 from t2vgan.prompts.matching import PromptMatcher
 from t2vgan.utils.sequences import choose_evenly
 
-MAX_EMBEDDED = 1088  # known prompts; of shapes, each composition in one of its templates
+MAX_EMBEDDED = 1088  # known prompts; for shapes, each composition in one of its templates
 FOLDER = Path(__file__).parent
 Paraphrase = tuple[str, str]
-"""A known prompt, and how somebody says it."""
+"""A known prompt, and a paraphrase of it."""
 
 
 def run(paraphrases: Path = FOLDER / "paraphrases.txt", num_videos: int = 4) -> int:
-    """Score paraphrases by the way they are read; print and record.
+    """Score paraphrases by the way they are read; print and record results.
 
     Args:
-        paraphrases: Text file, a line each: scene, known prompt, paraphrase, with colons between.
-        num_videos: Clips of each prompt.
+        paraphrases: Text file with lines of the form scene: known prompt: paraphrase.
+        num_videos: Clips per prompt.
     """
     scenes = read_paraphrases(paraphrases)
     results = {scene: score_scene(scene, pairs, num_videos) for scene, pairs in scenes.items()}
@@ -60,7 +60,7 @@ def read_paraphrases(path: Path) -> dict[str, list[Paraphrase]]:
 
 
 def score_scene(scene: str, pairs: list[Paraphrase], num_videos: int) -> dict[str, Any]:
-    """Score the paraphrases of one scene by each way to read them."""
+    """Score the paraphrases of one scene for each way to read them."""
     pipe = TextToVideo.from_pretrained(scene)
     info = pipe.info
     known = info.prompts, info.held_out_prompts
@@ -97,7 +97,7 @@ def score_scene(scene: str, pairs: list[Paraphrase], num_videos: int) -> dict[st
 
 
 def read_or_none(way: Callable[[str], str], text: str) -> str | None:
-    """Return how a text is read, or None where it is refused."""
+    """Return how a text is read, or None if it is refused."""
     try:
         return way(text)
     except UserError:
@@ -111,7 +111,7 @@ def find_shared(text: str, prompts: tuple[str, ...]) -> str:
 
 
 def meaning(scene: str, prompt: str | None) -> Any:
-    """Return what a prompt asks for, or None."""
+    """Return the meaning of a prompt, or None."""
     if prompt is None:
         return None
     if scene != "actions":

@@ -1,8 +1,8 @@
-"""Measure training time until the quickstart obeys its prompts, per seed.
+"""Measure training time until the quickstart follows its prompts, per seed.
 
-`python -m benchmarks.quickstart --data data/circles`. Each seed is one whole run of
-`train.py quickstart`; it is evaluated on 20 clips of each of the 18 prompts and of the held-out one
-during training. Time is training time: sampling, evaluating and saving are excluded.
+Run `python -m benchmarks.quickstart --data data/circles`. Each seed is one complete run of
+`train.py quickstart`, evaluated during training on 20 clips of each of the 18 prompts and of the
+held-out one. Times are training time without sampling, evaluation and saving.
 """
 
 import shlex
@@ -30,10 +30,10 @@ def run(
     Args:
         seeds: Seeds of the runs.
         data: Shards of the circles scene.
-        out: Folder of the run folders.
-        options: Further options of train.py, as in --options="--train.num-steps 100".
-        stop_at: Stop a run once both accuracies reached this share; 0: train to the end.
-        max_seconds: Stop a run after so many seconds; 0: train to the end.
+        out: Folder for the run folders.
+        options: Additional options of train.py, as in --options="--train.num-steps 100".
+        stop_at: Stop a run once both accuracies have reached this; 0: train to the end.
+        max_seconds: Stop a run after this many seconds; 0: train to the end.
     """
     results: dict[int, dict[str, Any]] = {}
 
@@ -74,7 +74,7 @@ def format_headline(result: dict[str, Any]) -> str:
 
 
 def print_results(results: dict[int, dict[str, Any]]) -> None:
-    """Print a row for each seed."""
+    """Print a row per seed."""
     print_table(
         ["seed", *(f"s to {target:.0%}" for target in TARGETS), "last", "held out", "s", "GB"],
         [

@@ -1,11 +1,11 @@
 """Compare loading of packed real clips with other libraries.
 
-`python -m benchmarks.real_clips_loader`. The same clips (16x64x64, as JPEG strips and as H.264), in
-the same batches' size, decoded by the same function on one core, turn by turn: from memory, by our
-loader, by plain webdataset, and by litdata and mosaicml-streaming where they are installed (extra
-`benchmarks`), each from shards in its own format. All shuffle; only ours is exact, elastic, checked
-by checksum, and reads plain tars. Ours stays open from turn to turn, as in training, and each of
-its turns ends when what it reads ahead is full again: so it decodes as many clips a turn as the
+Run `python -m benchmarks.real_clips_loader`. The same clips (16x64x64, as JPEG strips and as H.264)
+are decoded in batches of the same size by the same function on one core, in turns: from memory, by
+our loader, by plain webdataset, and by litdata and mosaicml-streaming if they are installed (extra
+`benchmarks`), each from shards in its own format. All shuffle; only ours is exact, elastic,
+verifies checksums and reads plain tars. Ours stays open between turns, as in training. Each of its
+turns ends when its read-ahead is full again, so that it decodes as many clips per turn as the
 others.
 """
 
@@ -48,7 +48,7 @@ def run(num_clips: int = 1600, turns: int = 7) -> None:
     """Time all readers turn by turn for both storages; print and record.
 
     Args:
-        num_clips: Clips read in each turn; a multiple of 16.
+        num_clips: Clips read per turn; a multiple of 16.
         turns: Turns of each way; medians of rates and of the turns' ratios are reported.
     """
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -67,7 +67,7 @@ def run(num_clips: int = 1600, turns: int = 7) -> None:
                 redirect_stderr(silence),
             ):
                 ways = ways_of(data, extension, folder / f"{storage}-others")
-                found = {way: read() for way, read in ways.items()}  # and warmed up
+                found = {way: read() for way, read in ways.items()}  # also warms up
             assert set(found.values()) == {num_clips}, found
             summary = summarise(run_turns(ways, turns), num_clips)
             print_summary(f"{storage}: clips/s on one core", summary)
@@ -76,7 +76,7 @@ def run(num_clips: int = 1600, turns: int = 7) -> None:
 
 
 def pack(folder: Path, storage: Storage, num_clips: int) -> DatasetMixture:
-    """Pack the films as the command does, two shards per stream."""
+    """Pack the films like the command, with two shards per stream."""
     rows = num_clips // (2 * NUM_STREAMS)
     options = PackOptions(source=str(folder), out="", storage=storage, rows_per_shard=rows)
     out = folder / storage
@@ -85,7 +85,7 @@ def pack(folder: Path, storage: Storage, num_clips: int) -> DatasetMixture:
 
 
 def ways_of(data: DatasetMixture, extension: str, folder: Path) -> Ways:
-    """Return the readers of the clips, each with its own copy."""
+    """Return the readers, each with its own copy of the clips."""
     (dataset,) = data.parts
     geometry = data.manifest.geometry
     samples = [sample for _, sample in dataset.iter_samples()]
@@ -105,7 +105,7 @@ def ways_of(data: DatasetMixture, extension: str, folder: Path) -> Ways:
 
 
 def decode_all(samples: list[EncodedSample], geometry: Geometry) -> int:
-    """Decode clips held in memory into one batch, over and over."""
+    """Decode clips from memory into one batch repeatedly."""
     frames = np.empty((BATCH_SIZE, *geometry.shape), np.uint8)
     for sample, out in zip(samples, cycle(frames), strict=False):
         decode_sample(sample, geometry, out=out)
@@ -113,7 +113,7 @@ def decode_all(samples: list[EncodedSample], geometry: Geometry) -> int:
 
 
 def clip_loader(loader: ClipLoader, num_clips: int) -> int:
-    """Read batches as training does."""
+    """Read batches as in training."""
     found = sum(len(batch.keys) for batch in islice(loader, num_clips // BATCH_SIZE))
     while not loader.ready.full():
         time.sleep(0.001)
@@ -129,7 +129,7 @@ def plain_webdataset(urls: list[str], extension: str, geometry: Geometry) -> int
 def litdata_reader(
     samples: list[EncodedSample], extension: str, folder: Path, geometry: Geometry
 ) -> Callable[[], int]:
-    """Write the clips with litdata and return what reads them."""
+    """Write the clips with litdata and return a reader of them."""
     import litdata
 
     litdata.optimize(
@@ -150,7 +150,7 @@ def litdata_reader(
 def mosaic_reader(
     samples: list[EncodedSample], extension: str, folder: Path, geometry: Geometry
 ) -> Callable[[], int]:
-    """Write the clips with mosaicml-streaming and return what reads them."""
+    """Write the clips with mosaicml-streaming and return a reader of them."""
     import streaming
 
     columns = dict.fromkeys(("txt", "json", extension), "bytes")

@@ -22,14 +22,14 @@ PACKAGES = (
 
 
 def results_folder() -> Path:
-    """Return where records go: benchmarks/results, or $BENCHMARK_RESULTS."""
+    """Return the folder of records: $BENCHMARK_RESULTS or benchmarks/results."""
     return Path(os.environ.get("BENCHMARK_RESULTS", RESULTS_FOLDER))
 
 
 def write_record(name: str, content: Mapping[str, Any], *, device: str = "cpu") -> Path:
     """Write results/<date>-<name>-<device>.json: the content, the machine and the commit.
 
-    $BENCHMARK_REHEARSAL marks the records of a rehearsal, whose figures mean nothing.
+    $BENCHMARK_REHEARSAL marks the records of a rehearsal, whose figures are meaningless.
     """
     record = {
         "benchmark": name,
@@ -51,7 +51,7 @@ def find_record(name: str) -> Path | None:
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a Markdown table: the first column aligned left, the others right."""
+    """Print a Markdown table, with all columns but the first right-aligned."""
     cells = [list(map(str, row)) for row in (headers, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

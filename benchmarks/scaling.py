@@ -1,9 +1,9 @@
-"""Measure scaling over CPU processes; predict it for many GPUs.
+"""Measure scaling over CPU processes, and predict it for many GPUs.
 
-`python -m benchmarks.scaling`: clips/s of 1, 2 and 4 processes of one thread. Measured and
-predicted numbers are kept apart. Groups of processes take turns, so that other load touches all
-alike; as root each has a network namespace of its own, whose loopback counter counts what only this
-group sent.
+`python -m benchmarks.scaling` measures clips/s of 1, 2 and 4 single-threaded processes. Measured
+and predicted numbers are kept apart. Groups of processes take turns, so that other load affects all
+equally. For root, each group has its own network namespace, whose loopback counter counts only what
+this group sends.
 """
 
 import json
@@ -23,16 +23,16 @@ from benchmarks.record import print_table, write_record
 from benchmarks.scaling_model import Network, efficiency, step_seconds
 
 WORLD_SIZES = (1, 2, 4)
-BATCH_SIZE = 16  # of a step, over all processes
+BATCH_SIZE = 16  # per step, over all processes
 NUM_GPUS = (8, 64, 512)
-NETWORKS = {  # assumed, not measured: what a rank gets of its node's network
+NETWORKS = {  # assumed, not measured: a rank's share of its node's network
     "200 Gb/s a GPU": Network(bytes_per_second=20e9, latency_seconds=5e-6),
     "100 Gb/s a node of 8": Network(bytes_per_second=1.2e9, latency_seconds=15e-6),
 }
 
 
 class Group:
-    """Start processes that train together, turn by turn."""
+    """A group of processes that train together, in turns with others."""
 
     def __init__(
         self, data: Path, world_size: int, port: int, batch_size: int = BATCH_SIZE
@@ -49,7 +49,7 @@ class Group:
         assert self.description["world_size"] == world_size
 
     def turn(self, num_steps: int) -> dict[str, Any]:
-        """Train `num_steps` steps; return what they cost."""
+        """Train `num_steps` steps; return their cost."""
         self.send(num_steps)
         return self.receive()
 
@@ -66,7 +66,7 @@ class Group:
         print(num_steps, file=self.process.stdin, flush=True)
 
     def receive(self) -> dict[str, Any]:
-        """Wait for what the group reports."""
+        """Wait for the group's report."""
         assert self.process.stdout
         return json.loads(self.process.stdout.readline())
 
@@ -81,12 +81,12 @@ def own_network() -> list[str]:
 def run(
     turns: int = 5, steps_per_turn: int = 8, gpu_step_ms: tuple[float, ...] = (5, 20, 80)
 ) -> None:
-    """Measure and predict; print both apart and record.
+    """Measure and predict scaling; print both separately and record them.
 
     Args:
         turns: Turns of each group; medians are reported.
-        steps_per_turn: Steps in a turn; every eighth has the penalty.
-        gpu_step_ms: Step times of one GPU to predict for: measured ones, where there are any.
+        steps_per_turn: Steps per turn; every eighth has the penalty.
+        gpu_step_ms: Step times of one GPU to predict for, preferably measured ones.
     """
     with tempfile.TemporaryDirectory() as name:
         write_clips(Path(name), *SCENES["quickstart"], num_clips=1024, clips_per_shard=64)
@@ -111,10 +111,10 @@ def run(
 
 
 def measure(data: Path, turns: int, steps_per_turn: int) -> tuple[list[dict[str, Any]], float]:
-    """Return a row per number of processes, and what two could reach.
+    """Return a row per number of processes, and the limit of two.
 
-    All take turns. The latter are two processes that share nothing but the machine, with half of
-    the clips each.
+    All take turns. The latter is measured with two independent processes on the same machine, each
+    with half of the clips.
     """
     with ExitStack() as stack:
         groups = [

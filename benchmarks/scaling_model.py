@@ -1,4 +1,4 @@
-"""Compute what data parallelism should cost: bytes, ring all-reduce, latency.
+"""Compute the expected cost of data parallelism: bytes, all-reduce, latency.
 
 Source: Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms" (2009): in a ring of n, each
 rank sends 2 (n - 1) / n of the tensor in 2 (n - 1) messages.
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Network:
-    """Slowest link of the ring, seen from one rank."""
+    """The slowest link of the ring, as seen from one rank."""
 
     bytes_per_second: float
     latency_seconds: float
-    """Of one message."""
+    """Latency of one message."""
 
 
 def ring_seconds(num_bytes: float, world_size: int, network: Network) -> float:
@@ -26,7 +26,7 @@ def ring_seconds(num_bytes: float, world_size: int, network: Network) -> float:
 
 
 def step_seconds(num_bytes: dict[str, float], world_size: int, network: Network) -> float:
-    """Return what a step's two all-reduces cost, one of each network's gradients."""
+    """Return the time of a step's all-reduces, one per network."""
     if world_size == 1:
         return 0.0
     return sum(ring_seconds(size, world_size, network) for size in num_bytes.values())
@@ -35,6 +35,6 @@ def step_seconds(num_bytes: dict[str, float], world_size: int, network: Network)
 def efficiency(compute_seconds: float, communication_seconds: float) -> float:
     """Return clips/s relative to ranks that never communicate.
 
-    A step computes for `compute_seconds` on one rank; sums begin when the last gradient is there.
+    A step computes for `compute_seconds` on one rank; communication starts after the last gradient.
     """
     return compute_seconds / (compute_seconds + communication_seconds)

@@ -1,6 +1,6 @@
 """Train steps for benchmarks/scaling.py, under torchrun.
 
-Reads numbers of steps from stdin, one a line, and prints a line of JSON with the cost of each.
+It reads numbers of steps from stdin, one per line, and prints the cost of each as a line of JSON.
 Between turns all ranks sleep, so that groups of different sizes can take turns on the same machine.
 """
 
@@ -52,7 +52,7 @@ def train_steps(trainer: Trainer, loader: ClipLoader, num_steps: int) -> None:
 
 def timed(trainer: Trainer, loader: ClipLoader, num_steps: int) -> dict[str, Any]:
     """Train; return seconds, processor seconds by rank, and loopback bytes."""
-    trainer.context.gather_objects(None)  # start together
+    trainer.context.gather_objects(None)  # so that all ranks start together
     sent, start, processor_start = loopback_bytes(), time.perf_counter(), time.process_time()
     train_steps(trainer, loader, num_steps)
     seconds, processor = time.perf_counter() - start, time.process_time() - processor_start

@@ -1,4 +1,4 @@
-"""Measure clips/s that one core renders, packs and reads, by scene."""
+"""Measure the clips/s that one core renders, packs and reads, by scene."""
 
 import tempfile
 import time
@@ -20,7 +20,7 @@ def run(num_clips: int = 1024, turns: int = 5) -> None:
     """Time renderers turn by turn; pack and read the clips once.
 
     Args:
-        num_clips: Clips of each scene in each turn.
+        num_clips: Clips per scene and turn.
         turns: Turns of each scene; medians are reported.
     """
     timed_turns = run_turns({scene: partial(render, scene, num_clips) for scene in SCENES}, turns)
@@ -41,7 +41,7 @@ def run(num_clips: int = 1024, turns: int = 5) -> None:
 
 
 def render(scene: str, num_clips: int) -> None:
-    """Render clips as a build does, and drop them."""
+    """Render clips like a build, and discard them."""
     plan = BuildPlan(scene, num_clips, num_clips, GEOMETRY, seed=0)
     for start in range(0, num_clips, CLIPS_AT_ONCE):
         indexes = range(start, min(start + CLIPS_AT_ONCE, num_clips))

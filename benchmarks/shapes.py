@@ -1,7 +1,8 @@
-"""Train Moving Shapes from nothing and score it.
+"""Train Moving Shapes from scratch and score it.
 
-Time until prompts are obeyed, then the whole protocol. `python -m benchmarks.shapes --preset shapes
---data data/shapes` on a GPU; on a CPU, `--preset shapes-cpu --data data/shapes-32`.
+It measures the time until prompts are followed, then runs the full evaluation. Run
+`python -m benchmarks.shapes --preset shapes --data data/shapes` on a GPU; on a CPU, use
+`--preset shapes-cpu --data data/shapes-32`.
 """
 
 import json
@@ -29,8 +30,8 @@ def run(
         data: Shards of the shapes scene, of the preset's size.
         out: Run folder.
         seed: Seed of the run.
-        num_clips: Clips that the evaluation draws.
-        options: Further options of train.py.
+        num_clips: Clips generated for the evaluation.
+        options: Additional options of train.py.
     """
     result = train(preset, seed, data, out, shlex.split(options))
     evaluation = evaluate(out, data, num_clips)

@@ -1,9 +1,9 @@
-"""Measure what a tracker costs a run: `python -m benchmarks.tracking_overhead`.
+"""Measure the cost of a tracker: `python -m benchmarks.tracking_overhead`.
 
-Real runs of the quickstart on one thread, wandb offline. Counted in processor time, which other
-load on the machine hardly changes: of the tracker's thread, of the processes that it starts, and
-of handing records over, against that of the steps. What is paid once (imports, start, end) is kept
-apart from what each kind of record costs; a whole quickstart has so many of each.
+It trains the quickstart on one thread, with wandb offline. The cost is processor time, which other
+load on the machine hardly changes: that of the tracker's thread, of the processes that it starts,
+and of passing records, relative to that of the steps. One-time costs (imports, start, end) are
+separated from the cost of each kind of record, which is multiplied by their number in a quickstart.
 """
 
 import os
@@ -41,7 +41,7 @@ def run(num_steps: int = 60) -> None:
     """Train with each tracker, print what it cost and write the record.
 
     Args:
-        num_steps: Length of each run; it draws samples and is evaluated at a third, and so on.
+        num_steps: Steps of each run, which is sampled and evaluated after each third.
     """
     os.environ["WANDB_MODE"] = "offline"
     os.environ["WANDB_SILENT"] = "true"
@@ -129,7 +129,7 @@ def train(data: Path, run_dir: Path, tracker: str, num_steps: int) -> dict[str, 
     if tracker == "wandb":
         import wandb
 
-        wandb.teardown()  # its process has ended: the kernel counts what it used
+        wandb.teardown()  # ends its process, whose time then counts
     service = sum(os.times()[2:4]) - service
     spent = TimedTracker.latest.seconds
     logged = sum(spent[kind] for kind in NUM_RECORDS)

@@ -18,9 +18,9 @@ from t2vgan.utils.records import get_number
 TARGETS = (0.90, 0.95, 0.97, 0.99)
 POLL_SECONDS = 0.5
 COPY_SECONDS = 10.0
-SAVING_SECONDS = 15.0  # that a stopped run has for its last checkpoint
+SAVING_SECONDS = 15.0  # time for the last checkpoint of a stopped run
 READING = ("step", "seconds", "accuracy", "accuracy_held_out", "one_object", "diversity")
-AGREEMENT = "clip_numbers.agreement.accuracy"  # where no meter reads the prompts
+AGREEMENT = "clip_numbers.agreement.accuracy"  # if no meter reads the prompts
 
 Records = list[dict[str, Any]]
 
@@ -40,9 +40,9 @@ def train(
     """Train one seed from its start; return its logged results.
 
     Args:
-        stop_at: Stop, with a checkpoint, once both accuracies reached this share; 0: never.
-        max_seconds: Stop so many seconds after the start; 0: never.
-        copy_metrics_to: File that metrics.jsonl is copied to every ten seconds.
+        stop_at: Stop, with a checkpoint, once both accuracies have reached this; 0: never.
+        max_seconds: Stop this many seconds after the start; 0: never.
+        copy_metrics_to: File to which metrics.jsonl is copied every ten seconds.
         on_evaluation: Called with the results so far after each evaluation.
 
     Raises:
@@ -82,7 +82,7 @@ def train(
 
 
 def read_metrics(run_dir: Path) -> Records:
-    """Read a run's records; none where it has not begun."""
+    """Read a run's records; none if it has not begun."""
     path = run_dir / "metrics.jsonl"
     return list(read_records(path)) if path.exists() else []
 
@@ -95,7 +95,7 @@ def copy_metrics(run_dir: Path, path: Path) -> None:
 
 
 def summarise(run_dir: Path, records: Records) -> dict[str, Any]:
-    """Return a run's times to the targets, last evaluation, cost, curve."""
+    """Return a run's times to the targets, last evaluation, cost and curve."""
     evaluations = [record for record in records if record["kind"] == "evaluation"]
     lines = [record for record in records if record["kind"] == "train"]
     curve = [
@@ -117,7 +117,7 @@ def summarise(run_dir: Path, records: Records) -> dict[str, Any]:
 
 
 def seconds_to(target: float, evaluations: Records) -> float | None:
-    """Return when training and held-out prompts were first both at the target."""
+    """Return when training and held-out prompts first both reached the target."""
     for evaluation in evaluations:
         accuracies = (evaluation.get(name) for name in ("accuracy", "accuracy_held_out"))
         if min(accuracy or 0.0 for accuracy in accuracies) >= target:

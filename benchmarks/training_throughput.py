@@ -1,7 +1,7 @@
 """Compare the notebook preset with a plain rewrite of its loop.
 
-`python -m benchmarks.training_throughput`: training frames/s. The same networks and batch on the
-same machine, in turns of a few steps each, so that other load touches both alike.
+`python -m benchmarks.training_throughput` measures training frames/s with the same networks and
+batch on the same machine, in turns of a few steps each, so that other load affects both equally.
 """
 
 import tempfile
@@ -29,8 +29,8 @@ def run(turns: int = 9, steps_per_turn: int = 12, num_clips: int = 400, threads:
         turns: Turns of each loop; medians of rates and of the turns' ratios are reported.
         steps_per_turn: Steps of 16 frames in a turn.
         num_clips: Clips of 10 frames that each loop reads.
-        threads: PyTorch threads of both loops on a CPU; 0 takes every core. On a busy machine one
-            thread is fairer: several wait for each other.
+        threads: PyTorch threads of both loops on a CPU; 0 uses every core. On a busy machine one
+            thread is fairer, because several wait for each other.
     """
     with tempfile.TemporaryDirectory() as name:
         trainer = make_trainer(Path(name), num_clips, threads)

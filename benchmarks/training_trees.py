@@ -1,7 +1,8 @@
 """Compare training steps of this version with those of an earlier one.
 
-`python -m benchmarks.training_trees TREE`: clips/s of the quickstart and of shapes-cpu with the
-code of a checkout, and with this one's. A process for each waits while the other has its turn.
+`python -m benchmarks.training_trees TREE` measures clips/s of the quickstart and of shapes-cpu with
+the code of another checkout and of this one. Each has a process, which waits while the other has
+its turn.
 """
 
 import json
@@ -54,7 +55,7 @@ def run(baseline: Path, /, turns: int = 9, steps_per_turn: int = 8, threads: int
     Args:
         baseline: Checkout of the earlier version.
         turns: Turns of each tree; medians of rates and of the turns' ratios are reported.
-        steps_per_turn: Steps in a turn; every eighth has the penalty.
+        steps_per_turn: Steps per turn; every eighth has the penalty.
         threads: PyTorch threads of each process.
     """
     record: dict[str, Any] = {"steps_per_turn": steps_per_turn, "threads": threads}

@@ -1,8 +1,8 @@
 """Compare training steps in bfloat16, and compiled ones, with plain ones.
 
-`python -m benchmarks.training_variants --preset quickstart`: clips/s of all in one process, in
-turns of whole penalty intervals, so that other load touches them alike; and after how many steps
-the time of compiling, from an empty cache, is won back.
+`python -m benchmarks.training_variants --preset quickstart` measures clips/s of all in one process,
+in turns of whole penalty intervals, so that other load affects them equally. It also reports after
+how many steps the time of compiling, from an empty cache, is regained.
 """
 
 import os
@@ -36,11 +36,11 @@ def run(
     """Time float32 and the variants turn by turn; print and record.
 
     Args:
-        preset: Whose networks and recipe.
-        variants: Compared with float32; compiling takes minutes on a CPU.
+        preset: Preset whose networks and recipe are used.
+        variants: Variants to compare with float32; compiling takes minutes on a CPU.
         turns: Turns of each; medians of rates and of the turns' ratios are reported.
-        threads: PyTorch threads on a CPU; 0 takes every core.
-        penalty: exact or approximate, in all.
+        threads: PyTorch threads on a CPU; 0 uses every core.
+        penalty: exact or approximate, in all variants.
     """
     with tempfile.TemporaryDirectory() as name:
         os.environ[CACHE_VARIABLE] = str(Path(name, "compiled"))

@@ -1,8 +1,8 @@
 """Train steps of a preset with the code of any tree.
 
-For benchmarks/training_trees.py. Reads numbers of steps from stdin, one a line, and prints a line
-of JSON with the cost of each. Run with PYTHONPATH at the tree that is measured: it uses what trees
-of earlier versions have too.
+It is part of benchmarks/training_trees.py. It reads numbers of steps from stdin, one per line, and
+prints the cost of each as a line of JSON. PYTHONPATH must be the tree to measure; only what trees
+of earlier versions also have is used.
 """
 
 import json
@@ -29,7 +29,7 @@ def main(preset_name: str, data: str, threads: int) -> None:
         "run_dir": Path(data, "run"),
     }
     if "compile" in type(preset).model_fields:
-        changes["compile"] = "off"  # earlier versions had no compiled networks
+        changes["compile"] = "off"  # as in earlier versions, which do not compile
     trainer = Trainer(preset.model_copy(update=changes))
     with trainer.loader() as loader:
 

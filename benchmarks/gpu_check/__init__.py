@@ -1,1 +1,1 @@
-"""Check training on a GPU in two commands of minutes."""
+"""Check training on a GPU with two commands that take minutes."""

@@ -3,7 +3,7 @@
 from benchmarks.gpu_check.wheels import install_missing
 
 if __name__ == "__main__":
-    install_missing()  # before the imports of what may be missing
+    install_missing()  # before importing packages that may be missing
     from benchmarks.gpu_check.check import run
     from benchmarks.measure import benchmark
 

@@ -1,4 +1,4 @@
-"""Run the items of a part, and record how each ended."""
+"""Run the items of a part, and record the outcome of each."""
 
 import os
 import shutil
@@ -26,16 +26,17 @@ def run(
     """Check the GPU; return 1 if an item was not done.
 
     Part 1, five minutes: tests, step profiles, the quickstart, a resumed run. Part 2, eight
-    minutes: Moving Shapes from nothing.
+    minutes: Moving Shapes from scratch.
 
     Args:
         part: 1 or 2.
-        out: Where the records go, at most eight files; benchmarks/results without it.
-        folder: Where data and runs go; emptied of those of the same part first.
-        actions_data: Shards of the scene actions; trained on in part 2.
-        train_options: Of train.py in part 2, by what part 1 found: "--compile on" may be faster.
-        rehearse: Run everything with the least work, also on a CPU, within three times the limits;
-            the records are marked, and without `out` they are dropped.
+        out: Folder for the records, at most eight files; by default benchmarks/results.
+        folder: Folder for data and runs; those of the same part are removed first.
+        actions_data: Shards of the scene actions, to train on in part 2.
+        train_options: Options of train.py in part 2, depending on the results of part 1:
+            "--compile on" may be faster.
+        rehearse: Run everything with minimal work, also on a CPU, within three times the limits;
+            the records are marked, and dropped unless `out` is given.
     """
     import torch
 

@@ -26,7 +26,7 @@ REPEATS = 10
 
 
 def run() -> None:
-    """Record what is here."""
+    """Record the device, the software and the ceilings."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     content = {
         "device_name": device.type,
@@ -49,7 +49,7 @@ def run() -> None:
 
 
 def describe_gpu() -> dict[str, Any]:
-    """Return name, memory, driver and what the GPU computes in."""
+    """Return the GPU's name, memory, driver and supported types."""
     properties = torch.cuda.get_device_properties(0)
     free, total = torch.cuda.mem_get_info()
     return {
@@ -65,7 +65,7 @@ def describe_gpu() -> dict[str, Any]:
 
 
 def read_driver_version() -> str | None:
-    """Return the driver's version; None where nvidia-smi does not say."""
+    """Return the driver's version; None if nvidia-smi does not report it."""
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         found = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
@@ -89,7 +89,7 @@ def measure_ceilings(device: torch.device) -> dict[str, Any]:
 
 
 def time_call(function: Callable[[], object], device: torch.device) -> float:
-    """Return the median seconds of a call, the device's work included."""
+    """Return the median seconds of a call, including the device's work."""
     seconds = []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()
@@ -100,7 +100,7 @@ def time_call(function: Callable[[], object], device: torch.device) -> float:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the device; a CPU is always done."""
+    """Wait for the device; a CPU needs no waiting."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

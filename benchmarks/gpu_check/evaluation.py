@@ -23,11 +23,11 @@ def run(
     """Score weights; print and record.
 
     Args:
-        name: Of the record of their training, which gets the evaluation too.
+        name: Name of the training record, to which the evaluation is added.
         weights: Run folder.
-        data: Shards.
-        num_clips: Clips that the evaluation draws.
-        probe_steps: Most training steps of the probe.
+        data: Folder of shards.
+        num_clips: Clips generated for the evaluation.
+        probe_steps: Maximum training steps of the probe.
     """
     path = find_record(name)
     before: dict[str, Any] = json.loads(path.read_text()) if path else {}

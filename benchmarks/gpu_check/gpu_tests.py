@@ -1,4 +1,4 @@
-"""Run the tests marked `gpu`, and record each at once."""
+"""Run the tests marked `gpu`, and record each immediately."""
 
 from collections import Counter
 from pathlib import Path
@@ -20,7 +20,7 @@ class Recorder:
         self.failures: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep a test's outcome, or that of its fixtures unless passed."""
+        """Keep the outcome of a test, or of failed fixtures."""
         if report.when == "call" or report.outcome != "passed":
             self.outcomes[report.nodeid] = report.outcome
             if report.failed:
@@ -58,7 +58,8 @@ def run() -> int:
 def find_files() -> list[Path]:
     """Return the test files with tests marked `gpu`.
 
-    Others may need more packages."""
+    Other files may need more packages.
+    """
     files = sorted((ROOT / "tests").rglob("test_*.py"))
     return [path for path in files if "pytest.mark.gpu" in path.read_text()]
 

@@ -6,17 +6,17 @@ from pathlib import Path
 from shlex import join, quote, split
 
 PART_SECONDS = {1: 290.0, 2: 460.0}
-"""Of all items together; ten seconds more are for the start and for installing packages."""
+"""Limit of all items together; another ten seconds are for starting and installing packages."""
 REHEARSAL_FACTOR = 3
-"""Of all limits in a rehearsal: its machine may be busy."""
+"""Factor of all limits in a rehearsal, as its machine may be busy."""
 SECONDS = "{seconds}"
 
 BUILD_FEW = "--num-clips 96 --clips-per-shard 12 --size 32x32 --workers 1"
 NOT_COMPILED = "--compile off"
-"""Compiling takes a minute, which these runs do not win back; the profiles time it."""
+"""Compiling takes a minute, which these runs are too short to save; the profiles time it."""
 AS_THEY_ARE = ("eager", "graphs", "graphs, approximate penalty")
 COMPILED = ("compiled graphs", "compiled")
-"""Ways of running a step that `step_profile` knows; what a run does by default is first."""
+"""Ways of running a step, named as in `step_profile`; a run's default is first."""
 QUICKSTART = f"--sample-every-steps 0 --save-every-steps 4000 {NOT_COMPILED}"
 TINY_BATCH = (
     "--train.global-batch-size 8 --train.frames-per-clip 2 --data.num-streams 4"
@@ -36,17 +36,17 @@ TINY = {
 
 @dataclass(frozen=True)
 class Item:
-    """A command of its own process, with its own time limit."""
+    """A command with its own process and time limit."""
 
     name: str
     seconds: float
-    """Limit, or the least one of an item that `takes_rest`."""
+    """Time limit; the minimum one for an item that `takes_rest`."""
     command: Sequence[str]
-    """Arguments of Python; `SECONDS` among them stands for the limit."""
+    """Arguments of Python, in which `SECONDS` stands for the limit."""
     record: str = ""
     """Name of the record that it writes, if any."""
     takes_rest: bool = False
-    """Whether the limit grows by what earlier items left over."""
+    """Whether the limit grows by the time that earlier items did not use."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Plan:
     """Make the items of the check, or of its rehearsal."""
 
     folder: Path
-    """Of data and runs."""
+    """Folder for data and runs."""
     actions_data: Path | None = None
     train_options: str = NOT_COMPILED
-    """Further options of train.py in the second part."""
+    """Additional options of train.py in the second part."""
     rehearse: bool = False
 
     def path(self, name: str) -> str:
@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def factor(self) -> int:
-        """What the limits are multiplied by."""
+        """The factor of all limits."""
         return REHEARSAL_FACTOR if self.rehearse else 1
 
     def items(self, part: int) -> list[Item]:
@@ -81,8 +81,8 @@ class Plan:
     def first_part(self) -> list[Item]:
         """Tests, the quickstart, step profiles, the notebook's loop, a resumed run.
 
-        What matters most comes first: the limits add up to more than there is. Compiled steps of
-        one preset come late, because compiling may take all that is left.
+        The most important items come first, because the limits add up to more than the total.
+        Compiled steps of one preset come late, because compiling may use all the remaining time.
         """
         notebook_loop = self.command(
             "training_throughput",
@@ -129,7 +129,7 @@ class Plan:
         return Item(f"step profile, {what}", seconds, command, "step_profile")
 
     def second_part(self) -> list[Item]:
-        """Moving Shapes from nothing, then the actions where there are some."""
+        """Moving Shapes from scratch, then the actions if their data is given."""
         items = [self.build("shapes", "shapes", "--num-clips 50000", seconds=60)]
         items += self.train_and_evaluate("shapes", self.path("shapes"), 200, 70)
         if self.actions_data:

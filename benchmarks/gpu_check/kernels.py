@@ -1,4 +1,4 @@
-"""Count a step's kernels and the time in which they run."""
+"""Count a step's kernels, and the time during which they run."""
 
 import json
 import tempfile
@@ -20,9 +20,9 @@ class KernelCounts:
 
     kernels: int
     copies: int
-    """Of memory, and fills."""
+    """Number of memory copies and fills."""
     busy_ms: float
-    """In which at least one of them ran."""
+    """Milliseconds during which at least one kernel or copy ran."""
 
 
 def trace_kernels(step: Callable[[], object]) -> KernelCounts:
@@ -38,9 +38,10 @@ def trace_kernels(step: Callable[[], object]) -> KernelCounts:
 
 
 def count_kernels(events: Iterable[Mapping[str, Any]]) -> KernelCounts:
-    """Count the GPU's events of a trace in Chrome's format.
+    """Count the GPU's events in a trace in Chrome's format.
 
-    Times in it are microseconds."""
+    Times in it are in microseconds.
+    """
     ran = [event for event in events if event.get("cat") in KERNELS | COPIES]
     busy, end = 0.0, float("-inf")
     for start, stop in sorted((event["ts"], event["ts"] + event["dur"]) for event in ran):

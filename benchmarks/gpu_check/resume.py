@@ -1,4 +1,4 @@
-"""Kill a run, resume it, and compare it with a straight one."""
+"""Kill a run, resume it, and compare it with an uninterrupted one."""
 
 import shlex
 import shutil
@@ -20,16 +20,16 @@ POLL_SECONDS = 0.05
 def run(
     data: Path, out: Path, preset: str = "shapes", num_steps: int = 300, options: str = ""
 ) -> int:
-    """Compare a resumed run with a straight one; return 1 if different.
+    """Compare a resumed run with an uninterrupted one; return 1 if different.
 
-    The killed run has written a checkpoint, and trained some steps more. Both run at once.
+    The run is killed some steps after it has written a checkpoint. Both run at the same time.
 
     Args:
-        data: Shards.
-        out: Folder of both runs; emptied first.
-        preset: Of train.py.
-        num_steps: Steps of each run; it saves after each third of them.
-        options: Further options of train.py.
+        data: Folder of shards.
+        out: Folder for both runs; emptied first.
+        preset: Preset of train.py.
+        num_steps: Steps of each run, which saves after each third of them.
+        options: Additional options of train.py.
     """
     shutil.rmtree(out, ignore_errors=True)
     every = num_steps // 3

@@ -16,10 +16,10 @@ from benchmarks.gpu_check.items import SECONDS, Item
 from benchmarks.measure import ROOT
 from benchmarks.record import find_record
 
-LEAST_SECONDS = 5.0  # in which an item can do anything at all
+LEAST_SECONDS = 5.0  # minimum time in which an item can do anything
 POLL_SECONDS = 0.05
-STOPPING_SECONDS = 4.0  # of an item's limit, in which it is ended
-MAX_OUTPUT = 3000  # characters of an item's output that are kept where it was not done
+STOPPING_SECONDS = 4.0  # part of an item's limit, reserved for ending it
+MAX_OUTPUT = 3000  # characters of output to keep if an item was not done
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Outcome:
     """done, failed (exit code N), over its limit of N s, or not run: no time left."""
     seconds: float
     headline: str = ""
-    """Of the record that the item wrote."""
+    """Headline of the record that the item wrote."""
     output: str = ""
-    """The end of it, where the item was not done."""
+    """The end of the output, if the item was not done."""
 
 
 def run_items(items: Sequence[Item], seconds: float) -> Iterator[Outcome]:
-    """Yield how each item ended, all of them within so many seconds.
+    """Yield the outcome of each item, all within `seconds` in total.
 
-    An item that takes the rest leaves those after it their own limits.
+    An item that takes the rest leaves later items their own limits.
     """
     end = time.monotonic() + seconds
     for number, item in enumerate(items):
@@ -57,7 +57,7 @@ def run_items(items: Sequence[Item], seconds: float) -> Iterator[Outcome]:
 def run_item(item: Item, limit: float) -> Outcome:
     """Run one item in a process group, and end the group.
 
-    Its record is read even where the item was killed: it may have been written before.
+    Its record is read even if the item was killed, as it may have been written before.
     """
     start, before = time.monotonic(), read_headline(item)
     seconds = str(int(limit - STOPPING_SECONDS))
@@ -89,7 +89,7 @@ def run_item(item: Item, limit: float) -> Outcome:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started: with SIGTERM, then SIGKILL."""
+    """End a process and its children, with SIGTERM, then SIGKILL."""
     with suppress(ProcessLookupError):  # the group is empty
         for number in (signal.SIGTERM, signal.SIGKILL):
             os.killpg(process.pid, number)

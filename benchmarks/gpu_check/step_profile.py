@@ -44,11 +44,11 @@ def run(
     """Profile one preset; add it to the record after each way.
 
     Args:
-        preset: Of train.py.
-        data: Shards that its steps read.
-        ways: Of running a step. What is relative to eager steps needs those, here or before.
+        preset: Preset of train.py.
+        data: Shards that the steps read.
+        ways: Ways of running a step. Numbers relative to eager steps need those, here or before.
         num_steps: Successive steps that are timed together.
-        options: Further options of train.py.
+        options: Additional options of train.py.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found: dict[str, Any] = read_presets().get(preset, {})
@@ -59,7 +59,7 @@ def run(
         found["ways"][name] = content
         try:
             profile(content, preset, data, f"{options} {WAYS[name]}", num_steps, name)
-        except Exception as error:  # a way that fails costs the others nothing
+        except Exception as error:  # a failure must not affect the other ways
             traceback.print_exc()
             content["error"] = format_error(error)
         finish(found)
@@ -72,7 +72,7 @@ def profile(
     content: dict[str, Any], preset: str, data: Path, options: str, num_steps: int, way: str
 ) -> None:
     """Time and count the steps of one way; fill `content`."""
-    gc.collect()  # the networks and graphs of the way before are no memory of this one
+    gc.collect()  # frees the networks and graphs of the previous way
     with tempfile.TemporaryDirectory() as folder:
         config = read_config(preset, data, Path(folder) / "run", options)
         start = time.perf_counter()
@@ -115,8 +115,8 @@ def count_work(steps: StepRunner, kind: str) -> dict[str, Any]:
 def finish(found: dict[str, Any]) -> None:
     """Add FLOP/s, share of the floor and busy share.
 
-    The floor is what the operations of the eager step need without launches: the larger of FLOPs
-    over the rates of matrix products and bytes over that of copies.
+    The floor is the time of the eager step's operations without launches: the larger of FLOPs over
+    the rate of matrix products and bytes over the rate of copies.
     """
     eager, ceilings = found["ways"].get(EAGER), found["ceilings"]
     if eager is None or "error" in eager:
@@ -144,14 +144,14 @@ def mean_over_kinds(way: dict[str, Any], name: str) -> float:
 
 
 def read_presets() -> dict[str, Any]:
-    """Return the presets that the same check recorded before."""
+    """Return the presets that this check has recorded so far."""
     path, check = find_record("step_profile"), os.environ.get("BENCHMARK_CHECK")
     before = json.loads(path.read_text()) if path else {}
     return before["presets"] if check and before.get("check") == check else {}
 
 
 def write(preset: str, found: dict[str, Any], device: str) -> Path:
-    """Write the record, with the presets that the same check wrote before."""
+    """Write the record, with the presets that this check wrote before."""
     check, presets = os.environ.get("BENCHMARK_CHECK"), read_presets()
     headline = f"{preset}: " + ", ".join(
         f"{name} {way['step_ms']:.3g} ms" if "step_ms" in way else f"{name} failed"
@@ -162,7 +162,7 @@ def write(preset: str, found: dict[str, Any], device: str) -> Path:
 
 
 def print_ways(preset: str, ways: dict[str, Any]) -> None:
-    """Print a row for each way."""
+    """Print a row per way."""
     columns = {
         "ms": lambda way: way["step_ms"],
         "plain ms": lambda way: way["plain"]["total_ms"],

@@ -1,4 +1,4 @@
-"""Take single training steps of a preset, and time them."""
+"""Run single training steps of a preset, and time them."""
 
 import shlex
 import time
@@ -14,7 +14,7 @@ from t2vgan.config import Config
 from t2vgan.data.loader import ClipLoader
 from t2vgan.training.trainer import Trainer
 
-WARM_UP_STEPS = 4  # of each kind: the third one may be captured
+WARM_UP_STEPS = 4  # of each kind; the third one may be captured
 
 
 def read_config(preset: str, data: Path, run_dir: Path, options: str) -> Config:
@@ -25,16 +25,16 @@ def read_config(preset: str, data: Path, run_dir: Path, options: str) -> Config:
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Milliseconds of a step that begins on an idle device."""
+    """Times in milliseconds of a step that begins on an idle device."""
 
     host_ms: float
-    """Until the next step could begin: preparing the batch, and all launches."""
+    """Time until the next step could begin: preparing the batch, and all launches."""
     total_ms: float
-    """Until the device is done."""
+    """Time until the device is done."""
 
 
 class StepRunner:
-    """Take a trainer's steps, one by one."""
+    """Runs a trainer's steps, one by one."""
 
     def __init__(self, trainer: Trainer, loader: ClipLoader) -> None:
         self.trainer, self.loader = trainer, loader
@@ -51,12 +51,12 @@ class StepRunner:
         self.trainer.train_step(next(self.loader))
 
     def advance(self, kind: str) -> None:
-        """Take steps until the next one is of a kind."""
+        """Run steps until the next one is of a given kind."""
         while (self.trainer.clock.step % max(1, self.every) == 0) != (kind == self.kinds[-1]):
             self.step()
 
     def time_steps(self, num_steps: int) -> float:
-        """Return the mean seconds of successive steps, data included."""
+        """Return the mean seconds of successive steps, including data."""
         synchronize(self.device)
         start = time.perf_counter()
         for _ in range(num_steps):

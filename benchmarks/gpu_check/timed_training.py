@@ -1,4 +1,4 @@
-"""Train a preset for as many steps as fit into some minutes."""
+"""Train a preset for as many steps as a time limit allows."""
 
 import shlex
 import shutil
@@ -18,8 +18,8 @@ from t2vgan.errors import UserError
 from t2vgan.pipeline import TextToVideo
 from t2vgan.training.trainer import Trainer
 
-START_SECONDS = 15.0  # of train.py: imports, the device, compilation
-SPARE = 1.1  # a step's time in the run over the one measured before
+START_SECONDS = 15.0  # start of train.py: imports, the device, compilation
+SPARE = 1.1  # assumed time of a step in the run, relative to the measured one
 MEASURED_STEPS = 48
 
 
@@ -34,21 +34,21 @@ def run(
     max_steps: int = 0,
     options: str = "",
 ) -> int:
-    """Train within the time; write record, metrics and weights.
+    """Train within a time limit; write record, metrics and weights.
 
     A step is measured first. The record is written after each evaluation, and metrics are copied
-    every ten seconds, so that a run that is cut off leaves what it had.
+    every ten seconds, so that an interrupted run leaves its results.
 
     Args:
-        preset: Of train.py.
+        preset: Preset of train.py.
         data: Shards of the preset's size.
         out: Run folder.
-        seconds: For all of it, from start to end.
+        seconds: Time limit of everything, from start to end.
         seed: Seed of the run.
-        num_evaluations: During training; 0 for none, where they need minutes to prepare.
-        evaluate_num_clips: Of each of them.
-        max_steps: Most steps; 0: twice the preset's.
-        options: Further options of train.py.
+        num_evaluations: Evaluations during training; 0 for none, if preparing them takes minutes.
+        evaluate_num_clips: Clips per evaluation.
+        max_steps: Maximum number of steps; 0 means twice the preset's.
+        options: Additional options of train.py.
     """
     end = time.monotonic() + seconds
     options += f" --evaluate-num-clips {evaluate_num_clips}"
@@ -82,7 +82,7 @@ def run(
 
 @dataclass(frozen=True)
 class Plan:
-    """How a preset is trained within a time."""
+    """How to train a preset within a time limit."""
 
     measured: dict[str, float]
     """Seconds of a step, and of an evaluation."""
@@ -123,7 +123,8 @@ def measure(preset: str, data: Path, options: str, *, with_evaluation: bool) -> 
 def time_evaluation(trainer: Trainer) -> float:
     """Return the seconds of sampling and evaluating, the second time.
 
-    The first one also reads real clips."""
+    The first one also reads real clips.
+    """
     pipeline = TextToVideo(trainer.gan.ema.model, trainer.vocabulary, trainer.weights_info)
     start = 0.0
     for _ in range(2):
@@ -135,10 +136,10 @@ def time_evaluation(trainer: Trainer) -> float:
 def fit_steps(
     seconds: float, *, step_seconds: float, evaluation_seconds: float, num_evaluations: int
 ) -> int:
-    """Return how many steps fit into the time beside the evaluations.
+    """Return how many steps fit into the time besides the evaluations.
 
     Raises:
-        UserError: the evaluations need all of it.
+        UserError: the evaluations need all of the time.
     """
     num_steps = int((seconds - num_evaluations * evaluation_seconds) / (SPARE * step_seconds))
     if num_steps < max(1, num_evaluations):
@@ -147,7 +148,7 @@ def fit_steps(
 
 
 def format_headline(result: dict[str, Any], num_steps: int) -> str:
-    """Format how far a run came, and what its last evaluation found."""
+    """Format a run's progress and the result of its last evaluation."""
     last = result["last"] or {}
     names = {"accuracy": "accuracy", "accuracy_held_out": "held out", "agreement": "agreement"}
     found = [f"{name} {last[key]:.1%}" for key, name in names.items() if last.get(key) is not None]

@@ -1,9 +1,8 @@
 """Carry packages to a machine without a network: `make gpu-wheels`.
 
-`python -m benchmarks.gpu_check.wheels` downloads wheels of the versions installed here for another
-Python; the check itself installs those that are missing, or older, where it runs, for which the
-standard library is enough. Large packages that machines with a GPU have (`OF_THE_MACHINE`) are not
-carried.
+`python -m benchmarks.gpu_check.wheels` downloads wheels of the versions installed here, for another
+Python version. Where it runs, the check installs those that are missing or older, using only the
+standard library. Large packages that GPU machines already have (`OF_THE_MACHINE`) are not carried.
 """
 
 import argparse
@@ -26,7 +25,7 @@ PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x8
 
 
 def find_packages(python_version: str) -> dict[str, str]:
-    """Return name -> installed version of all that is carried, dependencies included."""
+    """Return name -> installed version of carried packages and dependencies."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
@@ -84,12 +83,12 @@ def find_missing(folder: Path = FOLDER) -> list[Path]:
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """Return the numbers of a version, to compare them."""
+    """Return the numbers of a version, for comparison."""
     return tuple(map(int, re.findall(r"\d+", text)))
 
 
 def install_missing() -> None:
-    """Install missing packages from the wheels; start this command again."""
+    """Install missing packages from the wheels, and restart this command."""
     paths = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     if str(INSTALLED) in paths or not find_missing():
         return
