@@ -20,7 +20,7 @@ class Recorder:
         self.failures: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the outcome of a test, or of failed fixtures."""
+        """Keep the outcome of a test, or of fixtures unless passed."""
         if report.when == "call" or report.outcome != "passed":
             self.outcomes[report.nodeid] = report.outcome
             if report.failed:
