@@ -10,6 +10,7 @@ from pathlib import Path
 from t2vgan.errors import UserError
 from t2vgan.utils.records import (
     Record,
+    get_interval,
     get_number,
     get_record,
     get_text,
@@ -67,14 +68,21 @@ class Run:
 
     @property
     def best_evaluation(self) -> Record | None:
-        """Return the first evaluation with the highest accuracy.
+        """Return the evaluation whose weights the run keeps as its best.
 
-        Accuracy on training prompts counts.
+        It is the last one whose accuracy on training prompts is not measurably below the highest:
+        that lies in its 95 % interval.
         """
         rated = [
             record for record in self.evaluations if get_number(record, "accuracy") is not None
         ]
-        return max(rated, key=lambda record: record["accuracy"], default=None)
+        highest = max((record["accuracy"] for record in rated), default=0.0)
+
+        def reaches(record: Record) -> bool:
+            interval = get_interval(record, "accuracy_interval")
+            return bool(max(record["accuracy"], interval[1] if interval else 0.0) >= highest)
+
+        return next(filter(reaches, reversed(rated)), None)
 
     @property
     def held_out_prompts(self) -> frozenset[str]:

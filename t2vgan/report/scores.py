@@ -129,7 +129,7 @@ def _describe_sources(run: Run, columns: Mapping[str, Record]) -> Iterator[str]:
         yield f"Last: the evaluation at step {step}{_clips_per_prompt(last)}."
     if "best" in columns and run.best_evaluation is not None:
         step = format_count(run.best_evaluation["step"])
-        yield f"Best: the one at step {step}, most accurate on the training prompts."
+        yield f"Best: the one at step {step}, whose weights the run keeps as its best."
     if "final" in columns:
         yield "Final: evaluation.json."
     yield f"The bar is {'final' if 'final' in columns else 'last'}, the tick best."

@@ -167,10 +167,22 @@ def test_without_evaluations_the_page_says_that_they_are_off(run_dir):
     assert "not reached yet" not in html
 
 
-def test_best_is_the_evaluation_most_accurate_on_training_prompts(run_dir):
+def test_best_is_the_last_evaluation_not_measurably_below_the_highest(run_dir):
+    """As the run chooses the weights that it keeps."""
     _, page = report_of(run_dir)
     row = next(row for row in page.texts["tr"] if row.startswith(HELD_OUT))
     assert row == f"{HELD_OUT} held out50\N{NO-BREAK SPACE}%95\N{NO-BREAK SPACE}%"
+    evaluations = [
+        evaluation_record(step, accuracy, 0.5) | {"accuracy_interval": interval}
+        for step, accuracy, interval in (
+            (100, 0.5, [0.45, 0.55]), (200, 0.9, [0.85, 0.95]), (300, 0.87, [0.82, 0.92]),
+            (400, 0.84, None),
+        )
+    ]  # fmt: skip
+    write_metrics(run_dir, evaluations)
+    assert read_run(run_dir).best_evaluation["step"] == 300
+    write_metrics(run_dir, [train_record(100)])
+    assert read_run(run_dir).best_evaluation is None
 
 
 def test_the_final_evaluation_comes_first(run_dir):
