@@ -14,6 +14,7 @@ from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.models import motion, resampling
 from t2vgan.training.cost.step_cost import build_batch, build_training
+from t2vgan.utils.frozen import flatten
 from tests.golden.record import load_golden
 from tests.support.preset_steps import (
     DISTINCT_PRESETS,
@@ -27,6 +28,18 @@ from tests.support.preset_steps import (
 
 STEP = NetworkOptimizer.step
 OTHER_TORCH = 1.1  # growth that another version of torch may bring
+
+
+def switches(preset: str) -> dict[str, object]:
+    """Return a preset's options without their sizes: what is off, one or several."""
+    options = flatten(PRESETS[preset].model) | flatten(PRESETS[preset].train)
+    reduce = {int: lambda number: min(number, 2), float: bool}
+    return {name: reduce.get(type(value), str)(value) for name, value in options.items()}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_left_out_differs_from_a_distinct_one_in_sizes_only(preset):
+    assert switches(preset) in [switches(name) for name in DISTINCT_PRESETS]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

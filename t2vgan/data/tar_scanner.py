@@ -38,7 +38,7 @@ class LostPart(NamedTuple):
     problem: str
     num_bytes: int
     open_ended: bool
-    """Whether more may be missing: a truncated archive does not tell its full length."""
+    """Whether more may be missing: the full length of a truncated archive is unknown."""
     is_certain: bool = True
     """False for zeros at the end, which may be a hole or long padding."""
 

@@ -52,12 +52,7 @@ def evaluation(
         fvd_weights: TorchScript file of an I3D network, for FVD; such a file can run any code, so
             use only one that you trust
     """
-    if (data is None) != bool(mix):
-        raise UserError("give either --data (a folder or URL) or --mix (several, each PATH=WEIGHT)")
-    try:
-        read = DataConfig(mix=mix) if data is None else DataConfig(path=str(data))
-    except ValidationError as error:
-        raise UserError(format_faults(error)) from None
+    data_config = read_data_config(data, mix)
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; name a file")
     print_loading(f"PyTorch, and {weights or videos or 'the data'}")
@@ -70,7 +65,7 @@ def evaluation(
     context = DistributedContext(mode="evaluate")
     result = evaluate(
         weights,
-        read,
+        data_config,
         videos=videos,
         num_clips=num_clips,
         seed=seed,
@@ -87,6 +82,20 @@ def evaluation(
         atomic_write_bytes(out, result.model_dump_json(indent=2).encode() + b"\n")
         print_stdout(f"\n{out}{f' and {result.shown.file}' if result.shown else ''} written")
     context.shutdown()
+
+
+def read_data_config(data: Path | None, mix: tuple[str, ...]) -> DataConfig:
+    """Return the data config of --data or --mix.
+
+    Raises:
+        UserError: both are given, or none, or one cannot be read.
+    """
+    if (data is None) != bool(mix):
+        raise UserError("give either --data (a folder or URL) or --mix (several, each PATH=WEIGHT)")
+    try:
+        return DataConfig(mix=mix) if data is None else DataConfig(path=str(data))
+    except ValidationError as error:
+        raise UserError(format_faults(error)) from None
 
 
 def main() -> None:

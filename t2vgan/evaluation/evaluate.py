@@ -124,16 +124,23 @@ def evaluate(
     if other is not None:
         probe = apply_probe(probe, mixture, name=other.name, context=context, device=target)
     if accuracy_missing and isinstance(source, GeneratedClips):
-        # By frequency, so that distances from real clips do not measure the choice of prompts.
-        known = [prompt for prompt in probe.info.prompts if prompt not in source.left_out]
-        drawn = draw_prompts(known or source.prompts, len(source.prompts), seed=seed)
-        source = source.with_prompts(add_held_out(drawn, nameable_prompts(probe, source.held_out)))
+        source = _draw_by_frequency(source, probe, seed)
     tracker = None if accuracy_missing else select_tracker([*manifest.prompts, *source.prompts])
     analyzer = ClipAnalyzer(tracker, context, target, probe.network, video_network)
     result = _measure(source, mixture, analyzer, probe, seed, sheet_file)
     duration = round(time.monotonic() - start, 2)
     protocol = result.protocol.model_copy(update={"duration_seconds": duration})
     return result.model_copy(update={"protocol": protocol, "accuracy_missing": accuracy_missing})
+
+
+def _draw_by_frequency(source: GeneratedClips, probe: Probe, seed: int) -> GeneratedClips:
+    """Draw prompts as often as in real clips, and some held-out ones.
+
+    Distances from real clips then do not measure the choice of prompts.
+    """
+    known = [prompt for prompt in probe.info.prompts if prompt not in source.left_out]
+    drawn = draw_prompts(known or source.prompts, len(source.prompts), seed=seed)
+    return source.with_prompts(add_held_out(drawn, nameable_prompts(probe, source.held_out)))
 
 
 def parse_data(data: DataConfig | Path | str) -> DataConfig:

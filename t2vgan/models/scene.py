@@ -28,7 +28,7 @@ class Scene(nn.Module):
     The maps are wider than the frame; the view of them is panned, zoomed and warped over time.
     The scene's content is the same in all frames by construction, and a uniform pan is a constant
     of the clip. Views are sampled bilinearly (Jaderberg et al., NeurIPS 2015), from coarse maps,
-    whose gradient tells a view where to go over larger distances (dev/LOG.md). Beyond its borders
+    whose gradient moves a view over larger distances (dev/LOG.md). Beyond its borders
     the scene is mirrored.
     """
 

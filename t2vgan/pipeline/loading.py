@@ -60,7 +60,7 @@ def build_vocabulary(info: WeightsInfo) -> Vocabulary:
 class AllocationLimit(TorchFunctionMode):
     """Refuse to allocate more parameters than a file contains.
 
-    Building the network on the "meta" device would tell its size too, but costs 3 s of imports.
+    Building the network on the "meta" device would give its size too, but costs 3 s of imports.
     """
 
     def __init__(self, num_elements: int, path: Path | str) -> None:
