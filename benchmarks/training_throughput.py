@@ -13,7 +13,7 @@ from benchmarks.clips import SCENES, write_clips
 from benchmarks.measure import benchmark, print_summary, summarise
 from benchmarks.notebook_dataset import write_dataset
 from benchmarks.record import write_record
-from benchmarks.training_turns import Worker, take_turns
+from benchmarks.training_turns import Worker, run_worker_turns
 from benchmarks.training_worker import PLAIN_LOOP
 
 FRAMES_PER_STEP = 16
@@ -39,7 +39,7 @@ def run(turns: int = 9, steps_per_turn: int = 12, num_clips: int = 400, threads:
         plain = Worker(PLAIN_LOOP, frames, threads)
         workers = {PLAIN_LOOP: plain, "train.py notebook": ours}
         summary = summarise(
-            take_turns(workers, turns, steps_per_turn), steps_per_turn * FRAMES_PER_STEP
+            run_worker_turns(workers, turns, steps_per_turn), steps_per_turn * FRAMES_PER_STEP
         )
     print_summary("frames/s", summary)
     _, ours_summary = summary.values()

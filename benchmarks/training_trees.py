@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.clips import SCENES, write_clips
 from benchmarks.measure import ROOT, benchmark, print_summary, summarise
 from benchmarks.record import write_record
-from benchmarks.training_turns import Worker, take_turns
+from benchmarks.training_turns import Worker, run_worker_turns
 from t2vgan.config.presets import PRESETS
 
 COMPARED = ("quickstart", "shapes-cpu")
@@ -34,7 +34,7 @@ def run(baseline: Path, /, turns: int = 9, steps_per_turn: int = 8, threads: int
             workers = {
                 way: Worker(preset, Path(name), threads, tree=tree) for way, tree in trees.items()
             }
-            timed_turns = take_turns(workers, turns, steps_per_turn)
+            timed_turns = run_worker_turns(workers, turns, steps_per_turn)
         clips = steps_per_turn * PRESETS[preset].train.global_batch_size
         record[preset] = summarise(timed_turns, clips)
         print_summary(f"{preset}, clips/s", record[preset])

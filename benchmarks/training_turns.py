@@ -1,4 +1,4 @@
-"""Compare ways of training, each in a process that waits while another has its turn."""
+"""Compare ways of training, each in its own process."""
 
 import json
 import os
@@ -46,8 +46,8 @@ class Worker:
         return Turn(**json.loads(self.read_line()))
 
 
-def take_turns(workers: Mapping[str, Worker], turns: int, num_steps: int) -> Turns:
-    """Let every worker train steps once per turn; then end all of them."""
+def run_worker_turns(workers: Mapping[str, Worker], turns: int, num_steps: int) -> Turns:
+    """Train steps with each worker once per turn; then end all."""
     ways = {name: partial(worker.turn, num_steps) for name, worker in workers.items()}
     timed_turns = run_turns(ways, turns, measure=lambda turn: turn())
     for worker in workers.values():

@@ -1,4 +1,4 @@
-"""Train steps on request: those of a preset, with the code of any tree, or the notebook's own loop.
+"""Train steps of a preset, or of the notebook's loop, on request.
 
 A `benchmarks.training_turns.Worker` starts it. It reads numbers of steps from stdin, one per line,
 and prints the cost of each as a line of JSON. PYTHONPATH must be the tree to measure; of a preset's
@@ -51,7 +51,7 @@ def train_preset(name: str, data: Path, threads: int) -> Iterator[tuple[TrainSte
 
 @contextmanager
 def train_plain_loop(folder: Path, threads: int) -> Iterator[tuple[TrainSteps, str]]:
-    """Yield a function that trains steps of the notebook's loop, and the precision."""
+    """Yield a function that trains the notebook's loop, and the precision."""
     from benchmarks.notebook_training import PlainLoop
 
     if threads:
@@ -68,7 +68,7 @@ def train_plain_loop(folder: Path, threads: int) -> Iterator[tuple[TrainSteps, s
 
 
 def main(way: str, data: Path, threads: int) -> None:
-    """Warm up, say what is measured, and train as many steps as each line asks for."""
+    """Warm up, print the precision, and train as each line asks."""
     chosen = (
         train_plain_loop(data, threads) if way == PLAIN_LOOP else train_preset(way, data, threads)
     )
