@@ -60,7 +60,7 @@ class Ema:
 
     def _match(self, model: nn.Module, weights: Tensor | None) -> None:
         """List the tensors of both networks, once, because traversing modules is slow."""
-        saved = self.model.state_dict(keep_vars=True)
+        saved = self.model.state_dict()
         buffers = {name: saved[name] for name, _ in self.model.named_buffers() if name in saved}
         self.averages, self.targets = list(self.model.parameters()), list(model.parameters())
         assert len(self.averages) == len(self.targets), "the network changed its structure"

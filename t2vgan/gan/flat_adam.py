@@ -47,7 +47,6 @@ class FlatAdam(torch.optim.Adam):
         """Call `update`, with torch's hooks around it."""
         self.update()
 
-    @torch.no_grad()
     def update(self) -> None:
         """Update all weights, unless `found_inf` is set."""
         if self.weights is None:

@@ -128,7 +128,7 @@ def cosine(
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * fall))
 
 
-def log_linear(progress: float, *, start: float, end: float, until: float = 1.0) -> float:
+def log_linear(progress: float, *, start: float, end: float, until: float) -> float:
     """Return start * (end / start) ** (progress / until), then `end`."""
     if progress >= until:
         return end

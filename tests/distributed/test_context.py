@@ -1,12 +1,19 @@
-"""Precision, and what one process answers for many."""
+"""Precision, and collectives of one process and of two."""
+
+import multiprocessing
+import os
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from t2vgan.distributed import context as distributed
-from t2vgan.distributed.context import DistributedContext, is_lost_connection
+from t2vgan.distributed.context import DelayedAllReduce, DistributedContext, is_lost_connection
 from t2vgan.distributed.device import choose_precision, peak_memory_gb
-from t2vgan.errors import UserError
+from t2vgan.errors import AlreadyReportedError, UserError
+from tests.support.commands import free_port
+
+FORK = multiprocessing.get_context("fork")
 
 
 def test_precision_by_name_and_by_hardware(monkeypatch):
@@ -60,24 +67,99 @@ def test_one_process_answers_for_all():
     assert torch.get_num_threads() == 1
 
 
-def test_a_mistake_of_one_rank_is_named_with_it_and_one_of_all_without(monkeypatch):
-    processes = DistributedContext(num_cpu_threads=1)
-    monkeypatch.setattr(processes, "world_size", 2)
+def run_in_two_processes(function) -> list:
+    """Call a function with each process's context; return its results."""
+    port, started = str(free_port()), []
+    for rank in ("0", "1"):
+        variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_PORT": port}
+        variables |= {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "true"}
+        results = FORK.SimpleQueue()
+        started.append((FORK.Process(target=run_as, args=(variables, function, results)), results))
+        started[-1][0].start()
+    found = [results.get() for _, results in started]
+    for process, _ in started:
+        process.join()
+    return found
+
+
+def run_as(variables: dict[str, str], function, results) -> None:
+    try:
+        os.environ.update(variables)
+        AcceleratorState._reset_state(reset_partial_state=True)  # of the process that forked
+        context = DistributedContext(num_cpu_threads=1)
+        found = function(context)
+        context.shutdown()
+        results.put(found)
+    except BaseException as error:
+        results.put(repr(error))
+    os._exit(0)
+
+
+def error_of(function) -> tuple:
+    with pytest.raises(UserError) as caught:
+        function()
+    return type(caught.value), str(caught.value), caught.value.barrier is not None
+
+
+def exchange(context: DistributedContext) -> dict:
+    rank = context.rank
+    own, average = torch.tensor([[rank, 0], [rank, 1]]), torch.tensor([1.0 + 2 * rank])
+    context.average_(average)
+    delayed, calls = DelayedAllReduce(context), []
 
     def fail() -> None:
-        raise UserError("no such file")
+        raise UserError(f"no such file on {rank}")
 
-    def run(function, other: str) -> object:
-        monkeypatch.setattr(processes, "gather_objects", lambda own: [own, other])
-        return processes.run_on_all(function)
+    def fail_together() -> None:
+        with context.fail_together():
+            fail()
 
-    assert run(lambda: 7, "") == 7
-    with pytest.raises(UserError, match=r"^rank 1: no such file$"):
-        run(lambda: 7, "rank 1: no such file")
-    with pytest.raises(UserError, match=r"^rank 0 on .*: no such file$"):
-        run(fail, "")
-    with pytest.raises(UserError, match=r"^no such file$"):
-        run(fail, "rank 1: no such file")
+    context.wait_for_main(lambda: calls.append(rank))
+    return {
+        "rows": context.gather_rows(own).tolist(),
+        "slices": context.gather_slices(own).tolist(),
+        "means": [context.mean(torch.tensor([1.0 + 2 * rank])).item(), average.item()],
+        "broadcast": context.broadcast(f"of {rank}"),
+        "objects": context.gather_objects(f"of {rank}"),
+        "any": [context.any(rank == 1), context.any(False)],
+        "main": context.run_on_main(lambda: f"of {rank}"),
+        "all": context.run_on_all(lambda: f"of {rank}"),
+        "delayed": [
+            *(delayed.all_reduce([rank, count], count) for count in (5, 6)),
+            delayed.wait(),
+            delayed.wait(),
+        ],
+        "calls": calls,
+        "errors": [
+            error_of(lambda: context.run_on_main(fail)),
+            error_of(lambda: context.wait_for_main(fail)),
+            error_of(lambda: context.run_on_all(fail if rank else int)),
+            error_of(lambda: context.run_on_all(fail)),
+        ],
+        "own error": error_of(fail_together),
+    }
+
+
+def test_two_processes_exchange_rows_objects_sums_and_errors():
+    found = run_in_two_processes(exchange)
+    for rank, answers in enumerate(found):
+        kind = (UserError, AlreadyReportedError)[rank]  # each machine prints it once
+        on_main, on_one = "no such file on 0", f"rank 1 on {os.uname().nodename}: no such file on 1"
+        messages = [on_main, on_main, on_one, f"no such file on {rank}"]
+        assert answers.pop("errors") == [(kind, message, True) for message in messages]
+        assert answers == {
+            "rows": [[0, 0], [0, 1], [1, 0], [1, 1]],
+            "slices": [[0, 0], [1, 0], [0, 1], [1, 1]],
+            "means": [2.0, 2.0],
+            "broadcast": "of 0",
+            "objects": ["of 0", "of 1"],
+            "any": [True, False],
+            "main": "of 0",
+            "all": f"of {rank}",
+            "delayed": [None, ([1, 10], 5), ([1, 12], 6), None],
+            "calls": [0] * (rank == 0),
+            "own error": (UserError, f"no such file on {rank}", True),
+        }
 
 
 def test_what_a_lost_connection_looks_like():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from t2vgan.distributed.gradients import flatten_parameters
 from t2vgan.gan.ema import Ema
 
 
@@ -33,11 +34,24 @@ def test_distance_to_a_constant_target_halves_every_halflife(batch):
     assert value_of(ema) == pytest.approx(3.0 - 2.0 / 4, rel=1e-12)
 
 
-def test_one_update_is_the_lerp_of_its_definition():
-    ema = Ema(constant(-2.0), halflife_clips=24)
+@pytest.mark.parametrize("halflife", [0.75, 24])
+def test_one_update_is_the_lerp_of_its_definition(halflife):
+    ema = Ema(constant(-2.0), halflife_clips=halflife)
     ema.update(constant(5.0), 16, 0)
-    beta = 0.5 ** (16 / 24)
+    beta = 0.5 ** (16 / halflife)
     assert value_of(ema) == pytest.approx(beta * -2.0 + (1 - beta) * 5.0, rel=1e-14)
+    assert not any(parameter.requires_grad for parameter in ema.model.parameters())
+
+
+def test_weights_in_one_buffer_are_averaged_in_one_buffer():
+    ema, target = Ema(constant(1.0), halflife_clips=8), constant(3.0)
+    weights = flatten_parameters(list(target.parameters()))
+    ema.update(target, 8, 0, weights)
+    assert value_of(ema) == 2.0
+    weights.fill_(4.0)
+    ema.update(target, 8, 8, weights)
+    assert value_of(ema) == 3.0
+    assert len({p.untyped_storage().data_ptr() for p in ema.model.parameters()}) == 1
 
 
 def test_rampup_caps_the_memory_by_the_clips_seen():
@@ -75,11 +89,14 @@ def test_the_copy_stands_alone():
 
 def test_buffers_are_copied_not_averaged():
     model = nn.BatchNorm1d(3).train()
+    model.register_buffer("table", torch.zeros(2), persistent=False)
     ema = Ema(model, halflife_clips=1000)
+    model.table.add_(1.0)
     model(torch.randn(16, 3, generator=torch.Generator().manual_seed(0)))
     ema.update(model, 16, 0)
     assert torch.equal(ema.model.running_mean, model.running_mean)
     assert ema.model.num_batches_tracked == 1
+    assert not ema.model.table.any()  # a constant, which is not saved
     model.running_mean.add_(1.0)
     assert not torch.equal(ema.model.running_mean, model.running_mean)  # a copy, not an alias
 

@@ -49,6 +49,8 @@ class Twins:
         return list(zip(self.flat.parameters(), self.plain.parameters(), strict=True))
 
     def check(self) -> None:
+        groups = [adam.state_dict()["param_groups"] for adam in (self.adam, self.reference)]
+        assert groups[0] == groups[1]
         for own, other in self.pairs():
             torch.testing.assert_close(own, other, rtol=1e-14, atol=1e-14)
             found, expected = self.adam.state[own], self.reference.state[other]
@@ -69,7 +71,10 @@ def test_updates_are_those_of_torchs_adam(processes):
 def test_all_weights_are_parts_of_one_buffer(processes):
     twins = Twins(processes)
     twins.step(0)
-    twins.adam.weights.fill_(2.0)
+    weights = twins.adam.weights
+    twins.step(1)
+    assert twins.adam.weights is weights  # others hold it
+    weights.fill_(2.0)
     assert all((parameter == 2).all() for parameter in twins.flat.parameters())
     assert [p.stride() for p in twins.flat.parameters()] == [
         p.stride() for p in twins.plain.parameters()

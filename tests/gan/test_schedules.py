@@ -1,12 +1,20 @@
 """Schedules at the points where their formulas are plain."""
 
+from dataclasses import replace
 from operator import sub
 
 import pytest
+import torch
 
 from t2vgan.config import TrainConfig
 from t2vgan.config.presets import PRESETS
-from t2vgan.gan.schedules import compute_progress, compute_schedule, cosine, log_linear
+from t2vgan.gan.schedules import (
+    compute_progress,
+    compute_schedule,
+    cosine,
+    log_linear,
+    noise_every_steps,
+)
 
 
 def test_cosine_holds_then_falls_by_half_a_cosine():
@@ -55,6 +63,45 @@ def test_the_camera_moves_as_the_rates_fall():
     assert stds == pytest.approx([0, 1, 2])
 
 
+def test_the_penalty_has_the_weight_of_all_steps_in_every_nth():
+    train = TrainConfig(penalty_every_steps=4, gamma_start=8, gamma_end=2, gamma_until=0.5)
+    schedules = [compute_schedule(train, 0.0, step, 0.25) for step in range(6)]
+    assert [s.gamma for s in schedules] == pytest.approx([4] * 6)
+    assert [s.penalty_weight for s in schedules] == pytest.approx([16, 0, 0, 0, 16, 0])
+    assert [s.is_penalised for s in schedules] == [True, False, False, False, True, False]
+    assert replace(schedules[1], penalty_weight=torch.zeros(())).is_penalised
+    every = compute_schedule(replace_options(train, penalty_every_steps=1), 0.0, 3, 0.25)
+    assert (every.gamma, every.penalty_weight) == pytest.approx((4, 4))
+    never = compute_schedule(replace_options(train, penalty_every_steps=0), 0.0, 0, 0.25)
+    assert (never.gamma, never.penalty_weight, never.is_penalised) == (0, 0, False)
+
+
+def replace_options(train: TrainConfig, **options) -> TrainConfig:
+    return TrainConfig(**train.model_dump() | options)
+
+
+def test_only_the_approximate_penalty_needs_noise():
+    for penalty, steps in (("approximate", 4), ("exact", 0)):
+        assert noise_every_steps(TrainConfig(penalty=penalty, penalty_every_steps=4)) == steps
+
+
+def test_scheduled_values_are_recorded_by_their_names():
+    train = TrainConfig(
+        generator_lr=2e-3, discriminator_lr=1e-3, beta1=0.2, beta2_start=0.8,
+        gamma_start=8, gamma_end=8, recovery_weight=2.0, recovery_hold=0.0, recovery_until=0.5,
+    )  # fmt: skip
+    expected = {
+        "lr/generator": 2e-3, "lr/discriminator": 1e-3, "beta2": 0.8, "gamma": 8.0,
+        "recovery/weight": 0.0,
+    }  # fmt: skip
+    assert compute_schedule(train, 0.0, 0, 0.0).metrics() == pytest.approx(expected)
+    recorded = replace(
+        compute_schedule(train, 1.0, 0, 0.0), recovery_weight=torch.tensor(0.5)
+    ).metrics()
+    assert recorded == pytest.approx(expected | {"recovery/weight": 0.5, "camera/std": 0.0})
+    assert all(type(value) is float for value in recorded.values())
+
+
 @pytest.mark.parametrize("preset", [n for n, c in PRESETS.items() if c.train.recovered_latents])
 def test_no_preset_makes_the_weight_of_recovery_jump(preset):
     train = PRESETS[preset].train
@@ -87,7 +134,7 @@ def test_a_new_length_is_reached_within_a_warm_up_and_without_a_jump():
     assert compute_progress(lengths, 39) == 39 / 40, "steps before it are as they were"
     assert compute_progress(lengths, 40) == 1.0
     assert compute_progress(lengths, 45) == pytest.approx((1.0 + 45 / 140) / 2)
-    assert compute_progress(lengths, 50) == 50 / 140
+    assert [compute_progress(lengths, step) for step in (50, 70)] == [50 / 140, 70 / 140]
     assert compute_progress(lengths, 140) == 1.0
     again = [*lengths, (45, 60)]
     assert compute_progress(again, 45) == compute_progress(lengths, 45)
