@@ -26,7 +26,7 @@ def make_side(*, gradient_clip: float = 4.0, scale: float = 0.0) -> NetworkOptim
     return NetworkOptimizer("side", network, gradients, optimizer, scaler, gradient_clip)
 
 
-def step(side: NetworkOptimizer, norm: float) -> float:
+def step(side: NetworkOptimizer, norm: float, loss: float = 0.0) -> float:
     """Apply a gradient of this norm, the same direction every time; return the norm it found."""
     generator = torch.Generator().manual_seed(1)
     for parameter in side.network.parameters():
@@ -35,7 +35,9 @@ def step(side: NetworkOptimizer, norm: float) -> float:
     length = torch.nn.utils.get_total_norm(gradients).item()
     for gradient in gradients:
         gradient *= side.grad_scaler.scale(torch.tensor(norm / length))
-    return side.step(torch.zeros(())).item()
+    found = side.step(torch.tensor(loss)).item()
+    assert all(parameter.grad is None for parameter in side.network.parameters())
+    return found
 
 
 def weights(side: NetworkOptimizer) -> Tensor:
@@ -114,6 +116,16 @@ def test_an_overflow_is_left_out_and_what_follows_is_not(scale):
         step(side, norm)
         step(twin, norm)
     torch.testing.assert_close(weights(side), weights(twin), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.0, 1024.0])
+def test_an_overflow_counts_unless_only_the_scale_may_have_caused_it(scale):
+    side = make_side(scale=scale)
+    step(side, math.inf)
+    assert torch.stack(side.nonfinite).tolist() == [scale <= 1]
+    side = make_side(scale=scale)
+    step(side, math.inf, loss=math.nan)
+    assert torch.stack(side.nonfinite).tolist() == [True]
 
 
 def test_what_is_usual_outlives_a_checkpoint_to_the_last_bit():
