@@ -132,8 +132,7 @@ def checksum(tensor: Tensor) -> Tensor:
     modulo 2^64. Multiplication by an odd factor is injective, so changing any one element changes
     the sum.
     """
-    flat = tensor.detach().contiguous().reshape(-1)
-    bits = flat.view(INTEGERS[flat.element_size()]).long()
+    bits = tensor.reshape(-1).view(INTEGERS[tensor.element_size()])
     return (bits * (2 * torch.arange(len(bits), device=bits.device) + 1)).sum()
 
 

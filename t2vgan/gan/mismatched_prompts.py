@@ -123,8 +123,6 @@ class HardPrompts:
         The result is a clip's own prompt if it has no neighbour, or if the exchange was rejected to
         preserve frequencies. `positions` are the clips' indices in the global batch of `num_clips`.
         """
-        if not self.share:
-            return {}
         draws = random_generator(seed, "hard prompts", step).random((num_clips, 4))[positions]
         return {
             row: self._exchange(prompts[row], *shares)

@@ -54,6 +54,9 @@ def test_many_ranks_and_facts_stay_one_line():
     assert "code a.py is 1, but 2 on rank 30, 31, 32, 33, 34, 35, 36, 37 ...; code b.py" in message
     assert "(and 2 others)" in message
     assert "\n" not in message
+    three, changed = ({name: facts[name] for name in list(facts)[:3]} for facts in (one, other))
+    with pytest.raises(UserError, match=r"code c\.py is 1, but 2 on rank 1; start every rank"):
+        check_agreement(Ranks(three, changed), three)
 
 
 def test_any_option_shows_but_those_of_a_node():
@@ -83,3 +86,4 @@ def test_our_sources_are_among_the_facts():
     facts = describe_software()
     code = {"code t2vgan/commands/train.py", "code t2vgan/training/preflight/link.py"}
     assert {"python", "torch", *code} <= set(facts)
+    assert all(type(value) is str for value in facts.values())

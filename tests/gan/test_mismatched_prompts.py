@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from t2vgan.gan import mismatched_prompts
-from t2vgan.gan.mismatched_prompts import Group, HardPrompts, draw_partners, keep_own_of_empty
+from t2vgan.gan.mismatched_prompts import (
+    Group,
+    HardPrompts,
+    draw_partners,
+    keep_own_of_empty,
+    list_exchanges,
+)
 from t2vgan.tokenizer import split_phrases, tokenize
 
 PROMPTS = [
@@ -121,6 +127,11 @@ def test_the_share_is_kept_and_a_prompt_without_a_neighbour_stays():
     assert 0.4 < len(others) / 200 < 0.6
     assert set(others.values()) == {UNRELATED}
     assert draw(PROMPTS, share=0.0) == {}
+
+
+def test_a_prompt_that_the_data_do_not_list_stays():
+    unlisted = "a tiny red ball moving left"
+    assert set(draw([unlisted] * 9, share=1.0).values()) == {unlisted}
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
@@ -255,6 +266,15 @@ def test_each_exchange_comes_as_often():
     counts = Counter(frozenset(find_things(other)) for other in others)
     assert len(counts) == 3
     assert min(counts.values()) > 250
+
+
+def test_words_are_exchanged_at_the_same_positions_and_the_longer_end_moves_whole():
+    exchanged = list(list_exchanges(("a", "red", "ball"), ("a", "blue", "cube", "moving", "up")))
+    assert exchanged == [
+        (("a", "blue", "ball"), ("a", "red", "cube", "moving", "up")),
+        (("a", "blue", "cube", "moving", "up"), ("a", "red", "ball")),
+        (("a", "red", "cube", "moving", "up"), ("a", "blue", "ball")),
+    ]
 
 
 def test_articles_stay_before_their_words():
