@@ -27,6 +27,27 @@ def test_rows_follow_the_words():
     assert target["text_encoder.words.weight"].unique().tolist() == [9], "the target is unchanged"
 
 
+def test_each_tensor_is_reported_by_how_it_was_obtained():
+    words = "text_encoder.words.weight"
+    source = {
+        "same": torch.ones(2), words: torch.ones(3, 1), "layout.bias": torch.ones(4),
+        "other": torch.ones(2), "old": torch.ones(1),
+    }  # fmt: skip
+    target = {
+        "same": torch.zeros(2), words: torch.zeros(4, 1), "layout.bias": torch.zeros(8),
+        "other": torch.zeros(3), "new": torch.zeros(1),
+    }  # fmt: skip
+    fitted = transfer(source, target, rows={0: 0, 1: 2}, grids={"layout": (SQUARE, (2, 4))})
+    assert str(fitted) == (
+        "1 tensors copied, 1 grown (text_encoder.words.weight), 1 resized (layout.bias),"
+        " 2 fresh (other, new), 1 unused (old)"
+    )
+    assert fitted.copied == ["same"]
+    known = transfer(source, {words: torch.zeros(2, 1)}, rows={0: 0, 1: 2})
+    assert (known.copied, known.grown) == ([words], [])
+    assert transfer(source, {words: torch.zeros(2, 5)}, rows={0: 0, 1: 2}).fresh == [words]
+
+
 def test_tensors_of_another_type_are_fresh():
     fitted = transfer({"a": torch.zeros(2).double()}, {"a": torch.ones(2)}, rows=ROWS)
     assert (fitted.fresh, fitted.copied) == (["a"], [])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from t2vgan.distributed.gradients import ALIGNMENT, FlatGradients
+from t2vgan.distributed.gradients import ALIGNMENT, ROW, FlatGradients
 
 
 class TwoRanks:
@@ -52,6 +52,7 @@ def test_every_gradient_is_in_the_same_buffer_each_time():
         gradients.average()
     first, second = ranks.sums
     assert first.data_ptr() == second.data_ptr()
+    assert second.numel() == ROW, "no larger than the alignment needs"
     for parameter in network.parameters():
         offset = parameter.grad.data_ptr() - second.data_ptr()
         assert 0 <= offset < second.nbytes

@@ -25,10 +25,15 @@ def wait_for(condition) -> None:
 
 def test_a_rank_writes_its_status_and_removes_it(fast, tmp_path):
     path = heartbeat_path(tmp_path, 0)
-    with Heartbeat(tmp_path, rank=0, world_size=1) as beat:
+    heartbeat_path(tmp_path, 1).parent.mkdir()
+    heartbeat_path(tmp_path, 1).write_text("{}")
+    with Heartbeat(tmp_path, rank=0, world_size=2) as beat:
+        assert "rank 0" in beat.report()
+        assert "step 0, starting" in beat.report()
         beat.update(12, "sampling")
         wait_for(lambda: path.exists() and json.loads(path.read_text())["step"] == 12)
         assert json.loads(path.read_text())["doing"] == "sampling"
+        assert not beat.seen, "other ranks' files are read when they are needed only"
     assert not path.exists()
 
 
@@ -57,18 +62,32 @@ def test_files_of_earlier_processes_are_ignored(fast, tmp_path):
         heartbeat_path(tmp_path, rank).write_text("{}")
     with Heartbeat(tmp_path, rank=0, world_size=2) as beat:
         assert not heartbeat_path(tmp_path, 5).exists()
-        assert "rank 1 (?, pid 0): step -1, never seen" in beat.report()
+        never_seen = "rank 1 (?, pid 0): step -1, never seen for 0 s, silent for inf s"
+        assert beat.report().startswith("missing or slow: rank 1; ")
+        assert beat.report().endswith(never_seen)
 
 
 def test_standing_still_is_warned_about_once(fast, tmp_path, caplog):
+    heartbeat_path(tmp_path, 1).parent.mkdir()
+    heartbeat_path(tmp_path, 1).write_text('{"step": 2, "doing": "reading"}')
     with caplog.at_level(logging.WARNING), Heartbeat(tmp_path, rank=0, world_size=2) as beat:
-        beat.set_timeout(0.1)
         beat.update(3, "training")
+        time.sleep(0.1)
+        assert not caplog.messages, "no timeout is known yet"
+        beat.set_timeout(0.5)
         wait_for(lambda: caplog.messages)
         time.sleep(0.2)
     (warning,) = caplog.messages
-    assert "rank 0 has waited" in warning
-    assert "rank 1" in warning
+    assert "rank 0 has waited 0 s; missing or slow: rank 1; " in warning
+    assert "step 2, reading" in warning
+
+
+def test_a_single_process_waits_for_nobody(fast, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING), Heartbeat(tmp_path, rank=0, world_size=1) as beat:
+        beat.set_timeout(0.01)
+        beat.update(3, "training")
+        time.sleep(0.1)
+    assert not caplog.messages
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(fast, tmp_path):

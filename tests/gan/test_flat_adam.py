@@ -74,6 +74,7 @@ def test_all_weights_are_parts_of_one_buffer(processes):
     weights = twins.adam.weights
     twins.step(1)
     assert twins.adam.weights is weights  # others hold it
+    assert not weights.requires_grad
     weights.fill_(2.0)
     assert all((parameter == 2).all() for parameter in twins.flat.parameters())
     assert [p.stride() for p in twins.flat.parameters()] == [
