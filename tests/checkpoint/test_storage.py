@@ -381,6 +381,15 @@ def test_what_is_only_called_like_a_checkpoint_is_set_aside(tmp_path, make, name
     assert restored.load(tmp_path)["step"] == 7
 
 
+def test_steps_are_listed_of_folders_under_their_own_names_only(tmp_path):
+    folder = tmp_path / "checkpoints"
+    for name in ("step_00000012", "step_00000003", "step_5", "step_x", "damaged-step_00000004"):
+        (folder / name).mkdir(parents=True)
+    (folder / "step_00000007").touch()
+    link_to_nothing(folder / "step_00000009")
+    assert steps(tmp_path) == [3, 12]
+
+
 def test_a_good_checkpoint_under_a_name_without_zeros_is_set_aside(tmp_path):
     Run().save(tmp_path, 1)
     folder = Run().save(tmp_path, 7)
