@@ -160,7 +160,10 @@ def test_any_json_state_comes_back(tmp_path_factory, state):
 
 def test_the_same_state_gives_the_same_bytes(tmp_path):
     run = Run().train(range(2))
-    assert contents(run.save(tmp_path / "a", 2)) == contents(run.save(tmp_path / "b", 2))
+    found = contents(run.save(tmp_path / "a", 2))
+    assert found == contents(run.save(tmp_path / "b", 2))
+    files = list(json.loads(found["MANIFEST.json"])["files"])
+    assert files == sorted(files), "not in the order of the file system"
 
 
 def test_there_is_no_pickle(tmp_path):

@@ -8,6 +8,8 @@ import pytest
 
 from t2vgan.distributed import heartbeat
 from t2vgan.distributed.heartbeat import Heartbeat, heartbeat_path
+from t2vgan.utils.files import replace_file
+from t2vgan.utils.records import find_heartbeats
 
 
 @pytest.fixture
@@ -56,15 +58,27 @@ def test_slow_and_silent_ranks_are_distinguished(fast, tmp_path):
     assert "silent" not in lines["rank 0"]
 
 
-def test_files_of_earlier_processes_are_ignored(fast, tmp_path):
-    heartbeat_path(tmp_path, 5).parent.mkdir()
-    for rank in (0, 5):
-        heartbeat_path(tmp_path, rank).write_text("{}")
+def test_a_rank_that_never_wrote_is_missing(fast, tmp_path):
     with Heartbeat(tmp_path, rank=0, world_size=2) as beat:
-        assert not heartbeat_path(tmp_path, 5).exists()
-        never_seen = "rank 1 (?, pid 0): step -1, never seen for 0 s, silent for inf s"
-        assert beat.report().startswith("missing or slow: rank 1; ")
-        assert beat.report().endswith(never_seen)
+        report = beat.report()
+    assert report.startswith("missing or slow: rank 1; ")
+    assert report.endswith("rank 1 (?, pid 0): step -1, never seen for 0 s, silent for inf s")
+
+
+def test_files_are_removed_by_their_own_rank_and_of_ranks_that_are_no_more_by_rank_0(
+    fast, tmp_path
+):
+    def ranks() -> list[int]:
+        return sorted(find_heartbeats(tmp_path))
+
+    for rank in (0, 1, 2, 3, 7):
+        replace_file(heartbeat_path(tmp_path, rank), "{}")
+    with Heartbeat(tmp_path, rank=1, world_size=3):
+        assert set(ranks()) - {1} == {0, 2, 3, 7}
+    assert ranks() == [0, 2, 3, 7]
+    with Heartbeat(tmp_path, rank=0, world_size=3):
+        assert set(ranks()) - {0} == {2}
+    assert ranks() == [2]
 
 
 def test_standing_still_is_warned_about_once(fast, tmp_path, caplog):

@@ -12,6 +12,7 @@ def test_latents_belong_to_their_seeds():
     assert torch.equal(latents[0], latents[2])
     assert not torch.equal(latents[0], latents[1])
     assert torch.equal(draw_latents((3, 4), [6])[0], latents[1])
+    assert torch.equal(latents[1], torch.randn(3, 4, generator=torch.Generator().manual_seed(6)))
 
 
 def test_truncation_scales_latents_towards_their_mean():

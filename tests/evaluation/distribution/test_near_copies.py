@@ -14,6 +14,7 @@ from t2vgan.data.shards import Geometry
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.evaluation.distribution.near_copies import (
     compute_near_copies,
+    even_frame_indices,
     find_near_copies,
     make_thumbnails,
     nearest_distances,
@@ -74,6 +75,17 @@ def test_the_nearest_is_found_and_no_clip_is_its_own_copy():
     assert nearest_distances(queries, pool).tolist() == [0, 0]
     apart = nearest_distances(queries, pool, same=np.array([1, 7]))
     assert apart == pytest.approx([5 / np.sqrt(2), 0], abs=1e-3)
+
+
+def test_thumbnails_are_area_means_of_four_even_frames():
+    assert even_frame_indices(16, 4).tolist() == [0, 5, 10, 15]
+    assert even_frame_indices(3, 4).tolist() == [0, 1, 1, 2]
+    assert even_frame_indices(1, 4).tolist() == [0] * 4
+    stripes = np.tile([0, 100], 24)[:, None] * np.ones(3, int)  # 48 columns of the two colours
+    clip = stripes + 10 * np.arange(10)[:, None, None, None] + np.zeros((24, 1, 1), int)
+    thumbnails = make_thumbnails(np.stack([clip, clip + 1]).astype(np.uint8))
+    expected = np.repeat([50, 80, 110, 140], 12 * 12 * 3)
+    assert thumbnails.tolist() == [expected.tolist(), (expected + 1).tolist()]
 
 
 def test_data_that_repeat_themselves_are_known_by_their_real_clips():
