@@ -2,7 +2,11 @@
 
 import pytest
 
-from t2vgan.distributed.launcher_env import check_accelerate_settings, read_launcher_env
+from t2vgan.distributed.launcher_env import (
+    LauncherEnv,
+    check_accelerate_settings,
+    read_launcher_env,
+)
 from t2vgan.errors import UserError
 
 SET = {
@@ -14,6 +18,15 @@ SET = {
 }
 
 
+def test_what_a_launcher_sets_is_read():
+    env = read_launcher_env(SET | {"WORLD_SIZE": "4", "LOCAL_RANK": "0", "MASTER_PORT": "65535"})
+    assert env == LauncherEnv(1, 4, 0, "127.0.0.1", 65_535, has_agent=False, attempt="0")
+    assert env.master == "127.0.0.1:65535"
+    elastic = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "3"}
+    env = read_launcher_env(SET | elastic | {"RANK": "0", "MASTER_PORT": "1"})
+    assert env == LauncherEnv(0, 2, 1, "127.0.0.1", 1, has_agent=True, attempt="3")
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -21,6 +34,7 @@ SET = {
         ({"RANK": "", "MASTER_PORT": ""}, "WORLD_SIZE=2 needs RANK, MASTER_PORT beside it"),
         ({"RANK": "2"}, "RANK=2 must be less than WORLD_SIZE=2"),
         ({"MASTER_PORT": "99999"}, "MASTER_PORT=99999 must be 1 to 65535"),
+        ({"MASTER_PORT": "0"}, "MASTER_PORT=0 must be 1 to 65535"),
         ({"MASTER_PORT": "http"}, "MASTER_PORT=http must be a whole number"),
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two must be a whole number"),
     ],

@@ -43,5 +43,5 @@ def test_slerp_begins_and_ends_exactly_and_keeps_lengths(shape):
 @pytest.mark.parametrize("factor", [1.0, 3.0, -2.0])
 def test_slerp_without_an_arc_is_a_line(factor):
     start = torch.randn(1, 6, generator=torch.Generator().manual_seed(1))
-    middle = slerp(start, factor * start, torch.tensor([0.5]))
-    torch.testing.assert_close(middle, (1 + factor) / 2 * start, atol=1e-6, rtol=1e-3)
+    between = slerp(start, factor * start, torch.tensor([0.25]))
+    torch.testing.assert_close(between, (3 + factor) / 4 * start, atol=1e-6, rtol=1e-3)

@@ -93,3 +93,9 @@ def test_data_that_repeat_themselves_are_known_by_their_real_clips():
     assert copies.threshold == 0
     assert copies.share_of_real == 1
     assert copies.share == pytest.approx(2 / 3)
+
+
+def test_the_threshold_is_the_distance_of_a_real_clip():
+    copies = compute_near_copies(np.array([1.0, 1.5, 7.0, 0.0]), np.arange(200.0), 9)
+    assert (copies.threshold, copies.share, copies.share_of_real) == (1, 0.5, 0.01)
+    assert copies.num_training_clips == 9
