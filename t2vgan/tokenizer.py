@@ -151,6 +151,10 @@ class Vocabulary:
         """Tokenize a prompt by the rules of these words."""
         return tokenize(prompt, self.tokenizer)
 
+    def knows_any_of(self, prompt: str) -> bool:
+        """Return whether any word of a prompt is known."""
+        return any(token in self.ids for token in self.tokenize(prompt))
+
     def count_tokens(self, prompts: Iterable[str]) -> int:
         """Return the most tokens that `encode` makes of a prompt."""
         most = max(1, *(len(self.tokenize(prompt)) for prompt in prompts))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 import t2vgan
@@ -22,7 +22,7 @@ from t2vgan.checkpoint.tensor_files import (
 from t2vgan.config import ModelConfig
 from t2vgan.errors import UserError
 from t2vgan.tokenizer import VERSION
-from t2vgan.utils.frozen import Frozen, format_faults
+from t2vgan.utils.frozen import Frozen, naming_faults
 
 FORMAT = "t2vgan-weights"
 FORMAT_VERSION = "1"
@@ -142,9 +142,5 @@ def parse_info(file: Path, metadata: dict[str, str]) -> WeightsInfo:
             f"weights {file}: format version {version!r}, but this t2vgan reads "
             f"{FORMAT_VERSION!r}; use the t2vgan that wrote it"
         )
-    try:
+    with naming_faults(f"weights {file}: bad description", "use the t2vgan that wrote it"):
         return WeightsInfo.model_validate_json(metadata.get("info", ""))
-    except ValidationError as error:
-        raise UserError(
-            f"weights {file}: bad description: {format_faults(error)}; use the t2vgan that wrote it"
-        ) from None

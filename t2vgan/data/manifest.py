@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from t2vgan.data.pixel_sums import PixelStatistics, PixelSums, add_sums
 from t2vgan.errors import UserError
 from t2vgan.media.clips import MAX_CLIP_PIXELS
 from t2vgan.utils.files import atomic_write_bytes
-from t2vgan.utils.frozen import format_faults
+from t2vgan.utils.frozen import naming_faults
 from t2vgan.utils.untrusted import MAX_JSON_BYTES, JsonError, parse_json, read_bytes
 
 FORMAT_VERSION = 1
@@ -175,10 +175,8 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         raise UserError(
             f"{where}: format_version is {version!r}, this program reads {FORMAT_VERSION}"
         )
-    try:
+    with naming_faults(where, "restore or rebuild it"):
         return Manifest.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{where}: {format_faults(error)}; restore or rebuild it") from None
 
 
 def write_manifest(folder: Path | str, manifest: Manifest) -> None:

@@ -3,13 +3,11 @@
 import inspect
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from t2vgan.config import DataConfig
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 from t2vgan.utils.console import print_loading, print_stdout
-from t2vgan.utils.frozen import format_faults
+from t2vgan.utils.frozen import naming_faults
 
 
 def evaluation(
@@ -92,10 +90,8 @@ def read_data_config(data: Path | None, mix: tuple[str, ...]) -> DataConfig:
     """
     if (data is None) != bool(mix):
         raise UserError("give either --data (a folder or URL) or --mix (several, each PATH=WEIGHT)")
-    try:
+    with naming_faults():
         return DataConfig(mix=mix) if data is None else DataConfig(path=str(data))
-    except ValidationError as error:
-        raise UserError(format_faults(error)) from None
 
 
 def main() -> None:

@@ -63,26 +63,32 @@ class ClipAnalyzer:
 
         def analyze_chunk(indices: Sequence[int]) -> tuple[ClipFeatures, Sequence[T]]:
             frames, reports = read(indices)
-            return self.analyze_frames(frames), reports
+            features = compute_features(frames, self.network, self.track, self.video_network)
+            return features, reports
 
         parts = map_over_ranks(self.context, num_clips, analyze_chunk, label=label)
         features = concat_features([features for features, _ in parts])
         return features, [report for _, reports in parts for report in reports]
 
-    def analyze_frames(self, frames: np.ndarray) -> ClipFeatures:
-        """Compute the features of frames (N, T, H, W, 3) uint8."""
-        others = self.video_network
-        return ClipFeatures(
-            track=None if self.track is None else self.track(frames),
-            features=(
-                np.zeros((len(frames), 0), np.float32)
-                if self.network is None
-                else extract_features(self.network, frames)
-            ),
-            thumbnails=make_thumbnails(frames),
-            motion=measure_motion(frames),
-            video_features=None if others is None else others.extract(frames),
-        )
+
+def compute_features(
+    frames: np.ndarray,
+    network: ProbeNetwork | None,
+    track: Callable[[np.ndarray], Track] | None = None,
+    video_network: VideoFeatureExtractor | None = None,
+) -> ClipFeatures:
+    """Compute the features of frames (N, T, H, W, 3) uint8."""
+    return ClipFeatures(
+        track=None if track is None else track(frames),
+        features=(
+            np.zeros((len(frames), 0), np.float32)
+            if network is None
+            else extract_features(network, frames)
+        ),
+        thumbnails=make_thumbnails(frames),
+        motion=measure_motion(frames),
+        video_features=None if video_network is None else video_network.extract(frames),
+    )
 
 
 def concat_features(parts: Sequence[ClipFeatures]) -> ClipFeatures:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from t2vgan.evaluation.clip_features import ClipAnalyzer, ClipFeatures
+from t2vgan.evaluation.clip_features import ClipAnalyzer, ClipFeatures, compute_features
 from t2vgan.evaluation.distribution.compare import Distance, measure_distance
 from t2vgan.evaluation.distribution.distances import frechet_distance
 from t2vgan.evaluation.distribution.motion_energy import (
@@ -12,7 +12,6 @@ from t2vgan.evaluation.distribution.motion_energy import (
     measure_motion,
     path_speed_variation,
 )
-from t2vgan.evaluation.distribution.near_copies import make_thumbnails
 from t2vgan.evaluation.distribution.variance import (
     GroupedBy,
     group_clips,
@@ -20,7 +19,6 @@ from t2vgan.evaluation.distribution.variance import (
     variance_ratio,
 )
 from t2vgan.evaluation.generated_clips import FINENESS, GeneratedClips
-from t2vgan.evaluation.probe.network import extract_features
 from t2vgan.evaluation.probe.probe import Probe
 from t2vgan.evaluation.prompt_accuracy.diversity import mean_if_any
 from t2vgan.evaluation.prompt_accuracy.object_paths import Track
@@ -100,14 +98,7 @@ def measure_clips(frames: np.ndarray, prompts: Sequence[str], probe: Probe) -> C
     Frames are (N, T, H, W, 3) uint8, with N prompts. Real clips are those that the probe was not
     trained on.
     """
-    clips = ClipFeatures(
-        track=None,
-        features=extract_features(probe.network, frames),
-        thumbnails=make_thumbnails(frames),
-        motion=measure_motion(frames),
-        video_features=None,
-    )
-    return compute_clip_numbers(clips, prompts, probe)
+    return compute_clip_numbers(compute_features(frames, probe.network), prompts, probe)
 
 
 def compute_clip_numbers(clips: ClipFeatures, prompts: Sequence[str], probe: Probe) -> ClipNumbers:
@@ -120,7 +111,7 @@ def compute_clip_numbers(clips: ClipFeatures, prompts: Sequence[str], probe: Pro
         "features": (clips.features, group_variances(probe.features, real_groups)),
     }
     ratios = {
-        name: variance_ratio(group_variances(values, groups), real)[0]
+        name: variance_ratio(group_variances(values, groups), real)
         for name, (values, real) in diversity.items()
     }
     return ClipNumbers(
@@ -160,7 +151,7 @@ def measure_between(
 def group_generated(grouped_by: GroupedBy, prompts: Sequence[str], probe: Probe) -> list[str]:
     """Return the group of each generated clip, consistent with real clips."""
     if grouped_by == "prompt":
-        return merge_paraphrases([*probe.info.prompts, *prompts])[len(probe.info.prompts) :]
+        return merge_paraphrases(prompts, known=probe.info.prompts)
     if grouped_by == "label":
         labels = probe.info.prompt_labels
         return [labels.get(prompt, f"none: {prompt}") for prompt in prompts]
@@ -206,8 +197,7 @@ def nameable_prompts(probe: Probe, prompts: Sequence[str]) -> list[str]:
     """
     if probe.targets.kind != "caption":
         return []
-    known = probe.vocabulary.ids.keys()
-    return [prompt for prompt in prompts if known & set(probe.vocabulary.tokenize(prompt))]
+    return [prompt for prompt in prompts if probe.vocabulary.knows_any_of(prompt)]
 
 
 def draw_prompts(prompts: Sequence[str], num_clips: int, *, seed: int = 0) -> list[str]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 
 from t2vgan.config import DataConfig
 from t2vgan.config.run import PUBLISHED_CLIPS
@@ -30,11 +29,7 @@ from t2vgan.evaluation.clip_numbers import (
     nameable_prompts,
 )
 from t2vgan.evaluation.clip_sheet import save_clip_sheet
-from t2vgan.evaluation.distribution.compare import (
-    Distribution,
-    comparable_clips,
-    measure_distribution,
-)
+from t2vgan.evaluation.distribution.compare import comparable_clips, measure_distribution
 from t2vgan.evaluation.distribution.fvd import open_video_network
 from t2vgan.evaluation.distribution.near_copies import find_near_copies
 from t2vgan.evaluation.generated_clips import GeneratedClips
@@ -50,8 +45,7 @@ from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.evaluation.record import Evaluation, Protocol
 from t2vgan.evaluation.scores import Scores, compare, score_real_track, score_track
 from t2vgan.evaluation.video_folder import VideoFolder
-from t2vgan.utils.frozen import format_faults
-from t2vgan.utils.seeds import permutation
+from t2vgan.utils.frozen import naming_faults
 
 CLIPS_AT_ONCE = 128
 CLIPS_BETWEEN = 128  # drawn with more frames, to measure motion between trained times
@@ -147,10 +141,8 @@ def parse_data(data: DataConfig | Path | str) -> DataConfig:
     """Return the data config of a folder, URL or config."""
     if isinstance(data, DataConfig):
         return data
-    try:
+    with naming_faults():
         return DataConfig(path=str(data))
-    except ValidationError as error:
-        raise UserError(format_faults(error)) from None
 
 
 def _measure(
@@ -175,10 +167,11 @@ def _measure(
         relative = compare(generated, ceiling)
         controls = measure_controls(real_features.track, real_prompts, seed)
     is_usable = is_readable & ~np.isin(np.array(source.prompts), source.held_out)
-    left_out = source.left_out if isinstance(source, GeneratedClips) else {}
-    wanted = [prompt for prompt in data.manifest.prompts if prompt not in left_out]
+    wanted = [prompt for prompt in data.manifest.prompts if prompt not in source.left_out]
     comparable = features.select(comparable_clips(source.prompts, is_usable, wanted))
-    distribution, missing = _measure_distribution(comparable, real_features, probe, analyzer, seed)
+    distribution, missing = measure_distribution(
+        comparable, real_features, probe, analyzer.video_network, seed
+    )
     numbers = _measure_numbers(
         source, features, real_features.track, analyzer, probe, is_readable, is_usable
     )
@@ -202,7 +195,7 @@ def _measure(
         shown=sheet,
         notes=[
             *problems,
-            *(source.notes if isinstance(source, GeneratedClips) else []),
+            *source.notes,
             *list_notes(
                 generated, relative, numbers, probe, data.manifest.fingerprint, real.num_clips
             ),
@@ -237,28 +230,6 @@ def _measure_numbers(
     prompts = [source.prompts[place] for place in places.tolist()]
     held_out = measure_agreement(features.select(places).features, prompts, probe)
     return numbers.model_copy(update={"agreement_held_out": held_out})
-
-
-def _measure_distribution(
-    generated: ClipFeatures,
-    real: ClipFeatures,
-    probe: Probe,
-    analyzer: ClipAnalyzer,
-    seed: int,
-) -> tuple[Distribution, list[str]]:
-    network = analyzer.video_network
-    both = None
-    if generated.video_features is not None and real.video_features is not None:
-        # Real clips are shuffled, because they are ordered by the parts of a mixture.
-        order = permutation(len(real.video_features), seed, "real clips")
-        both = generated.video_features, real.video_features[order]
-    return measure_distribution(
-        (generated.features, probe.features),
-        both,
-        features_sha256=probe.sha256,
-        fvd_sha256=None if network is None else network.sha256,
-        fvd_protocol=None if network is None else network.protocol,
-    )
 
 
 def _make_protocol(

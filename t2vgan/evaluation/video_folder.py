@@ -5,9 +5,10 @@ wrong, and is excluded from distances.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -62,6 +63,9 @@ class UnusableVideoError(Exception):
 
 class VideoFolder:
     """A folder's videos and prompts, in order of list or names."""
+
+    left_out: ClassVar[Mapping[str, list[str]]] = {}  # no words are unknown to it
+    notes: ClassVar[Sequence[str]] = ()
 
     def __init__(self, folder: Path | str, manifest: Manifest) -> None:
         self.folder = Path(folder)

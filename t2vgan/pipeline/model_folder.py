@@ -5,13 +5,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from t2vgan.checkpoint.weights import MODEL_NAME, TextEncoderInfo, WeightsInfo, save_weights
 from t2vgan.errors import UserError
 from t2vgan.media import contact_sheet, save_clip
 from t2vgan.utils.files import atomic_write_bytes
-from t2vgan.utils.frozen import format_faults
+from t2vgan.utils.frozen import naming_faults
 from t2vgan.utils.sequences import choose_evenly
 from t2vgan.utils.untrusted import JsonError, read_json
 
@@ -94,14 +94,12 @@ def read_evaluation(path: Path | str, info: WeightsInfo) -> EvaluationSummary:
     Raises:
         UserError: it is of other weights, or not a record written by `t2vgan evaluate`.
     """
+    remedy = "give a record of t2vgan evaluate"
     try:
-        summary = EvaluationSummary.model_validate(read_json(path))
+        with naming_faults(f"evaluation {path}", remedy):
+            summary = EvaluationSummary.model_validate(read_json(path))
     except JsonError as error:
-        raise UserError(f"evaluation {error}; give a record of t2vgan evaluate") from None
-    except ValidationError as error:
-        raise UserError(
-            f"evaluation {path}: {format_faults(error)}; give a record of t2vgan evaluate"
-        ) from None
+        raise UserError(f"evaluation {error}; {remedy}") from None
     evaluated = summary.protocol.weights_step, summary.protocol.weights_clips_seen
     if evaluated != (info.step, info.clips_seen):
         raise UserError(

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from pydantic import ValidationError
 from torch import Tensor
 
 from t2vgan.checkpoint.state_dict import (
@@ -27,7 +26,7 @@ from t2vgan.training.run_dir import check_same_data
 from t2vgan.training.state import TrainState
 from t2vgan.utils.console import format_error
 from t2vgan.utils.files import fsync_path
-from t2vgan.utils.frozen import format_faults
+from t2vgan.utils.frozen import naming_faults
 
 logger = logging.getLogger(__name__)
 
@@ -161,10 +160,8 @@ def parse_state(folder: Path, step: int, fields: State) -> TrainState:
         UserError: a field is invalid, or the step is not the one given.
     """
     remedy = "move this checkpoint away, and the run resumes from the one before"
-    try:
+    with naming_faults(f"{folder / STATE_NAME}", remedy):
         state = TrainState.model_validate(fields)
-    except ValidationError as error:
-        raise UserError(f"{folder / STATE_NAME}: {format_faults(error)}; {remedy}") from None
     if state.step != step:
         raise UserError(f"{folder / STATE_NAME}: step={state.step} must be {step}; {remedy}")
     return state

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from t2vgan.evaluation.distribution.near_copies import make_thumbnails
 from t2vgan.evaluation.evaluate import score_real_clips
 from t2vgan.evaluation.probe.cache import load_or_train_probe
 from t2vgan.evaluation.probe.probe import Probe
-from t2vgan.evaluation.probe.training import ProbeStoppedError
+from t2vgan.evaluation.probe.training import ProbeStoppedError, ShouldStop
 from t2vgan.evaluation.prompt_accuracy.prompts import assign_prompts, unknown_prompts
 from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.evaluation.scores import Scores, compare, may_reach, score_clips
@@ -45,8 +45,6 @@ from t2vgan.utils.sequences import number_repeats
 BATCH_SIZE = 20
 MAX_WAITING = 4  # steps whose samples are kept in memory while the disk is full
 MIN_REAL_CLIPS = 1000  # needed to measure how much clips of one prompt vary
-
-ShouldStop = Callable[[], bool]
 
 
 class Evaluator:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from t2vgan.checkpoint.storage import DamagedError, list_steps, step_folder, verify
 from t2vgan.checkpoint.tensor_files import add_missing, check_finite, read_tensors
 from t2vgan.checkpoint.transfer import Grid, match_rows, transfer
@@ -15,9 +13,9 @@ from t2vgan.errors import UserError
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.models.scene import coarsest_scene_grid
 from t2vgan.tokenizer import UNKNOWN, Vocabulary
-from t2vgan.utils.files import atomic_write_bytes, sha256_of
-from t2vgan.utils.frozen import Frozen, flatten, format_faults
-from t2vgan.utils.untrusted import MAX_JSON_BYTES, read_bytes
+from t2vgan.training.run_dir import read_origin
+from t2vgan.utils.files import sha256_of
+from t2vgan.utils.frozen import Frozen, flatten
 
 INITIAL_NAME = "initial_weights.json"
 
@@ -40,12 +38,8 @@ def find_initial_weights(config: Config) -> InitialWeights | None:
     """
     if config.init_from is None:
         return None
-    record = config.run_dir / INITIAL_NAME
-    if record.exists():
-        try:
-            return InitialWeights.model_validate_json(read_bytes(record, MAX_JSON_BYTES))
-        except ValidationError as error:
-            raise UserError(f"{record}: {format_faults(error)}; start a new --run-dir") from None
+    if recorded := read_origin(config.run_dir / INITIAL_NAME, InitialWeights):
+        return recorded
     info = load_weights_info(config.init_from)
     if info.model.kind != config.model.kind:
         raise UserError(
@@ -58,11 +52,6 @@ def find_initial_weights(config: Config) -> InitialWeights | None:
         step=info.step,
         words=info.words,
     )
-
-
-def write_initial_weights(run_dir: Path, weights: InitialWeights) -> None:
-    """Write the record into run_dir."""
-    atomic_write_bytes(run_dir / INITIAL_NAME, weights.model_dump_json(indent=1).encode() + b"\n")
 
 
 def grow_vocabulary(data: Vocabulary, known: Sequence[str]) -> Vocabulary:

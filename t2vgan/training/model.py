@@ -16,15 +16,15 @@ from t2vgan.models.text_encoders import set_word_states
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.training.data import create_vocabulary, find_pixel_statistics, without_mismatched
 from t2vgan.training.initial_weights import (
+    INITIAL_NAME,
     InitialWeights,
     find_initial_weights,
     grow_vocabulary,
     load_initial_weights,
-    write_initial_weights,
 )
-from t2vgan.training.run_dir import read_tokenizer
+from t2vgan.training.run_dir import read_origin, read_tokenizer, write_origin
 from t2vgan.training.state import TrainingClock
-from t2vgan.training.text_states import load_text_states, read_text_encoder, write_text_encoder
+from t2vgan.training.text_states import ENCODER_NAME, load_text_states
 
 
 def find_vocabulary(config: Config, manifest: Manifest) -> tuple[Vocabulary, InitialWeights | None]:
@@ -124,14 +124,14 @@ class TrainedModel:
         """Record a new run's initial weights and text encoder (collective)."""
         run_dir, weights, encoder = self.config.run_dir, self.initial_weights, self.text_encoder
         if weights:
-            self.context.run_on_main(lambda: write_initial_weights(run_dir, weights))
+            self.context.run_on_main(lambda: write_origin(run_dir / INITIAL_NAME, weights))
         if encoder:
-            self.context.run_on_main(lambda: write_text_encoder(run_dir, encoder))
+            self.context.run_on_main(lambda: write_origin(run_dir / ENCODER_NAME, encoder))
 
     def read_origin(self) -> None:
         """Read the record of a resumed run's text encoder (collective)."""
-        run_dir = self.config.run_dir
-        self.text_encoder = self.context.run_on_main(lambda: read_text_encoder(run_dir))
+        path = self.config.run_dir / ENCODER_NAME
+        self.text_encoder = self.context.run_on_main(lambda: read_origin(path, TextEncoderInfo))
 
     def compile(self, *, before: bool | None = None) -> list[str]:
         """Compile the networks if this run does; return messages (collective).

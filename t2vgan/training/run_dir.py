@@ -2,23 +2,25 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from t2vgan.config import Config
 from t2vgan.errors import UserError
 from t2vgan.tokenizer import VERSION
 from t2vgan.training.state import Lengths
 from t2vgan.utils.files import atomic_write_bytes
-from t2vgan.utils.frozen import flatten, format_faults
-from t2vgan.utils.untrusted import JsonError, read_json
+from t2vgan.utils.frozen import flatten, naming_faults
+from t2vgan.utils.untrusted import MAX_JSON_BYTES, JsonError, read_bytes, read_json
 
 CONFIG_NAME = "config.json"
 RUN_NAME = "run.json"
+REMEDY = "start a new --run-dir"
 EARLIER = {"standardize": False, "augment": 0.0}
 """Options of `train` that earlier versions lacked -> the value equivalent to their behaviour."""
 
+Model = TypeVar("Model", bound=BaseModel)
 
 # Any other option affects the trained model, so it must not change when a run is resumed.
 CHANGEABLE = frozenset(
@@ -67,11 +69,10 @@ def load_config(path: Path) -> Config:
         content = read_json(path)
         for name, value in EARLIER.items():
             content["train"].setdefault(name, value)
-        return Config.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        raise UserError(f"{path}: {format_faults(error)}; start a new --run-dir") from error
+        with naming_faults(f"{path}", REMEDY):
+            return Config.model_validate_json(json.dumps(content))
     except (LookupError, TypeError, AttributeError, JsonError) as error:
-        raise UserError(f"{path} is damaged ({error}); start a new --run-dir") from error
+        raise UserError(f"{path} is damaged ({error}); {REMEDY}") from error
 
 
 def check_same_run(config: Config) -> list[str]:
@@ -111,12 +112,23 @@ def read_tokenizer(run_dir: Path) -> int:
 
 def read_record(path: Path) -> RunRecord:
     """Read a run.json; return the defaults if there is none."""
-    try:
-        # Its command may hold file names that are not valid Unicode.
-        content = read_json(path, errors="replace") if path.exists() else {}
+    # Its command may hold file names that are not valid Unicode.
+    content = read_json(path, errors="replace") if path.exists() else {}
+    with naming_faults(f"{path}", REMEDY):
         return RunRecord.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{path}: {format_faults(error)}; start a new --run-dir") from None
+
+
+def read_origin(path: Path, model: type[Model]) -> Model | None:
+    """Read a record of what a run was started with, if any."""
+    if not path.exists():
+        return None
+    with naming_faults(f"{path}", REMEDY):
+        return model.model_validate_json(read_bytes(path, MAX_JSON_BYTES))
+
+
+def write_origin(path: Path, record: BaseModel) -> None:
+    """Write a record of what a run was started with."""
+    atomic_write_bytes(path, record.model_dump_json(indent=1).encode() + b"\n")
 
 
 def check_same_data(config: Config, fingerprint: str, trained_on: object) -> None:

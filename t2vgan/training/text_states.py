@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from pydantic import ValidationError
 from torch import Tensor
 
 from t2vgan.checkpoint.tensor_files import read_metadata, read_tensors, write_tensors
@@ -22,12 +21,11 @@ from t2vgan.errors import UserError
 from t2vgan.pipeline.sentence_encoder import SentenceEncoder
 from t2vgan.prompts.synonyms import load_synonyms
 from t2vgan.tokenizer import UNKNOWN, Vocabulary
+from t2vgan.training.run_dir import read_origin
 from t2vgan.utils.console import print_stderr
-from t2vgan.utils.files import atomic_path, atomic_write_bytes
-from t2vgan.utils.frozen import format_faults
-from t2vgan.utils.untrusted import MAX_JSON_BYTES, read_bytes
+from t2vgan.utils.files import atomic_path
 
-RECORD_NAME = "text_encoder.json"
+ENCODER_NAME = "text_encoder.json"
 PROMPTS_PER_WORD = 32  # enough prompts to average a word's states over
 MIN_VARIANCE = 1e-6  # relative to the largest; directions with less are dropped
 
@@ -46,7 +44,7 @@ def load_text_states(
     assert isinstance(model, ClipGanConfig)
     encoder = SentenceEncoder.load(model.text_encoder)
     info = TextEncoderInfo(name=model.text_encoder, sha256=encoder.sha256)
-    recorded = read_text_encoder(config.run_dir)
+    recorded = read_origin(config.run_dir / ENCODER_NAME, TextEncoderInfo)
     if recorded is not None and recorded.sha256 != info.sha256:
         raise UserError(
             f"text encoder {info.name} has changed since {config.run_dir} was started; restore it,"
@@ -56,22 +54,6 @@ def load_text_states(
     folder = Path(config.data.path) if keep and is_local else None
     states = load_word_states(encoder, vocabulary, prompts, size=model.text_size, folder=folder)
     return info, states
-
-
-def read_text_encoder(run_dir: Path) -> TextEncoderInfo | None:
-    """Read the record of a run's sentence encoder, if any."""
-    path = run_dir / RECORD_NAME
-    if not path.exists():
-        return None
-    try:
-        return TextEncoderInfo.model_validate_json(read_bytes(path, MAX_JSON_BYTES))
-    except ValidationError as error:
-        raise UserError(f"{path}: {format_faults(error)}; start a new --run-dir") from None
-
-
-def write_text_encoder(run_dir: Path, info: TextEncoderInfo) -> None:
-    """Record the sentence encoder that a run was started with."""
-    atomic_write_bytes(run_dir / RECORD_NAME, info.model_dump_json(indent=1).encode() + b"\n")
 
 
 def load_word_states(

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from t2vgan.config import Config
 from t2vgan.config.presets import PRESETS
 from t2vgan.errors import UserError
 from t2vgan.training.trainer import Trainer
-from t2vgan.utils.frozen import format_faults
+from t2vgan.utils.frozen import naming_faults
 
 
 def train(config: Config | str, **changes: Any) -> bool:
@@ -39,10 +37,8 @@ def build_config(config: Config | str, changes: Mapping[str, Any]) -> Config:
         config = PRESETS[config]
     if not isinstance(config, Config):
         raise UserError(f"config={config!r}: must be the name of a preset, or a Config")
-    try:
+    with naming_faults():
         return Config.model_validate(merge(config.model_dump(), changes))
-    except ValidationError as error:
-        raise UserError(format_faults(error)) from None
 
 
 def merge(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """Frozen pydantic models: base classes, flat view and error text."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from t2vgan.errors import UserError
 
 MAX_FAULTS = 8  # listed in a message
 MAX_SHOWN = 200  # characters of a value in a message
@@ -47,6 +50,16 @@ def flatten(model: Frozen, prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+@contextlib.contextmanager
+def naming_faults(where: str = "", remedy: str = "") -> Iterator[None]:
+    """Raise invalid fields of a model as a UserError."""
+    try:
+        yield
+    except ValidationError as error:
+        parts = [f"{where}: " if where else "", format_faults(error), remedy and f"; {remedy}"]
+        raise UserError("".join(parts)) from None
 
 
 def format_faults(error: ValidationError, section: str = "") -> str:

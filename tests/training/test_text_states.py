@@ -8,13 +8,8 @@ from t2vgan.errors import UserError
 from t2vgan.pipeline.sentence_encoder import MINILM, SentenceEncoder, is_installed
 from t2vgan.tokenizer import UNKNOWN, Vocabulary
 from t2vgan.training import text_states
-from t2vgan.training.text_states import (
-    load_text_states,
-    load_word_states,
-    read_text_encoder,
-    whiten,
-    write_text_encoder,
-)
+from t2vgan.training.run_dir import write_origin
+from t2vgan.training.text_states import ENCODER_NAME, load_text_states, load_word_states, whiten
 
 pytest.importorskip("tokenizers", reason="needs the extra text")
 from tests.support.sentence_encoders import write_encoder
@@ -108,10 +103,8 @@ def test_a_folder_that_refuses_files_costs_a_line(config, capsys, monkeypatch):
 
 def test_an_encoder_that_changed_since_the_run_was_started_is_refused(config, tmp_path):
     info, _ = load(config)
-    assert read_text_encoder(config.run_dir) is None
     config.run_dir.mkdir()
-    write_text_encoder(config.run_dir, info)
-    assert read_text_encoder(config.run_dir) == info
+    write_origin(config.run_dir / ENCODER_NAME, info)
     load(config)
     write_encoder(tmp_path / "encoder", tensors={"embeddings.LayerNorm.bias": torch.ones(8)})
     with pytest.raises(UserError, match=r"encoder has changed since .*run was started; restore it"):

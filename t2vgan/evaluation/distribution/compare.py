@@ -4,8 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from t2vgan.evaluation.clip_features import ClipFeatures
 from t2vgan.evaluation.distribution.distances import frechet_distance, kernel_distance
+from t2vgan.evaluation.distribution.fvd import VideoFeatureExtractor
+from t2vgan.evaluation.probe.probe import Probe
 from t2vgan.utils.frozen import Frozen
+from t2vgan.utils.seeds import permutation
 
 CLIPS_PER_FEATURE = 2  # with fewer, the estimated covariance is unreliable
 
@@ -37,36 +41,38 @@ class Distribution(Frozen):
 
 
 def measure_distribution(
-    features: tuple[np.ndarray, np.ndarray],
-    video_features: tuple[np.ndarray, np.ndarray] | None,
-    *,
-    features_sha256: str,
-    fvd_sha256: str | None,
-    fvd_protocol: str | None,
+    generated: ClipFeatures,
+    real: ClipFeatures,
+    probe: Probe,
+    network: VideoFeatureExtractor | None,
+    seed: int,
 ) -> tuple[Distribution, list[str]]:
     """Compare generated clips (of training prompts) with real ones.
 
-    `features` are those of generated and of real clips, (N, F) and (M, F); `video_features` are
-    those of the user's network. Returns the distances, and notes on those for which clips are too
-    few.
+    The probe has its own features of real clips; `network` is the user's, for FVD. Returns the
+    distances, and notes on those for which clips are too few.
     """
+    features = generated.features, probe.features
     frechet, kernel = (
         measure_distance(distance, *features) for distance in (frechet_distance, kernel_distance)
     )
     fvd, notes = None, []
     if frechet is None:
         notes.append(_missing("Frechet and kernel distance", *features))
-    if video_features is not None:
+    if generated.video_features is not None and real.video_features is not None:
+        # Real clips are shuffled, because they are ordered by the parts of a mixture.
+        order = permutation(len(real.video_features), seed, "real clips")
+        video_features = generated.video_features, real.video_features[order]
         fvd = measure_distance(frechet_distance, *video_features)
         if fvd is None:
             notes.append(_missing("FVD", *video_features))
     return Distribution(
-        features_sha256=features_sha256,
+        features_sha256=probe.sha256,
         frechet=frechet,
         kernel=kernel,
         fvd=fvd,
-        fvd_weights_sha256=fvd_sha256,
-        fvd_protocol=fvd_protocol,
+        fvd_weights_sha256=None if network is None else network.sha256,
+        fvd_protocol=None if network is None else network.protocol,
     ), notes
 
 

@@ -46,7 +46,7 @@ class VideoFeatureExtractor:
         try:
             self.network = torch.jit.load(path, map_location=device).eval()
         except RuntimeError as error:
-            raise UserError(f"fvd_weights={path}: not TorchScript ({_first_line(error)})") from None
+            raise UserError(f"fvd_weights={path}: not TorchScript ({_last_line(error)})") from None
         self.path, self.device = path, device
         self.sha256 = sha256_of(path)
 
@@ -68,7 +68,7 @@ class VideoFeatureExtractor:
         try:
             features = self.network(video, rescale=False, resize=False, return_features=True)
         except RuntimeError as error:
-            reason = _first_line(error)
+            reason = _last_line(error)
             raise UserError(
                 f"fvd_weights={self.path}: cannot read these clips ({reason})"
             ) from None
@@ -96,7 +96,7 @@ class R3DFeatureExtractor(VideoFeatureExtractor):
         try:
             network.load_state_dict(tensors)
         except RuntimeError as error:
-            reason = _first_line(error)
+            reason = _last_line(error)
             raise UserError(f"fvd_weights={path}: not an R3D-18 ({reason})") from None
         network.fc = nn.Identity()
         self.network = network.to(device).eval()
@@ -139,6 +139,6 @@ def _read_state(path: Path) -> Mapping[str, Tensor] | None:
     return state if is_state else None
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

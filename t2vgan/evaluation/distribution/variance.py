@@ -48,10 +48,8 @@ def group_variances(values: np.ndarray, groups: Sequence[str]) -> dict[str, floa
     }
 
 
-def variance_ratio(
-    generated: Mapping[str, float], real: Mapping[str, float]
-) -> tuple[float | None, int]:
-    """Return the ratio of stds within groups, and the number of groups.
+def variance_ratio(generated: Mapping[str, float], real: Mapping[str, float]) -> float | None:
+    """Return the ratio of stds within groups.
 
     The std is the root of the mean variance over the groups that both have. The ratio is None if
     real clips do not vary, or no group is in both.
@@ -59,5 +57,5 @@ def variance_ratio(
     common = [group for group in generated if group in real]
     ours, theirs = (sum(side[group] for group in common) for side in (generated, real))
     if not common or theirs < SMALLEST_VARIANCE * len(common):
-        return None, len(common)
-    return float(np.sqrt(ours / theirs)), len(common)
+        return None
+    return float(np.sqrt(ours / theirs))

@@ -5,6 +5,7 @@ from pathlib import Path
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 from t2vgan.utils.console import print_stdout
+from t2vgan.utils.frozen import naming_faults
 
 
 def train_probe(
@@ -42,7 +43,9 @@ def train_probe(
     from t2vgan.evaluation.real_clips import RealClips
 
     target = parse_device(device, DistributedContext(mode="train a probe"))
-    clips = RealClips(open_data(DataConfig(path=str(data))), num_clips)
+    with naming_faults():
+        config = DataConfig(path=str(data))
+    clips = RealClips(open_data(config), num_clips)
     settings = ProbeSettings(num_clips=num_clips, num_steps=num_steps, seed=seed)
     probe = build_probe(clips, settings, target)
     save_probe(out, probe)

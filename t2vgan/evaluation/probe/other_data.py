@@ -125,8 +125,7 @@ def match_targets(
 
 def _check_words(probe: Probe, captions: Sequence[str], field: str) -> None:
     """Raise UserError if a caption has no word that the probe knows."""
-    known = probe.vocabulary.ids.keys()
-    strange = [text for text in captions if not known & set(probe.vocabulary.tokenize(text))]
+    strange = [text for text in captions if not probe.vocabulary.knows_any_of(text)]
     if strange:
         raise UserError(
             f"{field}: the probe knows no word of {len(strange)} of {len(captions)} captions of the"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor, nn
 
 import t2vgan
@@ -25,7 +25,7 @@ from t2vgan.evaluation.probe.network import NUM_FEATURES, ProbeNetwork, TextEnco
 from t2vgan.evaluation.probe.targets import NUM_CANDIDATES, Kind, Targets
 from t2vgan.pipeline import check_tensors
 from t2vgan.tokenizer import Vocabulary
-from t2vgan.utils.frozen import Frozen, format_faults
+from t2vgan.utils.frozen import Frozen, naming_faults
 from t2vgan.utils.seeds import random_generator
 
 FORMAT, FORMAT_VERSION = "t2vgan-probe", "1"
@@ -217,10 +217,8 @@ def load_probe(path: Path | str, *, device: torch.device | str = "cpu") -> Probe
     tensors = {name: tensor.clone() for name, tensor in read_tensors(path).items()}
     if compute_digest(tensors, metadata.get("info", "")) != metadata.get("sha256"):
         raise UserError(f"features {path}: damaged (its checksum differs); copy or train it again")
-    try:
+    with naming_faults(f"features {path}: bad description"):
         info = ProbeInfo.model_validate_json(metadata["info"])
-    except ValidationError as error:
-        raise UserError(f"features {path}: bad description: {format_faults(error)}") from None
     expected = build_parts(info).state_dict() | {
         "real.features": torch.zeros(len(info.prompts), 64)
     }

@@ -39,7 +39,7 @@ class Targets:
         if self.kind == "label":
             named = [self.prompt_labels.get(prompt, "") for prompt in prompts]
         elif self.kind == "prompt":
-            named = merge_paraphrases([*self.names, *prompts])[len(self.names) :]
+            named = merge_paraphrases(prompts, known=self.names)
         return np.array([places.get(name, -1) for name in named], dtype=np.int64)
 
     def of_clips(self, prompts: Sequence[str], labels: Sequence[object]) -> np.ndarray:

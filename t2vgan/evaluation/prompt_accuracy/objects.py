@@ -91,10 +91,16 @@ def label_components(mask: np.ndarray) -> np.ndarray:
     """
     import cv2
 
-    height, width = mask.shape[-2:]
-    strip = np.zeros((mask.shape[0] * mask.shape[1], height + 1, width), np.uint8)
-    strip[:, :height] = mask.reshape(-1, height, width)
-    return cv2.connectedComponents(strip.reshape(-1, width))[1]
+    return cv2.connectedComponents(to_strip(mask))[1]
+
+
+def to_strip(mask: np.ndarray) -> np.ndarray:
+    """Join the frames of a mask, with an empty row after each.
+
+    Mask (N, T, H, W) -> strip (N * T * (H + 1), W) uint8.
+    """
+    padded = np.pad(mask.astype(np.uint8), ((0, 0), (0, 0), (0, 1), (0, 0)))
+    return padded.reshape(-1, mask.shape[-1])
 
 
 def measure_components(

@@ -72,14 +72,17 @@ def canonical_form(expected: Expected) -> CanonicalForm:
     return tuple(sorted(tuple(sorted(attributes.items())) for attributes in expected))
 
 
-def merge_paraphrases(prompts: Iterable[str]) -> list[str]:
-    """Replace each known prompt by the first one with the same meaning."""
+def merge_paraphrases(prompts: Iterable[str], known: Sequence[str] = ()) -> list[str]:
+    """Replace each prompt by the first one with the same meaning.
+
+    `known` prompts come before. Prompts that the grammar does not know are kept.
+    """
     first: dict[CanonicalForm, str] = {}
     merged = []
-    for prompt in prompts:
+    for prompt in (*known, *prompts):
         expected = expected_objects(prompt)
         merged.append(first.setdefault(canonical_form(expected), prompt) if expected else prompt)
-    return merged
+    return merged[len(known) :]
 
 
 def unknown_prompts(prompts: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from t2vgan.evaluation.prompt_accuracy.attributes import COLOURS, MAX_COLOUR_DISTANCE
 from t2vgan.evaluation.prompt_accuracy.object_paths import Foreground, Track, track_in_chunks
-from t2vgan.evaluation.prompt_accuracy.objects import MIN_OBJECT_AREA
+from t2vgan.evaluation.prompt_accuracy.objects import MIN_OBJECT_AREA, to_strip
 
 NUM_OBJECTS = 2
 LEAST_COVERAGE = 0.35  # of a pixel whose contrast is that of objects
@@ -74,10 +74,8 @@ def _dilate(mask: np.ndarray) -> np.ndarray:
     import cv2
 
     num_clips, num_frames, height, width = mask.shape
-    strip = np.zeros((num_clips * num_frames, height + 1, width), np.uint8)
-    strip[:, :height] = mask.reshape(-1, height, width)
-    wide = cv2.dilate(strip.reshape(-1, width), np.ones((3, 3)))
-    return wide.reshape(strip.shape)[:, :height].reshape(mask.shape) > 0
+    wide = cv2.dilate(to_strip(mask), np.ones((3, 3)))
+    return wide.reshape(num_clips, num_frames, height + 1, width)[:, :, :height] > 0
 
 
 def _coverage(foreground: Foreground, colour: np.ndarray) -> np.ndarray:

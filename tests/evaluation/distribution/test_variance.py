@@ -20,17 +20,16 @@ def test_the_ratio_of_deviations_is_that_of_the_scales():
     real = group_variances(draw(2) + centres, groups)
     for scale in (0.5, 1, 3):
         generated = group_variances(draw(2 * scale, seed=1) + 2 * centres, groups)
-        ratio, num_groups = variance_ratio(generated, real)
+        ratio = variance_ratio(generated, real)
         assert ratio == pytest.approx(scale, rel=0.03), "what groups differ in does not count"
-        assert num_groups == 2
-    assert variance_ratio(group_variances(np.ones((400, 50)), groups), real)[0] == 0
+    assert variance_ratio(group_variances(np.ones((400, 50)), groups), real) == 0
 
 
 def test_only_groups_on_both_sides_are_compared():
     real = {"a": 4.0, "b": 1e6}
-    assert variance_ratio({"a": 1.0, "c": 9.0}, real) == (0.5, 1)
-    assert variance_ratio({"c": 9.0}, real) == (None, 0)
-    assert variance_ratio({"a": 1.0}, {"a": 0.0}) == (None, 1), "real clips do not vary"
+    assert variance_ratio({"a": 1.0, "c": 9.0}, real) == 0.5
+    assert variance_ratio({"c": 9.0}, real) is None
+    assert variance_ratio({"a": 1.0}, {"a": 0.0}) is None, "real clips do not vary"
     assert group_variances(np.ones((2, 3)), ["a", "b"]) == {}, "one clip has no variance"
 
 
