@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import av
 
 SECONDS = 3
+RULES = {"triangles": 18, "chaos": 30, "stripes": 184, "fans": 110, "lace": 90}
 COLOURS = {"red": "0xe02020", "green": "0x20c040", "blue": "0x3060f0", "yellow": "0xf0d020"}
 SIZES = ("160x120", "128x128", "120x160", "192x108", "162x90")
 RATES = (10, 15, 24, 25, 30)
@@ -69,13 +70,10 @@ def list_videos() -> list[DemoVideo]:
             )
         rings = f"{{canvas}}:c0={colour}:c1=black:type=radial:nb_colors=2:seed={{seed}}"
         found.append(DemoVideo(f"a {name} glow in the dark", (("gradients", rings),)))
-    rule = "{canvas}:rule={rule}:random_seed={seed}:scroll=1"
-    found += [
-        DemoVideo(f"a cell automaton of {kind} scrolling up", (("cellauto", rule.format(
-            canvas="{canvas}", rule=number, seed="{seed}")), ("format", "gray")))
-        for kind, number in (("triangles", 18), ("chaos", 30), ("stripes", 184), ("fans", 110),
-                             ("lace", 90))
-    ]  # fmt: skip
+    for kind, rule in RULES.items():
+        automaton = f"{{canvas}}:rule={rule}:random_seed={{seed}}:scroll=1"
+        caption = f"a cell automaton of {kind} scrolling up"
+        found.append(DemoVideo(caption, (("cellauto", automaton), ("format", "gray"))))
     return found
 
 

@@ -97,12 +97,12 @@ def read_held_out(options: PackOptions) -> tuple[str, ...]:
     """Return the prompts to hold out, without repetitions."""
     prompts = list(options.hold_out)
     if options.hold_out_file is not None:
-        from t2vgan.utils.tables import read_text_lines
+        from t2vgan.utils.tables import read_stripped_lines
         from t2vgan.utils.untrusted import open_file
 
         with open_file(options.hold_out_file) as file:
-            lines = read_text_lines(file, f"--hold-out-file {options.hold_out_file}")
-            prompts += [line.strip() for _, line in lines if line.strip()]
+            lines = read_stripped_lines(file, f"--hold-out-file {options.hold_out_file}")
+        prompts += filter(None, lines)
     return tuple(dict.fromkeys(prompts))
 
 

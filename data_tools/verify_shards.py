@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from t2vgan.errors import UserError
-from t2vgan.utils import cli, console
-from t2vgan.utils.console import print_stdout
+from t2vgan.utils import cli
+from t2vgan.utils.console import count_of, escape_control_chars, format_error, print_stdout
 
 if TYPE_CHECKING:
     from t2vgan.data.shards import EncodedSample, InputCounts, Manifest, ShardEntry
@@ -38,9 +38,9 @@ def verify_shards(folder: Positional[str]) -> int:
         manifest = out.manifest()
         for problem in Verifier(out, manifest).problems():
             num_problems += 1
-            print_stdout(console.escape_control_chars(problem))
+            print_stdout(escape_control_chars(problem))
     if num_problems:
-        print_stdout(f"{folder}: {num_problems} problem{'s' if num_problems > 1 else ''}")
+        print_stdout(f"{folder}: {count_of(num_problems, 'problem')}")
         return 1
     print_stdout(
         f"{folder}: {manifest.num_samples} clips in {len(manifest.shards)} shards, all sound"
@@ -81,7 +81,7 @@ class Verifier:
         try:
             failures = read_failures(self._out.folder, self._out)
         except UserError as error:
-            yield console.format_error(error)
+            yield format_error(error)
             return
         found = Counter(failure.reason for failure in failures)
         if found != counts.failures:
@@ -110,7 +110,7 @@ class Verifier:
             yield f"{where} is missing; the manifest lists it with {entry.num_bytes} bytes"
             return
         except (UserError, OSError) as error:
-            yield console.format_error(error)
+            yield format_error(error)
         if num_samples != entry.num_samples:
             yield f"{where}: expected {entry.num_samples} samples, found {num_samples}"
 

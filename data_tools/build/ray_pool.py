@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from t2vgan.errors import UserError
+from t2vgan.utils.console import first_line
 
 from .protocol import ShouldStop
 from .worker_pool import Job, Result
@@ -51,8 +52,8 @@ def run_jobs_on_ray(
         raise error.cause from None
     except ray.exceptions.RayError as error:
         raise UserError(
-            f"the Ray cluster lost a job ({str(error).splitlines()[0]}); run the same command again"
-            " to continue"
+            f"the Ray cluster lost a job ({first_line(error)}); run the same command again to"
+            " continue"
         ) from None
     finally:
         for job in running:

@@ -15,11 +15,11 @@ import tyro
 
 from t2vgan.errors import UserError
 from t2vgan.media import FORMATS, format_rate_note, save_clip, save_frame_folder, slug
-from t2vgan.media.resize import choose_size, resize_frames
+from t2vgan.media.resize import Resample, choose_size, resize_frames
 from t2vgan.utils import cli
 from t2vgan.utils.console import print_stderr, print_stdout
 from t2vgan.utils.drawing_limits import check_drawing, check_sides
-from t2vgan.utils.tables import read_text_lines
+from t2vgan.utils.tables import read_stripped_lines
 from t2vgan.utils.untrusted import open_file
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class GenerateOptions:
     """Factor by which to enlarge the frames."""
     height: int | None = None
     """Height of the frames in pixels, instead of --scale; the width keeps the aspect ratio."""
-    resample: Literal["lanczos", "nearest"] = "lanczos"
+    resample: Resample = "lanczos"
     """Resampling filter: lanczos is smooth, nearest repeats pixels."""
     strict: bool = False
     """Refuse prompts that are neither training prompts nor held-out prompts."""
@@ -237,8 +237,8 @@ def read_prompts(options: GenerateOptions) -> list[str]:
     prompts = list(options.prompt)
     if options.prompts_file is not None:
         with open_file(options.prompts_file) as file:
-            lines = read_text_lines(file, f"--prompts-file {options.prompts_file}")
-            prompts += [line.strip() for _, line in lines if line.strip()]
+            lines = read_stripped_lines(file, f"--prompts-file {options.prompts_file}")
+        prompts += filter(None, lines)
     if not prompts and options.prompts_file is None and is_unconditional(options):
         return [""]
     if not prompts:

@@ -13,10 +13,10 @@ from t2vgan.evaluation.prompt_accuracy.attributes import classify_objects, match
 from t2vgan.evaluation.prompt_accuracy.prompts import expected_objects
 from t2vgan.evaluation.prompt_accuracy.select import select_tracker
 from t2vgan.media import encode_clip, slug
+from t2vgan.media.resize import Resample
 from t2vgan.pipeline import TextToVideo, Videos
 from t2vgan.prompts.matching import PromptMatch
 from t2vgan.utils.frozen import Frozen
-from t2vgan.utils.sequences import choose_evenly
 
 MAX_PROMPT_LENGTH = 300
 MAX_VIDEOS = 8
@@ -43,7 +43,7 @@ class DrawRequest(Frozen):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED - MAX_VIDEOS)] = 0
     truncation: Annotated[float, Field(ge=0, le=1)] = 1.0
     scale: Annotated[int, Field(ge=1, le=MAX_SCALE)] = 1
-    resample: Literal["lanczos", "nearest"] = "lanczos"
+    resample: Resample = "lanczos"
 
     @property
     def prompts(self) -> list[str]:
@@ -222,9 +222,3 @@ def encode_film(
 def choose_scale(height: int) -> int:
     """Return the factor that enlarges films to about the default height."""
     return max(1, min(MAX_SCALE, DEFAULT_HEIGHT // height))
-
-
-def choose_examples(prompts: Sequence[str], held_out: Sequence[str], number: int) -> list[str]:
-    """Choose example prompts: some training prompts, then held-out ones."""
-    num_held_out = min(len(held_out), number // 4)
-    return [*choose_evenly(prompts, number - num_held_out), *choose_evenly(held_out, num_held_out)]

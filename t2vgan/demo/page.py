@@ -18,7 +18,6 @@ from t2vgan.demo.films import (
     MAX_SEED,
     MAX_VIDEOS,
     DrawRequest,
-    choose_examples,
     choose_scale,
     draw_rows,
 )
@@ -26,9 +25,10 @@ from t2vgan.demo.prompt_notes import KnownPrompts
 from t2vgan.errors import UserError
 from t2vgan.pipeline import TextToVideo
 from t2vgan.utils.frozen import format_faults
+from t2vgan.utils.sequences import choose_examples
 
 MAX_WAITING = 64  # requests in the queue; more are refused
-NUM_EXAMPLES = 8
+NUM_EXAMPLES, NUM_HELD_OUT_EXAMPLES = 8, 2
 WORDS_PER_PAGE = 40
 DRAWN = {"films of each prompt": "videos", "a walk from one to the other": "walk"}
 STEPS = {"videos": 2, "walk": 5}
@@ -77,7 +77,9 @@ def build_page(pipe: TextToVideo) -> gr.Blocks:
 def add_prompts(pipe: TextToVideo) -> list[gr.Textbox]:
     """Add the two prompts, with clickable words and examples."""
     info = pipe.info
-    examples = choose_examples(info.prompts, info.held_out_prompts, NUM_EXAMPLES)
+    examples = choose_examples(
+        info.prompts, info.held_out_prompts, NUM_EXAMPLES, NUM_HELD_OUT_EXAMPLES
+    )
     prompts = [
         gr.Textbox(text, label=label, elem_id=name, max_length=MAX_PROMPT_LENGTH, max_lines=3)
         for text, label, name in (

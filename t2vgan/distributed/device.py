@@ -7,6 +7,7 @@ import torch
 
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
+from t2vgan.utils.console import count_of, first_line
 
 
 def parse_device(name: str, context: DistributedContext) -> torch.device:
@@ -17,8 +18,9 @@ def parse_device(name: str, context: DistributedContext) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device={name}: not usable here ({reason}); give auto or cpu") from None
+        raise UserError(
+            f"device={name}: not usable here ({first_line(error)}); give auto or cpu"
+        ) from None
     return device
 
 
@@ -76,7 +78,7 @@ def describe_device(device: torch.device) -> str:
 
 def describe_processes(context: DistributedContext, precision: str) -> str:
     """Describe processes, device, precision and unused GPUs in one line."""
-    number = "1 process" if context.world_size == 1 else f"{context.world_size} processes"
+    number = count_of(context.world_size, "process", "processes")
     text = f"{number} on {describe_device(context.device)}, {precision}"
     num_gpus = torch.cuda.device_count()
     if context.device.type == "cpu" and not num_gpus:

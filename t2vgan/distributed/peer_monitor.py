@@ -21,7 +21,7 @@ from t2vgan.distributed.context import DistributedContext, is_lost_connection
 from t2vgan.distributed.heartbeat import Heartbeat
 from t2vgan.errors import RunStoppedError
 from t2vgan.utils.cli import EXIT_STOPPED
-from t2vgan.utils.console import format_error, print_stderr
+from t2vgan.utils.console import first_line, format_error, print_stderr
 
 EXCHANGE_EVERY_SECONDS = 1.0
 ANSWER_SHARE = 0.5  # of the timeout: a rank that does not answer for so long counts as lost
@@ -108,7 +108,7 @@ def report_lost_ranks(context: DistributedContext, heartbeat: Heartbeat) -> Iter
     except RuntimeError as error:
         if not (context.is_distributed and is_lost_connection(error)):
             raise
-        raise lost_rank_error(heartbeat, str(error).splitlines()[0]) from error
+        raise lost_rank_error(heartbeat, first_line(error)) from error
 
 
 def lost_rank_error(heartbeat: Heartbeat, reason: str) -> RunStoppedError:

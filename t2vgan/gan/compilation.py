@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from t2vgan.errors import UserError
-from t2vgan.utils.console import print_stderr
+from t2vgan.utils.console import first_line, print_stderr
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 DEFAULT_CACHE = Path("~/.cache/t2vgan/compiled")
@@ -136,9 +136,3 @@ class CompiledFunction:
             print_stderr(f"not compiled, and slower: the compiler fails ({first_line(error)})")
             self.compiled = None
             return self.function(*inputs)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first nonblank line of an error message."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__)

@@ -1,7 +1,7 @@
 """Enlarge or shrink the frames of clips."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -10,7 +10,6 @@ from t2vgan.media.clips import MAX_CLIP_PIXELS, MAX_SIDE
 from t2vgan.utils.drawing_limits import check_sides
 
 Resample = Literal["lanczos", "nearest"]
-RESAMPLES = ("lanczos", "nearest")
 
 
 def choose_size(
@@ -51,8 +50,8 @@ def resize_frames(
     """
     from PIL import Image
 
-    if resample not in RESAMPLES:
-        raise UserError(f"resample={resample!r} must be one of {', '.join(RESAMPLES)}")
+    if resample not in get_args(Resample):
+        raise UserError(f"resample={resample!r} must be one of {', '.join(get_args(Resample))}")
     height, width = size
     if frames.shape[1:3] == (height, width):
         return frames

@@ -13,6 +13,7 @@ from t2vgan.errors import UserError
 from t2vgan.pipeline.latents import draw_latents, slerp
 from t2vgan.pipeline.passes import DrawPass, check_clip_size, choose_batch_size, draw_in_passes
 from t2vgan.tokenizer import MAX_TOKENS
+from t2vgan.utils.console import first_line
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -42,8 +43,9 @@ class ClipDrawer:
         try:
             self.generator.to(self.device if device is None else device)
         except (RuntimeError, AssertionError) as error:  # no such device, or PyTorch lacks support
-            reason = str(error).splitlines()[0]
-            raise UserError(f"device={device}: {reason}; use cpu, or cuda on a GPU") from None
+            raise UserError(
+                f"device={device}: {first_line(error)}; use cpu, or cuda on a GPU"
+            ) from None
         self.dtype = dtype
         self._batch_sizes.clear()
 

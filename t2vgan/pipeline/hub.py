@@ -7,6 +7,7 @@ from pathlib import Path
 
 from t2vgan.checkpoint.weights import MODEL_NAME, find_weights, list_shipped_weights
 from t2vgan.errors import UserError
+from t2vgan.utils.console import first_line
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 MAX_DOWNLOAD_BYTES = 2**33
@@ -76,7 +77,6 @@ def hub_errors(what: str, remedy: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # the client, HTTP and the system raise many types
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{what}: not possible with the Hugging Face Hub ({reason}); {remedy}"
+            f"{what}: not possible with the Hugging Face Hub ({first_line(error)}); {remedy}"
         ) from error

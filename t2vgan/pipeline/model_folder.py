@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
-from t2vgan.checkpoint.weights import MODEL_NAME, TextEncoderInfo, WeightsInfo, save_weights
+from t2vgan.checkpoint.weights import MODEL_NAME, WeightsInfo, save_weights
 from t2vgan.errors import UserError
 from t2vgan.media import contact_sheet, save_clip
 from t2vgan.utils.files import atomic_write_bytes
 from t2vgan.utils.frozen import naming_faults
-from t2vgan.utils.sequences import choose_evenly
+from t2vgan.utils.sequences import choose_evenly, choose_examples
 from t2vgan.utils.untrusted import JsonError, read_json
 
 if TYPE_CHECKING:
@@ -112,11 +112,7 @@ def read_evaluation(path: Path | str, info: WeightsInfo) -> EvaluationSummary:
 def save_sample_film(path: Path, pipe: "TextToVideo") -> None:
     """Save a film of some prompts, with held-out ones last."""
     info = pipe.info
-    num_held_out = min(NUM_SHOWN_HELD_OUT, len(info.held_out_prompts))
-    prompts = [
-        *choose_evenly(info.prompts, NUM_SHOWN - num_held_out),
-        *choose_evenly(info.held_out_prompts, num_held_out),
-    ]
+    prompts = choose_examples(info.prompts, info.held_out_prompts, NUM_SHOWN, NUM_SHOWN_HELD_OUT)
     num_frames = min(info.num_frames, MAX_FILM_FRAMES)
     videos = pipe(prompts, num_frames=num_frames, allow_unknown=True)
     scale = max(1, SHOWN_HEIGHT // info.height)
@@ -128,7 +124,7 @@ def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: s
     clips = f"{info.num_frames} frames of {info.height}x{info.width}, {info.fps:g} per second"
     tags = ["text-to-video", "gan", "t2vgan", info.model.kind.replace("_", "-")]
     example = json.dumps(plain(info.prompts[0]), ensure_ascii=False)
-    listed = choose_evenly(info.prompts, MAX_LISTED_PROMPTS)
+    listed, coder = choose_evenly(info.prompts, MAX_LISTED_PROMPTS), info.text_encoder
     lines = [
         "---",
         "library_name: t2vgan",
@@ -153,7 +149,7 @@ def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: s
         "|---|---|",
         f"| clips | {clips} |",
         f"| model | {info.model.kind} |",
-        *(format_encoder(info.text_encoder) if info.text_encoder else []),
+        *([f"| words by | {plain(coder.name)}, SHA-256 {plain(coder.sha256)} |"] if coder else []),
         f"| training | {info.step:,} steps, {info.clips_seen:,} clips |",
         f"| words | {len(info.words):,}; prompts of others are read as the nearest known one |",
         f"| prompts | {len(info.prompts):,} trained, {len(info.held_out_prompts):,} held out |",
@@ -168,11 +164,6 @@ def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: s
         *(f"- `{plain(prompt)}`" if prompt else '- none: `""`' for prompt in listed),
     ]
     return "\n".join(lines) + "\n"
-
-
-def format_encoder(encoder: TextEncoderInfo) -> list[str]:
-    """Format the sentence encoder, whose word states are in the weights."""
-    return [f"| words by | {plain(encoder.name)}, SHA-256 {plain(encoder.sha256)} |"]
 
 
 def format_numbers(summary: EvaluationSummary) -> list[str]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from t2vgan.checkpoint.tensor_files import format_tensor, read_tensors
 from t2vgan.errors import UserError
 from t2vgan.models.bert import Bert, BertSizes
+from t2vgan.utils.console import first_line
 from t2vgan.utils.files import sha256_of
 from t2vgan.utils.frozen import Frozen, format_faults
 from t2vgan.utils.untrusted import JsonError, read_json
@@ -171,8 +172,7 @@ def load_tokenizer(path: Path, where: str) -> "Tokenizer":
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust library has no error class
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{where}: {path.name} cannot be read ({reason})") from None
+        raise UserError(f"{where}: {path.name} cannot be read ({first_line(error)})") from None
 
 
 def load_tensors(folder: Path, sizes: BertSizes, where: str) -> dict[str, Tensor]:

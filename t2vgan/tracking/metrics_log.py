@@ -17,7 +17,6 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from t2vgan.utils.console import print_stderr
 from t2vgan.utils.files import atomic_path, open_plain
 from t2vgan.utils.records import iter_records
 
@@ -120,11 +119,6 @@ class JsonlLogger:
             for record in read_records(self.path):
                 if record["step"] <= step:
                     file.write(f"{json.dumps(record)}\n")
-
-    def print_status(self, **values: Any) -> None:
-        """Print a status line; the arguments are those of `format_status`."""
-        if self.is_main:
-            print_stderr(format_status(**values))
 
     def read_kinds(self, step: int) -> set[str]:
         """Return the kinds of records that a step already has."""

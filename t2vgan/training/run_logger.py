@@ -13,12 +13,12 @@ from t2vgan.evaluation.clip_numbers import ClipNumbers
 from t2vgan.evaluation.scores import Scores
 from t2vgan.gan.schedules import Length
 from t2vgan.tracking import BackgroundTracker, start_tracking
-from t2vgan.tracking.metrics_log import JsonlLogger
+from t2vgan.tracking.metrics_log import JsonlLogger, format_status
 from t2vgan.training.health.alarms import FINDINGS, AlarmChange, AlarmMonitor
 from t2vgan.training.health.variety import Variety
 from t2vgan.training.run_dir import write_run_files
 from t2vgan.training.state import TrainingClock
-from t2vgan.utils.console import escape_control_chars, print_stderr
+from t2vgan.utils.console import count_of, escape_control_chars, print_stderr
 from t2vgan.utils.environment import describe_environment
 
 RATE_RECORDS = 10  # over which the rate is averaged
@@ -88,7 +88,7 @@ class RunLogger:
             self.log_event(f"stopped at step {step} ({reason}); the same command resumes")
         else:
             active = self.alarms.active
-            alarms = f", with {len(active)} alarm{'s'[: len(active) > 1]}," if active else ""
+            alarms = f", with {count_of(len(active), 'alarm')}," if active else ""
             seconds = f"{self.clock.training.seconds:.0f} s of training"
             self.log_event(f"complete{alarms} at step {step} after {seconds}: {run_dir}")
             for name in active:
@@ -114,7 +114,7 @@ class RunLogger:
             **({"untracked_records": self.tracker.num_dropped} if self.tracker else {}),
         )
         self.log_alarms(self.alarms.check_metrics(metrics, self.progress))
-        self.log_file.print_status(
+        status = format_status(
             step=self.clock.step,
             num_steps=self.config.train.num_steps,
             clips_seen=self.clock.clips_seen,
@@ -123,6 +123,7 @@ class RunLogger:
             loss_generator=metrics["loss/generator"],
             seconds_left=(num_clips - self.clock.clips_seen) / rate if rate else float("nan"),
         )
+        self.print(status)
 
     def _update_rate(self) -> float:
         """Return the clips per second over the last records."""

@@ -66,6 +66,17 @@ def format_error(error: BaseException) -> str:
     return text
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first nonblank line of an error message."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
+def count_of(count: int, one: str, many: str = "") -> str:
+    """Return "1 shard", "2 shards"."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def show_some(lines: Sequence[str]) -> None:
     """Print the first of the lines, and how many more there are."""
     for line in lines[:MAX_SHOWN]:

@@ -87,10 +87,10 @@ def get_number(record: Record, path: str) -> float | None:
     return to_number(get_value(record, path))
 
 
-def get_text(record: Record, *paths: str) -> str | None:
-    """Return the first non-empty string under `paths`, else None."""
-    values = (get_value(record, path) for path in paths)
-    return next((value for value in values if isinstance(value, str) and value), None)
+def get_text(record: Record, path: str) -> str | None:
+    """Return a field that is a non-empty string, else None."""
+    value = get_value(record, path)
+    return value if isinstance(value, str) and value else None
 
 
 def get_texts(record: Record, path: str) -> list[str]:

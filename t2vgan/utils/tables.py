@@ -86,6 +86,11 @@ def read_text_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
         yield number, _decode(line, where) if number > 1 else _decode_first(line, where)
 
 
+def read_stripped_lines(file: BinaryIO, name: str) -> list[str]:
+    """Read the lines of a UTF-8 text without outer white space."""
+    return [line.strip() for _, line in read_text_lines(file, name)]
+
+
 def _decode_first(line: bytes, where: str) -> str:
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if line.startswith(mark):

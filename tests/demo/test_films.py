@@ -10,7 +10,6 @@ from t2vgan.demo.films import (
     MAX_VIDEOS,
     DrawRequest,
     MeasuredAttribute,
-    choose_examples,
     choose_scale,
     draw_rows,
     read_clips,
@@ -183,11 +182,3 @@ def test_scales_make_films_about_as_large_as_the_page_shows_them():
     assert [choose_scale(height) for height in (1, 16, 32, 64, 96, 256, 1024)] == [
         16, 16, 8, 4, 2, 1, 1,
     ]  # fmt: skip
-
-
-def test_examples_are_spread_over_training_and_end_with_held_out_ones():
-    training, held_out = [f"t{n}" for n in range(100)], ["h0", "h1", "h2", "h3"]
-    examples = choose_examples(training, held_out, 8)
-    assert examples == ["t0", "t20", "t40", "t59", "t79", "t99", "h0", "h3"]
-    assert choose_examples(training[:2], [], 8) == ["t0", "t1"]
-    assert choose_examples([], [], 8) == []

@@ -57,17 +57,15 @@ def test_what_is_not_finite_becomes_null_at_any_depth(tmp_path):
     assert record["nothing"] is None
 
 
-def test_only_the_main_rank_touches_the_disk(tmp_path, capsys):
+def test_only_the_main_rank_touches_the_disk(tmp_path):
     calls = []
     log = JsonlLogger(tmp_path / "run", is_main=False)
     log.on_record = calls.append
     write_steps(log, [1])
     log.truncate_after(0)
-    log.print_status(**STATUS)
     log.close()
     assert calls == []
     assert not (tmp_path / "run").exists()
-    assert capsys.readouterr().err == ""
 
 
 def test_resume_drops_later_records_and_goes_on(tmp_path):
@@ -167,10 +165,8 @@ STATUS = {
 LINE = "step 1200/9000  clips 19.2k  412 clips/s  loss D 0.61 G 0.74  left 0:05:12"
 
 
-def test_status_line(tmp_path, capsys):
+def test_status_line():
     assert format_status(**STATUS) == LINE
-    JsonlLogger(tmp_path).print_status(**STATUS)
-    assert capsys.readouterr().err == LINE + "\n"
 
 
 def test_status_line_of_a_run_in_trouble():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from t2vgan.errors import UserError
-from t2vgan.utils.tables import read_text_lines
+from t2vgan.utils.tables import read_stripped_lines
 from t2vgan.utils.untrusted import open_file
 
 from .rows import Row
@@ -26,10 +26,10 @@ def read_class_names(folder: SourceFolder, path: str | None) -> list[str]:
         if not folder.is_file(CLASSES):
             return []
         with folder.open_list(CLASSES) as file:
-            lines = [line.strip() for _, line in read_text_lines(file, CLASSES)]
+            lines = read_stripped_lines(file, CLASSES)
     else:
         with open_file(path) as file:
-            lines = [line.strip() for _, line in read_text_lines(file, f"--classes {path}")]
+            lines = read_stripped_lines(file, f"--classes {path}")
     while lines and not lines[-1]:
         lines.pop()
     for number, name in enumerate(lines, start=1):

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from t2vgan.data.captions import LABEL_FIELDS, join_words
 from t2vgan.errors import UserError
-from t2vgan.utils.tables import Record, read_text_lines
+from t2vgan.utils.tables import Record, read_stripped_lines
 from t2vgan.utils.untrusted import MAX_CAPTION_BYTES, format_json_type
 
 from .rows import Row
@@ -185,7 +185,7 @@ def format_label(label: object) -> str:
 
 def text_rows(videos: BinaryIO, prompts: BinaryIO, name: str) -> list[Row]:
     """Return the rows of two text files, paired line by line."""
-    paths, captions = _text_lines(videos, name), _text_lines(prompts, "prompts.txt")
+    paths, captions = read_stripped_lines(videos, name), read_stripped_lines(prompts, "prompts.txt")
     while paths and not paths[-1]:
         paths.pop()
     while len(captions) > len(paths) and not captions[-1]:
@@ -200,7 +200,3 @@ def text_rows(videos: BinaryIO, prompts: BinaryIO, name: str) -> list[Row]:
         Record(f"line {i}", dict(zip(("video", "prompt"), pair, strict=True))) for i, pair in pairs
     )
     return list(table_rows(records, name, Columns()))
-
-
-def _text_lines(file: BinaryIO, name: str) -> list[str]:
-    return [line.strip() for _, line in read_text_lines(file, name)]

@@ -12,8 +12,3 @@ class CheckResult:
     name: str
     verdict: str
     text: str
-
-
-def count_of(count: int, one: str, many: str = "") -> str:
-    """Return "1 shard", "2 shards"."""
-    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -8,8 +8,9 @@ import torch
 
 from t2vgan.config import Config
 from t2vgan.distributed.context import DistributedContext
-from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult, count_of
+from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult
 from t2vgan.training.preflight.link import measure_clocks, measure_link
+from t2vgan.utils.console import count_of
 
 LARGEST_CLOCK_SKEW_SECONDS = 1.0
 DRIVER = Path("/proc/driver/nvidia/version")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from t2vgan.config import Config
 from t2vgan.distributed.context import STARTUP_TIMEOUT, DistributedContext, is_lost_connection
 from t2vgan.errors import UserError
-from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult, count_of
+from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult
 from t2vgan.training.preflight.machines import check_clocks, check_devices, check_link
 from t2vgan.training.preflight.settings import (
     check_config,
@@ -16,7 +16,7 @@ from t2vgan.training.preflight.settings import (
 )
 from t2vgan.training.preflight.storage import check_folder, check_shard_files, check_space
 from t2vgan.utils.cli import EXIT_USER_ERROR
-from t2vgan.utils.console import escape_control_chars
+from t2vgan.utils.console import count_of, escape_control_chars, first_line
 
 TIMEOUT_SECONDS = 60.0
 STORAGE_TIMEOUT = STARTUP_TIMEOUT  # a rank may be reading a large shard over a slow link
@@ -52,7 +52,7 @@ def preflight(config: Config) -> int:
             raise
         raise UserError(
             f"another process is gone, or did not answer for {timeout:.0f} s"
-            f" ({str(error).splitlines()[0]}); see its own output"
+            f" ({first_line(error)}); see its own output"
         ) from error
     if context.is_main:
         print_table(findings, context.world_size, time.perf_counter() - start)

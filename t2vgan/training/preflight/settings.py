@@ -16,9 +16,9 @@ from t2vgan.errors import UserError
 from t2vgan.tracking import check_tracking, has_wandb_key
 from t2vgan.training.data import open_checked_data
 from t2vgan.training.model import build_run_networks
-from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult, count_of
+from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult
 from t2vgan.training.run_dir import check_same_data, check_same_run
-from t2vgan.utils.console import format_error
+from t2vgan.utils.console import count_of, format_error
 
 
 def check_software(context: DistributedContext, config: Config) -> CheckResult:

@@ -14,8 +14,8 @@ from t2vgan.distributed.consistency import find_differences, join_first
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.training.model import build_run_networks
-from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult, count_of
-from t2vgan.utils.console import format_error
+from t2vgan.training.preflight.check_result import FIT, UNFIT, WARNING, CheckResult
+from t2vgan.utils.console import count_of, format_error
 
 FOLDER_TIMEOUT_SECONDS = 10.0  # network file systems show other nodes' files late
 CHECKSUM_SECONDS = 5.0
