@@ -9,6 +9,8 @@ from t2vgan.config import NotebookGanConfig
 from t2vgan.errors import UserError
 from t2vgan.models import build_generator
 from t2vgan.pipeline import TextToVideo
+from t2vgan.pipeline.loading import check_claimed_size
+from t2vgan.pipeline.passes import MAX_CLIP_PIXELS
 from t2vgan.tokenizer import Vocabulary
 from tests.support.pipelines import MODELS, TINY, VOCABULARY, describe, generate, make_generator
 
@@ -74,6 +76,25 @@ def test_sizes_that_a_file_claims_but_does_not_hold_are_never_allocated(tmp_path
     with pytest.raises(UserError, match=r"weights\.safetensors: (describes a l|.*too l)arger?"):
         TextToVideo.from_pretrained(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+LARGEST = {"num_frames": MAX_CLIP_PIXELS // 2**18, "height": 2**13, "width": 2**5}
+
+
+@pytest.mark.parametrize(
+    ("largest", "too_large"),
+    [
+        ({"num_frames": 2**16}, {"num_frames": 2**16 + 1}),
+        ({"height": 2**13}, {"height": 2**13 + 1}),
+        ({"width": 2**13}, {"width": 2**13 + 1}),
+        (LARGEST, LARGEST | {"width": 2**5 + 1}),
+    ],
+)
+def test_each_size_that_a_file_may_claim_has_a_limit(largest, too_large):
+    one = {"num_frames": 1, "height": 1, "width": 1}
+    check_claimed_size("x.safetensors", describe(**one | largest))
+    with pytest.raises(UserError, match=r"weights x\.safetensors: clips of .* are too large"):
+        check_claimed_size("x.safetensors", describe(**one | too_large))
 
 
 def test_missing_and_extra_tensors_are_named(tmp_path):

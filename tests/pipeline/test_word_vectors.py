@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from t2vgan.checkpoint.tensor_files import read_metadata, read_tensors, write_tensors
 from t2vgan.pipeline import word_vectors
@@ -26,6 +27,19 @@ def test_texts_are_embedded_alike_with_and_without_the_file(monkeypatch):
     with_file = embed_texts(texts)
     monkeypatch.setattr(word_vectors, "load_vectors", dict)
     np.testing.assert_allclose(with_file, embed_texts(texts), atol=1e-3)
+
+
+def test_words_of_the_file_are_not_embedded_again(monkeypatch):
+    class OneVector:
+        def embed(self, texts):
+            return torch.full((len(texts), 384), float(texts == ["a red star"]))
+
+    kept = load_vectors()
+    monkeypatch.setattr(word_vectors, "load_vectors", lambda: kept)
+    monkeypatch.setattr(word_vectors, "load_minilm", OneVector)
+    red, star, green = embed_texts(["red", "a red star", "green"])
+    np.testing.assert_array_equal((red, green), (kept["red"], kept["green"]))
+    assert (star == 1).all()
 
 
 def test_vectors_of_another_encoder_are_not_used(tmp_path, caplog):

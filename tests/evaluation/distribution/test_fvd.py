@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from torchvision.models.video import r3d_18
+import torch.nn.functional as F
+from torchvision.models.video import R3D_18_Weights, r3d_18
 
 from t2vgan.checkpoint.tensor_files import write_tensors
 from t2vgan.errors import UserError
 from t2vgan.evaluation.distribution.fvd import R3D_PROTOCOL, open_video_network
+from t2vgan.utils.files import sha256_of
 
 
 class ToyI3D(torch.nn.Module):
@@ -19,12 +21,37 @@ class ToyI3D(torch.nn.Module):
         return x[:, :, 0].mean(dim=(2, 3))
 
 
+class MeanOfAll(torch.nn.Module):
+    def forward(self, x, rescale: bool = True, resize: bool = True, return_features: bool = False):
+        return x.mean(dim=(0, 2, 3, 4))[None]
+
+
+class Longer(torch.nn.Module):
+    def forward(self, x, rescale: bool = True, resize: bool = True, return_features: bool = False):
+        return x.reshape(2, -1, 9999)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (MeanOfAll, "gives no row of features for each clip"),
+        (Longer, r"cannot read these clips \(.*9999"),
+    ],
+)
+def test_networks_that_do_not_fit_the_clips_are_named(tmp_path, network, message):
+    torch.jit.script(network()).save(tmp_path / "i3d.pt")
+    with pytest.raises(UserError, match=message):
+        open_video_network(tmp_path / "i3d.pt", "cpu").extract(np.zeros((2, 1, 8, 8, 3), np.uint8))
+
+
 def test_fvd_features_come_from_the_users_file(tmp_path):
     path = tmp_path / "i3d.pt"
     torch.jit.script(ToyI3D()).save(path)
     frames = np.zeros((5, 4, 10, 12, 3), np.uint8)
     frames[1] = (255, 0, 51)
-    features = open_video_network(path, "cpu").extract(frames)
+    network = open_video_network(path, "cpu")
+    assert network.sha256 == sha256_of(path)
+    features = network.extract(frames)
     assert features.shape == (5, 3)
     assert features[1] == pytest.approx([1, -1, -0.6], abs=1e-5)
     assert features[[0, 2]] == pytest.approx(-1)
@@ -46,16 +73,31 @@ def test_weights_of_r3d_18_are_a_second_door(tmp_path, suffix):
     network = open_video_network(path, "cpu")
     frames = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), dtype=np.uint8)
     features = network.extract(frames)
-    assert features.shape == (2, 512)
-    assert np.isfinite(features).all()
-    assert not np.array_equal(features[0], features[1])
+    torch.testing.assert_close(torch.from_numpy(features), features_of_torchvision(weights, frames))
+    assert not np.allclose(features[0], features[1])
     assert network.protocol == R3D_PROTOCOL
+    assert network.sha256 == sha256_of(path)
+
+
+def features_of_torchvision(weights: dict[str, torch.Tensor], frames: np.ndarray) -> torch.Tensor:
+    """Compute pooled features with the normalisation that torchvision publishes."""
+    network = r3d_18()
+    network.load_state_dict(weights)
+    network.fc = torch.nn.Identity()
+    published = R3D_18_Weights.DEFAULT.transforms()
+    mean, std = (torch.tensor(x)[:, None, None, None] for x in (published.mean, published.std))
+    pictures = torch.from_numpy(frames).permute(0, 1, 4, 2, 3) / 255
+    resized = F.interpolate(pictures.flatten(0, 1), size=(112, 112), mode="bilinear")
+    video = resized.unflatten(0, pictures.shape[:2]).transpose(1, 2)
+    with torch.no_grad():
+        return network.eval()((video - mean) / std)
 
 
 def test_other_weights_are_named(tmp_path):
-    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="a state dict, but not of torchvision's r3d_18"):
-        open_video_network(tmp_path / "other.pth", "cpu")
+    for name in ("weight", "fc.bias"):
+        torch.save({name: torch.zeros(3)}, tmp_path / "other.pth")
+        with pytest.raises(UserError, match="a state dict, but not of torchvision's r3d_18"):
+            open_video_network(tmp_path / "other.pth", "cpu")
     torch.save({"fc.bias": torch.zeros(3), "stem.0.weight": torch.zeros(1)}, tmp_path / "cut.pth")
     with pytest.raises(UserError, match="not an R3D-18"):
         open_video_network(tmp_path / "cut.pth", "cpu")
