@@ -16,7 +16,7 @@ from t2vgan.checkpoint.state_dict import (
     load_checkpoint,
     save_checkpoint,
 )
-from t2vgan.checkpoint.storage import STATE_NAME, step_folder
+from t2vgan.checkpoint.storage import STATE_NAME, read_state, step_folder
 from t2vgan.checkpoint.weights import WeightsInfo, save_weights
 from t2vgan.config import Config
 from t2vgan.errors import UserError
@@ -142,11 +142,12 @@ class CheckpointManager:
         """
         sides = self.gan.optimizers
         optimizers = {name: side.optimizer for name, side in sides.items()}
-        run_dir, networks = self.config.run_dir, self.gan.networks
-        state = parse_state(
-            step_folder(run_dir, step), step, load_checkpoint(run_dir, step, networks, optimizers)
-        )
+        run_dir = self.config.run_dir
+        folder = step_folder(run_dir, step)
+        state = parse_state(folder, step, read_state(folder))
+        # First, because networks for other data may not fit the tensors: sizes, number of words.
         check_same_data(self.config, self.data_fingerprint, state.data_fingerprint)
+        load_checkpoint(run_dir, step, self.gan.networks, optimizers)
         for name, side in sides.items():
             side.load_loss_scale(state.loss_scales.get(name, {}))
         self.writing_seconds = state.writing_seconds

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from t2vgan.tracking.metrics_log import JsonlLogger
+from t2vgan.tracking.watch.__main__ import watch
 from t2vgan.tracking.watch.curve import draw_curves, resample
 from t2vgan.tracking.watch.follow import Follower
 from t2vgan.tracking.watch.view import draw, format_state
@@ -45,6 +46,11 @@ def end(run_dir: Path, step: int) -> None:
     for path in (run_dir / "heartbeats").iterdir():
         path.unlink()
     JsonlLogger(run_dir).write("event", step=step, clips_seen=8 * step, seconds=step, message="bye")
+
+
+def test_a_pipe_is_shown_the_run_once(run_dir, capsys):
+    watch(run_dir)
+    assert "step 21/100" in capsys.readouterr().out
 
 
 def test_a_run_at_work(run_dir):

@@ -30,19 +30,19 @@ INFO = WeightsInfo(
 class Run:
     """The parts of a run that are saved."""
 
-    def __init__(self, run_dir, precision="no"):
+    def __init__(self, run_dir, precision="no", vocabulary_size=11, data_fingerprint="data"):
         train = TrainConfig(
             frames_per_clip=K, global_batch_size=B, precision=precision, recovered_latents=R
         )
         self.config = Config(run_dir=run_dir, model=MODEL, train=train)
         context = DistributedContext(num_cpu_threads=1)
-        sizes = {"height": 16, "width": 32, "vocabulary_size": 11}
+        sizes = {"height": 16, "width": 32, "vocabulary_size": vocabulary_size}
         self.gan = AdversarialTraining(MODEL, train, context, **sizes)
         self.published: list[tuple[int, bool]] = []
         self.checkpoints = CheckpointManager(
             self.config,
             self.gan,
-            "data",
+            data_fingerprint,
             lambda info, best: self.published.append((info.step, best)),
         )
         self.step = 0
@@ -133,6 +133,16 @@ def test_precision_may_change_on_resuming(before, after, tmp_path):
     assert torch.equal(resumed.weights(), run.weights())
     resumed.train()
     assert not torch.equal(resumed.weights(), run.weights())
+
+
+def test_other_data_is_named_before_tensors_that_do_not_fit_it(tmp_path):
+    run = Run(tmp_path)
+    run.train()
+    run.save()
+    run.checkpoints.finish()
+    other = Run(tmp_path, vocabulary_size=12, data_fingerprint="other data")
+    with pytest.raises(UserError, match="is not the data that"):
+        other.load(1)
 
 
 def full_disk(*_, **__):

@@ -23,7 +23,7 @@ def watch(
 ) -> None:
     """Show a run's curves, rate, time left and warnings.
 
-    Ctrl-C ends the view, not the run.
+    Ctrl-C ends the view, not the run. Into a file or pipe, the run is shown once.
 
     Args:
         run_dir: The run's folder, possibly on a shared file system; only files are read.
@@ -38,10 +38,10 @@ def watch(
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_IN_FILES
-    if once:
+    if once or not console.is_terminal:
         console.print(draw(follower.read(), console.width))
         return
-    with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+    with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             live.update(draw(follower.read(), console.width), refresh=True)
             time.sleep(every_seconds)
