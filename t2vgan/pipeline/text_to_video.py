@@ -23,7 +23,7 @@ from t2vgan.tokenizer import Vocabulary
 from t2vgan.utils.drawing_limits import check_drawing, check_seeds
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TextToVideo:
     """Draw videos from prompts and seeds with a trained generator.
 
@@ -103,10 +103,21 @@ class TextToVideo:
             self.save_pretrained(folder, evaluation=evaluation, license=license)
             return upload_model(Path(folder), repo_id, private=private, token=token)
 
+    def __repr__(self) -> str:
+        info = self.info
+        return (
+            f"<TextToVideo: {len(info.prompts)} prompts, {info.num_frames} frames of "
+            f"{info.height}x{info.width} at {info.fps:g} frames/s, step {info.step}>"
+        )
+
     def to(
-        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self,
+        device: torch.device | str | torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
     ) -> "TextToVideo":
         """Move to a device, or set the precision; return the pipeline.
+
+        The precision may stand alone, as in PyTorch: `to(torch.bfloat16)`.
 
         In bfloat16 or float16 only convolutions use that type, as in training with mixed precision:
         codes of times and prompts stay in float32, because motions would jitter otherwise.
@@ -114,6 +125,8 @@ class TextToVideo:
         Raises:
             UserError: there is no such device, or the type is not float32, bfloat16 or float16.
         """
+        if isinstance(device, torch.dtype):
+            device, dtype = None, device
         self._drawer.move(device, dtype)
         return self
 

@@ -24,7 +24,7 @@ MAX_CALL_PIXELS = 2**30  # limit of one call: 3 GB of frames
 Output = Literal["numpy", "pil", "torch"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Videos:
     """Videos of one size."""
 
@@ -59,8 +59,19 @@ class Videos:
         """Video (N, 3, T, H, W), float32 in [-1, 1]."""
         return to_video(torch.from_numpy(self.frames))
 
+    def __repr__(self) -> str:
+        num_frames, height, width = self.frames.shape[1:4]
+        return (
+            f"<Videos: {len(self)} of {num_frames} frames of {height}x{width} "
+            f"at {self.fps:g} frames/s>"
+        )
+
     def __len__(self) -> int:
         return len(self.frames)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return the frames of one video, (T, H, W, 3) uint8."""
+        return self.frames[index]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Iterate over the frames of each video, (T, H, W, 3) uint8."""

@@ -1,4 +1,5 @@
 import doctest
+import re
 
 import numpy as np
 import pytest
@@ -263,12 +264,16 @@ def test_an_interpolation_has_two_ends():
 def test_other_precisions_draw_nearly_the_same():
     pipe = load("clip_gan")
     exact = pipe(PROMPTS[0], num_videos=3).videos.astype(int)
-    assert pipe.to(dtype=torch.bfloat16) is pipe
-    assert pipe.dtype == torch.bfloat16
+    assert pipe.to(torch.bfloat16) is pipe
+    assert (pipe.device.type, pipe.dtype) == ("cpu", torch.bfloat16)
     coarse = pipe(PROMPTS[0], num_videos=3).videos
     assert 0 < abs(coarse - exact).max() <= 8
     pipe.to("cpu", torch.float32)
     np.testing.assert_array_equal(pipe(PROMPTS[0], num_videos=3).videos, exact)
+
+
+def test_a_notebook_prints_one_line_instead_of_the_network():
+    assert re.fullmatch(r"<TextToVideo: \d+ prompts, .* step \d+>", repr(load("clip_gan")))
 
 
 def test_devices_and_types_that_do_not_exist():

@@ -30,6 +30,11 @@ def test_videos_are_a_sequence_of_clips():
     videos = make_videos()
     assert len(videos) == 2
     np.testing.assert_array_equal(list(videos), FRAMES)
+    np.testing.assert_array_equal(videos[-1], FRAMES[-1])
+
+
+def test_a_notebook_prints_one_line_instead_of_pixels():
+    assert repr(make_videos()) == "<Videos: 2 of 3 frames of 4x6 at 10 frames/s>"
 
 
 def test_one_video_is_saved_at_its_path_and_several_are_numbered(tmp_path):
