@@ -5,6 +5,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from t2vgan import __version__
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 from t2vgan.utils.console import print_stdout
@@ -49,6 +50,9 @@ def run_command() -> int | None:
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print_stdout(format_usage(program))
+        return 0
+    if name == "--version":
+        print_stdout(f"t2vgan {__version__}")
         return 0
     if name not in COMMANDS:
         raise UserError(f"no command named {name!r}; {cli.nearest(name, COMMANDS)}")

@@ -9,6 +9,7 @@ from importlib import import_module
 import pytest
 
 import t2vgan
+from t2vgan.__main__ import run_command
 from t2vgan.config.presets import PRESETS
 from t2vgan.errors import UserError
 from t2vgan.training.train import build_config
@@ -31,6 +32,12 @@ def test_importing_the_package_loads_no_library():
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == ""
+
+
+def test_the_command_names_its_version(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["t2vgan", "--version"])
+    assert run_command() == 0
+    assert capsys.readouterr().out == f"t2vgan {t2vgan.__version__}\n"
 
 
 @pytest.mark.parametrize("name", t2vgan.MODULES)

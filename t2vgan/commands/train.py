@@ -50,6 +50,8 @@ def read(arguments: list[str]) -> Command:
         print_stdout(format_usage())
         sys.exit(0 if arguments else 2)
     preset, *options = arguments
+    if preset.startswith("-"):
+        raise UserError(f"the preset comes before {preset}; known: {', '.join(PRESETS)}")
     if preset not in PRESETS:
         raise UserError(f"no preset named {preset!r}; {cli.nearest(preset, PRESETS)}")
     sections = {type(value).__name__: name for name, value in PRESETS[preset]}

@@ -8,7 +8,7 @@ import select
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +105,7 @@ def parse(command: Callable[..., Parsed], *, prog: str | None = None, **options:
     prog = prog or program()
     markers = (tyro.conf.PositionalMetavarFromFieldName, *options.get("config", ()))
     options["config"] = markers
+    options["args"] = [expand_home(text) for text in options.get("args", sys.argv[1:])]
 
     def refuse(event: tyro_errors.ParseErrorEvent) -> None:
         error = sys.exception()  # a model's own error, or tyro's in place of it for a section
@@ -117,6 +118,14 @@ def parse(command: Callable[..., Parsed], *, prog: str | None = None, **options:
     tyro_arguments.generate_argument_helptext = format_help
     with tyro_errors.on_parse_error(refuse):
         return tyro.cli(command, prog=prog, **options)
+
+
+def expand_home(argument: str) -> str:
+    """Expand `~` in `--flag=~/folder`, which shells leave as it is."""
+    flag, equals, value = argument.partition("=")
+    if equals and flag.startswith("--") and value.startswith("~"):
+        return f"{flag}={os.path.expanduser(value)}"
+    return argument
 
 
 def format_help(arg: tyro_arguments.ArgumentDefinition, *args: Any, **options: Any) -> Any:
@@ -156,7 +165,8 @@ def describe_mistake(
             hint = f"; nearest: {', '.join(dict.fromkeys(close))}" if close else ""
             values = list_options(command, options, flags=False)
             if values and values[0] in known[2:3] and not tokens[0].startswith("-"):
-                hint = f"; did you mean {values[0]} {shlex.join(tokens)}?"
+                words = add_unquoted_start(tokens, values[0], options["args"])
+                hint = f"; did you mean {values[0]} {shlex.quote(' '.join(words))}?"
             return f"Unrecognized options: {', '.join(tokens)}{hint}"
         case tyro_errors.MissingArgs(missing_arguments=missing, unrecognized_tokens=tokens):
             names = [context.arg.get_invocation_text()[1].as_str_no_ansi() for context in missing]
@@ -164,6 +174,9 @@ def describe_mistake(
             return f"Missing from {event.prog}: {', '.join(names)}{unknown}"
         case tyro_errors.BadValue(argument=argument, reason="too_few_values"):
             name = argument.display_name()
+            if argument.is_positional():
+                name = argument.get_invocation_text()[1].as_str_no_ansi()
+                return f"Missing from {event.prog}: {name}, which is given without a flag"
             return f"Missing value for argument '{name}'. Expected {argument.lowered.nargs} values."
         case tyro_errors.InvalidChoice(argument=argument, value=value, choices=choices):
             name = argument.display_name()
@@ -171,6 +184,15 @@ def describe_mistake(
         case tyro_errors.InstantiationFailure(argument=argument, message=message):
             return f"Error parsing {argument.display_name()}: {message}" if argument else message
     return None
+
+
+def add_unquoted_start(words: list[str], flag: str, arguments: Sequence[str]) -> list[str]:
+    """Prepend a flag's value to the unquoted words after it."""
+    for place, argument in enumerate(arguments):
+        text = list(arguments[place + 1 : place + 2 + len(words)])
+        if argument == flag and text[1:] == words and not any(" " in part for part in text):
+            return text
+    return words
 
 
 def list_options(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 
 import pytest
+import tyro
 from pydantic import BaseModel, Field, ValidationError
 
 from t2vgan.errors import UserError
@@ -51,6 +52,7 @@ def test_a_right_command_line_gives_its_values():
         (("--num-stepz", "3"), "Missing from command: --num-steps INT"),
         (("--num-steps", "3", "--fest"), "Unrecognized options: --fest; nearest: --fast"),
         (("--num-steps", "3", "a b"), "Unrecognized options: a b; did you mean --num-steps 'a b'?"),
+        (("--num-steps", "3", "a", "b"), "did you mean --num-steps '3 a b'?"),
         (("--num-steps", "x"), "Error parsing --num-steps: invalid literal for int() *: 'x'"),
         (("--num-steps",), "Missing value for argument '--num-steps'. Expected 1 values."),
     ],
@@ -65,6 +67,27 @@ def test_a_wrong_one_is_one_line_without_the_options_own_help(arguments, line, c
     assert "explained" not in message
     assert not set("│╭─\n\x1b") & set(message)
     assert capsys.readouterr() == ("", "")
+
+
+def copy(out: str) -> str:
+    return out
+
+
+def show(folder: tyro.conf.Positional[str], once: bool = False) -> str:
+    return folder
+
+
+@pytest.mark.parametrize("arguments", [("--folder", "a"), ("--folder", "a", "--once")])
+def test_an_argument_without_a_flag_is_named_as_one(arguments):
+    line = "Missing from command: FOLDER, which is given without a flag"
+    with pytest.raises(UserError, match=line):
+        parse(*arguments, command=show)
+
+
+def test_a_home_that_the_shell_left_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for given, found in (("~/a", "/home/me/a"), ("a~/b", "a~/b"), ("~", "/home/me")):
+        assert parse(f"--out={given}", command=copy) == found
 
 
 def test_errors_name_arguments_as_they_are_typed():
