@@ -7,11 +7,15 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
+import torch.distributed as dist
 
+from t2vgan.distributed import peers
 from t2vgan.distributed.deadline import Deadline
-from t2vgan.distributed.peers import PeerInfo, check_devices
+from t2vgan.distributed.launcher_env import LauncherEnv
+from t2vgan.distributed.peers import PeerInfo, check_devices, compare_peers, leave_together
 from t2vgan.distributed.rendezvous import explain_connection_errors, init_process_group
 from t2vgan.errors import AlreadyReportedError, UserError
 
@@ -113,11 +117,46 @@ def test_a_gpu_that_one_process_asks_for_and_does_not_have(port):
 
 
 def test_gpus_that_only_some_machines_have():
-    peers = {
+    found = {
         rank: PeerInfo(host, device, [0])
         for rank, (host, device) in enumerate([("a", "cuda"), ("b", "cpu"), ("c", "cuda")])
     }
-    assert "rank 1 on b has no GPU and others have one (1 of 3 have none)" in check_devices(peers)
+    assert "rank 1 on b has no GPU and others have one (1 of 3 have none)" in check_devices(found)
+    assert check_devices({rank: peer for rank, peer in found.items() if rank != 1}) == ""
+    assert check_devices({1: found[1]}) == ""
+
+
+def test_the_first_process_that_does_not_match_is_named():
+    all_three = {rank: PeerInfo(f"host{rank}", "cpu", [0], "", 3, "train") for rank in (0, 1, 2)}
+    assert compare_peers(all_three) == ""
+    bad = replace(all_three[2], problem="no GPU")
+    assert compare_peers({1: all_three[1], 2: bad}) == "rank 2 on host2: no GPU"
+    more, other = replace(all_three[1], world_size=4), replace(all_three[2], mode="evaluate")
+    assert compare_peers({1: more, 2: other}) == "", "rank 0 is not known yet"
+    assert compare_peers(all_three | {1: more, 2: other}) == (
+        "rank 1 on host1 has WORLD_SIZE=4, and rank 0 on host0 3; start every machine with the same"
+        " number of processes"
+    )
+    assert compare_peers(all_three | {2: other}) == (
+        "rank 2 on host2 was started to evaluate, and rank 0 on host0 to train; start every rank"
+        " with the same command"
+    )
+
+
+def test_none_leaves_before_all_have_printed_the_error(monkeypatch):
+    store, soon = dist.HashStore(), Deadline(60)
+    ranks = [LauncherEnv(rank, 2, rank, "127.0.0.1", 1) for rank in (0, 1)]
+    waiting = threading.Thread(target=leave_together, args=(store, ranks[0], soon), daemon=True)
+    waiting.start()
+    time.sleep(0.2)
+    assert waiting.is_alive()
+    leave_together(store, ranks[1], soon)
+    waiting.join(10)
+    assert not waiting.is_alive()
+    monkeypatch.setattr(peers, "EXIT_SECONDS", (0.0, 0.1))
+    started = time.monotonic()
+    leave_together(dist.HashStore(), ranks[0], soon)  # the other one never comes
+    assert time.monotonic() - started < 20
 
 
 # --- what answers is not rank 0 of this run -----------------------------------------------------

@@ -8,9 +8,12 @@ import yaml
 
 from t2vgan.checkpoint.weights import MODEL_NAME, load_weights
 from t2vgan.errors import UserError
-from t2vgan.media import load_clip
+from t2vgan.media import contact_sheet, load_clip
+from t2vgan.models import build_generator
 from t2vgan.pipeline import TextToVideo
-from tests.support.pipelines import PROMPTS, VOCABULARY, describe, make_generator
+from t2vgan.tokenizer import Vocabulary
+from t2vgan.utils.sequences import choose_evenly
+from tests.support.pipelines import PROMPTS, TINY, VOCABULARY, describe, make_generator
 
 
 def make_pipe(**changes):
@@ -62,6 +65,26 @@ def test_the_film_shows_prompts_of_both_kinds(tmp_path):
     assert len(film) == 5
     assert min(film.shape[1:3]) > 128
     assert (film[0] != film[-1]).any()
+
+
+def test_of_many_prompts_the_film_shows_three_of_either_kind(tmp_path):
+    known, held_out = PROMPTS * 2, PROMPTS[1:] * 2
+    pipe = make_pipe(prompts=known, held_out_prompts=held_out)
+    pipe.save_pretrained(tmp_path)
+    prompts = [*choose_evenly(known, 3), *choose_evenly(held_out, 3)]
+    expected = contact_sheet(pipe(prompts).frames, prompts, columns=3, scale=8)
+    assert load_clip(tmp_path / "sample.gif").shape == expected.shape
+
+
+def test_an_empty_prompt_has_its_place_in_film_and_card(tmp_path):
+    prompts = ["", *PROMPTS[:2]]
+    vocabulary = Vocabulary.from_prompts(prompts)
+    generator = build_generator(TINY, height=16, width=24, vocabulary_size=len(vocabulary))
+    info = describe(words=vocabulary.words, prompts=prompts)
+    TextToVideo(generator.eval(), vocabulary, info).save_pretrained(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert f'\n- none: `""`\n- `{PROMPTS[0]}`\n' in text
+    assert 'pipe("", num_videos=4)' in text
 
 
 def test_the_card_has_tags_and_the_numbers_of_the_evaluation(tmp_path):
