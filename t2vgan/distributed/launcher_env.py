@@ -34,8 +34,6 @@ class LauncherEnv:
     master_port: int
     has_agent: bool = False
     """Whether torchrun's agent, not rank 0, serves the store; it also assigns the ranks."""
-    attempt: str = "0"
-    """Number of times torchrun has restarted the processes."""
 
     @property
     def master(self) -> str:
@@ -70,7 +68,6 @@ def read_launcher_env(variables: Mapping[str, str]) -> LauncherEnv | None:
         variables["MASTER_ADDR"],
         port,
         has_agent=variables.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
-        attempt=variables.get("TORCHELASTIC_RESTART_COUNT", "0"),
     )
 
 

@@ -4,11 +4,14 @@ They use a key-value store, so that a process that is missing or does not match 
 """
 
 import json
+import secrets
+import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch.distributed as dist
@@ -18,6 +21,7 @@ from t2vgan.distributed.launcher_env import LauncherEnv
 from t2vgan.errors import AlreadyReportedError, UserError
 
 POLL_SECONDS = 0.05
+RECHECK_SECONDS = 1.0  # how often a rank asks whether rank 0 has begun a new round
 EXIT_SECONDS = 2.0, 20.0  # bounds of the wait until all have printed the same error
 MAX_RANKS_SHOWN = 8
 
@@ -33,56 +37,103 @@ class PeerInfo:
     world_size: int = 1
     mode: str = ""
     """The command that the process was started for, such as "train --preflight"."""
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Distinguishes this process from earlier ones of its rank."""
 
 
 def exchange_peer_info(
-    store: Any, env: LauncherEnv, own: PeerInfo, deadline: Deadline
-) -> list[PeerInfo]:
-    """Publish this process's info; return that of all ranks.
+    connect: Callable[[], Any], env: LauncherEnv, own: PeerInfo, deadline: Deadline
+) -> tuple[Any, list[PeerInfo]]:
+    """Publish this process's info; return the round's store, and all infos.
+
+    `connect` opens the store that rank 0 or the launcher serves. It is called again if rank 0 ends,
+    because it may be started again.
 
     Raises:
         UserError: on every process that connected, if one is missing or does not match the others.
     """
-    try:
-        peers, problem = call_before(deadline, lambda: exchange(store, env, own, deadline))
-    except (RuntimeError, TimeoutError) as error:
-        raise UserError(
-            f"not all of {env.world_size} processes came to {env.master} within"
-            f" {deadline.seconds:.0f} s (--timeout-seconds), or rank 0 left; does every machine run"
-            " its part?"
-        ) from error
+    while True:
+        store = connect()
+        try:
+            round_store, peers, problem = call_before(
+                deadline, partial(exchange, store, env, own, deadline)
+            )
+            break
+        except (RuntimeError, TimeoutError) as error:
+            if isinstance(error, dist.DistNetworkError) and deadline.left:
+                time.sleep(POLL_SECONDS)
+                continue
+            raise UserError(
+                f"not all of {env.world_size} processes came to {env.master} within"
+                f" {deadline.seconds:.0f} s (--timeout-seconds), or rank 0 left; does every machine"
+                " run its part?"
+            ) from error
     if not problem:
-        return peers
+        return round_store, peers
     # Only one process per machine prints the error.
     shared = UserError(problem) if env.local_rank == 0 else AlreadyReportedError(problem)
-    shared.barrier = lambda: leave_together(store, env, deadline)
+    shared.barrier = lambda: leave_together(round_store, env, deadline)
     raise shared
 
 
 def exchange(
     store: Any, env: LauncherEnv, own: PeerInfo, deadline: Deadline
-) -> tuple[list[PeerInfo], str]:
-    """Return all ranks' info, or the problem that rank 0 found."""
-    num_starts = store.add(f"starts/{env.rank}", 1)
-    objection = ""
-    if num_starts > 1 and not env.has_agent:
+) -> tuple[Any, list[PeerInfo], str]:
+    """Return a round's store, all infos, and the problem or "".
+
+    Each process of rank 0 begins a round, with keys of its own: torchrun's store keeps those of the
+    processes that it restarted.
+    """
+    if env.rank:
+        return join_round(store, env, own, deadline)
+    name = secrets.token_hex(8)
+    round_store = dist.PrefixStore(name, store)
+    round_store.set("peer/0", json.dumps(asdict(own)))
+    store.set("round", name)
+    peers, problem = collect_peers(round_store, env, deadline)
+    verdict = {"peers": [asdict(peer) for peer in peers], "problem": problem}
+    round_store.set("verdict", json.dumps(verdict))
+    return round_store, peers, problem
+
+
+def join_round(
+    store: Any, env: LauncherEnv, own: PeerInfo, deadline: Deadline
+) -> tuple[Any, list[PeerInfo], str]:
+    """Join the round of rank 0; return as `exchange` does.
+
+    A round that ended without this process is that of an earlier rank 0, which may still run. Then
+    this waits for the next one.
+    """
+    joined = problem = objection = ""
+    while wait_for_keys(store, ["round"], deadline.left):
+        name = store.get("round").decode()
+        round_store = dist.PrefixStore(name, store)
+        if name != joined and not round_store.check(["verdict"]):
+            joined, objection = name, introduce(round_store, env, own, deadline)
+        if wait_for_keys(round_store, ["verdict"], min(deadline.left, RECHECK_SECONDS)):
+            verdict = json.loads(round_store.get("verdict"))
+            peers = [PeerInfo(**peer) for peer in verdict["peers"]]
+            problem = verdict["problem"]
+            is_included = any(peer.token == own.token for peer in peers)
+            if is_included or ((problem or objection) and not env.has_agent):
+                return round_store, peers, problem or objection
+            problem = problem or format_excluded(env, deadline)
+            time.sleep(min(deadline.left, RECHECK_SECONDS))
+        if not deadline.left:
+            return round_store, [], problem or format_missing(round_store, env, deadline)
+    return store, [], format_missing(store, env, deadline)
+
+
+def introduce(store: Any, env: LauncherEnv, own: PeerInfo, deadline: Deadline) -> str:
+    """Publish this process's info in a round; return its objection or ""."""
+    if store.add(f"starts/{env.rank}", 1) > 1 and not env.has_agent:
         objection = f"two processes have RANK={env.rank}, one on {own.host}; each needs its own"
     else:
         store.set(f"peer/{env.rank}", json.dumps(asdict(own)))
-        if env.rank == 0:
-            peers, problem = collect_peers(store, env, deadline)
-            verdict = {"peers": [asdict(peer) for peer in peers], "problem": problem}
-            store.set("verdict", json.dumps(verdict))
-            return peers, problem
-        first = read_peer(store, 0, deadline)
-        objection = compare_peers({0: first, env.rank: own})
+        objection = compare_peers({0: read_peer(store, 0, deadline), env.rank: own})
     if objection:
         store.set("objection", objection)
-    if not wait_for_keys(store, ["verdict"], deadline.left):
-        return [], format_missing(store, env, deadline)
-    verdict = json.loads(store.get("verdict"))
-    peers = [PeerInfo(**peer) for peer in verdict["peers"]]
-    return peers, verdict["problem"] or objection
+    return objection
 
 
 def collect_peers(store: Any, env: LauncherEnv, deadline: Deadline) -> tuple[list[PeerInfo], str]:
@@ -155,6 +206,15 @@ def format_missing(store: Any, env: LauncherEnv, deadline: Deadline) -> str:
         f"MASTER_ADDR:MASTER_PORT={env.master}: not all of {env.world_size} processes came within"
         f" {deadline.seconds:.0f} s (--timeout-seconds); missing: rank"
         f" {format_ranks(missing) or '?'}; does every machine run its part?"
+    )
+
+
+def format_excluded(env: LauncherEnv, deadline: Deadline) -> str:
+    """Return a line on a rank 0 that began without this process."""
+    return (
+        f"MASTER_ADDR:MASTER_PORT={env.master}: rank 0 began with another process of"
+        f" RANK={env.rank} than this one on {socket.gethostname()}, and was not started again"
+        f" within {deadline.seconds:.0f} s (--timeout-seconds); is the command started twice?"
     )
 
 

@@ -26,6 +26,7 @@ from t2vgan.distributed.peers import PeerInfo, exchange_peer_info
 from t2vgan.errors import UserError
 
 RETRY_SECONDS = 0.5
+LOOKUP_SECONDS = 10.0  # then the name is looked up again: rank 0 may have moved to another address
 GLOO_CONNECT_FACTOR = 5  # gloo waits this many timeouts for a connection (transport/tcp)
 
 
@@ -44,8 +45,7 @@ def init_process_group(deadline: Deadline, mode: str = "") -> tuple[str, int]:
         if own.problem:
             raise UserError(own.problem)
         return own.device, len(own.cores)
-    store = open_store(env, deadline)
-    peers = exchange_peer_info(store, env, own, deadline)
+    store, peers = exchange_peer_info(lambda: open_store(env, deadline), env, own, deadline)
     if own.device == "cuda":
         torch.cuda.set_device(env.local_rank)
 
@@ -130,10 +130,9 @@ def open_store(env: LauncherEnv, deadline: Deadline) -> Any:
         )
 
     try:
-        store = call_before(deadline, connect)
+        return dist.PrefixStore("t2vgan", call_before(deadline, connect))
     except (RuntimeError, TimeoutError) as error:
         raise UserError(explain_store_error(env, error, deadline)) from error
-    return dist.PrefixStore(f"t2vgan/{env.attempt}", store)
 
 
 def explain_store_error(env: LauncherEnv, error: Exception, deadline: Deadline) -> str:
@@ -156,8 +155,8 @@ def wait_for_server(env: LauncherEnv, deadline: Deadline) -> None:
     """Wait until rank 0 accepts connections, without torch's log of retries."""
     while True:
         try:
-            address = env.master_addr, env.master_port
-            socket.create_connection(address, timeout=max(RETRY_SECONDS, deadline.left)).close()
+            timeout = min(max(RETRY_SECONDS, deadline.left), LOOKUP_SECONDS)
+            socket.create_connection((env.master_addr, env.master_port), timeout).close()
             return
         except OSError as error:
             if not deadline.left:

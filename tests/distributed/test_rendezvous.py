@@ -14,9 +14,14 @@ import torch.distributed as dist
 
 from t2vgan.distributed import peers
 from t2vgan.distributed.deadline import Deadline
-from t2vgan.distributed.launcher_env import LauncherEnv
+from t2vgan.distributed.launcher_env import LauncherEnv, read_launcher_env
 from t2vgan.distributed.peers import PeerInfo, check_devices, compare_peers, leave_together
-from t2vgan.distributed.rendezvous import explain_connection_errors, init_process_group
+from t2vgan.distributed.rendezvous import (
+    LOOKUP_SECONDS,
+    explain_connection_errors,
+    init_process_group,
+    wait_for_server,
+)
 from t2vgan.errors import AlreadyReportedError, UserError
 
 pytestmark = pytest.mark.timeout(120)
@@ -38,17 +43,19 @@ def connect(variables: dict[str, str], results, all_done) -> None:
     os._exit(0)  # as train.py: without the teardown of connections
 
 
+def fork(variables: dict[str, str], seconds: float, all_done) -> tuple:
+    """Start a real process with its launcher's variables; return it and a queue for its result."""
+    results = FORK.SimpleQueue()
+    variables = variables | {"SECONDS": str(seconds)}
+    process = FORK.Process(target=connect, args=(variables, results, all_done))
+    process.start()
+    return process, results
+
+
 def start(*processes: dict[str, str], seconds: float = LATE) -> list:
     """Start real processes, each with its launcher's variables; return results or errors."""
     all_done = FORK.Event()
-    started = []
-    for variables in processes:
-        results = FORK.SimpleQueue()
-        process = FORK.Process(
-            target=connect, args=(variables | {"SECONDS": str(seconds)}, results, all_done)
-        )
-        process.start()
-        started.append((process, results))
+    started = [fork(variables, seconds, all_done) for variables in processes]
     found = [results.get() for _, results in started]
     all_done.set()
     for process, _ in started:
@@ -268,6 +275,78 @@ def test_a_frozen_rank_0_holds_nobody_up(port):
         frozen.join()
     assert type(error) is UserError
     assert f"127.0.0.1:{port}" in str(error)
+
+
+# --- ranks that are started again ---------------------------------------------------------------
+
+
+@pytest.fixture
+def restarts():
+    """Start processes one by one, and end them all."""
+    all_done, started = FORK.Event(), []
+
+    def restart(*processes: dict[str, str], seconds: float = LATE) -> list:
+        started.extend(new := [fork(variables, seconds, all_done) for variables in processes])
+        return new
+
+    yield restart
+    for process, _ in started:
+        process.kill()
+        process.join()
+
+
+def test_a_rank_started_again_waits_for_rank_0_to_end_and_start_again(port, restarts):
+    """As a pod that is replaced before the other one has noticed that it is gone."""
+    ranks = [variables(rank, 2, port, ACCELERATE_USE_CPU="true") for rank in range(2)]
+    first, second = restarts(*ranks)
+    assert (first[1].get()[0], second[1].get()[0]) == ("cpu", "cpu")
+    second[0].kill()
+    ((_, again),) = restarts(ranks[1])
+    time.sleep(0.5)  # it meets the first rank 0
+    first[0].kill()
+    first[0].join()
+    ((_, anew),) = restarts(ranks[0])
+    assert (anew.get()[0], again.get()[0]) == ("cpu", "cpu")
+
+
+def test_a_second_process_of_a_rank_is_told_that_the_run_began_without_it(port, restarts):
+    ranks = [variables(rank, 2, port, ACCELERATE_USE_CPU="true") for rank in range(2)]
+    for _, results in restarts(*ranks):
+        assert results.get()[0] == "cpu"
+    ((_, results),) = restarts(ranks[1], seconds=SOON / 4)
+    error = results.get()
+    assert f"127.0.0.1:{port}: rank 0 began with another process of RANK=1" in str(error)
+    assert "is the command started twice?" in str(error)
+
+
+def test_restarts_that_torchruns_agents_count_differently(port):
+    """Its store keeps the keys of earlier processes; an agent counts only its own failures."""
+    store = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+    agent = {"TORCHELASTIC_USE_AGENT_STORE": "True", "ACCELERATE_USE_CPU": "true"}
+    for counts in ("00", "01", "01"):
+        ranks = [
+            variables(rank, 2, port, **agent, TORCHELASTIC_RESTART_COUNT=count)
+            for rank, count in enumerate(counts)
+        ]
+        assert [device for device, _ in start(*ranks, seconds=10 * SOON)] == ["cpu", "cpu"]
+    del store
+
+
+def test_rank_0s_name_is_looked_up_again(monkeypatch, port):
+    """A replaced pod has another address, and the old one may never answer."""
+    connect, timeouts = socket.create_connection, []
+
+    def connect_late(address, timeout):
+        timeouts.append(timeout)
+        if len(timeouts) == 1:
+            raise TimeoutError("timed out")
+        return connect(address, timeout)
+
+    monkeypatch.setattr(socket, "create_connection", connect_late)
+    env = read_launcher_env(variables(1, 2, port))
+    with socket.create_server(("127.0.0.1", port)):
+        wait_for_server(env, Deadline(300))
+    assert timeouts == [LOOKUP_SECONDS] * 2
 
 
 # --- ranks that were started otherwise ----------------------------------------------------------
