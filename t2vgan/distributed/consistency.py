@@ -14,7 +14,7 @@ from t2vgan.config import Config
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
 from t2vgan.distributed.peers import format_ranks
-from t2vgan.errors import RunStoppedError, UserError
+from t2vgan.errors import RunStoppedError
 from t2vgan.utils.files import sha256_of
 from t2vgan.utils.frozen import flatten
 
@@ -83,7 +83,7 @@ def check_agreement(context: DistributedContext, facts: Facts) -> None:
     """
     found = find_differences(context.gather_objects(facts))
     if found:
-        raise UserError(
+        raise context.shared_error(
             f"the ranks do not agree: {join_first(found)}; start every rank with the same command,"
             " code and packages"
         )

@@ -24,7 +24,7 @@ from t2vgan.distributed.rendezvous import (
     explain_connection_errors,
     init_process_group,
 )
-from t2vgan.errors import AlreadyReportedError, UserError
+from t2vgan.errors import AlreadyReportedError, RunStoppedError, UserError
 from t2vgan.utils.arithmetic import set_arithmetic
 from t2vgan.utils.console import format_error
 from t2vgan.utils.memory import keep_freed_memory
@@ -240,6 +240,24 @@ class DelayedAllReduce:
         (work, sums, payload), self.pending = self.pending, None
         work.wait()
         return sums.tolist(), payload
+
+
+@contextmanager
+def stop_without_peers() -> Iterator[None]:
+    """Turn a collective that fails because of another rank into one line.
+
+    Raises:
+        RunStoppedError: a rank is gone, or did not answer in time.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_lost_connection(error):
+            raise
+        raise RunStoppedError(
+            "another process is gone, or did not answer in time: its own output, or its launcher's,"
+            f" says why; then start the same command again ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def is_lost_connection(error: RuntimeError) -> bool:

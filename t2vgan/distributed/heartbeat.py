@@ -158,6 +158,8 @@ def parse_status(data: bytes) -> dict[str, Any]:
 
 
 def format_rank(rank: int, status: dict[str, Any]) -> str:
+    if status["silent"] == float("inf"):
+        return f"rank {rank} (never seen, or ended by itself)"
     text = f"rank {rank} ({status['host']}, pid {status['pid']}): step {status['step']}"
     text += f", {status['doing']} for {status['seconds']:.0f} s"
     if status["silent"] > SILENT_AFTER_SECONDS:

@@ -55,31 +55,32 @@ def evaluation(
         raise UserError(f"--out {out} is a folder; name a file")
     print_loading(f"PyTorch, and {weights or videos or 'the data'}")
     # These import torch, which is slow: only after the options are checked.
-    from t2vgan.distributed.context import DistributedContext
+    from t2vgan.distributed.context import DistributedContext, stop_without_peers
     from t2vgan.evaluation.evaluate import evaluate
     from t2vgan.evaluation.table import format_evaluation
     from t2vgan.utils.files import atomic_write_bytes
 
-    context = DistributedContext(mode="evaluate")
-    result = evaluate(
-        weights,
-        data_config,
-        videos=videos,
-        num_clips=num_clips,
-        seed=seed,
-        device=device,
-        features=features,
-        probe_data=probe_data,
-        probe_steps=probe_steps,
-        fvd_weights=fvd_weights,
-        sheet_file=out.with_name(f"{out.name.removesuffix('.json')}-clips.png"),
-        context=context,
-    )
-    if context.is_main:
-        print_stdout(format_evaluation(result))
-        atomic_write_bytes(out, result.model_dump_json(indent=2).encode() + b"\n")
-        print_stdout(f"\n{out}{f' and {result.shown.file}' if result.shown else ''} written")
-    context.shutdown()
+    with stop_without_peers():
+        context = DistributedContext(mode="evaluate")
+        result = evaluate(
+            weights,
+            data_config,
+            videos=videos,
+            num_clips=num_clips,
+            seed=seed,
+            device=device,
+            features=features,
+            probe_data=probe_data,
+            probe_steps=probe_steps,
+            fvd_weights=fvd_weights,
+            sheet_file=out.with_name(f"{out.name.removesuffix('.json')}-clips.png"),
+            context=context,
+        )
+        if context.is_main:
+            print_stdout(format_evaluation(result))
+            atomic_write_bytes(out, result.model_dump_json(indent=2).encode() + b"\n")
+            print_stdout(f"\n{out}{f' and {result.shown.file}' if result.shown else ''} written")
+        context.shutdown()
 
 
 def read_data_config(data: Path | None, mix: tuple[str, ...]) -> DataConfig:

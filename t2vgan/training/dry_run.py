@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 
 from t2vgan.config import Config
+from t2vgan.distributed.context import stop_without_peers
 from t2vgan.distributed.device import describe_device, peak_memory_gb
 from t2vgan.tracking.metrics_log import format_duration
 from t2vgan.training.cost.report import format_estimates
@@ -21,6 +22,7 @@ ESTIMATED = (
 MAX_STEPS_TIMED = 8
 
 
+@stop_without_peers()
 def dry_run(config: Config) -> int:
     """Print the resolved config, sizes and arithmetic; time a few real steps."""
     run = RunSetup(config, mode="train --dry-run")

@@ -78,16 +78,18 @@ class TrainedModel:
         graphs: StepGraphs | None = None
         if context.run_on_all(lambda: choose_cuda_graphs(requested, device, precision)):
             graphs = StepGraphs(device, CudaCapture(), required=requested == "on")
-        return AdversarialTraining(
-            config.model,
-            without_mismatched(config.train, self.manifest),
-            context,
-            height=geometry.height,
-            width=geometry.width,
-            vocabulary_size=len(self.vocabulary),
-            pixels=self.pixels,
-            precision=precision,
-            graphs=graphs,
+        return context.run_on_all(
+            lambda: AdversarialTraining(
+                config.model,
+                without_mismatched(config.train, self.manifest),
+                context,
+                height=geometry.height,
+                width=geometry.width,
+                vocabulary_size=len(self.vocabulary),
+                pixels=self.pixels,
+                precision=precision,
+                graphs=graphs,
+            )
         )
 
     def initialize(self, *, keep_states: bool = True) -> list[str]:

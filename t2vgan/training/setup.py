@@ -1,10 +1,12 @@
 """Create the parts of a run, and resume from its checkpoint."""
 
+from functools import partial
+
 from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.config import Config
 from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
 from t2vgan.data.loader import ClipLoader
-from t2vgan.distributed.context import DistributedContext
+from t2vgan.distributed.context import DistributedContext, stop_without_peers
 from t2vgan.models.layers import RGB
 from t2vgan.training.checkpointer import CheckpointManager
 from t2vgan.training.data import create_loader, create_preparer, describe_data, open_data_on_all
@@ -26,6 +28,7 @@ class RunSetup:
     `mode` names the command, which must be the same on all ranks.
     """
 
+    @stop_without_peers()
     def __init__(self, config: Config, *, rollback: bool = False, mode: str = "train") -> None:
         self.config, self.rollback = config, rollback
         self.context = context = DistributedContext(
@@ -36,7 +39,8 @@ class RunSetup:
         self.data = data = open_data_on_all(context, config)
         self.manifest = manifest = data.manifest
         self.plan = context.run_on_all(lambda: plan_batches(config, context.world_size))
-        check_frames_per_clip(config, manifest.geometry.num_frames)
+        num_frames = manifest.geometry.num_frames
+        context.run_on_all(lambda: check_frames_per_clip(config, num_frames))
         self.model = TrainedModel(config, context, data)
         self.gan, self.vocabulary = self.model.gan, self.model.vocabulary
         self.preparer = create_preparer(
@@ -47,7 +51,9 @@ class RunSetup:
         num_values = config.train.frames_per_clip * geometry.height * geometry.width * RGB
         self.alarms = AlarmMonitor(config.train, num_values)
         self.logger = RunLogger(config, context, self.clock, self.alarms, self.gan.progress)
-        self.evaluator = Evaluator(config, context, data, self.vocabulary, self.logger)
+        self.evaluator = context.run_on_all(
+            lambda: Evaluator(config, context, data, self.vocabulary, self.logger)
+        )
         self.checkpoints = CheckpointManager(
             config, self.gan, manifest.fingerprint, self.logger.track_weights
         )
@@ -108,7 +114,7 @@ class RunSetup:
         stop = context.run_on_main(lambda: NonFiniteStop.read(run_dir)) if rollback else None
         step = context.run_on_main(lambda: self.checkpoints.find(only_finite=rollback))
         if step is not None:
-            state = self.checkpoints.load(step)
+            state = context.run_on_all(partial(self.checkpoints.load, step))
             self.load_state_dict(state)
             lengths = state.schedule_lengths or context.run_on_main(lambda: read_lengths(run_dir))
             adapted, message = adapt_lengths(lengths, self.config.train, step)

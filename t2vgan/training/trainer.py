@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 
 from t2vgan.config import Config
 from t2vgan.distributed.consistency import check_network_consistency
+from t2vgan.distributed.context import stop_without_peers
 from t2vgan.distributed.heartbeat import Heartbeat
 from t2vgan.distributed.peer_monitor import PeerMonitor, report_lost_ranks
 from t2vgan.distributed.stragglers import compare_ranks
@@ -35,6 +36,7 @@ class Trainer(RunSetup):
         self.stopping = False
         """Whether any rank was asked to stop; the same on all ranks."""
 
+    @stop_without_peers()
     def run(self) -> bool:
         """Train until complete or stopped; return whether it is complete."""
         with (

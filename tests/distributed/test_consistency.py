@@ -22,6 +22,7 @@ class Ranks:
 
     def __init__(self, *facts):
         self.gather_objects = lambda own: list(facts)
+        self.shared_error = UserError
 
 
 def test_the_odd_rank_is_named_with_both_values():

@@ -30,10 +30,12 @@ from t2vgan.evaluation.probe.training import ProbeTrainer
 from t2vgan.gan import adversarial, adversarial_losses, batch
 from t2vgan.models import clip_gan
 from t2vgan.tracking import metrics_log
-from t2vgan.training import checkpointer, evaluator, run_logger, sample_grids
+from t2vgan.training import checkpointer, data, evaluator, run_logger, sample_grids
 from t2vgan.utils import cli
 
 PLACES: dict[str, tuple[Any, str]] = {
+    "opening data": (data, "open_checked_data"),
+    "loading": (checkpointer, "load_checkpoint"),
     "data": (loader.ClipLoader, "__next__"),
     "discriminator loss": (adversarial_losses.AdversarialLosses, "discriminator_loss"),
     "generator loss": (adversarial_losses.AdversarialLosses, "generator_loss"),

@@ -1,12 +1,14 @@
-"""A peer dies while this process's main thread waits without end, as for a kernel of NCCL."""
+"""A peer dies: before training, or while the main thread waits as for a kernel of NCCL."""
 
+import re
+import shutil
 import subprocess
 
 import pytest
 
 from t2vgan.checkpoint.storage import list_steps
-from tests.support.commands import faulty
-from tests.support.warm import start_ranks
+from tests.support.commands import faulty, train
+from tests.support.warm import run_ranks, start_ranks
 
 EXIT_STOPPED = 3
 TIMEOUT = 20
@@ -35,6 +37,40 @@ def test_a_process_whose_main_thread_hangs_names_the_dead_rank(world_size, circl
         assert "the same command resumes from the last checkpoint" in line
         assert "Traceback" not in other.stderr
     assert list_steps(run_dir) == [4], "what was saved before step 6"
+
+
+@pytest.mark.parametrize("option", ["--data.verify-checksums", "--dry-run"])
+def test_a_process_whose_peer_dies_before_training_says_so(option, circles, tmp_path):
+    command = faulty("kill@opening data:1:1", circles, tmp_path / "run", option)
+    first, _ = run_ranks(2, *command)
+    assert first.returncode == EXIT_STOPPED, first.stderr
+    (line,) = first.stderr.splitlines()
+    assert line.startswith("stopped: another process is gone, or did not answer in time: its own")
+
+
+def test_a_checkpoint_that_one_rank_cannot_load_is_named_with_that_rank(
+    finished_run, circles, tmp_path
+):
+    run_dir = shutil.copytree(finished_run, tmp_path / "run")
+    command = faulty("fail@loading:1:1", circles, run_dir, "--train.num-steps", 14)
+    results = run_ranks(2, *command)
+    assert [result.returncode for result in results] == [2, 2]
+    (line,) = "".join(result.stderr for result in results).splitlines()
+    assert re.fullmatch(r"error: rank 1 on \S+: broken on purpose", line)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--train.frames-per-clip", 9), "train.frames_per_clip=9 must be at most the 6 frames"),
+        (("--model.patch-size", 16), "must be a multiple of"),
+    ],
+)
+def test_a_mistake_of_all_ranks_is_printed_once(options, expected, circles, tmp_path):
+    results = run_ranks(2, *train(circles, tmp_path / "run", *options))
+    assert [result.returncode for result in results] == [2, 2]
+    (line,) = "".join(result.stderr for result in results).splitlines()
+    assert expected in line
 
 
 def test_nothing_is_saved_after_a_collective_that_was_aborted(circles, tmp_path):
