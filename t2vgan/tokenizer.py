@@ -91,7 +91,7 @@ def split_phrases(prompt: str, max_phrases: int) -> list[str]:
     return PHRASE_START.split(" ".join(prompt.split()), maxsplit=max_phrases - 1)
 
 
-def is_cut(prompt: str, version: int = VERSION) -> bool:
+def is_cut(prompt: str, version: int) -> bool:
     """Return whether a prompt has more words than are read."""
     return len(prompt) > 2 * MAX_TOKENS and len(split_words(prompt, version)) > MAX_TOKENS
 

@@ -88,7 +88,7 @@ def render_over(
     seed: int,
     geometry: Geometry,
     *,
-    prompts: Sequence[str] = (),
+    prompts: Sequence[str],
     on_white: bool = False,
 ) -> RenderedClips:
     """Render clips over frames (N, T, H, W, 3) uint8, in place."""

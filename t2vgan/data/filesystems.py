@@ -27,7 +27,7 @@ class PrivateAddressError(OSError):
     """A connection to this machine or a private network was refused."""
 
 
-def open_filesystem(url: str, *, private_hosts: bool = True) -> tuple[Any, str]:
+def open_filesystem(url: str, *, private_hosts: bool) -> tuple[Any, str]:
     """Return a URL's file system and the path in it.
 
     Without `private_hosts`, reading web addresses that lead to private networks is refused.

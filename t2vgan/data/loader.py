@@ -139,7 +139,7 @@ def try_decode(
     item: tuple[str, EncodedSample | BadSample],
     geometry: Geometry,
     out: np.ndarray,
-    has_captions: bool = False,
+    has_captions: bool,
 ) -> tuple[str, ...] | BadSample:
     """Decode a sample into `out`; return its captions, or a BadSample."""
     shard, sample = item

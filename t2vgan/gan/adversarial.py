@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,22 +19,16 @@ from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.compilation import compile_network
 from t2vgan.gan.ema import Ema
 from t2vgan.gan.flat_adam import FlatAdam
-from t2vgan.gan.losses import OBJECTIVES
 from t2vgan.gan.metrics import MetricAccumulator
+from t2vgan.gan.networks import build_networks, move_network, needs_gradient_checkpointing
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import Length, Schedule, compute_progress, compute_schedule
 from t2vgan.gan.step_graph import Computed, Kind, StepGraphs
-from t2vgan.models import build_discriminator, build_generator
 from t2vgan.models.checkpointing import enable_gradient_checkpointing
-from t2vgan.models.clip_gan import Generator
 from t2vgan.models.layers import RGB
-from t2vgan.models.notebook_gan import NotebookGenerator
-from t2vgan.utils.seeds import derive_seed
 
 REFERENCE_PIXELS = 4 * 64 * 64
 """Number of pixels of a clip for which gamma is given."""
-CHECKPOINTED_PIXELS = 128 * 128
-"""Number of pixels of a frame from which on "auto" uses gradient checkpointing."""
 
 LossFunction = Callable[[MicroBatch, Schedule], Loss]
 
@@ -91,7 +84,7 @@ class AdversarialTraining:
     def _with_optimizer(
         self, name: str, network: nn.Module, learning_rate: float
     ) -> NetworkOptimizer:
-        network = move(network, self.context.device)
+        network = move_network(network, self.context.device)
         gradients = FlatGradients(network.parameters(), self.context)
         betas = (self.train.beta1, self.train.beta2_start)
         grad_scaler = torch.amp.GradScaler(
@@ -298,47 +291,6 @@ class AdversarialTraining:
         return found
 
 
-def build_networks(
-    model: ModelConfig,
-    train: TrainConfig,
-    *,
-    height: int,
-    width: int,
-    vocabulary_size: int,
-    pixels: PixelStatistics | None = None,
-) -> tuple[Generator | NotebookGenerator, nn.Module]:
-    """Build generator and discriminator, with the same weights on every rank.
-
-    Raises:
-        UserError: the frame size does not fit the model.
-    """
-    sizes: dict[str, Any] = {"height": height, "width": width, "vocabulary_size": vocabulary_size}
-    if pixels:
-        sizes |= {"pixel_mean": pixels.mean, "pixel_std": (pixels.std,) * RGB}
-    torch.manual_seed(derive_seed(train.seed, "weights"))
-    generator = build_generator(model, **sizes)
-    discriminator = build_discriminator(
-        model,
-        **sizes,
-        frames_per_clip=train.frames_per_clip,
-        recovered_latents=train.recovered_latents,
-        mismatched_prompts=train.num_mismatched_prompts,
-        trains_offset=not OBJECTIVES[train.loss].is_relative,
-    )
-    return generator, discriminator
-
-
-def move(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to a device.
-
-    On a GPU, convolution weights get the memory format of the maps, channels_last: otherwise cuDNN
-    would convert each weight in every pass, and its gradient back.
-    """
-    if device.type == "cpu":
-        return network
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
 def share_unless_nonfinite(loss: Tensor, share: float) -> Tensor:
     """Return the share as the gradient of a loss, ().
 
@@ -346,14 +298,3 @@ def share_unless_nonfinite(loss: Tensor, share: float) -> Tensor:
     gradients then become NaN, and the all-reduce propagates them to every rank.
     """
     return loss.detach() * 0 + share
-
-
-def needs_gradient_checkpointing(train: TrainConfig, height: int, width: int) -> bool:
-    """Return whether both networks use gradient checkpointing.
-
-    `auto` disables it with the exact penalty, whose steps need the most memory either way.
-    """
-    if train.gradient_checkpointing != "auto":
-        return train.gradient_checkpointing == "on"
-    saves = train.penalty == "approximate" or not train.penalty_every_steps
-    return saves and height * width >= CHECKPOINTED_PIXELS

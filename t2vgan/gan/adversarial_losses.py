@@ -129,7 +129,7 @@ class AdversarialLosses:
         return Loss(loss, kept)
 
     def discriminate(
-        self, video: Tensor, batch: MicroBatch, penalty: str | None = None
+        self, video: Tensor, batch: MicroBatch, penalty: str | None
     ) -> DiscriminatorOutput:
         """Compute all logits that the loss needs in one forward pass.
 

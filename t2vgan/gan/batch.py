@@ -7,7 +7,7 @@ The host prepares a step ahead of time, in the loader's thread (`BatchPreparer.b
 itself begins with one copy to the device (`BatchPreparer.prepare`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -21,12 +21,11 @@ from t2vgan.data.shard_reader import BadSample
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.augmentation import draw_augmentation
 from t2vgan.gan.mismatched_prompts import HardPrompts, draw_partners, keep_own_of_empty
+from t2vgan.gan.packed_tensors import PackedTensors
 from t2vgan.gan.schedules import has_penalty
 from t2vgan.tokenizer import EMPTY, PADDING_ID, Vocabulary
 from t2vgan.utils.seeds import derive_seed, random_generator
 from t2vgan.video import to_video
-
-ALIGNMENT = 64  # bytes: enough for tensors of any type and for vectorised loads
 
 
 @dataclass(frozen=True)
@@ -85,44 +84,6 @@ class MicroBatch:
             for name, values in self.tensors.items()
         }
         return replace(self, **parts)
-
-
-@dataclass(frozen=True)
-class PackedTensors:
-    """Hold tensors of several types in one buffer."""
-
-    buffer: Tensor
-    """(N,) uint8."""
-    layout: Mapping[str, tuple[int, torch.dtype, torch.Size]]
-    """Each tensor's offset in bytes, type and shape, by name."""
-
-    @classmethod
-    def pack(cls, tensors: Mapping[str, Tensor], *, is_pinned: bool) -> "PackedTensors":
-        """Copy CPU tensors into a buffer.
-
-        From a pinned buffer, copies to a GPU are asynchronous.
-        """
-        layout, size = {}, 0
-        for name, tensor in tensors.items():
-            layout[name] = (size, tensor.dtype, tensor.shape)
-            size += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
-        packed = cls(torch.empty(size, dtype=torch.uint8, pin_memory=is_pinned), layout)
-        for name, own in packed.unpack().items():
-            own.copy_(tensors[name])
-        return packed
-
-    def to(self, device: torch.device) -> "PackedTensors":
-        """Copy to a device asynchronously; on the CPU nothing is copied."""
-        return PackedTensors(self.buffer.to(device, non_blocking=True), self.layout)
-
-    def unpack(self) -> dict[str, Tensor]:
-        """Return the tensors, as views of the buffer."""
-        return {
-            name: self.buffer[start : start + shape.numel() * dtype.itemsize]
-            .view(dtype)
-            .view(shape)
-            for name, (start, dtype, shape) in self.layout.items()
-        }
 
 
 @dataclass(frozen=True)
@@ -211,12 +172,14 @@ class BatchPreparer:
             return [whole]
         return [whole.slice(slice(start, start + size)) for start in range(0, num_clips, size)]
 
+    def draw_of(self, batch: Batch) -> dict[str, Any]:
+        """Return the arguments of a step's draws for the global batch."""
+        return {"seed": self.seed, "step": batch.step, "num_clips": self.plan.global_size}
+
     def choose_frames(self, batch: Batch) -> np.ndarray:
         """Return each clip's frame numbers (B, K)."""
         return choose_frames(
-            seed=self.seed,
-            step=batch.step,
-            num_clips=self.plan.global_size,
+            **self.draw_of(batch),
             num_frames=batch.frames.shape[1],
             frames_per_clip=self.frames_per_clip,
             near_window_share=self.near_window_share,
@@ -229,14 +192,10 @@ class BatchPreparer:
         sources (B, M) are the indices of its mismatched prompts in the global batch followed by the
         hard prompts.
         """
-        place: dict[str, Any] = {
-            "seed": self.seed,
-            "step": batch.step,
-            "num_clips": self.plan.global_size,
-        }
-        partners = draw_partners(**place, number=self.mismatched_prompts)
+        draw = self.draw_of(batch)
+        partners = draw_partners(**draw, number=self.mismatched_prompts)
         sources = partners[batch.positions].astype(np.int64)
-        hard = self.hard_prompts.draw(batch.prompts, batch.positions, **place)
+        hard = self.hard_prompts.draw(batch.prompts, batch.positions, **draw)
         sources[list(hard), 0] = self.plan.global_size + np.arange(len(hard))
         token_ids = self.encode([*batch.prompts, *hard.values()])
         return {
@@ -247,12 +206,7 @@ class BatchPreparer:
 
     def draw_augmentation(self, batch: Batch) -> Tensor:
         """Return each clip's augmentation (B, 6) or (B, 0)."""
-        draws = draw_augmentation(
-            seed=self.seed,
-            step=batch.step,
-            num_clips=self.plan.global_size,
-            share=self.augmented_share,
-        )
+        draws = draw_augmentation(**self.draw_of(batch), share=self.augmented_share)
         return torch.from_numpy(draws[batch.positions])
 
     def draw_penalty_noise(self, batch: Batch) -> Tensor:
@@ -269,13 +223,7 @@ class BatchPreparer:
 
     def draw_latents(self, batch: Batch, purpose: str) -> Tensor:
         """Return each clip's latents (B, *latent_shape)."""
-        latents = draw_latents(
-            seed=self.seed,
-            step=batch.step,
-            purpose=purpose,
-            num_clips=self.plan.global_size,
-            shape=self.latent_shape,
-        )
+        latents = draw_latents(**self.draw_of(batch), purpose=purpose, shape=self.latent_shape)
         return latents[torch.from_numpy(batch.positions)]
 
     def encode(self, prompts: Sequence[str]) -> Tensor:

@@ -102,7 +102,7 @@ def keep_embedding_gradient() -> None:
         make_fallback(operation, warn=False)
 
 
-def compile_network(network: nn.Module, *, is_optional: bool = False) -> None:
+def compile_network(network: nn.Module, *, is_optional: bool) -> None:
     """Compile a network's forward pass in place.
 
     Parameter names and hooks are unchanged. Deep copies must be made before: the `forward` of a

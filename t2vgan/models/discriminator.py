@@ -207,7 +207,7 @@ def score_by_projection(
     text: Tensor,
     num_repeats: int,
     *,
-    trains_offset: bool = True,
+    trains_offset: bool,
 ) -> Tensor:
     """Sum the heads' logits.
 

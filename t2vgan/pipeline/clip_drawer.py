@@ -75,7 +75,7 @@ class ClipDrawer:
             )
 
     def draw_passes(
-        self, draw: DrawPass, num_clips: int, num_frames: int, batch_size: int | None = None
+        self, draw: DrawPass, num_clips: int, num_frames: int, batch_size: int | None
     ) -> Generator[np.ndarray, None, None]:
         """Yield the frames of each pass; see `draw_in_passes`."""
         size = self.choose_batch_size(num_frames) if batch_size is None else batch_size

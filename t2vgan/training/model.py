@@ -9,8 +9,9 @@ from t2vgan.data.manifest import Manifest
 from t2vgan.data.mixture import DatasetMixture
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
-from t2vgan.gan.adversarial import AdversarialTraining, build_networks
+from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.compilation import choose_compilation
+from t2vgan.gan.networks import build_networks
 from t2vgan.gan.step_graph import CudaCapture, StepGraphs, choose_cuda_graphs
 from t2vgan.models.text_encoders import set_word_states
 from t2vgan.tokenizer import Vocabulary

@@ -6,8 +6,9 @@ import torch
 
 from t2vgan.data.batch_plan import BatchPlan
 from t2vgan.data.loader import Batch
-from t2vgan.gan.batch import BatchPreparer, MicroBatch, PackedTensors, choose_frames, draw_latents
+from t2vgan.gan.batch import BatchPreparer, MicroBatch, choose_frames, draw_latents
 from t2vgan.gan.mismatched_prompts import HardPrompts
+from t2vgan.gan.packed_tensors import PackedTensors
 from t2vgan.tokenizer import Vocabulary
 
 NUM_FRAMES, HEIGHT, WIDTH, GLOBAL = 7, 4, 6, 8

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from t2vgan.config import ClipGanConfig, TrainConfig
-from t2vgan.gan.adversarial import AdversarialTraining, needs_gradient_checkpointing
+from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.networks import needs_gradient_checkpointing
 from t2vgan.training.cost.peak_memory import PeakMemory
 from t2vgan.training.cost.step_cost import build_batch, build_training
 from tests.support.tiny_training import MODELS, PLAIN, SIZES, assert_same_weights

@@ -70,7 +70,7 @@ def match_objects(
     ]
 
 
-def classify_attributes(track: Track, *, centred: bool = True) -> Mapping[str, Sequence[str]]:
+def classify_attributes(track: Track, *, centred: bool) -> Mapping[str, Sequence[str]]:
     """Classify each attribute of N tracks; "none" for unknown values."""
     uncut = track.is_single & ~track.cut
     whole = np.where(uncut.any(axis=1, keepdims=True), uncut, track.is_single)  # else use cut ones
