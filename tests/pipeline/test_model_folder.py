@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
-from t2vgan.checkpoint.weights import MODEL_NAME, load_weights
+from t2vgan.checkpoint.weights import MODEL_NAME, TextEncoderInfo, load_weights
 from t2vgan.errors import UserError
 from t2vgan.media import contact_sheet, load_clip
 from t2vgan.models import build_generator
 from t2vgan.pipeline import TextToVideo
+from t2vgan.pipeline.model_folder import format_card
 from t2vgan.tokenizer import Vocabulary
 from t2vgan.utils.sequences import choose_evenly
 from tests.support.pipelines import PROMPTS, TINY, VOCABULARY, describe, make_generator
@@ -107,6 +109,33 @@ def test_the_card_has_tags_and_the_numbers_of_the_evaluation(tmp_path):
         f"- `{PROMPTS[0]}`",
     ):
         assert part in text
+
+
+def test_what_an_evaluation_could_not_measure_is_a_dash(tmp_path):
+    record = write_record(tmp_path / "evaluation.json")
+    fields = json.loads(record.read_text())
+    for generated, relative in ((None, None), (fields["generated"], {"diversity": None})):
+        change = {"generated": generated, "relative_to_real": relative}
+        record.write_text(json.dumps(fields | change))
+        make_pipe().save_pretrained(tmp_path / "model", evaluation=record)
+        text = (tmp_path / "model" / "README.md").read_text()
+        assert "| diversity, relative to real clips | - |" in text
+        assert ("| frames with one object | - |" in text) == (generated is None)
+
+
+def test_the_film_has_the_rate_of_the_data_and_the_example_its_first_prompt(tmp_path):
+    make_pipe(fps=25, prompts=("circle größer", PROMPTS[0])).save_pretrained(tmp_path)
+    with Image.open(tmp_path / "sample.gif") as film:
+        assert film.info["duration"] == 40
+    text = (tmp_path / "README.md").read_text()
+    assert 'pipe("circle größer", num_videos=4)' in text
+
+
+def test_the_card_names_the_encoder_of_the_words():
+    encoder = TextEncoderInfo(name="mini|lm", sha256="ab12")
+    line = "| words by | mini?lm, SHA-256 ab12 |"
+    assert line in format_card(describe(text_encoder=encoder), None, None)
+    assert "words by" not in format_card(describe(), None, None)
 
 
 def test_a_card_without_evaluation_says_so(tmp_path):
