@@ -16,6 +16,7 @@ from t2vgan.evaluation.probe.build import build_probe
 from t2vgan.evaluation.probe.cache import cache_files, load_or_train_probe
 from t2vgan.evaluation.probe.network import (
     ProbeNetwork,
+    TextEncoder,
     average,
     average_by_product,
     correlate_frames,
@@ -23,12 +24,16 @@ from t2vgan.evaluation.probe.network import (
     resize_clips,
 )
 from t2vgan.evaluation.probe.probe import ProbeSettings, load_probe, save_probe
+from t2vgan.evaluation.probe.targets import Targets
+from t2vgan.evaluation.probe.training import ProbeTrainer, learning_rate_factor
 from t2vgan.evaluation.real_clips import RealClips
+from t2vgan.tokenizer import Vocabulary
 from tests.support.textures import PROMPTS, draw_textures, write_textures
 
 NUM_CLIPS = 256
 SETTINGS = ProbeSettings(num_steps=60)
 QUICK = ProbeSettings(num_steps=2)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +57,10 @@ def test_a_probe_names_the_way_a_texture_moves(probe, clips):
     real = probe.info.real
     assert (probe.info.kind, len(probe.info.prompts)) == ("prompt", NUM_CLIPS // 2)
     assert real.accuracy >= 0.95
+    assert probe.features.mean(axis=0) == pytest.approx(0, abs=1e-5)
+    scales = probe.features.std(axis=0, ddof=1)
+    assert np.isclose(scales, 1, atol=1e-4).sum() > 32
+    assert np.isclose(scales, 1, atol=1e-4).sum() + (scales < 1e-5).sum() == 64, "or constant"
     assert 0.3 < real.accuracy_frames_shuffled < 0.7
     assert 0.3 < real.accuracy_prompts_shuffled < 0.7
     numbers = measure_clips(*clips, probe)
@@ -145,6 +154,12 @@ def test_captions_are_retrieved(tmp_path):
     assert np.mean([("left" in name) == ("left" in prompt) for name, prompt in pairs]) >= 0.9
     assert 0 < probe.info.real.accuracy < 0.3, "about one in 16 captions of its side"
     assert probe.info.real.confusion == {}
+    prompt = probe.info.prompts[0]
+    first, again, other = (probe._draw_others(prompt, number) for number in (0, 0, 1))
+    assert first == again != other
+    assert len(set(first)) == 31
+    known = set(probe.info.prompts) - {prompt}
+    assert {probe.info.names[place] for place in first} <= known, "none that trained the probe"
     new = measure_clips(draw_textures(4)[0], ["a new wall slides to the left"] * 4, probe)
     assert new.agreement.num_clips == 4, "captions that real clips do not have are judged too"
 
@@ -185,6 +200,10 @@ def test_correlation_finds_the_displacement():
     assert found.shape == (1, 8, 8, 49)
     inner = found[:, 2:6, 2:6].argmax(dim=3)
     assert set(inner.flatten().tolist()) == {(3 + 1) * 7 + (3 - 2)}
+    same = found[:, 2:6, 2:6].amax(dim=3)
+    torch.testing.assert_close(same, torch.full_like(same, 3.0), msg="the cosine is 1, times 3")
+    shifted = torch.cat([frame, moved + torch.arange(8.0)], dim=1)
+    torch.testing.assert_close(correlate_frames(shifted)[:, 2:6, 2:6], found[:, 2:6, 2:6])
 
 
 def test_clips_of_any_size_fit():
@@ -196,3 +215,53 @@ def test_clips_of_any_size_fit():
     assert (resize_clips(checked) == 100).all(), "larger pictures are averaged"
     with pytest.raises(ValueError, match="video must be"):
         ProbeNetwork()(torch.zeros(1, 3, 4, 16, 32))
+
+
+def test_padding_changes_no_text():
+    torch.manual_seed(0)
+    text = TextEncoder(9)
+    short, long = torch.tensor([[3, 5]]), torch.tensor([[3, 5, 0, 7]])
+    padded = text(long, torch.tensor([[True, True, False, False]]))
+    torch.testing.assert_close(padded, text(short, short > 0))
+    assert not torch.allclose(padded, text(long, torch.ones(1, 4, dtype=torch.bool)))
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def make_trainer(num_names: int) -> ProbeTrainer:
+    names = tuple(map(str, range(num_names)))
+    targets = Targets("caption", names, {}, ())
+    nothing = torch.empty(0)
+    return ProbeTrainer(
+        None, None, nothing, np.arange(num_names), targets, Vocabulary(()), QUICK, CPU
+    )
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    factors = [learning_rate_factor(step, 1000) for step in (0, 24, 49, 800, 900, 999)]
+    assert factors == [0.02, 0.5, 1, 1, 0.5, 0.005]
+    assert [learning_rate_factor(step, 60) for step in (9, 45, 59)] == [0.2, 0.5, 1 / 30]
+    assert learning_rate_factor(0, 1) == 0.02
+
+
+def test_every_epoch_has_each_clip_once_in_a_new_order():
+    clips = np.arange(100, 180)
+    batches = make_trainer(180)._batches(clips)
+    drawn = np.concatenate([next(batches) for _ in range(5)])
+    epochs = drawn[:80], drawn[80:]
+    assert len(drawn) == 160
+    assert all(sorted(epoch) == clips.tolist() for epoch in epochs)
+    assert (epochs[0] != epochs[1]).any()
+    assert (epochs[0] != clips).any()
+
+
+def test_captions_of_a_batch_are_among_others_in_order():
+    trainer, clips = make_trainer(200), torch.tensor([150, 9, 9, 31])
+    first, second = (trainer._candidates(clips, step).tolist() for step in (0, 1))
+    for candidates in (first, second):
+        assert len(candidates) == 64
+        assert candidates == sorted(set(candidates))
+        assert {9, 31, 150} <= set(candidates)
+    assert first != second
+    assert make_trainer(40)._candidates(clips[1:], 0).tolist() == list(range(40))
