@@ -107,12 +107,18 @@ def read_held_out(options: PackOptions) -> tuple[str, ...]:
 
 
 def describe_input(plan: "PackPlan") -> list[str]:
-    """Describe captions, classes and held-out rows, one line each."""
+    """Describe cutting, captions, classes and held-out rows, one line each."""
     from .videos.held_out import describe_held_out
     from .videos.prompts import describe_captions
 
-    source = plan.source
-    return [*describe_captions(source.rows, plan.settings.clips), *describe_held_out(source)]
+    source, limit = plan.source, plan.settings.clips.clips_per_video
+    cut = f"{limit:9d} clip{'s' * (limit > 1)} at most of each video, from its start"
+    cutting = [f"{cut} (--clips-per-video 0: all that fit)"] if limit else []
+    return [
+        *cutting,
+        *describe_captions(source.rows, plan.settings.clips),
+        *describe_held_out(source),
+    ]
 
 
 def usual_storage(geometry: "Geometry") -> "Storage":

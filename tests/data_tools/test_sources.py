@@ -42,6 +42,7 @@ def test_every_file_is_a_row_or_has_its_reason(tmp_path):
         "._a.mp4": "AppleDouble", ".Trash-1000/files/x.mp4": "hidden", ".x.mp4": "hidden",
         "__MACOSX/a.mp4": "operating system", "$RECYCLE.BIN/x.mp4": "operating system",
         "lonely.txt": "a text without a video", "picture.jpg": "no video", "notes.doc": "no video",
+        "captions.csv": "a table, which is read where it is the source itself",
     }  # fmt: skip
     fill(tmp_path, *strange)
     (tmp_path / "notes.doc").write_bytes(b"words")

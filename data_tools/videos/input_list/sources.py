@@ -20,6 +20,7 @@ from .rows import PassedOver, Row, Source
 from .source_folder import SourceFolder
 from .tables import Columns, table_rows, text_rows
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 TABLES = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet", "videos.txt")
 PROMPTS = "prompts.txt"
 LAYOUTS = (
@@ -105,7 +106,7 @@ def _find_videos(folder: SourceFolder, names: list[str]) -> tuple[list[str], lis
     """Return the videos, recognized by name or content, and the other files."""
     videos, others = [], []
     for name in names:
-        reason = "no video"
+        reason = _describe_other(name)
         try:
             if has_video_extension(name) or (
                 may_be_video(name) and is_video(folder.read_head(name, HEAD_BYTES))
@@ -114,7 +115,7 @@ def _find_videos(folder: SourceFolder, names: list[str]) -> tuple[list[str], lis
                 continue
         except (VideoError, OSError) as error:
             reason = f"cannot be read: {_format(error)}"
-        others.append(PassedOver(name, "a text without a video" if _is_text(name) else reason))
+        others.append(PassedOver(name, reason))
     return videos, others
 
 
@@ -141,6 +142,15 @@ def _read_captions(
         except (VideoError, OSError) as error:
             rows.append(Row(name, problem=f"no caption: {caption}: {_format(error)}"))
     return rows, used
+
+
+def _describe_other(name: str) -> str:
+    """Return why a file that is no video was skipped."""
+    if _is_text(name):
+        return "a text without a video"
+    if f".{extension_of(name)}" in TABLE_SUFFIXES:
+        return "a table, which is read where it is the source itself"
+    return "no video"
 
 
 def _is_text(name: str) -> bool:
@@ -172,7 +182,7 @@ def _list_rows(folder: SourceFolder, name: str, columns: Columns) -> Iterable[Ro
         raise UserError(f"{name} holds captions; give its folder, with videos.txt beside it")
     if suffix == ".txt" and not folder.is_file(PROMPTS):
         raise UserError(f"{name} lists videos, but {PROMPTS} is not beside it")
-    if suffix not in (".csv", ".tsv", ".jsonl", ".txt"):
+    if suffix not in (*TABLE_SUFFIXES, ".txt"):
         raise UserError(
             f"source {name}: must end in .csv, .tsv, .jsonl, .parquet, .txt or .tar; of videos,"
             " give their folder"
