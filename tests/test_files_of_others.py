@@ -43,9 +43,9 @@ from t2vgan.training.lengthening import adapt_lengths
 from t2vgan.training.run_dir import check_same_run, load_config, read_lengths
 from t2vgan.training.state import TrainingClock
 from t2vgan.utils import tables
-from tests.checkpoint.test_storage import write_sealed
 from tests.support.mutations import damaged, documents, texts
 from tests.support.run_folders import make_evaluation, make_run
+from tests.support.saved_runs import write_sealed
 from tests.support.shards import make_manifest
 
 OLD_RUN = Path(__file__).parent / "golden/run_dir_format_1"

@@ -18,8 +18,8 @@ from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.training import checkpointer
 from t2vgan.training.checkpointer import CheckpointManager
 from t2vgan.training.state import TrainState
-from tests.checkpoint.test_storage import seal
 from tests.gan.test_adversarial import MODEL, B, K, R, make_batch, to_single
+from tests.support.saved_runs import seal
 
 INFO = WeightsInfo(
     model=MODEL, num_frames=6, height=16, width=32, fps=8.0, words=tuple("abcdefghi"),
