@@ -207,7 +207,7 @@ def read_optimizer(
         if found != wanted:
             raise mismatch_error(folder, f"{name}_optimizer.{full_key}", found, wanted)
         parameter_name, _, key = full_key.rpartition("/")
-        copied = torch.empty_like(expected[full_key], requires_grad=False).copy_(saved[full_key])
+        copied = torch.empty_like(expected[full_key]).copy_(saved[full_key])
         state.setdefault(parameters[parameter_name][0], {})[key] = copied
     return state
 

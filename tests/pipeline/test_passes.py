@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from t2vgan.errors import UserError
-from t2vgan.pipeline.passes import CPU_PASS, MAX_CLIP_PIXELS
+from t2vgan.pipeline.passes import CPU_PASS, MAX_CLIP_PIXELS, NUM_PROBES
 from tests.support.pipelines import (
     ALL_MODELS,
     PROMPTS,
@@ -69,6 +69,26 @@ def test_clips_that_are_too_large_are_refused():
 def test_clips_do_not_share_a_pass_where_places_differ():
     assert load("clip_gan").choose_batch_size(5) == CPU_PASS[0]
     assert load("clip_gan", spoil_last_place).choose_batch_size(5) == 1
+
+
+def test_places_are_compared_once_for_each_length_and_precision():
+    pipe, grad_enabled = load("clip_gan"), []
+    for name in ("draw_video", "encode_text"):
+        method = getattr(pipe.generator, name)
+
+        def watched(*inputs, method=method):
+            grad_enabled.append(torch.is_grad_enabled())
+            return method(*inputs)
+
+        setattr(pipe.generator, name, watched)
+    num_calls = []
+    for step, num_frames in enumerate((5, 5, 6, 5, 5)):
+        if step == 3:
+            pipe.to(dtype=torch.bfloat16)
+        pipe.choose_batch_size(num_frames)
+        num_calls.append(len(grad_enabled) // 2)
+    assert num_calls == [NUM_PROBES * times for times in (1, 1, 2, 3, 3)]
+    assert not any(grad_enabled)
 
 
 def test_the_number_of_threads_comes_back(generator, two_threads):

@@ -213,6 +213,11 @@ def test_clips_of_any_size_fit():
     checked = np.zeros((1, 8, 64, 64, 3), np.uint8)
     checked[:, :, ::2] = 200
     assert (resize_clips(checked) == 100).all(), "larger pictures are averaged"
+    ramp = np.arange(0, 256, 16)[:, None, None] * np.ones((1, 64, 3), int)  # 16 x 64
+    for picture, axis in ((ramp, 0), (ramp.transpose(1, 0, 2), 1)):
+        (resized, _), *_ = resize_clips(picture[None, None].astype(np.uint8))[..., 0].astype(int)
+        steps = np.diff(resized, axis=axis).take(range(1, 30), axis)
+        assert (steps == 8).all(), "if a side is smaller, lines are drawn between pixels"
     with pytest.raises(ValueError, match="video must be"):
         ProbeNetwork()(torch.zeros(1, 3, 4, 16, 32))
 
@@ -224,6 +229,18 @@ def test_padding_changes_no_text():
     padded = text(long, torch.tensor([[True, True, False, False]]))
     torch.testing.assert_close(padded, text(short, short > 0))
     assert not torch.allclose(padded, text(long, torch.ones(1, 4, dtype=torch.bool)))
+
+
+def test_the_network_normalises_its_input():
+    torch.manual_seed(0)
+    network, video = ProbeNetwork().eval(), torch.rand(2, 3, 4, 32, 32)
+    plain = network((video - 0.25) / 0.5)
+    network.input_mean.fill_(0.25)
+    network.input_std.fill_(0.5)
+    torch.testing.assert_close(network(video), plain)
+    network.feature_mean.fill_(3.0)
+    network.feature_std.fill_(2.0)
+    torch.testing.assert_close(network(video), (plain - 3) / 2)
 
 
 # --- training -------------------------------------------------------------------------------------
