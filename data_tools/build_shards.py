@@ -85,8 +85,8 @@ def make_plan(options: BuildOptions) -> "BuildPlan":
     check_total(options.num_clips)
     if options.paraphrases and options.scene not in PARAPHRASED:
         raise UserError(
-            f"--paraphrases {options.paraphrases}: scene {options.scene} has no other words;"
-            f" {', '.join(PARAPHRASED)} have"
+            f"--paraphrases {options.paraphrases}: scene {options.scene} has no paraphrases;"
+            f" only {', '.join(PARAPHRASED)} have"
         )
     geometry = parse_size(options.size, num_frames)
     check_installed(options.scene)
@@ -108,8 +108,8 @@ def check_total(num_clips: int) -> None:
 
     if num_clips > MAX_SAMPLES:
         raise UserError(
-            f"--num-clips {num_clips}: must be at most {MAX_SAMPLES:,}; several data sets can be"
-            " mixed in training, by --data.mix"
+            f"--num-clips {num_clips}: must be at most {MAX_SAMPLES:,}; for more clips, mix several"
+            " data sets in training with --data.mix"
         )
 
 

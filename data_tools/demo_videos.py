@@ -98,7 +98,7 @@ def demo_videos(out: Path, num_videos: int = 300) -> None:
     out.mkdir(parents=True, exist_ok=True)
     endless = itertools.cycle(list_videos())
     for number, video in tqdm(
-        zip(range(num_videos), endless, strict=False), "drawing", num_videos, unit=" videos"
+        zip(range(num_videos), endless, strict=False), "creating", num_videos, unit=" videos"
     ):
         draw(out, number, video)
         (out / f"{number:04d}.txt").write_text(f"{video.caption}\n")

@@ -48,9 +48,11 @@ def index_shards(
 
     tars = find_tars(folder)
     if not tars:
-        raise UserError(f"{folder} holds no .tar; give a folder of webdataset tars, not compressed")
+        raise UserError(f"{folder} holds no .tar; give a folder of uncompressed webdataset tars")
     if (folder / MANIFEST_NAME).exists():
-        raise UserError(f"{folder} has a {MANIFEST_NAME} already; remove it to index the tars anew")
+        raise UserError(
+            f"{folder} already has a {MANIFEST_NAME}; remove it to index the tars again"
+        )
     _check_names(tars)
     _check_archives(tars)
     geometry, rate = _detect(tars, num_frames, fps)
@@ -81,7 +83,7 @@ def find_tars(folder: Path) -> list[Path]:
 
     tars = sorted(path for path in folder.glob("*") if path.suffix.lower() == ".tar")
     reasons = {path: find_reason_to_ignore(path.name) for path in tars}
-    console.show_some([f"not taken: {path.name}: {why}" for path, why in reasons.items() if why])
+    console.show_some([f"ignored: {path.name}: {why}" for path, why in reasons.items() if why])
     return [path for path in tars if not reasons[path]]
 
 
@@ -125,7 +127,7 @@ class Indexer:
         if len(self.faults) > max_fraction * num_samples or not self.prompts:
             raise UserError(
                 f"{len(self.faults)} of {num_samples} samples cannot be used, more than "
-                f"--max-bad-fraction {max_fraction:g}; t2vgan pack makes clips of raw videos"
+                f"--max-bad-fraction {max_fraction:g}; for raw videos, use t2vgan pack"
             )
 
     def _check_sample(self, sample: "EncodedSample", path: Path) -> None:
@@ -151,8 +153,8 @@ def _check_names(tars: list[Path]) -> None:
             TypeAdapter(PlainName).validate_python(path.name)
         except ValidationError:
             raise UserError(
-                f"{escape_control_chars(str(path))}: rename it; a shard's name holds letters,"
-                " digits, '.', '_' and '-' only, at most 200, and begins with none of '.' and '-'"
+                f"{escape_control_chars(str(path))}: rename it; a shard's name must be at most 200"
+                " letters, digits, '.', '_' and '-', and must not begin with '.' or '-'"
             ) from None
 
 
@@ -171,8 +173,8 @@ def _check_archives(tars: list[Path]) -> None:
     if problems:
         console.show_some(problems[1:])
         raise UserError(
-            f"{len(problems)} of {len(tars)} tars cannot be indexed, such as {problems[0]}; mend or"
-            " remove them"
+            f"{len(problems)} of {len(tars)} tars cannot be indexed, such as {problems[0]}; repair"
+            " or remove them"
         )
 
 
@@ -193,7 +195,7 @@ def _detect(
             return geometry, rate
         except ValueError as error:
             reason = reason or escape_control_chars(f"{path}: sample {sample.key}: {error}")
-    raise UserError(reason or f"{tars[0].parent}: its tars hold no samples")
+    raise UserError(reason or f"{tars[0].parent}: the tars hold no samples")
 
 
 def _metadata_of(sample: "EncodedSample") -> "dict[str, JsonValue]":
@@ -207,7 +209,7 @@ def _metadata_of(sample: "EncodedSample") -> "dict[str, JsonValue]":
 
 def _rate_of(fps: object) -> float:
     if not isinstance(fps, int | float) or not 0 < fps < 1000:
-        raise ValueError(f"fps={fps!r} is no rate; give --fps")
+        raise ValueError(f"fps={fps!r} must be above 0 and below 1000; give --fps")
     return float(fps)
 
 
@@ -219,7 +221,7 @@ def _rate_of_film(sample: "EncodedSample") -> float | None:
     try:
         return read_frame_rate(sample.members["mp4"], "mp4")
     except Exception as error:  # decoders raise a dozen kinds of exception on hostile bytes
-        raise ValueError(f"film cannot be decoded ({error})") from None
+        raise ValueError(f"video cannot be decoded ({error})") from None
 
 
 def _geometry_of(sample: "EncodedSample", num_frames: object) -> "Geometry":
@@ -234,7 +236,7 @@ def _geometry_of(sample: "EncodedSample", num_frames: object) -> "Geometry":
     if strip is None:
         raise ValueError("it has no .mp4 and no film strip")
     if not isinstance(num_frames, int) or num_frames < 1:
-        raise ValueError("no .json says num_frames; give --num-frames")
+        raise ValueError("no .json gives num_frames; use --num-frames")
     width, height = image_size(strip)
     check_num_pixels(width * height)
     if not width or not height or height % num_frames:
@@ -255,9 +257,9 @@ def _geometry_of_film(data: bytes) -> "Geometry":
     except UserError:
         raise
     except Exception as error:  # decoders raise a dozen kinds of exception on hostile bytes
-        raise ValueError(f"film cannot be decoded ({error})") from None
+        raise ValueError(f"video cannot be decoded ({error})") from None
     if not num_frames:
-        raise ValueError("film has no frames")
+        raise ValueError("video has no frames")
     return Geometry(num_frames=num_frames, height=height, width=width)
 
 

@@ -57,7 +57,7 @@ def inspect_shards(
         if value < 1:
             raise UserError(f"{name} {value}: must be at least 1")
     if out is None and is_url(folder):
-        raise UserError(f"--out: name a folder of this machine for the pictures of {folder}")
+        raise UserError(f"--out: give a local folder for the contact sheets of {folder}")
     out = out or Path(folder)
     with open_finished(folder) as found:
         manifest = found.manifest()
@@ -91,7 +91,7 @@ def format_report(folder: str, manifest: "Manifest") -> list[str]:
         f"  clip         {geometry.num_frames} frames of {geometry.height}x{geometry.width} "
         f"at {manifest.fps:g} frames/s",
         f"  size         {num_bytes / 1e6:.1f} MB, "
-        f"{num_bytes / manifest.num_samples:.0f} bytes a clip",
+        f"{num_bytes / manifest.num_samples:.0f} bytes per clip",
         *_account(manifest),
         f"  held out     {', '.join(manifest.held_out_prompts) or 'nothing'}",
         f"  fingerprint  {manifest.fingerprint}",

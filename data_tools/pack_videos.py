@@ -61,11 +61,11 @@ def make_plan(options: PackOptions) -> "PackPlan":
     storage = options.storage or usual_storage(geometry)
     if geometry.height % SIZE_UNIT or geometry.width % SIZE_UNIT:
         print_stdout(
-            f"note: train.py's presets want multiples of {SIZE_UNIT}, not --size {options.size}"
+            f"note: --size {options.size}: train.py's presets need multiples of {SIZE_UNIT}"
         )
     location = as_location(options.source)
     if absolute(options.out) == absolute(location):
-        raise UserError(f"--out {options.out} is the source; name a folder of its own")
+        raise UserError(f"--out {options.out} is the source; choose another folder")
     columns = Columns(
         options.video_column,
         options.prompt_column,
@@ -188,7 +188,8 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
         accounting.write_passed_over(out, passed_over)
         _print_account(plan, bad_rows.shards)
         print_stderr(
-            f"error: {error}; mend the input and pack it into another --out, or raise it to go on"
+            f"error: {error}; correct the input and pack it into another --out, or raise"
+            " --max-bad-fraction and run the command again to continue"
         )
         return 1
     accounting.write_passed_over(out, passed_over)
@@ -196,7 +197,7 @@ def _pack_into(out: "Destination", plan: "PackPlan", options: PackOptions, task:
     print_stdout("\n".join(accounting.format_counts(mine, my_rows)))
     if task.count > 1:
         print_stdout(
-            f"task {task.index} of {task.count} is done; after the last: t2vgan merge {out}"
+            f"task {task.index} of {task.count} is done; when all are done: t2vgan merge {out}"
         )
     else:
         print_stdout(f"{out}: {format_summary(load_manifest(out.folder))}")
@@ -232,7 +233,7 @@ def _shards_to_retry(plan: "PackPlan", out: "Destination") -> set[int]:
 
     manifest = find_build(plan, out) if out.folder.is_dir() else None
     if manifest is None:
-        raise UserError(f"--retry-failed: {out} holds no finished packing to retry rows of")
+        raise UserError(f"--retry-failed: {out} holds no finished data set whose rows to retry")
     return shards_to_retry(recover(plan, out, manifest).values())
 
 

@@ -63,14 +63,14 @@ def repair_shards(
 
     if is_url(location := as_location(folder)):
         raise UserError(
-            f"{location}: repair wants a folder; the command that built it, run again with "
-            f"--out {location}, makes exactly its damaged shards again"
+            f"{location}: repair needs a local folder; to rebuild exactly the damaged shards, run "
+            f"the command that built the data set again with --out {location}"
         )
     manifest = load_manifest(folder)
     out = Destination(folder)
     damaged = [entry for entry in manifest.shards if not is_intact(out, entry)]
     if not damaged:
-        print_stdout(f"{folder}: {len(manifest.shards)} shards, all whole")
+        print_stdout(f"{folder}: {len(manifest.shards)} shards, all intact")
         return 0
     if manifest.builder == "videos":
         allowed = {"allow_local": allow_local, "allow_private_hosts": allow_private_hosts}
@@ -88,12 +88,12 @@ def report_repairs(damaged: "Sequence[ShardEntry]", manifest: "Manifest") -> int
     changed = [entry.name for entry in damaged if made.get(entry.name) != entry.sha256]
     for entry in damaged:
         print_stdout(
-            f"{entry.name}: {'made again, with OTHER bytes' if entry.name in changed else 'mended'}"
+            f"{entry.name}: {'rebuilt, with OTHER bytes' if entry.name in changed else 'repaired'}"
         )
     if changed:
         print_stdout(
             f"the source of {len(changed)} shards, or a library that encodes them, has changed;"
-            " the manifest says what is there now"
+            " the manifest now lists the new bytes"
         )
     return int(bool(changed))
 
@@ -108,16 +108,14 @@ def _plan_packing(
     from .videos.settings import Access, ClipSettings, PackSettings
 
     if not source:
-        raise UserError("--source: name the videos that this data set was packed from")
+        raise UserError("--source: give the source that this data set was packed from")
     clips = ClipSettings.from_config(manifest.builder_config, manifest.geometry)
     hold_out = HoldOut.from_config(manifest.builder_config)
     wanted = replace(columns, needs_prompt=clips.captions == "required")
     found = read_source(source, wanted, allow_local=allowed["allow_local"])
     found = hold_out.apply(found, clips)
     if found.sha256 != manifest.builder_config[INPUT_LIST]:
-        raise UserError(
-            f"--source {source}: not the rows and captions that this data set was packed from"
-        )
+        raise UserError(f"--source {source}: its rows and captions are not those of this data set")
     settings = PackSettings(clips, Access(found.root, **allowed))
     return PackPlan(found, settings, int(str(manifest.builder_config["rows_per_shard"])), hold_out)
 
@@ -128,8 +126,8 @@ def _plan_rendering(manifest: "Manifest") -> "Build":
 
     if manifest.builder not in SCENES:
         raise UserError(
-            f"a data set made by {manifest.builder!r} cannot be made again here; "
-            f"make it anew with the command that made it"
+            f"a data set made by {manifest.builder!r} cannot be repaired; "
+            f"make it again with the command that made it"
         )
     check_installed(manifest.builder)
     numbers = {

@@ -58,12 +58,12 @@ def reshard(options: ReshardOptions) -> None:
     check_at_least(1, options, "clips_per_shard", "workers")
     check_at_least(0, options, "min_motion", "seed")
     if not options.folders:
-        raise UserError(f"name at least one data set: {cli.program()} DIR --out DIR")
+        raise UserError(f"give at least one data set: {cli.program()} DIR --out DIR")
     weights = tuple(options.weights) or (1.0,) * len(options.folders)
     if len(weights) != len(options.folders) or not all(0 < w < float("inf") for w in weights):
         raise UserError(
-            f"--weights {weights}: give one above 0 for each of the {len(options.folders)}"
-            " data sets"
+            f"--weights {weights}: give one number above 0 for each of the"
+            f" {len(options.folders)} data sets"
         )
     try:
         re.compile(options.match)

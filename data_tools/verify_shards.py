@@ -118,7 +118,7 @@ class Verifier:
         from t2vgan.data.shards import decode_with_captions, parse_metadata
 
         if (first := self._shard_of_key.get(sample.key)) is not None:
-            yield f"key is used before, in {first}"
+            yield f"key is already used in {first}"
         self._shard_of_key[sample.key] = shard
         try:
             _, captions = decode_with_captions(sample, self._manifest.geometry)

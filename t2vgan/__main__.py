@@ -11,28 +11,28 @@ from t2vgan.utils import cli
 from t2vgan.utils.console import print_stdout
 
 GROUPS = {
-    "make a data set": {
+    "prepare a data set": {
         "build": ("data_tools.build_shards", "render a scene into shards"),
         "pack": ("data_tools.pack_videos", "pack captioned videos into shards"),
-        "index": ("data_tools.index_shards", "write the manifest of tars that others made"),
-        "merge": ("data_tools.merge_manifests", "join the tasks of a divided packing"),
-        "inspect": ("data_tools.inspect_shards", "show what a folder of shards holds"),
+        "index": ("data_tools.index_shards", "write a manifest for existing webdataset tars"),
+        "merge": ("data_tools.merge_manifests", "merge the tasks of a packing job array"),
+        "inspect": ("data_tools.inspect_shards", "show the contents of a folder of shards"),
         "verify": ("data_tools.verify_shards", "check shards: checksums, counts, every sample"),
-        "repair": ("data_tools.repair_shards", "make damaged shards again"),
-        "reshard": ("data_tools.reshard", "write new shards from data sets"),
-        "demo-videos": ("data_tools.demo_videos", "draw captioned videos to try the tools"),
+        "repair": ("data_tools.repair_shards", "rebuild damaged shards"),
+        "reshard": ("data_tools.reshard", "filter or combine data sets into new shards"),
+        "demo-videos": ("data_tools.demo_videos", "create captioned videos to try the tools"),
     },
     "train": {
         "train": ("commands.train", "train a model, or resume a run"),
         "watch": ("tracking.watch.__main__", "show a run's curves in the terminal"),
         "checkpoint": ("checkpoint.__main__", "list, show and verify a run's checkpoints"),
     },
-    "use and judge a model": {
+    "use and evaluate a model": {
         "generate": ("commands.generate", "turn prompts into videos"),
-        "demo": ("commands.demo", "serve a page to draw videos on"),
-        "export": ("commands.export", "write weights as ONNX or for torch.export"),
+        "demo": ("commands.demo", "serve a web page that generates videos"),
+        "export": ("commands.export", "export weights to ONNX or torch.export"),
         "evaluate": ("evaluation.__main__", "score generated videos"),
-        "report": ("report.__main__", "write the page of a run, or compare several"),
+        "report": ("report.__main__", "write the HTML page of a run, or compare several"),
     },
 }
 """Title -> command -> its module, what it does."""
@@ -69,7 +69,7 @@ def format_usage(program: str) -> str:
         [
             *lines,
             "",
-            f"{program} COMMAND --help lists a command's options. A first film:",
+            f"{program} COMMAND --help lists a command's options. A first video:",
             f'{program} generate --prompt "circle moving up-right"',
         ]
     )

@@ -93,7 +93,7 @@ def test_no_more_latents_are_recovered_than_there_are():
 
 def test_a_camera_takes_three_latents_and_sprites():
     assert ClipGanConfig(camera_variation=0.1, num_sprites=1, latent_size=3).latent_size == 3
-    with pytest.raises(ValidationError, match=r"variation=0.1 takes 3 .* more than .*=2; use"):
+    with pytest.raises(ValidationError, match=r"variation=0.1 needs 3 .* more than .*=2; use"):
         ClipGanConfig(camera_variation=0.1, num_sprites=1, latent_size=2)
     with pytest.raises(ValidationError, match=r"variation=0.1 moves sprites, but .*=0; use"):
         ClipGanConfig(camera_variation=0.1)
@@ -116,7 +116,11 @@ def test_micro_batch_is_the_share_of_a_process_unless_given():
         ({"batch": 48}, 3, r"try --data.num-streams 6$"),
         ({"batch": 20}, 1, r"train.global_batch_size=20 must be a multiple of data.num_streams=8"),
         ({"micro": 3}, 4, r"must be a multiple of world_size \* micro_batch_size = 4 \* 3 = 12"),
-        ({"penalty": "approximate", "micro": 2}, 4, r"one clip in 4: 2 clips a .* multiple of 4"),
+        (
+            {"penalty": "approximate", "micro": 2},
+            4,
+            r"one clip in 4, so the 2 clips .* multiple of 4",
+        ),
     ],
 )
 def test_sizes_that_do_not_divide_show_the_arithmetic(options, world_size, message):
@@ -170,7 +174,7 @@ def test_a_damaged_config_file_is_one_line(tmp_path):
 
 
 def test_a_scene_and_sprites_exclude_each_other():
-    with pytest.raises(ValidationError, match=r"scene_scale=2.0 is .*num_sprites=1 draws"):
+    with pytest.raises(ValidationError, match=r"scene_scale=2.0 gives .*num_sprites=1 uses"):
         ClipGanConfig(scene_scale=2.0, num_sprites=1)
 
 
@@ -184,7 +188,9 @@ def test_phrases_need_sprites_and_as_many_latents_each():
 
 
 def test_motion_needs_two_frames():
-    with pytest.raises(ValidationError, match=r"motion_channels=8 .*frames_per_clip=1; use at"):
+    with pytest.raises(
+        ValidationError, match=r"motion_channels=8 .*frames_per_clip=1; use --train"
+    ):
         Config(model=ClipGanConfig(motion_channels=8), train=TrainConfig(frames_per_clip=1))
 
 

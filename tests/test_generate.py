@@ -166,7 +166,7 @@ def test_larger_frames_of_the_same_video(run_dir, tmp_path):
         result = succeed(*what, *options, "--out", tmp_path / "large")
         large = load_clip(tmp_path / "large" / "circle-moving-up-right-0.webp")
         assert large.shape == (NUM_FRAMES, *size, 3)
-        assert f"drawn at 16x24, resized to {size[0]}x{size[1]} (" in result.stderr
+        assert f"generated at 16x24, resized to {size[0]}x{size[1]} (" in result.stderr
         if "nearest" in options:
             np.testing.assert_array_equal(large[:, ::3, ::3], drawn)
 
@@ -244,7 +244,7 @@ def test_of_a_long_prompt_the_first_words_are_read(run_dir, tmp_path):
     options = ("--weights", run_dir, "--format", "gif")
     words = " ".join(["circle"] * 64)
     long = succeed("--prompt", f"{words} moving down", *options, "--out", tmp_path / "long")
-    assert 'circle ..." has 66 words; the first 64 are read' in long.stderr
+    assert 'circle ..." has 66 words; only the first 64 are read' in long.stderr
     short = succeed("--prompt", words, *options, "--out", tmp_path / "short")
     assert "the first 64 are read" not in short.stderr
     assert [*files_in(tmp_path / "long").values()] == [*files_in(tmp_path / "short").values()]
@@ -267,8 +267,8 @@ def assert_one_line(result, pattern):
     ("arguments", "message"),
     [
         (["--prompt", "a circle shrinkng", "--strict"], 'read as "circle shrinking"*strict'),
-        (["--prompt", "heart"], 'no word that the model knows; prompts to copy: "circle moving'),
-        (["--prompt", ""], 'prompt "" has no words; prompts to copy: "circle moving'),
+        (["--prompt", "heart"], 'no word that the model knows; known prompts: "circle moving'),
+        (["--prompt", ""], 'prompt "" has no words; known prompts: "circle moving'),
         (["--prompt", "…"], "has no words"),
         (["--prompt", "🚀🚀"], "has no words"),
         (["--prompt", "\x1b[2J\x07 zz"], "no word that the model knows"),
@@ -286,7 +286,10 @@ def test_prompts_without_sense(run_dir, tmp_path, arguments, message):
 
 EARLY_MISTAKES = [
     (["--num-videos", "0"], "--num-videos 0: must be at least 1"),
-    (["--num-videos", "1000000000"], "1,000,000,000 videos at once; at most 1,000,000"),
+    (
+        ["--num-videos", "1000000000"],
+        "1,000,000,000 videos are too many for a call (at most 1,000,000)",
+    ),
     (["--num-frames", "0"], "--num-frames 0: must be between 1 and"),
     (["--num-frames", "1000000"], "--num-frames 1000000: must be between 1 and"),
     (["--seed", "-1"], "--seed -1: must be between 0 and"),
@@ -295,12 +298,12 @@ EARLY_MISTAKES = [
     (["--truncation", "-0.1"], "--truncation -0.1: must be between 0"),
     (["--scale", "0"], "--scale 0: must be at least 1"),
     (["--height", "-64"], "--height -64: must be at least 1"),
-    (["--scale", "2", "--height", "64"], "--scale 2 and --height 64: give one of them"),
+    (["--scale", "2", "--height", "64"], "--scale 2 and --height 64: give only one of them"),
     (["--resample", "cubic"], "'cubic'*'lanczos'"),
     (["--fps", "0"], "--fps 0: must be between 0.1 and"),
     (["--fps", "nan"], "--fps nan: must be between 0.1 and"),
-    (["--format", "gfi"], "'gfi' is none of gif,mp4,avi,webp,png; did you mean gif?"),
-    (["--format", "gif,,mp4"], "'' is none of gif"),
+    (["--format", "gfi"], "'gfi' must be one of gif,mp4,avi,webp,png; did you mean gif?"),
+    (["--format", "gif,,mp4"], "'' must be one of gif"),
     (["--prompts-file", "/nowhere.txt"], "/nowhere.txt: No such file"),
     (["--prompts-file", sys.executable], "not UTF-8"),
     (["--out", "/dev/null/videos"], "--out /dev/null/videos: /dev/null is a file"),
@@ -363,7 +366,7 @@ def test_no_gpu(run_dir, tmp_path):
 def test_a_folder_without_permission(tmp_path):
     tmp_path.chmod(0o500)
     what = ("--prompt", PROMPTS[0], "--out", tmp_path / "videos")
-    assert_one_line(run(*what), "cannot be written; choose another folder")
+    assert_one_line(run(*what), "is not writable; choose another folder")
 
 
 @pytest.mark.parametrize("format", FORMATS)

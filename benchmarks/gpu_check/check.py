@@ -42,7 +42,9 @@ def run(
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and not rehearse:
-        raise UserError("the check needs a CUDA device; torch sees none (--rehearse does without)")
+        raise UserError(
+            "the check needs a CUDA device; torch finds none (--rehearse runs without one)"
+        )
     folder = folder.absolute() / f"part-{part}"
     shutil.rmtree(folder, ignore_errors=True)
     actions_data = actions_data and actions_data.absolute()

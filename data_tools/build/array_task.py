@@ -21,14 +21,18 @@ def read_task(index: int | None, count: int | None) -> Task:
             return Task()
         index, count = task
         print_stdout(
-            f"task {index} of {count} of this job's array makes its part of the shards; where the"
-            " array is for something else, --task-index 0 --task-count 1 makes all of them"
+            f"task {index} of {count} of this job array makes its share of the shards; if the"
+            " array has another purpose, use --task-index 0 --task-count 1 to make all of them"
         )
     if index is None or count is None:
         given, missing = ("index", "count") if count is None else ("count", "index")
-        raise UserError(f"--task-{given} needs --task-{missing} beside it")
+        raise UserError(f"--task-{given} needs --task-{missing}")
+    if count < 1:
+        raise UserError(f"--task-count {count}: must be at least 1")
     if not 0 <= index < count:
-        raise UserError(f"--task-index {index} --task-count {count}: must be 0 to {count - 1}")
+        raise UserError(
+            f"--task-index {index}: must be between 0 and --task-count - 1 = {count - 1}"
+        )
     return Task(index, count)
 
 
@@ -50,7 +54,7 @@ def _read_array_task() -> tuple[int, int] | None:
         if rest or not 0 <= index < count:
             raise UserError(
                 f"{task}={number}: the array has {count} tasks from {first} in steps of {step}, so"
-                f" its numbers have gaps; use --array=0-{count - 1}, or {NAME_THE_TASK}"
+                f" its indices have gaps; use --array=0-{count - 1}, or {NAME_THE_TASK}"
             )
         return index, count
     return None

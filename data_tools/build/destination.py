@@ -102,7 +102,7 @@ class RemoteDestination(Destination):
     def fetch(self, task: Task) -> None:
         sizes = _remote(self._url).sizes()
         if sizes is None:
-            raise UserError(f"{self.url}: the web cannot be written to; give a bucket's URL")
+            raise UserError(f"{self.url}: web servers are read-only; give a bucket's URL")
         self._names = frozenset(sizes)
         self._download(*{MANIFEST_NAME, FAILURES_NAME} & self._names)
         recorded = [name for name in sizes if name.startswith(JOURNAL_PREFIX)]
@@ -120,7 +120,9 @@ class RemoteDestination(Destination):
             raise self._just_finished() from None
 
     def _just_finished(self) -> UserError:
-        return UserError(f"{self.url}: another build has just finished there; run this one again")
+        return UserError(
+            f"{self.url}: another build has just finished there; run the same command again"
+        )
 
     def fetch_finished(self) -> None:
         for name in (MANIFEST_NAME, FAILURES_NAME):

@@ -128,7 +128,9 @@ def read_journals(folder: Path) -> tuple[BuildHeader, dict[int, BuiltShard]]:
         header = found
         built |= parse_built(lines)
     if header is None:
-        raise UserError(f"{folder} holds no journal of an unfinished build; nothing to merge")
+        raise UserError(
+            f"{folder} holds no journal of an unfinished build, so there is nothing to merge"
+        )
     return header, built
 
 
@@ -138,7 +140,7 @@ def parse_header(line: bytes, path: Path | str) -> BuildHeader:
         return BuildHeader.model_validate_json(line)
     except ValidationError:
         raise UserError(
-            f"{path} was written by another version; remove it to build what it recorded again"
+            f"{path} was written by another version of t2vgan; remove it to rebuild its shards"
         ) from None
 
 
@@ -186,7 +188,9 @@ def check_same_arguments(
         if found.get(name) == wanted[name]:
             continue
         if name == INPUT_LIST:
-            raise UserError(f"{where} holds another input (a row or a caption differs); {OTHER}")
+            raise UserError(
+                f"{where} holds a build of another input (a row or a caption differs); {OTHER}"
+            )
         remedy = "" if name == "builder" else f", or give the same {name} to continue that build"
         raise UserError(
             f"{where} holds a build with {name}={found.get(name)}, not {wanted[name]};"
@@ -201,5 +205,5 @@ def _open_locked(path: Path) -> BinaryIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise UserError(f"another build is writing to {path.parent}; wait for it") from None
+        raise UserError(f"another build is writing to {path.parent}; wait until it ends") from None
     return file

@@ -168,8 +168,8 @@ def choose(folders: Sequence[Path], selection: Selection, clips_per_shard: int) 
         picks.append(tuple(_weighted(kept, selection.weights[number], selection.seed, number)))
     faults = chooser.faults
     if not any(picks):
-        bad = f"; {len(faults)} cannot be used, the first: {faults[0]}" if faults else ""
-        raise UserError(f"no clip is left; loosen --match, --min-motion or --weights{bad}")
+        bad = f"; {len(faults)} samples cannot be used, such as {faults[0]}" if faults else ""
+        raise UserError(f"no clip is left; relax --match, --min-motion or --weights{bad}")
     return ReshardPlan(manifests, tuple(shards), tuple(picks), selection, clips_per_shard, faults)
 
 
@@ -214,7 +214,7 @@ class Chooser:
         except (KeyError, TypeError):
             raise UserError(
                 f"{path}: sample {sample.key} has no `motion` and `perceptual_hash` in its .json; "
-                f"only clips that t2vgan pack made can be filtered by them"
+                f"only clips made by t2vgan pack can be filtered by them"
             ) from None
 
 

@@ -30,8 +30,8 @@ def find_build(build: Build, out: Destination) -> Manifest | None:
         return manifest
     if not any(folder.glob(JOURNAL_PATTERN)) and out.has(build.shard_name(0)):
         raise UserError(
-            f"{out}/{build.shard_name(0)} exists, but nothing records who built it; "
-            f"choose an empty --out, or remove the shards"
+            f"{out}/{build.shard_name(0)} exists, but no manifest or journal records "
+            f"its build; choose an empty --out, or remove the shards"
         )
     return None
 

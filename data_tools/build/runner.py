@@ -75,7 +75,7 @@ def complete(
                     progress.update(build.size_of(shard.index))
                     watch(shard)
         except KeyboardInterrupt:
-            print_stderr("finished shards stay; the same command continues")
+            print_stderr("finished shards are kept; run the same command again to continue")
             raise
         if task.count == 1:
             publish(out, header, built)
@@ -108,7 +108,7 @@ def merge_journals(out: Destination) -> Manifest:
         numbers = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
         raise UserError(
             f"{out}: {len(missing)} of {header.num_shards} shards are missing or damaged "
-            f"(numbers {numbers}); run the tasks that make them again, then merge"
+            f"(numbers {numbers}); run their tasks again, then merge"
         )
     remove_temporary_files(folder)
     return publish(out, header, built)
@@ -123,7 +123,7 @@ def publish(out: Destination, header: BuildHeader, built: dict[int, BuiltShard])
     if header.num_rows is not None:
         write_failures(folder, built.values())
     if not any(shard.entry for shard in built.values()):
-        raise UserError(f"{out}: no clip could be made, so that there is no data set")
+        raise UserError(f"{out}: no clip could be made, so there is no data set")
     manifest = header.make_manifest(built.values())
     write_manifest(folder, manifest)
     out.publish()
@@ -146,7 +146,7 @@ def format_rejected(manifest: Manifest) -> str:
     rejected = manifest.rejected or {}
     count = sum(rejected.values())
     reasons = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or "none"
-    return f"{manifest.num_samples + count} tries, {count} thrown away: {reasons}"
+    return f"{manifest.num_samples + count} tries, {count} rejected: {reasons}"
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def read_level(path: Path, name: str) -> Level:
     """Read a level of a WAD file, or raise UserError."""
     data = path.read_bytes()
     if data[:4] not in (b"IWAD", b"PWAD"):
-        raise UserError(f"{path}: no WAD file (it starts with {data[:4]!r})")
+        raise UserError(f"{path}: not a WAD file (it starts with {data[:4]!r})")
     count, table = struct.unpack_from("<ii", data, 4)
     lumps = [struct.unpack_from("<ii8s", data, table + 16 * number) for number in range(count)]
     names = [lump.rstrip(b"\0").decode("latin1") for _, _, lump in lumps]

@@ -77,14 +77,14 @@ class Recorder:
             self._child = context.Process(target=_serve, args=arguments, daemon=True)
             self._child.start()
             theirs.close()
-            self._receive(self._pipe, START_SECONDS, "none yet")
+            self._receive(self._pipe, START_SECONDS, "not loaded yet")
         return self._pipe
 
     def _receive(self, pipe: Connection, seconds: float, level: str) -> RecordedClip | str:
         try:
             if not pipe.poll(seconds):
                 raise UserError(
-                    f"the game engine gave no clip in {seconds:g} seconds (level {level}); "
+                    f"the game engine made no clip within {seconds:g} seconds (level {level}); "
                     + CONTINUE
                 )
             return pipe.recv()

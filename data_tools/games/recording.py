@@ -95,7 +95,7 @@ def record_clip(engine: Engine, order: ClipOrder, level: str, geometry: Geometry
     counts = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
     raise UserError(
         f"level {level}: no clip of {order.action!r} in {MAX_TRIES} tries ({counts}); "
-        "fewer --num-frames need less room"
+        "use fewer --num-frames, which need less room"
     )
 
 

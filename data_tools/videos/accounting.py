@@ -27,7 +27,7 @@ def format_passed_over(passed_over: Iterable[PassedOver]) -> list[str]:
     for entry in passed_over:
         by_reason.setdefault(entry.reason, []).append(entry.path)
     lines = [
-        escape_control_chars(f"{len(paths):9d} not taken: {reason}, e.g. {paths[0]}")
+        escape_control_chars(f"{len(paths):9d} ignored: {reason}, e.g. {paths[0]}")
         for reason, paths in sorted(by_reason.items())
     ]
     return lines[:MAX_LISTED] + ["..."] * (len(lines) > MAX_LISTED)
@@ -72,8 +72,9 @@ def report_failures(manifest: Manifest, max_fraction: float) -> int:
     if not reasons:
         return 0
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    print_stdout(f"of {manifest.input.num_rows} rows failed: {counts} (failures.jsonl names each)")
-    return int(sum(reasons.values()) > max_fraction * manifest.input.num_rows)
+    num_bad, num_rows = sum(reasons.values()), manifest.input.num_rows
+    print_stdout(f"{num_bad} of {num_rows} rows failed: {counts} (failures.jsonl lists them)")
+    return int(num_bad > max_fraction * num_rows)
 
 
 def format_failures(built: Iterable[BuiltShard]) -> list[str]:

@@ -64,8 +64,8 @@ def make_clips(task: RowTask, settings: PackSettings) -> Iterator[EncodedSample]
     if not num_clips:
         raise VideoError(
             "short",
-            f"shorter than the {settings.clips.geometry.num_frames} frames at "
-            f"{settings.clips.fps:g} frames/s of a clip",
+            f"shorter than a clip of {settings.clips.geometry.num_frames} frames at "
+            f"{settings.clips.fps:g} frames/s",
         )
 
 

@@ -58,7 +58,9 @@ def open_video(
         context = stream.codec_context
         if context.width * context.height > limits.max_pixels:
             raise VideoError(
-                "limit", f"{context.width}x{context.height} pixels, limit {limits.max_pixels}"
+                "limit",
+                f"{context.width}x{context.height} pixels,"
+                f" more than the limit of {limits.max_pixels}",
             )
         _check_claimed_length(container, stream, limits)
         context.thread_count = 1
@@ -135,7 +137,7 @@ def shown_frames(
 def _checked(shown: ShownFrame, limits: Limits) -> ShownFrame:
     """Return the frame; raise VideoError if it ends beyond the limit."""
     if shown.end > limits.max_seconds:
-        raise VideoError("limit", f"more than {limits.max_seconds:g} seconds are shown")
+        raise VideoError("limit", f"longer than the limit of {limits.max_seconds:g} seconds")
     return shown
 
 
@@ -252,7 +254,7 @@ def _shown_stream(container: "av.container.InputContainer") -> "av.VideoStream":
     if stream is not None:
         return stream
     if any(stream.codec_context is None for stream in container.streams.video):
-        raise VideoError("no_decoder", "its codec is not known here")
+        raise VideoError("no_decoder", "no decoder for its codec is available")
     raise VideoError("no_video", "no video stream")
 
 
@@ -268,9 +270,9 @@ def _check_claimed_length(
     if 0 < start < seconds:
         seconds -= start
     if seconds > limits.max_seconds and not _may_reset_clock(container):
-        message = f"{float(seconds):.0f} seconds, limit {limits.max_seconds:.0f}"
+        message = f"{float(seconds):.0f} s, more than the limit of {limits.max_seconds:.0f} s"
         raise VideoError("limit", message)
 
 
 def _refuse_to_open(url: str, flags: int, options: dict[str, str]) -> BinaryIO:
-    raise VideoError("refused", f"the file asks to open {url[:100]!r}")
+    raise VideoError("refused", f"the file tries to open {url[:100]!r}")

@@ -66,8 +66,8 @@ class HoldOut:
             splits = Counter(row.split for row in source.rows if row.split)
             found = ", ".join(f"{n} {split}" for split, n in sorted(splits.items()))
             raise UserError(
-                f"no row is left of split {self.split or TRAIN!r} ({found or 'no splits'}),"
-                " --hold-out left out"
+                f"no row of split {self.split or TRAIN!r} is left after --hold-out"
+                f" (splits: {found or 'none'})"
             )
         prompts = self._list_prompts(kept, left_out, wanted, settings)
         known = {token for row in kept for words in _captions(row, settings) for token in words}
@@ -128,8 +128,8 @@ def describe_held_out(source: Source) -> list[str]:
     some = ", ".join(map(repr, prompts[:MAX_NAMED])) + (", ..." if prompts[MAX_NAMED:] else "")
     named = f"{len(prompts)} held-out prompts: {some}" if prompts else "no prompt is held out"
     if source.num_unknown:
-        named += f"; {source.num_unknown} captions with words of no other caption are not listed"
-    return [f"{source.num_held_out:9d} videos are left out for the test; {named}"]
+        named += f"; {source.num_unknown} captions are not listed: no other caption has their words"
+    return [f"{source.num_held_out:9d} videos are held out for testing; {named}"]
 
 
 def _with_known_split(row: Row) -> Row:
@@ -162,8 +162,8 @@ def _format_missing(missing: Sequence[str], known: Sequence[str]) -> str:
     prompt = missing[0]
     near = difflib.get_close_matches(prompt, known[:50_000], n=1, cutoff=0.5)
     hint = f"; nearest: {near[0]!r}" if near else ""
-    others = f" (and {len(missing) - 1} more of them)" if len(missing) > 1 else ""
+    others = f" (nor {len(missing) - 1} others)" if len(missing) > 1 else ""
     return (
-        f"--hold-out {prompt!r}: no caption is that{others}{hint}; a prompt without clips needs no"
-        " holding out"
+        f"--hold-out {prompt!r}: no caption matches it{others}{hint}; a prompt without clips needs"
+        " no --hold-out"
     )

@@ -52,7 +52,7 @@ class SeenClips:
         try:
             value = int(hash, 16)
         except ValueError:
-            raise ValueError(f"perceptual_hash {hash!r} is no hexadecimal number") from None
+            raise ValueError(f"perceptual_hash {hash!r} is not a hexadecimal number") from None
         bands = [(band, value >> 16 * band & 0xFFFF) for band in range(8)]
         for band in bands:
             for seen in self._by_band.get(band, ()):

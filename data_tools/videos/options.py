@@ -124,6 +124,6 @@ def check_options(options: PackOptions) -> None:
     if options.fps > 1000:
         raise UserError(f"--fps {options.fps:g}: must be at most 1000")
     if not 1 <= options.quality <= 100:
-        raise UserError(f"--quality {options.quality}: must be 1 to 100")
+        raise UserError(f"--quality {options.quality}: must be between 1 and 100")
     if not 0 <= options.max_bad_fraction <= 1:
-        raise UserError(f"--max-bad-fraction {options.max_bad_fraction}: must be 0 to 1")
+        raise UserError(f"--max-bad-fraction {options.max_bad_fraction}: must be between 0 and 1")

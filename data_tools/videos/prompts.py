@@ -58,14 +58,14 @@ def describe_captions(rows: Iterable[Row], settings: ClipSettings) -> list[str]:
         num_long += any(_is_longer(caption, limit) for caption in row.captions)
     labels.discard("")
     found = [
-        (num_several, "have several captions, of which training draws one a step"),
-        (num_long, f"have a caption of more than {limit} words, which is cut to that"),
-        (num_labelled, "have no caption, and are called by their class"),
+        (num_several, "have several captions; each training step draws one"),
+        (num_long, f"have a caption of more than {limit} words; the rest is cut"),
+        (num_labelled, "have no caption; their class is used instead"),
         (num_empty if settings.captions == "optional" else 0, "have no caption"),
     ]
     lines = [f"{number:9d} videos {what}" for number, what in found if number]
     if settings.captions == "none":
-        lines.append("no caption is read: the data are for training without prompts")
+        lines.append("captions are not read: the data set is for training without prompts")
     return lines + ([f"{len(labels):9d} classes"] if labels else [])
 
 

@@ -45,9 +45,10 @@ def checkpoint(
     """
     steps = list_steps(run_dir)
     if not steps:
-        raise UserError(f"run_dir={run_dir} holds no checkpoint; name the folder of a training run")
+        raise UserError(f"run_dir={run_dir} holds no checkpoint; give the folder of a training run")
     if step is not None and step not in steps:
-        raise UserError(f"step={step} has no checkpoint in {run_dir}; there are {steps}")
+        available = ", ".join(map(str, steps))
+        raise UserError(f"step={step}: no such checkpoint in {run_dir}; available: {available}")
     if what == "verify":
         return verify_all(run_dir, steps)
     if what == "list":
@@ -78,7 +79,7 @@ def list_all(run_dir: Path, steps: Sequence[int]) -> None:
         print_stdout(f"step {step:<10} {size:10.1f} MB  {saved:%Y-%m-%d %H:%M:%S}")
     for _, path in list_folders(run_dir):
         if path not in map(partial(step_folder, run_dir), steps):
-            print_stdout(f"no checkpoint: {escape_control_chars(path.name)}")
+            print_stdout(f"not a checkpoint: {escape_control_chars(path.name)}")
     for path in sorted(checkpoints_folder(run_dir).glob("*-step_*")):
         print_stdout(f"set aside: {escape_control_chars(path.name)}")
 
@@ -88,7 +89,8 @@ def show(folder: Path) -> None:
         manifest = read_manifest(folder)
         state = read_state(folder)
     except (DamagedError, FileNotFoundError) as damage:
-        raise UserError(f"{folder}: damaged: {damage}; list the others with `list`") from None
+        remedy = "see the others with `t2vgan checkpoint list`"
+        raise UserError(f"{folder} is damaged: {damage}; {remedy}") from None
     print_stdout(f"{folder}, format {manifest.format_version}")
     for name, entry in manifest.files.items():
         print_stdout(f"  {entry.num_bytes / 1e6:10.2f} MB  {entry.sha256[:12]}  {name}")

@@ -179,7 +179,7 @@ def read_module(folder: Path, name: str, module: nn.Module) -> dict[str, Tensor]
         found, wanted = format_tensor(saved.get(key)), format_tensor(expected.get(key))
         if found != wanted:
             raise mismatch_error(folder, f"{name}.{key}", found, wanted)
-    remedy = "move this checkpoint away, and the run resumes from the one before"
+    remedy = "move this checkpoint away to resume from the previous one"
     check_finite(folder / f"{name}.safetensors", saved, remedy)
     return saved
 

@@ -217,7 +217,7 @@ def verify(folder: Path) -> None:
             if num_bytes != entry.num_bytes:
                 raise DamagedError(f"{name} has {num_bytes} bytes instead of {entry.num_bytes}")
             if sha256_of(path) != entry.sha256:
-                raise DamagedError(f"{name} has another checksum than when it was written")
+                raise DamagedError(f"{name} does not match its checksum")
         read_state(folder)
     except FileNotFoundError as error:  # the state, or a file that a running job removed meanwhile
         raise DamagedError(f"{error.filename} is missing") from None
@@ -233,7 +233,7 @@ def read_manifest(folder: Path) -> CheckpointManifest:
     except (JsonError, KeyError, TypeError, AttributeError):
         sealed = False
     if not sealed:
-        raise DamagedError(f"{MANIFEST_NAME} is not what was written for {folder.name}")
+        raise DamagedError(f"{MANIFEST_NAME} does not match its checksum or folder name")
     if fields.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"{folder}: checkpoint format version {fields.get('format_version')}, but this t2vgan "
@@ -257,7 +257,7 @@ def read_state(folder: Path) -> dict[str, JsonValue]:
     except JsonError as error:
         raise DamagedError(str(error)) from None
     if not isinstance(state, dict):
-        raise DamagedError(f"{STATE_NAME} is no JSON object")
+        raise DamagedError(f"{STATE_NAME} is not a JSON object")
     return state
 
 

@@ -141,8 +141,8 @@ def open_tensors(path: Path) -> Iterator[Any]:
     size, memory = path.stat().st_size, read_memory_size()
     if size > memory:
         raise UserError(
-            f"{path}: {size / 1e9:.1f} GB do not fit into the memory of {memory / 1e9:.1f} GB; use"
-            " a machine with more, or a smaller model"
+            f"{path}: {size / 1e9:.1f} GB do not fit into {memory / 1e9:.1f} GB of memory; use a"
+            " machine with more memory, or a smaller model"
         )
     try:
         with safe_open(path, framework="pt") as file:

@@ -85,7 +85,7 @@ def load_weights(path: Path | str) -> tuple[dict[str, Tensor], WeightsInfo]:
     tensors = {name: tensor.clone() for name, tensor in read_tensors(file).items()}
     if compute_digest(tensors, metadata["info"]) != metadata.get("sha256"):
         raise UserError(f"weights {file}: damaged (its checksum differs); copy or train it again")
-    check_finite(file, tensors, "use weights saved before it")
+    check_finite(file, tensors, "use weights that were saved earlier")
     return tensors, info
 
 
@@ -114,10 +114,10 @@ def find_weights(path: Path | str) -> Path:
     if path.is_dir():
         raise UserError(
             f"weights={path}: the folder holds neither {' nor '.join(WEIGHTS_NAMES)}; "
-            "name a run folder that has saved, or a .safetensors file"
+            "give a run folder with saved weights, or a .safetensors file"
         )
     raise UserError(
-        f"weights={path}: no such file; name a run folder, a .safetensors file, or shipped weights:"
+        f"weights={path}: no such file; give a run folder, a .safetensors file, or shipped weights:"
         f" {', '.join(list_shipped_weights())}"
     )
 

@@ -45,7 +45,7 @@ def main() -> None:
     if options.to == "onnx":
         export.check_packages()
     pipeline = TextToVideo.from_pretrained(options.weights)
-    print_stderr("tracing: up to a minute")
+    print_stderr("tracing (up to a minute)")
     graph = export.trace(pipeline)
     write = export.write_onnx if options.to == "onnx" else export.write_program
     write(graph, path)
@@ -64,7 +64,7 @@ def choose_path(options: ExportOptions) -> Path:
     is_file = options.out.suffix.lower() in SUFFIXES.values()
     path = options.out if is_file else options.out / f"generator{suffix}"
     if path.suffix != suffix:
-        raise UserError(f"--out {path}: a file of --to {options.to} ends in {suffix}")
+        raise UserError(f"--out {path}: must end in {suffix} with --to {options.to}")
     for file in (path, name_description(path)):
         if file.exists() or file.is_symlink():
             raise UserError(f"--out {options.out}: {file} exists; remove it or choose another name")

@@ -121,8 +121,8 @@ def choose_frame_size(pipeline: "TextToVideo", options: GenerateOptions) -> tupl
     )
     if size != (info.height, info.width):
         print_stderr(
-            f"drawn at {info.height}x{info.width}, resized to {size[0]}x{size[1]}"
-            f" ({options.resample}): no detail is added"
+            f"generated at {info.height}x{info.width}, resized to {size[0]}x{size[1]}"
+            f" ({options.resample}), which adds no detail"
         )
     return size
 
@@ -144,7 +144,7 @@ def read_with(
     for note in notes[:MAX_NOTES]:
         print_stderr(f"warning: {note}")
     if len(notes) > MAX_NOTES:
-        print_stderr(f"warning: {len(notes) - MAX_NOTES} more of such prompts")
+        print_stderr(f"warning: {len(notes) - MAX_NOTES} more such prompts")
     return read_as
 
 
@@ -214,15 +214,15 @@ def plan_jobs(prompts: Sequence[str], options: GenerateOptions) -> list[Job]:
     """List the videos; UserError for too many, or equal file names."""
     if (total := len(prompts) * options.num_videos) > MAX_VIDEOS:
         raise UserError(
-            f"--num-videos {options.num_videos}: {total:,} videos at once; at most {MAX_VIDEOS:,}:"
-            " divide them over several calls, with another --seed each"
+            f"--num-videos {options.num_videos}: {total:,} videos are too many for a call (at most"
+            f" {MAX_VIDEOS:,}); divide them over several calls with different --seed"
         )
     prompt_of: dict[str, str] = {}
     for prompt in prompts:
         if slug(prompt) in prompt_of:
             raise UserError(
                 f"prompts {prompt_of[slug(prompt)]!r} and {prompt!r} would share the file name "
-                f"{slug(prompt)}-{options.seed}: drop one, or give it another --out"
+                f"{slug(prompt)}-{options.seed}; remove one, or use another --out for it"
             )
         prompt_of[slug(prompt)] = prompt
     return [
@@ -245,7 +245,7 @@ def read_prompts(options: GenerateOptions) -> list[str]:
         raise UserError(f"no prompt: give --prompt or --prompts-file; {list_known(options)}")
     unique = list(dict.fromkeys(prompts))
     if len(unique) < len(prompts):
-        print_stderr(f"note: {len(prompts) - len(unique)} repeated prompts left out")
+        print_stderr(f"note: {len(prompts) - len(unique)} repeated prompts are left out")
     return unique
 
 
@@ -274,7 +274,7 @@ def list_known(options: GenerateOptions) -> str:
     """Return a text that names some training prompts of the weights."""
     info = read_info(options)
     some = ", ".join(map(repr, info.prompts[:4]))
-    return f"these weights know {len(info.prompts)}, such as {some}"
+    return f"these weights know {len(info.prompts)} prompts, such as {some}"
 
 
 def parse_formats(text: str) -> list[str]:
@@ -284,7 +284,7 @@ def parse_formats(text: str) -> list[str]:
         if format not in FORMATS:
             near = difflib.get_close_matches(format, FORMATS, n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise UserError(f"--format {text}: {format!r} is none of {','.join(FORMATS)}{hint}")
+            raise UserError(f"--format {text}: {format!r} must be one of {','.join(FORMATS)}{hint}")
     return list(dict.fromkeys(formats))
 
 
@@ -310,4 +310,4 @@ def check_writable(folder: Path) -> None:
     if not ancestor.is_dir():
         raise UserError(f"--out {folder}: {ancestor} is a file; choose another folder")
     if not os.access(ancestor, os.W_OK | os.X_OK):
-        raise UserError(f"--out {folder}: {ancestor} cannot be written; choose another folder")
+        raise UserError(f"--out {folder}: {ancestor} is not writable; choose another folder")

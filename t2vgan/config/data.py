@@ -79,11 +79,11 @@ def parse_mix(entries: tuple[str, ...]) -> dict[str, Decimal]:
         path, _, number = entry.rpartition("=")
         if not path or not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", number):
             raise ValueError(
-                f"data.mix {entry!r} must be PATH=WEIGHT, such as data/cats=3 or =0.25"
+                f"data.mix {entry!r} must be PATH=WEIGHT, such as data/cats=3 or data/cats=0.25"
             )
         if not 0 < (weight := Decimal(number)) <= 1000:
-            raise ValueError(f"data.mix {entry!r}: a weight must be 0.001 to 1000")
+            raise ValueError(f"data.mix {entry!r}: the weight must be between 0.001 and 1000")
         if path in weights:
-            raise ValueError(f"data.mix names {path} twice; add up its weights")
+            raise ValueError(f"data.mix lists {path} twice; list it once, with the sum of weights")
         weights[path] = weight
     return weights

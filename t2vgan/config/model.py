@@ -77,8 +77,8 @@ class ClipGanConfig(Versioned):
             )
         if self.scene_scale and self.num_sprites:
             raise ValueError(
-                f"model.scene_scale={self.scene_scale} is the ground of what is drawn anew in every"
-                f" frame, but model.num_sprites={self.num_sprites} draws over a plain ground; use"
+                f"model.scene_scale={self.scene_scale} gives every frame a scene as background,"
+                f" but model.num_sprites={self.num_sprites} uses a plain one; use"
                 " --model.num-sprites 0, or --model.scene-scale 0"
             )
         if self.max_phrases > 1 and not self.num_sprites:
@@ -93,7 +93,7 @@ class ClipGanConfig(Versioned):
             )
         if self.camera_variation and self.latent_size < 3:
             raise ValueError(
-                f"model.camera_variation={self.camera_variation} takes 3 latents, more than"
+                f"model.camera_variation={self.camera_variation} needs 3 latents, more than"
                 f" model.latent_size={self.latent_size}; use --model.camera-variation 0"
             )
         return self

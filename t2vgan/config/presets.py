@@ -173,11 +173,11 @@ PRESETS = {
 """Preset name -> config. Every field is an option of the command line."""
 
 DESCRIPTIONS = {
-    "quickstart": "a moving circle, 18 prompts, 64x64; a CPU, 10 minutes",
+    "quickstart": "a moving circle, 18 prompts, 64x64; CPU, 10 minutes",
     "shapes": "Moving Shapes (shape, colour, size and motion), 64x64; one GPU",
     "shapes-cpu": "Moving Shapes, 32x32; two CPU cores, one hour",
-    "shapes-two": "two of these in one prompt, from the weights shapes; two CPU cores, 20 minutes",
-    "video": "any videos, packed by t2vgan pack, 64x64; one GPU",
-    "video-small": "any videos, 32x32; two CPU cores, one hour",
+    "shapes-two": "two shapes per prompt, from the shipped weights; two CPU cores, 20 minutes",
+    "video": "your own videos, packed with t2vgan pack, 64x64; one GPU",
+    "video-small": "your own videos, 32x32; two CPU cores, one hour",
     "notebook": "the published notebook's recipe, 64x64 single frames; CPU, 2.5 hours",
 }

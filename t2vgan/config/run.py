@@ -82,12 +82,13 @@ class Config(Versioned):
             if train.recovered_latents % model.max_phrases:
                 raise ValueError(
                     f"train.recovered_latents={train.recovered_latents} must be a multiple of"
-                    f" model.max_phrases = {model.max_phrases}: as many for each phrase"
+                    f" model.max_phrases = {model.max_phrases}: each phrase has the same number"
                 )
             if model.motion_channels and train.frames_per_clip < 2:
                 raise ValueError(
                     f"model.motion_channels={model.motion_channels} compares successive frames, but"
-                    f" train.frames_per_clip={train.frames_per_clip}; use at least 2"
+                    f" train.frames_per_clip={train.frames_per_clip}; use"
+                    " --train.frames-per-clip 2 or more"
                 )
             return self
         for name, required, reason in (

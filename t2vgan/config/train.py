@@ -131,7 +131,7 @@ class TrainConfig(Versioned):
     @model_validator(mode="after")
     def check_augment(self) -> "TrainConfig":
         if self.augment != "auto" and not 0 <= self.augment <= 1:
-            raise ValueError(f"train.augment={self.augment} must be auto, or from 0 to 1")
+            raise ValueError(f"train.augment={self.augment} must be auto or between 0 and 1")
         return self
 
     @model_validator(mode="after")

@@ -55,7 +55,7 @@ def plan_batches(config: Config, world_size: int) -> BatchPlan:
     train = config.train
     if train.penalty == "approximate" and train.penalty_every_steps and micro % PENALTY_STRIDE:
         raise UserError(
-            f"train.penalty=approximate is that of one clip in {PENALTY_STRIDE}: {micro} clips a"
+            f"train.penalty=approximate uses one clip in {PENALTY_STRIDE}, so the {micro} clips per"
             f" backward pass must be a multiple of {PENALTY_STRIDE}; use --train.penalty exact, or"
             " another --train.micro-batch-size or --train.global-batch-size"
         )

@@ -46,7 +46,9 @@ def join_captions(captions: Sequence[str]) -> bytes:
             raise ValueError(f"the prompt {caption[:60]!r} {kind}")
     text = "\n".join(captions).encode()
     if len(text) > MAX_CAPTION_BYTES:
-        raise ValueError(f"prompts have {len(text)} bytes, limit {MAX_CAPTION_BYTES}")
+        raise ValueError(
+            f"prompts have {len(text)} bytes, more than the limit of {MAX_CAPTION_BYTES}"
+        )
     return text
 
 

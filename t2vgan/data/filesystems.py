@@ -48,7 +48,7 @@ def open_filesystem(url: str, *, private_hosts: bool) -> tuple[Any, str]:
             options = S3_OPTIONS
         system, path = fsspec.core.url_to_fs(url, use_listings_cache=False, **options)
     except ModuleNotFoundError as error:
-        raise UserError(f"{redact_url(url)}: {error}; install t2vgan[s3]") from None
+        raise UserError(f"{redact_url(url)}: {error}: pip install 't2vgan[s3]'") from None
     except (ImportError, ValueError) as error:
         raise UserError(f"{redact_url(url)}: {error}") from None
     if scheme == "s3":  # retries of s3fs and botocore would multiply with ours
@@ -145,7 +145,7 @@ def create_public_socket(address: Any) -> socket.socket:
     """
     family, kind, protocol, _, (host, *_) = address
     if not is_public(host):
-        raise PrivateAddressError(errno.EACCES, "the address is one of a private network")
+        raise PrivateAddressError(errno.EACCES, "the address belongs to a private network")
     return socket.socket(family, kind, protocol)
 
 

@@ -148,7 +148,7 @@ def try_decode(
     try:
         captions = decode_with_captions(sample, geometry, out=out)[1]
         if has_captions and NO_CAPTION in captions:
-            raise ValueError("prompt is empty, and the manifest counts no clips without captions")
+            raise ValueError("prompt is empty, but the manifest counts no clips without captions")
         return captions
     except ValueError as error:
         return BadSample(shard, sample.key, "undecodable", str(error))

@@ -18,7 +18,7 @@ from t2vgan.utils.untrusted import MAX_JSON_BYTES, JsonError, parse_json, read_b
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
-DAMAGE_REMEDY = "t2vgan verify lists all damage, t2vgan repair mends it"
+DAMAGE_REMEDY = "t2vgan verify lists all damage, t2vgan repair rebuilds damaged shards"
 
 PlainName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=200)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -148,19 +148,20 @@ def load_manifest(folder: Path | str) -> Manifest:
     """
     path = Path(folder) / MANIFEST_NAME
     if Path(folder).is_file():
-        raise UserError(f"data folder {folder} is a file; name the folder of a {MANIFEST_NAME}")
+        raise UserError(f"data folder {folder} is a file; give the folder of a {MANIFEST_NAME}")
     if not Path(folder).is_dir():
         out = f"--out {shlex.quote(str(folder))}"
         raise UserError(
-            f"data folder {folder} does not exist; make it of your own videos by"
-            f" `t2vgan pack VIDEOS {out}`, or of rendered ones by `t2vgan build SCENE {out}`"
+            f"data folder {folder} does not exist; create it from your own videos with"
+            f" `t2vgan pack VIDEOS {out}`, or from a rendered scene with"
+            f" `t2vgan build SCENE {out}`"
         )
     try:
         return parse_manifest(read_bytes(path, MAX_JSON_BYTES), str(path))
     except FileNotFoundError:
         raise UserError(
-            f"data folder {folder} has no {MANIFEST_NAME}: it is no finished data set;"
-            " `t2vgan build` or `t2vgan pack` makes one in a folder of its own"
+            f"data folder {folder} has no {MANIFEST_NAME}, so it is not a finished data set;"
+            " create one in another folder with `t2vgan build` or `t2vgan pack`"
         ) from None
 
 
@@ -173,7 +174,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
         raise UserError(
-            f"{where}: format_version is {version!r}, this program reads {FORMAT_VERSION}"
+            f"{where}: format_version is {version!r}, but this t2vgan reads {FORMAT_VERSION}"
         )
     with naming_faults(where, "restore or rebuild it"):
         return Manifest.model_validate(content)
@@ -213,9 +214,9 @@ def check_compatible(manifests: Mapping[str, Manifest]) -> None:
     for path, manifest in others:
         if format_clips(manifest) != format_clips(first):
             raise UserError(
-                f"{first_path} has clips of {format_clips(first)}, {path} of"
-                f" {format_clips(manifest)}; data sets that are used together need the"
-                " same: pack one of them again in the other's size and fps"
+                f"{first_path} has clips of {format_clips(first)}, but {path} has clips of"
+                f" {format_clips(manifest)}; data sets that are used together must agree: pack one"
+                " of them again with the size, length and fps of the other"
             )
 
 

@@ -25,7 +25,7 @@ from t2vgan.utils.urls import redact_url
 
 MEASURED_CLIPS, MEASURED_SHARDS = 256, 8  # about a second of decoding
 INDEX_ANEW = (
-    "remove manifest.json and write it anew with `t2vgan index`, which leaves"
+    "remove manifest.json and write it again with `t2vgan index`, which leaves"
     " out clips whose captions have no words"
 )
 
@@ -96,13 +96,14 @@ class DatasetMixture:
             whose = f"data set {number + 1}: " if len(self.parts) > 1 else ""
             if left_out := num_clips % num_streams:
                 lines.append(
-                    f"{whose}{left_out} of {num_clips:,} clips are left out of each epoch, others"
-                    f" every time: data.num_streams={num_streams} does not divide them"
+                    f"{whose}{left_out} of {num_clips:,} clips are left out of each epoch,"
+                    f" different ones each time: data.num_streams={num_streams} does not divide"
+                    f" {num_clips}"
                 )
             if num_clips < global_batch_size:
                 lines.append(
-                    f"{whose}{num_clips:,} clips are fewer than a batch of {global_batch_size},"
-                    " which may show some twice"
+                    f"{whose}{num_clips:,} clips are fewer than"
+                    f" train.global_batch_size={global_batch_size}, so a batch may show some twice"
                 )
         return lines
 
@@ -122,8 +123,8 @@ def _measure(dataset: ShardedDataset) -> PixelStatistics:
                     sums.append(sum_pixels(decode_sample(sample, geometry)[0]))
     if (total := add_sums(sums)) is None:
         raise UserError(
-            f"{dataset.shard_path(0)}: no clip of this data set can be read, to measure its mean"
-            " and std; see `t2vgan verify`"
+            f"{dataset.shard_path(0)}: no clip of this data set can be read to measure the mean and"
+            " std of its pixels; run `t2vgan verify`"
         )
     return total.statistics()
 

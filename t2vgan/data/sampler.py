@@ -49,8 +49,8 @@ class StreamSampler:
     def __post_init__(self) -> None:
         if self.stream_length == 0:
             raise UserError(
-                f"data.num_streams={self.num_streams} is more than the {sum(self.counts)} samples"
-                " of the data"
+                f"data.num_streams={self.num_streams} must be at most the number of samples ="
+                f" {sum(self.counts)}"
             )
 
     @property

@@ -83,8 +83,8 @@ class ShardCache:
         limit = round(self.gigabytes * 1e9)
         if entry.num_bytes > limit:
             raise UserError(
-                f"data.cache_gigabytes={self.gigabytes:g} must hold a shard: {entry.name} has"
-                f" {entry.num_bytes} bytes; raise it or build smaller shards"
+                f"data.cache_gigabytes={self.gigabytes:g} must be at least the size of a shard,"
+                f" but {entry.name} has {entry.num_bytes} bytes; raise it or build smaller shards"
             )
         while True:
             with open_own(self.path / ".lock", "ab", os.O_WRONLY | os.O_CREAT) as lock:

@@ -126,8 +126,8 @@ class OpenShard:
             sample = next(self.samples, None)
             if sample is None:
                 raise UserError(
-                    f"{self.entry.name}: the manifest says {self.entry.num_samples} samples, the"
-                    f" shard ends after {self.position}"
+                    f"{self.entry.name}: the manifest lists {self.entry.num_samples} samples, but"
+                    f" the shard ends after {self.position}"
                 )
             found.append(sample)
             self.position += 1

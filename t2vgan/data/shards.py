@@ -104,7 +104,7 @@ def encode_sample(
     WebP strip is lossless; `quality` (1 to 100) applies to the other kinds of storage.
     """
     if not KEY_PATTERN.fullmatch(key):
-        raise ValueError(f"key {key!r} may only hold letters, digits, '_' and '-', 1 to 80 of them")
+        raise ValueError(f"key {key!r} must be 1 to 80 letters, digits, '_' and '-'")
     try:
         captions = join_captions([prompt] if isinstance(prompt, str) else prompt)
     except ValueError as error:
@@ -182,7 +182,7 @@ def parse_metadata(sample: EncodedSample) -> dict[str, Any]:
     except JsonError:
         raise ValueError("metadata is not JSON") from None
     if not isinstance(metadata, dict):
-        raise ValueError("metadata is no JSON object")
+        raise ValueError("metadata is not a JSON object")
     return metadata
 
 
@@ -225,8 +225,8 @@ def iter_shard_samples(
             num_bytes += member.size
             if num_bytes > MAX_SAMPLE_BYTES or len(members) == MAX_SAMPLE_MEMBERS:
                 raise ShardError(
-                    f"{path}: sample {key!r} has more than {MAX_SAMPLE_BYTES} bytes, or more than"
-                    f" {MAX_SAMPLE_MEMBERS} members; the limits of a sample"
+                    f"{path}: sample {key!r} has more than the limit of {MAX_SAMPLE_BYTES} bytes"
+                    f" or {MAX_SAMPLE_MEMBERS} members"
                 )
             extension = extension.lower()
             if extension in members:
@@ -262,7 +262,7 @@ def write_shard(path: Path | str, samples: Iterable[EncodedSample]) -> ShardEntr
                 num_samples += 1
                 sums += [sample.pixel_sums] if sample.pixel_sums else []
         if not num_samples:
-            raise ValueError(f"{path.name}: a shard needs at least one sample")
+            raise ValueError(f"{path.name}: a shard must have at least one sample")
         num_bytes, sha256 = temporary.stat().st_size, sha256_of(temporary)
     return ShardEntry(
         name=path.name,

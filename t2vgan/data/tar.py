@@ -108,8 +108,8 @@ def check_archive(file: BinaryIO, path: Path | str) -> None:
         raise ShardError(f"{path}: {hole.problem}")
     if not scanner.ended:
         raise ShardError(
-            f"{path}: {scanner.total - scanner.position} bytes follow the end marker, which no"
-            " reader of shards sees; unpack it with `tar --ignore-zeros`, and make it anew"
+            f"{path}: {scanner.total - scanner.position} bytes follow the end marker, which"
+            " readers of shards ignore; unpack it with `tar --ignore-zeros` and pack it again"
         )
 
 

@@ -102,7 +102,7 @@ def check_pixels(pipe: TextToVideo, request: DrawRequest) -> None:
     if num_frames * pipe.info.height * pipe.info.width * request.scale**2 > MAX_PIXELS:
         raise UserError(
             f"{num_rows * request.num_videos} videos of {request.num_frames} frames enlarged "
-            f"{request.scale} times are too much for one answer: ask for fewer or smaller ones"
+            f"{request.scale} times are too large for one request: use fewer or smaller ones"
         )
 
 
@@ -187,7 +187,7 @@ def read_clips(
     """
     expected = expected_objects(prompt)
     if expected is None:
-        text = "The meter reads only prompts of the rendered scenes: nothing is measured here."
+        text = "The meter reads only prompts of the rendered scenes, so nothing is measured here."
         return [()] * len(frames), [Note(text)]
     try:
         tracker = select_tracker([prompt])

@@ -30,7 +30,7 @@ from t2vgan.utils.sequences import choose_examples
 MAX_WAITING = 64  # requests in the queue; more are refused
 NUM_EXAMPLES, NUM_HELD_OUT_EXAMPLES = 8, 2
 WORDS_PER_PAGE = 40
-DRAWN = {"films of each prompt": "videos", "a walk from one to the other": "walk"}
+DRAWN = {"videos of each prompt": "videos", "a walk from one to the other": "walk"}
 STEPS = {"videos": 2, "walk": 5}
 PAUSE_AT_CLICK = """
 element.addEventListener('click', event => {
@@ -56,8 +56,8 @@ def build_page(pipe: TextToVideo) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 prompts = add_prompts(pipe)
-                mode = gr.Radio([*DRAWN.items()], value="videos", label="Draw")
-                button = gr.Button("Draw", variant="primary", elem_id="draw")
+                mode = gr.Radio([*DRAWN.items()], value="videos", label="Generate")
+                button = gr.Button("Generate", variant="primary", elem_id="draw")
                 settings = add_settings(pipe)
             with gr.Column(scale=3, min_width=300):
                 films = gr.HTML(elem_id="films", min_height=160, js_on_load=PAUSE_AT_CLICK)
@@ -84,14 +84,14 @@ def add_prompts(pipe: TextToVideo) -> list[gr.Textbox]:
         gr.Textbox(text, label=label, elem_id=name, max_length=MAX_PROMPT_LENGTH, max_lines=3)
         for text, label, name in (
             (next(iter(examples), ""), "Prompt", "prompt"),
-            ("", "Second prompt, if any", "other-prompt"),
+            ("", "Second prompt (optional)", "other-prompt"),
         )
     ]
     in_use = gr.State(0)  # index of the prompt that was focused last
     for index, prompt in enumerate(prompts):
         prompt.focus(lambda index=index: index, None, in_use, queue=False, api_visibility="private")
     add_choices("Words that the model knows", info.words, add_to_prompt, [in_use, *prompts])
-    add_choices("Prompts to try", examples, replace_prompt, [in_use, *prompts])
+    add_choices("Example prompts", examples, replace_prompt, [in_use, *prompts])
     return prompts
 
 
@@ -127,7 +127,7 @@ def add_settings(pipe: TextToVideo) -> list[gr.Slider | gr.Number | gr.Radio]:
     info = pipe.info
     with gr.Row():
         num_videos = gr.Slider(
-            1, MAX_VIDEOS, STEPS["videos"], step=1, label="Films or steps",
+            1, MAX_VIDEOS, STEPS["videos"], step=1, label="Videos or steps",
             min_width=200,
         )  # fmt: skip
         num_frames = gr.Slider(
@@ -140,7 +140,9 @@ def add_settings(pipe: TextToVideo) -> list[gr.Slider | gr.Number | gr.Radio]:
         scale = gr.Slider(
             1, MAX_SCALE, choose_scale(info.height), step=1, label="Enlarge", min_width=200
         )
-        resample = gr.Radio(["lanczos", "nearest"], value="lanczos", label="by", min_width=200)
+        resample = gr.Radio(
+            ["lanczos", "nearest"], value="lanczos", label="Resampling", min_width=200
+        )
     return [num_videos, num_frames, seed, truncation, scale, resample]
 
 
@@ -148,8 +150,8 @@ def format_head(pipe: TextToVideo) -> str:
     """Format the description of the model as HTML."""
     info = pipe.info
     text = (
-        f"A model of {len(info.prompts):,} prompts and {len(info.words):,} words draws films of "
-        f"{info.num_frames} frames of {info.height}x{info.width} pixels."
+        f"This model knows {len(info.prompts):,} prompts and {len(info.words):,} words. It "
+        f"generates videos of {info.num_frames} frames of {info.height}x{info.width} pixels."
     )
     return f'<h1 class="t2v-title">t2vgan</h1><p>{escape(text)}</p>'
 
@@ -165,10 +167,12 @@ def answer(pipe: TextToVideo, known: KnownPrompts, values: dict[str, Any]) -> st
         return format_error(str(error))
     size = f"{pipe.info.height}x{pipe.info.width}"
     enlarged = (
-        f", enlarged {request.scale} times by {request.resample}" if request.scale > 1 else ""
+        f", enlarged {request.scale} times with {request.resample}, which adds no detail"
+        if request.scale > 1
+        else ""
     )
     return format_rows(
         rows,
-        f"Drawn at {size}{enlarged}: no detail is added. ✓ and ✗ are what the meter of the "
-        "evaluation reads from the drawn pixels. Click a film to pause it.",
+        f"Generated at {size}{enlarged}. ✓ and ✗ show what the meter of the evaluation reads "
+        "from the pixels. Click a video to pause it.",
     )

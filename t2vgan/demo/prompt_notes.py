@@ -37,9 +37,9 @@ class KnownPrompts:
         if match.note:
             return [*notes, Note(as_sentence(match.note), is_warning=True)]
         if match.read_as in self.held_out:
-            text = "Held out: known words, but training never saw them together."
+            text = "A held-out prompt: known words, but training never showed them together."
             return [*notes, Note(text)]
-        return [*notes, Note("A prompt of training.")]
+        return [*notes, Note("A training prompt.")]
 
 
 def as_sentence(note: str) -> str:

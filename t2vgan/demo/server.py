@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
         for bound in sockets or ():
             host, port = bound.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            print_stdout(f"http://{shown}:{port}  (Ctrl-C ends it)")
+            print_stdout(f"http://{shown}:{port}  (Ctrl-C stops it)")
 
 
 def create_app(page: gr.Blocks) -> LimitedApp:

@@ -27,7 +27,7 @@ OPTIONS_OF_A_NODE = {
     "data.cache_gigabytes",
     "num_cpu_threads",
 }
-PRECISION = "the precision (--train.precision names one for all)"
+PRECISION = "the precision (--train.precision sets one for all ranks)"
 MAX_SHOWN = 3
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 

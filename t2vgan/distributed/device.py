@@ -19,7 +19,7 @@ def parse_device(name: str, context: DistributedContext) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(
-            f"device={name}: not usable here ({first_line(error)}); give auto or cpu"
+            f"device={name} cannot be used here ({first_line(error)}); use auto or cpu"
         ) from None
     return device
 

@@ -51,8 +51,8 @@ def read_launcher_env(variables: Mapping[str, str]) -> LauncherEnv | None:
     missing = [name for name in VARIABLES if not variables.get(name)]
     if missing:
         raise UserError(
-            f"WORLD_SIZE={variables['WORLD_SIZE']} needs {', '.join(missing)} beside it; torchrun,"
-            " accelerate launch and the files in launch/ set them all (docs/cluster.md)"
+            f"WORLD_SIZE={variables['WORLD_SIZE']} needs {', '.join(missing)} as well; torchrun,"
+            " accelerate launch and the files in launch/ set all of them (docs/cluster.md)"
         )
     rank, world_size, local_rank, port = (
         read_number(variables, name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
@@ -60,7 +60,7 @@ def read_launcher_env(variables: Mapping[str, str]) -> LauncherEnv | None:
     if rank >= world_size:
         raise UserError(f"RANK={rank} must be less than WORLD_SIZE={world_size}")
     if not 0 < port <= LARGEST_PORT:
-        raise UserError(f"MASTER_PORT={port} must be 1 to {LARGEST_PORT}")
+        raise UserError(f"MASTER_PORT={port} must be between 1 and {LARGEST_PORT}")
     return LauncherEnv(
         rank,
         world_size,

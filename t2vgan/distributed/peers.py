@@ -64,9 +64,9 @@ def exchange_peer_info(
                 time.sleep(POLL_SECONDS)
                 continue
             raise UserError(
-                f"not all of {env.world_size} processes came to {env.master} within"
-                f" {deadline.seconds:.0f} s (--timeout-seconds), or rank 0 left; does every machine"
-                " run its part?"
+                f"not all of {env.world_size} processes connected to {env.master} within"
+                f" {deadline.seconds:.0f} s (--timeout-seconds), or rank 0 ended; check that every"
+                " machine runs its processes"
             ) from error
     if not problem:
         return round_store, peers
@@ -127,7 +127,9 @@ def join_round(
 def introduce(store: Any, env: LauncherEnv, own: PeerInfo, deadline: Deadline) -> str:
     """Publish this process's info in a round; return its objection or ""."""
     if store.add(f"starts/{env.rank}", 1) > 1 and not env.has_agent:
-        objection = f"two processes have RANK={env.rank}, one on {own.host}; each needs its own"
+        objection = (
+            f"two processes have RANK={env.rank}, one of them on {own.host}; each needs its own"
+        )
     else:
         store.set(f"peer/{env.rank}", json.dumps(asdict(own)))
         objection = compare_peers({0: read_peer(store, 0, deadline), env.rank: own})
@@ -163,12 +165,12 @@ def compare_peers(peers: Mapping[int, PeerInfo]) -> str:
             return f"{name}: {peer.problem}"
         if first and peer.world_size != first.world_size:
             return (
-                f"{name} has WORLD_SIZE={peer.world_size}, and rank 0 on {first.host}"
+                f"{name} has WORLD_SIZE={peer.world_size}, but rank 0 on {first.host} has"
                 f" {first.world_size}; start every machine with the same number of processes"
             )
         if first and peer.mode != first.mode:
             return (
-                f"{name} was started to {peer.mode}, and rank 0 on {first.host} to {first.mode};"
+                f"{name} was started to {peer.mode}, but rank 0 on {first.host} to {first.mode};"
                 " start every rank with the same command"
             )
     return ""
@@ -180,8 +182,8 @@ def check_devices(peers: Mapping[int, PeerInfo]) -> str:
     if not on_cpu or len(on_cpu) == len(peers):
         return ""
     return (
-        f"rank {on_cpu[0]} on {peers[on_cpu[0]].host} has no GPU and others have one"
-        f" ({len(on_cpu)} of {len(peers)} have none); leave those machines out"
+        f"rank {on_cpu[0]} on {peers[on_cpu[0]].host} has no GPU, but others have one"
+        f" ({len(on_cpu)} of {len(peers)} ranks have none); leave out the machines without a GPU"
     )
 
 
@@ -203,18 +205,18 @@ def format_missing(store: Any, env: LauncherEnv, deadline: Deadline) -> str:
     """Return a line that names the ranks that are missing."""
     missing = [rank for rank in range(env.world_size) if not store.check([f"peer/{rank}"])]
     return (
-        f"MASTER_ADDR:MASTER_PORT={env.master}: not all of {env.world_size} processes came within"
-        f" {deadline.seconds:.0f} s (--timeout-seconds); missing: rank"
-        f" {format_ranks(missing) or '?'}; does every machine run its part?"
+        f"MASTER_ADDR:MASTER_PORT={env.master}: not all of {env.world_size} processes connected"
+        f" within {deadline.seconds:.0f} s (--timeout-seconds); missing: rank"
+        f" {format_ranks(missing) or '?'}; check that every machine runs its processes"
     )
 
 
 def format_excluded(env: LauncherEnv, deadline: Deadline) -> str:
     """Return a line on a rank 0 that began without this process."""
     return (
-        f"MASTER_ADDR:MASTER_PORT={env.master}: rank 0 began with another process of"
-        f" RANK={env.rank} than this one on {socket.gethostname()}, and was not started again"
-        f" within {deadline.seconds:.0f} s (--timeout-seconds); is the command started twice?"
+        f"MASTER_ADDR:MASTER_PORT={env.master}: rank 0 started with another process of"
+        f" RANK={env.rank} than this one on {socket.gethostname()} and was not restarted"
+        f" within {deadline.seconds:.0f} s (--timeout-seconds); check that the command was not started twice"
     )
 
 

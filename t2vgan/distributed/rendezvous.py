@@ -92,15 +92,15 @@ def choose_device(env: LauncherEnv | None) -> str:
         requested = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         if requested and not requested.startswith("-"):
             raise UserError(
-                f"CUDA_VISIBLE_DEVICES={requested} asks for GPUs, and torch {torch.__version__}"
-                " finds none; look at nvidia-smi, or use a launch file for the CPU"
+                f"CUDA_VISIBLE_DEVICES={requested} asks for GPUs, but torch {torch.__version__}"
+                " finds none; check nvidia-smi, or use a launch file for the CPU"
                 " (launch/accelerate/cpu.yaml)"
             )
         return "cpu"
     if env and env.local_rank >= torch.cuda.device_count():
         raise UserError(
-            f"LOCAL_RANK={env.local_rank} has no GPU: this machine has"
-            f" {torch.cuda.device_count()}; start one process for each GPU"
+            f"LOCAL_RANK={env.local_rank} has no GPU: this machine has only"
+            f" {torch.cuda.device_count()}; start one process per GPU"
         )
     return "cuda"
 
@@ -143,11 +143,11 @@ def explain_store_error(env: LauncherEnv, error: Exception, deadline: Deadline) 
             f"{where}: the port is in use on {host}; choose another for all processes (MASTER_PORT,"
             " --main_process_port, --master_port)"
         )
-    reason = str(error).partition("\n")[0] or "it accepts connections and says nothing"
+    reason = str(error).partition("\n")[0] or "it accepts connections but does not answer"
     return (
-        f"{where}: what answers rank {env.rank} on {host} is not rank 0 of this run, or does not"
-        f" start within {deadline.seconds:.0f} s (--timeout-seconds): {reason}; is it the address"
-        " of the machine of rank 0, and the port free there?"
+        f"{where}: what answers rank {env.rank} on {host} is not rank 0 of this run, or did not"
+        f" start within {deadline.seconds:.0f} s (--timeout-seconds): {reason}; check that this is"
+        " the address of rank 0's machine and that no other program uses the port there"
     )
 
 
@@ -163,8 +163,8 @@ def wait_for_server(env: LauncherEnv, deadline: Deadline) -> None:
                 raise UserError(
                     f"MASTER_ADDR:MASTER_PORT={env.master}: rank 0 does not answer rank {env.rank}"
                     f" on {socket.gethostname()} within {deadline.seconds:.0f} s"
-                    f" (--timeout-seconds): {error.strerror or error}; is it the address of the"
-                    " machine of rank 0, and does rank 0 run?"
+                    f" (--timeout-seconds): {error.strerror or error}; check that this is the"
+                    " address of rank 0's machine and that rank 0 runs"
                 ) from error
         time.sleep(min(RETRY_SECONDS, deadline.left))
 
@@ -193,6 +193,6 @@ def explain_connection_errors() -> Iterator[None]:
         reason = str(error).partition("\n")[0] or "no answer in time"
         raise UserError(
             f"rank {os.environ['RANK']} on {socket.gethostname()} cannot connect to the others"
-            f" ({reason}); set GLOO_SOCKET_IFNAME, now {interface!r}, to this machine's network"
-            " interface towards them, such as eth0 (docs/cluster.md)"
+            f" ({reason}); set GLOO_SOCKET_IFNAME (now {interface!r}) to the network interface that"
+            " connects this machine with them, such as eth0 (docs/cluster.md)"
         ) from error

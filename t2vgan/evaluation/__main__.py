@@ -52,7 +52,7 @@ def evaluation(
     """
     data_config = read_data_config(data, mix)
     if out.is_dir():
-        raise UserError(f"--out {out} is a folder; name a file")
+        raise UserError(f"--out {out} is a folder; give a file")
     print_loading(f"PyTorch, and {weights or videos or 'the data'}")
     # These import torch, which is slow: only after the options are checked.
     from t2vgan.distributed.context import DistributedContext, stop_without_peers

@@ -283,7 +283,7 @@ def open_source(
         num_clips = PUBLISHED_CLIPS if num_clips is None else num_clips
         return GeneratedClips(weights, manifest, num_clips=num_clips, seed=seed, device=device)
     if num_clips is not None:
-        raise UserError(f"num_clips={num_clips}: a folder of videos is scored whole; leave it out")
+        raise UserError(f"num_clips={num_clips}: all videos of a folder are scored; leave it out")
     return VideoFolder(videos, manifest)
 
 

@@ -56,8 +56,8 @@ class GeneratedClips:
         prompts = [*training, *held_out]
         if not prompts:
             raise UserError(
-                f"{self.describe_unknown_words()} of the data's prompts: evaluate on data of the"
-                " scene they were trained on"
+                f"{self.describe_unknown_words()} of the data's prompts; evaluate on data of the"
+                " scene that they were trained on"
             )
         if num_clips < (fewest := min(len(prompts), MIN_CLIPS)):
             raise UserError(f"num_clips={num_clips} must be at least {fewest}")
@@ -114,13 +114,13 @@ def check_fit(pipeline: TextToVideo, manifest: Manifest) -> None:
     theirs = manifest.geometry.model_dump()
     if ours != theirs:
         raise UserError(
-            f"the weights make clips of {_geometry(ours)}, the data has {_geometry(theirs)} "
-            "(frames x height x width): evaluate on data of the weights' geometry"
+            f"the weights make clips of {_geometry(ours)}, but the data has {_geometry(theirs)} "
+            "(frames x height x width); evaluate on data of the weights' geometry"
         )
     if "" in manifest.prompts and not pipeline.vocabulary.is_empty(""):
         raise UserError(
-            "the data has clips without captions, and the weights draw nothing without a prompt:"
-            " evaluate on captioned data"
+            "the data has clips without captions, but the weights need a prompt; evaluate on"
+            " captioned data"
         )
 
 

@@ -32,19 +32,19 @@ def list_notes(
 def _meter_notes(scores: Scores | None, relative: RelativeToReal | None) -> Iterator[str]:
     if scores is not None and scores.num_clips < PUBLISHED_CLIPS:
         yield (
-            f"accuracy: publish it from {PUBLISHED_CLIPS} clips or more,"
-            f" here are {scores.num_clips}"
+            f"accuracy: measured on {scores.num_clips} clips; publish it only for"
+            f" {PUBLISHED_CLIPS} or more"
         )
     if relative is not None and relative.diversity is None:
         yield (
-            "diversity: needs prompts with two clips at least, in which the object can be followed,"
+            "diversity: needs prompts with at least two clips in which the object can be tracked,"
             " and real clips that vary"
         )
 
 
 def _probe_notes(numbers: ClipNumbers | None, probe: Probe, fingerprint: str) -> Iterator[str]:
     if (trained_on := probe.info.dataset_fingerprint) != fingerprint:
-        yield f"the probe was trained on other data ({trained_on[:12]}): no real clip trained it"
+        yield f"the probe was trained on other data ({trained_on[:12]}), on none of the real clips"
     reasons = "; ".join(probe.info.notes)
     if probe.targets.kind is None:
         yield (
@@ -54,12 +54,12 @@ def _probe_notes(numbers: ClipNumbers | None, probe: Probe, fingerprint: str) ->
     elif reasons:
         yield f"text-video agreement: {reasons}"
     if numbers is None:
-        yield "no clip is readable and of a training prompt: nothing is compared with real clips"
+        yield "no readable clip has a training prompt: nothing is compared with real clips"
         return
     if (agreement := numbers.agreement) and agreement.num_clips < numbers.num_clips:
         yield (
-            f"text-video agreement: {numbers.num_clips - agreement.num_clips} clips are left out:"
-            f" no real clip that the probe saw has their prompt"
+            f"text-video agreement: {numbers.num_clips - agreement.num_clips} clips are left out,"
+            f" because no real clip that the probe saw has their prompt"
         )
     if numbers.grouped_by != "prompt":
         same = "label" if numbers.grouped_by == "label" else "data"

@@ -83,7 +83,7 @@ def _check(path: Path, rows: Iterable[Record]) -> Iterator[tuple[str, str]]:
         if name.is_absolute() or ".." in name.parts or str(name) == ".":
             raise UserError(f"{where}: {file!r} is not inside the folder")
         if str(name) in places:
-            raise UserError(f"{where}: {file} is on {places[str(name)]} too")
+            raise UserError(f"{where}: {file} is also on {places[str(name)]}")
         places[str(name)] = row.place
         yield str(name), prompt
 

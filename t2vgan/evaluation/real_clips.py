@@ -47,7 +47,7 @@ class RealClips:
         clips = list(itertools.islice(self._iterate(indices[0]), len(indices)))
         if len(clips) < len(indices):
             names = ", ".join(part.shard_path(0) for part in self.data.parts)
-            raise UserError(f"{names} and following: fewer samples than the manifest says")
+            raise UserError(f"{names} and following: fewer samples than the manifest lists")
         frames, prompts, labels = zip(*clips, strict=True)
         return np.stack(frames), list(prompts), list(labels)
 

@@ -89,7 +89,7 @@ class VideoFolder:
         }
         if not self.files:
             raise UserError(
-                f"videos={folder}: the grammar knows none of the {len(unknown)} prompts, such as "
+                f"videos={folder}: the meter knows none of the {len(unknown)} prompts, such as "
                 f"{next(iter(unknown.values()))!r} (docs/evaluation.md)"
             )
 
@@ -119,7 +119,7 @@ class VideoFolder:
         num_readable = sum(report.problem is None for report in reports)
         if not num_readable:
             first = next(report.problem for report in reports if report.problem is not None)
-            raise UserError(f"videos={self.folder}: none can be scored, such as {first[1]}")
+            raise UserError(f"videos={self.folder}: no video can be scored, such as {first[1]}")
         content = "\n".join(
             f"{prompt}\0{report.digest}"
             for prompt, report in zip(self.prompts, reports, strict=True)
@@ -182,7 +182,9 @@ def fit_geometry(frames: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, bo
     """
     found, height, width = frames.shape[:3]
     if found < geometry.num_frames:
-        raise UnusableVideoError("too_short", f"{found} frames, the data has {geometry.num_frames}")
+        raise UnusableVideoError(
+            "too_short", f"{found} frames, but the data has {geometry.num_frames}"
+        )
     resampled = found > geometry.num_frames
     if resampled:
         frames = frames[even_frame_indices(found, geometry.num_frames)]
@@ -192,8 +194,8 @@ def fit_geometry(frames: np.ndarray, geometry: Geometry) -> tuple[np.ndarray, bo
     if height * wanted[1] != width * wanted[0] or height < wanted[0]:
         raise UnusableVideoError(
             "wrong_size",
-            f"{width}x{height} pixels, the data has {wanted[1]}x{wanted[0]}: only larger videos of"
-            " these proportions are resized",
+            f"{width}x{height} pixels, but the data has {wanted[1]}x{wanted[0]}; only larger videos"
+            " of these proportions are resized",
         )
     import cv2
 

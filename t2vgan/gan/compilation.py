@@ -40,8 +40,8 @@ def choose_compilation(
         state = "compiled" if is_compiled else "not compiled"
         reason = f" ({obstacle})" if obstacle else ""
         return is_compiled, (
-            f"the networks are {state} from here on{reason}: the last digits of what follows differ"
-            " from those of a run that was not stopped"
+            f"the networks are {state} from here on{reason}, so results differ in the last digits"
+            " from those of an uninterrupted run"
         )
     return is_compiled, f"the networks are not compiled: {obstacle}" if obstacle else ""
 
@@ -58,12 +58,12 @@ def find_obstacle(device: torch.device) -> str:
         return "TORCHDYNAMO_DISABLE or TORCH_COMPILE_DISABLE is set"
     compiler = os.environ.get("CXX", "g++")
     if device.type == "cpu" and shutil.which(compiler) is None:
-        return f"no C++ compiler {compiler} is installed (the variable CXX names another one)"
+        return f"the C++ compiler {compiler} is not installed (the variable CXX selects another)"
     prepare_compiler()
     try:
         torch.compile(_trial, dynamic=False)(torch.ones(64, device=device))
     except Exception as error:  # an incomplete installation may raise any type
-        return f"the compiler of torch does not work here ({first_line(error)})"
+        return f"torch.compile does not work here ({first_line(error)})"
     return ""
 
 
@@ -133,6 +133,6 @@ class CompiledFunction:
         except torch._dynamo.exc.TorchDynamoException as error:
             if not self.is_optional:
                 raise
-            print_stderr(f"not compiled, and slower: the compiler fails ({first_line(error)})")
+            print_stderr(f"not compiled, so slower: the compiler failed ({first_line(error)})")
             self.compiled = None
             return self.function(*inputs)

@@ -109,7 +109,7 @@ class NetworkOptimizer:
         if state and expected:
             if state.keys() != expected.keys() or not state["scale"]:
                 raise UserError(
-                    f"loss_scales.{self.name} of the checkpoint is no state of this torch's"
+                    f"loss_scales.{self.name} of the checkpoint does not fit this torch's"
                     " GradScaler; use the torch that wrote it, or move the checkpoint away"
                 )
             self.grad_scaler.load_state_dict(dict(state))

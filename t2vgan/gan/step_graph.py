@@ -150,7 +150,9 @@ class StepGraphs:
             ) from error
         self.has_failed = True
         self.graphs.clear()
-        logger.warning("cuda_graphs: a step cannot be captured (%s); steps run without", reason)
+        logger.warning(
+            "cuda_graphs: a step cannot be captured (%s); steps run without graphs", reason
+        )
 
 
 def clone(batch: MicroBatch) -> MicroBatch:
@@ -214,9 +216,9 @@ def choose_cuda_graphs(requested: str, device: torch.device, precision: torch.dt
     """
     reason = ""
     if device.type != "cuda":
-        reason = f"is for GPUs, and this process runs on the {device.type.upper()}"
+        reason = f"is for GPUs, but this process runs on the {device.type.upper()}"
     elif precision == torch.float16:
-        reason = "cannot be with float16, whose gradient scaler decides on the host"
+        reason = "does not work with float16, whose gradient scaler decides on the host"
     if requested == "on" and reason:
         raise UserError(f"cuda_graphs=on {reason}; use --cuda-graphs auto")
     return requested != "off" and not reason

@@ -49,7 +49,8 @@ def encode_clip(frames: np.ndarray, *, format: str, fps: float = 10) -> bytes:
         raise UserError(f"fps={fps} must be between {MIN_FPS} and {MAX_FPS:g} frames per second")
     if max(frames.shape[1:3]) > MAX_SIDE and format != "png":
         raise UserError(
-            f"a clip of {frames.shape[2]}x{frames.shape[1]} pixels: no side over {MAX_SIDE}"
+            f"a clip of {frames.shape[2]}x{frames.shape[1]} pixels is too large:"
+            f" no side may exceed {MAX_SIDE}"
         )
     match format:
         case "gif":
@@ -144,10 +145,12 @@ def check_replaceable(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise UserError(f"{folder}: a file stands where a folder of frames should go: move it away")
+        raise UserError(
+            f"{folder} is a file; move it away, so that a folder of frames can be written"
+        )
     for name in os.listdir(folder):
         if not re.fullmatch(r"frame_\d+\.png", name):
-            raise UserError(f"{folder}: holds {name}, not frames only: choose another folder")
+            raise UserError(f"{folder} holds {name} besides frames; choose another folder")
 
 
 def encode_png(picture: np.ndarray) -> bytes:

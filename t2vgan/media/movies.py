@@ -101,29 +101,29 @@ def decode_clip(data: bytes, format: str, shape: tuple[int, int, int, int]) -> n
             columns = stored[1] - cropping.left - cropping.right
             # frames may be rotated by 90 degrees, which is only known once one is decoded
             if not any(_fits(sides, shape) for sides in ((rows, columns), (columns, rows))):
-                raise ValueError(f"film is {columns}x{rows} pixels, expected {width}x{height}")
+                raise ValueError(f"video is {columns}x{rows} pixels, expected {width}x{height}")
             context.thread_count = 1
             count = 0
             for frame in FrameDecoder(stream).frames(container.demux(stream)):
                 if count == num_frames or _sides(frame) != stored:
-                    raise ValueError(f"film has more than {num_frames} frames, or changes its size")
+                    raise ValueError(f"video has more than {num_frames} frames, or changes size")
                 picture = rgb_of(frame, cropping)
                 if not _fits(picture.shape[:2], shape):
                     shown = f"{picture.shape[1]}x{picture.shape[0]}"
-                    raise ValueError(f"film is {shown} pixels as shown, expected {width}x{height}")
+                    raise ValueError(f"video is {shown} pixels as shown, expected {width}x{height}")
                 frames[count] = picture[:height, :width]
                 count += 1
     except av.FFmpegError as error:
-        raise ValueError(f"film cannot be decoded ({error})") from None
+        raise ValueError(f"video cannot be decoded ({error})") from None
     if count != num_frames:
-        raise ValueError(f"film has {count} frames, expected {num_frames}")
+        raise ValueError(f"video has {count} frames, expected {num_frames}")
     return frames
 
 
 def _playable_stream(container: "av.container.InputContainer") -> "av.VideoStream":
     stream = playable_stream(container)
     if stream is None:
-        raise ValueError("film has no video stream that can be decoded")
+        raise ValueError("video has no stream that can be decoded")
     return stream
 
 

@@ -25,7 +25,7 @@ def load_frame_folder(folder: Path | str) -> np.ndarray:
         pictures.append(load_picture(file))
         check_num_pixels(len(pictures) * pictures[0].shape[0] * pictures[0].shape[1])
         if pictures[-1].shape != pictures[0].shape:
-            raise UserError(f"{file}: not of the size of {files[0].name}")
+            raise UserError(f"{file}: its size differs from that of {files[0].name}")
     return np.stack(pictures)
 
 
@@ -34,7 +34,7 @@ def load_film_strip(path: Path | str, *, num_frames: int) -> np.ndarray:
     picture = load_picture(path)
     height, width = picture.shape[:2]
     if width % num_frames:
-        raise UserError(f"{path}: its {width} columns are not {num_frames} frames side by side")
+        raise UserError(f"{path}: its width of {width} must be a multiple of {num_frames} frames")
     size = {"height": height, "width": width // num_frames}
     return split_film_strips(picture, num_frames=num_frames, **size)[0]
 

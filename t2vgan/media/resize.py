@@ -32,8 +32,9 @@ def choose_size(
         return height, width
     if max(size) > MAX_SIDE or num_frames * size[0] * size[1] > MAX_CLIP_PIXELS:
         raise UserError(
-            f"clips of {num_frames} frames of {size[0]}x{size[1]} are too large: no side over "
-            f"{MAX_SIDE}, at most {MAX_CLIP_PIXELS:,} pixels; give a smaller scale or height"
+            f"clips of {num_frames} frames of {size[0]}x{size[1]} are too large: no side may "
+            f"exceed {MAX_SIDE}, and all frames together {MAX_CLIP_PIXELS:,} pixels; give a "
+            "smaller scale or height"
         )
     return size
 

@@ -107,6 +107,6 @@ def check_frame_size(height: int, width: int) -> None:
     """Raise UserError unless frames are 64x64, the published networks' size."""
     if (height, width) != (FRAME_SIZE, FRAME_SIZE):
         raise UserError(
-            f"frames of {height}x{width}: the notebook's networks take {FRAME_SIZE}x{FRAME_SIZE};"
+            f"frames of {height}x{width}: the notebook's networks need {FRAME_SIZE}x{FRAME_SIZE};"
             " build shards with --size 64x64, or train another preset"
         )

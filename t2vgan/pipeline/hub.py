@@ -41,7 +41,7 @@ def download_weights(repo_id: str) -> Path:
         try_to_load_from_cache,
     )
 
-    with hub_errors(f"weights={repo_id}", "check the name and the network, or name a file here"):
+    with hub_errors(f"weights={repo_id}", "check the name and the network, or give a local file"):
         try:
             remote = get_hf_file_metadata(hf_hub_url(repo_id, MODEL_NAME))
         except Exception:
@@ -78,5 +78,5 @@ def hub_errors(what: str, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:  # the client, HTTP and the system raise many types
         raise UserError(
-            f"{what}: not possible with the Hugging Face Hub ({first_line(error)}); {remedy}"
+            f"{what}: the Hugging Face Hub cannot be used ({first_line(error)}); {remedy}"
         ) from error

@@ -47,8 +47,8 @@ def check_claimed_size(weights: Path | str, info: WeightsInfo) -> None:
     ):
         raise UserError(
             f"weights {weights}: clips of {num_frames} frames of {height}x{width} are too large:"
-            f" at most {MAX_TRAINED_FRAMES:,} frames, {MAX_TRAINED_SIDE:,} pixels a side and"
-            f" {MAX_CLIP_PIXELS:,} in all; train on smaller clips"
+            f" at most {MAX_TRAINED_FRAMES:,} frames, {MAX_TRAINED_SIDE:,} pixels per side and"
+            f" {MAX_CLIP_PIXELS:,} in total; train on smaller clips"
         )
 
 

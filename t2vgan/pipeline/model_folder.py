@@ -78,7 +78,7 @@ def write_model_folder(
     if license is not None and not LICENSE.fullmatch(license):
         raise UserError(f"license={license!r}: must be an identifier such as apache-2.0")
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: a file stands where the model folder should go; name another")
+        raise UserError(f"{folder} is a file; choose another model folder")
     summary = None if evaluation is None else read_evaluation(evaluation, pipe.info)
     save_sample_film(folder / SAMPLE_NAME, pipe)
     card = format_card(pipe.info, summary, license)
@@ -94,7 +94,7 @@ def read_evaluation(path: Path | str, info: WeightsInfo) -> EvaluationSummary:
     Raises:
         UserError: it is of other weights, or not a record written by `t2vgan evaluate`.
     """
-    remedy = "give a record of t2vgan evaluate"
+    remedy = "use a record of t2vgan evaluate"
     try:
         with naming_faults(f"evaluation {path}", remedy):
             summary = EvaluationSummary.model_validate(read_json(path))
@@ -103,7 +103,7 @@ def read_evaluation(path: Path | str, info: WeightsInfo) -> EvaluationSummary:
     evaluated = summary.protocol.weights_step, summary.protocol.weights_clips_seen
     if evaluated != (info.step, info.clips_seen):
         raise UserError(
-            f"evaluation {path}: is of weights of step {evaluated[0]} ({evaluated[1]} clips), but"
+            f"evaluation {path} is of weights of step {evaluated[0]} ({evaluated[1]} clips), but"
             f" these are of step {info.step} ({info.clips_seen} clips); evaluate these"
         )
     return summary
@@ -136,7 +136,7 @@ def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: s
         "",
         "# A text-to-video GAN",
         "",
-        f"![Clips that it draws of some of its prompts]({SAMPLE_NAME})",
+        f"![Generated clips of some of its prompts]({SAMPLE_NAME})",
         "",
         "```python",
         "from t2vgan import TextToVideo",
@@ -151,7 +151,7 @@ def format_card(info: WeightsInfo, summary: EvaluationSummary | None, license: s
         f"| model | {info.model.kind} |",
         *([f"| words by | {plain(coder.name)}, SHA-256 {plain(coder.sha256)} |"] if coder else []),
         f"| training | {info.step:,} steps, {info.clips_seen:,} clips |",
-        f"| words | {len(info.words):,}; prompts of others are read as the nearest known one |",
+        f"| words | {len(info.words):,}; prompts with others are read as the nearest known one |",
         f"| prompts | {len(info.prompts):,} trained, {len(info.held_out_prompts):,} held out |",
         f"| written by | t2vgan {plain(info.t2vgan_version)} |",
         "",

@@ -58,7 +58,7 @@ def check_clip_size(num_frames: int, height: int, width: int) -> None:
     if num_frames * height * width > MAX_CLIP_PIXELS:
         raise UserError(
             f"clips of {num_frames} frames of {height}x{width} are too large: at most "
-            f"{MAX_CLIP_PIXELS:,} pixels are drawn at once; ask for fewer frames "
+            f"{MAX_CLIP_PIXELS:,} pixels can be drawn at once; use fewer frames "
             "(--num-frames)"
         )
 

@@ -77,8 +77,8 @@ class SentenceEncoder:
         tokenizer.enable_padding()
         if tokenizer.get_vocab_size() > sizes.vocab_size:
             raise UserError(
-                f"{where}: {TOKENIZER_NAME} has {tokenizer.get_vocab_size()} tokens, the model"
-                f" {sizes.vocab_size}; take both from one model"
+                f"{where}: {TOKENIZER_NAME} has {tokenizer.get_vocab_size()} tokens, but the"
+                f" model has {sizes.vocab_size}; take both from one model"
             )
         return cls(folder, Bert(sizes, load_tensors(folder, sizes, where)), tokenizer)
 
@@ -123,11 +123,11 @@ def find_encoder(name: Path | str) -> Path:
     if str(name) == MINILM and not Path(name).is_dir():
         spec = importlib.util.find_spec(MINILM_PACKAGE)
         if spec is None or not spec.submodule_search_locations:
-            raise UserError(f"text encoder {MINILM}: not installed; {INSTALL}, or name a folder")
+            raise UserError(f"text encoder {MINILM}: not installed; {INSTALL}, or give a folder")
         return Path(spec.submodule_search_locations[0]) / "model"
     if not Path(name).is_dir():
         raise UserError(
-            f"text encoder {name}: neither {MINILM} nor a folder that holds {CONFIG_NAME},"
+            f"text encoder {name}: must be {MINILM} or a folder that holds {CONFIG_NAME},"
             f" {WEIGHTS_NAME} and {TOKENIZER_NAME}"
         )
     return Path(name)
@@ -145,7 +145,7 @@ def read_sizes(folder: Path, where: str) -> BertSizes:
         config = BertConfig.model_validate(content)
     except FileNotFoundError:
         raise UserError(
-            f"{where}: holds no {CONFIG_NAME}; name the folder of a Hugging Face model"
+            f"{where}: holds no {CONFIG_NAME}; give the folder of a Hugging Face model"
         ) from None
     except JsonError as error:
         raise UserError(f"text encoder {error}") from None
@@ -153,7 +153,7 @@ def read_sizes(folder: Path, where: str) -> BertSizes:
         kind = content.get("model_type") if isinstance(content, dict) else None
         if kind != "bert":
             raise UserError(
-                f"{where}: model_type is {kind!r}; only models of the class bert are read"
+                f"{where}: model_type is {kind!r}, but only bert is supported"
             ) from None
         raise UserError(f"{where}: {CONFIG_NAME}: {format_faults(error)}") from None
     if config.hidden_size % config.num_attention_heads:
@@ -188,7 +188,7 @@ def load_tensors(folder: Path, sizes: BertSizes, where: str) -> dict[str, Tensor
         tensor = stored.get(name)
         if tensor is None or tuple(tensor.shape) != shape or not tensor.is_floating_point():
             raise UserError(
-                f"{where}: tensor {name} is {format_tensor(tensor)}, but {shape} by {CONFIG_NAME}"
+                f"{where}: tensor {name} is {format_tensor(tensor)}, but {shape} in {CONFIG_NAME}"
             )
         tensors[name] = tensor.to(torch.float32, copy=True)
     return tensors

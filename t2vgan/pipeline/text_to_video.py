@@ -206,7 +206,7 @@ class TextToVideo:
         for seed in (seed_a, seed_b):
             check_call(self.info, 1, num_videos, seed, num_frames, truncation, output)
         if num_videos < 2:
-            raise UserError(f"num_videos={num_videos}: must be at least 2, the two ends")
+            raise UserError(f"num_videos={num_videos}: must be at least 2 (the two ends)")
         weights = torch.linspace(0, 1, num_videos)
         ends = [
             (self._reader.encode([prompt], allow_unknown=allow_unknown, strict=strict), int(seed))

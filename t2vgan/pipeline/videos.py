@@ -133,8 +133,8 @@ def check_total(num_videos: int, num_pixels: int) -> None:
     limit = max(1, MAX_CALL_PIXELS // num_pixels)
     if num_videos > limit:
         raise UserError(
-            f"{num_videos:,} videos at once: at most {limit:,} of this size fit a call; divide them"
-            " over several calls, or use generate.py"
+            f"{num_videos:,} videos are too many for one call, which returns at most {limit:,} of"
+            " this size; divide them over several calls, or use generate.py"
         )
 
 

@@ -36,7 +36,7 @@ def load_vectors(path: Path = FILE) -> dict[str, np.ndarray]:
     """Load the stored vectors by word; none if of another encoder."""
     metadata = read_metadata(path)
     if metadata["encoder"] != load_minilm().sha256:
-        logger.warning("%s is of another encoder than is installed: words are embedded anew", path)
+        logger.warning("%s is not of the installed encoder; words are embedded again", path)
         return {}
     vectors = read_tensors(path)["vectors"].float().numpy()
     return dict(zip(metadata["words"].split(), vectors, strict=True))

@@ -252,7 +252,7 @@ class PromptMatcher:
     def suggest(self) -> str:
         """Return a text that suggests some known prompts."""
         some = ", ".join(quote(prompt) for prompt in choose_evenly(self.prompts, NUM_SUGGESTED))
-        return f"prompts to copy: {some}" if some else "give words of the training prompts"
+        return f"known prompts: {some}" if some else "use words of the training prompts"
 
 
 def without_articles(tokens: Iterable[str]) -> tuple[str, ...]:
@@ -277,4 +277,4 @@ def warn_of_length(prompt: str) -> str:
     count = len(split_words(prompt))
     if count <= MAX_TOKENS:
         return ""
-    return f"prompt {quote(prompt)} has {count} words; the first {MAX_TOKENS} are read"
+    return f"prompt {quote(prompt)} has {count} words; only the first {MAX_TOKENS} are read"

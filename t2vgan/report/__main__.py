@@ -20,7 +20,7 @@ def report(runs: tyro.conf.Positional[tuple[Path, ...]], out: Path | None = None
         out: HTML file to write; by default RUN/report.html, or comparison.html for a comparison
     """
     if not runs:
-        raise UserError("runs: none is named; name the folder of a run, such as runs/quickstart")
+        raise UserError("runs: give at least one folder of a run, such as runs/quickstart")
     if len(runs) == 1 and not runs[0].is_file():
         path = write_report(runs[0], out)
     else:

@@ -41,9 +41,9 @@ class Comparison:
     def __init__(self, runs: Sequence[Run]) -> None:
         folders = [_without_record(run.run_dir.resolve()) for run in runs]
         if len(set(folders)) < len(folders):
-            raise UserError("runs: one is named twice; name each once")
+            raise UserError("runs: one is given twice; give each once")
         if len(runs) > MAX_RUNS:
-            raise UserError(f"runs: {len(runs)} are named, but a page holds {MAX_RUNS}; name fewer")
+            raise UserError(f"runs: {len(runs)} are given, but a page holds {MAX_RUNS}; give fewer")
         self.runs = runs
         self.labels = label_runs(folders)
 

@@ -92,7 +92,10 @@ def find_differences(runs: Sequence[Run]) -> list[str]:
     different = [name for name, values in found.items() if len(values - {None}) > 1]
     if not different:
         return []
-    return [f"The numbers are of different {', '.join(different)}: each stands beside its own."]
+    return [
+        f"The runs have different {', '.join(different)}: compare each number with the real clips"
+        " of its column."
+    ]
 
 
 def format_rows(rows: Rows, labels: Sequence[str]) -> Iterator[str]:

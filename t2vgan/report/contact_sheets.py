@@ -69,7 +69,7 @@ def build_moments_sheet(run: Run, problems: list[str]) -> ContactSheet | None:
     remarks = [f"after {format_count(moment.record['clips_seen'])} clips" for moment in moments]
     return ContactSheet(
         strips=moments,
-        intro="Left to right is training: clips seen, and the time in minutes and seconds.",
+        intro="Training progresses from left to right: clips seen, and minutes and seconds.",
         columns=[_moment_column(moment.record) for moment in moments],
         lines=_build_lines(moments[-1].rows, moments, remarks),
         held_out_prompts=run.held_out_prompts,
@@ -97,11 +97,11 @@ def build_seeds_sheet(run: Run, problems: list[str]) -> ContactSheet | None:
     about_real = (
         "The first clip of a row is a real one; held-out prompts have none."
         if real
-        else "This run kept no real clips to set beside them."
+        else "This run saved no real clips for comparison."
     )
     return ContactSheet(
         strips=[generated, real] if real else [generated],
-        intro=f"Drawn at step {step} from fixed seeds, by the averaged generator. {about_real}",
+        intro=f"Generated at step {step} from fixed seeds by the averaged generator. {about_real}",
         columns=[Column("real", is_bold=True), *columns] if real else columns,
         lines=lines,
         held_out_prompts=run.held_out_prompts,

@@ -71,7 +71,7 @@ EVALUATION_CHARTS = (
 )
 VARIETY_CHARTS = (
     Chart(
-        "What prompts and seeds change, 1 as in real clips",
+        "Differences between prompts and between seeds, 1 is that of real clips",
         {"prompts": "prompts", "seeds": "seeds"},
         low=0,
         high=1,
@@ -87,7 +87,7 @@ TRAIN_CHARTS = (
         },
     ),
     Chart("Logits", {"logits/real": "real", "logits/fake": "fake"}),
-    Chart("Gradient of the loss to the pixels", {"gradient_norm/video": "norm"}, log=True),
+    Chart("Gradient of the loss with respect to pixels", {"gradient_norm/video": "norm"}, log=True),
     Chart("Gradient penalty", {"penalty": "penalty"}, log=True),
     Chart("Weight of the penalty, gamma", {"gamma": "gamma"}, low=0),
     Chart(
@@ -97,15 +97,15 @@ TRAIN_CHARTS = (
     ),
     Chart("Half-life of averaged weights", {"ema/halflife": "half-life"}, unit="clips", low=0),
     Chart("Adam's beta2", {"beta2": "beta2"}),
-    Chart("Loss of recovered latents", {"recovery/loss": "loss"}),
-    Chart("Loss of mode seeking", {"mode_seeking/loss": "loss"}, log=True),
-    Chart("Weight of recovered latents", {"recovery/weight": "weight"}, low=0),
-    Chart("Variation of the camera", {"camera/std": "std"}, low=0),
+    Chart("Latent recovery loss", {"recovery/loss": "loss"}),
+    Chart("Mode-seeking loss", {"mode_seeking/loss": "loss"}, log=True),
+    Chart("Weight of latent recovery", {"recovery/weight": "weight"}, low=0),
+    Chart("Camera variation", {"camera/std": "std"}, low=0),
     Chart("Throughput", {"clips_per_second": "throughput"}, unit="clips/s", low=0),
     Chart("Peak memory", {"memory_gb": "memory"}, unit="GB", low=0),
     Chart("Bad samples replaced", {"data/bad_samples": "bad samples"}, low=0, high=5),
     Chart("Steps not applied", {"bad_steps": "steps"}, low=0, high=5),
-    Chart("Time spent on safety", {"safety_seconds": "time"}, unit="s", low=0),
+    Chart("Time spent on saving and status", {"safety_seconds": "time"}, unit="s", low=0),
 )
 
 

@@ -168,4 +168,4 @@ def _encode(picture: "Image.Image") -> bytes:
         picture.save(buffer, "WEBP", **options)
         if buffer.tell() <= MAX_PICTURE_BYTES:
             return buffer.getvalue()
-    raise ValueError(f"the picture, {picture.size}, is too heavy for the page")
+    raise ValueError(f"the picture, {picture.size}, is too large for the page")

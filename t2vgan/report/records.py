@@ -103,7 +103,7 @@ def read_run(run_dir: Path) -> Run:
     if not metrics.is_file():
         what = "holds no metrics.jsonl" if run_dir.exists() else "is not there"
         raise UserError(
-            f"{run_dir} {what}; name the folder of a training run, such as runs/quickstart"
+            f"{run_dir} {what}; give the folder of a training run, such as runs/quickstart"
         )
     problems: list[str] = []
     records = _read_metrics(metrics, problems)
@@ -140,8 +140,8 @@ def read_evaluation(file: Path) -> Run:
     record = _read_json(file, [])
     if not has_accuracy(record) and not get_record(record, "clip_numbers"):
         raise UserError(
-            f"{file} is no evaluation; t2vgan evaluate --videos DIR --data DATA"
-            " --out FILE writes one"
+            f"{file} is not an evaluation; write one with t2vgan evaluate --videos DIR"
+            " --data DATA --out FILE"
         )
     protocol, shown = get_record(record, "protocol"), get_record(record, "shown")
     clocks = {

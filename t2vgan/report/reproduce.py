@@ -75,7 +75,7 @@ def _as_argument(path: str) -> str:
 def _checkout_commands(environment: Record) -> Iterator[tuple[str, str]]:
     """Yield the command that checks out the code, given a commit."""
     if match := COMMIT.fullmatch(get_text(environment, "git_commit") or ""):
-        changed = ", whose files had changes that no commit has" if match[2] else ""
+        changed = ", without the run's uncommitted changes" if match[2] else ""
         yield f"the code{changed}", f"git checkout {match[1]} && pip install -e ."
 
 

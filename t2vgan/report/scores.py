@@ -132,7 +132,8 @@ def _describe_sources(run: Run, columns: Mapping[str, Record]) -> Iterator[str]:
         yield f"Best: the one at step {step}, whose weights the run keeps as its best."
     if "final" in columns:
         yield "Final: evaluation.json."
-    yield f"The bar is {'final' if 'final' in columns else 'last'}, the tick best."
+    bar = "final" if "final" in columns else "last"
+    yield f"The bar shows the {bar} evaluation, the tick the best one."
 
 
 def _clips_per_prompt(record: Record) -> str:
@@ -141,7 +142,7 @@ def _clips_per_prompt(record: Record) -> str:
     numbers = set(clips.values()) if isinstance(clips, dict) else {clips}
     match list(numbers):
         case [int() as each]:
-            return f", {format_count(each)} clips a prompt"
+            return f", {format_count(each)} clips per prompt"
     return ""
 
 

@@ -45,7 +45,7 @@ class BackgroundTracker:
         try:
             self.records.put_nowait(record)
         except queue.Full:
-            self._drop("it is too slow, its queue is full")
+            self._drop("it is too slow; its queue is full")
 
     def close(self, timeout_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
         """Wait for the tracker up to a timeout; log the dropped records."""
@@ -66,7 +66,7 @@ class BackgroundTracker:
         try:
             tracker = start()
         except Exception as error:  # a tracker must not stop the run
-            logger.warning("%s did not start (%s); the run goes on", self.name, one_line(error))
+            logger.warning("%s did not start (%s); the run continues", self.name, one_line(error))
             while self.records.get() is not None:
                 self._drop("it did not start")
             return
@@ -78,14 +78,14 @@ class BackgroundTracker:
         try:
             tracker.close()
         except Exception as error:
-            logger.warning("%s did not end cleanly (%s)", self.name, one_line(error))
+            logger.warning("%s did not close cleanly (%s)", self.name, one_line(error))
 
     def _drop(self, reason: str, count: int = 1) -> None:
         with self.lock:
             is_first = self.num_dropped == 0
             self.num_dropped += count
         if is_first and count:
-            message = "%s did not take a record (%s); the run goes on, metrics.jsonl has them all"
+            message = "%s missed a record (%s); the run continues, and metrics.jsonl has them all"
             logger.warning(message, self.name, reason)
 
 

@@ -73,7 +73,7 @@ class JsonlLogger:
             self.flush(file)
         except OSError as error:
             if num_unwritten == 0:
-                message = "%s cannot be written (%s); records wait in memory"
+                message = "%s cannot be written (%s); records are kept in memory"
                 logger.warning(message, self.path, error.strerror)
         if self.on_record:
             self.on_record(record)

@@ -13,7 +13,7 @@ def check_tracking(config: Config) -> None:
     if config.tracking != "none" and importlib.util.find_spec(config.tracking) is None:
         raise UserError(
             f"tracking={config.tracking} needs a package that is not installed; run"
-            f" `pip install {config.tracking}`, or leave --tracking out"
+            f" `pip install {config.tracking}`, or omit --tracking"
         )
 
 

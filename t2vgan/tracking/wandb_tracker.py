@@ -104,7 +104,9 @@ def start_run(run_dir: Path, config: dict[str, Any]) -> wandb.Run:
             reason = format_error(error)
             wandb.teardown()  # otherwise its process keeps the id of the failed run
     folder = Path(options["dir"]) / "wandb"
-    message = "wandb is not reachable (%s); recorded in %s, `wandb sync %s/offline-run-*` sends it"
+    message = (
+        "wandb is not reachable (%s); recording in %s: upload by `wandb sync %s/offline-run-*`"
+    )
     logger.warning(message, reason, folder, folder)
     return wandb.init(mode="offline", **options)
 

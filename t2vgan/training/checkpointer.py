@@ -95,7 +95,7 @@ class CheckpointManager:
             self.best, self.refused = None, None
         except OSError as error:
             self.refused = error
-            message = "step %d was not saved (%s); training goes on and tries at the next save"
+            message = "step %d was not saved (%s); training continues and retries at the next save"
             logger.warning(message, state.step, format_error(error))
         return time.thread_time() - start
 
@@ -160,7 +160,7 @@ def parse_state(folder: Path, step: int, fields: State) -> TrainState:
     Raises:
         UserError: a field is invalid, or the step is not the one given.
     """
-    remedy = "move this checkpoint away, and the run resumes from the one before"
+    remedy = "move this checkpoint away to resume from the previous one"
     with naming_faults(f"{folder / STATE_NAME}", remedy):
         state = TrainState.model_validate(fields)
     if state.step != step:

@@ -38,7 +38,7 @@ def find_pixel_statistics(context: DistributedContext, data: DatasetMixture) -> 
 def format_pixels(data: DatasetMixture, pixels: PixelStatistics) -> str:
     """Format the mean and std used to standardise videos, and their source."""
     means = ", ".join(f"{mean:.2f}" for mean in pixels.mean)
-    source = "" if data.pixel_statistics else ", measured on some clips: the manifest has no sums"
+    source = "" if data.pixel_statistics else ", measured on some clips: the manifest has none"
     return f"videos have means {means} and std {pixels.std:.2f} in [-1, 1]{source}"
 
 
@@ -61,8 +61,8 @@ def describe_data(
     lines = [format_pixels(data, pixels)] if pixels else []
     if augmented_share:
         lines.append(
-            f"{augmented_share:.0%} of the clips are augmented, in each of three ways"
-            f" ({data.manifest.num_samples} clips; train.augment changes it)"
+            f"each of three augmentations is applied to {augmented_share:.0%} of the clips"
+            f" (the data has {data.manifest.num_samples}; train.augment sets the share)"
         )
     return [
         *lines,
@@ -79,7 +79,7 @@ def describe_captions(config: Config, manifest: Manifest, tokenizer: int) -> lis
     num_empty = manifest.prompts.get(NO_CAPTION, 0)
     if num_empty and len(manifest.prompts) == 1:
         lines.append(
-            "no clip has a caption: training is unconditional; the mismatched term is off, and"
+            "no clip has a caption: training is unconditional, without the mismatched term, and"
             " generate.py needs no --prompt"
         )
     elif num_empty:
@@ -91,8 +91,8 @@ def describe_captions(config: Config, manifest: Manifest, tokenizer: int) -> lis
         lines.append(f"{share:.0%} of the clips are shown with an empty prompt each step")
     if num_long := sum(is_cut(prompt, tokenizer) for prompt in manifest.prompts):
         lines.append(
-            f"{num_long:,} of {len(manifest.prompts):,} captions have more than {MAX_TOKENS} words:"
-            " of each the first are read, the rest is cut"
+            f"{num_long:,} of {len(manifest.prompts):,} captions have more than {MAX_TOKENS} words,"
+            " of which only the first are read"
         )
     return lines
 

@@ -17,7 +17,7 @@ from t2vgan.utils.frozen import flatten
 
 BUDGET_SECONDS = 8.0  # for timing steps: with imports and data, 20 s in total
 ESTIMATED = (
-    "cost on a GPU, ESTIMATED per process by launches, arithmetic, memory (docs/scaling.md):"
+    "cost on a GPU, ESTIMATED per process from launches, arithmetic and memory (docs/scaling.md):"
 )
 MAX_STEPS_TIMED = 8
 
@@ -31,19 +31,19 @@ def dry_run(config: Config) -> int:
     if run.context.is_main:
         for title, lines in format_plan(run, changes, origin).items():
             print_stdout("\n  ".join([f"{title}:", *lines]))
-        print_stdout("cost, from steps tried now:")
+        print_stdout("cost, measured on a few steps:")
     cost = time_steps(run)
     if run.context.is_main:
         left = format_duration(cost.seconds * config.train.num_steps)
         print_stdout(
-            f"  time      {1000 * cost.seconds:.0f} ms a step, {left} of training for the run"
+            f"  time      {1000 * cost.seconds:.0f} ms per step, {left} of training in total"
         )
         memory = peak_memory_gb(run.context.device)
         print_stdout(f"  memory    {memory:.2f} GB at the peak, per process")
         if cost.num_clips < run.plan.micro_size:
             sizes = f"{cost.num_clips} instead of {run.plan.micro_size} clips"
             print_stdout(
-                f"  at most: extrapolated from passes of {sizes}, because whole ones take long"
+                f"  upper bounds extrapolated from passes of {sizes}, because full passes take long"
             )
         print_stdout("\n  ".join([ESTIMATED, *estimate(run)]))
         print_stdout("nothing was written")
@@ -69,18 +69,20 @@ def format_plan(run: RunSetup, changes: list[str], origin: list[str]) -> dict[st
     """Return the lines of the plan by title."""
     config, manifest, plan = run.config, run.manifest, run.plan
     geometry, train = manifest.geometry, config.train
-    nothing = "nothing" if (config.run_dir / CONFIG_NAME).exists() else "it was not started yet"
+    nothing = (
+        "nothing" if (config.run_dir / CONFIG_NAME).exists() else "the run was not started yet"
+    )
     steps_per_epoch = manifest.num_samples / plan.global_size
     return {
         "config": [f"{name:32} {value}" for name, value in flatten(config).items()],
         "changed since the run was started": changes or [nothing],
-        "initial weights": origin or ["none: networks start at random"],
+        "initial weights": origin or ["none: networks are initialized at random"],
         "parameters": [
             f"{name:14} {sum(p.numel() for p in side.network.parameters()):,}"
             for name, side in run.gan.optimizers.items()
         ],
         "batch": [
-            f"{plan.global_size} clips a step = {run.context.world_size} processes *"
+            f"{plan.global_size} clips per step = {run.context.world_size} processes *"
             f" {plan.num_micro_batches} micro-batches * {plan.micro_size} clips,"
             f" {train.frames_per_clip} of {geometry.num_frames} frames each",
             f"{train.num_steps} steps = {train.num_steps * plan.global_size:,} clips ="

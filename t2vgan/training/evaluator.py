@@ -154,7 +154,7 @@ class Evaluator:
             if len(self.waiting) == MAX_WAITING:
                 dropped, _ = self.waiting.popleft()
                 self.logger.log_warning(
-                    f"samples of step {dropped['step']} are lost: too many wait"
+                    f"samples of step {dropped['step']} are lost: too many wait to be saved"
                 )
             self.waiting.append((self.logger.moment, clips))
             self.save_waiting()
@@ -173,8 +173,8 @@ class Evaluator:
                 if step not in self.refused_steps:
                     self.refused_steps.add(step)
                     self.logger.log_warning(
-                        f"samples of step {step} were not saved ({format_error(error)}); they wait"
-                        " in memory and are tried again at the next samples or save"
+                        f"samples of step {step} were not saved ({format_error(error)}); they"
+                        " stay in memory until the next samples or checkpoint are saved"
                     )
                 return
             self.waiting.popleft()
@@ -222,8 +222,8 @@ class Evaluator:
         if self.has_meter or not self.config.evaluate_every_steps:
             return True
         self.logger.print(
-            "evaluation: prompts that no meter reads; a probe is loaded, or trained for minutes"
-            " (--evaluate-every-steps 0: no evaluation)"
+            "evaluation: no meter reads these prompts; a probe is loaded, or trained for minutes"
+            " (--evaluate-every-steps 0 turns evaluation off)"
         )
         start = time.monotonic()
         device = self.context.device
@@ -258,7 +258,7 @@ class Evaluator:
         try:
             return read_real_differences(self.data.parts)
         except (UserError, OSError) as error:
-            self.logger.log_warning(f"no variety is measured ({format_error(error)})")
+            self.logger.log_warning(f"variety is not measured ({format_error(error)})")
             return Differences(None, None)
 
     @cached_property
@@ -271,7 +271,7 @@ class Evaluator:
             num_clips = max(self.config.evaluate_num_clips, MIN_REAL_CLIPS)
             return score_real_clips(self.data, num_clips)
         except (UserError, OSError) as error:
-            self.logger.log_warning(f"no diversity is measured ({format_error(error)})")
+            self.logger.log_warning(f"diversity is not measured ({format_error(error)})")
             return None
 
     def generate(

@@ -44,7 +44,7 @@ def find_initial_weights(config: Config) -> InitialWeights | None:
     if info.model.kind != config.model.kind:
         raise UserError(
             f"init_from={config.init_from} is a {info.model.kind}, but this run trains a"
-            f" {config.model.kind}; give weights of that kind, or another preset"
+            f" {config.model.kind}; use weights of that kind, or another preset"
         )
     return InitialWeights(
         path=config.init_from,
@@ -91,7 +91,7 @@ def load_initial_weights(
     fitted = transfer(add_missing(tensors, expected), expected, rows=rows, grids=grids)
     if not any(generator.get_parameter(n).ndim > 1 for n in fitted.copied if is_layer(n)):
         raise UserError(
-            f"init_from={weights.path}: nothing fits these options"
+            f"init_from={weights.path}: no layer fits these options"
             f" ({format_differences(info, config) or 'other sizes'}); use those of the weights"
         )
     generator.load_state_dict(fitted.tensors)
@@ -120,11 +120,11 @@ def load_discriminator(
     """Load the discriminator of the newest good checkpoint; return a report."""
     network = gan.discriminator.network
     if (step := find_good_step(folder)) is None:
-        return "discriminator: fresh; weights files hold only the generator, run folders have both"
+        return "discriminator: new; weights files hold only the generator, run folders hold both"
     expected = network.state_dict()
     file = step_folder(folder, step) / "discriminator.safetensors"
     source = read_tensors(file)
-    check_finite(file, source, "give a run folder whose newest checkpoint is finite")
+    check_finite(file, source, "use a run folder whose newest checkpoint is finite")
     fitted = transfer(add_missing(source, expected), expected, rows=rows, grids=grids)
     network.load_state_dict(fitted.tensors)
     return f"discriminator from {folder}, step {step}: {fitted}"

@@ -20,13 +20,13 @@ def adapt_lengths(
     if train.lengthening == "constant":
         end = min(max(step, before), train.num_steps)
         return kept, (
-            f"schedule: it keeps its length of {before} steps: {_format_rates(train, kept, end)}"
-            f" from step {end} on (--train.lengthening stretch: it follows {train.num_steps} steps)"
+            f"schedule: keeps its length of {before} steps: {_format_rates(train, kept, end)} from"
+            f" step {end} on (with --train.lengthening stretch, it follows {train.num_steps} steps)"
         )
     length = (step, train.num_steps)
     stretched, warm = [*kept, length], step + warmup_steps(length)
     return stretched, (
-        f"schedule: it follows {train.num_steps} steps after a warm-up:"
+        f"schedule: follows {train.num_steps} steps after a warm-up:"
         f" {_format_rates(train, stretched, step)} at step {step},"
         f" {_format_rates(train, stretched, warm)} at step {warm}"
     )

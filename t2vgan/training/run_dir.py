@@ -92,8 +92,8 @@ def check_same_run(config: Config) -> list[str]:
     }
     if refused := [text for name, text in changed.items() if name not in CHANGEABLE]:
         raise UserError(
-            f"{config.run_dir} was started with other options ({'; '.join(refused)}), which would"
-            " make it another run; set them back, or start one with --run-dir"
+            f"{config.run_dir} was started with other options ({'; '.join(refused)}), which affect"
+            " its model; use them again, or start another run with --run-dir"
         )
     return list(changed.values())
 

@@ -58,7 +58,7 @@ def locked(run_dir: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[
         run_dir.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(
-            f"run_dir={run_dir}: a file is in the folder's place; choose another --run-dir"
+            f"run_dir={run_dir}: a file has the name of this folder; choose another --run-dir"
         ) from None
     descriptor = open_plain(run_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     with open(descriptor, "a+") as file:  # closing it releases the lock
@@ -90,8 +90,8 @@ def check_shared(run_dir: Path, owner: str, timeout_seconds: float = TIMEOUT_SEC
     while read(run_dir / LOCK_NAME) != owner:
         if time.monotonic() > deadline:
             raise UserError(
-                f"run_dir={run_dir} is not the folder that rank 0 has ({owner}); put it where every"
-                " machine sees the same files"
+                f"run_dir={run_dir} is not the same folder as on rank 0 ({owner}); put it where"
+                " every machine sees the same files"
             )
         time.sleep(0.2)
 
@@ -113,5 +113,5 @@ def try_lock(descriptor: int, run_dir: Path) -> bool:
         if error.errno not in CANNOT_LOCK:
             raise
         reason = f"cannot be locked ({error.strerror})"
-        print_stderr(f"warning: {run_dir} {reason}: start one run in it only")
+        print_stderr(f"warning: {run_dir} {reason}: start only one run in it")
     return True

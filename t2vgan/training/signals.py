@@ -53,12 +53,12 @@ class StopFlag:
         is_first, self.reason = not self.reason, self.reason or name
         gives_up = number == signal.SIGINT and self._is_repeated()
         if self.is_saving:
-            print_stderr(f"\n{name}: already saving, one moment")
+            print_stderr(f"\n{name}: already saving; please wait")
         elif gives_up:
             raise KeyboardInterrupt
         else:
             verb = "saving" if is_first else "still saving"
-            print_stderr(f"\n{name}: {verb} after this step (Ctrl-C again later gives up)")
+            print_stderr(f"\n{name}: {verb} after this step (a later Ctrl-C quits without saving)")
 
     def _is_repeated(self) -> bool:
         """Return whether this is a second Ctrl-C, after GIVE_UP_AFTER_SECONDS."""

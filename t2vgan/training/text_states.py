@@ -79,7 +79,9 @@ def load_word_states(
             with atomic_path(path) as temporary:
                 write_tensors(temporary, {"states": states}, {"key": key})
         except OSError as error:
-            print_stderr(f"note: {path} is not kept ({error.strerror}): computed at each start")
+            print_stderr(
+                f"note: {path} was not written ({error.strerror}): computed again at each start"
+            )
     return states
 
 
@@ -103,7 +105,7 @@ def read_states(path: Path, key: str, shape: tuple[int, int]) -> Tensor | None:
                 return states.float()
     except (OSError, UserError):
         pass
-    print_stderr(f"note: {path} is damaged: computed again")
+    print_stderr(f"note: {path} is damaged, so it is computed again")
     return None
 
 

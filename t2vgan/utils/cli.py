@@ -56,7 +56,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         print_stderr(f"stopped: {format_error(error)}")
         sys.exit(EXIT_STOPPED)
     except MemoryError:
-        print_stderr("error: out of memory; use smaller inputs, or a machine with more")
+        print_stderr("error: out of memory; use smaller inputs, or a machine with more memory")
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print_stderr("interrupted")

@@ -54,7 +54,7 @@ def check_sides(*, scale: int | None, height: int | None, as_flags: bool = False
         as_integer(name, value)
     spelled = [spell(name, value, as_flags) for name, value in given.items()]
     if len(given) > 1:
-        raise UserError(f"{' and '.join(spelled)}: give one of them")
+        raise UserError(f"{' and '.join(spelled)}: give only one of them")
     if min(given.values(), default=1) < 1:
         raise UserError(f"{spelled[0]}: must be at least 1")
 

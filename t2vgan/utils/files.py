@@ -103,7 +103,7 @@ class NotPlainFileError(OSError):
     """A path is a link, a pipe or the like."""
 
     def __init__(self, path: Path) -> None:
-        reason = "is a link, a pipe, a folder or the like, and no plain file; move it away"
+        reason = "is a link, a pipe, a folder or the like, not a regular file; move it away"
         super().__init__(errno.ELOOP, reason, str(path))
 
 

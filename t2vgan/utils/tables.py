@@ -94,10 +94,10 @@ def read_stripped_lines(file: BinaryIO, name: str) -> list[str]:
 def _decode_first(line: bytes, where: str) -> str:
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if line.startswith(mark):
-            raise UserError(f"{where}: begins as {encoding} does; save the list as UTF-8")
+            raise UserError(f"{where}: the list is {encoding}; save it as UTF-8")
     text = _decode(line.removeprefix(codecs.BOM_UTF8), where)
     if "\0" in text:
-        raise UserError(f"{where}: holds NUL bytes, as UTF-16 does; save the list as UTF-8")
+        raise UserError(f"{where}: holds NUL bytes, as in UTF-16; save the list as UTF-8")
     return text
 
 
@@ -170,7 +170,7 @@ def _check_header(header: list[str], where: str, delimiter: str) -> None:
     for other, kind in DELIMITER_NAMES.items():
         if other != delimiter and any(other in column for column in header):
             raise UserError(
-                f"{where}: names of columns divided by {kind}; a .csv has commas, a .tsv tabs"
+                f"{where}: column names are divided by {kind}; a .csv has commas, a .tsv tabs"
             )
     for column in header:
         if column and header.count(column) > 1:

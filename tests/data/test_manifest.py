@@ -58,11 +58,11 @@ def test_shards_that_disagree_with_the_manifest_are_named(tmp_path):
     [
         (
             None,
-            "has no manifest.json: it is no finished data set; `t2vgan build",
+            "has no manifest.json, so it is not a finished data set",
         ),
         ("{", "not JSON"),
         ("[]", "format_version is None"),
-        ('{"format_version": 99}', "format_version is 99, this program reads 1"),
+        ('{"format_version": 99}', "format_version is 99, but this t2vgan reads 1"),
         ('{"format_version": 1}', "builder: Field required"),
     ],
 )
@@ -117,13 +117,15 @@ def test_shards_together_have_a_limit_of_samples(tmp_path):
 
 
 def test_missing_folder_names_the_remedy(tmp_path):
-    with pytest.raises(UserError, match="does not exist; make it of your own videos by `t2vgan"):
+    with pytest.raises(
+        UserError, match="does not exist; create it from your own videos with `t2vgan"
+    ):
         shards.load_manifest(tmp_path / "nowhere")
 
 
 def test_a_shard_in_the_place_of_the_folder_is_named(tmp_path):
     write_shard(tmp_path / "s.tar", small_samples())
-    with pytest.raises(UserError, match=r"s\.tar is a file; name the folder of a manifest"):
+    with pytest.raises(UserError, match=r"s\.tar is a file; give the folder of a manifest"):
         shards.load_manifest(tmp_path / "s.tar")
 
 

@@ -191,7 +191,7 @@ def test_clips_of_another_kind_are_refused(mixture):
     for manifest, words in [(longer, "3 x 4 x 6 at 10 fps"), (faster, "2 x 4 x 6 at 12 fps")]:
         other = LocalDataset("dogs", manifest)
         with pytest.raises(
-            UserError, match=f"cats has clips of 2 x 4 x 6 at 10 fps, dogs.*{words}"
+            UserError, match=f"cats has clips of 2 x 4 x 6 at 10 fps, but dogs.*{words}"
         ):
             mix_datasets({"cats": (cat, Decimal(1)), "dogs": (other, Decimal(1))})
 
@@ -204,8 +204,8 @@ def test_clips_of_another_kind_are_refused(mixture):
         (("=3",), "must be PATH=WEIGHT"),
         (("a=-1",), "must be PATH=WEIGHT"),
         (("a=0.0001",), "must be PATH=WEIGHT"),
-        (("a=0",), "a weight must be 0.001 to 1000"),
-        (("a=1", "a=2"), "names a twice; add up its weights"),
+        (("a=0",), "the weight must be between 0.001 and 1000"),
+        (("a=1", "a=2"), "lists a twice; list it once"),
     ],
 )
 def test_wrong_entries_are_explained(entries, message):

@@ -115,7 +115,10 @@ def test_a_small_cache_stays_small_and_changes_nothing(storage, sound, url, tmp_
         stop.set()
         watcher.join()
     assert 0 < largest <= limit
-    with pytest.raises(UserError, match=r"data.cache_gigabytes=1e-06 must hold a shard: s-0.tar"):
+    with pytest.raises(
+        UserError,
+        match=r"data.cache_gigabytes=1e-06 must be at least the size of a shard, but s-0.tar",
+    ):
         open_dataset(url, ShardCache(tmp_path / "tiny", 1e-6)).open(0, verify=True)
 
 

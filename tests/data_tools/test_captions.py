@@ -211,12 +211,14 @@ def test_long_captions_are_counted_and_cut(tmp_path, films):
     rows = ({"path": f"{n}.mp4", "caption": long if n in "ab" else "a cat"} for n in NAMES)
     source = write_lines(copy_films(films, tmp_path / "source"), *rows)
     account = pack(source, tmp_path / "out")
-    assert "2 videos have a caption of more than 64 words, which is cut to that" in account
+    assert "2 videos have a caption of more than 64 words; the rest is cut" in account
     (cut,) = {prompt for prompt in load_manifest(tmp_path / "out").prompts if prompt != "a cat"}
     assert cut.split() == long.split()[:64]
     pack(source, tmp_path / "wide", max_prompt_words=100)
     (line,) = captions_of(make_trainer(tmp_path / "wide", tmp_path / "run"))
-    assert line.startswith("1 of 2 captions have more than 64 words: of each the first are read")
+    assert line.startswith(
+        "1 of 2 captions have more than 64 words, of which only the first are read"
+    )
 
 
 @pytest.mark.parametrize("caption", ["🐈🐈🎉", "\x00\x07\x1b\u202e", "… -- !"])
@@ -241,7 +243,7 @@ def test_classes_are_prompts_where_there_is_no_caption(tmp_path, films):
     write_lines(source, *rows)
     (source / "classes.txt").write_text("cat\nsitting dog\n")
     account = pack(source, tmp_path / "out")
-    assert "7 videos have no caption, and are called by their class" in account
+    assert "7 videos have no caption; their class is used instead" in account
     assert "2 classes" in account
     names = ["cat", "sitting dog"] * 4
     assert labels_of(tmp_path / "out") == names
@@ -292,7 +294,7 @@ def test_fifty_thousand_classes_are_refused_in_one_line(tmp_path):
 
 def test_clips_without_captions_train_without_the_mismatched_term(tmp_path, films):
     account = pack(films, tmp_path / "out", captions="none")
-    assert "no caption is read" in account
+    assert "captions are not read" in account
     assert load_manifest(tmp_path / "out").prompts == {NO_CAPTION: 8}
     assert set(stored(tmp_path / "out").values()) == {(NO_CAPTION,)}
     trainer, _, clips = first_step(tmp_path / "out", tmp_path / "run")
@@ -306,7 +308,9 @@ def test_clips_without_captions_train_without_the_mismatched_term(tmp_path, film
     drawn = run_warm_ok("generate.py", "--weights", weights, "--out", tmp_path / "videos")
     assert drawn.stdout.strip().endswith("no-prompt-0.gif")
     (line,) = captions_of(trainer)
-    assert line.startswith("no clip has a caption: training is unconditional; the mismatched")
+    assert line.startswith(
+        "no clip has a caption: training is unconditional, without the mismatched"
+    )
 
 
 def test_captions_may_be_optional(tmp_path, films):
@@ -355,8 +359,8 @@ def test_a_split_is_held_out(tmp_path, films):
     )
     source = write_lines(copy_films(films, tmp_path / "source"), *rows)
     account = pack(source, tmp_path / "out")
-    assert "2 videos are left out for the test; 1 held-out prompts: 'film c a'" in account
-    assert "1 captions with words of no other caption are not listed" in account
+    assert "2 videos are held out for testing; 1 held-out prompts: 'film c a'" in account
+    assert "1 captions are not listed: no other caption has their words" in account
     manifest = load_manifest(tmp_path / "out")
     assert manifest.held_out_prompts == ("film c a",)
     assert sorted(manifest.prompts) == ["film a", "film a b", "film b", "film c", "film c b"]
@@ -403,11 +407,14 @@ def test_prompts_are_held_out_by_name_and_by_file(tmp_path, films):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hold_out": ("flim a",)}, "--hold-out 'flim a': no caption is that; nearest: 'film a'"),
-        ({"hold_out": ("x y", "z")}, "no caption is that (and 1 more of them)"),
+        (
+            {"hold_out": ("flim a",)},
+            "--hold-out 'flim a': no caption matches it; nearest: 'film a'",
+        ),
+        ({"hold_out": ("x y", "z")}, "no caption matches it (nor 1 others)"),
         ({"split": "test"}, "--split test: the list has no column `split`"),
-        ({"hold_out": tuple(f"film {n}" for n in NAMES)}, "no row is left of split 'train'"),
-        ({"label_column": "kind"}, "has no column kind, as --label-column says"),
+        ({"hold_out": tuple(f"film {n}" for n in NAMES)}, "no row of split 'train' is left"),
+        ({"label_column": "kind"}, "has no column kind (--label-column)"),
     ],
 )
 def test_a_choice_that_fits_nothing_is_refused_in_one_line(tmp_path, options, message):

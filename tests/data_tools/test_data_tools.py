@@ -161,7 +161,7 @@ def test_other_arguments_into_the_same_folder_are_refused(data, option, value, m
 
 def test_shards_of_unknown_origin_are_not_overwritten(data):
     (data / "manifest.json").unlink()
-    with pytest.raises(UserError, match="nothing records who built it"):
+    with pytest.raises(UserError, match="no manifest or journal records"):
         build(PLAN, data, num_workers=1)
 
 
@@ -204,7 +204,7 @@ def test_a_journal_that_is_a_link_is_refused(tmp_path, name):
 @pytest.mark.parametrize("content", [b"a line\nand a half", b"half a line"])
 def test_a_file_that_is_no_journal_is_not_changed(tmp_path, content):
     (tmp_path / JOURNAL_NAME).write_bytes(content)
-    with pytest.raises(UserError, match="was written by another version; remove it"):
+    with pytest.raises(UserError, match="was written by another version of t2vgan; remove it"):
         Journal(tmp_path, PLAN.header)
     assert (tmp_path / JOURNAL_NAME).read_bytes() == content
 
@@ -498,7 +498,7 @@ def test_verify_lists_every_problem(data):
     assert "sample 00000023: strip cannot be decoded" in result.stdout
     assert "sample 00000024: prompt has no words" in result.stdout
     assert "sample 00000025: metadata is not JSON" in result.stdout
-    assert "sample 00000000: key is used before, in circles-00000.tar" in result.stdout
+    assert "sample 00000000: key is already used in circles-00000.tar" in result.stdout
     assert "circles-00002.tar: expected sha256" in result.stdout
     assert re.search(r"prompt 'circle .*': expected \d+ clips, found \d+", result.stdout)
     assert re.search(r"\d+ problems", result.stdout)

@@ -114,12 +114,12 @@ def test_a_build_that_was_killed_keeps_its_place(storage):
 
 def test_shards_that_nobody_recorded_are_not_overwritten(storage):
     client(storage).put_object(Bucket=BUCKET, Key=f"out/{PLAN.shard_name(0)}", Body=b"mine")
-    with pytest.raises(UserError, match=rf"{URL}/circles-00000.tar exists, but nothing records"):
+    with pytest.raises(UserError, match=rf"{URL}/circles-00000.tar exists, but no manifest"):
         build(PLAN, URL, num_workers=1)
 
 
 def test_the_web_is_read_only():
-    with pytest.raises(UserError, match="http://host/x: the web cannot be written to"):
+    with pytest.raises(UserError, match="http://host/x: web servers are read-only"):
         build(PLAN, "http://host/x", num_workers=1)
 
 
@@ -182,8 +182,8 @@ def test_a_url_is_inspected(storage, tmp_path):
 
 @pytest.mark.parametrize(
     ("tool", "message"),
-    [("verify_shards", "has no manifest.json"), ("inspect_shards", "--out: name a folder"),
-     ("repair_shards", f"run again with --out {URL}")],
+    [("verify_shards", "has no manifest.json"), ("inspect_shards", "--out: give a local folder"),
+     ("repair_shards", f"data set again with --out {URL}")],
 )  # fmt: skip
 def test_mistakes_about_a_url_are_one_line(storage, tool, message):
     result = run(tool, URL)

@@ -77,7 +77,7 @@ def test_other_files_and_levels_are_one_line(tmp_path):
     with pytest.raises(UserError, match="no level MAP02"):
         read_level(path, "MAP02")
     path.write_bytes(b"GIF89a" + bytes(20))
-    with pytest.raises(UserError, match="no WAD file"):
+    with pytest.raises(UserError, match="not a WAD file"):
         read_level(path, "MAP01")
 
 

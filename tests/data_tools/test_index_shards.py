@@ -134,9 +134,9 @@ def test_a_name_that_no_manifest_may_hold_is_one_line_before_anything_is_read(tm
     ("members", "message"),
     [
         ({"txt": b"x"}, "no .mp4 and no film strip"),
-        ({"json": b"[", "webp": b"RIFF", "txt": b"x"}, "give --num-frames"),
-        ({"json": b'{"num_frames": "4"}', "webp": b"RIFF", "txt": b"x"}, "give --num-frames"),
-        ({"json": b'{"fps": "fast", "num_frames": 4}', "webp": b"RIFF"}, "no rate; give --fps"),
+        ({"json": b"[", "webp": b"RIFF", "txt": b"x"}, "use --num-frames"),
+        ({"json": b'{"num_frames": "4"}', "webp": b"RIFF", "txt": b"x"}, "use --num-frames"),
+        ({"json": b'{"fps": "fast", "num_frames": 4}', "webp": b"RIFF"}, "below 1000; give --fps"),
     ],
 )
 def test_indexing_says_what_it_lacks(tmp_path, members, message):
@@ -153,7 +153,7 @@ def test_files_of_macos_are_no_tars(tmp_path, capsys):
     (tmp_path / "._a.tar").write_bytes(b"\0\5\x16\7")
     index_shards(tmp_path)
     assert load_manifest(tmp_path).num_samples == 1
-    assert "not taken: ._a.tar: attributes of another file" in capsys.readouterr().out
+    assert "ignored: ._a.tar: attributes of another file" in capsys.readouterr().out
 
 
 def add_bytes(path: Path) -> None:

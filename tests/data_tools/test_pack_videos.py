@@ -174,7 +174,7 @@ def test_tars_as_video2dataset_writes_them(tmp_path, videos):
     (folder / "00000_stats.json").write_text("{}")
     result = pack(folder, tmp_path / "out")
     assert result.returncode == 0
-    assert "1 not taken: no video, e.g. 00000_stats.json" in result.stdout
+    assert "1 ignored: not a video, e.g. 00000_stats.json" in result.stdout
     lines = (tmp_path / "out" / "passed_over.jsonl").read_text().splitlines()
     assert {json.loads(line)["path"] for line in lines} == {
         "00000_stats.json", "00000.tar/trap.pyd", "00001.tar/trap.pyd",
@@ -318,7 +318,7 @@ def test_a_folder_of_tars_and_videos_is_refused(tmp_path, videos):
     tarfile.open(videos / "more" / "backup.tar", "w").close()
     result = pack(videos, tmp_path / "out")
     assert result.returncode == 2
-    assert "has tars and videos (more/backup.tar, a.mp4): give one kind" in result.stderr
+    assert "has both tars and videos (more/backup.tar, a.mp4); keep one kind" in result.stderr
 
 
 def test_names_that_look_like_urls_and_captions_in_capitals(tmp_path, videos):
@@ -335,7 +335,7 @@ def test_names_that_look_like_urls_and_captions_in_capitals(tmp_path, videos):
 def test_the_source_is_no_place_for_shards(videos):
     result = pack(videos, videos)
     assert result.returncode == 2
-    assert "is the source; name a folder of its own" in result.stderr
+    assert "is the source; choose another folder" in result.stderr
 
 
 # ---- a shard is a pure function ----------------------------------------------------------------
@@ -412,10 +412,10 @@ def test_an_array_may_begin_at_any_number(
     for name, value in values.items():
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
     result = pack(videos, tmp_path / "out", "--plan-only")
-    assert f"{expected} of this job's array" in result.stdout
+    assert f"{expected} of this job array" in result.stdout
     assert f"{expected}: " in result.stdout
     result = pack(videos, tmp_path / "out", "--plan-only", "--task-index", 0, "--task-count", 1)
-    assert "task " not in result.stdout, "the array is for something else"
+    assert "task " not in result.stdout, "the array has another purpose"
 
 
 def test_an_array_with_gaps_is_named(tmp_path, videos, monkeypatch):
@@ -435,7 +435,9 @@ def test_other_settings_or_rows_are_refused(tmp_path, videos):
     (videos / "a.txt").write_text("another caption")
     result = pack(videos, tmp_path / "out")
     assert result.returncode == 2
-    assert "out holds another input (a row or a caption differs); choose" in result.stderr
+    assert (
+        "out holds a build of another input (a row or a caption differs); choose" in result.stderr
+    )
 
 
 def test_a_damaged_shard_is_made_again(tmp_path, videos):
@@ -604,13 +606,14 @@ def test_an_interrupted_packing_continues(tmp_path, videos, slow_video, number, 
         (["--fps", "nan"], "--fps nan"),
         (["--num-frames", 0], "--num-frames 0: must be at least 1"),
         (["--size", "9000x64", "--num-frames", 16], "16 * 9000 = 144000 rows"),
-        (["--quality", 101], "--quality 101: must be 1 to 100"),
+        (["--quality", 101], "--quality 101: must be between 1 and 100"),
         (["--stride", -1], "--stride -1.0"),
         (["--clips-per-video", -1], "--clips-per-video -1"),
         (["--max-bad-fraction", 2], "--max-bad-fraction 2.0"),
-        (["--task-index", 2, "--task-count", 2], "must be 0 to 1"),
+        (["--task-index", 2, "--task-count", 2], "must be between 0 and --task-count - 1 = 1"),
         (["--task-count", 2], "--task-count needs --task-index"),
-        (["--retry-failed"], "holds no finished packing"),
+        (["--task-index", 0, "--task-count", 0], "--task-count 0: must be at least 1"),
+        (["--retry-failed"], "holds no finished data set"),
     ],
 )
 def test_wrong_arguments_are_one_line(tmp_path, videos, arguments, message):
@@ -635,7 +638,9 @@ assert "torch" not in sys.modules
 
 def test_a_missing_column_lists_the_columns(tmp_path):
     (tmp_path / "metadata.csv").write_text("id,where\n1,a.mp4\n")
-    with pytest.raises(UserError, match="its columns are id, where; name one with --video-column"):
+    with pytest.raises(
+        UserError, match="its columns are id, where; choose one with --video-column"
+    ):
         read_source(str(tmp_path), Columns())
 
 
@@ -653,4 +658,4 @@ def test_a_small_input_makes_as_many_shards_as_training_has_streams(tmp_path):
     arguments = ["pack_videos", tmp_path, "--out", tmp_path / "out", "--size", "50x64"]
     result = run(*arguments, "--plan-only")
     assert "17 videos (metadata.csv) -> 9 shards" in result.stdout
-    assert "note: train.py's presets want multiples of 16, not --size 50x64" in result.stdout
+    assert "note: --size 50x64: train.py's presets need multiples of 16" in result.stdout

@@ -35,15 +35,15 @@ def test_repair_makes_exactly_the_damaged_shards(tmp_path):
     assert run("repair_shards", out).returncode == 2, "without its source"
     result = run("repair_shards", out, "--source", videos)
     assert result.returncode == 0, result.stderr
-    assert "videos-000001.tar: mended" in result.stdout
+    assert "videos-000001.tar: repaired" in result.stdout
     assert files_in(out) == before
     assert whole == {path: path.stat().st_mtime_ns for path in whole}
-    assert "all whole" in run("repair_shards", out).stdout
+    assert "all intact" in run("repair_shards", out).stdout
     (out / "videos-000002.tar").unlink()
     write_film(videos / "e.mp4", counting(8)[::-1])
     result = run("repair_shards", out, "--source", videos)
     assert result.returncode == 1
-    assert "videos-000002.tar: made again, with OTHER bytes" in result.stdout
+    assert "videos-000002.tar: rebuilt, with OTHER bytes" in result.stdout
     assert run("verify_shards", out).returncode == 0
 
 

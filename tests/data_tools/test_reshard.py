@@ -125,7 +125,7 @@ def test_samples_that_cannot_be_used_are_named_and_left_out(tmp_path, capsys):
     index_shards(folder, num_frames=4, max_bad_fraction=0.5)
     captions = ["bad0: prompt is not UTF-8", "bad1: prompt has no words"]
     metadata = ["bad2: metadata is not JSON", "bad3: metadata is not JSON",
-                "bad4: perceptual_hash 'no hex' is no hexadecimal number"]  # fmt: skip
+                "bad4: perceptual_hash 'no hex' is not a hexadecimal number"]  # fmt: skip
     for name, num_kept, faults, options in (
         ("plain", 9, captions, {}),
         ("moving", 6, captions + metadata, {"min_motion": 1.0, "drop_duplicates": True}),
@@ -168,7 +168,7 @@ def test_mixes_that_make_no_sense_are_one_line(tmp_path, circles):
     build(other, tmp_path / "other", num_workers=1)
     for arguments, message in (
         ([circles, tmp_path / "other"], "data sets that are used together"),
-        ([circles, "--weights", 1, 2], "give one above 0 for each of the 1 data sets"),
+        ([circles, "--weights", 1, 2], "give one number above 0 for each of the 1 data sets"),
         ([circles, "--match", "("], "--match '('"),
         ([circles, "--match", "zebra"], "no clip is left"),
         ([tmp_path / "a", "--min-motion", 1], "no `motion` and `perceptual_hash`"),

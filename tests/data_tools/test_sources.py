@@ -40,9 +40,10 @@ def test_every_file_is_a_row_or_has_its_reason(tmp_path):
     fill(tmp_path, *films, *texts[:2], "c.txt", *texts[3:])
     strange = {
         "._a.mp4": "AppleDouble", ".Trash-1000/files/x.mp4": "hidden", ".x.mp4": "hidden",
-        "__MACOSX/a.mp4": "operating system", "$RECYCLE.BIN/x.mp4": "operating system",
-        "lonely.txt": "a text without a video", "picture.jpg": "no video", "notes.doc": "no video",
-        "captions.csv": "a table, which is read where it is the source itself",
+        "__MACOSX/a.mp4": "system folder", "$RECYCLE.BIN/x.mp4": "system folder",
+        "lonely.txt": "a caption without a video", "picture.jpg": "not a video",
+        "notes.doc": "not a video",
+        "captions.csv": "a table, which is read only if it is the source",
     }  # fmt: skip
     fill(tmp_path, *strange)
     (tmp_path / "notes.doc").write_bytes(b"words")
@@ -188,19 +189,19 @@ def test_data_sets_made_inside_the_source_are_passed_over(tmp_path):
     (folder / "begun" / ".build_journal.jsonl").write_text("{}\n")
     source = read(folder)
     assert list(captions_of(source)) == ["a.mp4"]
-    assert "made inside the source" in reasons_of(source)["begun/videos-000000.tar"]
+    assert "wrote inside the source" in reasons_of(source)["begun/videos-000000.tar"]
     assert len(read(folder / "done").rows) == 2, "and is a source of its own"
     (folder / "a.mp4").unlink()
     assert len(read(folder).rows) == 4, "or a part of one"
     fill(folder, "a.mp4")
     write_tar(folder / "others" / "0.tar", samples(0, 2))
-    with pytest.raises(UserError, match=r"has tars and videos \(others/0.tar, a.mp4\)"):
+    with pytest.raises(UserError, match=r"has both tars and videos \(others/0.tar, a.mp4\)"):
         read(folder)
 
 
 def test_a_source_of_hidden_files_says_so(tmp_path):
     fill(tmp_path / "in", ".Trash-1000/a.mp4")
-    with pytest.raises(UserError, match=r"has no videos; .*1 not taken: hidden, e\.g\. \.Trash"):
+    with pytest.raises(UserError, match=r"has no videos; .*1 ignored: hidden, e\.g\. \.Trash"):
         read(tmp_path / "in")
 
 

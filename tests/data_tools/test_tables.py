@@ -70,7 +70,9 @@ def test_a_first_row_without_a_caption_is_one_failure(tmp_path):
 
 def test_a_table_without_captions_names_its_columns(tmp_path):
     write_lines(tmp_path, {"video": "a.mp4"}, {"video": "b.mp4", "words": "a cat"})
-    with pytest.raises(UserError, match="columns are video, words; name one with --prompt-column"):
+    with pytest.raises(
+        UserError, match="columns are video, words; choose one with --prompt-column"
+    ):
         read(tmp_path)
     source = read_source(str(tmp_path), Columns(prompt="words"))
     assert captions_of(source) == {"b.mp4": "a cat"}
@@ -132,10 +134,13 @@ def write_twice(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda f: write_parquet(f, [["one", "two"]]), "'prompt' holds list<.*, must hold strings"),
+        (
+            lambda f: write_parquet(f, [["one", "two"]]),
+            "'prompt' holds list<.*, but must hold strings",
+        ),
         (write_twice, "two columns are called 'prompt'; rename one"),
-        (lambda f: write_parquet(f, ["x"], name="words"), "columns are video, words; name one"),
-        (lambda f: write(f, "metadata.parquet", "PAR1" * 9), "is no sound Parquet file"),
+        (lambda f: write_parquet(f, ["x"], name="words"), "columns are video, words; choose one"),
+        (lambda f: write(f, "metadata.parquet", "PAR1" * 9), "is not a valid Parquet file"),
     ],
 )
 def test_parquet_of_other_content_is_one_line(tmp_path, make, message):

@@ -525,5 +525,5 @@ def test_a_member_of_a_tar_is_a_file_of_its_own(tmp_path):
         assert file.read(3) == data[1017:1020]
         file.seek(0)
         assert file.read(9999) == data[1000:6000]
-    with pytest.raises(VideoError, match="limit 4999"):
+    with pytest.raises(VideoError, match="limit of 4999"):
         open_bytes(str(tmp_path / "a.tar"), offset=0, size=5000, max_bytes=4999)

@@ -161,7 +161,7 @@ def test_the_largest_seed_is_drawn(tiny):
 @pytest.mark.parametrize("mode", ["videos", "walk"])
 def test_films_that_are_too_large_together_are_refused(tiny, mode):
     fields = {"mode": mode, "num_videos": 8, "num_frames": 64, "scale": 16}
-    with pytest.raises(UserError, match="8 videos of 64 frames enlarged 16 times are too much"):
+    with pytest.raises(UserError, match="8 videos of 64 frames enlarged 16 times are too large"):
         draw(tiny, prompt="circle moving up", **fields)
 
 

@@ -19,13 +19,13 @@ def describe_prompt(prompt):
 @pytest.mark.parametrize("prompt", [*TRAINING, "A RED  square!", "red square"])
 def test_prompts_of_training_are_named_so(prompt):
     (note,) = describe_prompt(prompt)
-    assert note.text == "A prompt of training."
+    assert note.text == "A training prompt."
     assert not note.is_warning
 
 
 def test_held_out_prompts_are_named_so():
     (note,) = describe_prompt("a blue square")
-    assert note.text.startswith("Held out")
+    assert note.text.startswith("A held-out prompt")
     assert not note.is_warning
 
 

@@ -30,11 +30,11 @@ def test_what_a_launcher_sets_is_read():
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"MASTER_ADDR": ""}, "WORLD_SIZE=2 needs MASTER_ADDR beside it"),
-        ({"RANK": "", "MASTER_PORT": ""}, "WORLD_SIZE=2 needs RANK, MASTER_PORT beside it"),
+        ({"MASTER_ADDR": ""}, "WORLD_SIZE=2 needs MASTER_ADDR as well"),
+        ({"RANK": "", "MASTER_PORT": ""}, "WORLD_SIZE=2 needs RANK, MASTER_PORT as well"),
         ({"RANK": "2"}, "RANK=2 must be less than WORLD_SIZE=2"),
-        ({"MASTER_PORT": "99999"}, "MASTER_PORT=99999 must be 1 to 65535"),
-        ({"MASTER_PORT": "0"}, "MASTER_PORT=0 must be 1 to 65535"),
+        ({"MASTER_PORT": "99999"}, "MASTER_PORT=99999 must be between 1 and 65535"),
+        ({"MASTER_PORT": "0"}, "MASTER_PORT=0 must be between 1 and 65535"),
         ({"MASTER_PORT": "http"}, "MASTER_PORT=http must be a whole number"),
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two must be a whole number"),
     ],

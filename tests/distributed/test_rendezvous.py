@@ -100,7 +100,7 @@ def test_an_unknown_address(port):
 
 def test_rank_0_waits_for_the_others_no_longer_than_said(port):
     (error,) = start(variables(0, 3, port), seconds=SOON)
-    assert f"127.0.0.1:{port}: not all of 3 processes came within 2 s" in str(error)
+    assert f"127.0.0.1:{port}: not all of 3 processes connected within 2 s" in str(error)
     assert "missing: rank 1, 2;" in str(error)
 
 
@@ -128,7 +128,9 @@ def test_gpus_that_only_some_machines_have():
         rank: PeerInfo(host, device, [0])
         for rank, (host, device) in enumerate([("a", "cuda"), ("b", "cpu"), ("c", "cuda")])
     }
-    assert "rank 1 on b has no GPU and others have one (1 of 3 have none)" in check_devices(found)
+    assert "rank 1 on b has no GPU, but others have one (1 of 3 ranks have none)" in check_devices(
+        found
+    )
     assert check_devices({rank: peer for rank, peer in found.items() if rank != 1}) == ""
     assert check_devices({1: found[1]}) == ""
 
@@ -141,11 +143,11 @@ def test_the_first_process_that_does_not_match_is_named():
     more, other = replace(all_three[1], world_size=4), replace(all_three[2], mode="evaluate")
     assert compare_peers({1: more, 2: other}) == "", "rank 0 is not known yet"
     assert compare_peers(all_three | {1: more, 2: other}) == (
-        "rank 1 on host1 has WORLD_SIZE=4, and rank 0 on host0 3; start every machine with the same"
-        " number of processes"
+        "rank 1 on host1 has WORLD_SIZE=4, but rank 0 on host0 has 3; start every machine with the"
+        " same number of processes"
     )
     assert compare_peers(all_three | {2: other}) == (
-        "rank 2 on host2 was started to evaluate, and rank 0 on host0 to train; start every rank"
+        "rank 2 on host2 was started to evaluate, but rank 0 on host0 to train; start every rank"
         " with the same command"
     )
 
@@ -352,7 +354,7 @@ def test_rank_0s_name_is_looked_up_again(monkeypatch, port):
 # --- ranks that were started otherwise ----------------------------------------------------------
 
 
-@pytest.mark.parametrize(("sizes", "expected"), [((2, 3), "3, and rank 0"), ((3, 2), "2, and")])
+@pytest.mark.parametrize(("sizes", "expected"), [((2, 3), "3, but rank 0"), ((3, 2), "2, but")])
 def test_world_sizes_that_differ(sizes, expected, port):
     first, second = start(
         *(variables(rank, size, port) for rank, size in enumerate(sizes)), seconds=SOON
@@ -375,7 +377,7 @@ def test_an_option_on_one_rank_only(option, port):
     odd = variables(1, 2, port, MODE=f"train {option}")
     first, second = start(variables(0, 2, port), odd)
     assert str(first) == str(second)
-    assert f"was started to train {option}, and rank 0 on" in str(first)
+    assert f"was started to train {option}, but rank 0 on" in str(first)
     assert "to train; start every rank with the same command" in str(first)
 
 
@@ -404,7 +406,7 @@ def test_an_interface_that_does_not_exist(port):
         assert type(error) is UserError
         assert f"rank {rank} on {socket.gethostname()} cannot connect to the others" in str(error)
         assert "Unable to find address for: none7" in str(error)
-        assert "set GLOO_SOCKET_IFNAME, now 'none7', to" in str(error)
+        assert "set GLOO_SOCKET_IFNAME (now 'none7') to" in str(error)
         assert "\n" not in str(error)
 
 

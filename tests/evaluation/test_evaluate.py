@@ -245,7 +245,7 @@ class OfSeveral(DistributedContext):
         ({"data": "nowhere"}, "data folder nowhere does not exist"),
         ({"weights": "nowhere"}, "weights=nowhere: no such file"),
         ({"probe_steps": 0}, "probe_steps=0 must be at least 1"),
-        ({"device": "toaster"}, "device=toaster: not usable here"),
+        ({"device": "toaster"}, "device=toaster cannot be used here"),
         ({"weights": {"num_frames": 12}}, "make clips of 12x32x48, the data has 10x32x48"),
         (
             {"weights": {"prompts": ("a dog",)}},
@@ -341,7 +341,7 @@ def test_a_probe_of_other_data_judges_held_out_clips(tmp_path):
     refused = run_command(*options, "--features", probe, "--out", second)
     assert refused.returncode == 2
     assert "trained on other data" in refused.stderr
-    assert "give that data as probe_data" in refused.stderr
+    assert "give its data as probe_data" in refused.stderr
 
 
 def test_held_out_prompts_of_own_data_have_an_agreement_of_their_own(tmp_path):
@@ -403,7 +403,7 @@ def test_clips_without_captions_are_compared_without_prompts(tmp_path):
     write_manifest(folder, manifest.model_copy(update={"prompts": {"": 150}, "shards": (entry,)}))
     options = {"num_frames": 6, "geometry": TEXTURES}
     captioned = write_weights(tmp_path / "captioned.safetensors", prompts=("a cat",), **options)
-    with pytest.raises(UserError, match="the weights draw nothing without a prompt"):
+    with pytest.raises(UserError, match="the weights need a prompt"):
         evaluate(captioned, folder, num_clips=40)
     weights = write_weights(tmp_path / "weights.safetensors", prompts=("",), **options)
     result = evaluate(weights, folder, num_clips=40)

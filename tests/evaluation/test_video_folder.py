@@ -86,7 +86,7 @@ def test_every_fault_is_named_counted_and_scored_as_empty(tmp_path):
         "extra": 1, "unknown_prompt": 1, "too_short": 1, "wrong_size": 2, "undecodable": 2,
         "missing": 1,
     }  # fmt: skip
-    assert videos.problems["too_short"] == ["short.webp: 7 frames, the data has 10"]
+    assert videos.problems["too_short"] == ["short.webp: 7 frames, but the data has 10"]
     assert videos.problems["missing"] == ["lost.gif: no such file"]
     assert videos.problems["extra"] == ["extra.gif: no prompt"]
     assert videos.problems["unknown_prompt"] == ["dog.gif: 'a dog runs'"]
@@ -119,7 +119,7 @@ def test_a_folder_without_anything_to_score_is_refused(tmp_path):
         VideoFolder(tmp_path, MANIFEST)
     write_list(tmp_path, [("lost.gif", RIGHT)])
     source = VideoFolder(tmp_path, MANIFEST)
-    with pytest.raises(UserError, match=r"none can be scored, such as lost.gif: no such file"):
+    with pytest.raises(UserError, match=r"no video can be scored, such as lost.gif: no such file"):
         source.summarise(source.read(range(1))[1])
 
 
@@ -129,7 +129,7 @@ def test_a_folder_without_anything_to_score_is_refused(tmp_path):
         ('{"file": "a.gif", "prompt": ""}', "line 1: needs a file and a prompt"),
         ('{"file": "../a.gif", "prompt": "p"}', "line 1: '../a.gif' is not inside the folder"),
         ('{"file": "/a.gif", "prompt": "p"}', "line 1: '/a.gif' is not inside the folder"),
-        ('{"file": "a.gif", "prompt": "p"}\n' * 2, "line 2: a.gif is on line 1 too"),
+        ('{"file": "a.gif", "prompt": "p"}\n' * 2, "line 2: a.gif is also on line 1"),
         ("a.gif\tp", "line 1: not JSON"),
         (
             '{"file": "a.gif", "prompt": ["p"]}',

@@ -128,11 +128,13 @@ def test_a_resumed_run_goes_on_as_it_was_or_says_otherwise(requested, before, ex
 
 def test_without_a_compiler_on_is_refused_and_auto_goes_on(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(UserError, match=r"^compile=on: no C\+\+ compiler no-such.*; use"):
+    with pytest.raises(UserError, match=r"^compile=on: the C\+\+ compiler no-such.*; use"):
         choose_compilation("on", CPU, before=None)
     is_compiled, message = choose_compilation("auto", CPU, before=True)
     assert not is_compiled
-    assert "not compiled from here on (no C++ compiler no-such-compiler is installed" in message
+    assert (
+        "not compiled from here on (the C++ compiler no-such-compiler is not installed" in message
+    )
     assert choose_compilation("off", CPU, before=None) == (False, "")
 
 
@@ -167,6 +169,6 @@ def test_what_the_compiler_fails_at_is_run_without_it_if_optional(capsys):
     function = CompiledFunction(broken, is_optional=True)
     for _ in range(2):
         assert function(torch.ones(3)).tolist() == [2, 2, 2]
-    assert capsys.readouterr().err.count("not compiled, and slower: the compiler fails (") == 1
+    assert capsys.readouterr().err.count("not compiled, so slower: the compiler failed (") == 1
     with pytest.raises(torch._dynamo.exc.TorchDynamoException):
         CompiledFunction(broken)(torch.ones(3))

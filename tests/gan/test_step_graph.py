@@ -195,7 +195,7 @@ def test_where_a_step_cannot_be_captured_it_runs_as_it_is(processes, caplog):
                 gan.train_step([make_batch(step)], step)
     assert caplog.messages == [
         "cuda_graphs: a step cannot be captured (operation not permitted when stream is"
-        " capturing); steps run without"
+        " capturing); steps run without graphs"
     ]
     assert not different(plain, graphed)
 
@@ -226,8 +226,8 @@ def test_graphs_are_for_gpus(requested, device, precision, expected):
 @pytest.mark.parametrize(
     ("device", "precision", "reason"),
     [
-        (CPU, torch.float32, "is for GPUs, and this process runs on the CPU"),
-        (CUDA, torch.float16, "cannot be with float16"),
+        (CPU, torch.float32, "is for GPUs, but this process runs on the CPU"),
+        (CUDA, torch.float16, "does not work with float16"),
     ],
 )
 def test_graphs_that_cannot_be_are_refused(device, precision, reason):

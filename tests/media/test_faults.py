@@ -163,7 +163,7 @@ def test_frames_never_replace_anything_else(tmp_path):
     (tmp_path / "clip" / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match=r"holds thesis\.txt"):
         save_frame_folder(tmp_path / "clip", noise())
-    with pytest.raises(UserError, match="a file stands where"):
+    with pytest.raises(UserError, match="is a file; move it away"):
         save_frame_folder(tmp_path / "clip" / "thesis.txt", noise())
     assert (tmp_path / "clip" / "thesis.txt").read_text() == "precious"
 

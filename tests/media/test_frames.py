@@ -27,7 +27,7 @@ def test_a_clip_of_others_is_turned_and_mirrored(tmp_path, rotation, mirrored):
     data = path.read_bytes()
     np.testing.assert_array_equal(decode_clip(data, "mp4", frames.shape), frames)
     if rotation % 180:
-        with pytest.raises(ValueError, match="film is 32x48 pixels as shown, expected 48x32"):
+        with pytest.raises(ValueError, match="video is 32x48 pixels as shown, expected 48x32"):
             decode_clip(data, "mp4", (3, 32, 48, 3))
 
 

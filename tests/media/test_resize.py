@@ -19,11 +19,11 @@ def test_sizes_keep_the_ratio_of_the_sides(scale, new_height, size):
 @pytest.mark.parametrize(
     ("scale", "new_height", "message"),
     [
-        (2, 512, "scale=2 and height=512: give one of them"),
+        (2, 512, "scale=2 and height=512: give only one of them"),
         (0, None, "scale=0: must be at least 1"),
         (-3, None, "scale=-3: must be at least 1"),
         (None, 0, "height=0: must be at least 1"),
-        (None, 10**9, "are too large: no side over 16383"),
+        (None, 10**9, "are too large: no side may exceed 16383"),
         (400, None, "are too large"),
     ],
 )

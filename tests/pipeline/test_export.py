@@ -176,8 +176,8 @@ def test_out_is_a_file_or_a_folder(tmp_path, to, out, name):
     ("to", "out", "message"),
     [
         ("tflite", "a.onnx", r"Invalid choice 'tflite' for argument '--to'"),
-        ("onnx", "a.pt2", r"--out \S+a\.pt2: a file of --to onnx ends in \.onnx"),
-        ("torch.export", "a.onnx", r"a file of --to torch\.export ends in \.pt2"),
+        ("onnx", "a.pt2", r"--out \S+a\.pt2: must end in \.onnx with --to onnx"),
+        ("torch.export", "a.onnx", r"must end in \.pt2 with --to torch\.export"),
         ("onnx", "full/a.onnx", r"full/a\.onnx exists; remove it or choose another name"),
         ("onnx", "full/b.onnx", r"full/b\.onnx\.json exists; remove it or choose another name"),
         ("onnx", "full/a.onnx/c", r"a\.onnx is a file; choose another folder"),
@@ -203,7 +203,7 @@ def test_weights_of_another_version(weights, tmp_path):
     assert "format version '2', but this t2vgan reads '1'" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "a.onnx").exists()
     result = export(tmp_path / "nothing", "onnx", tmp_path / "a.onnx")
-    assert "no such file; name a run folder" in result.stderr.splitlines()[-1]
+    assert "no such file; give a run folder" in result.stderr.splitlines()[-1]
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):

@@ -100,7 +100,7 @@ def test_the_card_has_tags_and_the_numbers_of_the_evaluation(tmp_path):
         "tags": ["text-to-video", "gan", "t2vgan", "clip-gan"],
     }
     for part in (
-        "![Clips that it draws of some of its prompts](sample.gif)",
+        "![Generated clips of some of its prompts](sample.gif)",
         "| correct, training prompts | 98.8% |",
         "| correct, held-out prompts | - |",
         "| diversity, relative to real clips | 1.05 |",
@@ -174,7 +174,7 @@ def test_evaluations_of_other_weights_or_none(tmp_path, protocol, message):
 
 def test_folders_and_licences_that_cannot_be(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="a file stands where the model folder should go"):
+    with pytest.raises(UserError, match="is a file; choose another model folder"):
         make_pipe().save_pretrained(tmp_path / "file")
     with pytest.raises(UserError, match="license='MIT: x': must be an identifier"):
         make_pipe().save_pretrained(tmp_path / "model", license="MIT: x")

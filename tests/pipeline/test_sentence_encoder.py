@@ -66,7 +66,7 @@ def test_tensors_may_be_prefixed_and_half_precise(tmp_path):
 @pytest.mark.parametrize(
     ("config", "tensors", "message"),
     [
-        ({"model_type": "t5"}, {}, "model_type is 't5'; only models of the class bert"),
+        ({"model_type": "t5"}, {}, "model_type is 't5', but only bert"),
         ({"model_type": None}, {}, "model_type is None"),
         ({"hidden_size": "wide"}, {}, "config.json: hidden_size"),
         ({"hidden_act": "relu"}, {}, "config.json: hidden_act"),
@@ -74,7 +74,7 @@ def test_tensors_may_be_prefixed_and_half_precise(tmp_path):
         ({"num_hidden_layers": 10**9}, {}, "config.json: num_hidden_layers"),
         ({"num_hidden_layers": 3}, {}, "encoder.layer.2.* is absent"),
         ({"vocab_size": 9}, {}, r"word_embeddings.weight is \(7, 8\) float32, but \(9, 8\)"),
-        ({"vocab_size": 5}, {}, "tokenizer.json has 7 tokens, the model 5"),
+        ({"vocab_size": 5}, {}, "tokenizer.json has 7 tokens, but the model has 5"),
         ({}, {"embeddings.LayerNorm.bias": None}, "embeddings.LayerNorm.bias is absent"),
     ],
 )
@@ -88,7 +88,7 @@ def test_models_of_another_kind_are_refused(tmp_path, config, tensors, message):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", None, "holds no config.json; name the folder of a Hugging Face model"),
+        ("config.json", None, "holds no config.json; give the folder of a Hugging Face model"),
         ("config.json", "[", "config.json: not JSON"),
         ("config.json", "[]", "model_type is None"),
         ("tokenizer.json", None, "holds no tokenizer.json"),
@@ -112,7 +112,7 @@ def test_pickles_are_never_opened(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"absent: neither minilm nor a folder"):
+    with pytest.raises(UserError, match=r"absent: must be minilm or a folder"):
         SentenceEncoder.load(tmp_path / "absent")
 
 

@@ -86,7 +86,7 @@ def test_between_trained_times_a_generator_is_asked_for_trained_times_only():
 def test_prompts_that_say_nothing_are_refused_before_any_work():
     generator = make_generator()
     generator.draw_video = None  # calling it would raise a TypeError
-    with pytest.raises(UserError, match=r"no word that the model knows; prompts to copy: \"circle"):
+    with pytest.raises(UserError, match=r"no word that the model knows; known prompts: \"circle"):
         generate(generator, ["circle shrinking", "xyzzy"], [0, 1])
     with pytest.raises(UserError, match="strict: only known prompts"):
         generate(generator, ["circle shrinking", "circle shrinkng"], [0, 1], strict=True)
@@ -209,7 +209,7 @@ def test_interpolation_between_equal_ends_stands_still(generator):
         ({"truncation": 1.5}, "truncation=1.5: must be between 0"),
         ({"truncation": float("nan")}, "truncation=nan: must be between 0"),
         ({"output": "gif"}, "output='gif' must be one of numpy, pil, torch"),
-        ({"num_videos": 10**9}, "1,000,000,000 videos at once: at most"),
+        ({"num_videos": 10**9}, "1,000,000,000 videos are too many for one call"),
         ({"prompt": None}, "prompt=None: must be text"),
         ({"prompt": [b"circle"]}, "prompt=b'circle': must be text"),
         ({"seed": "7"}, "seed='7': must be an integer"),

@@ -222,7 +222,7 @@ def test_weights_without_prompts_know_words_only():
 
 def test_a_prompt_longer_than_is_read_is_warned_of():
     assert not warn_of_length("red " * MAX_TOKENS)
-    assert "65 words; the first 64 are read" in warn_of_length("red " * (MAX_TOKENS + 1))
+    assert "65 words; only the first 64 are read" in warn_of_length("red " * (MAX_TOKENS + 1))
 
 
 # --- prompts of several phrases -------------------------------------------------------------------

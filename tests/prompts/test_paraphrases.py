@@ -120,5 +120,7 @@ def test_a_build_with_paraphrases_differs_in_captions_only(tmp_path, scene):
 
 def test_a_scene_without_other_words_is_refused():
     options = BuildOptions("shapes-two", "out", paraphrases=3)
-    with pytest.raises(UserError, match="shapes-two has no other words; circles, notebook, shapes"):
+    with pytest.raises(
+        UserError, match="shapes-two has no paraphrases; only circles, notebook, shapes"
+    ):
         make_plan(options)

@@ -56,18 +56,18 @@ def test_lines_of_runs_join_their_own_points(two_runs, tmp_path):
 
 
 def test_runs_that_cannot_be_compared_are_the_users_mistake(two_runs, tmp_path):
-    with pytest.raises(UserError, match="named twice"):
+    with pytest.raises(UserError, match="given twice"):
         open_comparison([two_runs[0], two_runs[0] / "."])
-    with pytest.raises(UserError, match=r"9 are named.*holds 8"):
+    with pytest.raises(UserError, match=r"9 are given.*holds 8"):
         open_comparison([make_run(tmp_path / f"run{n}") for n in range(9)])
     with pytest.raises(UserError, match="gone is not there"):
         open_comparison([two_runs[0], tmp_path / "gone"])
     with pytest.raises(UserError, match=r"holds no metrics\.jsonl"):
         open_comparison([two_runs[0], tmp_path])
     evaluation = make_evaluation(two_runs[0] / "evaluation.json")
-    with pytest.raises(UserError, match="named twice"):
+    with pytest.raises(UserError, match="given twice"):
         open_comparison([two_runs[0], evaluation])
-    with pytest.raises(UserError, match=r"config\.json is no evaluation"):
+    with pytest.raises(UserError, match=r"config\.json is not an evaluation"):
         open_comparison([two_runs[0], two_runs[0] / "config.json"])
 
 
@@ -89,7 +89,7 @@ def test_an_evaluation_without_a_run_stands_beside_runs(two_runs, theirs, tmp_pa
     assert plain["clips scored"] == ["80", "80"]
     assert Page(html).texts["h1"] == ["Evaluations side by side"]
     assert Page(html).texts["li"] == [
-        "The numbers are of different data: each stands beside its own."
+        "The runs have different data: compare each number with the real clips of its column."
     ]
     assert Page(html).texts["h2"][1:] == ["Samples", "Curves", "Settings that differ"]
     clips = [clip["title"] for clip in sheet_of(html, 1).with_class("clip")]
@@ -118,7 +118,7 @@ def test_evaluations_without_runs_are_a_page_of_numbers(theirs, tmp_path):
     page = Page(html)
     assert page.texts["h2"] == ["Final numbers", "Samples"]
     assert page.texts["li"] == [
-        "The numbers are of different protocols: each stands beside its own."
+        "The runs have different protocols: compare each number with the real clips of its column."
     ]
     assert page.texts["b"][0] == "40\N{NO-BREAK SPACE}%", "better than none at all"
     assert len(page.with_class("clip")) == 4

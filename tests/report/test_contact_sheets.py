@@ -54,7 +54,7 @@ def test_every_seed_of_a_prompt_stands_beside_a_real_clip(run_dir):
     ]  # fmt: skip
     held_out = [c["title"] for c in page.with_class("clip") if c["title"].startswith(HELD_OUT)]
     assert held_out == [f"{HELD_OUT}, seed {n}" for n in range(NUM_SEEDS)], "no real clip of it"
-    assert "Drawn at step 1,000" in page.texts["p"][0]
+    assert "Generated at step 1,000" in page.texts["p"][0]
     shown = pictures_of(page)
     real = np.asarray(Image.open(run_dir / "samples" / "step_10000000.webp"))
     assert (shown["real"] == real[HEIGHT:]).all(), "the prompts that are drawn, and no others"
@@ -68,7 +68,7 @@ def test_a_run_without_real_clips_says_so(run_dir):
     write_metrics(run_dir, records)
     html, _ = report_of(run_dir)
     page = sheet_of(html, 0)
-    assert "kept no real clips" in page.texts["p"][0]
+    assert "saved no real clips" in page.texts["p"][0]
     assert len(page.with_class("clip")) == NUM_SEEDS * 3
 
 
@@ -180,5 +180,5 @@ def test_a_heavy_picture_is_made_lighter_and_stays_exact_if_it_can(run_dir, monk
 def test_a_picture_that_cannot_be_light_is_named(run_dir, monkeypatch):
     monkeypatch.setattr("t2vgan.report.pictures.MAX_PICTURE_BYTES", 40)
     html, page = report_of(run_dir)
-    assert "too heavy for the page" in html
+    assert "too large for the page" in html
     assert not page.with_class("clip")

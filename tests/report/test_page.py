@@ -35,7 +35,7 @@ def test_a_full_run_shows_every_section(run_dir):
     assert "resumed from <step_400>" in page.texts["table"][-2]
     assert "c0ffee" in html
     titles = page.texts["figcaption"]
-    assert "Last: the evaluation at step 1,000, 20 clips a prompt." in html
+    assert "Last: the evaluation at step 1,000, 20 clips per prompt." in html
     for title in ("Prompt accuracy", "startsize", "Loss", "Learning rate", "tomorrow/number"):
         assert any(title in caption for caption in titles), title
 
@@ -309,7 +309,7 @@ def test_command_answers_a_missing_folder_in_one_line(tmp_path):
 def test_command_without_a_run_says_what_it_needs():
     done = run_warm("-m", "t2vgan.report")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: runs: none is named")
+    assert done.stderr.startswith("error: runs: give at least one folder")
 
 
 def test_a_long_run_stays_light_and_quick(run_dir):

@@ -173,7 +173,7 @@ def test_held_out_clips_show_other_levels(tmp_path):
     ("process", "number", "message"),
     [
         ("engine", signal.SIGKILL, "the game engine('s process died| failed)"),
-        ("engine", signal.SIGSTOP, "the game engine gave no clip in 8 seconds"),
+        ("engine", signal.SIGSTOP, "the game engine made no clip within 8 seconds"),
         ("recorder", signal.SIGKILL, "the game engine's process died"),
     ],
     ids=["engine dies", "engine hangs", "recorder dies"],

@@ -68,4 +68,4 @@ def test_latents_that_are_not_recovered(circles, tmp_path):
     )  # fmt: skip
     result = run_warm_ok(*train(circles, run_dir, *options))
     assert "latents_not_recovered" in alarms(run_dir)
-    assert "alarm: nothing is read back" in result.stderr
+    assert "alarm: latents are not recovered" in result.stderr

@@ -46,5 +46,5 @@ def test_without_a_compiler_a_run_says_so_in_one_line(circles, tmp_path):
     refused = python(*train(circles, tmp_path / "on", *COMPILED), **variables)
     assert refused.returncode == 2
     (line,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
-    assert "compile=on: no C++ compiler no-such-compiler is installed" in line
+    assert "compile=on: the C++ compiler no-such-compiler is not installed" in line
     assert "--compile off" in line

@@ -76,5 +76,5 @@ def test_what_goes_wrong_on_another_rank_is_one_line(data_folder, tmp_path):
     for result in results:
         assert result.returncode == 2, result.stderr
         (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-        assert "none can be scored, such as lost-0.gif: no such file" in line
+        assert "no video can be scored, such as lost-0.gif: no such file" in line
     assert not (tmp_path / "x.json").exists()

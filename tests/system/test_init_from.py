@@ -89,7 +89,7 @@ def test_shipped_weights_stay_healthy_at_the_size_of_the_data(tmp_path):
         "--train.generator-lr", 1e-5, "--sample-every-steps", 4, "--evaluate-every-steps", 0,
         *options,
     )  # fmt: skip
-    assert lines(result)[-1].startswith("init_from: discriminator: fresh; weights files hold only")
+    assert lines(result)[-1].startswith("init_from: discriminator: new; weights files hold only")
     (variety,) = records(run_dir, "variety")
     assert 0.3 < variety["prompts"] < 2
     assert 0.5 < variety["seeds"] < 1.5

@@ -24,7 +24,7 @@ def rates(run_dir: Path) -> list[float]:
 def test_by_default_the_rates_stay_at_the_values_of_the_end(copy_of_finished, circles):
     run_dir = copy_of_finished("run")
     result = run_warm_ok(*train(circles, run_dir, *LONGER))
-    assert "schedule: it keeps its length of 12 steps" in result.stderr
+    assert "schedule: keeps its length of 12 steps" in result.stderr
     final = 2e-3 * 0.05
     assert rates(run_dir)[6:] == [pytest.approx(final)] * 6
     assert "schedule" in run_warm_ok(
@@ -37,7 +37,7 @@ def test_a_kill_after_the_lengthening_changes_no_bit(copy_of_finished, circles):
     expected, killed = copy_of_finished("expected"), copy_of_finished("killed")
     options = (*LONGER, "--train.lengthening", "stretch")
     result = run_warm_ok(*train(circles, expected, *options))
-    assert "schedule: it follows 24 steps after a warm-up" in result.stderr
+    assert "schedule: follows 24 steps after a warm-up" in result.stderr
     assert max(rates(expected)[6:]) > 10 * 2e-3 * 0.05, "the rates rise again"
     assert rates(expected)[-1] < 2e-3 * 0.1
     for place in ("discriminator loss:2", "discriminator loss:6"):  # before a save, and after one

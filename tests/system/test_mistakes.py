@@ -99,7 +99,7 @@ def test_a_manifest_that_counts_other_samples_than_its_shards_hold(data, tmp_pat
     manifest = load_manifest(data)
     shards = tuple(entry.model_copy(update={"num_samples": 21}) for entry in manifest.shards)
     write_manifest(data, manifest.model_copy(update={"shards": shards}))
-    expected = ("the manifest says 21 samples", "the shard ends after 20", "t2vgan verify")
+    expected = ("the manifest lists 21 samples", "the shard ends after 20", "t2vgan verify")
     refuse(run_warm(*train(data, tmp_path / "run")), *expected)
 
 
@@ -188,7 +188,7 @@ def test_a_world_size_that_does_not_divide(circles, tmp_path):
         (("quickstart", "--train.num-steps"), ("--train.num-steps", "Missing")),
         (("quickstart", "--train.generator-lr", -1), ("train.generator_lr=-1.0", "greater than 0")),
         (("quickstart", "--train.precision", "bf17"), ("'bf17'", "--train.precision", "'bf16'")),
-        (("quickstart", "--train.augment", 1.5), ("train.augment=1.5", "auto, or from 0 to 1")),
+        (("quickstart", "--train.augment", 1.5), ("train.augment=1.5", "auto or between 0 and 1")),
         (("quickstart", "--train.gamma-start", 0), ("train.gamma_start=0.0", "must be positive")),
         (("notebook", "--train.mismatched-weight", 1), ("train.mismatched_weight=1.0", "be 0")),
         (("quickstart", "--model.channels", 0), ("model.channels=0", "greater than")),
@@ -228,7 +228,7 @@ def test_cuda_graphs_without_a_gpu(circles, tmp_path):
 def test_an_output_folder_that_is_a_file(circles, tmp_path):
     (tmp_path / "file").write_text("")
     result = run_warm(*train(circles, tmp_path / "file" / "run"))
-    refuse(result, "a file is in the folder's place; choose another --run-dir")
+    refuse(result, "a file has the name of this folder; choose another --run-dir")
 
 
 def test_an_output_folder_that_cannot_be_written(circles, small_disk):
@@ -237,7 +237,7 @@ def test_an_output_folder_that_cannot_be_written(circles, small_disk):
     draw = ("generate.py", "--prompt", "circle moving up-right")
     refuse(run_warm(*train(circles, small_disk / "run")), "Read-only file system")
     refuse(run_warm(*build, "--out", small_disk / "data"), "Read-only file system")
-    refuse(run_warm(*draw, "--out", small_disk), "cannot be written; choose another folder")
+    refuse(run_warm(*draw, "--out", small_disk), "is not writable; choose another folder")
 
 
 def test_a_disk_that_fills_up_keeps_the_last_checkpoint(circles, small_disk):

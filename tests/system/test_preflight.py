@@ -103,7 +103,7 @@ def test_another_precision_on_a_rank(circles, tmp_path):
     """As where `auto` finds other devices: gradients scaled differently would be averaged."""
     place = circles, tmp_path / "run", "--train.precision", "auto"
     one, other = train(*place), faulty("asked for float16", *place)
-    expected = "the precision (--train.precision names one for all) is"
+    expected = "the precision (--train.precision sets one for all ranks) is"
     for result in run_as_ranks(one, other):
         assert result.returncode == 2, result.stderr
         assert "Traceback" not in result.stderr
@@ -122,7 +122,7 @@ def test_an_option_on_one_rank_only(option, circles, tmp_path):
     command = train(circles, tmp_path / "run")
     first, second = run_as_ranks(command, (*command, option))
     assert (first.returncode, second.returncode) == (2, 2)
-    assert f"was started to train {option}, and rank 0 on" in first.stderr
+    assert f"was started to train {option}, but rank 0 on" in first.stderr
     assert "Traceback" not in first.stderr + second.stderr
     assert not (tmp_path / "run").exists()
 
@@ -225,7 +225,7 @@ def test_a_batch_that_does_not_divide_a_disk_without_room_and_no_key(circles, sm
     assert table["config"][0] == "NOT FIT"
     assert "10 = 2 * 4 + 2" in table["config"][1]
     assert table["free space"][0] == "NOT FIT"
-    assert table["tracking"] == ("warning", "wandb has no key: it would be recorded offline")
+    assert table["tracking"] == ("warning", "wandb has no key: it would record offline")
     assert "not fit: config, free space on 1 process" in result.stdout
 
 

@@ -53,4 +53,4 @@ def test_a_run_gets_the_states_of_its_words_and_draws_without_the_encoder(circle
     assert (tmp_path / "videos" / "a-ball-falling-0.gif").exists()
     fresh = run_warm(*train(data, tmp_path / "other", "--model.text-encoder", encoder))
     assert fresh.returncode == 2
-    assert "neither minilm nor a folder" in fresh.stderr
+    assert "must be minilm or a folder" in fresh.stderr

@@ -109,7 +109,7 @@ def test_a_dry_run_prints_and_writes_nothing(circles, tmp_path):
     run_dir = tmp_path / "run"
     result = run_warm_ok(*train(circles, run_dir, "--dry-run"))
     for text in (
-        "parameters:", "8 clips a step = 1 processes * 1", "6 shards", "ms a step",
+        "parameters:", "8 clips per step = 1 processes * 1", "6 shards", "ms per step",
         "ESTIMATED", "plain step", "tensors at the peak", "H100 80 GB", "bound by",
     ):  # fmt: skip
         assert text in result.stdout

@@ -54,7 +54,7 @@ def test_many_bad_steps_stop_the_run_and_rollback_uses_other_data(finished_run, 
     result = run_warm(*faulty("nan@discriminator loss:6-99", circles, run_dir, *options))
     assert result.returncode == EXIT_STOPPED
     assert "Traceback" not in result.stderr
-    assert "the checkpoint of step 4 is the last good one" in result.stderr
+    assert "the last good checkpoint, of step 4" in result.stderr
     assert "--rollback" in result.stderr
     names = {path.name for path in (run_dir / "checkpoints").iterdir()}
     assert names == {"step_00000004"}, "nothing is saved while updates cannot be applied"
@@ -74,7 +74,7 @@ def test_rollback_is_for_runs_that_stopped_because_of_bad_steps(finished_run, ci
     run_dir = shutil.copytree(finished_run, tmp_path / "run")
     result = run_warm(*train(circles, run_dir, "--rollback"))
     assert result.returncode == 2
-    assert "did not stop because of bad steps; leave --rollback out" in result.stderr
+    assert "did not stop because of nonfinite steps; omit --rollback" in result.stderr
 
 
 # --- ranks ----------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_records_wait_while_the_disk_is_full_for_the_log(circles, small_disk):
     process = start_warm(*faulty("slow@metrics:4-12", circles, run_dir, *options))
     ballast = small_disk / "ballast"
     fill(ballast)
-    process.wait_for("records wait in memory")
+    process.wait_for("records are kept in memory")
     ballast.unlink()
     process.terminate()
     _, output = process.communicate()

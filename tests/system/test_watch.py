@@ -30,7 +30,7 @@ def test_a_run_at_work_and_killed(circles, tmp_path):
     for path in (run_dir / "metrics.jsonl", *(run_dir / "heartbeats").iterdir()):
         os.utime(path, (0, 0))
     text = run_warm_ok(*WATCH, run_dir, "--once").stdout
-    assert "killed, stuck or cut off" in text
+    assert "killed, hanging or disconnected" in text
 
 
 def live_view(run_dir) -> str:

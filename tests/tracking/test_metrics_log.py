@@ -128,7 +128,7 @@ def test_records_wait_while_the_disk_is_full_and_none_is_cut(tmp_path, file_size
         with pytest.raises(OSError, match=r"File too large|No space left"):
             log.close()
     (warning,) = caplog.messages
-    assert "records wait in memory" in warning
+    assert "records are kept in memory" in warning
     write_steps(log, [100])
     log.close()
     assert steps_of(tmp_path) == [20, 40, 60, 80, 100]

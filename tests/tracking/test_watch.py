@@ -121,7 +121,7 @@ def test_warnings_are_shown_the_last_ones_and_counted(run_dir):
     assert "trouble 5" in text
     assert "trouble 2" in text
     assert "trouble 1" not in text
-    assert "6 warnings in all" in text
+    assert "6 warnings in total" in text
     assert "\x1b" not in text
 
 

@@ -281,7 +281,7 @@ def test_verify_names_the_damaged_and_moves_nothing(saved, capsys):
     assert look("verify", saved) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ["step 1: good", "step 2: good", "step 1: good"]
-    assert "step 2: damaged: generator.safetensors has another checksum" in lines[3]
+    assert "step 2: damaged: generator.safetensors does not match its checksum" in lines[3]
     assert list_steps(saved) == [1, 2]
 
 
@@ -309,7 +309,7 @@ def test_strange_names_are_listed_and_move_no_terminal(saved, capsys):
     look("list", saved)
     *_, empty, short, link, code, lines, half = capsys.readouterr().out.splitlines()
     assert empty.split()[:2] == ["step", "8"]
-    assert (short, link) == ("no checkpoint: step_7", "no checkpoint: step_00000009")
+    assert (short, link) == ("not a checkpoint: step_7", "not a checkpoint: step_00000009")
     assert (lines, code, half) == (
         "set aside: damaged-step_1?step 3",
         "set aside: damaged-step_?[2J",
@@ -320,5 +320,5 @@ def test_strange_names_are_listed_and_move_no_terminal(saved, capsys):
 def test_folders_without_checkpoints_and_unknown_steps_are_mistakes(saved, tmp_path):
     with pytest.raises(UserError, match="holds no checkpoint"):
         look("list", tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"step=5 has no checkpoint in .*\[1, 2\]"):
+    with pytest.raises(UserError, match=r"step=5: no such checkpoint in .*available: 1, 2"):
         look("show", saved, step=5)

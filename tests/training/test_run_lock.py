@@ -67,4 +67,4 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with locked(tmp_path):
         pass
-    assert "start one run in it only" in capsys.readouterr().err
+    assert "start only one run in it" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_damaged_ones_are_computed_again(config, capsys):
     (path,) = kept(config)
     path.write_bytes(b"nonsense")
     assert torch.equal(load(config)[1], states)
-    assert "is damaged: computed again" in capsys.readouterr().err
+    assert "is damaged, so it is computed again" in capsys.readouterr().err
     assert torch.equal(load(config)[1], states)
     assert not capsys.readouterr().err
 
@@ -97,7 +97,10 @@ def test_a_folder_that_refuses_files_costs_a_line(config, capsys, monkeypatch):
     monkeypatch.setattr(text_states, "write_tensors", refuse)  # root may write anywhere
     _, states = load(config)
     assert states.any()
-    assert "is not kept (Permission denied): computed at each start" in capsys.readouterr().err
+    assert (
+        "was not written (Permission denied): computed again at each start"
+        in capsys.readouterr().err
+    )
     assert not kept(config)
 
 
@@ -113,7 +116,7 @@ def test_an_encoder_that_changed_since_the_run_was_started_is_refused(config, tm
 
 def test_an_encoder_that_is_not_there_is_named(config):
     model = config.model.model_copy(update={"text_encoder": "bga"})
-    with pytest.raises(UserError, match="text encoder bga: neither minilm nor a folder"):
+    with pytest.raises(UserError, match="text encoder bga: must be minilm or a folder"):
         load(config.model_copy(update={"model": model}))
 
 

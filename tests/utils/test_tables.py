@@ -119,11 +119,11 @@ def test_a_row_of_other_length_is_one_problem(row, message):
     [
         ("file,prompt\n0.gif,café\n".encode("cp1252"), r"line 2: .*0xe9 .in Windows-1252 'é'., is"),
         ("file,prompt\n0.gif,a “cat”\n".encode("cp1252"), r"line 2: .*0x93 .in Windows-1252 '“'"),
-        ("file,prompt\n".encode("utf-16"), "line 1: begins as UTF-16 does; save the list as UTF-8"),
-        ("\ufefffile,prompt\n".encode("utf-16-be"), "line 1: begins as UTF-16 does"),
-        ("file,prompt\n".encode("utf-16-le"), "line 1: holds NUL bytes, as UTF-16 does"),
-        ("file,prompt\n".encode("utf-16-be"), "line 1: holds NUL bytes, as UTF-16 does"),
-        ("file,prompt\n".encode("utf-32"), "line 1: begins as UTF-32 does"),
+        ("file,prompt\n".encode("utf-16"), "line 1: the list is UTF-16; save it as UTF-8"),
+        ("\ufefffile,prompt\n".encode("utf-16-be"), "line 1: the list is UTF-16"),
+        ("file,prompt\n".encode("utf-16-le"), "line 1: holds NUL bytes, as in UTF-16"),
+        ("file,prompt\n".encode("utf-16-be"), "line 1: holds NUL bytes, as in UTF-16"),
+        ("file,prompt\n".encode("utf-32"), "line 1: the list is UTF-32"),
         ("file,prompt\n0.gif,猫\n".encode("shift-jis"), "line 2: byte 7, 0x94 .*not UTF-8"),
     ],
 )

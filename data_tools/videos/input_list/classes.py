@@ -34,8 +34,10 @@ def read_class_names(folder: SourceFolder, path: str | None) -> list[str]:
         lines.pop()
     for number, name in enumerate(lines, start=1):
         if not name or name in lines[: number - 1]:
-            what = f"{name!r} again" if name else "empty"
-            raise UserError(f"{path or CLASSES}: line {number} is {what}; a line names a class")
+            what = f"repeats {name!r}" if name else "is empty"
+            raise UserError(
+                f"{path or CLASSES}: line {number} {what}; each line must name another class"
+            )
     return lines
 
 
@@ -52,7 +54,7 @@ def name_classes(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
         some = ", ".join(repr(label) for label in sorted(labels)[:3])
         raise UserError(
             f"{len(labels):,} different classes ({some}, ...) are more than the limit of"
-            f" {MAX_CLASSES:,}: is that column one of classes? name another with --label-column"
+            f" {MAX_CLASSES:,}; choose a column of classes with --label-column"
         )
     if not names:
         return list(rows)

@@ -74,9 +74,9 @@ def find_reason_to_ignore(path: str) -> str:
     """Return why a path is ignored, or an empty string."""
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     if any(part.startswith("._") for part in parts[-1:]):
-        return "attributes of another file that macOS keeps (AppleDouble)"
+        return "attributes of another file, written by macOS (AppleDouble)"
     if any(part.startswith(".") for part in parts):
         return "hidden"
     if any(part.lower() in SYSTEM_FOLDERS for part in parts[:-1]):
-        return "in a folder of the operating system"
+        return "in a system folder"
     return ""

@@ -44,7 +44,7 @@ def resolve(path: str, access: Access) -> str:
         return inside
     scheme = scheme_of(path)
     if "::" in path or scheme not in ("", *REMOTE_SCHEMES, *LOCAL_SCHEMES):
-        raise VideoError("refused", f"{path[:100]!r}: only files, {', '.join(REMOTE_SCHEMES)}")
+        raise VideoError("refused", f"{path[:100]!r}: must be a file, {', '.join(REMOTE_SCHEMES)}")
     if scheme in REMOTE_SCHEMES:
         return scheme + path[len(scheme) :]
     if scheme:
@@ -161,4 +161,4 @@ def _outside(local: str, path: str, access: Access) -> str:
 
 def _check_size(num_bytes: int, max_bytes: int) -> None:
     if num_bytes > max_bytes:
-        raise VideoError("limit", f"{num_bytes} bytes or more, limit {max_bytes}")
+        raise VideoError("limit", f"{num_bytes} bytes, more than the limit of {max_bytes}")

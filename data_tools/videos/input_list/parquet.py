@@ -97,7 +97,7 @@ def _describe(error: Exception, name: str) -> str:
             return f"{name}: reading it needs more than the limit of {MEMORY_MB} MB"
         case _:  # from the library or the storage
             text = " ".join(str(error).split())[:200]
-            return f"{name} is no sound Parquet file ({text})"
+            return f"{name} is not a valid Parquet file ({text})"
 
 
 def _read_batches(
@@ -147,7 +147,9 @@ def _check_column(schema: Any, column: str, name: str, *, is_label: bool, is_lis
     if is_label and types.is_integer(found):
         return
     if not (types.is_string(found) or types.is_large_string(found) or types.is_null(found)):
-        raise UserError(f"{name}: column {column!r} holds {str(found)[:100]}, must hold strings")
+        raise UserError(
+            f"{name}: column {column!r} holds {str(found)[:100]}, but must hold strings"
+        )
 
 
 def _cut(scalar: Any) -> Any:

@@ -58,7 +58,7 @@ def _read_folder(folder: SourceFolder, columns: Columns) -> Source:
     plain = [name for name in tars if not name.lower().endswith(COMPRESSED_SUFFIXES)]
     if plain and videos:
         raise UserError(
-            f"source {folder.url} has tars and videos ({plain[0]}, {videos[0]}): give one kind"
+            f"source {folder.url} has both tars and videos ({plain[0]}, {videos[0]}); keep one kind"
         )
     if tars and not videos:
         rows, rest = read_archives(folder, tars)
@@ -89,7 +89,7 @@ def _leave_out_outputs(
     kept = [name for name in names if str(PurePosixPath(name).parent) not in made]
     if not any(is_tar(name) or has_video_extension(name) for name in kept):
         return names, passed_over
-    reason = "of a data set that t2vgan made inside the source"
+    reason = "part of a data set that t2vgan wrote inside the source"
     outputs = [PassedOver(name, reason) for name in sorted({*names} - {*kept})]
     return kept, passed_over + outputs
 
@@ -147,10 +147,10 @@ def _read_captions(
 def _describe_other(name: str) -> str:
     """Return why a file that is no video was skipped."""
     if _is_text(name):
-        return "a text without a video"
+        return "a caption without a video"
     if f".{extension_of(name)}" in TABLE_SUFFIXES:
-        return "a table, which is read where it is the source itself"
-    return "no video"
+        return "a table, which is read only if it is the source"
+    return "not a video"
 
 
 def _is_text(name: str) -> bool:
@@ -167,7 +167,7 @@ def _format(error: Exception) -> str:
 
 def _read_list(folder: SourceFolder, name: str, columns: Columns) -> Source:
     if name.lower().endswith(COMPRESSED_SUFFIXES):
-        raise UserError(f"source {name}: compressed; unpack it to a plain .tar")
+        raise UserError(f"source {name} is compressed; unpack it to a plain .tar")
     if is_tar(name):
         rows, passed_over = read_archives(folder, [name])
         return Source(folder.url, rows, name, passed_over)
@@ -184,7 +184,7 @@ def _list_rows(folder: SourceFolder, name: str, columns: Columns) -> Iterable[Ro
         raise UserError(f"{name} lists videos, but {PROMPTS} is not beside it")
     if suffix not in (*TABLE_SUFFIXES, ".txt"):
         raise UserError(
-            f"source {name}: must end in .csv, .tsv, .jsonl, .parquet, .txt or .tar; of videos,"
+            f"source {name}: must end in .csv, .tsv, .jsonl, .parquet, .txt or .tar; for videos,"
             " give their folder"
         )
     with folder.open_list(name) as file:

@@ -49,7 +49,7 @@ class Columns:
         label = self.pick_label(names)
         if self.label and label is None:
             raise UserError(
-                f"{table} has no column {self.label}, as --label-column says; its columns are"
+                f"{table} has no column {self.label} (--label-column); its columns are"
                 f" {', '.join(names[:MAX_LISTED])}"
             )
         has_prompt = bool(prompt or label or not self.needs_prompt) and not (
@@ -64,7 +64,7 @@ class Columns:
             others = ["..."] * (len(names) > MAX_LISTED)
             raise UserError(
                 f"{table} has no column {' or '.join(wanted)}; its columns are "
-                f"{', '.join(names[:MAX_LISTED] + others) or 'none'}; name one with {option}"
+                f"{', '.join(names[:MAX_LISTED] + others) or 'none'}; choose one with {option}"
                 f"{FIRST_LINE if table.lower().endswith(('.csv', '.tsv')) else ''}"
             )
         return PickedColumns(video, prompt, label, _find(SPLIT_COLUMNS, names))

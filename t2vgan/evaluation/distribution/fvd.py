@@ -70,10 +70,10 @@ class VideoFeatureExtractor:
         except RuntimeError as error:
             reason = _last_line(error)
             raise UserError(
-                f"fvd_weights={self.path}: cannot read these clips ({reason})"
+                f"fvd_weights={self.path}: the network fails on these clips ({reason})"
             ) from None
         if not isinstance(features, torch.Tensor) or features.shape[:1] != video.shape[:1]:
-            raise UserError(f"fvd_weights={self.path}: gives no row of features for each clip")
+            raise UserError(f"fvd_weights={self.path}: must return a row of features per clip")
         return features.float().flatten(1)
 
 

@@ -57,7 +57,7 @@ def load_or_train_probe(
             raise UserError(
                 f"features={path}: trained on other data"
                 f" ({probe.info.dataset_fingerprint[:12]}, not {fingerprint[:12]});"
-                " leave it out, train one (python -m t2vgan.evaluation.probe), or give that data"
+                " leave it out, train one (python -m t2vgan.evaluation.probe), or give its data"
                 " as probe_data"
             )
         return probe

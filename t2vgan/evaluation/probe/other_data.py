@@ -19,7 +19,7 @@ from t2vgan.evaluation.probe.targets import NUM_CANDIDATES, Targets, label_promp
 from t2vgan.evaluation.real_clips import RealClips
 
 MAX_LISTED = 5  # names in a message
-REMEDY = "give data whose clips are named alike, or leave probe_data out"
+REMEDY = "use probe_data with the same names, or leave it out"
 
 
 def open_probe_data(config: DataConfig, data: DatasetMixture) -> DatasetMixture:
@@ -34,8 +34,8 @@ def open_probe_data(config: DataConfig, data: DatasetMixture) -> DatasetMixture:
     if same := [shard.name for shard in shards if shard.sha256 in seen]:
         raise UserError(
             f"probe_data={name}: {len(same)} of {len(shards)} shards of the data are in it too,"
-            f" such as {same[0]}; the probe must not have seen them: give other data, or leave"
-            " probe_data out, and half of the clips train the probe"
+            f" such as {same[0]}, but the probe must not have seen them; use other probe_data, or"
+            " leave it out to train the probe on half of the clips"
         )
     return probe_data
 
@@ -89,13 +89,13 @@ def match_targets(
     """
     trained, field = probe.targets, f"probe_data={name}"
     if trained.kind is None:
-        raise UserError(f"{field}: the probe names nothing ({'; '.join(trained.notes)}); {REMEDY}")
+        raise UserError(f"{field}: the probe names nothing ({', '.join(trained.notes)}); {REMEDY}")
     if trained.kind == "caption":
         counts = Counter(prompts)
         if len(counts) < NUM_CANDIDATES:
             raise UserError(
-                f"{field}: the probe finds the right one of {NUM_CANDIDATES} captions, and the data"
-                f" has {len(counts)}: {REMEDY}"
+                f"{field}: the probe finds the right one of {NUM_CANDIDATES} captions, but the data"
+                f" has {len(counts)}; {REMEDY}"
             )
         names = tuple(sorted(counts, key=lambda prompt: (-counts[prompt], prompt)))
         _check_words(probe, names, field)
@@ -105,8 +105,8 @@ def match_targets(
         shown, problem = read_labels(labels)
         if not shown:
             raise UserError(
-                f"{field}: the probe names labels ({_list(trained.names)}), and not all of"
-                f" the data's clips have one ({problem.partition(';')[0] or 'none has'}): {REMEDY}"
+                f"{field}: the probe names labels ({_list(trained.names)}), but not all clips of"
+                f" the data have one ({problem.partition(';')[0] or 'none has'}); {REMEDY}"
             )
         own = label_prompts(prompts, shown)
         trained = replace(trained, prompt_labels=trained.prompt_labels | own)
@@ -116,9 +116,9 @@ def match_targets(
         unknown = Counter(p for p, place in zip(prompts, places, strict=True) if place < 0)
     if unknown:
         raise UserError(
-            f"{field}: the probe names the {trained.kind}s {_list(trained.names)}, and"
-            f" {sum(unknown.values())} of {len(shown)} clips of the data have others:"
-            f" {_list(list(unknown))}: {REMEDY}"
+            f"{field}: the probe names the {trained.kind}s {_list(trained.names)}, but"
+            f" {sum(unknown.values())} of {len(shown)} clips of the data have others"
+            f" ({_list(list(unknown))}); {REMEDY}"
         )
     return trained
 
@@ -129,7 +129,7 @@ def _check_words(probe: Probe, captions: Sequence[str], field: str) -> None:
     if strange:
         raise UserError(
             f"{field}: the probe knows no word of {len(strange)} of {len(captions)} captions of the"
-            f" data, such as {strange[0]!r:.80}: {REMEDY}"
+            f" data, such as {strange[0]!r:.80}; {REMEDY}"
         )
 
 

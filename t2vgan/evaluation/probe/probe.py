@@ -209,7 +209,7 @@ def load_probe(path: Path | str, *, device: torch.device | str = "cpu") -> Probe
     path = Path(path)
     if not path.is_file():
         raise UserError(
-            f"features={path}: no such file; make one: python -m t2vgan.evaluation.probe"
+            f"features={path}: no such file; write one with python -m t2vgan.evaluation.probe"
         )
     metadata = read_metadata(path)
     if (metadata.get("format"), metadata.get("format_version")) != (FORMAT, FORMAT_VERSION):

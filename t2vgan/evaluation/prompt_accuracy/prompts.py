@@ -102,7 +102,7 @@ def describe_unknown(prompts: Iterable[str]) -> str | None:
     if not unknown:
         return None
     if unknown == [""]:
-        return "there are clips without a caption, of which the meter asks nothing"
+        return "there are clips without a caption, which the meter cannot score"
     listed = ", ".join(map(repr, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
     return (
         f"the meter does not know {len(unknown)} of the prompts: {listed}; it scores the"

@@ -22,7 +22,7 @@ def check_packages() -> None:
     if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
         raise UserError(
             f"--to onnx needs {' and '.join(missing)}: pip install 't2vgan[export]', "
-            "or give --to torch.export"
+            "or use --to torch.export"
         )
 
 
@@ -44,7 +44,9 @@ def write_onnx(graph: Graph, path: Path) -> None:
     """
     tensors = graph.program.state_dict.values()
     if (size := sum(tensor.nbytes for tensor in tensors)) > MAX_ONNX_BYTES:
-        raise UserError(f"weights of {size:,} bytes: an ONNX file holds 2 GB; --to torch.export")
+        raise UserError(
+            f"weights of {size:,} bytes do not fit into an ONNX file; use --to torch.export"
+        )
     with warnings.catch_warnings(action="ignore"):
         exported = torch.onnx.export(
             graph.program,

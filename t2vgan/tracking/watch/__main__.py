@@ -31,7 +31,7 @@ def watch(
         every_seconds: Seconds between updates.
     """
     if not run_dir.is_dir():
-        raise UserError(f"run_dir={run_dir} does not exist; name the folder of a training run")
+        raise UserError(f"run_dir={run_dir} does not exist; give the folder of a training run")
     if every_seconds <= 0:
         raise UserError(f"--every-seconds {every_seconds} must be greater than 0")
     follower = Follower(run_dir)

@@ -68,7 +68,7 @@ def format_state(run: RunSnapshot) -> tuple[str, str]:
     if silent is None:
         return "not started", "yellow"
     if run.ranks:
-        return f"silent for {format_duration(silent)}: killed, stuck or cut off", "bold red"
+        return f"silent for {format_duration(silent)}: killed, hanging or disconnected", "bold red"
     return f"stopped {format_duration(silent)} ago; the same command resumes", "yellow"
 
 
@@ -121,5 +121,5 @@ def draw_messages(run: RunSnapshot) -> Text:
             colour,
         )
     if len(warnings) > NUM_MESSAGES:
-        text.append(f"{len(warnings)} warnings in all\n", "yellow")
+        text.append(f"{len(warnings)} warnings in total\n", "yellow")
     return text

@@ -26,7 +26,7 @@ def format_estimates(config: Config, plan: BatchPlan, sizes: StepSizes) -> list[
         estimate = estimate_mean_time(costs, device, train.penalty_every_steps)
         fits = "" if peak < device.memory_gb else "; does NOT fit"
         lines.append(
-            f"{name:12} {1000 * estimate.seconds:7.1f} ms a step, bound by {estimate.bound}{fits}"
+            f"{name:12} {1000 * estimate.seconds:7.1f} ms per step, bound by {estimate.bound}{fits}"
         )
     return lines
 

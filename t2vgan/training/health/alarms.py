@@ -53,25 +53,25 @@ FINDINGS = {
         num_held=7,
     ),
     "prompts_ignored": Finding(
-        "prompts make no difference: clips of one seed differ by less than"
-        f" {ALIKE_PROMPTS:.0%} of what real clips of different prompts do",
-        "a higher --train.mismatched-weight, more steps at --train.lr-hold, and captions that"
-        " describe what the clips show",
+        "prompts make no difference: clips of one seed and different prompts differ less than"
+        f" {ALIKE_PROMPTS:.0%} as much as real clips of different prompts",
+        "a higher --train.mismatched-weight, a higher --train.lr-hold, and captions that describe"
+        " what the clips show",
         num_records=1,
         num_held=1,
     ),
     "seeds_ignored": Finding(
-        "seeds make no difference: clips of one prompt differ by less than"
-        f" {ALIKE_SEEDS:.0%} of what real ones do",
+        f"seeds make no difference: clips of one prompt differ less than {ALIKE_SEEDS:.0%} as much"
+        " as real ones",
         "a higher --train.mode-seeking-weight, --train.recovery-weight or"
         " --train.recovered-latents, or a lower --train.recovery-hold and --train.recovery-until",
         num_records=1,
         num_held=1,
     ),
     "latents_not_recovered": Finding(
-        "nothing is read back: the discriminator recovers latents no better than chance",
+        "latents are not recovered: the discriminator predicts them no better than chance",
         "a higher --train.recovery-weight, or a lower --train.recovery-hold and"
-        " --train.recovery-until, between which it rises",
+        " --train.recovery-until, between which the weight rises",
         num_records=5,
         num_held=5,
     ),
@@ -88,7 +88,7 @@ class AlarmChange:
     @property
     def message(self) -> str:
         finding = FINDINGS[self.name]
-        return f"over: {finding.found}" if self.is_over else str(finding)
+        return f"resolved: {finding.found}" if self.is_over else str(finding)
 
 
 class AlarmMonitor:

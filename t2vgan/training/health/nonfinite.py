@@ -108,18 +108,18 @@ class NonFiniteStop(BaseModel):
             )
         except (FileNotFoundError, ValueError):
             raise UserError(
-                f"--rollback: {run_dir} did not stop because of bad steps; leave --rollback out"
+                f"--rollback: {run_dir} did not stop because of nonfinite steps; omit --rollback"
             ) from None
 
 
 def nonfinite_error(in_a_row: int, step: int, last_checkpoint: int | None) -> RunStoppedError:
     """Return the error that ends a run after too many nonfinite steps."""
-    good = (
-        "no checkpoint" if last_checkpoint is None else f"the checkpoint of step {last_checkpoint}"
-    )
+    start = "the start"
+    if last_checkpoint is not None:
+        start = f"the last good checkpoint, of step {last_checkpoint}"
     return RunStoppedError(
-        f"loss or gradient was not finite in {in_a_row} steps in a row"
-        f" (--max-bad-steps), the last one step {step}; {good} is the last good one: the same"
-        " command with --rollback goes on from there with the data in another order; if it happens"
-        " again, lower the learning rates or raise gamma"
+        f"loss or gradient was not finite in {in_a_row} consecutive steps"
+        f" (--max-bad-steps), up to step {step}; the same command with --rollback continues from"
+        f" {start}, with the data in another order; if it happens again, lower the learning rates"
+        " or raise gamma"
     )

@@ -28,7 +28,7 @@ def check_devices(context: DistributedContext, config: Config) -> CheckResult:
     if len({bool(rank["uuid"]) for rank in ranks}) > 1:
         return CheckResult("devices", UNFIT, f"{text}; some ranks have a GPU and some have none")
     if any(not rank["uuid"] and rank["driver"] != NO_DRIVER for rank in ranks):
-        return CheckResult("devices", WARNING, f"{text}; torch sees no GPU beside a GPU's driver")
+        return CheckResult("devices", WARNING, f"{text}; a GPU driver without a GPU for torch")
     return CheckResult("devices", FIT if len(kinds) == 1 else WARNING, text)
 
 
@@ -51,7 +51,7 @@ def describe_own_device(device: torch.device) -> dict[str, str]:
 def check_link(context: DistributedContext, config: Config) -> CheckResult:
     """Check and time an all-reduce."""
     if not context.is_distributed:
-        return CheckResult("all-reduce", FIT, "one process: nothing to sum")
+        return CheckResult("all-reduce", FIT, "one process: nothing to reduce")
     link = measure_link(context)
     text = (
         f"{link.backend}: {link.bytes_per_second / 1e9:.2f} GB/s, latency"

@@ -29,8 +29,8 @@ def check_software(context: DistributedContext, config: Config) -> CheckResult:
         return CheckResult("software", UNFIT, join_first(different))
     num_sources = sum(name.startswith("code ") for name in facts)
     return CheckResult(
-        "software", FIT, f"python {facts['python']}, torch {facts['torch']}, {num_sources} sources"
-        " the same on all ranks",
+        "software", FIT, f"python {facts['python']}, torch {facts['torch']}, and {num_sources}"
+        " source files are the same on all ranks",
     )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def check_config(context: DistributedContext, config: Config) -> CheckResult:
         micro = plan_batches(config, context.world_size).micro_size
     except UserError as error:
         return CheckResult("config", UNFIT, format_error(error))
-    text = f"{count_of(context.world_size, 'process', 'processes')}, {micro} clips each a pass"
+    text = f"{count_of(context.world_size, 'process', 'processes')}, {micro} clips each per pass"
     return CheckResult("config", FIT, text)
 
 
@@ -54,7 +54,9 @@ def check_run(context: DistributedContext, config: Config) -> CheckResult:
         changes = context.run_on_main(lambda: fit_together(config, context.world_size))
     except (UserError, OSError) as error:
         return CheckResult("run", UNFIT, format_error(error))
-    return CheckResult("run", FIT, "; ".join(changes) or "options, data, networks and run_dir fit")
+    return CheckResult(
+        "run", FIT, "; ".join(changes) or "options, data, networks and run_dir fit together"
+    )
 
 
 def fit_together(config: Config, world_size: int) -> list[str]:
@@ -79,5 +81,5 @@ def check_tracker(context: DistributedContext, config: Config) -> CheckResult:
         return CheckResult("tracking", UNFIT, format_error(error))
     online = os.environ.get("WANDB_MODE", "online") == "online"
     if config.tracking == "wandb" and online and not context.broadcast(has_wandb_key()):
-        return CheckResult("tracking", WARNING, "wandb has no key: it would be recorded offline")
+        return CheckResult("tracking", WARNING, "wandb has no key: it would record offline")
     return CheckResult("tracking", FIT, config.tracking)

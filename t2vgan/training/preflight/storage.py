@@ -53,8 +53,8 @@ def judge_folder(folder: Path, written: list[str], blind: list[list[int]]) -> tu
     for rank, unseen in enumerate(blind):
         if unseen:
             return UNFIT, (
-                f"rank {rank} does not see what rank {unseen[0]} writes into {folder}: it is not"
-                " the same folder there; put run_dir on a shared file system"
+                f"rank {rank} does not see what rank {unseen[0]} writes into {folder}, which is"
+                " another folder there; put run_dir on a shared file system"
             )
     return FIT, f"{folder} is the same on all ranks"
 
@@ -104,8 +104,8 @@ def check_space(context: DistributedContext, config: Config) -> CheckResult:
     try:
         free, needed = context.run_on_main(lambda: measure_space(config))
     except (UserError, OSError) as error:
-        return CheckResult("free space", WARNING, f"not known: {format_error(error)}")
-    text = f"{free / 1e9:.1f} GB, of which the checkpoints take {needed / 1e9:.3g} GB"
+        return CheckResult("free space", WARNING, f"unknown: {format_error(error)}")
+    text = f"{free / 1e9:.1f} GB; checkpoints need {needed / 1e9:.3g} GB"
     return CheckResult("free space", FIT if free > needed else UNFIT, text)
 
 

@@ -34,8 +34,8 @@ class Longer(torch.nn.Module):
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (MeanOfAll, "gives no row of features for each clip"),
-        (Longer, r"cannot read these clips \(.*9999"),
+        (MeanOfAll, "must return a row of features per clip"),
+        (Longer, r"the network fails on these clips \(.*9999"),
     ],
 )
 def test_networks_that_do_not_fit_the_clips_are_named(tmp_path, network, message):

@@ -106,11 +106,11 @@ def relabel(source, out, change):
     [
         (
             b'{"label": "up"}',
-            "probe_data=training: the probe names the labels 'left', 'right', and 144 of 144 clips"
-            " of the data have others: 'up': give data whose clips are named alike, or leave"
-            " probe_data out",
+            "probe_data=training: the probe names the labels 'left', 'right', but 144 of 144 clips"
+            " of the data have others ('up'); use probe_data with the same names, or leave it"
+            " out",
         ),
-        (b"{}", "names labels ('left', 'right'), and not all of the data's clips have one"),
+        (b"{}", "names labels ('left', 'right'), but not all clips of the data have one"),
         (b'{"label": 1.5}', "(label=1.5 is of type float: a label must be text"),
     ],
 )
@@ -135,8 +135,8 @@ DOGS = [f"dog {number} runs" for number in range(300, 340)]
 @pytest.mark.parametrize(
     ("trained", "prompts", "message"),
     [
-        (["a"] * 90 + ["b"] * 90, ["a"] * 9 + ["c"], "names the prompts 'a', 'b', and 1 of 10"),
-        (CATS, DOGS[:20], "finds the right one of 32 captions, and the data has 20"),
+        (["a"] * 90 + ["b"] * 90, ["a"] * 9 + ["c"], "names the prompts 'a', 'b', but 1 of 10"),
+        (CATS, DOGS[:20], "finds the right one of 32 captions, but the data has 20"),
         (CATS, [*DOGS, "hello"], "knows no word of 1 of 41 captions of the data, such as 'hello'"),
         (
             ["a"] * 90,
@@ -166,5 +166,7 @@ def test_clips_of_another_size_are_refused(folder, tmp_path):
     write_textures(tmp_path, 8)
     manifest = load_manifest(tmp_path)
     write_manifest(tmp_path, manifest.model_copy(update={"fps": 7}))
-    with pytest.raises(UserError, match="at 7 fps, the data of 6 x 32 x 32 at 5 fps; data sets th"):
+    with pytest.raises(
+        UserError, match="at 7 fps, but the data has clips of 6 x 32 x 32 at 5 fps; data sets th"
+    ):
         open_probe_data(DataConfig(path=str(tmp_path)), mixture(folder / "held_out"))

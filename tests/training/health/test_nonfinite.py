@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from t2vgan.errors import UserError
-from t2vgan.training.health.nonfinite import NonFiniteSteps, NonFiniteStop
+from t2vgan.training.health.nonfinite import NonFiniteSteps, NonFiniteStop, nonfinite_error
 
 
 class Flags:
@@ -61,7 +61,7 @@ def test_a_row_goes_on_across_gathers_and_ends_with_a_finite_step(steps):
 
 
 def test_rolling_back_again_gives_the_same_order(tmp_path):
-    with pytest.raises(UserError, match="leave --rollback out"):
+    with pytest.raises(UserError, match="omit --rollback"):
         NonFiniteStop.read(tmp_path)
     NonFiniteStop(step=7, rollbacks=0).write(tmp_path)
     stop = NonFiniteStop.read(tmp_path)
@@ -69,3 +69,8 @@ def test_rolling_back_again_gives_the_same_order(tmp_path):
     assert stop.rollbacks_after(1) == 1, "a checkpoint saved since then says so"
     NonFiniteStop(step=7, rollbacks=1).write(tmp_path)
     assert NonFiniteStop.read(tmp_path).rollbacks_after(1) == 2
+
+
+def test_a_stop_names_where_a_rollback_continues():
+    assert "continues from the start," in str(nonfinite_error(3, 2, None))
+    assert "continues from the last good checkpoint, of step 4," in str(nonfinite_error(3, 6, 4))
