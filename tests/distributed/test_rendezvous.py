@@ -317,8 +317,8 @@ def test_a_second_process_of_a_rank_is_told_that_the_run_began_without_it(port, 
         assert results.get()[0] == "cpu"
     ((_, results),) = restarts(ranks[1], seconds=SOON / 4)
     error = results.get()
-    assert f"127.0.0.1:{port}: rank 0 began with another process of RANK=1" in str(error)
-    assert "is the command started twice?" in str(error)
+    assert f"127.0.0.1:{port}: rank 0 started with another process of RANK=1" in str(error)
+    assert "check that the command was not started twice" in str(error)
 
 
 def test_restarts_that_torchruns_agents_count_differently(port):
