@@ -22,9 +22,9 @@ def test_what_a_launcher_sets_is_read():
     env = read_launcher_env(SET | {"WORLD_SIZE": "4", "LOCAL_RANK": "0", "MASTER_PORT": "65535"})
     assert env == LauncherEnv(1, 4, 0, "127.0.0.1", 65_535, has_agent=False)
     assert env.master == "127.0.0.1:65535"
-    elastic = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "3"}
+    elastic = {"TORCHELASTIC_USE_AGENT_STORE": "True"}
     env = read_launcher_env(SET | elastic | {"RANK": "0", "MASTER_PORT": "1"})
-    assert env == LauncherEnv(0, 2, 1, "127.0.0.1", 1, has_agent=True, attempt="3")
+    assert env == LauncherEnv(0, 2, 1, "127.0.0.1", 1, has_agent=True)
 
 
 @pytest.mark.parametrize(
