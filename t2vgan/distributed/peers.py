@@ -216,8 +216,8 @@ def format_excluded(env: LauncherEnv, deadline: Deadline) -> str:
     return (
         f"MASTER_ADDR:MASTER_PORT={env.master}: rank 0 started with another process of"
         f" RANK={env.rank} than this one on {socket.gethostname()} and was not restarted"
-        f" within {deadline.seconds:.0f} s (--timeout-seconds); check that the command was not started"
-        " twice"
+        f" within {deadline.seconds:.0f} s (--timeout-seconds); check that the command"
+        " was not started twice"
     )
 
 
