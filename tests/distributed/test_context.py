@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import time
 
 import psutil
 import pytest
@@ -15,6 +16,7 @@ from t2vgan.errors import AlreadyReportedError, UserError
 from tests.support.commands import free_port
 
 FORK = multiprocessing.get_context("fork")
+LOST_PATIENCE = FORK.Event()
 
 
 def test_precision_by_name_and_by_hardware(monkeypatch):
@@ -88,10 +90,7 @@ def run_as(variables: dict[str, str], function, results) -> None:
     try:
         os.environ.update(variables)
         AcceleratorState._reset_state(reset_partial_state=True)  # of the process that forked
-        context = DistributedContext(num_cpu_threads=1)
-        found = function(context)
-        context.shutdown()
-        results.put(found)
+        results.put(function(DistributedContext(num_cpu_threads=1)))
     except BaseException as error:
         results.put(repr(error))
     os._exit(0)
@@ -116,8 +115,9 @@ def exchange(context: DistributedContext) -> dict:
         with context.fail_together():
             fail()
 
-    context.wait_for_main(lambda: calls.append(rank))
-    return {
+    context.wait_for_main(lambda: calls.append("while the others wait"))
+    context.run_on_main(lambda: calls.append("at once"))
+    found = {
         "rows": context.gather_rows(own).tolist(),
         "slices": context.gather_slices(own).tolist(),
         "means": [context.mean(torch.tensor([1.0 + 2 * rank])).item(), average.item()],
@@ -140,6 +140,8 @@ def exchange(context: DistributedContext) -> dict:
         ],
         "own error": error_of(fail_together),
     }
+    context.shutdown()
+    return found
 
 
 def test_two_processes_exchange_rows_objects_sums_and_errors():
@@ -159,9 +161,33 @@ def test_two_processes_exchange_rows_objects_sums_and_errors():
             "main": "of 0",
             "all": f"of {rank}",
             "delayed": [None, ([1, 10], 5), ([1, 12], 6), None],
-            "calls": [0] * (rank == 0),
+            "calls": [] if rank else ["while the others wait", "at once"],
             "own error": (UserError, f"no such file on {rank}", True),
         }
+
+
+def lose_patience(context: DistributedContext) -> float:
+    """Return how long rank 0 waits at the exit; then wait for an object that never comes."""
+    started = time.monotonic()
+    if context.rank:
+        time.sleep(0.3)
+        context.exit_barrier()
+        LOST_PATIENCE.wait(20)
+        return 0.0
+    context.exit_barrier()
+    waited = time.monotonic() - started
+    context.set_timeout(0.1)
+    with pytest.raises(RuntimeError) as caught:
+        context.gather_objects("nobody else comes")
+    LOST_PATIENCE.set()
+    assert is_lost_connection(caught.value)
+    assert time.monotonic() - started < 15
+    return waited
+
+
+def test_ranks_leave_together_and_wait_for_the_others_no_longer_than_said():
+    waited, _ = run_in_two_processes(lose_patience)
+    assert waited > 0.2
 
 
 def test_what_a_lost_connection_looks_like():
