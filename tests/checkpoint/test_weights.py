@@ -11,9 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from t2vgan.checkpoint import tensor_files
 from t2vgan.checkpoint.weights import (
     WeightsInfo,
     find_weights,
@@ -281,6 +283,23 @@ def test_a_full_disk_leaves_the_old_weights(small_disk):
     assert caught.value.errno == errno.ENOSPC
     assert torch.equal(load_weights(path)[0]["weight"], torch.ones(10))
     assert [file.name for file in small_disk.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "reason"),
+    [
+        ("I/O error: disk full (os error 28)", errno.ENOSPC, "No space left on device"),
+        ("it broke", errno.EIO, "it broke"),
+    ],
+)
+def test_errors_of_the_library_are_those_of_the_system(tmp_path, monkeypatch, text, number, reason):
+    def fail(*arguments, **options):
+        raise SafetensorError(text)
+
+    monkeypatch.setattr(tensor_files, "save_file", fail)
+    with pytest.raises(OSError) as caught:  # noqa: PT011 (what it says is checked below)
+        save_weights(tmp_path / "w.safetensors", some_tensors(), INFO)
+    assert (caught.value.errno, caught.value.strerror) == (number, reason)
 
 
 def test_a_folder_in_the_way_is_an_os_error(tmp_path):

@@ -7,12 +7,18 @@ import time
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 from accelerate.state import AcceleratorState
 
 from t2vgan.distributed import context as distributed
-from t2vgan.distributed.context import DelayedAllReduce, DistributedContext, is_lost_connection
+from t2vgan.distributed.context import (
+    DelayedAllReduce,
+    DistributedContext,
+    is_lost_connection,
+    stop_without_peers,
+)
 from t2vgan.distributed.device import choose_precision, peak_memory_gb
-from t2vgan.errors import AlreadyReportedError, UserError
+from t2vgan.errors import AlreadyReportedError, RunStoppedError, UserError
 from tests.support.commands import free_port
 
 FORK = multiprocessing.get_context("fork")
@@ -68,6 +74,9 @@ def test_one_process_answers_for_all():
     assert processes.any(True)
     assert not processes.any(False)
     assert processes.broadcast(7) == 7
+    delayed = DelayedAllReduce(processes)
+    assert delayed.all_reduce([3, 4], "of these") == ([3, 4], "of these")
+    assert delayed.wait() is None
     assert torch.get_num_threads() == 1
 
 
@@ -194,4 +203,13 @@ def test_what_a_lost_connection_looks_like():
     """The first is gloo's in a backward pass without network."""
     assert is_lost_connection(RuntimeError("Application timeout caused pair closure"))
     assert is_lost_connection(RuntimeError("[gloo/transport/tcp/pair.cc] Connection reset by peer"))
+    assert is_lost_connection(dist.DistStoreError("the store is gone"))
     assert not is_lost_connection(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_only_a_lost_connection_is_explained():
+    explained = pytest.raises(RunStoppedError, match=r"another process is gone.* \(gloo: closed\)$")
+    with explained, stop_without_peers():
+        raise RuntimeError("gloo: closed\nby peer")
+    with pytest.raises(RuntimeError, match=r"^out of memory$"), stop_without_peers():
+        raise RuntimeError("out of memory")
