@@ -1,5 +1,6 @@
 """Files of launch/ agree with each other, the programs and their docs."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -82,6 +83,29 @@ def test_slurms_processes_divide_the_streams():
 @pytest.mark.parametrize("path", sorted(LAUNCH.glob("slurm/*.sbatch")), ids=lambda p: p.stem)
 def test_batch_files_are_shell(path):
     subprocess.run(["bash", "-n", path], check=True)
+
+
+@pytest.mark.parametrize(("variables", "port"), [({}, "20007"), ({"MASTER_PORT": "777"}, "777")])
+def test_a_batch_file_says_where_its_processes_meet_and_asks_for_a_next_life(
+    variables, port, tmp_path
+):
+    """With stand-ins for Slurm's commands; tests/system/test_slurm.py has the real ones."""
+    for name, script in {
+        "scontrol": '[ "$1" = show ] && printf "a.b\\na.c\\n" || echo "$@"',
+        "srun": 'echo "$MASTER_ADDR $MASTER_PORT $WORLD_SIZE"; exit 75',
+        "squeue": "echo RUNNING",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    job = {"SLURM_JOB_ID": "10007", "SLURM_NTASKS": "2", "SLURM_JOB_NODELIST": "a.[b-c]"}
+    result = subprocess.run(
+        ["bash", LAUNCH / "slurm/train.sbatch", "quickstart"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", **job, **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.splitlines() == [f"a.b {port} 2", "requeue 10007"], result.stderr
+    assert result.returncode == 75
 
 
 def test_the_jobs_of_kubernetes_train_with_a_world_size_that_divides():

@@ -37,6 +37,8 @@ class PeerInfo:
     world_size: int = 1
     mode: str = ""
     """The command that the process was started for, such as "train --preflight"."""
+    gpu: str = ""
+    """The UUID of the process's GPU."""
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     """Distinguishes this process from earlier ones of its rank."""
 
@@ -177,14 +179,22 @@ def compare_peers(peers: Mapping[int, PeerInfo]) -> str:
 
 
 def check_devices(peers: Mapping[int, PeerInfo]) -> str:
-    """Return a problem if only some processes have GPUs, else ""."""
+    """Return a problem if processes lack or share GPUs, else ""."""
     on_cpu = [rank for rank, peer in sorted(peers.items()) if peer.device == "cpu"]
-    if not on_cpu or len(on_cpu) == len(peers):
-        return ""
-    return (
-        f"rank {on_cpu[0]} on {peers[on_cpu[0]].host} has no GPU, but others have one"
-        f" ({len(on_cpu)} of {len(peers)} ranks have none); leave out the machines without a GPU"
-    )
+    if 0 < len(on_cpu) < len(peers):
+        return (
+            f"rank {on_cpu[0]} on {peers[on_cpu[0]].host} has no GPU, but others have one"
+            f" ({len(on_cpu)} of {len(peers)} ranks have none); leave out the machines without a"
+            " GPU"
+        )
+    owners: dict[str, int] = {}
+    for rank, peer in sorted(peers.items()):
+        if peer.gpu and owners.setdefault(peer.gpu, rank) != rank:
+            return (
+                f"rank {owners[peer.gpu]} and rank {rank} on {peer.host} see the same GPU only;"
+                " start one process for each GPU"
+            )
+    return ""
 
 
 def read_peer(store: Any, rank: int, deadline: Deadline) -> PeerInfo:

@@ -47,7 +47,7 @@ def init_process_group(deadline: Deadline, mode: str = "") -> tuple[str, int]:
         return own.device, len(own.cores)
     store, peers = exchange_peer_info(lambda: open_store(env, deadline), env, own, deadline)
     if own.device == "cuda":
-        torch.cuda.set_device(env.local_rank)
+        torch.cuda.set_device(gpu_index(env))
 
     def start() -> None:
         dist.init_process_group(
@@ -69,15 +69,17 @@ def init_process_group(deadline: Deadline, mode: str = "") -> tuple[str, int]:
 
 def describe_self(env: LauncherEnv | None, mode: str) -> PeerInfo:
     """Return this process's host, device and cores, or the problem with them."""
-    device, problem = "", ""
+    device, gpu, problem = "", "", ""
     try:
         check_accelerate_settings(os.environ)
         device = choose_device(env)
+        if env and device == "cuda":
+            gpu = str(torch.cuda.get_device_properties(gpu_index(env)).uuid)
     except UserError as error:
         problem = str(error)
     cores = sorted(os.sched_getaffinity(0))
     world_size = env.world_size if env else 1
-    return PeerInfo(socket.gethostname(), device, cores, problem, world_size, mode)
+    return PeerInfo(socket.gethostname(), device, cores, problem, world_size, mode, gpu)
 
 
 def choose_device(env: LauncherEnv | None) -> str:
@@ -97,12 +99,20 @@ def choose_device(env: LauncherEnv | None) -> str:
                 " (launch/accelerate/cpu.yaml)"
             )
         return "cpu"
-    if env and env.local_rank >= torch.cuda.device_count():
+    if env and env.local_rank >= torch.cuda.device_count() > 1:
         raise UserError(
             f"LOCAL_RANK={env.local_rank} has no GPU: this machine has only"
             f" {torch.cuda.device_count()}; start one process per GPU"
         )
     return "cuda"
+
+
+def gpu_index(env: LauncherEnv) -> int:
+    """Return the number of this process's GPU.
+
+    A process sees all GPUs of its machine, or only its own (Slurm's --gpus-per-task).
+    """
+    return env.local_rank % torch.cuda.device_count()
 
 
 # --- the store ------------------------------------------------------------------------------------

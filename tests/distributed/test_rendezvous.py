@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+import torch
 import torch.distributed as dist
 
 from t2vgan.distributed import peers
@@ -18,7 +19,9 @@ from t2vgan.distributed.launcher_env import LauncherEnv, read_launcher_env
 from t2vgan.distributed.peers import PeerInfo, check_devices, compare_peers, leave_together
 from t2vgan.distributed.rendezvous import (
     LOOKUP_SECONDS,
+    choose_device,
     explain_connection_errors,
+    gpu_index,
     init_process_group,
     wait_for_server,
 )
@@ -166,6 +169,22 @@ def test_none_leaves_before_all_have_printed_the_error(monkeypatch):
     started = time.monotonic()
     leave_together(dist.HashStore(), ranks[0], soon)  # the other one never comes
     assert time.monotonic() - started < 20
+
+
+def test_gpus_of_which_each_process_sees_its_own_only(monkeypatch, port):
+    """As with Slurm's --gpus-per-task; two processes that see the same one are told."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    env = read_launcher_env(variables(1, 2, port))
+    assert (choose_device(env), gpu_index(env)) == ("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert (choose_device(env), gpu_index(env)) == ("cuda", 1)
+    with pytest.raises(UserError, match="LOCAL_RANK=2 has no GPU"):
+        choose_device(replace(env, local_rank=2))
+    found = {rank: PeerInfo("a", "cuda", [0], gpu=gpu) for rank, gpu in enumerate("xyy")}
+    assert "rank 1 and rank 2 on a see the same GPU only" in check_devices(found)
+    del found[2]
+    assert check_devices(found) == ""
 
 
 # --- what answers is not rank 0 of this run -----------------------------------------------------
