@@ -112,7 +112,7 @@ def describe_input(plan: "PackPlan") -> list[str]:
     from .videos.prompts import describe_captions
 
     source, limit = plan.source, plan.settings.clips.clips_per_video
-    cut = f"{limit:9d} clip{'s' * (limit > 1)} at most of each video, from its start"
+    cut = f"{limit:9d} clip{'s' * (limit > 1)} at most per video, from its start"
     cutting = [f"{cut} (--clips-per-video 0: all that fit)"] if limit else []
     return [
         *cutting,

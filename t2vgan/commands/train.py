@@ -51,7 +51,7 @@ def read(arguments: list[str]) -> Command:
         sys.exit(0 if arguments else 2)
     preset, *options = arguments
     if preset.startswith("-"):
-        raise UserError(f"the preset comes before {preset}; known: {', '.join(PRESETS)}")
+        raise UserError(f"the preset must come before {preset}; known: {', '.join(PRESETS)}")
     if preset not in PRESETS:
         raise UserError(f"no preset named {preset!r}; {cli.nearest(preset, PRESETS)}")
     sections = {type(value).__name__: name for name, value in PRESETS[preset]}

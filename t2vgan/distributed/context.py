@@ -255,8 +255,9 @@ def stop_without_peers() -> Iterator[None]:
         if not is_lost_connection(error):
             raise
         raise RunStoppedError(
-            "another process is gone, or did not answer in time: its own output, or its launcher's,"
-            f" says why; then start the same command again ({str(error).splitlines()[0]})"
+            "another process is gone, or did not answer in time"
+            f" ({str(error).splitlines()[0]}); see its output or that of its launcher,"
+            " then start the same command again"
         ) from error
 
 

@@ -648,7 +648,7 @@ def test_plan_only_says_what_would_be_done(tmp_path, videos):
     result = pack(videos, tmp_path / "out", "--plan-only")
     assert result.returncode == 0
     assert "8 videos (folder) -> 4 shards, videos-000000.tar to videos-000003.tar" in result.stdout
-    assert "1 clip at most of each video, from its start (--clips-per-video 0" in result.stdout
+    assert "1 clip at most per video, from its start (--clips-per-video 0" in result.stdout
     assert not (tmp_path / "out").exists()
 
 

@@ -177,7 +177,7 @@ def test_a_world_size_that_does_not_divide(circles, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--run-dir", "a", "quickstart"), ("the preset comes before --run-dir",)),
+        (("--run-dir", "a", "quickstart"), ("the preset must come before --run-dir",)),
         (("quickstrat",), ("no preset named 'quickstrat'", "nearest: quickstart")),
         (
             ("quickstart", "--train.num-stepz", 3),
