@@ -16,7 +16,7 @@ from t2vgan.gan.step_graph import CudaCapture, StepGraphs
 from t2vgan.pipeline import TextToVideo
 from t2vgan.pipeline.export import trace
 from t2vgan.training.cost.step_cost import StepSizes, build_batch, build_training
-from tests.gan.test_adversarial import changed
+from tests.support.gan_steps import changed
 
 pytestmark = pytest.mark.gpu
 

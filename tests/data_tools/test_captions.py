@@ -31,9 +31,9 @@ from t2vgan.errors import UserError
 from t2vgan.tokenizer import EMPTY
 from t2vgan.training.data import describe_captions
 from t2vgan.training.trainer import Trainer
-from tests.data_tools.test_pack_videos import FAST
-from tests.data_tools.test_videos import CLIPS
 from tests.support.filming import counting, write_film
+from tests.support.packing import FAST
+from tests.support.source_videos import CLIPS
 from tests.support.sources import read, write_tar
 from tests.support.warm import run_warm_ok
 

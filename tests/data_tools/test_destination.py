@@ -11,7 +11,7 @@ from data_tools.build.protocol import identity_of
 from data_tools.build_shards import build
 from t2vgan.data.manifest import fingerprint
 from t2vgan.errors import UserError
-from tests.data_tools.test_data_tools import LARGE_PLAN, PLAN, files_in, run
+from tests.support.data_commands import LARGE_PLAN, PLAN, files_in, run
 from tests.support.object_storage import BUCKET, client, objects, remove_objects
 
 URL = f"s3://{BUCKET}/out"

@@ -25,10 +25,10 @@ from t2vgan.data.shards import (
 )
 from t2vgan.errors import UserError
 from t2vgan.utils.console import format_error
-from tests.data_tools.test_data_tools import run
-from tests.data_tools.test_videos import ORIENTATIONS, corners, quarters
+from tests.support.data_commands import run
 from tests.support.filming import Film, numbers_of, write_film
 from tests.support.shards import CLIP_GEOMETRY, write_dataset
+from tests.support.source_videos import ORIENTATIONS, corners, quarters
 
 
 def test_tars_of_others_are_indexed(tmp_path):

@@ -14,8 +14,8 @@ from data_tools.videos.sandbox import Sandbox
 from data_tools.videos.settings import Access, ClipSettings, Limits, PackSettings
 from data_tools.videos.spool import SampleSpool
 from t2vgan.data.shards import EncodedSample, Geometry, encode_sample, read_samples
-from tests.data_tools.test_videos import CLIPS
 from tests.support.filming import Film, counting, write_film
+from tests.support.source_videos import CLIPS
 
 ALL_CLIPS = CLIPS | {"clips_per_video": 0, "fps": 10.0, "stride": 0.4}
 FAST = Film("mpeg4", options={"qmin": "1", "qmax": "2", "g": "4"})

@@ -6,7 +6,7 @@ import pytest
 
 from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
-from tests.data_tools.test_data_tools import files_in, run
+from tests.support.data_commands import files_in, run
 from tests.support.filming import counting, write_film
 from tests.support.shards import CLIP_GEOMETRY
 

@@ -21,7 +21,7 @@ from t2vgan.data.shards import (
     write_manifest,
     write_shard,
 )
-from tests.data_tools.test_data_tools import files_in, run
+from tests.support.data_commands import files_in, run
 from tests.support.shards import CLIP_GEOMETRY, clips_in, write_dataset
 
 

@@ -10,8 +10,8 @@ import pytest
 from data_tools.videos.decoding import open_video, shown_frames
 from data_tools.videos.settings import Limits, VideoError
 from t2vgan.data.shards import Geometry
-from tests.data_tools.test_videos import LOSSLESS, clips_of, reason_of
 from tests.support.filming import Film, counting, numbers_of, write_film
+from tests.support.source_videos import LOSSLESS, clips_of, reason_of
 
 THEORA = Path(__file__).parent / "films" / "theora.ogv"
 """Nine pictures at 5 frames/s, three dark and six bright; what repeats one has no bytes."""

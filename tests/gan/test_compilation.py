@@ -11,7 +11,6 @@ from torch._inductor.lowering import lowerings
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from t2vgan.config import NotebookGanConfig, TrainConfig
-from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
@@ -22,16 +21,11 @@ from t2vgan.gan.compilation import (
     find_obstacle,
     prepare_compiler,
 )
-from tests.gan.test_adversarial import SIZES, SPRITES, VOCABULARY, B, K, R, make_batch, to_single
+from tests.support.gan_steps import SIZES, SPRITES, VOCABULARY, B, K, R, make_batch, to_single
 from tests.system.gradients import gradients_of
 
 CPU = torch.device("cpu")
 NOTEBOOK = {"model": NotebookGanConfig(), "height": 64, "width": 64, "vocabulary_size": VOCABULARY}
-
-
-@pytest.fixture(scope="module")
-def processes() -> DistributedContext:
-    return DistributedContext(num_cpu_threads=1)
 
 
 @pytest.fixture(scope="module", autouse=True)

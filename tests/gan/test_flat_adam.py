@@ -6,16 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.gan.flat_adam import FlatAdam
 
 BETAS = (0.5, 0.9)
-
-
-@pytest.fixture(scope="module")
-def processes() -> DistributedContext:
-    return DistributedContext(num_cpu_threads=1)
 
 
 def make_network() -> nn.Module:

@@ -5,13 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.metrics import MetricAccumulator
-
-
-@pytest.fixture(scope="module")
-def processes() -> DistributedContext:
-    return DistributedContext(num_cpu_threads=1)
 
 
 def test_they_are_means_over_steps_of_what_was_added(processes):

@@ -8,24 +8,18 @@ import torch
 from torch import Tensor
 
 from t2vgan.config.presets import PRESETS
-from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.gan import step_graph
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.step_graph import StepGraphs, choose_cuda_graphs
-from tests.gan.test_adversarial import SPRITES, B, changed, cut, make_batch, make_gan
+from tests.support.gan_steps import SPRITES, B, changed, cut, make_batch, make_gan
 from tests.support.recorded_ops import RecordedOps
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 NUM_STEPS = 20
 SCHEDULES = {"num_steps": 24, "lr_hold": 0.1}
 """Every scheduled value moves in these steps."""
-
-
-@pytest.fixture(scope="module")
-def processes() -> DistributedContext:
-    return DistributedContext(num_cpu_threads=1)
 
 
 def make_preset(processes, name: str, **options) -> AdversarialTraining:

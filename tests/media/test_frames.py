@@ -12,8 +12,8 @@ from t2vgan.media import load_clip, load_frame_folder
 from t2vgan.media.cropping import Cropping
 from t2vgan.media.frames import Orientation, orientation_of, rgb_of
 from t2vgan.media.movies import decode_clip
-from tests.data_tools.test_videos import ORIENTATIONS, clips_of, corners, quarters
 from tests.support.filming import Film, write_film
+from tests.support.source_videos import ORIENTATIONS, clips_of, corners, quarters
 
 
 @pytest.mark.parametrize(("rotation", "mirrored"), ORIENTATIONS)

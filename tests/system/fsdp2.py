@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.adversarial import AdversarialTraining
-from tests.gan.test_adversarial import SPRITES, make_gan
+from tests.support.gan_steps import SPRITES, make_gan
 from tests.system.gradients import BATCH_SIZE, NUM_MISMATCHED, STEPS, gradients_of, whole_batch
 
 BOTH = ("generator", "discriminator")

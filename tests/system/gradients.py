@@ -16,7 +16,7 @@ from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.optimizer import NetworkOptimizer
-from tests.gan.test_adversarial import SPRITES, cut, make_batch, make_gan
+from tests.support.gan_steps import SPRITES, cut, make_batch, make_gan
 
 BATCH_SIZE = 16
 NUM_MISMATCHED = 3

@@ -8,10 +8,10 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from data_tools.build.ray_pool import run_jobs_on_ray
-from tests.data_tools.test_data_tools import files_in
-from tests.data_tools.test_pack_videos import FAST, SMALL
 from tests.support.commands import python, python_ok
+from tests.support.data_commands import files_in
 from tests.support.filming import counting, write_film
+from tests.support.packing import FAST, SMALL
 from tests.support.warm import run_warm_ok
 
 pytestmark = pytest.mark.system

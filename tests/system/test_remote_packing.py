@@ -7,9 +7,8 @@ import time
 import pytest
 
 from data_tools.build.journal import JOURNAL_PREFIX
-from tests.data_tools.test_data_tools import files_in
-from tests.data_tools.test_pack_videos import FAST, SMALL
 from tests.support.commands import environment
+from tests.support.data_commands import files_in
 from tests.support.filming import counting, write_film
 from tests.support.object_storage import (
     BUCKET,
@@ -19,6 +18,7 @@ from tests.support.object_storage import (
     put_folder,
     variables,
 )
+from tests.support.packing import FAST, SMALL
 from tests.support.warm import WarmProcess, run_warm, run_warm_ok
 
 pytestmark = pytest.mark.system

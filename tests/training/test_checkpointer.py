@@ -18,7 +18,7 @@ from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.training import checkpointer
 from t2vgan.training.checkpointer import CheckpointManager
 from t2vgan.training.state import TrainState
-from tests.gan.test_adversarial import MODEL, B, K, R, make_batch, to_single
+from tests.support.gan_steps import MODEL, B, K, R, make_batch, to_single
 from tests.support.saved_runs import seal
 
 INFO = WeightsInfo(
