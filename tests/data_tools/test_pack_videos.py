@@ -42,7 +42,9 @@ def test_merging_waits_for_every_task(tmp_path, videos):
     shard.write_bytes(shard.read_bytes()[:-1])
     assert "numbers 0" in run("merge_manifests", tmp_path / "out").stderr
     assert pack(videos, tmp_path / "out", *options, 0).returncode == 0
+    (tmp_path / "out" / ".tmp-left-by-a-killed-task").touch()
     assert run("merge_manifests", tmp_path / "out").returncode == 0
+    assert not list((tmp_path / "out").glob(".*")), "no journal and no temporary file stays"
 
 
 def test_tasks_try_failed_rows_again_and_merge(tmp_path, videos):

@@ -8,8 +8,9 @@ import torch
 
 from t2vgan.errors import UserError
 from t2vgan.media import load_clip
-from t2vgan.pipeline import TextToVideo
+from t2vgan.pipeline import TextToVideo, prompt_reader
 from t2vgan.pipeline.latents import draw_latents
+from t2vgan.pipeline.sentence_encoder import is_installed
 from t2vgan.tokenizer import MAX_TOKENS
 from t2vgan.video import to_frames
 from tests.support.pipelines import (
@@ -116,12 +117,25 @@ def test_the_log_obeys_no_control_characters(caplog):
     assert "\x1b" not in record.getMessage()
 
 
-def test_unknown_words_can_be_passed_over():
+@pytest.mark.skipif(not is_installed(), reason="needs the extra text: MiniLM")
+@pytest.mark.parametrize("has_encoder", [True, False])
+def test_words_of_like_meaning_are_known_where_the_encoder_is_installed(has_encoder, monkeypatch):
+    monkeypatch.setattr(prompt_reader, "is_installed", lambda: has_encoder)
+    (match,) = load("clip_gan").match_prompts("hoop shrinking").values()
+    assert match.read_as == "circle shrinking"
+    assert ("is read as" in match.note, "unlike any" in match.note) == (
+        has_encoder,
+        not has_encoder,
+    )
+
+
+def test_unknown_words_can_be_passed_over(caplog):
     generator = make_generator()
     clips = generate(
         generator, ["purple circle shrinking", "circle shrinking"], [3, 3], allow_unknown=True
     )
     np.testing.assert_array_equal(clips[0], clips[1])
+    assert not caplog.messages, "no prompt is read as another"
 
 
 def test_the_documented_example_saves_a_clip(tmp_path, monkeypatch):
