@@ -45,3 +45,8 @@ def test_the_path_of_an_object_says_how_even_its_motion_is():
     assert even < 0.2, "pixels are whole, so that steps are 4 or 5"
     assert uneven > 1
     assert np.isnan(still)
+    nearly_still, just_moving = (paint(20 + way * TIME, 30)[None] for way in (6, 20))
+    assert np.isnan(path_speed_variation(track(nearly_still)))
+    assert not np.isnan(path_speed_variation(track(just_moving)))
+    assert np.isnan(path_speed_variation(track(clips[:, [0, 3, 6, 9]]))).all(), "too few steps"
+    assert not np.isnan(path_speed_variation(track(clips[:1, [0, 2, 4, 6, 9]]))).any()

@@ -33,6 +33,17 @@ def test_only_groups_on_both_sides_are_compared():
     assert group_variances(np.ones((2, 3)), ["a", "b"]) == {}, "one clip has no variance"
 
 
+def test_a_variance_is_unbiased_within_each_dimension_and_averaged_over_them():
+    values = np.array([[0, 10], [2, 10], [4, 16], [9, 9]])  # variances 4 and 12 of the first three
+    assert group_variances(values, ["a", "a", "a", "b"]) == {"a": pytest.approx(8)}
+
+
+def test_real_clips_that_hardly_vary_give_no_ratio():
+    generated = {"a": 1.0, "b": 1.0}
+    assert variance_ratio(generated, {"a": 1.5e-9, "b": 0.0}) is None
+    assert variance_ratio(generated, {"a": 4e-9, "b": 0.0}) is not None
+
+
 def test_clips_are_grouped_by_what_has_enough_of_them():
     prompts = ["circle moving up", "the circle is moving up"] * 4
     assert group_clips(prompts, ["x"] * 8) == ("prompt", [prompts[0]] * 8), "paraphrases are one"
@@ -40,3 +51,7 @@ def test_clips_are_grouped_by_what_has_enough_of_them():
     labels = ["run"] * 4 + ["walk"] * 4
     assert group_clips(captions, labels) == ("label", labels)
     assert group_clips(captions, []) == ("nothing", [""] * 8)
+    assert group_clips(captions, captions) == ("nothing", [""] * 8), "labels of one clip each"
+    half = ["circle"] * 4 + captions[:4]
+    assert group_clips(half, []) == ("nothing", [""] * 8)
+    assert group_clips([*half, "circle"], [])[0] == "prompt"
