@@ -17,18 +17,10 @@ from t2vgan.data.loader import Batch, ClipLoader, decode_or_replace, find_usable
 from t2vgan.data.mixture import single_dataset
 from t2vgan.data.sampler import Segment, StreamSampler
 from t2vgan.data.shard_reader import BadSample, ShardReader
-from t2vgan.data.shards import (
-    EncodedSample,
-    Geometry,
-    Manifest,
-    encode_sample,
-    write_manifest,
-    write_shard,
-)
+from t2vgan.data.shards import EncodedSample, Manifest, write_shard
 from t2vgan.errors import UserError
-from tests.support.shards import locate, make_manifest
-
-GEOMETRY = Geometry(num_frames=2, height=4, width=6)
+from tests.support.numbered_shards import GEOMETRY, sample, save_manifest, write_shards
+from tests.support.shards import locate
 
 
 def positions_of_epoch(sampler: StreamSampler, epoch: int) -> list[list[tuple[int, int]]]:
@@ -108,28 +100,10 @@ def test_reading_is_sequential_within_a_span():
 # --- the loader, from real tars ------------------------------------------------------------------
 
 
-def sample(index: int) -> EncodedSample:
-    frames = np.full((2, 4, 6, 3), index, dtype=np.uint8)
-    return encode_sample(f"{index:04d}", frames, f"prompt {index}", {"index": index})
-
-
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> tuple[Path, Manifest]:
     folder = tmp_path_factory.mktemp("shards")
-    counts = [11, 7, 13, 9, 10]
-    edges = np.cumsum([0, *counts])
-    entries = tuple(
-        write_shard(folder / f"s-{i}.tar", map(sample, range(start, stop)))
-        for i, (start, stop) in enumerate(pairwise(edges))
-    )
-    return folder, save_manifest(folder, entries)
-
-
-def save_manifest(folder, entries) -> Manifest:
-    prompts = {f"prompt {i}": 1 for i in range(sum(entry.num_samples for entry in entries))}
-    manifest = make_manifest(*entries, geometry=GEOMETRY, prompts=prompts)
-    write_manifest(folder, manifest)
-    return manifest
+    return folder, write_shards(folder, [11, 7, 13, 9, 10])
 
 
 def batches(dataset, *, count, world_size=1, start_step=0, **options) -> list[list[Batch]]:

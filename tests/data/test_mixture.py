@@ -19,7 +19,7 @@ from t2vgan.data.mixture import DatasetMixture, mix_datasets, open_data
 from t2vgan.data.sampler import MixtureSampler, StreamSampler, compute_slots
 from t2vgan.data.shards import EncodedSample, encode_sample, write_manifest, write_shard
 from t2vgan.errors import UserError
-from tests.data.test_loader import save_manifest
+from tests.support.numbered_shards import save_manifest
 from tests.support.shards import locate
 
 NUM_STREAMS = 2

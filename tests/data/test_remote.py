@@ -27,7 +27,7 @@ from t2vgan.data.shard_reader import BadSample, ShardReader
 from t2vgan.data.shards import load_manifest
 from t2vgan.errors import UserError
 from t2vgan.utils.urls import as_location
-from tests.data.test_shard_reader import write_sound
+from tests.support.numbered_shards import write_sound
 from tests.support.object_storage import BUCKET, client, put_folder
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -16,31 +16,13 @@ from t2vgan.data.loader import ClipLoader
 from t2vgan.data.mixture import single_dataset
 from t2vgan.data.sampler import Segment
 from t2vgan.data.shard_reader import BadSample, ShardReader
-from t2vgan.data.shards import EncodedSample, Manifest, encode_sample, write_shard
-from tests.data.test_loader import save_manifest
-
-NUM_SHARDS, NUM_EACH = 4, 10
-
-
-def sample(index: int) -> EncodedSample:
-    frames = np.full((2, 4, 6, 3), index, dtype=np.uint8)
-    return encode_sample(f"{index:04d}", frames, f"prompt {index}", {})
+from t2vgan.data.shards import EncodedSample, Manifest
+from tests.support.numbered_shards import NUM_EACH, write_sound
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory) -> Path:
     return write_sound(tmp_path_factory.mktemp("sound"))
-
-
-def write_sound(folder: Path) -> Path:
-    """Write four whole shards of ten samples."""
-    edges = range(0, NUM_SHARDS * NUM_EACH + 1, NUM_EACH)
-    entries = tuple(
-        write_shard(folder / f"s-{number}.tar", map(sample, range(start, stop)))
-        for number, (start, stop) in enumerate(pairwise(edges))
-    )
-    save_manifest(folder, entries)
-    return folder
 
 
 @pytest.fixture

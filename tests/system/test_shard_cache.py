@@ -11,7 +11,7 @@ import pytest
 from t2vgan.data.dataset import open_dataset
 from t2vgan.data.shard_cache import ShardCache, remove_abandoned
 from t2vgan.data.shards import load_manifest
-from tests.data.test_shard_reader import write_sound
+from tests.support.numbered_shards import write_sound
 from tests.support.object_storage import put_folder
 
 pytestmark = pytest.mark.system
