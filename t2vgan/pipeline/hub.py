@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from t2vgan.checkpoint.weights import MODEL_NAME, find_weights, list_shipped_weights
+from t2vgan.checkpoint.weights import MODEL_NAME, find_weights
 from t2vgan.errors import UserError
 from t2vgan.utils.console import first_line
 
@@ -23,8 +23,7 @@ def find_pretrained(weights: Path | str) -> Path:
         UserError: no weights are found, or the Hub cannot be reached.
     """
     name = str(weights)
-    is_local = Path(name).parent != Path() and Path(name).parent.exists()
-    if name in list_shipped_weights() or is_local or not HUB_ID.fullmatch(name):
+    if Path(name).parent.exists() or not HUB_ID.fullmatch(name):  # shipped names have no /
         return find_weights(weights)
     return download_weights(name)
 

@@ -7,6 +7,7 @@ import pytest
 
 from data_tools.videos.input_list.sources import read_source
 from data_tools.videos.input_list.tables import Columns
+from t2vgan.data.manifest import load_manifest
 from t2vgan.errors import UserError
 from tests.support.data_commands import ROOT, files_in, run
 from tests.support.packing import contents, pack
@@ -58,6 +59,7 @@ def test_tasks_try_failed_rows_again_and_merge(tmp_path, videos):
         assert result.returncode == 0, result.stderr
     assert run("merge_manifests", tmp_path / "out").returncode == 0
     assert contents(tmp_path / "out")[2] == "a broken film"
+    assert load_manifest(tmp_path / "out").input.failures == {"prompt": 1}, "not the old manifest"
 
 
 def test_a_cluster_tells_the_task_by_its_variables(tmp_path, videos, monkeypatch):

@@ -109,6 +109,14 @@ def test_other_words_for_the_same_are_no_other_prompt():
     }
 
 
+def test_others_of_a_group_are_drawn_by_their_frequencies():
+    group = Group([5, 6, 7, 8], [1.0, 3.0, 6.0, 10.0])  # frequencies 1, 2, 3, 4
+    shares = (0.0, 0.12, 0.125, 0.25, 0.4, 0.5, 0.99)
+    assert [group.draw_other(6, share) for share in shares] == [5, 5, 7, 7, 7, 8, 8]
+    assert [group.draw_other(5, share) for share in (0.0, 0.3, 0.99)] == [6, 7, 8]
+    assert group.sum_others(6) == 8
+
+
 def test_the_largest_draw_is_still_of_the_group():
     """It is rounded to the sum of all frequencies."""
     group = Group([5, 6, 7], [0.1, 0.1 + 0.1, 0.1 + 0.1 + 0.1])

@@ -154,6 +154,7 @@ def test_without_a_network_there_is_one_line(monkeypatch):
     ) as error:
         find_pretrained("me/circles")
     assert "\n" not in str(error.value)
+    assert "refused" in str(error.value)
 
 
 @pytest.mark.parametrize(

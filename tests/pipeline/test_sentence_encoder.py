@@ -1,11 +1,13 @@
 """Test the sentence encoder on tiny random models, and MiniLM where it is installed."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from t2vgan.errors import UserError
-from t2vgan.pipeline.sentence_encoder import MINILM, SentenceEncoder, is_installed
+from t2vgan.pipeline.sentence_encoder import MINILM, SentenceEncoder, find_encoder, is_installed
 
 pytest.importorskip("tokenizers", reason="needs the extra text")
 from tests.support.sentence_encoders import write_encoder
@@ -43,6 +45,22 @@ def test_words_beyond_the_longest_text_have_no_state(tmp_path):
 def test_long_texts_are_cut(tmp_path):
     encoder = SentenceEncoder.load(write_encoder(tmp_path / "model"))
     torch.testing.assert_close(encoder.embed(["up " * 10_000]), encoder.embed(["up " * 12]))
+
+
+def test_a_folder_called_minilm_is_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_encoder(tmp_path / MINILM)
+    assert find_encoder(MINILM) == Path(MINILM)
+
+
+def test_an_encoder_does_not_change_with_its_file(tmp_path):
+    encoder = SentenceEncoder.load(write_encoder(tmp_path / "model"))
+    before = encoder.embed(["a red star"])
+    weights = tmp_path / "model" / "model.safetensors"
+    with weights.open("r+b") as file:
+        file.seek(weights.stat().st_size // 2)
+        file.write(bytes(weights.stat().st_size // 2))
+    assert torch.equal(encoder.embed(["a red star"]), before)
 
 
 def test_the_checksum_is_that_of_the_files(tmp_path):

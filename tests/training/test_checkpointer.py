@@ -289,7 +289,8 @@ def test_list_and_show(saved, capsys):
     (saved / "checkpoints" / "damaged-step_00000009").mkdir()
     look("list", saved)
     first, second, aside = capsys.readouterr().out.splitlines()
-    assert first.split()[:2] == ["step", "1"]
+    size = sum(path.stat().st_size for path in step_folder(saved, 1).iterdir())
+    assert first.split()[:4] == ["step", "1", f"{size / 1e6:.1f}", "MB"]
     assert second.split()[:2] == ["step", "2"]
     assert aside == "set aside: damaged-step_00000009"
     look("show", saved, step=1)
