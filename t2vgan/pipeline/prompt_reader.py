@@ -11,6 +11,7 @@ from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.errors import UserError
 from t2vgan.pipeline.clip_drawer import Tokens
 from t2vgan.pipeline.sentence_encoder import is_installed
+from t2vgan.pipeline.word_vectors import embed_texts
 from t2vgan.prompts.matching import PromptMatch, PromptMatcher
 from t2vgan.tokenizer import MAX_TOKENS, Vocabulary
 from t2vgan.utils.console import escape_control_chars
@@ -37,8 +38,6 @@ class PromptReader:
 
     @cached_property
     def _matcher(self) -> PromptMatcher:
-        from t2vgan.pipeline.word_vectors import embed_texts  # late, as that module is a command
-
         embed = embed_texts if is_installed() else None
         return PromptMatcher(self.vocabulary, self.info.prompts, self.info.held_out_prompts, embed)
 

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+import dev.word_vectors
 from t2vgan.checkpoint.tensor_files import read_metadata, read_tensors, write_tensors
 from t2vgan.pipeline import word_vectors
 from t2vgan.pipeline.sentence_encoder import is_installed
-from t2vgan.pipeline.word_vectors import FILE, embed_texts, load_minilm, load_vectors, write_vectors
+from t2vgan.pipeline.word_vectors import FILE, embed_texts, load_minilm, load_vectors
 from t2vgan.prompts.synonyms import load_synonyms
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="needs the extra text: MiniLM")
-RENEW = "python -m t2vgan.pipeline.word_vectors"
+RENEW = "python -m dev.word_vectors"
 
 
 def test_the_kept_vectors_are_those_of_the_encoder():
@@ -53,8 +54,8 @@ def test_the_command_writes_the_file(tmp_path, monkeypatch):
     class FewWords:
         words = ("star", "red", "star")
 
-    monkeypatch.setattr(word_vectors, "load_synonyms", FewWords)
-    write_vectors(tmp_path / "vectors.safetensors")
+    monkeypatch.setattr(dev.word_vectors, "load_synonyms", FewWords)
+    dev.word_vectors.write_vectors(tmp_path / "vectors.safetensors")
     written = load_vectors(tmp_path / "vectors.safetensors")
     assert list(written) == ["red", "star"]
     for text, vector in written.items():
