@@ -78,7 +78,7 @@ class NetworkOptimizer:
             self.optimizer.found_inf = overflows.float()
         else:  # the scaler itself checks for overflow, and adapts its scale
             self.nonfinite.append(overflows & ~is_scaled_up | ~loss.isfinite())
-        if self.gradient_clip and self.optimizer.state:  # there is no usual norm before an update
+        if self.gradient_clip:
             share = self.gradient_clip * self.usual_norm() / norm
             gradients.mul_(share.nan_to_num(nan=1.0).clamp(max=1.0))  # NaN: no update applied yet
         if is_scaled_up is None:

@@ -5,8 +5,10 @@ from collections import Counter
 
 import pytest
 
-from data_tools.build.journal import JOURNAL_NAME, Journal
-from data_tools.build.protocol import BuiltShard, Task
+from data_tools.build.destination import Destination
+from data_tools.build.journal import JOURNAL_NAME, Journal, write_failures
+from data_tools.build.protocol import BuiltShard, Failure, Task
+from data_tools.build.resume import recover
 from data_tools.build.scene_build import BuildPlan
 from data_tools.build_shards import build
 from t2vgan.data.shards import decode_sample, load_manifest, parse_captions, read_samples
@@ -164,6 +166,25 @@ def test_a_torn_header_is_written_again(tmp_path):
     with Journal(tmp_path, PLAN.header) as journal:
         assert journal.built == {}
     assert (tmp_path / JOURNAL_NAME).read_bytes() == whole
+
+
+def test_what_a_manifest_and_its_failures_lack_is_not_finished(data):
+    manifest = load_manifest(data)
+    first, _, last = manifest.shards
+    manifest = manifest.model_copy(update={"shards": (first, last)})
+    out = Destination(data)
+    assert set(recover(PLAN, out, manifest)) == {0, 2}
+    failure = Failure(row=39, source="a.mp4", reason="decode", message="damaged")
+    empty = BuiltShard(index=1, entry=None, prompts={}, failures=(failure,))
+    write_failures(data, [empty])
+    built = recover(PLAN, out, manifest)
+    assert built[1] == empty, "no row of it is left"
+    assert (built[0].entry, built[2].entry) == (first, last)
+    assert built[0].prompts == Counter(
+        caption
+        for sample in read_samples(data / first.name)
+        for caption in parse_captions(sample.members)
+    )
 
 
 def test_a_shard_is_finished_by_its_checksum_not_by_its_name(data):

@@ -11,6 +11,7 @@ from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.errors import UserError
 from t2vgan.gan.flat_adam import FlatAdam
 from t2vgan.gan.optimizer import NetworkOptimizer
+from t2vgan.models import casting
 
 BETA2 = 0.8
 LEARNING_RATE = 0.1
@@ -134,6 +135,36 @@ def test_what_is_usual_outlives_a_checkpoint_to_the_last_bit():
         step(side, norm)
     other.optimizer.load_state_dict(side.optimizer.state_dict())
     assert torch.equal(side.usual_norm(), other.usual_norm())
+
+
+def test_copies_follow_their_weights_and_give_their_gradients_back():
+    side = make_side()
+    side.network = casting.Linear(5, 3, dtype=torch.float64)
+    side.gradients = FlatGradients(side.network.parameters(), DistributedContext())
+    side.copy_weights(torch.float32)
+    assert side.copies is None, "the type of the network without autocast"
+    side.copy_weights(torch.bfloat16)
+    with torch.no_grad():
+        side.network.weight.fill_(3.0)
+    side.copy_weights(torch.bfloat16)
+    weight, bias = side.network.copies
+    assert (weight == 3).all()
+    for flag in (False, True):
+        side.requires_grad_(flag)
+        assert {p.requires_grad for p in (*side.network.parameters(), weight, bias)} == {flag}
+    side.network.weight.grad = torch.ones(3, 5, dtype=torch.float64)
+    weight.grad, bias.grad = torch.full_like(weight, 2), torch.full_like(bias, 4)
+    side.add_gradients_of_copies()
+    assert (side.network.weight.grad == 3).all()
+    assert (side.network.bias.grad == 4).all()
+    assert weight.grad is None
+
+
+def test_a_schedule_sets_the_next_update():
+    side = make_side()
+    side.set_schedule(learning_rate=0.25, betas=(0.1, 0.7))
+    (group,) = side.optimizer.param_groups
+    assert (group["lr"], group["betas"]) == (0.25, (0.1, 0.7))
 
 
 @pytest.mark.parametrize("change", [{"scale": 0.0}, {"unknown": 1.0}])
