@@ -190,12 +190,17 @@ class CudaCapture:
     def __call__(self, function: Replay, pool: str) -> Replay:
         """Capture a function without executing it.
 
-        Other threads, such as the loader's, may allocate and copy meanwhile.
+        Other threads, such as the loader's, may allocate and copy meanwhile. If the capture fails,
+        `torch.cuda.graph` leaves its stream current; the outer context sets the former one again,
+        on which other threads draw with the weights.
         """
         gc.collect()  # else garbage of earlier backward passes might be freed during capture
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(
-            graph, pool=self.pools[pool], stream=self.stream, capture_error_mode="thread_local"
+        with (
+            torch.cuda.stream(self.stream),
+            torch.cuda.graph(
+                graph, pool=self.pools[pool], stream=self.stream, capture_error_mode="thread_local"
+            ),
         ):
             output = function()
 

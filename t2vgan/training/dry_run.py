@@ -124,7 +124,8 @@ def time_steps(run: RunSetup) -> Cost:
 
     def measure(num_clips: int, step: int) -> float:
         start = time.perf_counter()
-        run.gan.train_step([clips.slice(slice(0, num_clips))], step)
+        with run.explain_lack_of_memory():
+            run.gan.train_step([clips.slice(slice(0, num_clips))], step)
         run.gan.metrics.reduce()  # waits for the device
         return run.context.broadcast(time.perf_counter() - start)
 

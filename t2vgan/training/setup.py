@@ -1,12 +1,17 @@
 """Create the parts of a run, and resume from its checkpoint."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+
+import torch
 
 from t2vgan.checkpoint.weights import WeightsInfo
 from t2vgan.config import Config
 from t2vgan.data.batch_plan import check_frames_per_clip, plan_batches
 from t2vgan.data.loader import ClipLoader
 from t2vgan.distributed.context import DistributedContext, stop_without_peers
+from t2vgan.errors import UserError
 from t2vgan.models.layers import RGB
 from t2vgan.training.checkpointer import CheckpointManager
 from t2vgan.training.data import create_loader, create_preparer, describe_data, open_data_on_all
@@ -19,6 +24,7 @@ from t2vgan.training.model import TrainedModel
 from t2vgan.training.run_dir import check_same_run, read_lengths
 from t2vgan.training.run_logger import RunLogger
 from t2vgan.training.state import TrainingClock, TrainState
+from t2vgan.utils.console import first_line
 
 
 class RunSetup:
@@ -143,6 +149,22 @@ class RunSetup:
     def is_complete(self) -> bool:
         """Whether the last step is done."""
         return self.clock.step >= self.config.train.num_steps
+
+    @contextmanager
+    def explain_lack_of_memory(self) -> Iterator[None]:
+        """Turn a GPU's lack of memory in a training step into one line with remedies.
+
+        Raises:
+            UserError: the GPU has too little memory for the step.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"rank {self.context.rank}: its GPU has too little memory for passes of"
+                f" {self.plan.micro_size} clips; use a smaller --train.micro-batch-size,"
+                f" --train.gradient-checkpointing on, or more processes ({first_line(error)})"
+            ) from error
 
     def loader(self) -> ClipLoader:
         """Return a loader that starts at the current step."""

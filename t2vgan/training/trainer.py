@@ -79,7 +79,8 @@ class Trainer(RunSetup):
     def train_step(self, batch: HostBatch) -> None:
         """Train on one global batch and advance the clock."""
         assert batch.step == self.clock.step, "the loader and the clock disagree"
-        self.gan.train_step(self.preparer.prepare(batch), batch.step)
+        with self.explain_lack_of_memory():
+            self.gan.train_step(self.preparer.prepare(batch), batch.step)
         self.faults.nonfinite.add_step(batch.step, batch.keys)
         self.clock.step += 1
 

@@ -121,11 +121,15 @@ def fail(call: Call) -> Any:
     raise ConnectionError("broken on purpose")
 
 
+def oom(call: Call) -> Any:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
 def full(call: Call) -> Any:
     raise OSError(28, os.strerror(28), "broken on purpose")
 
 
-ACTIONS = {f.__name__: f for f in (kill, term, stop, hang, skip, slow, nan, inf, fail, full)}
+ACTIONS = {f.__name__: f for f in (kill, term, stop, hang, skip, slow, nan, inf, fail, oom, full)}
 PATTERN = re.compile(r"(\w+)@([\w ]+):(\d+)(?:-(\d+))?(?::(\d+))?")
 
 

@@ -12,7 +12,7 @@ from t2vgan.errors import UserError
 from t2vgan.gan import step_graph
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
-from t2vgan.gan.step_graph import StepGraphs, choose_cuda_graphs
+from t2vgan.gan.step_graph import CudaCapture, StepGraphs, choose_cuda_graphs
 from tests.support.gan_steps import SPRITES, B, changed, cut, make_batch, make_gan
 from tests.support.recorded_ops import RecordedOps
 
@@ -200,6 +200,42 @@ def test_where_graphs_are_required_a_step_that_cannot_be_captured_stops(processe
     gan.graphs = StepGraphs(CPU, Broken(), required=True)
     with pytest.raises(UserError, match=r"cuda_graphs=on: .* use --cuda-graphs auto"):
         gan.train_step([make_batch()], 0)
+
+
+def test_a_capture_that_fails_gives_the_stream_back(monkeypatch):
+    """`torch.cuda.graph` itself does not: it raises before it leaves its stream."""
+    current = ["default"]
+
+    class Stream:
+        def __init__(self, stream: str) -> None:
+            self.stream = stream
+
+        def __enter__(self) -> None:
+            self.before, current[0] = current[0], self.stream
+
+        def __exit__(self, *_: object) -> None:
+            current[0] = self.before
+
+    class Graph(Stream):
+        def __init__(self, graph: object, *, pool: int, stream: str, capture_error_mode: str):
+            super().__init__(stream)
+
+        def __exit__(self, *_: object) -> None:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    for name, fake in {
+        "stream": Stream,
+        "graph": Graph,
+        "Stream": lambda: "capture",
+        "CUDAGraph": object,
+        "graph_pool_handle": lambda: 7,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    streams = []
+    with pytest.raises(RuntimeError, match="previous error"):
+        CudaCapture()(lambda: streams.append(current[0]), "generator")
+    assert streams == ["capture"]
+    assert current == ["default"]
 
 
 @pytest.mark.parametrize(

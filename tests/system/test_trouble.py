@@ -112,6 +112,18 @@ def test_a_rank_that_is_missed_is_named(fault, expected, circles, tmp_path):
     run_warm_ok(*train(circles, run_dir))  # and it does
 
 
+@pytest.mark.parametrize("option", ["--data.verify-checksums", "--dry-run"])
+def test_a_gpu_without_enough_memory_is_told_what_needs_less(option, circles, tmp_path):
+    result = run_warm(*faulty("oom@generator loss:2", circles, tmp_path / "run", option))
+    assert result.returncode == 2
+    assert (
+        "error: rank 0: its GPU has too little memory for passes of 8 clips; use a smaller"
+        " --train.micro-batch-size, --train.gradient-checkpointing on, or more processes (CUDA out"
+        " of memory. Tried to allocate 2.00 GiB.)\n"
+    ) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 # --- data -----------------------------------------------------------------------------------------
 
 
