@@ -21,7 +21,7 @@ from t2vgan.distributed.launcher_env import LauncherEnv
 from t2vgan.errors import AlreadyReportedError, UserError
 
 POLL_SECONDS = 0.05
-RECHECK_SECONDS = 1.0  # how often a rank asks whether rank 0 has begun a new round
+RECHECK_SECONDS = 0.2  # how often a rank asks for rank 0's verdict, or for another round
 EXIT_SECONDS = 2.0, 20.0  # bounds of the wait until all have printed the same error
 MAX_RANKS_SHOWN = 8
 
@@ -110,9 +110,7 @@ def join_round(
     while wait_for_keys(store, ["round"], deadline.left):
         name = store.get("round").decode()
         round_store = dist.PrefixStore(name, store)
-        if name != joined and not round_store.check(["verdict"]):
-            joined, objection = name, introduce(round_store, env, own, deadline)
-        if wait_for_keys(round_store, ["verdict"], min(deadline.left, RECHECK_SECONDS)):
+        if round_store.check(["verdict"]):
             verdict = json.loads(round_store.get("verdict"))
             peers = [PeerInfo(**peer) for peer in verdict["peers"]]
             problem = verdict["problem"]
@@ -120,9 +118,12 @@ def join_round(
             if is_included or ((problem or objection) and not env.has_agent):
                 return round_store, peers, problem or objection
             problem = problem or format_excluded(env, deadline)
-            time.sleep(min(deadline.left, RECHECK_SECONDS))
+        elif name != joined:
+            joined, problem = name, ""
+            objection = introduce(round_store, env, own, deadline)
         if not deadline.left:
             return round_store, [], problem or format_missing(round_store, env, deadline)
+        time.sleep(RECHECK_SECONDS)
     return store, [], format_missing(store, env, deadline)
 
 

@@ -152,7 +152,7 @@ class RunSetup:
 
     @contextmanager
     def explain_lack_of_memory(self) -> Iterator[None]:
-        """Turn a GPU's lack of memory in a training step into one line with remedies.
+        """Turn a GPU's lack of memory into one line with remedies.
 
         Raises:
             UserError: the GPU has too little memory for the step.
