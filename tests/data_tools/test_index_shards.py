@@ -94,7 +94,7 @@ def test_indexing_names_what_cannot_be_used(tmp_path):
     assert run("index_shards", tmp_path, "--max-bad-fraction", 0.5).returncode == 0
     assert load_manifest(tmp_path).num_samples == 4
     assert load_manifest(tmp_path).prompts == {"x": 2}
-    assert "has a manifest.json already" in run("index_shards", tmp_path).stderr
+    assert "already has a manifest.json" in run("index_shards", tmp_path).stderr
 
 
 def test_indexing_begins_with_the_first_sample_that_can_be_used(tmp_path, monkeypatch):

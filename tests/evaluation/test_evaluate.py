@@ -246,7 +246,7 @@ class OfSeveral(DistributedContext):
         ({"weights": "nowhere"}, "weights=nowhere: no such file"),
         ({"probe_steps": 0}, "probe_steps=0 must be at least 1"),
         ({"device": "toaster"}, "device=toaster cannot be used here"),
-        ({"weights": {"num_frames": 12}}, "make clips of 12x32x48, the data has 10x32x48"),
+        ({"weights": {"num_frames": 12}}, "make clips of 12x32x48, but the data has 10x32x48"),
         (
             {"weights": {"prompts": ("a dog",)}},
             "do not know the words bouncing, circle, clockwise, counter, diagonally, down,",
