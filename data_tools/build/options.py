@@ -24,12 +24,13 @@ def check_at_least(minimum: float, options: object, *names: str) -> None:
 
 
 def parse_size(size: str, num_frames: int, storage: "Storage" = "strip-webp") -> "Geometry":
-    """Parse HxW; raise UserError if a film strip cannot hold it."""
+    """Parse HxW; raise UserError if a clip or its film strip is too large."""
     match = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", size)
     if not match:
         raise UserError(f"--size {size}: must be HEIGHTxWIDTH in pixels, such as 64x64")
     from t2vgan.data.film_strip import MAX_JPEG_SIDE, MAX_WEBP_SIDE
     from t2vgan.data.shards import Geometry
+    from t2vgan.utils.frozen import naming_faults
 
     height, width = map(int, match.groups())
     sides = {"strip-webp": ("WebP", MAX_WEBP_SIDE), "strip-jpg": ("JPEG", MAX_JPEG_SIDE)}
@@ -40,4 +41,5 @@ def parse_size(size: str, num_frames: int, storage: "Storage" = "strip-webp") ->
             f"{num_frames * height} rows and {width} columns; "
             f"{format} holds at most {limit} of each"
         )
-    return Geometry(num_frames=num_frames, height=height, width=width)
+    with naming_faults(f"--num-frames {num_frames} --size {size}"):
+        return Geometry(num_frames=num_frames, height=height, width=width)
