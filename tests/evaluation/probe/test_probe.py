@@ -1,6 +1,7 @@
 """A probe learns which way a texture moves, and its file keeps it."""
 
 import dataclasses
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from t2vgan.data.dataset import open_dataset
-from t2vgan.data.mixture import single_dataset
+from t2vgan.data.mixture import mix_datasets, single_dataset
 from t2vgan.errors import UserError
 from t2vgan.evaluation.clip_numbers import draw_prompts, measure_clips
 from t2vgan.evaluation.probe import cache
@@ -110,8 +111,30 @@ def test_it_is_trained_once_and_cached_beside_the_manifest(data, tmp_path, monke
     monkeypatch.setattr(cache, "build_probe", None)  # would fail
     assert load_or_train_probe(own, settings=QUICK).sha256 == first.sha256
     assert cache_files(own, SETTINGS)[0] != file, "other settings are another probe"
+    assert load_or_train_probe(own, settings=SETTINGS, path=file).sha256 == first.sha256
     with pytest.raises(UserError, match="trained on other data"):
         load_or_train_probe(data, path=write_other(tmp_path, first))
+
+
+def test_the_cache_is_the_users_where_the_data_cannot_hold_it(data, probe, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "CACHE_FOLDER", tmp_path / "cache")
+    beside, in_cache = cache_files(data, QUICK)
+    mixed = mix_datasets({name: (data.parts[0], Decimal(1)) for name in "ab"})
+    assert [path.parent for path in cache_files(mixed, QUICK)] == [tmp_path / "cache"]
+    kept = []
+
+    def save(path, _):
+        if path == beside:
+            raise OSError("read-only")
+        kept.append(path)
+
+    monkeypatch.setattr(cache, "build_probe", lambda *_: probe)
+    monkeypatch.setattr(cache, "save_probe", save)
+    assert load_or_train_probe(data, settings=QUICK).sha256 == probe.sha256
+    assert kept == [in_cache]
+    monkeypatch.setattr(cache, "save_probe", lambda path, _: kept.append(path))
+    load_or_train_probe(data, settings=QUICK)
+    assert kept == [in_cache, beside], "once is enough"
 
 
 def write_other(folder, probe):
