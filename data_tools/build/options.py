@@ -24,7 +24,7 @@ def check_at_least(minimum: float, options: object, *names: str) -> None:
 
 
 def parse_size(size: str, num_frames: int, storage: "Storage" = "strip-webp") -> "Geometry":
-    """Parse HxW; raise UserError if a clip or its film strip is too large."""
+    """Parse HxW; raise UserError for a clip or strip too large."""
     match = re.fullmatch(r"([1-9]\d{0,4})[xX]([1-9]\d{0,4})", size)
     if not match:
         raise UserError(f"--size {size}: must be HEIGHTxWIDTH in pixels, such as 64x64")
