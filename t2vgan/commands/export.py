@@ -9,10 +9,10 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from t2vgan.commands.generate import check_writable
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 from t2vgan.utils.console import print_stderr, print_stdout
+from t2vgan.utils.files import check_writable
 
 SUFFIXES = {"onnx": ".onnx", "torch.export": ".pt2"}
 

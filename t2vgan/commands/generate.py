@@ -5,7 +5,6 @@ videos are generated.
 """
 
 import difflib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from t2vgan.media.resize import Resample, choose_size, resize_frames
 from t2vgan.utils import cli
 from t2vgan.utils.console import print_stderr, print_stdout
 from t2vgan.utils.drawing_limits import check_drawing, check_sides
+from t2vgan.utils.files import check_writable
 from t2vgan.utils.tables import read_stripped_lines
 from t2vgan.utils.untrusted import open_file
 
@@ -300,14 +300,3 @@ def check_numbers(options: GenerateOptions) -> None:
     check_sides(scale=options.scale, height=options.height, as_flags=True)
     if options.fps is not None and not 0.1 <= options.fps <= 1000:
         raise UserError(f"--fps {options.fps:g}: must be between 0.1 and 1000")
-
-
-def check_writable(folder: Path) -> None:
-    """Raise UserError if a folder can be neither written to nor created."""
-    ancestor = folder.absolute()
-    while not ancestor.exists():
-        ancestor = ancestor.parent
-    if not ancestor.is_dir():
-        raise UserError(f"--out {folder}: {ancestor} is a file; choose another folder")
-    if not os.access(ancestor, os.W_OK | os.X_OK):
-        raise UserError(f"--out {folder}: {ancestor} is not writable; choose another folder")

@@ -7,6 +7,7 @@ from t2vgan.config import DataConfig
 from t2vgan.errors import UserError
 from t2vgan.utils import cli
 from t2vgan.utils.console import print_loading, print_stdout
+from t2vgan.utils.files import atomic_write_bytes, check_writable
 from t2vgan.utils.frozen import naming_faults
 
 
@@ -53,12 +54,12 @@ def evaluation(
     data_config = read_data_config(data, mix)
     if out.is_dir():
         raise UserError(f"--out {out} is a folder; give a file")
+    check_writable(out.parent)
     print_loading(f"PyTorch, and {weights or videos or 'the data'}")
     # These import torch, which is slow: only after the options are checked.
     from t2vgan.distributed.context import DistributedContext, stop_without_peers
     from t2vgan.evaluation.evaluate import evaluate
     from t2vgan.evaluation.table import format_evaluation
-    from t2vgan.utils.files import atomic_write_bytes
 
     with stop_without_peers():
         context = DistributedContext(mode="evaluate")

@@ -13,20 +13,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from t2vgan.errors import UserError
 from t2vgan.utils.untrusted import open_file
 
 TEMPORARY_PREFIX = ".tmp-"
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # writes, which name no file
 
 
+def check_writable(folder: Path) -> None:
+    """Raise UserError if a folder can be neither written to nor created."""
+    ancestor = folder.absolute()
+    while not ancestor.exists():
+        ancestor = ancestor.parent
+    if not ancestor.is_dir():
+        raise UserError(f"--out {folder}: {ancestor} is a file; choose another folder")
+    if not os.access(ancestor, os.W_OK | os.X_OK):
+        raise UserError(f"--out {folder}: {ancestor} is not writable; choose another folder")
+
+
 @contextmanager
 def naming_file(path: Path | str) -> Iterator[None]:
-    """Add `path` to disk errors raised inside the context."""
+    """Name `path` in disk errors, also in place of a temporary file."""
     try:
         yield
     except OSError as error:
-        if error.errno in DISK_ERRORS:
-            error.filename = str(path)
+        is_temporary = TEMPORARY_PREFIX in str(error.filename)
+        if error.errno in DISK_ERRORS or is_temporary:
+            error.filename, error.filename2 = str(path), None
         raise
 
 

@@ -27,6 +27,7 @@ from t2vgan.data.shards import (
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.evaluation import evaluate as evaluate_module
+from t2vgan.evaluation.__main__ import evaluation
 from t2vgan.evaluation.clip_sheet import choose_prompts, save_clip_sheet
 from t2vgan.evaluation.probe import build as build_module
 from t2vgan.evaluation.real_clips import RealClips
@@ -309,6 +310,12 @@ def test_prompts_that_the_grammar_does_not_know_leave_the_other_numbers(tmp_path
     assert result.clip_numbers.motion_energy == pytest.approx(1, abs=0.1)
     assert result.clip_numbers.diversity_pixels == pytest.approx(1, abs=0.1)
     assert result.clip_numbers.speed_variation_between is None
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is a file; choose another folder"):
+        evaluation(data=tmp_path, out=tmp_path / "file" / "evaluation.json")
 
 
 def test_a_probe_of_other_data_judges_held_out_clips(tmp_path):

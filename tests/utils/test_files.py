@@ -111,6 +111,13 @@ def test_a_full_disk_is_reported_with_the_files_name(write, folder):
     assert list(folder.iterdir()) == []
 
 
+def test_an_error_names_the_file_instead_of_the_temporary_one(folder):
+    (folder / "a.txt").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        atomic_write_bytes(folder / "a.txt", b"x")
+    assert (caught.value.filename, caught.value.filename2) == (str(folder / "a.txt"), None)
+
+
 # --- links ----------------------------------------------------------------------------------------
 
 
