@@ -21,7 +21,8 @@ from t2vgan.distributed.launcher_env import LauncherEnv
 from t2vgan.errors import AlreadyReportedError, UserError
 
 POLL_SECONDS = 0.05
-RECHECK_SECONDS = 0.2  # how often a rank asks for rank 0's verdict, or for another round
+RECHECK_SECONDS = 2.0  # of waiting for a verdict, before asking whether there is another round
+PAUSE_SECONDS = 0.2  # between questions whether the next round has begun
 EXIT_SECONDS = 2.0, 20.0  # bounds of the wait until all have printed the same error
 MAX_RANKS_SHOWN = 8
 
@@ -110,7 +111,12 @@ def join_round(
     while wait_for_keys(store, ["round"], deadline.left):
         name = store.get("round").decode()
         round_store = dist.PrefixStore(name, store)
-        if round_store.check(["verdict"]):
+        if name != joined and not round_store.check(["verdict"]):
+            joined, problem = name, ""
+            objection = introduce(round_store, env, own, deadline)
+        # A wait, because rank 0 may end right after its verdict. Only torchrun's store outlives it.
+        seconds = min(deadline.left, RECHECK_SECONDS) if env.has_agent else deadline.left
+        if wait_for_keys(round_store, ["verdict"], seconds):
             verdict = json.loads(round_store.get("verdict"))
             peers = [PeerInfo(**peer) for peer in verdict["peers"]]
             problem = verdict["problem"]
@@ -118,12 +124,9 @@ def join_round(
             if is_included or ((problem or objection) and not env.has_agent):
                 return round_store, peers, problem or objection
             problem = problem or format_excluded(env, deadline)
-        elif name != joined:
-            joined, problem = name, ""
-            objection = introduce(round_store, env, own, deadline)
+            time.sleep(min(deadline.left, PAUSE_SECONDS))
         if not deadline.left:
             return round_store, [], problem or format_missing(round_store, env, deadline)
-        time.sleep(RECHECK_SECONDS)
     return store, [], format_missing(store, env, deadline)
 
 
