@@ -26,7 +26,11 @@ from t2vgan.evaluation.probe.network import (
 )
 from t2vgan.evaluation.probe.probe import ProbeSettings, load_probe, save_probe
 from t2vgan.evaluation.probe.targets import Targets
-from t2vgan.evaluation.probe.training import ProbeTrainer, learning_rate_factor
+from t2vgan.evaluation.probe.training import (
+    ProbeStoppedError,
+    ProbeTrainer,
+    learning_rate_factor,
+)
 from t2vgan.evaluation.real_clips import RealClips
 from t2vgan.tokenizer import Vocabulary
 from tests.support.textures import PROMPTS, draw_textures, write_textures
@@ -35,6 +39,11 @@ NUM_CLIPS = 256
 SETTINGS = ProbeSettings(num_steps=60)
 QUICK = ProbeSettings(num_steps=2)
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_cache_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "CACHE_FOLDER", tmp_path / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +126,6 @@ def test_it_is_trained_once_and_cached_beside_the_manifest(data, tmp_path, monke
 
 
 def test_the_cache_is_the_users_where_the_data_cannot_hold_it(data, probe, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "CACHE_FOLDER", tmp_path / "cache")
     beside, in_cache = cache_files(data, QUICK)
     mixed = mix_datasets({name: (data.parts[0], Decimal(1)) for name in "ab"})
     assert [path.parent for path in cache_files(mixed, QUICK)] == [tmp_path / "cache"]
@@ -146,10 +154,18 @@ def write_other(folder, probe):
 def test_a_damaged_cache_is_trained_again(tmp_path, capsys):
     own = single_dataset(open_dataset(write_textures(tmp_path, 144)))
     first = load_or_train_probe(own, settings=QUICK)
+    assert "the probe is trained again" not in capsys.readouterr().err
     cache_files(own, QUICK)[0].write_bytes(b"damaged")
     again = load_or_train_probe(own, settings=QUICK)
     assert again.sha256 == first.sha256, "training gives the same bits for the same seed"
     assert "the probe is trained again" in capsys.readouterr().err
+
+
+def test_a_training_that_is_stopped_leaves_no_cache(data):
+    settings = ProbeSettings(num_steps=3)
+    with pytest.raises(ProbeStoppedError):
+        load_or_train_probe(data, settings=settings, should_stop=lambda: True)
+    assert not any(file.exists() for file in cache_files(data, settings))
 
 
 def test_no_number_of_threads_changes_a_bit(tmp_path):
