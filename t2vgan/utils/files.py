@@ -133,10 +133,16 @@ def sha256_of(path: Path | str) -> str:
 
 
 def fsync_path(path: Path) -> None:
-    """Flush a file or a folder's directory entries to the disk."""
+    """Flush a file or a folder's directory entries to the disk.
+
+    Some file systems cannot flush a folder (EINVAL); there, nothing is done for it.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

@@ -1,5 +1,6 @@
 """Files in folders that others write to: whole or absent, and never through a link."""
 
+import errno
 import hashlib
 import os
 import resource
@@ -225,3 +226,26 @@ def test_somebody_elses_link_in_the_cache_is_no_abandoned_download(folder, preci
     (folder / ".tmp-other").symlink_to(precious)
     with ShardCache(folder).open(entry(), download) as file:
         assert file.read() == SHARD
+
+
+def test_a_file_system_that_cannot_flush_folders_can_hold_a_run(monkeypatch, tmp_path):
+    """Of its files it must flush every one."""
+    fsync, flushed = os.fsync, []
+
+    def only_files(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(descriptor)
+        flushed.append(descriptor)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+    save_checkpoint(tmp_path, 4, {"generator.safetensors": {"weight": torch.ones(2)}}, {})
+    assert (tmp_path / "checkpoints" / "step_00000004").is_dir()
+    assert len(flushed) == 3, "the tensors, the state and the manifest"
+
+    def no_file(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", no_file)
+    with pytest.raises(OSError, match="Invalid argument"):
+        atomic_write_bytes(tmp_path / "file", b"new")
