@@ -179,7 +179,7 @@ def test_a_prompt_without_a_known_word_is_one_line(demo):
     demo.type("<i>zebra</i>")
     demo.draw()
     message = demo.wait("document.querySelector('#films [role=alert]')?.textContent")
-    assert message.startswith('prompt "<i>zebra</i>" has no word that the model knows; prompts to')
+    assert message.startswith('prompt "<i>zebra</i>" has no word that the model knows; known')
     check_silence(demo)
 
 
