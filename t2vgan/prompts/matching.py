@@ -199,7 +199,7 @@ class PromptMatcher:
         choices = [sorted(self.list_near_words(token)) for token in wrong]
         for chosen in itertools.islice(itertools.product(*choices), MAX_SPELLINGS):
             meant = dict(zip(wrong, chosen, strict=True))
-            corrected = [meant.get(token, token) for token in tokens]
+            corrected = " ".join(meant.get(token, token) for token in tokens).split(" ")
             if known := self.find_worded(corrected):
                 words = name_words([f"{token} as {like}" for token, like in meant.items()])
                 note = f"prompt {quote(prompt)} is {self.describe_known(known)}; read: {words}"
@@ -207,15 +207,16 @@ class PromptMatcher:
         return None
 
     def list_near_words(self, token: str) -> set[str]:
-        """List the model's words at edit distance one from a token.
+        """List words, and pairs of words, at edit distance one.
 
-        All spellings that differ by a letter, or by two exchanged ones, are looked up (Norvig, How
-        to write a spelling corrector, 2007).
+        All spellings that differ by a letter, a missing space or two exchanged letters are looked
+        up (Norvig, How to write a spelling corrector, 2007).
         """
         cuts = [(token[:place], token[place:]) for place in range(len(token) + 1)]
         near = {a + b[1:] for a, b in cuts} | {a + b[1:2] + b[:1] + b[2:] for a, b in cuts}
         near |= {a + c + b[skip:] for a, b in cuts for c in self.letters for skip in (0, 1)}
-        return near & self.vocabulary.ids.keys()
+        known = self.vocabulary.ids.keys()
+        return (near & known) | {f"{a} {b}" for a, b in cuts if a in known and b in known}
 
     def find_worded(self, tokens: Sequence[str]) -> str | None:
         """Return the known prompt with these words, ignoring articles."""
