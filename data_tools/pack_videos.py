@@ -72,6 +72,7 @@ def make_plan(options: PackOptions) -> "PackPlan":
         options.label_column,
         options.classes,
         needs_prompt=options.captions == "required",
+        class_folders=options.class_folders,
     )
     source = read_source(location, columns, allow_local=options.allow_local)
     stride = options.stride or options.num_frames / options.fps

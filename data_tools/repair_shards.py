@@ -33,6 +33,7 @@ def repair_shards(
     prompt_column: str | None = None,
     label_column: str | None = None,
     classes: str | None = None,
+    class_folders: bool = False,
     allow_local: bool = False,
     allow_private_hosts: bool = False,
     workers: int = os.cpu_count() or 1,
@@ -49,6 +50,7 @@ def repair_shards(
         prompt_column: The --prompt-column of t2vgan pack, if one was given.
         label_column: The --label-column of t2vgan pack, if one was given.
         classes: The --classes of t2vgan pack, if given.
+        class_folders: Whether t2vgan pack was run with --class-folders.
         allow_local: Allow lists and symbolic links to refer to files outside the source folder.
         allow_private_hosts: Allow lists to name web addresses of this machine and of private
             networks.
@@ -74,7 +76,9 @@ def repair_shards(
         return 0
     if manifest.builder == "videos":
         allowed = {"allow_local": allow_local, "allow_private_hosts": allow_private_hosts}
-        columns = Columns(video_column, prompt_column, label_column, classes)
+        columns = Columns(
+            video_column, prompt_column, label_column, classes, class_folders=class_folders
+        )
         build = _plan_packing(manifest, source, columns, **allowed)
     else:
         build = _plan_rendering(manifest)

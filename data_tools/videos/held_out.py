@@ -57,7 +57,10 @@ class HoldOut:
         """
         has_splits = any(row.split for row in source.rows)
         if self.split and not has_splits:
-            raise UserError(f"--split {self.split}: the list has no column `split`")
+            raise UserError(
+                f"--split {self.split}: the list has no column `split`, and no folder of"
+                " --class-folders is named so"
+            )
         if not (has_splits or self.prompts):
             return source
         wanted = {_words(prompt): prompt for prompt in self.prompts}

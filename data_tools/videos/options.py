@@ -37,6 +37,9 @@ class PackOptions:
     classes: str | None = None
     """File with the names of classes 0, 1, ..., one per line; by default the source's
     classes.txt."""
+    class_folders: bool = False
+    """The class of each video of a folder is the name of the folder that it is in, as in UCF101
+    and Kinetics: class/a.mp4 or train/class/a.mp4."""
     captions: Literal["required", "optional", "none"] = "required"
     """required: a video without a caption or class fails; optional: it is packed without a prompt;
     none: captions and classes are ignored, for training without prompts."""

@@ -21,6 +21,8 @@ from data_tools.repair_shards import repair_shards
 from data_tools.verify_shards import Verifier
 from data_tools.videos.input_list.classes import MAX_CLASSES, name_classes
 from data_tools.videos.input_list.rows import Row
+from data_tools.videos.input_list.sources import read_source
+from data_tools.videos.input_list.tables import Columns
 from data_tools.videos.prompts import choose_captions
 from data_tools.videos.settings import ClipSettings, VideoError
 from t2vgan.checkpoint.weights import save_weights
@@ -34,7 +36,7 @@ from t2vgan.training.trainer import Trainer
 from tests.support.filming import counting, write_film
 from tests.support.packing import FAST
 from tests.support.source_videos import CLIPS
-from tests.support.sources import read, write_tar
+from tests.support.sources import FILM, read, write_tar
 from tests.support.warm import run_warm_ok
 
 SMALL = {"num_frames": 4, "fps": 5.0, "size": "32x32", "rows_per_shard": 2}
@@ -253,6 +255,42 @@ def test_classes_are_prompts_where_there_is_no_caption(tmp_path, films):
     assert words_of(trainer, clips.token_ids) == [prompts[name_of(key)] for key in keys]
 
 
+def test_folders_are_classes_and_splits(tmp_path, films):
+    folders = ["train/RidingHorse", "train/brush_hair", "val/RidingHorse", "Train/brush_hair"]
+    source = tmp_path / "source"
+    for i, name in enumerate(NAMES):
+        folder = source / folders[i % 4]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(films / f"{name}.mp4", folder)
+    with pytest.raises(UserError, match=r"Train/brush_hair/d.txt\); use --class-folders if"):
+        read(source)
+    (source / "train/RidingHorse/a.txt").write_text("a black horse")
+    account = pack(source, tmp_path / "out", class_folders=True)
+    assert "5 videos have no caption; their class is used instead" in account
+    assert (
+        labels_of(tmp_path / "out")
+        == ["brush hair"] * 2 + ["Riding Horse"] * 2 + ["brush hair"] * 2
+    )
+    prompts = load_manifest(tmp_path / "out").prompts
+    assert prompts == {"a black horse": 1, "Riding Horse": 1, "brush hair": 4}
+    pack(source, tmp_path / "validation", class_folders=True, split="validation")
+    assert load_manifest(tmp_path / "validation").prompts == {"Riding Horse": 2}
+
+
+def test_a_video_in_no_class_folder_fails_and_a_table_has_none(tmp_path):
+    (tmp_path / "0").mkdir()
+    for path in ("a.mp4", "0/b.mp4"):
+        (tmp_path / path).write_bytes(FILM)
+    (tmp_path / "classes.txt").write_text("cat\n")
+    columns = Columns(class_folders=True)
+    rows = {row.path: row for row in read_source(str(tmp_path), columns).rows}
+    assert rows["a.mp4"].problem == "no caption: it is in no class folder"
+    assert (rows["0/b.mp4"].label, rows["0/b.mp4"].problem) == ("cat", "")
+    write_lines(tmp_path, {"path": "a.mp4", "caption": "a cat"})
+    with pytest.raises(UserError, match=r"--class-folders: source .* is metadata.jsonl, not video"):
+        read_source(str(tmp_path), columns)
+
+
 def test_classes_of_every_table_are_read(tmp_path, films):
     source = copy_films(films, tmp_path / "source")
     (source / "metadata.csv").write_text(
@@ -412,7 +450,7 @@ def test_prompts_are_held_out_by_name_and_by_file(tmp_path, films):
             "--hold-out 'flim a': no caption matches it; nearest: 'film a'",
         ),
         ({"hold_out": ("x y", "z")}, "no caption matches it (nor 1 others)"),
-        ({"split": "test"}, "--split test: the list has no column `split`"),
+        ({"split": "test"}, "--split test: the list has no column `split`, and no folder"),
         ({"hold_out": tuple(f"film {n}" for n in NAMES)}, "no row of split 'train' is left"),
         ({"label_column": "kind"}, "has no column kind (--label-column)"),
     ],

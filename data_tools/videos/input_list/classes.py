@@ -1,7 +1,9 @@
 """Name the classes of rows, and refuse columns with too many classes."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from t2vgan.errors import UserError
 from t2vgan.utils.tables import read_stripped_lines
@@ -11,6 +13,7 @@ from .rows import Row
 from .source_folder import SourceFolder
 
 CLASSES = "classes.txt"
+LOWER_TO_UPPER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 MAX_CLASSES = 25_000  # more than any taxonomy in use; a column of clip numbers has more
 
 
@@ -39,6 +42,27 @@ def read_class_names(folder: SourceFolder, path: str | None) -> list[str]:
                 f"{path or CLASSES}: line {number} {what}; each line must name another class"
             )
     return lines
+
+
+def with_class_of_folder(row: Row, splits: Collection[str]) -> Row:
+    """Return the row with its folder's name as its class.
+
+    Paths are `class/video` or `split/class/video`, as in UCF101, Kinetics and torchvision's
+    ImageFolder. A folder that is named as one of `splits` assigns the split.
+    """
+    *folders, _ = PurePosixPath(row.path).parts
+    split = next((name for name in folders if name.lower() in splits), "")
+    names = [name for name in folders if name != split]
+    if not names:
+        return row if row.captions else replace(row, problem="no caption: it is in no class folder")
+    problem = "" if row.problem_kind == "prompt" else row.problem
+    label = names[-1].encode("utf-8", "replace").decode()
+    return replace(row, label=label, split=split, problem=problem)
+
+
+def spell_out(name: str) -> str:
+    """Return a folder's name as words: "ApplyEyeMakeup" and "apply_eye_makeup" have three."""
+    return " ".join(LOWER_TO_UPPER.sub(" ", name).replace("_", " ").split())
 
 
 def name_classes(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:

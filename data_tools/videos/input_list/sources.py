@@ -11,9 +11,10 @@ from t2vgan.utils.untrusted import MAX_CAPTION_BYTES, MAX_JSON_BYTES
 
 from ...build.journal import JOURNAL_PREFIX
 from ..accounting import format_passed_over
+from ..held_out import SPLITS
 from ..settings import VideoError
 from .archives import COMPRESSED_SUFFIXES, is_tar, read_archives
-from .classes import name_classes, read_class_names
+from .classes import name_classes, read_class_names, spell_out, with_class_of_folder
 from .file_kinds import HEAD_BYTES, extension_of, has_video_extension, is_video, may_be_video
 from .parquet import read_parquet
 from .rows import PassedOver, Row, Source
@@ -23,9 +24,12 @@ from .tables import Columns, table_rows, text_rows
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 TABLES = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet", "videos.txt")
 PROMPTS = "prompts.txt"
+VIDEO_FILES = "folder"
+"""Kind of a source that is a folder of video files, without a table."""
 LAYOUTS = (
-    "a folder of a.mp4 + a.txt; one with metadata.csv, .tsv, .jsonl or .parquet; one with "
-    "videos.txt + prompts.txt; one of webdataset tars; or such a table or tar itself"
+    "a folder of a.mp4 + a.txt; one of class folders (--class-folders); one with metadata.csv, "
+    ".tsv, .jsonl or .parquet; one with videos.txt + prompts.txt; one of webdataset tars; or such "
+    "a table or tar itself"
 )
 
 
@@ -38,9 +42,16 @@ def read_source(source: str, columns: Columns, *, allow_local: bool = False) -> 
         found = _read_folder(folder, columns)
     else:
         raise UserError(f"source {source} does not exist; give {LAYOUTS}")
+    if columns.class_folders:
+        if found.kind != VIDEO_FILES:
+            raise UserError(f"--class-folders: source {source} is {found.kind}, not video files")
+        found = replace(found, rows=[with_class_of_folder(row, SPLITS) for row in found.rows])
     if any(row.label for row in found.rows):
         names = read_class_names(folder, columns.classes)
-        found = replace(found, rows=name_classes(found.rows, names))
+        rows = name_classes(found.rows, names)
+        if columns.class_folders:
+            rows = [replace(row, label=spell_out(row.label)) for row in rows]
+        found = replace(found, rows=rows)
     if not found.rows:
         others = "".join(f"; {line.strip()}" for line in format_passed_over(found.passed_over))
         raise UserError(f"source {source} has no videos; give {LAYOUTS}{others}")
@@ -65,8 +76,14 @@ def _read_folder(folder: SourceFolder, columns: Columns) -> Source:
         rest += [entry for entry in others if entry.path not in tars]
         return Source(folder.url, rows, f"{len(tars)} tars", passed_over + rest)
     rows, used = _read_captions(folder, names, videos)
+    if videos and not used and columns.needs_prompt and not columns.class_folders:
+        raise UserError(
+            f"source {folder.url}: no video has a caption ({videos[0]} needs"
+            f" {_stem(videos[0])}.txt); use --class-folders if folders are classes, or"
+            " --captions none"
+        )
     rest = [entry for entry in others if entry.path not in used]
-    return Source(folder.url, rows, "folder", passed_over + rest)
+    return Source(folder.url, rows, VIDEO_FILES, passed_over + rest)
 
 
 def _leave_out_outputs(

@@ -33,6 +33,8 @@ class Columns:
     """File with the class names; None selects the source's classes.txt."""
     needs_prompt: bool = True
     """Whether a table must have a column of captions or classes."""
+    class_folders: bool = False
+    """Whether a video's class is the name of its folder."""
 
     @property
     def wanted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
