@@ -27,7 +27,7 @@ from t2vgan.commands import train
 from t2vgan.data import loader
 from t2vgan.distributed import context
 from t2vgan.evaluation.probe.training import ProbeTrainer
-from t2vgan.gan import adversarial, adversarial_losses, batch
+from t2vgan.gan import adversarial, adversarial_losses, batch, networks
 from t2vgan.models import clip_gan
 from t2vgan.tracking import metrics_log
 from t2vgan.training import checkpointer, data, evaluator, run_logger, sample_grids
@@ -164,8 +164,8 @@ def double_precision() -> None:
     """Build the networks in float64, give them float64 inputs, and cast nothing."""
     sys.argv += ["--train.precision", "no"]
     for name in ("build_generator", "build_discriminator"):
-        build = getattr(adversarial, name)
-        setattr(adversarial, name, lambda *a, build=build, **o: build(*a, **o).double())
+        build = getattr(networks, name)
+        setattr(networks, name, lambda *a, build=build, **o: build(*a, **o).double())
     prepare = batch.BatchPreparer.prepare
 
     def prepare_double(self: batch.BatchPreparer, *args: Any) -> list[Any]:
