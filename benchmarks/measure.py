@@ -48,6 +48,11 @@ def run_python(*arguments: object, **options: Any) -> None:
     subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=True, **options)
 
 
+def import_path(tree: Path = ROOT) -> str:
+    """Return PYTHONPATH with a tree before its other folders (carried packages)."""
+    return os.pathsep.join(filter(None, [str(tree), os.environ.get("PYTHONPATH")]))
+
+
 def run_turns(ways: Ways, turns: int, *, measure: Callable[..., Turn] | None = None) -> Turns:
     """Time every way once per turn.
 

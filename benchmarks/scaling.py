@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.clips import SCENES, write_clips
-from benchmarks.measure import ROOT, benchmark
+from benchmarks.measure import ROOT, benchmark, import_path
 from benchmarks.record import print_table, write_record
 from benchmarks.scaling_model import Network, efficiency, step_seconds
 
@@ -42,7 +42,7 @@ class Group:
         worker = ["benchmarks/scaling_worker.py", str(data), str(batch_size)]
         self.process = subprocess.Popen(
             [*own_network(), *launch, *worker], cwd=ROOT, text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": import_path()},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.description = self.receive()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import ROOT, Turn, Turns, run_turns
+from benchmarks.measure import ROOT, Turn, Turns, import_path, run_turns
 
 
 class Worker:
@@ -20,7 +20,7 @@ class Worker:
         self.process = subprocess.Popen(
             list(map(str, command)),
             cwd=tree,
-            env={**os.environ, "PYTHONPATH": str(tree)},
+            env={**os.environ, "PYTHONPATH": import_path(tree)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
