@@ -12,7 +12,7 @@ from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
-from t2vgan.gan.step_graph import CudaCapture, StepGraphs
+from t2vgan.gan.step_graph import CudaCapture, Step, StepGraphs
 from t2vgan.pipeline import TextToVideo
 from t2vgan.pipeline.export import trace
 from t2vgan.training.cost.step_cost import StepSizes, build_batch, build_training
@@ -89,7 +89,7 @@ def test_graphs_repeat_the_bits_of_the_step(precision, model):
         gan.set_lengths([(0, 12)])
         for step in range(10):
             gan.train_step([make_batch(processes.device, step)], step)
-    assert len(graphed.graphs.graphs) == 3, "generator, discriminator with and without penalty"
+    assert len(graphed.graphs.steps) == 2, "with and without penalty"
     for name, network in plain.networks.items():
         others = graphed.networks[name].state_dict()
         different = [k for k, v in network.state_dict().items() if not torch.equal(v, others[k])]
@@ -104,7 +104,8 @@ def test_an_overflow_of_one_network_leaves_the_others_scale_alone():
     gan.train_step([make_batch(processes.device)], 1)
     scales = {name: side.grad_scaler.get_scale() for name, side in gan.optimizers.items()}
     overflow = changed(gan.losses.discriminator_loss, lambda values: values * float("inf"))
-    gan.update(gan.discriminator, overflow, [make_batch(processes.device)], gan.schedule(1))
+    parts = Step([make_batch(processes.device)], gan.schedule(1))
+    gan.update(gan.discriminator, overflow, parts.batch, parts)
     assert gan.discriminator.grad_scaler.get_scale() < scales["discriminator"]
     assert gan.generator.grad_scaler.get_scale() == scales["generator"]
 

@@ -26,7 +26,7 @@ from tests.support.preset_steps import (
     train_on_meta,
 )
 
-STEP = NetworkOptimizer.step
+PREPARE = NetworkOptimizer.prepare
 OTHER_TORCH = 1.1  # growth that another version of torch may bring
 
 
@@ -95,30 +95,30 @@ def make_on_cpu(self, name, values, counts=None):
     self.totals[name] = torch.stack([values.detach().mean(), torch.ones(())])
 
 
-def read_item(self, loss):
+def read_item(self, loss, beta2):
     if loss.item() > 0:
         loss = loss * 1
-    return STEP(self, loss)
+    return PREPARE(self, loss, beta2)
 
 
-def branch_on_tensor(self, loss):
+def branch_on_tensor(self, loss, beta2):
     if loss.isfinite():
         loss = loss * 1
-    return STEP(self, loss)
+    return PREPARE(self, loss, beta2)
 
 
-def index_by_mask(self, loss):
+def index_by_mask(self, loss, beta2):
     norms = torch.stack([p.grad.norm() for p in self.network.parameters() if p.grad is not None])
-    return STEP(self, loss + norms[norms > 0].sum() * 0)
+    return PREPARE(self, loss + norms[norms > 0].sum() * 0, beta2)
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "fault", "error"),
     [
         (MetricAccumulator, "add", make_on_cpu, OtherDeviceError),
-        (NetworkOptimizer, "step", read_item, RuntimeError),
-        (NetworkOptimizer, "step", branch_on_tensor, RuntimeError),
-        (NetworkOptimizer, "step", index_by_mask, NotImplementedError),
+        (NetworkOptimizer, "prepare", read_item, RuntimeError),
+        (NetworkOptimizer, "prepare", branch_on_tensor, RuntimeError),
+        (NetworkOptimizer, "prepare", index_by_mask, NotImplementedError),
     ],
 )
 def test_a_planted_fault_is_found(monkeypatch, owner, name, fault, error):

@@ -18,9 +18,13 @@ ROW = 1024  # elements: a buffer's size is a multiple of it
 
 
 class FlatGradients:
-    """Gradients of a network's parameters in one contiguous buffer."""
+    """Gradients of a network's parameters in one contiguous buffer.
+
+    A backward pass stores gradients anywhere; `collect` copies them into the buffer.
+    """
 
     buffer: Tensor
+    """All gradients, once `views` or `collect` was called."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], context: DistributedContext) -> None:
         self.parameters, self.context = list(parameters), context
@@ -32,13 +36,9 @@ class FlatGradients:
         return dict(zip(self.parameters, views, strict=True))
 
     def average(self) -> None:
-        """Replace each gradient by its mean over ranks (collective).
-
-        A parameter without a gradient on this rank counts as having a zero gradient. With one
-        process nothing is done.
-        """
+        """Replace the buffer by its mean over ranks (collective)."""
         if self.context.is_distributed:
-            self.context.average_(self.collect())
+            self.context.average_(self.buffer)
 
     def collect(self) -> Tensor:
         """Copy gradients that are stored elsewhere into the buffer; return it.
@@ -72,11 +72,6 @@ class FlatGradients:
             torch._foreach_copy_(list(fresh), list(fresh.values()))
         if known:
             torch._foreach_add_(list(known), list(known.values()))
-
-    def attach(self) -> None:
-        """Set each parameter's gradient to its view of the buffer."""
-        for parameter, view in self.views.items():
-            parameter.grad = view
 
     def clear(self) -> None:
         """Set all parameters' gradients to None."""

@@ -1,8 +1,9 @@
 """Train a generator against a discriminator: the step."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +20,11 @@ from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.compilation import compile_network
 from t2vgan.gan.ema import Ema
 from t2vgan.gan.flat_adam import FlatAdam
-from t2vgan.gan.metrics import MetricAccumulator
+from t2vgan.gan.metrics import AddedValues, MetricAccumulator
 from t2vgan.gan.networks import build_networks, move_network, needs_gradient_checkpointing
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.gan.schedules import Length, Schedule, compute_progress, compute_schedule
-from t2vgan.gan.step_graph import Computed, Kind, StepGraphs
+from t2vgan.gan.step_graph import Step, StepGraphs
 from t2vgan.models.checkpointing import enable_gradient_checkpointing
 from t2vgan.models.layers import RGB
 
@@ -31,6 +32,17 @@ REFERENCE_PIXELS = 4 * 64 * 64
 """Number of pixels of a clip for which gamma is given."""
 
 LossFunction = Callable[[MicroBatch, Schedule], Loss]
+
+
+class Computed(NamedTuple):
+    """Results of a gradient computation, besides the gradients."""
+
+    loss: Tensor
+    """(), the sum of the micro-batches' means."""
+    kept: Sequence[Mapping[str, Tensor]]
+    """For each micro-batch, the tensors that the next update needs."""
+    added: Sequence[AddedValues]
+    """Values to be added to the metrics."""
 
 
 class AdversarialTraining:
@@ -72,10 +84,10 @@ class AdversarialTraining:
         )
         self.metrics = MetricAccumulator(context)
         self.losses = self._create_losses(height, width)
-        self.ema = Ema(self.generator.network, train.ema_halflife_clips, train.ema_rampup)
+        self.ema = Ema(self.generator.network)
         self.compute_timer = ComputeTimer(context.device)
         self.graphs = graphs
-        """CUDA graphs of the gradient computations; None: steps run without graphs."""
+        """CUDA graphs of the steps' parts; None: steps run without graphs."""
         self.keeps_fakes = model.shares_latents
         """Whether a step of one micro-batch generates clips once, and keeps their graph."""
         self.lengths: list[Length] = [(0, train.num_steps)]
@@ -160,21 +172,20 @@ class AdversarialTraining:
     def train_step(self, batch: Sequence[MicroBatch], step: int) -> None:
         """Update the discriminator, the generator and its average."""
         schedule = self.set_schedule(step)
-        batch = self.add_fakes(batch)
-        batch = self.update(self.discriminator, self.losses.discriminator_loss, batch, schedule)
-        self.update(self.generator, self.losses.generator_loss, batch, schedule)
-        num_clips, weights = self.train.global_batch_size, self.generator.optimizer.weights
-        self.ema.update(self.generator.network, num_clips, step * num_clips, weights)
-        self.metrics.end_step()
+        parts = self.graphs.begin(batch, schedule) if self.graphs else Step(batch, schedule)
+        batch = self.add_fakes(parts.batch)
+        batch = self.update(self.discriminator, self.losses.discriminator_loss, batch, parts)
+        self.update(self.generator, self.losses.generator_loss, batch, parts)
+        added = self.metrics.pop_added()
+        parts.run("end", lambda: self.end_step(parts.schedule, added))
 
     def add_fakes(self, batch: Sequence[MicroBatch]) -> Sequence[MicroBatch]:
         """Generate clips once if both updates can share them.
 
         They are not shared over several micro-batches, whose activations would all have to be kept;
         nor with CUDA graphs, which capture each update separately; nor if the latents differ. Each
-        update then generates its own clips, with the weights copied here.
+        update then generates its own clips.
         """
-        self.generator.copy_weights(self.precision)
         if len(batch) > 1 or self.graphs is not None or not self.keeps_fakes:
             return batch
         with self.compute_timer.measure():
@@ -184,20 +195,24 @@ class AdversarialTraining:
             ]
 
     def update(
-        self,
-        side: NetworkOptimizer,
-        loss: LossFunction,
-        batch: Sequence[MicroBatch],
-        schedule: Schedule,
+        self, side: NetworkOptimizer, loss: LossFunction, batch: Sequence[MicroBatch], parts: Step
     ) -> list[MicroBatch]:
         """Take one optimizer step on the mean loss over the global batch.
 
         Returns the batch with the tensors that the next update needs.
         """
+        schedule = parts.schedule
         with self.compute_timer.measure():
-            computed = self.compute_gradients(side, loss, batch, schedule)
+            computed = parts.run(
+                f"{side.name} gradients",
+                lambda: self.compute_gradients(side, loss, batch, schedule),
+            )
+        self.metrics.added += computed.added
         side.gradients.average()
-        norm = side.step(computed.loss)
+        norm, nonfinite = parts.run(
+            f"{side.name} clipping", lambda: side.prepare(computed.loss, schedule.beta2)
+        )
+        side.apply(nonfinite)
         # An overflow caused by loss scaling says nothing about the gradient.
         add = self.metrics.add_finite if side.grad_scaler.is_enabled() else self.metrics.add
         add(f"gradient_norm/{side.name}", norm)
@@ -213,43 +228,28 @@ class AdversarialTraining:
         batch: Sequence[MicroBatch],
         schedule: Schedule,
     ) -> Computed:
-        """Compute this rank's gradients of the mean loss."""
-        if self.graphs is None:
-            return self.backward(side, loss, batch, schedule)
-
-        def fill_buffer(batch: Sequence[MicroBatch], schedule: Schedule) -> Computed:
-            side.gradients.clear()
-            with self.metrics.set_apart() as added:
-                computed = self.backward(side, loss, batch, schedule)
-            side.gradients.collect()
-            return computed._replace(added=added)
-
-        has_penalty = side is self.discriminator and schedule.is_penalised
-        computed = self.graphs.run(Kind(side.name, has_penalty), fill_buffer, batch, schedule)
-        self.metrics.added += computed.added
-        side.gradients.attach()
-        return computed
-
-    def backward(
-        self,
-        side: NetworkOptimizer,
-        loss: LossFunction,
-        batch: Sequence[MicroBatch],
-        schedule: Schedule,
-    ) -> Computed:
-        """Accumulate the gradients and losses of all micro-batches."""
+        """Fill the buffer with this rank's gradients of the mean loss."""
         self.discriminator.copy_weights(self.precision)
         self.discriminator.requires_grad_(side is self.discriminator)
+        side.gradients.clear()
         means, all_kept = [], []
-        for micro_batch in batch:
-            values, kept = loss(micro_batch, schedule)
-            mean = values.mean()
-            share = share_unless_nonfinite(mean, 1 / len(batch))
-            mean.backward(side.grad_scaler.scale(share))
-            side.add_gradients_of_copies()
-            means.append(mean.detach())
-            all_kept.append(kept)
-        return Computed(functools.reduce(torch.add, means), all_kept)
+        with self.metrics.set_apart() as added:
+            for micro_batch in batch:
+                values, kept = loss(micro_batch, schedule)
+                mean = values.mean()
+                share = share_unless_nonfinite(mean, 1 / len(batch))
+                mean.backward(side.grad_scaler.scale(share))
+                side.add_gradients_of_copies()
+                means.append(mean.detach())
+                all_kept.append(kept)
+        side.gradients.collect()
+        return Computed(functools.reduce(torch.add, means), all_kept, added)
+
+    def end_step(self, schedule: Schedule, added: Sequence[AddedValues]) -> None:
+        """Update the average and the metrics."""
+        weights = self.generator.optimizer.weights
+        self.ema.update(self.generator.network, schedule.ema_weight, weights)
+        self.metrics.add_to_totals(added)
 
     # --- schedules, updates that were not finite --------------------------------------------------
 
@@ -263,8 +263,7 @@ class AdversarialTraining:
 
     def schedule_metrics(self, step: int) -> dict[str, float]:
         """Return the scheduled values of a step by their names in metrics.jsonl."""
-        halflife = self.ema.halflife(step * self.train.global_batch_size)
-        return {**self.schedule(step).metrics(), "ema/halflife": halflife}
+        return self.schedule(step).metrics()
 
     def set_schedule(self, step: int) -> Schedule:
         """Set optimizers and camera to a step's schedule, and return it."""
@@ -273,7 +272,7 @@ class AdversarialTraining:
             (self.generator, schedule.generator_lr),
             (self.discriminator, schedule.discriminator_lr),
         ):
-            side.set_schedule(learning_rate=learning_rate, betas=schedule.betas)
+            side.set_schedule(learning_rate, (schedule.beta1, float(schedule.beta2)))
         if schedule.camera_std is not None:
             self.generator.network.get_buffer("camera_std").fill_(schedule.camera_std)
         return schedule
@@ -286,7 +285,7 @@ class AdversarialTraining:
         found = {}
         for name, side in self.optimizers.items():
             flags, side.nonfinite = side.nonfinite, []
-            shares = self.context.mean(torch.stack(flags).float()) if flags else torch.empty(0)
+            shares = self.context.mean(torch.stack(flags)) if flags else torch.empty(0)
             found[name] = (shares > 0).tolist()
         return found
 

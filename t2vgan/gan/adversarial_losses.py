@@ -93,6 +93,7 @@ class AdversarialLosses:
         """Generate one clip for each real clip, (B, 3, K, H, W)."""
         if batch.fake_video is not None:
             return batch.fake_video
+        self.generator.copy_weights(self.precision)
         with self.autocast():
             video: Tensor = self.generator.network(latents, *batch.conditions)
         return video

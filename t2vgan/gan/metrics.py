@@ -23,7 +23,7 @@ class AddedValues(NamedTuple):
 class MetricAccumulator:
     """Sum values on the device; `reduce` returns means over steps and ranks.
 
-    A step's values are kept until `end_step` adds all of them at once: a few kernels per step
+    A step's values are kept until `add_to_totals` adds all of them at once: a few kernels per step
     instead of a few per value. Totals are updated in place.
     """
 
@@ -57,9 +57,13 @@ class MetricAccumulator:
         finally:
             self.added = before
 
-    def end_step(self) -> None:
-        """Add the step's values to the totals, without a device sync."""
+    def pop_added(self) -> list[AddedValues]:
+        """Return the step's values so far, and forget them."""
         added, self.added = self.added, []
+        return added
+
+    def add_to_totals(self, added: Iterable[AddedValues]) -> None:
+        """Add a step's values to the totals, without a device sync."""
         for values in split_repeated(added):
             self._add_to_totals(values)
 
@@ -90,7 +94,7 @@ class MetricAccumulator:
 
         Names without values are left out; if none of a name's values count, its mean is 0.
         """
-        self.end_step()
+        self.add_to_totals(self.pop_added())
         if not self.totals:
             return {}
         totals = self.context.mean(torch.stack(list(chain(*self.totals.values()))))
@@ -104,7 +108,7 @@ class MetricAccumulator:
 
     def state_dict(self) -> dict[str, list[tuple[float, float]]]:
         """Return every rank's totals by name, without empty ones (collective)."""
-        self.end_step()
+        self.add_to_totals(self.pop_added())
         own = {name: (total.item(), count.item()) for name, (total, count) in self.totals.items()}
         by_rank = self.context.gather_objects(own)
         totals = {name: [each[name] for each in by_rank] for name in own}

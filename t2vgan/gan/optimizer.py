@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,15 @@ from t2vgan.distributed.gradients import FlatGradients, compute_norm
 from t2vgan.errors import UserError
 from t2vgan.gan.flat_adam import FlatAdam
 from t2vgan.models.casting import WeightCopies
+
+
+class Prepared(NamedTuple):
+    """Properties of gradients that are ready to be applied."""
+
+    norm: Tensor
+    """Norm before clipping, ()."""
+    nonfinite: Tensor
+    """Whether the update is to be skipped, and to be counted as nonfinite; bool ()."""
 
 
 @dataclass
@@ -29,7 +38,7 @@ class NetworkOptimizer:
     copies: WeightCopies | None = None
     """Copies of the weights in the type of autocast."""
     nonfinite: list[Tensor] = field(default_factory=list)
-    """Whether each update since the last gathering was nonfinite on this rank, bool () each."""
+    """Whether each update since the last gathering was nonfinite on this rank: 0 or 1, () each."""
 
     def requires_grad_(self, flag: bool) -> None:
         """Set whether the network's parameters require gradients."""
@@ -51,52 +60,53 @@ class NetworkOptimizer:
         if self.copies:
             self.gradients.add(self.copies.pop_gradients())
 
-    def set_schedule(self, *, learning_rate: float, betas: tuple[float, float]) -> None:
+    def set_schedule(self, learning_rate: float, betas: tuple[float, float]) -> None:
         """Set the learning rate and Adam's betas of the next update."""
         (group,) = self.optimizer.param_groups
         group["lr"], group["betas"] = learning_rate, betas
 
-    def step(self, loss: Tensor) -> Tensor:
-        """Apply the gradients if their norm is finite, without a device sync.
+    def prepare(self, loss: Tensor, beta2: float | Tensor) -> Prepared:
+        """Unscale and clip the gradients, without a device sync.
 
         Gradients were averaged over ranks, so all ranks decide alike. A skipped update counts as
         nonfinite, unless the gradient overflowed only because the loss was scaled up, which the
         scaler provokes by raising its scale from time to time. A gradient that is nonfinite at any
         scale brings the scale down to 1.
-
-        Returns the gradient norm, (), before clipping.
         """
-        gradients = self.gradients.collect()
+        gradients = self.gradients.buffer
         is_scaled_up: Tensor | None = None
         if self.grad_scaler.is_enabled():
             is_scaled_up = self.grad_scaler.scale(torch.ones_like(loss)) > 1
             self.grad_scaler.unscale_(self.optimizer)
         norm = compute_norm(gradients)
-        overflows = (norm * 0).isnan()
-        if is_scaled_up is None:
-            self.nonfinite.append(overflows)  # true for a nonfinite loss too
-            self.optimizer.found_inf = overflows.float()
-        else:  # the scaler itself checks for overflow, and adapts its scale
-            self.nonfinite.append(overflows & ~is_scaled_up | ~loss.isfinite())
+        nonfinite = (norm * 0).isnan()  # true for a nonfinite loss too
+        if is_scaled_up is not None:  # the scaler itself checks for overflow, and adapts its scale
+            nonfinite = nonfinite & ~is_scaled_up | ~loss.isfinite()
         if self.gradient_clip:
-            share = self.gradient_clip * self.usual_norm() / norm
+            share = self.gradient_clip * self.usual_norm(beta2) / norm
             gradients.mul_(share.nan_to_num(nan=1.0).clamp(max=1.0))  # NaN: no update applied yet
-        if is_scaled_up is None:
-            self.optimizer.update()
-        else:
+        return Prepared(norm, nonfinite)
+
+    def apply(self, nonfinite: Tensor) -> None:
+        """Update the weights if the gradients are finite, without a device sync."""
+        flag = nonfinite.float()  # a tensor of its own: a CUDA graph reuses its outputs
+        self.nonfinite.append(flag)
+        if self.grad_scaler.is_enabled():
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
-        self.gradients.clear()
-        return norm
+        else:
+            self.optimizer.found_inf = flag
+            self.optimizer.update()
 
-    def usual_norm(self) -> Tensor:
+    def usual_norm(self, beta2: float | Tensor) -> Tensor:
         """Return the root of the mean squared norm of applied gradients, ().
 
         The running mean is Adam's: the sum of its second moments, with their bias correction. NaN
         before the first applied update.
         """
         moments = self.optimizer.flatten_state()
-        beta2 = self.optimizer.param_groups[0]["betas"][1]
+        if isinstance(beta2, Tensor):
+            beta2 = beta2.to(moments.step)
         return (moments.exp_avg_sq.sum() / (1 - beta2**moments.step)).sqrt()
 
     def load_loss_scale(self, state: Mapping[str, Any]) -> None:

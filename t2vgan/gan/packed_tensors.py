@@ -39,9 +39,9 @@ class PackedTensors:
 
     def unpack(self) -> dict[str, Tensor]:
         """Return the tensors, as views of the buffer."""
-        return {
-            name: self.buffer[start : start + shape.numel() * dtype.itemsize]
-            .view(dtype)
-            .view(shape)
-            for name, (start, dtype, shape) in self.layout.items()
-        }
+        by_type = {dtype: self.buffer.view(dtype) for _, dtype, _ in self.layout.values()}
+        tensors = {}
+        for name, (start, dtype, shape) in self.layout.items():
+            first = start // dtype.itemsize
+            tensors[name] = by_type[dtype][first : first + shape.numel()].view(shape)
+        return tensors

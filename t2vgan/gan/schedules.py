@@ -22,12 +22,13 @@ Length = tuple[int, int]
 class Schedule:
     """Hold the scheduled values of one step.
 
-    Loss weights may be tensors (), which a CUDA graph reads anew at each replay.
+    Some may be tensors (), which a CUDA graph reads anew at each replay.
     """
 
     generator_lr: float
     discriminator_lr: float
-    betas: tuple[float, float]
+    beta1: float
+    beta2: float | Tensor
     """Betas of Adam."""
     gamma: float
     """Weight of R1 and R2 if they were computed in every step."""
@@ -36,6 +37,10 @@ class Schedule:
     recovery_weight: float | Tensor
     camera_std: float | None
     """None without a camera."""
+    ema_halflife: float
+    """Half-life of the generator's average in clips."""
+    ema_weight: float | Tensor
+    """Weight of the generator in its average."""
 
     @property
     def is_penalised(self) -> bool:
@@ -47,10 +52,11 @@ class Schedule:
         values: dict[str, float | Tensor | None] = {
             "lr/generator": self.generator_lr,
             "lr/discriminator": self.discriminator_lr,
-            "beta2": self.betas[1],
+            "beta2": self.beta2,
             "gamma": self.gamma,
             "recovery/weight": self.recovery_weight,
             "camera/std": self.camera_std,
+            "ema/halflife": self.ema_halflife,
         }
         return {name: float(value) for name, value in values.items() if value is not None}
 
@@ -92,15 +98,32 @@ def compute_schedule(
         gamma = log_linear(
             progress, start=train.gamma_start, end=train.gamma_end, until=train.gamma_until
         )
+    halflife = ema_halflife(train, step * train.global_batch_size)
     return Schedule(
         generator_lr=train.generator_lr * decay,
         discriminator_lr=train.discriminator_lr * decay,
-        betas=(train.beta1, cosine(progress, start=train.beta2_start, end=train.beta2_end)),
+        beta1=train.beta1,
+        beta2=cosine(progress, start=train.beta2_start, end=train.beta2_end),
         gamma=gamma,
         penalty_weight=every * gamma if has_penalty(step, every) else 0.0,
         recovery_weight=train.recovery_weight * rise(hold=hold, until=until),
         camera_std=camera_variation * rise(hold=train.lr_hold) if camera_variation else None,
+        ema_halflife=halflife,
+        ema_weight=1 - (0.5 ** (train.global_batch_size / halflife) if halflife else 0.0),
     )
+
+
+def ema_halflife(train: TrainConfig, clips_seen: int) -> float:
+    """Return the half-life of the generator's average, in clips.
+
+    Early in training the average would be mostly the random start, so the half-life is capped at
+    `ema_rampup` times the clips seen so far; 0: no cap. At the first step it is 0. Both rules are
+    those of StyleGAN2-ADA (Karras et al. 2020, https://arxiv.org/abs/2006.06676,
+    `training_loop.py`).
+    """
+    if not train.ema_rampup:
+        return train.ema_halflife_clips
+    return min(train.ema_halflife_clips, train.ema_rampup * clips_seen)
 
 
 def has_penalty(step: int, every_steps: int) -> bool:

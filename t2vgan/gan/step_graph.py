@@ -1,145 +1,110 @@
-"""Capture the gradients of a step as CUDA graphs, and replay them.
+"""Capture the parts of a step as CUDA graphs, and replay them.
 
 A small GAN on a large GPU is limited by kernel launches, about a thousand per step. A graph
-launches all kernels of a network's forward and backward passes at once. There is one graph for the
-generator and two for the discriminator, with and without the penalty, for each layout of the
-micro-batches.
+launches all kernels of a part at once. The parts of a step are, for each network, the forward and
+backward passes, and the gradient's norm and clipping; and at the end the update of the averaged
+generator and the metrics. Steps with and without the penalty have graphs of their own, as has each
+layout of the micro-batches.
 
-A graph reads fixed addresses: inputs are copied into its own buffers, and loss weights that change
-over a run are tensors. Some fifty kernels stay outside the graphs: the all-reduce, so that a lost
-rank is found as usual; clipping and Adam, whose fused kernel cannot read beta2 from the device; and
-the update of the averaged generator.
+A graph reads fixed addresses: inputs are copied into buffers of the step's own, and values that
+change over a run are tensors. The all-reduce stays outside, so that a lost rank is found as usual,
+and so does Adam, whose fused kernel cannot read beta2 from the device.
 """
 
 import gc
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from t2vgan.errors import UserError
 from t2vgan.gan.batch import MicroBatch
-from t2vgan.gan.metrics import AddedValues
 from t2vgan.gan.schedules import Schedule
 
-WARM_UP_CALLS = 2
-"""Calls without capture for each kind of step, in which libraries initialise and allocate."""
+WARM_UP_STEPS = 2
+"""Steps of each kind without capture, in which libraries initialise and allocate."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 
-class Computed(NamedTuple):
-    """Results of a gradient computation, besides the gradients."""
+class Step:
+    """Hold a step's inputs, and run its parts."""
 
-    loss: Tensor
-    """(), the sum of the micro-batches' means."""
-    kept: Sequence[Mapping[str, Tensor]]
-    """For each micro-batch, the tensors that the next update needs."""
-    added: Sequence[AddedValues] = ()
-    """Values that are still to be added to the metrics."""
+    def __init__(self, batch: Sequence[MicroBatch], schedule: Schedule) -> None:
+        self.batch, self.schedule = batch, schedule
 
-
-class Kind(NamedTuple):
-    """The kind of gradient computation that a graph holds."""
-
-    network: str
-    has_penalty: bool
-
-
-Gradients = Callable[[Sequence[MicroBatch], Schedule], Computed]
-"""Fills a network's gradient buffer from micro-batches."""
-Replay = Callable[[], Computed]
+    def run(self, part: str, function: Callable[[], T]) -> T:
+        """Return what the function returns. Each part runs once per step."""
+        return function()
 
 
 class Capture(Protocol):
     """Interface for capturing functions of static buffers."""
 
-    def warm_up(self, function: Replay) -> Computed:
+    def warm_up(self, function: Callable[[], T]) -> T:
         """Call a function without capture, on the stream used for capture later."""
 
-    def __call__(self, function: Replay, pool: str) -> Replay:
+    def __call__(self, function: Callable[[], T], pool: str) -> Callable[[], T]:
         """Capture a function, and return its replay at the same addresses.
 
         The output of a replay may be overwritten by other replays of its pool, but by no others.
         """
 
 
-class StepGraph:
-    """One captured function of micro-batches, with its own input buffers."""
-
-    def __init__(
-        self,
-        function: Gradients,
-        batch: Sequence[MicroBatch],
-        schedule: Schedule,
-        capture: Capture,
-        pool: str,
-    ) -> None:
-        self.inputs = [clone(micro_batch) for micro_batch in batch]
-        self.replay = capture(lambda: function(self.inputs, schedule), pool)
-
-    def __call__(self, batch: Sequence[MicroBatch]) -> Computed:
-        """Copy micro-batches of the captured layout into the buffers and replay."""
-        for own, given in zip(self.inputs, batch, strict=True):
-            targets, sources = (list(part.tensors.values()) for part in (own, given))
-            torch._foreach_copy_(targets, sources, non_blocking=True)
-        return self.replay()
-
-
 class StepGraphs:
-    """Graphs by kind of step and layout, and the weights they read."""
+    """Steps that are captured, and the scheduled values that they read."""
 
     def __init__(self, device: torch.device, capture: Capture, *, required: bool = False) -> None:
         """Start without graphs.
 
         `required`: raise if a capture fails, instead of continuing without graphs.
         """
-        self.capture, self.required = capture, required
-        self.graphs: dict[object, StepGraph] = {}
-        self.num_calls = Counter[object]()
+        self.device, self.capture, self.required = device, capture, required
+        self.steps: dict[object, GraphedStep] = {}
+        self.num_steps = Counter[object]()
+        self.scheduled: dict[str, Tensor] = {}
         self.has_failed = False
-        # float64 like Python's floats: the product with float32 has the same bits.
-        self.penalty_weight = torch.zeros((), dtype=torch.float64, device=device)
-        self.recovery_weight = torch.zeros_like(self.penalty_weight)
 
-    def run(
-        self, kind: Kind, function: Gradients, batch: Sequence[MicroBatch], schedule: Schedule
-    ) -> Computed:
-        """Call the function of this kind of step, or replay it.
-
-        Each network has one call per step, whose result is read within the step. So all graphs of a
-        network share a memory pool, and the two networks have separate pools.
-
-        Raises:
-            UserError: the capture fails, and graphs are required.
-        """
-        schedule = self.put_on_device(schedule)
-        key = kind, *map(layout, batch)
+    def begin(self, batch: Sequence[MicroBatch], schedule: Schedule) -> Step:
+        """Return a step: without graphs at first, then a captured one."""
         if self.has_failed:
-            return function(batch, schedule)
-        self.num_calls[key] += 1
-        if self.num_calls[key] <= WARM_UP_CALLS:
-            return self.capture.warm_up(lambda: function(batch, schedule))
-        if key not in self.graphs:
-            try:
-                self.graphs[key] = StepGraph(function, batch, schedule, self.capture, kind.network)
-            except RuntimeError as error:
-                self.report_failure(error)
-                return function(batch, schedule)
-        return self.graphs[key](batch)
+            return Step(batch, schedule)
+        schedule = self.put_on_device(schedule)
+        key = schedule.is_penalised, *map(layout, batch)
+        self.num_steps[key] += 1
+        if self.num_steps[key] <= WARM_UP_STEPS:
+            return WarmUpStep(batch, schedule, self.capture)
+        if key not in self.steps:
+            self.steps[key] = GraphedStep([clone(part) for part in batch], schedule, self)
+        step = self.steps[key]
+        step.copy_inputs(batch)
+        return step
 
     def put_on_device(self, schedule: Schedule) -> Schedule:
-        """Return a schedule whose loss weights are the tensors that graphs read."""
-        self.recovery_weight.fill_(schedule.recovery_weight)
-        schedule = replace(schedule, recovery_weight=self.recovery_weight)
-        if not schedule.is_penalised:
-            return schedule
-        self.penalty_weight.fill_(schedule.penalty_weight)
-        return replace(schedule, penalty_weight=self.penalty_weight)
+        """Return a schedule whose values are the tensors that graphs read.
+
+        Learning rates and beta1 stay numbers, which only Adam reads.
+        """
+        names = ["beta2", "recovery_weight", "ema_weight"]
+        if schedule.is_penalised:
+            names.append("penalty_weight")
+        tensors: Any = {name: self.tensor(name, getattr(schedule, name)) for name in names}
+        return replace(schedule, **tensors)
+
+    def tensor(self, name: str, value: float | Tensor) -> Tensor:
+        """Return the value as the tensor of this name, ().
+
+        It is float64 like Python's floats: the product with float32 has the same bits.
+        """
+        if name not in self.scheduled:
+            self.scheduled[name] = torch.zeros((), dtype=torch.float64, device=self.device)
+        return self.scheduled[name].fill_(value)
 
     def report_failure(self, error: RuntimeError) -> None:
         """Raise, or log that steps run without graphs from now on."""
@@ -149,10 +114,61 @@ class StepGraphs:
                 f"cuda_graphs=on: a step cannot be captured ({reason}); use --cuda-graphs auto"
             ) from error
         self.has_failed = True
-        self.graphs.clear()
+        self.steps.clear()
         logger.warning(
             "cuda_graphs: a step cannot be captured (%s); steps run without graphs", reason
         )
+
+
+class WarmUpStep(Step):
+    """A step before those that are captured."""
+
+    def __init__(self, batch: Sequence[MicroBatch], schedule: Schedule, capture: Capture) -> None:
+        super().__init__(batch, schedule)
+        self.capture = capture
+
+    def run(self, part: str, function: Callable[[], T]) -> T:
+        """Call a function on the stream used for capture later."""
+        return self.capture.warm_up(function)
+
+
+class GraphedStep(Step):
+    """The captured parts of one kind of step, and its input buffers.
+
+    All parts are captured in the same step, so that each finds the results of those before it at
+    the same addresses in every later step.
+    """
+
+    def __init__(self, batch: Sequence[MicroBatch], schedule: Schedule, graphs: StepGraphs) -> None:
+        super().__init__(batch, schedule)
+        self.graphs = graphs
+        self.replays: dict[str, Callable[[], Any]] = {}
+
+    def copy_inputs(self, batch: Sequence[MicroBatch]) -> None:
+        """Copy micro-batches of the same layout into the buffers."""
+        for own, given in zip(self.batch, batch, strict=True):
+            targets, sources = (list(part.tensors.values()) for part in (own, given))
+            torch._foreach_copy_(targets, sources, non_blocking=True)
+
+    def run(self, part: str, function: Callable[[], T]) -> T:
+        """Replay a function; call it if it cannot be captured.
+
+        A part runs once per step, and its result is read within the step. So all graphs of a part
+        share a memory pool, and no others.
+
+        Raises:
+            UserError: the capture fails, and graphs are required.
+        """
+        if part not in self.replays:
+            if self.graphs.has_failed:
+                return function()
+            try:
+                self.replays[part] = self.graphs.capture(function, part)
+            except RuntimeError as error:
+                self.graphs.report_failure(error)
+                return function()
+        output: T = self.replays[part]()
+        return output
 
 
 def clone(batch: MicroBatch) -> MicroBatch:
@@ -179,7 +195,7 @@ class CudaCapture:
         self.pools = defaultdict[str, Any](torch.cuda.graph_pool_handle)
         self.stream = torch.cuda.Stream()
 
-    def warm_up(self, function: Replay) -> Computed:
+    def warm_up(self, function: Callable[[], T]) -> T:
         """Call a function on the stream where it will be captured."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
@@ -187,7 +203,7 @@ class CudaCapture:
         torch.cuda.current_stream().wait_stream(self.stream)
         return output
 
-    def __call__(self, function: Replay, pool: str) -> Replay:
+    def __call__(self, function: Callable[[], T], pool: str) -> Callable[[], T]:
         """Capture a function without executing it.
 
         Other threads, such as the loader's, may allocate and copy meanwhile. If the capture fails,
@@ -204,7 +220,7 @@ class CudaCapture:
         ):
             output = function()
 
-        def replay() -> Computed:
+        def replay() -> T:
             graph.replay()
             return output
 

@@ -11,8 +11,9 @@ from t2vgan.gan.adversarial_losses import Loss
 from t2vgan.gan.augmentation import draw_augmentation
 from t2vgan.gan.batch import MicroBatch
 from t2vgan.gan.losses import mode_seeking
-from t2vgan.gan.optimizer import NetworkOptimizer
+from t2vgan.gan.optimizer import NetworkOptimizer, Prepared
 from t2vgan.gan.schedules import Schedule
+from t2vgan.gan.step_graph import Step
 from tests.support.gan_steps import SPRITES, B, R, cut, make_batch, make_gan, weights
 
 
@@ -45,15 +46,15 @@ def test_micro_batches_have_the_same_approximate_penalty(processes):
 
 def test_each_update_moves_its_own_network_only(processes):
     gan = make_gan(processes)
-    batch, schedule = [make_batch()], gan.schedule(0)
+    parts = Step([make_batch()], gan.schedule(0))
     before = {name: weights(network) for name, network in gan.networks.items()}
 
-    batch = gan.update(gan.discriminator, gan.losses.discriminator_loss, batch, schedule)
+    batch = gan.update(gan.discriminator, gan.losses.discriminator_loss, parts.batch, parts)
     assert not torch.equal(weights(gan.discriminator.network), before["discriminator"])
     assert torch.equal(weights(gan.generator.network), before["generator"])
 
     moved = weights(gan.discriminator.network)
-    gan.update(gan.generator, gan.losses.generator_loss, batch, schedule)
+    gan.update(gan.generator, gan.losses.generator_loss, batch, parts)
     assert torch.equal(weights(gan.discriminator.network), moved)
     assert not torch.equal(weights(gan.generator.network), before["generator"])
     assert torch.equal(weights(gan.ema.model), before["generator_ema"])
@@ -269,13 +270,13 @@ def test_the_gradients_norms_are_logged(processes, monkeypatch):
     gan, norms = make_gan(processes), {}
     for name, side in gan.optimizers.items():
 
-        def step(loss, name=name, side=side) -> Tensor:
+        def prepare(*args, name=name, side=side) -> Prepared:
             gradients = [p.grad for p in side.network.parameters() if p.grad is not None]
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             norms.setdefault(name, []).append(flat.norm().item())
-            return NetworkOptimizer.step(side, loss)
+            return NetworkOptimizer.prepare(side, *args)
 
-        monkeypatch.setattr(side, "step", step)
+        monkeypatch.setattr(side, "prepare", prepare)
     for number in range(3):
         gan.train_step([make_batch(number)], number)
     metrics = gan.metrics.reduce()
@@ -298,7 +299,8 @@ def test_the_gradient_to_the_pixels_is_logged_per_clip_and_in_units_of_the_data(
     losses = nn.functional.softplus(batch.real_logits - fake_logits)
     (gradient,) = torch.autograd.grad(losses.sum(), fake_video)
     expected = (gradient * gan.losses.pixel_std).flatten(1).norm(dim=1).mean()
-    gan.update(gan.generator, gan.losses.generator_loss, cut(batch, size), gan.schedule(0))
+    parts = Step(cut(batch, size), gan.schedule(0))
+    gan.update(gan.generator, gan.losses.generator_loss, parts.batch, parts)
     found = gan.metrics.reduce()["gradient_norm/video"]
     assert found == pytest.approx(float(expected), rel=1e-9)
 

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from t2vgan.config import TrainConfig
 from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.step_graph import Step
 from tests.support.gan_steps import (
     MODEL,
     SIZES,
     B,
     K,
     R,
+    apply_gradients,
     changed,
     cut,
     make_batch,
@@ -67,7 +69,7 @@ def test_a_gradient_that_is_not_finite_is_not_applied(processes):
     for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
     parameters[-1].grad.view(-1)[-1] = torch.inf
-    gan.generator.step(torch.zeros(()))
+    apply_gradients(gan.generator)
     assert torch.equal(weights(gan.generator.network), before)
     assert gan.gather_nonfinite() == {"generator": [True], "discriminator": []}
 
@@ -99,7 +101,7 @@ def test_in_float16_an_overflow_is_bad_only_where_nothing_is_scaled_up(scale, is
     before = weights(side.network)
     for parameter in side.network.parameters():
         parameter.grad = torch.full_like(parameter, torch.inf)
-    side.step(torch.zeros(()))
+    apply_gradients(side)
     assert torch.equal(weights(side.network), before)
     assert side.grad_scaler.get_scale() == scale / 2
     assert gan.gather_nonfinite()["generator"] == [is_bad]
@@ -107,17 +109,17 @@ def test_in_float16_an_overflow_is_bad_only_where_nothing_is_scaled_up(scale, is
 
 def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(processes):
     gan, batch = make_float16_gan(processes), make_batch()
-    inputs = cut(to_single(batch), B // 2), gan.schedule(1)
+    parts = Step(cut(to_single(batch), B // 2), gan.schedule(1))
     before = weights(gan.discriminator.network)
     scale = gan.generator.grad_scaler.get_scale()
     factors = iter((float("inf"), 1.0))  # of both micro-batches
     overflow = changed(gan.losses.discriminator_loss, lambda values: values * next(factors))
-    gan.update(gan.discriminator, overflow, *inputs)
+    gan.update(gan.discriminator, overflow, parts.batch, parts)
     assert gan.discriminator.grad_scaler.get_scale() == scale / 2
     assert gan.generator.grad_scaler.get_scale() == scale
     assert torch.equal(weights(gan.discriminator.network), before)
     assert gan.gather_nonfinite()["discriminator"] == [True]
-    gan.update(gan.discriminator, gan.losses.discriminator_loss, *inputs)
+    gan.update(gan.discriminator, gan.losses.discriminator_loss, parts.batch, parts)
     assert not torch.equal(weights(gan.discriminator.network), before)
     assert gan.gather_nonfinite()["discriminator"] == [False]
 

@@ -12,6 +12,7 @@ from t2vgan.gan.schedules import (
     compute_progress,
     compute_schedule,
     cosine,
+    ema_halflife,
     log_linear,
     noise_every_steps,
 )
@@ -43,8 +44,9 @@ def test_both_learning_rates_fall_by_the_same_factor_and_beta2_rises():
         schedule = compute_schedule(train, 0.0, 1, progress)
         rates = schedule.generator_lr, schedule.discriminator_lr
         assert rates == pytest.approx((2e-3 * factor, 1e-3 * factor))
-    betas = [compute_schedule(train, 0.0, 1, progress).betas for progress in (0.0, 0.5, 1.0)]
-    assert betas == [(0.2, 0.8), pytest.approx((0.2, 0.85)), pytest.approx((0.2, 0.9))]
+    schedules = [compute_schedule(train, 0.0, 1, progress) for progress in (0.0, 0.5, 1.0)]
+    assert [schedule.beta1 for schedule in schedules] == [0.2, 0.2, 0.2]
+    assert [schedule.beta2 for schedule in schedules] == pytest.approx([0.8, 0.85, 0.9])
 
 
 def test_the_weight_of_recovery_rises_with_the_fall_of_the_rates_or_when_it_is_told_to():
@@ -61,6 +63,27 @@ def test_the_camera_moves_as_the_rates_fall():
     train = TrainConfig(lr_hold=0.4, recovery_hold=0.0, recovery_until=0.2)
     stds = [compute_schedule(train, 2.0, 1, progress).camera_std for progress in (0.4, 0.7, 1.0)]
     assert stds == pytest.approx([0, 1, 2])
+
+
+@pytest.mark.parametrize("num_clips", [1, 8, 50, 1000])
+def test_the_weights_of_past_values_halve_every_halflife(num_clips):
+    train = TrainConfig(global_batch_size=num_clips, ema_halflife_clips=1000.0, ema_rampup=0.0)
+    weight = compute_schedule(train, 0.0, 3, 0.5).ema_weight
+    assert (1 - weight) ** (1000 // num_clips) == pytest.approx(0.5, rel=1e-12)
+
+
+def test_the_halflife_is_capped_by_the_clips_seen():
+    train = TrainConfig(global_batch_size=25, ema_halflife_clips=500.0, ema_rampup=0.05)
+    assert [ema_halflife(train, clips) for clips in (0, 1000, 10_000, 10**6)] == [0, 50, 500, 500]
+    first, later = (compute_schedule(train, 0.0, step, 0.0) for step in (0, 40))
+    assert first.ema_weight == 1.0, "nothing of the random start is left"
+    assert later.ema_halflife == later.metrics()["ema/halflife"] == 50
+    assert later.ema_weight == pytest.approx(1 - 0.5**0.5)
+
+
+def test_without_rampup_the_halflife_is_constant():
+    train = TrainConfig(ema_halflife_clips=500.0, ema_rampup=0.0)
+    assert ema_halflife(train, 0) == 500
 
 
 def test_the_penalty_has_the_weight_of_all_steps_in_every_nth():
@@ -92,7 +115,7 @@ def test_scheduled_values_are_recorded_by_their_names():
     )  # fmt: skip
     expected = {
         "lr/generator": 2e-3, "lr/discriminator": 1e-3, "beta2": 0.8, "gamma": 8.0,
-        "recovery/weight": 0.0,
+        "recovery/weight": 0.0, "ema/halflife": 0.0,
     }  # fmt: skip
     assert compute_schedule(train, 0.0, 0, 0.0).metrics() == pytest.approx(expected)
     recorded = replace(

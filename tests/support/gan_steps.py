@@ -9,6 +9,7 @@ from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.gan.adversarial import AdversarialTraining, LossFunction
 from t2vgan.gan.adversarial_losses import Loss
 from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.optimizer import NetworkOptimizer
 
 MODEL = ClipGanConfig(latent_size=5, text_size=6, hidden_size=14, channels=4)
 SPRITES = MODEL.model_copy(update={"num_sprites": 2, "camera_variation": 0.1})
@@ -59,6 +60,15 @@ def to_single(batch: MicroBatch) -> MicroBatch:
 def cut(batch: MicroBatch, size: int) -> list[MicroBatch]:
     length = len(batch.real_video)
     return [batch.slice(slice(start, start + size)) for start in range(0, length, size)]
+
+
+def apply_gradients(side: NetworkOptimizer, loss: float = 0.0) -> float:
+    """Apply the gradients of a network's parameters; return their norm."""
+    side.gradients.collect()
+    _, beta2 = side.optimizer.param_groups[0]["betas"]
+    norm, nonfinite = side.prepare(torch.tensor(loss), beta2)
+    side.apply(nonfinite)
+    return norm.item()
 
 
 def weights(network: nn.Module) -> Tensor:

@@ -67,7 +67,7 @@ class RecordedOps:
 @torch.no_grad()
 def spoil(outputs: list[Any]) -> None:
     """Fill all floating-point tensors of some outputs with NaN."""
-    for leaf in tree_leaves([tuple(output) for output in outputs]):
+    for leaf in tree_leaves(outputs):
         if isinstance(leaf, Tensor) and leaf.is_floating_point():
             leaf.fill_(torch.nan)
 

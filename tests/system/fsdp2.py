@@ -46,7 +46,9 @@ def shard(
         fully_shard(network, mesh=mesh, reshard_after_forward=not keep)
         if keep:
             network.set_reshard_after_backward(False)
-        gan.optimizers[side].gradients.parameters[:] = network.parameters()
+        gradients = gan.optimizers[side].gradients
+        gradients.parameters[:] = network.parameters()
+        gradients.collect = lambda: None  # type: ignore[method-assign]  # shards are no views
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -81,7 +83,7 @@ def average(mesh) -> None:
     """Update the averaged generator from a sharded one."""
     gan = make_gan(OneProcess())
     shard(gan, ["generator"], mesh)
-    gan.ema.update(gan.generator.network, 8, 80)
+    gan.ema.update(gan.generator.network, 0.5)
 
 
 def main(path: Path, *names: str) -> None:

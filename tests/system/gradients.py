@@ -15,7 +15,7 @@ from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.batch import MicroBatch
-from t2vgan.gan.optimizer import NetworkOptimizer
+from t2vgan.gan.optimizer import NetworkOptimizer, Prepared
 from tests.support.gan_steps import SPRITES, cut, make_batch, make_gan
 
 BATCH_SIZE = 16
@@ -53,7 +53,9 @@ def average_of_others(processes: DistributedContext) -> Tensor:
     parameter = torch.nn.Parameter(torch.zeros(()))
     if processes.rank < max(1, processes.world_size - 1):
         parameter.grad = torch.full_like(parameter, 3.0)
-    FlatGradients([parameter], processes).average()
+    gradients = FlatGradients([parameter], processes)
+    gradients.collect()
+    gradients.average()
     return parameter.grad
 
 
@@ -67,15 +69,14 @@ def gradients_of(gan: AdversarialTraining, parts: list[MicroBatch], step: int) -
     """Return what would be applied, instead of applying it."""
     found: dict[str, Tensor] = {}
 
-    def keep(name: str, side: NetworkOptimizer) -> Tensor:
+    def keep(name: str, side: NetworkOptimizer) -> None:
         for key, parameter in side.network.named_parameters():
             if parameter.grad is not None:
                 found[f"{name}/{key}"] = parameter.grad.clone(memory_format=torch.contiguous_format)
-        side.gradients.clear()
-        return torch.zeros(())
 
     for name, side in gan.optimizers.items():
-        side.step = lambda loss, name=name, side=side: keep(name, side)  # type: ignore
+        side.prepare = lambda loss, beta2: Prepared(torch.zeros(()), torch.zeros(()))  # type: ignore
+        side.apply = lambda flag, name=name, side=side: keep(name, side)  # type: ignore
     gan.train_step(parts, step)
     return found
 
