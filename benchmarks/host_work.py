@@ -112,7 +112,7 @@ class EmptyReplays:
         """Call the function."""
         return function()
 
-    def __call__(self, function: Callable[[], T], pool: str) -> Callable[[], T]:
+    def __call__(self, function: Callable[[], T]) -> Callable[[], T]:
         """Call the function once."""
         output = function()
         return lambda: output

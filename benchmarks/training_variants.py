@@ -91,7 +91,7 @@ def train_interval(trainer: Trainer, batches: list[Any], every: int) -> None:
 def prepare_batches(trainer: Trainer) -> list[Any]:
     """Prepare a batch with the penalty and one without."""
     with trainer.loader() as loader:
-        return [trainer.preparer.prepare(next(loader)) for _ in range(2)]
+        return [trainer.preparer.load(next(loader)) for _ in range(2)]
 
 
 def make_trainer(preset: str, folder: Path, threads: int, **options: str) -> Trainer:

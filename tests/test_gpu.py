@@ -11,7 +11,7 @@ from t2vgan.config.presets import PRESETS
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.device import choose_precision
 from t2vgan.gan.adversarial import AdversarialTraining
-from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.batch import MicroBatch, StepInputs
 from t2vgan.gan.step_graph import CudaCapture, Step, StepGraphs
 from t2vgan.pipeline import TextToVideo
 from t2vgan.pipeline.export import trace
@@ -71,7 +71,7 @@ def test_steps_with_and_without_penalty_stay_finite_and_move_both_networks(preci
     gan = make_gan(processes, precision, model)
     before = [p.detach().clone() for side in gan.networks.values() for p in side.parameters()]
     for step in range(6):
-        gan.train_step([make_batch(processes.device, step)], step)
+        gan.train_step(StepInputs.of([make_batch(processes.device, step)]), step)
     after = [p.detach() for side in gan.networks.values() for p in side.parameters()]
     assert all(torch.isfinite(p).all() for p in after)
     assert sum(not torch.equal(a, b) for a, b in zip(after, before, strict=True)) > len(after) / 2
@@ -88,7 +88,7 @@ def test_graphs_repeat_the_bits_of_the_step(precision, model):
     for gan in (plain, graphed):
         gan.set_lengths([(0, 12)])
         for step in range(10):
-            gan.train_step([make_batch(processes.device, step)], step)
+            gan.train_step(StepInputs.of([make_batch(processes.device, step)]), step)
     assert len(graphed.graphs.steps) == 2, "with and without penalty"
     for name, network in plain.networks.items():
         others = graphed.networks[name].state_dict()
@@ -101,11 +101,11 @@ def test_graphs_repeat_the_bits_of_the_step(precision, model):
 def test_an_overflow_of_one_network_leaves_the_others_scale_alone():
     processes = DistributedContext()
     gan = make_gan(processes, "fp16")
-    gan.train_step([make_batch(processes.device)], 1)
+    gan.train_step(StepInputs.of([make_batch(processes.device)]), 1)
     scales = {name: side.grad_scaler.get_scale() for name, side in gan.optimizers.items()}
     overflow = changed(gan.losses.discriminator_loss, lambda values: values * float("inf"))
-    parts = Step([make_batch(processes.device)], gan.schedule(1))
-    gan.update(gan.discriminator, overflow, parts.batch, parts)
+    parts = Step(StepInputs.of([make_batch(processes.device)]), gan.schedule(1))
+    gan.update(gan.discriminator, overflow, parts.inputs.micro_batches(), parts)
     assert gan.discriminator.grad_scaler.get_scale() < scales["discriminator"]
     assert gan.generator.grad_scaler.get_scale() == scales["generator"]
 
@@ -151,10 +151,10 @@ def test_a_step_never_waits_for_the_gpu(preset):
     steps = [0, 1, 2, every]  # those from 2 on are watched: the first ones make Adam's state
     batches = {step: [build_batch(gan, sizes, step)] for step in steps}
     for step in steps[:2]:
-        gan.train_step(batches[step], step)
+        gan.train_step(StepInputs.of(batches[step]), step)
     with no_sync():
         for step in steps[2:]:
-            gan.train_step(batches[step], step)
+            gan.train_step(StepInputs.of(batches[step]), step)
     gan.metrics.reduce()
 
 
@@ -181,6 +181,6 @@ def test_a_step_has_the_same_bits_each_time(model):
     for _ in range(2):
         gan = make_gan(processes, "auto", model)
         for step in range(3):
-            gan.train_step([batch], step)
+            gan.train_step(StepInputs.of([batch]), step)
         found.append([parameter.clone() for parameter in gan.ema.model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from t2vgan.config.presets import PRESETS
+from t2vgan.gan.batch import StepInputs
 from t2vgan.gan.metrics import MetricAccumulator
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.models import motion, resampling
@@ -63,7 +64,7 @@ def test_the_exact_penalty_puts_nothing_by_index(preset):
     gan = build_training(PRESETS[preset].model, train, SIZES, torch.device("cpu"))
     step = train.penalty_every_steps
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-        gan.train_step([build_batch(gan, SIZES, step)], step)
+        gan.train_step(StepInputs.of([build_batch(gan, SIZES, step)]), step)
     names = {event.name for event in profiler.events()}
     assert "aten::convolution_backward" in names
     assert "aten::index_put_" not in names
@@ -75,7 +76,7 @@ def test_weights_of_convolutions_lie_as_maps_do(preset):
     train = PRESETS[preset].train.model_copy(update={"precision": "no"})
     with meta_supported():
         gan = build_training(PRESETS[preset].model, train, SIZES, META)
-        gan.train_step([build_batch(gan, SIZES, 1)], 1)
+        gan.train_step(StepInputs.of([build_batch(gan, SIZES, 1)]), 1)
     weights = [w for network in gan.networks.values() for w in network.parameters() if w.ndim == 4]
     weights += [
         part

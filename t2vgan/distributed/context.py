@@ -97,6 +97,8 @@ class DistributedContext:
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over ranks (collective)."""
+        if not self.is_distributed:
+            return values
         return self.accelerator.reduce(values, reduction="mean")
 
     def average_(self, values: Tensor) -> None:

@@ -89,7 +89,10 @@ def describe_processes(context: DistributedContext, precision: str) -> str:
 
 
 def peak_memory_gb(device: torch.device) -> float:
-    """Return the GPU's peak memory, or on a CPU the process's."""
+    """Return the GPU's peak memory, or on a CPU the process's.
+
+    It is what was reserved: what is in use within a CUDA graph does not count as allocated.
+    """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
+        return torch.cuda.max_memory_reserved(device) / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -56,7 +56,7 @@ class FlatGradients:
         if missing:
             torch._foreach_zero_(missing)
         if targets:
-            torch._foreach_copy_(targets, sources)
+            copy_all(targets, sources)
         return self.buffer
 
     def add(self, gradients: Mapping[Tensor, Tensor]) -> None:
@@ -69,7 +69,7 @@ class FlatGradients:
             else:
                 known[parameter.grad] = gradient
         if fresh:
-            torch._foreach_copy_(list(fresh), list(fresh.values()))
+            copy_all(list(fresh), list(fresh.values()))
         if known:
             torch._foreach_add_(list(known), list(known.values()))
 
@@ -88,6 +88,15 @@ def allocate(parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     return buffer, [
         part.as_strided(parameter.shape, parameter.stride()) for parameter, part in parts
     ]
+
+
+def copy_all(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy tensors in one call.
+
+    Dimensions of size 1 are removed: their strides may differ, and on a GPU one pair of tensors
+    with different strides costs a kernel for each pair.
+    """
+    torch._foreach_copy_([t.squeeze() for t in targets], [s.squeeze() for s in sources])
 
 
 def compute_norm(buffer: Tensor) -> Tensor:

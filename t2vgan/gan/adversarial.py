@@ -16,7 +16,7 @@ from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.distributed.stragglers import ComputeTimer
 from t2vgan.gan.adversarial_losses import AdversarialLosses, Loss
 from t2vgan.gan.augmentation import Augmentation
-from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.batch import MicroBatch, StepInputs
 from t2vgan.gan.compilation import compile_network
 from t2vgan.gan.ema import Ema
 from t2vgan.gan.flat_adam import FlatAdam
@@ -169,11 +169,11 @@ class AdversarialTraining:
 
     # --- the step --------------------------------------------------------------------------------
 
-    def train_step(self, batch: Sequence[MicroBatch], step: int) -> None:
+    def train_step(self, inputs: StepInputs, step: int) -> None:
         """Update the discriminator, the generator and its average."""
         schedule = self.set_schedule(step)
-        parts = self.graphs.begin(batch, schedule) if self.graphs else Step(batch, schedule)
-        batch = self.add_fakes(parts.batch)
+        parts = self.graphs.begin(inputs, schedule) if self.graphs else Step(inputs, schedule)
+        batch = self.add_fakes(parts.run("micro-batches", parts.inputs.micro_batches))
         batch = self.update(self.discriminator, self.losses.discriminator_loss, batch, parts)
         self.update(self.generator, self.losses.generator_loss, batch, parts)
         added = self.metrics.pop_added()
@@ -231,7 +231,7 @@ class AdversarialTraining:
         """Fill the buffer with this rank's gradients of the mean loss."""
         self.discriminator.copy_weights(self.precision)
         self.discriminator.requires_grad_(side is self.discriminator)
-        side.gradients.clear()
+        side.clear_gradients()
         means, all_kept = [], []
         with self.metrics.set_apart() as added:
             for micro_batch in batch:

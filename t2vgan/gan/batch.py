@@ -4,11 +4,12 @@ Every draw is made for the whole global batch as a function of (seed, step); a r
 positions. So 1 process with 8 clips and 2 processes with 4 each train the same model.
 
 The host prepares a step ahead of time, in the loader's thread (`BatchPreparer.build`); the step
-itself begins with one copy to the device (`BatchPreparer.prepare`).
+itself begins with one copy to the device (`BatchPreparer.load`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from t2vgan.data.shard_reader import BadSample
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.augmentation import draw_augmentation
 from t2vgan.gan.mismatched_prompts import HardPrompts, draw_partners, keep_own_of_empty
-from t2vgan.gan.packed_tensors import PackedTensors
+from t2vgan.gan.packed_tensors import Layout, PackedTensors
 from t2vgan.gan.schedules import has_penalty
 from t2vgan.tokenizer import EMPTY, PADDING_ID, Vocabulary
 from t2vgan.utils.seeds import derive_seed, random_generator
@@ -86,6 +87,39 @@ class MicroBatch:
         return replace(self, **parts)
 
 
+Tensors = Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """Hold a step's input on the device, before it is micro-batches.
+
+    `split` makes micro-batches of the tensors. It only computes on the device, so that a CUDA graph
+    can hold it.
+    """
+
+    tensors: Tensors
+    split: Callable[[Tensors], list[MicroBatch]]
+    layout: Hashable
+    """What `split` depends on, besides the tensors."""
+
+    @classmethod
+    def of(cls, batch: Sequence[MicroBatch]) -> "StepInputs":
+        """Return inputs that consist of micro-batches."""
+        names = [list(part.tensors) for part in batch]
+
+        def split(tensors: Tensors) -> list[MicroBatch]:
+            values = iter(tensors)
+            return [MicroBatch(**{name: next(values) for name in own}) for own in names]
+
+        tensors = [tensor for part in batch for tensor in part.tensors.values()]
+        return cls(tensors, split, tuple(map(tuple, names)))
+
+    def micro_batches(self) -> list[MicroBatch]:
+        """Return the micro-batches."""
+        return self.split(self.tensors)
+
+
 @dataclass(frozen=True)
 class HostBatch:
     """A rank's part of one global batch, ready for the device."""
@@ -148,15 +182,23 @@ class BatchPreparer:
         packed = PackedTensors.pack(tensors, is_pinned=self.device.type == "cuda")
         return HostBatch(batch.step, batch.keys, batch.bad_samples, packed)
 
-    def prepare(self, batch: HostBatch) -> list[MicroBatch]:
+    def load(self, batch: HostBatch) -> StepInputs:
         """Copy a batch to the device, and gather other ranks' prompts (collective).
 
         The host waits neither for the device nor for other ranks' hosts.
         """
-        tensors = batch.tensors.to(self.device).unpack()
+        packed = batch.tensors.to(self.device)
+        token_ids = self.context.gather_rows(packed["token_ids"])
+        split = partial(self.split, packed.layout)
+        return StepInputs([packed.buffer, token_ids], split, packed.layout)
+
+    def split(self, layout: Layout, inputs: Tensors) -> list[MicroBatch]:
+        """Make micro-batches of a packed batch and all ranks' token ids."""
+        buffer, every_id = inputs
+        tensors = PackedTensors(buffer, layout).unpack()
         own_ids, sources = tensors.pop("token_ids"), tensors.pop("mismatched_sources")
-        every_id = [self.context.gather_rows(own_ids), tensors.pop("hard_ids")]
-        drawn_ids = torch.cat(every_id).index_select(0, sources.flatten())
+        candidates = torch.cat([every_id, tensors.pop("hard_ids")])
+        drawn_ids = candidates.index_select(0, sources.flatten())
         drawn_ids = drawn_ids.unflatten(0, sources.shape)  # B M L
         mismatched_ids = keep_own_of_empty(own_ids, drawn_ids, self.vocabulary.ids.get(EMPTY))
         whole = MicroBatch(
@@ -188,9 +230,9 @@ class BatchPreparer:
     def draw_prompts(self, batch: Batch) -> dict[str, Tensor]:
         """Return token ids, and the indices of mismatched prompts.
 
-        Token ids are those of the clips' own prompts, (B, L), and of H hard ones, (H, L). A clip's
-        sources (B, M) are the indices of its mismatched prompts in the global batch followed by the
-        hard prompts.
+        Token ids are those of the clips' own prompts, (B, L), and of hard ones, (B, L), of which
+        some rows may be padding. A clip's sources (B, M) are the indices of its mismatched prompts
+        in the global batch followed by the hard prompts.
         """
         draw = self.draw_of(batch)
         partners = draw_partners(**draw, number=self.mismatched_prompts)
@@ -198,9 +240,12 @@ class BatchPreparer:
         hard = self.hard_prompts.draw(batch.prompts, batch.positions, **draw)
         sources[list(hard), 0] = self.plan.global_size + np.arange(len(hard))
         token_ids = self.encode([*batch.prompts, *hard.values()])
+        own_ids, some_ids = token_ids.split([len(batch.prompts), len(hard)])
+        hard_ids = torch.full_like(own_ids, PADDING_ID)  # a constant size, for CUDA graphs
+        hard_ids[: len(hard)] = some_ids
         return {
-            "token_ids": token_ids[: len(batch.prompts)],
-            "hard_ids": token_ids[len(batch.prompts) :],
+            "token_ids": own_ids,
+            "hard_ids": hard_ids,
             "mismatched_sources": torch.from_numpy(sources),
         }
 

@@ -131,8 +131,13 @@ class CompiledFunction:
         try:
             return self.compiled(*inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
-            if not self.is_optional:
+            if not self.is_optional or is_capturing():
                 raise
             print_stderr(f"not compiled, so slower: the compiler failed ({first_line(error)})")
             self.compiled = None
             return self.function(*inputs)
+
+
+def is_capturing() -> bool:
+    """Return whether a CUDA graph is being captured."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()

@@ -55,6 +55,12 @@ class NetworkOptimizer:
             self.copies = WeightCopies(self.network, dtype)
         self.copies.update()
 
+    def clear_gradients(self) -> None:
+        """Forget the gradients of all weights and copies."""
+        self.gradients.clear()
+        if self.copies:
+            self.copies.pop_gradients()
+
     def add_gradients_of_copies(self) -> None:
         """Add the gradients of the copies to those of the weights."""
         if self.copies:

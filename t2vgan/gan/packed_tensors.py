@@ -2,11 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 ALIGNMENT = 64  # bytes: enough for tensors of any type and for vectorised loads
+
+
+class Place(NamedTuple):
+    """Where a tensor is in a buffer."""
+
+    name: str
+    start: int
+    """In bytes."""
+    dtype: torch.dtype
+    shape: torch.Size
+
+
+Layout = tuple[Place, ...]
 
 
 @dataclass(frozen=True)
@@ -15,8 +29,7 @@ class PackedTensors:
 
     buffer: Tensor
     """(N,) uint8."""
-    layout: Mapping[str, tuple[int, torch.dtype, torch.Size]]
-    """Each tensor's offset in bytes, type and shape, by name."""
+    layout: Layout
 
     @classmethod
     def pack(cls, tensors: Mapping[str, Tensor], *, is_pinned: bool) -> "PackedTensors":
@@ -24,11 +37,11 @@ class PackedTensors:
 
         From a pinned buffer, copies to a GPU are asynchronous.
         """
-        layout, size = {}, 0
+        layout, size = [], 0
         for name, tensor in tensors.items():
-            layout[name] = (size, tensor.dtype, tensor.shape)
+            layout.append(Place(name, size, tensor.dtype, tensor.shape))
             size += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
-        packed = cls(torch.empty(size, dtype=torch.uint8, pin_memory=is_pinned), layout)
+        packed = cls(torch.empty(size, dtype=torch.uint8, pin_memory=is_pinned), tuple(layout))
         for name, own in packed.unpack().items():
             own.copy_(tensors[name])
         return packed
@@ -39,9 +52,13 @@ class PackedTensors:
 
     def unpack(self) -> dict[str, Tensor]:
         """Return the tensors, as views of the buffer."""
-        by_type = {dtype: self.buffer.view(dtype) for _, dtype, _ in self.layout.values()}
-        tensors = {}
-        for name, (start, dtype, shape) in self.layout.items():
-            first = start // dtype.itemsize
-            tensors[name] = by_type[dtype][first : first + shape.numel()].view(shape)
-        return tensors
+        return {place.name: self.view(place) for place in self.layout}
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return the tensor of a name, as a view of the buffer."""
+        return next(self.view(place) for place in self.layout if place.name == name)
+
+    def view(self, place: Place) -> Tensor:
+        """Return the tensor at a place, as a view of the buffer."""
+        end = place.start + place.shape.numel() * place.dtype.itemsize
+        return self.buffer[place.start : end].view(place.dtype).view(place.shape)

@@ -1,10 +1,10 @@
 """Capture the parts of a step as CUDA graphs, and replay them.
 
 A small GAN on a large GPU is limited by kernel launches, about a thousand per step. A graph
-launches all kernels of a part at once. The parts of a step are, for each network, the forward and
-backward passes, and the gradient's norm and clipping; and at the end the update of the averaged
-generator and the metrics. Steps with and without the penalty have graphs of their own, as has each
-layout of the micro-batches.
+launches all kernels of a part at once. The parts of a step are the micro-batches; for each network
+the forward and backward passes, and the gradient's norm and clipping; and at the end the update of
+the averaged generator and the metrics. Steps with and without the penalty have graphs of their own,
+as has each layout of the inputs.
 
 A graph reads fixed addresses: inputs are copied into buffers of the step's own, and values that
 change over a run are tensors. The all-reduce stays outside, so that a lost rank is found as usual,
@@ -13,8 +13,9 @@ and so does Adam, whose fused kernel cannot read beta2 from the device.
 
 import gc
 import logging
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -22,8 +23,9 @@ import torch
 from torch import Tensor
 
 from t2vgan.errors import UserError
-from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.batch import StepInputs
 from t2vgan.gan.schedules import Schedule
+from t2vgan.utils.console import first_line
 
 WARM_UP_STEPS = 2
 """Steps of each kind without capture, in which libraries initialise and allocate."""
@@ -36,8 +38,8 @@ logger = logging.getLogger(__name__)
 class Step:
     """Hold a step's inputs, and run its parts."""
 
-    def __init__(self, batch: Sequence[MicroBatch], schedule: Schedule) -> None:
-        self.batch, self.schedule = batch, schedule
+    def __init__(self, inputs: StepInputs, schedule: Schedule) -> None:
+        self.inputs, self.schedule = inputs, schedule
 
     def run(self, part: str, function: Callable[[], T]) -> T:
         """Return what the function returns. Each part runs once per step."""
@@ -50,10 +52,10 @@ class Capture(Protocol):
     def warm_up(self, function: Callable[[], T]) -> T:
         """Call a function without capture, on the stream used for capture later."""
 
-    def __call__(self, function: Callable[[], T], pool: str) -> Callable[[], T]:
+    def __call__(self, function: Callable[[], T]) -> Callable[[], T]:
         """Capture a function, and return its replay at the same addresses.
 
-        The output of a replay may be overwritten by other replays of its pool, but by no others.
+        The output of a replay may be overwritten by replays of earlier captures.
         """
 
 
@@ -71,19 +73,20 @@ class StepGraphs:
         self.scheduled: dict[str, Tensor] = {}
         self.has_failed = False
 
-    def begin(self, batch: Sequence[MicroBatch], schedule: Schedule) -> Step:
+    def begin(self, inputs: StepInputs, schedule: Schedule) -> Step:
         """Return a step: without graphs at first, then a captured one."""
         if self.has_failed:
-            return Step(batch, schedule)
+            return Step(inputs, schedule)
         schedule = self.put_on_device(schedule)
-        key = schedule.is_penalised, *map(layout, batch)
+        shapes = [(tensor.shape, tensor.dtype, tensor.stride()) for tensor in inputs.tensors]
+        key = schedule.is_penalised, inputs.layout, *shapes
         self.num_steps[key] += 1
         if self.num_steps[key] <= WARM_UP_STEPS:
-            return WarmUpStep(batch, schedule, self.capture)
+            return WarmUpStep(inputs, schedule, self.capture)
         if key not in self.steps:
-            self.steps[key] = GraphedStep([clone(part) for part in batch], schedule, self)
+            self.steps[key] = GraphedStep(inputs, schedule, self)
         step = self.steps[key]
-        step.copy_inputs(batch)
+        step.copy_inputs(inputs.tensors)
         return step
 
     def put_on_device(self, schedule: Schedule) -> Schedule:
@@ -108,7 +111,10 @@ class StepGraphs:
 
     def report_failure(self, error: RuntimeError) -> None:
         """Raise, or log that steps run without graphs from now on."""
-        reason = str(error).partition("\n")[0]
+        cause: BaseException = error  # the last error only says that there was another
+        while cause.__context__:
+            cause = cause.__context__
+        reason = first_line(cause)
         if self.required:
             raise UserError(
                 f"cuda_graphs=on: a step cannot be captured ({reason}); use --cuda-graphs auto"
@@ -123,8 +129,8 @@ class StepGraphs:
 class WarmUpStep(Step):
     """A step before those that are captured."""
 
-    def __init__(self, batch: Sequence[MicroBatch], schedule: Schedule, capture: Capture) -> None:
-        super().__init__(batch, schedule)
+    def __init__(self, inputs: StepInputs, schedule: Schedule, capture: Capture) -> None:
+        super().__init__(inputs, schedule)
         self.capture = capture
 
     def run(self, part: str, function: Callable[[], T]) -> T:
@@ -136,25 +142,23 @@ class GraphedStep(Step):
     """The captured parts of one kind of step, and its input buffers.
 
     All parts are captured in the same step, so that each finds the results of those before it at
-    the same addresses in every later step.
+    the same addresses in every later step. Results are read within the step, and parts are replayed
+    in the order of their capture, so that one memory pool serves all.
     """
 
-    def __init__(self, batch: Sequence[MicroBatch], schedule: Schedule, graphs: StepGraphs) -> None:
-        super().__init__(batch, schedule)
+    def __init__(self, inputs: StepInputs, schedule: Schedule, graphs: StepGraphs) -> None:
+        buffers = [tensor.clone() for tensor in inputs.tensors]
+        super().__init__(replace(inputs, tensors=buffers), schedule)
         self.graphs = graphs
         self.replays: dict[str, Callable[[], Any]] = {}
 
-    def copy_inputs(self, batch: Sequence[MicroBatch]) -> None:
-        """Copy micro-batches of the same layout into the buffers."""
-        for own, given in zip(self.batch, batch, strict=True):
-            targets, sources = (list(part.tensors.values()) for part in (own, given))
-            torch._foreach_copy_(targets, sources, non_blocking=True)
+    def copy_inputs(self, tensors: Sequence[Tensor]) -> None:
+        """Copy inputs of the same layout into the buffers."""
+        for own, given in zip(self.inputs.tensors, tensors, strict=True):
+            own.copy_(given, non_blocking=True)
 
     def run(self, part: str, function: Callable[[], T]) -> T:
         """Replay a function; call it if it cannot be captured.
-
-        A part runs once per step, and its result is read within the step. So all graphs of a part
-        share a memory pool, and no others.
 
         Raises:
             UserError: the capture fails, and graphs are required.
@@ -163,7 +167,7 @@ class GraphedStep(Step):
             if self.graphs.has_failed:
                 return function()
             try:
-                self.replays[part] = self.graphs.capture(function, part)
+                self.replays[part] = self.graphs.capture(function)
             except RuntimeError as error:
                 self.graphs.report_failure(error)
                 return function()
@@ -171,28 +175,18 @@ class GraphedStep(Step):
         return output
 
 
-def clone(batch: MicroBatch) -> MicroBatch:
-    """Return a copy of a micro-batch with the same layout."""
-    return replace(batch, **{name: tensor.clone() for name, tensor in batch.tensors.items()})
-
-
-def layout(batch: MicroBatch) -> tuple[object, ...]:
-    """Return the names, shapes, types and strides of a micro-batch's tensors."""
-    return tuple((name, t.shape, t.dtype, t.stride()) for name, t in batch.tensors.items())
-
-
 # --- CUDA -----------------------------------------------------------------------------------------
 
 
 class CudaCapture:
-    """Capture on a separate stream, into named memory pools.
+    """Capture on a separate stream, into one memory pool.
 
-    Memory that a graph frees internally is reused by graphs captured later in its pool, also for
-    their outputs. So replaying the earlier graph overwrites the outputs of the later ones.
+    Memory that a graph frees internally is reused by graphs captured later, also for their outputs.
+    So replaying the earlier graph overwrites the outputs of the later ones.
     """
 
     def __init__(self) -> None:
-        self.pools = defaultdict[str, Any](torch.cuda.graph_pool_handle)
+        self.pool = torch.cuda.graph_pool_handle()
         self.stream = torch.cuda.Stream()
 
     def warm_up(self, function: Callable[[], T]) -> T:
@@ -203,7 +197,7 @@ class CudaCapture:
         torch.cuda.current_stream().wait_stream(self.stream)
         return output
 
-    def __call__(self, function: Callable[[], T], pool: str) -> Callable[[], T]:
+    def __call__(self, function: Callable[[], T]) -> Callable[[], T]:
         """Capture a function without executing it.
 
         Other threads, such as the loader's, may allocate and copy meanwhile. If the capture fails,
@@ -212,19 +206,33 @@ class CudaCapture:
         """
         gc.collect()  # else garbage of earlier backward passes might be freed during capture
         graph = torch.cuda.CUDAGraph()
-        with (
-            torch.cuda.stream(self.stream),
-            torch.cuda.graph(
-                graph, pool=self.pools[pool], stream=self.stream, capture_error_mode="thread_local"
-            ),
-        ):
-            output = function()
+        capture = torch.cuda.graph(
+            graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
+        )
+        try:
+            with torch.cuda.stream(self.stream), capture:
+                output = function()
+        except RuntimeError:
+            end_allocation(self.pool)
+            raise
 
         def replay() -> T:
             graph.replay()
             return output
 
         return replay
+
+
+def end_allocation(pool: Any) -> None:
+    """Let the allocator leave a pool after a failed capture.
+
+    Until pytorch#180395 (2026) torch itself does not: freed memory would be kept, and later
+    captures of the process would fail.
+    """
+    device = torch.cuda.current_device()
+    with suppress(RuntimeError):  # torch did it
+        torch._C._cuda_endAllocateToPool(device, pool)
+        torch._C._cuda_releasePool(device, pool)
 
 
 def choose_cuda_graphs(requested: str, device: torch.device, precision: torch.dtype) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from t2vgan.config import Config
 from t2vgan.distributed.context import stop_without_peers
 from t2vgan.distributed.device import describe_device, peak_memory_gb
+from t2vgan.gan.batch import StepInputs
 from t2vgan.tracking.metrics_log import format_duration
 from t2vgan.training.cost.report import format_estimates
 from t2vgan.training.cost.step_cost import StepSizes
@@ -119,13 +120,13 @@ def time_steps(run: RunSetup) -> Cost:
     if plan.num_micro_batches > 1:
         run.gan.generate_for_each_update()
     with run.loader() as loader:
-        clips, *_ = run.preparer.prepare(next(loader))
+        clips, *_ = run.preparer.load(next(loader)).micro_batches()
     every = run.config.train.penalty_every_steps
 
     def measure(num_clips: int, step: int) -> float:
         start = time.perf_counter()
         with run.explain_lack_of_memory():
-            run.gan.train_step([clips.slice(slice(0, num_clips))], step)
+            run.gan.train_step(StepInputs.of([clips.slice(slice(0, num_clips))]), step)
         run.gan.metrics.reduce()  # waits for the device
         return run.context.broadcast(time.perf_counter() - start)
 

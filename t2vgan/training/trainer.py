@@ -62,7 +62,10 @@ class Trainer(RunSetup):
 
     def train(self) -> None:
         """Train until the last step, or until a rank must stop."""
-        is_first = True
+        # Until then functions are compiled: that of the penalty at its first step.
+        start_ends = self.clock.step + 1
+        if self.gan.losses.is_compiled:
+            start_ends += self.config.train.penalty_every_steps
         with self.loader() as loader:
             while not (self.is_complete or self.stopping):
                 waiting = self.timed("waiting for data", self.clock.training)
@@ -71,8 +74,7 @@ class Trainer(RunSetup):
                 with self.timed("training", self.clock.training):
                     self.train_step(batch)
                 self.after_step(batch)
-                if is_first:
-                    is_first = False
+                if self.clock.step == start_ends:
                     self.context.set_timeout(self.config.timeout_seconds)
                     self.heartbeat.set_timeout(self.config.timeout_seconds)
 
@@ -80,7 +82,7 @@ class Trainer(RunSetup):
         """Train on one global batch and advance the clock."""
         assert batch.step == self.clock.step, "the loader and the clock disagree"
         with self.explain_lack_of_memory():
-            self.gan.train_step(self.preparer.prepare(batch), batch.step)
+            self.gan.train_step(self.preparer.load(batch), batch.step)
         self.faults.nonfinite.add_step(batch.step, batch.keys)
         self.clock.step += 1
 

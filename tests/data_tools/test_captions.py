@@ -30,6 +30,7 @@ from t2vgan.config import ClipGanConfig, Config, DataConfig, TrainConfig
 from t2vgan.data.captions import NO_CAPTION, parse_captions
 from t2vgan.data.shards import load_manifest, parse_metadata, read_samples
 from t2vgan.errors import UserError
+from t2vgan.gan.batch import StepInputs
 from t2vgan.tokenizer import EMPTY
 from t2vgan.training.data import describe_captions
 from t2vgan.training.trainer import Trainer
@@ -108,8 +109,8 @@ def first_step(folder: Path, run_dir: Path, **data: object):
     trainer = make_trainer(folder, run_dir, **data)
     with trainer.loader() as loader:
         batch = next(loader)
-        (clips,) = trainer.preparer.prepare(batch)
-        trainer.gan.train_step([clips], batch.step)
+        (clips,) = trainer.preparer.load(batch).micro_batches()
+        trainer.gan.train_step(StepInputs.of([clips]), batch.step)
     return trainer, batch.keys, clips
 
 

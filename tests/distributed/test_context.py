@@ -60,7 +60,7 @@ def test_auto_takes_the_precision_of_accelerates_launch_file(monkeypatch):
 
 def test_the_memory_is_that_of_the_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7e9 + device.index)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 7e9 + device.index)
     used = psutil.Process().memory_info().rss / 1e9
     assert 0.9 * used < peak_memory_gb(torch.device("cpu")) < 7, "beside an unused GPU"
     assert peak_memory_gb(torch.device("cuda", 1)) == pytest.approx(7)

@@ -1,5 +1,7 @@
 """Gradients side by side in one buffer; over real ranks in tests/system/test_kills.py."""
 
+from unittest import mock
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -84,3 +86,21 @@ def test_one_process_keeps_its_gradients_as_they_are():
     gradients.average()
     assert all(torch.equal(p.grad, g) for p, g in zip(network.parameters(), before, strict=True))
     assert not ranks.sums
+
+
+def test_dimensions_of_size_one_may_have_any_stride():
+    """As the gradient of a 1x1 convolution: it would cost a GPU a kernel for every tensor."""
+    parameter = nn.Parameter(torch.zeros(6, 4, 1, 1).to(memory_format=torch.channels_last))
+    gradients = FlatGradients([parameter], TwoRanks(world_size=1))
+    (view,) = gradients.views.values()
+    gradient = torch.randn(6, 4).as_strided((6, 4, 1, 1), (4, 1, 1, 1))
+    assert gradient.stride() != view.stride()
+    calls = []
+    with mock.patch.object(torch, "_foreach_copy_", lambda *args: calls.append(args)):
+        gradients.add({parameter: gradient})
+    ((targets, sources),) = calls
+    assert [t.stride() for t in targets] == [s.stride() for s in sources]
+    gradients.add({parameter: gradient})
+    parameter.grad = gradient
+    gradients.collect()
+    assert torch.equal(view, gradient)

@@ -40,7 +40,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "discriminator loss": (adversarial_losses.AdversarialLosses, "discriminator_loss"),
     "generator loss": (adversarial_losses.AdversarialLosses, "generator_loss"),
     "all reduce": (context.DistributedContext, "average_"),
-    "update": (adversarial.NetworkOptimizer, "step"),
+    "update": (adversarial.NetworkOptimizer, "apply"),
     "average": (adversarial.Ema, "update"),
     "metrics": (metrics_log.JsonlLogger, "write"),
     "sampling": (evaluator.TextToVideo, "generate"),
@@ -166,9 +166,9 @@ def double_precision() -> None:
     for name in ("build_generator", "build_discriminator"):
         build = getattr(networks, name)
         setattr(networks, name, lambda *a, build=build, **o: build(*a, **o).double())
-    prepare = batch.BatchPreparer.prepare
+    split = batch.BatchPreparer.split
 
-    def prepare_double(self: batch.BatchPreparer, *args: Any) -> list[Any]:
+    def split_double(self: batch.BatchPreparer, *args: Any) -> list[Any]:
         return [
             type(micro_batch)(
                 **{
@@ -176,10 +176,10 @@ def double_precision() -> None:
                     for name, value in micro_batch.tensors.items()
                 }
             )
-            for micro_batch in prepare(self, *args)
+            for micro_batch in split(self, *args)
         ]
 
-    batch.BatchPreparer.prepare = prepare_double  # type: ignore[assignment, method-assign]
+    batch.BatchPreparer.split = split_double  # type: ignore[assignment, method-assign]
 
 
 def flip_a_bit() -> None:

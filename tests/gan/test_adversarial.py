@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from t2vgan.gan.adversarial import AdversarialTraining
 from t2vgan.gan.adversarial_losses import Loss
 from t2vgan.gan.augmentation import draw_augmentation
-from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.batch import MicroBatch, StepInputs
 from t2vgan.gan.losses import mode_seeking
 from t2vgan.gan.optimizer import NetworkOptimizer, Prepared
 from t2vgan.gan.schedules import Schedule
@@ -24,8 +24,8 @@ def test_micro_batches_train_the_same_model(processes, step, size):
     whole, parts = make_gan(processes), make_gan(processes)
     for number in (step, step + 8):
         batch = make_batch(number)
-        whole.train_step([batch], number)
-        parts.train_step(cut(batch, size), number)
+        whole.train_step(StepInputs.of([batch]), number)
+        parts.train_step(StepInputs.of(cut(batch, size)), number)
     assert_same(whole, parts, 1e-11)
 
 
@@ -39,17 +39,18 @@ def test_micro_batches_have_the_same_approximate_penalty(processes):
     whole, parts = (make_gan(processes, penalty="approximate") for _ in range(2))
     for number in (0, 8):
         batch = make_batch(number, noise=True)
-        whole.train_step([batch], number)
-        parts.train_step(cut(batch, 4), number)
+        whole.train_step(StepInputs.of([batch]), number)
+        parts.train_step(StepInputs.of(cut(batch, 4)), number)
     assert_same(whole, parts, 1e-9)  # rounding is divided by PENALTY_SHIFT
 
 
 def test_each_update_moves_its_own_network_only(processes):
     gan = make_gan(processes)
-    parts = Step([make_batch()], gan.schedule(0))
+    batch = [make_batch()]
+    parts = Step(StepInputs.of(batch), gan.schedule(0))
     before = {name: weights(network) for name, network in gan.networks.items()}
 
-    batch = gan.update(gan.discriminator, gan.losses.discriminator_loss, parts.batch, parts)
+    batch = gan.update(gan.discriminator, gan.losses.discriminator_loss, batch, parts)
     assert not torch.equal(weights(gan.discriminator.network), before["discriminator"])
     assert torch.equal(weights(gan.generator.network), before["generator"])
 
@@ -124,7 +125,7 @@ def test_what_all_logits_have_in_common_moves_only_where_it_counts(processes, lo
     gan = make_gan(processes, loss=loss)
     heads = gan.discriminator.network.heads
     before = [head.unconditional.bias.item() for head in heads]
-    gan.train_step([make_batch()], 1)
+    gan.train_step(StepInputs.of([make_batch()]), 1)
     moved = [head.unconditional.bias.item() != old for head, old in zip(heads, before, strict=True)]
     assert moved == [loss != "relativistic"] * len(heads)
 
@@ -142,7 +143,7 @@ def test_the_generators_loss_has_the_real_logits_of_the_discriminators_update(pr
         return loss(batch, schedule)
 
     gan.losses.generator_loss = spy
-    gan.train_step(parts, 1)
+    gan.train_step(StepInputs.of(parts), 1)
     torch.testing.assert_close(given, expected)
     with torch.no_grad():
         moved = network(parts[0].real_video, *parts[0].conditions)[0]
@@ -186,9 +187,9 @@ def test_clips_of_shared_latents_are_generated_once(processes, size, num_passes)
     batch = share_latents(gan, batch)
     draw = Spy(gan.generator.network)
     gan.losses.generator = dataclasses.replace(gan.generator, network=draw)
-    gan.train_step(cut(batch, size), 1)
+    gan.train_step(StepInputs.of(cut(batch, size)), 1)
     assert len(draw.calls) == num_passes
-    plain.train_step([batch], 1)
+    plain.train_step(StepInputs.of([batch]), 1)
     assert_same(plain, gan, 1e-11)
 
 
@@ -244,14 +245,14 @@ def test_variety_counts_as_the_learning_rates_fall(processes):
 
 def test_the_average_has_the_generators_camera(processes):
     gan = make_gan(processes, model=SPRITES, lr_hold=0.4)
-    gan.train_step([make_batch()], 70)
+    gan.train_step(StepInputs.of([make_batch()]), 70)
     assert gan.ema.model.camera_std.item() == pytest.approx(0.05)
 
 
 def test_without_recovered_latents_the_discriminator_has_no_such_head(processes):
     gan, batch = make_gan(processes, recovered_latents=0), make_batch()
     assert gan.discriminator.network.recover is None
-    gan.train_step([batch], 1)
+    gan.train_step(StepInputs.of([batch]), 1)
     assert "recovery/loss" not in gan.metrics.reduce()
 
 
@@ -278,7 +279,7 @@ def test_the_gradients_norms_are_logged(processes, monkeypatch):
 
         monkeypatch.setattr(side, "prepare", prepare)
     for number in range(3):
-        gan.train_step([make_batch(number)], number)
+        gan.train_step(StepInputs.of([make_batch(number)]), number)
     metrics = gan.metrics.reduce()
     for name, found in norms.items():
         assert len(found) == 3
@@ -299,8 +300,8 @@ def test_the_gradient_to_the_pixels_is_logged_per_clip_and_in_units_of_the_data(
     losses = nn.functional.softplus(batch.real_logits - fake_logits)
     (gradient,) = torch.autograd.grad(losses.sum(), fake_video)
     expected = (gradient * gan.losses.pixel_std).flatten(1).norm(dim=1).mean()
-    parts = Step(cut(batch, size), gan.schedule(0))
-    gan.update(gan.generator, gan.losses.generator_loss, parts.batch, parts)
+    parts = Step(StepInputs.of(cut(batch, size)), gan.schedule(0))
+    gan.update(gan.generator, gan.losses.generator_loss, parts.inputs.micro_batches(), parts)
     found = gan.metrics.reduce()["gradient_norm/video"]
     assert found == pytest.approx(float(expected), rel=1e-9)
 
@@ -311,7 +312,7 @@ def test_the_average_follows_the_generator(processes, rampup, halflife):
     gan = make_gan(processes, ema_halflife_clips=float(B), ema_rampup=rampup)
     assert gan.schedule_metrics(2)["ema/halflife"] == halflife
     before = weights(gan.ema.model)
-    gan.train_step([make_batch()], 2)
+    gan.train_step(StepInputs.of([make_batch()]), 2)
     share = 0.5 ** (B / halflife)
     expected = share * before + (1 - share) * weights(gan.generator.network)
     torch.testing.assert_close(weights(gan.ema.model), expected)

@@ -1,15 +1,18 @@
 """What a step draws: a function of seed, step and place in the global batch."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from t2vgan.data.batch_plan import BatchPlan
 from t2vgan.data.loader import Batch
-from t2vgan.gan.batch import BatchPreparer, MicroBatch, choose_frames, draw_latents
+from t2vgan.gan.batch import BatchPreparer, MicroBatch, StepInputs, choose_frames, draw_latents
 from t2vgan.gan.mismatched_prompts import HardPrompts
 from t2vgan.gan.packed_tensors import PackedTensors
 from t2vgan.tokenizer import Vocabulary
+from tests.support.recorded_ops import RecordedOps
 
 NUM_FRAMES, HEIGHT, WIDTH, GLOBAL = 7, 4, 6, 8
 NUM_MISMATCHED = 3
@@ -48,13 +51,17 @@ def part(rank: int, world_size: int, step: int = 3) -> Batch:
     )
 
 
-def prepare(
+def prepare(batch: Batch, **options) -> list[MicroBatch]:
+    return load(batch, **options).micro_batches()
+
+
+def load(
     batch: Batch,
     *,
     micro_size: int = 2,
     shares_latents: bool = False,
     noise_every_steps: int = 0,
-) -> list[MicroBatch]:
+) -> StepInputs:
     plan = BatchPlan(GLOBAL, len(batch.positions), micro_size)
     preparer = BatchPreparer(
         OneOfSeveral(),
@@ -70,7 +77,7 @@ def prepare(
         augmented_share=0.5,
         noise_every_steps=noise_every_steps,
     )
-    return preparer.prepare(preparer.build(batch))
+    return preparer.load(preparer.build(batch))
 
 
 def joined(parts: list[MicroBatch]) -> dict[str, torch.Tensor]:
@@ -92,6 +99,19 @@ def test_ranks_and_micro_batches_split_the_same_draw(world_size):
     )
     for name, expected in whole.items():
         assert torch.equal(split[name], expected), name
+
+
+def test_a_graph_makes_the_micro_batches_of_later_steps():
+    capture, first = RecordedOps(), load(part(0, 1, step=3))
+    own = dataclasses.replace(first, tensors=[tensor.clone() for tensor in first.tensors])
+    replay = capture(own.micro_batches)
+    for step in (3, 4, 5):
+        inputs = load(part(0, 1, step))
+        for target, source in zip(own.tensors, inputs.tensors, strict=True):
+            target.copy_(source)
+        found, expected = joined(replay()), joined(inputs.micro_batches())
+        assert all(torch.equal(found[name], expected[name]) for name in expected), step
+    assert capture.num_replays == 2
 
 
 @pytest.mark.parametrize(("world_size", "micro_size"), [(1, 4), (2, 4)])

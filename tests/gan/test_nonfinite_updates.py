@@ -8,6 +8,7 @@ from torch import Tensor
 
 from t2vgan.config import TrainConfig
 from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.batch import StepInputs
 from t2vgan.gan.step_graph import Step
 from tests.support.gan_steps import (
     MODEL,
@@ -46,18 +47,18 @@ def test_a_loss_that_is_not_finite_is_not_applied_even_with_finite_gradients(
 ):
     gan, twin = make_gan(processes), make_gan(processes)
     for both in (gan, twin):
-        both.train_step([make_batch(1)], 1)
+        both.train_step(StepInputs.of([make_batch(1)]), 1)
         both.gather_nonfinite()
     before, state = weights(gan.networks[side]), optimizer_state(gan.optimizers[side])
     other_before = weights(gan.networks[other])
     with monkeypatch.context() as patch:
         spoil(gan, side, spoiled, patch)
-        gan.train_step(cut(make_batch(2), 4), 2)
+        gan.train_step(StepInputs.of(cut(make_batch(2), 4)), 2)
     assert torch.equal(weights(gan.networks[side]), before)
     assert all(map(torch.equal, optimizer_state(gan.optimizers[side]), state))
     assert not torch.equal(weights(gan.networks[other]), other_before)
     assert gan.gather_nonfinite() == {side: [True], other: [False]}
-    gan.train_step([make_batch(3)], 3)
+    gan.train_step(StepInputs.of([make_batch(3)]), 3)
     assert not torch.equal(weights(gan.networks[side]), before)
     assert gan.gather_nonfinite() == {side: [False], other: [False]}
 
@@ -109,17 +110,18 @@ def test_in_float16_an_overflow_is_bad_only_where_nothing_is_scaled_up(scale, is
 
 def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(processes):
     gan, batch = make_float16_gan(processes), make_batch()
-    parts = Step(cut(to_single(batch), B // 2), gan.schedule(1))
+    batch = cut(to_single(batch), B // 2)
+    parts = Step(StepInputs.of(batch), gan.schedule(1))
     before = weights(gan.discriminator.network)
     scale = gan.generator.grad_scaler.get_scale()
     factors = iter((float("inf"), 1.0))  # of both micro-batches
     overflow = changed(gan.losses.discriminator_loss, lambda values: values * next(factors))
-    gan.update(gan.discriminator, overflow, parts.batch, parts)
+    gan.update(gan.discriminator, overflow, batch, parts)
     assert gan.discriminator.grad_scaler.get_scale() == scale / 2
     assert gan.generator.grad_scaler.get_scale() == scale
     assert torch.equal(weights(gan.discriminator.network), before)
     assert gan.gather_nonfinite()["discriminator"] == [True]
-    gan.update(gan.discriminator, gan.losses.discriminator_loss, parts.batch, parts)
+    gan.update(gan.discriminator, gan.losses.discriminator_loss, batch, parts)
     assert not torch.equal(weights(gan.discriminator.network), before)
     assert gan.gather_nonfinite()["discriminator"] == [False]
 
@@ -128,9 +130,9 @@ def test_in_float16_an_overflow_of_one_network_leaves_the_others_scale_alone(pro
 def test_in_float16_overflows_are_left_out_of_the_logged_norms(scale, processes):
     gan = make_float16_gan(processes)
     gan.generator.grad_scaler = torch.amp.GradScaler("cpu", init_scale=scale)
-    gan.train_step([to_single(make_batch())], 1)
+    gan.train_step(StepInputs.of([to_single(make_batch())]), 1)
     gan.generator.grad_scaler.update(2.0**12)
-    gan.train_step([to_single(make_batch())], 2)
+    gan.train_step(StepInputs.of([to_single(make_batch())]), 2)
     metrics = gan.metrics.reduce()
     assert all(math.isfinite(value) for value in metrics.values()), metrics
     assert min(metrics[f"gradient_norm/{name}"] for name in ("generator", "video")) > 0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from unittest import mock
 
 import pytest
 import torch
@@ -11,15 +12,16 @@ from t2vgan.config.presets import PRESETS
 from t2vgan.errors import UserError
 from t2vgan.gan import step_graph
 from t2vgan.gan.adversarial import AdversarialTraining, Computed
-from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.batch import MicroBatch, StepInputs
 from t2vgan.gan.step_graph import CudaCapture, Step, StepGraphs, choose_cuda_graphs
+from t2vgan.models.casting import WeightCopies
 from tests.support.gan_steps import SPRITES, B, changed, cut, make_batch, make_gan
 from tests.support.recorded_ops import RecordedOps
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 NUM_STEPS = 20
-NUM_PARTS = 5
-"""Gradients and clipping of each network, and the end."""
+NUM_PARTS = 6
+"""Micro-batches, gradients and clipping of each network, and the end."""
 SCHEDULES = {"num_steps": 24, "lr_hold": 0.1}
 """Every scheduled value moves in these steps."""
 
@@ -93,8 +95,8 @@ def test_a_recorded_step_repeats_the_bits_of_the_step(preset, options, num_kinds
     capture = recorded(graphed)
     for step in range(NUM_STEPS):
         batch = preset_batch(plain, step)
-        plain.train_step([batch], step)
-        graphed.train_step([batch], step)
+        plain.train_step(StepInputs.of([batch]), step)
+        graphed.train_step(StepInputs.of([batch]), step)
         assert not different(plain, graphed), f"step {step}"
     assert capture.num_recordings == NUM_PARTS * num_kinds
     assert capture.num_replays + 3 * capture.num_recordings == NUM_PARTS * NUM_STEPS
@@ -107,8 +109,8 @@ def test_every_layout_of_micro_batches_has_a_recording(processes):
     capture = recorded(graphed)
     for step in range(NUM_STEPS):
         parts = cut(make_batch(step), 4 if step % 2 else 2)
-        plain.train_step(parts, step)
-        graphed.train_step(parts, step)
+        plain.train_step(StepInputs.of(parts), step)
+        graphed.train_step(StepInputs.of(parts), step)
     assert not different(plain, graphed)
     assert capture.num_recordings == 3 * NUM_PARTS, "two layouts, one also with the penalty"
 
@@ -116,11 +118,13 @@ def test_every_layout_of_micro_batches_has_a_recording(processes):
 def gradients(gan: AdversarialTraining, batch: MicroBatch, **weights: float) -> list[Tensor]:
     """Return the generator's gradients with weights in place of the schedule's."""
     schedule = dataclasses.replace(gan.schedule(1), **weights)
-    parts = gan.graphs.begin([batch], schedule) if gan.graphs else Step([batch], schedule)
+    inputs = StepInputs.of([batch])
+    parts = gan.graphs.begin(inputs, schedule) if gan.graphs else Step(inputs, schedule)
     side = gan.generator
 
     def compute() -> Computed:
-        return gan.compute_gradients(side, gan.losses.generator_loss, parts.batch, parts.schedule)
+        own = parts.inputs.micro_batches()
+        return gan.compute_gradients(side, gan.losses.generator_loss, own, parts.schedule)
 
     parts.run("generator gradients", compute)
     return [parameter.grad.clone() for parameter in side.network.parameters()]
@@ -146,7 +150,7 @@ def test_a_number_of_the_host_that_changes_would_be_found(processes):
     for step in range(1, 6):
         for gan in (plain, graphed):
             gan.losses.train = gan.train.model_copy(update={"mismatched_weight": float(step)})
-            gan.train_step([make_batch(step)], step)
+            gan.train_step(StepInputs.of([make_batch(step)]), step)
         assert bool(different(plain, graphed)) == (step > 3)
 
 
@@ -157,9 +161,9 @@ def test_a_wait_for_the_device_would_be_found(processes):
         gan.losses.generator_loss, lambda values: values * values.mean().item()
     )
     for step in (1, 2):
-        gan.train_step([make_batch(step)], step)
+        gan.train_step(StepInputs.of([make_batch(step)]), step)
     with pytest.raises(AssertionError, match="waits for the device"):
-        gan.train_step([make_batch(3)], 3)
+        gan.train_step(StepInputs.of([make_batch(3)]), 3)
 
 
 def test_a_replay_that_is_not_finite_is_not_applied_and_found(processes):
@@ -170,7 +174,7 @@ def test_a_replay_that_is_not_finite_is_not_applied_and_found(processes):
         if step == 5:
             batch.real_video[0, 0, 0, 0, 0] = torch.nan
         for gan in (plain, graphed):
-            gan.train_step([batch], step)
+            gan.train_step(StepInputs.of([batch]), step)
     assert not different(plain, graphed)
     found = graphed.gather_nonfinite()
     assert found["discriminator"] == [False] * 4 + [True, False]
@@ -180,9 +184,36 @@ def test_a_replay_that_is_not_finite_is_not_applied_and_found(processes):
 class Broken(RecordedOps):
     """A device on which nothing can be captured."""
 
-    def __call__(self, function, pool):
+    def __call__(self, function):
         function()
-        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        try:
+            raise ValueError("operation not permitted when stream is capturing\nand more")
+        finally:
+            raise RuntimeError("a previous error")
+
+
+class BrokenBackward(RecordedOps):
+    """A device on which no backward pass can be captured: what it leaves behind is wrong."""
+
+    def __call__(self, function):
+        def pop_gradients(copies: WeightCopies) -> None:
+            for copy in copies.copies:
+                copy.grad = torch.full_like(copy, 1e6)
+            raise RuntimeError("not to be captured")
+
+        with mock.patch.object(WeightCopies, "pop_gradients", pop_gradients):
+            return super().__call__(function)
+
+
+def test_what_a_failed_capture_leaves_behind_is_forgotten(processes):
+    plain, graphed = (make_preset(processes, "quickstart", precision="bf16") for _ in range(2))
+    graphed.graphs = StepGraphs(CPU, BrokenBackward())
+    for step in range(1, 6):
+        for gan in (plain, graphed):
+            gan.train_step(StepInputs.of([preset_batch(gan, step)]), step)
+    assert graphed.graphs.has_failed
+    assert not different(plain, graphed)
+    assert graphed.metrics.reduce() == plain.metrics.reduce()
 
 
 def test_where_a_step_cannot_be_captured_it_runs_as_it_is(processes, caplog):
@@ -191,7 +222,7 @@ def test_where_a_step_cannot_be_captured_it_runs_as_it_is(processes, caplog):
     with caplog.at_level(logging.WARNING):
         for step in range(1, 6):
             for gan in (plain, graphed):
-                gan.train_step([make_batch(step)], step)
+                gan.train_step(StepInputs.of([make_batch(step)]), step)
     assert caplog.messages == [
         "cuda_graphs: a step cannot be captured (operation not permitted when stream is"
         " capturing); steps run without graphs"
@@ -204,11 +235,11 @@ def test_where_graphs_are_required_a_step_that_cannot_be_captured_stops(processe
     gan = make_gan(processes)
     gan.graphs = StepGraphs(CPU, Broken(), required=True)
     with pytest.raises(UserError, match=r"cuda_graphs=on: .* use --cuda-graphs auto"):
-        gan.train_step([make_batch()], 0)
+        gan.train_step(StepInputs.of([make_batch()]), 0)
 
 
-def test_a_capture_that_fails_gives_the_stream_back(monkeypatch):
-    """`torch.cuda.graph` itself does not: it raises before it leaves its stream."""
+def test_a_capture_that_fails_gives_stream_and_pool_back(monkeypatch):
+    """`torch.cuda.graph` itself does not: it raises before it leaves its stream and pool."""
     current = ["default"]
 
     class Stream:
@@ -234,12 +265,17 @@ def test_a_capture_that_fails_gives_the_stream_back(monkeypatch):
         "Stream": lambda: "capture",
         "CUDAGraph": object,
         "graph_pool_handle": lambda: 7,
+        "current_device": lambda: 0,
     }.items():
         monkeypatch.setattr(torch.cuda, name, fake)
+    ended = []
+    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+        monkeypatch.setattr(torch._C, name, lambda *args: ended.append(args), raising=False)
     streams = []
     with pytest.raises(RuntimeError, match="previous error"):
-        CudaCapture()(lambda: streams.append(current[0]), "generator")
+        CudaCapture()(lambda: streams.append(current[0]))
     assert streams == ["capture"]
+    assert ended == 2 * [(0, 7)]
     assert current == ["default"]
 
 

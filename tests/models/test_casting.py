@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.gan.adversarial import AdversarialTraining
-from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.batch import MicroBatch, StepInputs
 from t2vgan.gan.optimizer import NetworkOptimizer
 from t2vgan.models.casting import Conv2d, ConvTranspose2d, Linear, WeightCopies
 from t2vgan.training.cost.step_cost import build_batch, build_training
@@ -24,7 +24,9 @@ def train(model: ClipGanConfig, num_micro_batches: int, **options) -> Adversaria
         batch = build_batch(gan, SIZES, step)
         for values in (batch.real_video, batch.discriminator_latents, batch.generator_latents):
             values.normal_()
-        gan.train_step([part(batch, start, size) for start in range(0, 4, size)], step)
+        gan.train_step(
+            StepInputs.of([part(batch, start, size) for start in range(0, 4, size)]), step
+        )
     return gan
 
 

@@ -5,6 +5,7 @@ import torch
 
 from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.batch import StepInputs
 from t2vgan.gan.networks import needs_gradient_checkpointing
 from t2vgan.training.cost.peak_memory import PeakMemory
 from t2vgan.training.cost.step_cost import build_batch, build_training
@@ -27,7 +28,7 @@ def train_two_steps(model: ClipGanConfig, mode: str, **changes) -> tuple[Adversa
         for latents in (batch.discriminator_latents, batch.generator_latents, batch.penalty_noise):
             latents.normal_()
         with PeakMemory() as memory:
-            gan.train_step([batch], step)
+            gan.train_step(StepInputs.of([batch]), step)
     return gan, memory.peak
 
 

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_iter
 
 from t2vgan.config import TrainConfig
 from t2vgan.config.presets import PRESETS
+from t2vgan.gan.batch import StepInputs
 from t2vgan.training.cost.step_cost import (
     StepSizes,
     build_batch,
@@ -81,7 +82,7 @@ def train_on_meta(preset: str, **changes: Any) -> None:
         for step in (1, 2, 2 * train.penalty_every_steps):
             batch = build_batch(gan, sizes, step)
             with OnlyMeta():
-                gan.train_step([batch], step)
+                gan.train_step(StepInputs.of([batch]), step)
 
 
 def count_operations() -> dict[str, dict[str, dict[str, int]]]:

@@ -4,7 +4,6 @@ Like a CUDA graph it works on the same tensors and runs no Python when it is rep
 number on the host while it was recorded stays that number, and every tensor stays where it is.
 """
 
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -31,32 +30,31 @@ class OpRecorder(TorchDispatchMode):
 class RecordedOps:
     """A `Capture` whose recording is at the same time the first replay.
 
-    A replay spoils what later recordings of its pool returned, as a CUDA graph may: these have the
-    memory that it uses within itself.
+    A replay spoils what later recordings returned, as a CUDA graph may: these have the memory that
+    it uses within itself.
     """
 
     def __init__(self) -> None:
         self.num_recordings = 0
         self.num_replays = 0
-        self.outputs = defaultdict[str, list[Any]](list)
-        """What the recordings of each pool return, in order."""
+        self.outputs: list[Any] = []
+        """What the recordings return, in order."""
 
     def warm_up(self, function: Callable[[], Any]) -> Any:
         return function()
 
-    def __call__(self, function: Callable[[], Any], pool: str) -> Callable[[], Any]:
+    def __call__(self, function: Callable[[], Any]) -> Callable[[], Any]:
         self.num_recordings += 1
         with OpRecorder() as recorder:
             output = function()
-        outputs = self.outputs[pool]
-        outputs.append(output)
-        place, is_first = len(outputs), True
+        self.outputs.append(output)
+        place, is_first = len(self.outputs), True
 
         def replay() -> Any:
             nonlocal is_first
             if not is_first:
                 self.num_replays += 1
-                spoil(outputs[place:])
+                spoil(self.outputs[place:])
                 repeat(recorder.operations)
             is_first = False
             return output

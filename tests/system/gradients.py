@@ -14,7 +14,7 @@ from t2vgan.data.batch_plan import PENALTY_STRIDE
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.distributed.gradients import FlatGradients
 from t2vgan.gan.adversarial import AdversarialTraining
-from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.batch import MicroBatch, StepInputs
 from t2vgan.gan.optimizer import NetworkOptimizer, Prepared
 from tests.support.gan_steps import SPRITES, cut, make_batch, make_gan
 
@@ -77,7 +77,7 @@ def gradients_of(gan: AdversarialTraining, parts: list[MicroBatch], step: int) -
     for name, side in gan.optimizers.items():
         side.prepare = lambda loss, beta2: Prepared(torch.zeros(()), torch.zeros(()))  # type: ignore
         side.apply = lambda flag, name=name, side=side: keep(name, side)  # type: ignore
-    gan.train_step(parts, step)
+    gan.train_step(StepInputs.of(parts), step)
     return found
 
 

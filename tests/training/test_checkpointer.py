@@ -15,6 +15,7 @@ from t2vgan.config import Config, TrainConfig
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.errors import UserError
 from t2vgan.gan.adversarial import AdversarialTraining
+from t2vgan.gan.batch import StepInputs
 from t2vgan.training import checkpointer
 from t2vgan.training.checkpointer import CheckpointManager
 from t2vgan.training.state import TrainState
@@ -66,7 +67,7 @@ class Run:
 
     def train(self, num_steps: int = 1) -> None:
         for _ in range(num_steps):
-            self.gan.train_step([to_single(make_batch(self.step))], self.step)
+            self.gan.train_step(StepInputs.of([to_single(make_batch(self.step))]), self.step)
             self.step += 1
 
     def weights(self) -> torch.Tensor:

@@ -11,7 +11,7 @@ from t2vgan.config import ModelConfig, TrainConfig
 from t2vgan.data.batch_plan import PENALTY_STRIDE
 from t2vgan.distributed.context import DistributedContext
 from t2vgan.gan.adversarial import AdversarialTraining
-from t2vgan.gan.batch import MicroBatch
+from t2vgan.gan.batch import MicroBatch, StepInputs
 from t2vgan.gan.schedules import has_penalty, noise_every_steps
 from t2vgan.models.layers import RGB
 from t2vgan.training.cost.op_counter import OpCounter
@@ -96,11 +96,13 @@ def estimate_step_costs(
     costs = {}
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         convert_to_fake(gan, mode)
-        gan.train_step([build_batch(gan, sizes, 1)], 1)  # creates the optimizers' state
+        gan.train_step(
+            StepInputs.of([build_batch(gan, sizes, 1)]), 1
+        )  # creates the optimizers' state
         for name, step in steps.items():
             batch = build_batch(gan, sizes, step)
             with OpCounter() as counter, PeakMemory() as memory:
-                gan.train_step([batch], step)
+                gan.train_step(StepInputs.of([batch]), step)
             costs[name] = StepCost(
                 ops=counter.ops,
                 launches=counter.launches,

@@ -5,6 +5,7 @@ import torch
 
 from t2vgan.config import ClipGanConfig, TrainConfig
 from t2vgan.config.presets import PRESETS
+from t2vgan.gan.batch import StepInputs
 from t2vgan.training.cost.op_counter import OpCounter
 from t2vgan.training.cost.peak_memory import PeakMemory, count_bytes
 from t2vgan.training.cost.step_cost import (
@@ -39,13 +40,13 @@ def test_fake_steps_cost_what_real_ones_do(model, precision, penalty):
         precision=precision,
     )
     gan = build_training(model, train, SIZES, torch.device("cpu"))
-    gan.train_step([build_batch(gan, SIZES, 1)], 1)
+    gan.train_step(StepInputs.of([build_batch(gan, SIZES, 1)]), 1)
     costs = estimate_step_costs(model, train, SIZES, gan.precision)
     assert list(costs) == ["plain", "penalised"]
     for step, cost in zip((1, 3), costs.values(), strict=True):
         batch = build_batch(gan, SIZES, step)
         with OpCounter() as counter, PeakMemory() as memory:
-            gan.train_step([batch], step)
+            gan.train_step(StepInputs.of([batch]), step)
         assert cost.ops == counter.ops
         assert cost.flops == counter.flops_by_dtype
         assert cost.bytes_moved == counter.bytes_moved
@@ -69,9 +70,9 @@ def test_steps_of_several_micro_batches_multiply_as_often_as_estimated():
         num_clips=4, height=64, width=64, vocabulary_size=11, num_tokens=5, augments=False
     )
     gan = build_training(model, train, sizes, torch.device("cpu"))
-    gan.train_step([build_batch(gan, sizes, 1)], 1)
+    gan.train_step(StepInputs.of([build_batch(gan, sizes, 1)]), 1)
     with OpCounter() as counter:
-        gan.train_step([build_batch(gan, sizes, 1) for _ in range(2)], 2)
+        gan.train_step(StepInputs.of([build_batch(gan, sizes, 1) for _ in range(2)]), 2)
     costs = {
         is_whole: estimate_step_costs(model, train, sizes, gan.precision, is_whole=is_whole)[
             "plain"
