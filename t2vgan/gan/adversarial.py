@@ -171,13 +171,17 @@ class AdversarialTraining:
 
     def train_step(self, inputs: StepInputs, step: int) -> None:
         """Update the discriminator, the generator and its average."""
-        schedule = self.set_schedule(step)
-        parts = self.graphs.begin(inputs, schedule) if self.graphs else Step(inputs, schedule)
+        parts = self.begin_step(inputs, step)  # on a GPU each is a CUDA graph
         batch = self.add_fakes(parts.run("micro-batches", parts.inputs.micro_batches))
         batch = self.update(self.discriminator, self.losses.discriminator_loss, batch, parts)
         self.update(self.generator, self.losses.generator_loss, batch, parts)
         added = self.metrics.pop_added()
-        parts.run("end", lambda: self.end_step(parts.schedule, added))
+        parts.run("average and metrics", lambda: self.end_step(parts.schedule, added))
+
+    def begin_step(self, inputs: StepInputs, step: int) -> Step:
+        """Set the step's schedule; return what runs its parts."""
+        schedule = self.set_schedule(step)
+        return self.graphs.begin(inputs, schedule) if self.graphs else Step(inputs, schedule)
 
     def add_fakes(self, batch: Sequence[MicroBatch]) -> Sequence[MicroBatch]:
         """Generate clips once if both updates can share them.

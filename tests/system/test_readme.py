@@ -20,7 +20,7 @@ NOT_RUN = {
     "pip install .": "test_packaging.py builds the wheel and installs it, without a network",
 }
 """Command -> why it is not run here."""
-EXCERPTS = {"schedule = ": "t2vgan/gan/adversarial.py"}
+EXCERPTS = {"parts = ": "t2vgan/gan/adversarial.py"}
 """Beginning of Python that is shown, not meant to run -> the file it is from."""
 
 FEW_STEPS = (
