@@ -470,6 +470,7 @@ def test_a_mixture_is_judged_by_real_clips_of_every_part(data, small, weights, t
     assert result.ceiling.accuracy >= 0.99
 
 
+@pytest.mark.system  # trains two probes
 def test_the_floor_of_a_mixture_lies_between_sets_of_all_parts(monkeypatch, data, tmp_path):
     other = tmp_path / "notebook"
     build(BuildPlan("notebook", 400, 100, GEOMETRY, 0), other, num_workers=1)

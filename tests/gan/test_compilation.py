@@ -60,7 +60,6 @@ def compare(eager, compiled, batch: MicroBatch, step: int, within: float) -> Non
 
 
 @pytest.mark.system  # tracing takes half a minute
-@pytest.mark.system  # tracing takes half a minute
 @pytest.mark.parametrize("penalty", ["exact", "approximate"])
 def test_steps_are_whole_graphs_and_compile_once(penalty, processes):
     """Traced, but run by PyTorch itself: steps 0, 3, 6 and 9 have the penalty.

@@ -107,6 +107,7 @@ except UserError as error:
 """
 
 
+@pytest.mark.system  # starts a server
 def test_a_model_is_uploaded_and_loaded_from_the_hub(tmp_path):
     hub = Hub()
     with hub_server(hub) as server:

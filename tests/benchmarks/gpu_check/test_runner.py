@@ -55,6 +55,7 @@ def test_a_failure_takes_nothing_from_the_others():
     assert outcomes[0].output == "why\n"
 
 
+@pytest.mark.system  # waits for a limit
 def test_an_item_over_its_limit_ends_with_its_children_and_keeps_its_record(tmp_path):
     limit = STOPPING_SECONDS + 8
     start = time.monotonic()
