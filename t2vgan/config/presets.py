@@ -113,7 +113,7 @@ PRESETS = {
         init_from="runs/shapes-cpu",  # its discriminator too: weights files hold none
         data=DataConfig(path="data/shapes-two-32"),
         model=ClipGanConfig(
-            **SMALL_SPRITES | {"camera_variation": 0.05},  # two sprites would often meet
+            **SMALL_SPRITES | {"camera_variation": 0.05},  # two sprites would often overlap
             max_phrases=2,
         ),
         train=TrainConfig(**SMALL_SHAPES, num_steps=2500, generator_lr=1e-4),
