@@ -19,7 +19,7 @@ class Prepared(NamedTuple):
     norm: Tensor
     """Norm before clipping, ()."""
     nonfinite: Tensor
-    """Whether the update is to be skipped, and to be counted as nonfinite; bool ()."""
+    """Whether the update counts as nonfinite, and, except in float16, is skipped; bool ()."""
 
 
 @dataclass

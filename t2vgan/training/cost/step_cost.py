@@ -96,9 +96,8 @@ def estimate_step_costs(
     costs = {}
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         convert_to_fake(gan, mode)
-        gan.train_step(
-            StepInputs.of([build_batch(gan, sizes, 1)]), 1
-        )  # creates the optimizers' state
+        first = StepInputs.of([build_batch(gan, sizes, 1)])
+        gan.train_step(first, 1)  # creates the optimizers' state
         for name, step in steps.items():
             batch = build_batch(gan, sizes, step)
             with OpCounter() as counter, PeakMemory() as memory:
