@@ -6,7 +6,7 @@ does. On a CPU it includes the arithmetic of optimizers, weight average and batc
 narrowest possible networks are measured too: they have as many tensors, but only launch costs.
 
 A GPU replays most of a step as graphs. The last row is the host work that remains then: captured
-steps of the narrow networks, whose replays do nothing. On a GPU each of the five launches a graph.
+steps of the narrow networks, whose replays do nothing. On a GPU each of the six launches a graph.
 """
 
 import tempfile

@@ -111,10 +111,7 @@ class StepGraphs:
 
     def report_failure(self, error: RuntimeError) -> None:
         """Raise, or log that steps run without graphs from now on."""
-        cause: BaseException = error  # the last error only says that there was another
-        while cause.__context__:
-            cause = cause.__context__
-        reason = first_line(cause)
+        reason = first_line(first_error(error))
         if self.required:
             raise UserError(
                 f"cuda_graphs=on: a step cannot be captured ({reason}); use --cuda-graphs auto"
@@ -124,6 +121,19 @@ class StepGraphs:
         logger.warning(
             "cuda_graphs: a step cannot be captured (%s); steps run without graphs", reason
         )
+
+
+def first_error(error: RuntimeError) -> RuntimeError:
+    """Return the error that led to this one.
+
+    The last error of a failed capture only says that there was another.
+    """
+    first, context = error, error.__context__
+    while context:
+        if isinstance(context, RuntimeError):  # others were handled, such as a missed cache
+            first = context
+        context = context.__context__
+    return first
 
 
 class WarmUpStep(Step):

@@ -187,9 +187,12 @@ class Broken(RecordedOps):
     def __call__(self, function):
         function()
         try:
-            raise ValueError("operation not permitted when stream is capturing\nand more")
-        finally:
-            raise RuntimeError("a previous error")
+            {}["of a cache"]
+        except KeyError:
+            try:
+                raise RuntimeError("operation not permitted when stream is capturing\nand more")
+            finally:
+                raise RuntimeError("a previous error")
 
 
 class BrokenBackward(RecordedOps):
